@@ -40,6 +40,25 @@ check_count = partial(check_integer, least=0)
 check_positive_integer = partial(check_integer, least=1)
 
 
+def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
+    """Return ``value`` as (height, width): one integer for both, or two.
+
+    >>> check_pair("strides", 2), check_pair("strides", [1, 3])
+    ((2, 2), (1, 3))
+    """
+    height, width = check_sizes(name, value, 2, least)
+    return height, width
+
+
+def check_sizes(name: str, value: Any, count: int, least: int = 1) -> tuple[int, ...]:
+    """Return ``value`` as ``count`` integers, 1 or 2: one for all, or as many."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    if len(values) != count:
+        more = " or two of them" if count == 2 else ""
+        raise ValueError(f"{name} must be an integer{more}; got {value!r}.")
+    return tuple(check_integer(name, n, least) for n in values)
+
+
 def check_number(name: str, value: Any, least: float | None = None) -> float:
     """Return ``value`` as a float, of at least ``least`` if given.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations, constraints, initializers, regularizers
-from gpunn.common.arguments import check_choice, check_integer, check_number
+from gpunn.common.arguments import check_choice, check_number
 from gpunn.common.registry import is_own
 
 from .shapes import check_shape
@@ -36,25 +36,6 @@ def check_units(name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"{name} must be a positive integer; got {value!r}.")
     return int(value)
-
-
-def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """Return ``value`` as (height, width): one integer for both, or two.
-
-    >>> check_pair("strides", 2), check_pair("strides", [1, 3])
-    ((2, 2), (1, 3))
-    """
-    height, width = check_sizes(name, value, 2, least)
-    return height, width
-
-
-def check_sizes(name: str, value: Any, count: int, least: int = 1) -> tuple[int, ...]:
-    """Return ``value`` as ``count`` integers, 1 or 2: one for all, or as many."""
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
-    if len(values) != count:
-        more = " or two of them" if count == 2 else ""
-        raise ValueError(f"{name} must be an integer{more}; got {value!r}.")
-    return tuple(check_integer(name, n, least) for n in values)
 
 
 def check_padding(name: str, value: Any) -> str:

@@ -69,9 +69,8 @@ def get_file(
     import urllib.parse
 
     address = urllib.parse.urlsplit(origin or "")
-    if address.scheme not in SCHEMES:
+    if origin is None or address.scheme not in SCHEMES:
         raise ValueError(f"origin must be an address of {', '.join(SCHEMES)}; got {origin!r}.")
-    assert origin is not None
     given = None if fname is None else os.fspath(fname)
     name = given or PurePosixPath(urllib.parse.unquote(address.path)).name
     if not name or name in (".", "..") or any(c in name for c in ("/", "\\", "\0")):
@@ -145,20 +144,19 @@ def _unpack(archive: Path, folder: Path, formats: Any) -> None:
     import tempfile
     import zipfile
 
-    wanted = (
-        ["tar", "zip"] if formats == "auto" else [formats] if isinstance(formats, str) else formats
-    )
-    if unknown := {*(wanted or ())} - {"tar", "zip"}:
+    formats = ("tar", "zip") if formats == "auto" else formats or ()
+    wanted = [formats] if isinstance(formats, str) else [*formats]
+    if unknown := {*wanted} - {"tar", "zip"}:
         raise ValueError(f"archive_format must be 'auto', 'tar' or 'zip'; got {sorted(unknown)}.")
     most = max(MOST_UNPACKED[0], MOST_UNPACKED[1] * archive.stat().st_size)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
         made = Path(scratch, "content")
         made.mkdir()
         try:
-            if "tar" in (wanted or ()) and tarfile.is_tarfile(archive):
+            if "tar" in wanted and tarfile.is_tarfile(archive):
                 with tarfile.open(archive) as tar:
                     _write(archive, made, most, _of_tar(archive, tar))
-            elif "zip" in (wanted or ()) and zipfile.is_zipfile(archive):
+            elif "zip" in wanted and zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as packed:
                     _write(archive, made, most, _of_zip(packed))
             else:

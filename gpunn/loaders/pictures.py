@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_choice
+from gpunn.common.arguments import check_choice, check_pair
 from gpunn.feeding.batches import Held
-from gpunn.layers.arguments import check_data_format, check_pair
+from gpunn.layers.arguments import check_data_format
 
 from .batching import check_format
 from .folders import FilesDataset, Part, parts_of

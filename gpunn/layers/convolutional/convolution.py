@@ -230,14 +230,8 @@ class Conv2D(_Convolution):
         dilation_rate: pixels from one cell of a window to the next.
         groups: parts that channels and filters are divided into: each part's filters see its own
             channels only, and W has ``channels / groups`` of them.
-        activation: name or object; None is linear.
-        use_bias: whether to add b.
-        kernel_initializer: initializer of W (height, width, channels, filters) in both formats.
-        bias_initializer: initializer of b (filters,).
-        kernel_regularizer, bias_regularizer: penalties on W and b, see `gpunn.regularizers`.
-        activity_regularizer: penalty on the output, divided by the number of samples.
-        kernel_constraint, bias_constraint: constraints on W and b, applied after each
-            update, see `gpunn.constraints`.
+
+    The other arguments: as in `Dense`.
 
     Raises:
         ValueError: for invalid sizes, for strides combined with dilation, for groups that do not

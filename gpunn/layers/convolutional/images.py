@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
-from gpunn.common.arguments import check_choice, check_positive_integer
+from gpunn.common.arguments import check_pair, check_positive_integer, check_sizes, choice
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
-from gpunn.layers.arguments import check_data_format, check_pair, check_sizes
+from gpunn.layers.arguments import check_data_format
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -115,10 +115,6 @@ def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
     return tuple(check_pair(name, side, 0) for side in sides)
 
 
-def _check_nearest(name: str, value: Any) -> str:
-    return check_choice(name, value, ("nearest",))
-
-
 class _UpSampling(_ImageLayer):
     _moves_values = True
 
@@ -190,7 +186,7 @@ class UpSampling2D(_UpSampling):
 
     size: Any = field(default=(2, 2), check=check_pair)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
-    interpolation: str = field(default="nearest", check=_check_nearest)
+    interpolation: str = field(default="nearest", check=choice("nearest"))
 
 
 class UpSampling1D(_UpSampling):

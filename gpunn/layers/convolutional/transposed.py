@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn.common.arguments import requirement
 from gpunn.common.fields import field
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
@@ -11,10 +12,7 @@ from gpunn.ops.table import ops
 
 from .convolution import OfKernel
 
-
-def _check_none(name: str, value: Any) -> None:
-    if value is not None:
-        raise ValueError(f"{name} must be None: the size follows from strides; got {value!r}.")
+_check_none = requirement("None: the size follows from strides", lambda value: value is None)
 
 
 class _Transposed(OfKernel):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.common.arguments import check_choice, check_positive_integer
+from gpunn.common.arguments import check_choice, check_pair
 from gpunn.ops.library.images import cells_of, sides_of
 from gpunn.ops.table import operation_named, ops
 from gpunn.ops.tensor import Tensor
@@ -46,8 +46,8 @@ def extract_patches(
     check_choice("padding", padding, ("valid", "same"))
     given = Batched(images, data_format)
     height, width = given.x.shape[1:3]
-    window, apart = _pair("size", size), _pair("dilation_rate", dilation_rate)
-    steps = window if strides is None else _pair("strides", strides)
+    window, apart = check_pair("size", size), check_pair("dilation_rate", dilation_rate)
+    steps = window if strides is None else check_pair("strides", strides)
     try:
         geometry = Geometry.fit((height, width), window, steps, padding, apart)
     except ValueError:
@@ -57,11 +57,3 @@ def extract_patches(
         ) from None
     x = ops.pad(given.x, sides_of(geometry)) if padding == "same" else given.x
     return given.back(ops.concatenate([x[cells] for _, cells in cells_of(geometry)], axis=-1))
-
-
-def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    numbers = [value] * 2 if isinstance(value, int) else list(value)
-    if len(numbers) != 2:
-        raise ValueError(f"{name} must be a number or (height, width); got {value!r}.")
-    height, width = (check_positive_integer(name, n) for n in numbers)
-    return height, width
