@@ -172,12 +172,7 @@ class Softmax(_OfArguments):
         return activations.Softmax(self.axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return None; raise a ValueError for a mask, whose entries would have to be left out.
-
-        Args:
-            inputs: the input.
-            mask: its mask.
-        """
+        """Return None; raise a ValueError for a mask, whose entries would have to be left out."""
         if mask is not None:
             raise ValueError(
                 f"{self.name}: x has a mask, but the sums would be of masked entries too. Use "

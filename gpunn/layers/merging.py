@@ -35,12 +35,7 @@ class Merging(Layer):
     most: ClassVar[int | None] = None
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return where a step of any input counts; None unless all inputs have a mask.
-
-        Args:
-            inputs: the inputs, in a list.
-            mask: the mask of each, or None.
-        """
+        """Return where a step of any input counts; None unless all inputs have a mask."""
         if mask is None or any(m is None for m in mask):
             return None
         return functools.reduce(ops.logical_or, mask)
@@ -246,12 +241,7 @@ class Concatenate(Merging):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the masks one after the other, or along features, where any input counts; an
-        input without a mask counts as a whole.
-
-        Args:
-            inputs: the inputs, in a list.
-            mask: the mask of each, or None.
-        """
+        input without a mask counts as a whole."""
         if mask is None or all(m is None for m in mask):
             return None
         whole = [

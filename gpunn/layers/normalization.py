@@ -161,31 +161,21 @@ class BatchNormalization(_Normalization):
 
     axis: int = field(default=-1)
     momentum: float = field(default=0.99, check=check_fraction)
-    epsilon: float = field(default=1e-3, kw_only=True, placed=True)
-    center: bool = field(default=True, kw_only=True, placed=True)
-    scale: bool = field(default=True, kw_only=True, placed=True)
-    beta_initializer: Any = field(default="zeros", kw_only=True, placed=True)
-    gamma_initializer: Any = field(default="ones", kw_only=True, placed=True)
     moving_mean_initializer: Any = field(
-        default="zeros", check=check_initializer, kw_only=True, placed=True
-    )
+        default="zeros", check=check_initializer, kw_only=True, placed=True,
+        after="gamma_initializer",
+    )  # fmt: skip
     moving_variance_initializer: Any = field(
-        default="ones", check=check_initializer, kw_only=True, placed=True
+        default="ones", check=check_initializer, kw_only=True, placed=True,
+        after="moving_mean_initializer",
+    )  # fmt: skip
+    renorm: bool = field(
+        default=False, check=_refuse_true, attribute=None, after="gamma_constraint"
     )
-    beta_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    gamma_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    beta_constraint: Any = field(default=None, kw_only=True, placed=True)
-    gamma_constraint: Any = field(default=None, kw_only=True, placed=True)
-    renorm: bool = field(default=False, check=_refuse_true, attribute=None)
-    synchronized: bool = field(default=False, check=check_flag)
+    synchronized: bool = field(default=False, check=check_flag, after="renorm")
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return None; raise a ValueError for a mask, as the statistics would be of all steps.
-
-        Args:
-            inputs: the input.
-            mask: its mask.
-        """
+        """Return None; raise a ValueError for a mask, as the statistics would be of all steps."""
         if mask is not None:
             raise ValueError(
                 f"{self.name}: x has a mask, but the statistics would be of masked steps too. Put "

@@ -57,11 +57,13 @@ def weight_of(layer: Any, name: str, variable: Variable) -> Parameter:
     return made
 
 
-def declared(layer: Any, name: str, shape: Sequence[int], of: str | None = None) -> Parameter:
+def declared(
+    layer: Any, name: str, shape: Sequence[int], of: str | None = None, **options: Any
+) -> Parameter:
     """Declare a parameter of ``layer`` from its attributes ``of_initializer`` and so on; ``of`` is
-    the name when None."""
+    the name when None, and ``options`` replace them."""
     kinds = ("initializer", "regularizer", "constraint")
-    options = {kind: getattr(layer, f"{of or name}_{kind}") for kind in kinds}
+    options = {kind: getattr(layer, f"{of or name}_{kind}") for kind in kinds} | options
     made: Parameter = type(layer).parameter(layer, shape, name=name, **options)
     return made
 

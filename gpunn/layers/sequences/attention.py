@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.common.arguments import check_choice, check_flag, check_fraction
+from gpunn.common.arguments import check_flag, check_fraction, choice
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed
 from gpunn.core.arena import Parameter
@@ -59,9 +59,7 @@ class Attention(Layer):
     )
 
     use_scale: bool = field(default=False, check=check_flag)
-    score_mode: str = field(
-        default="dot", check=lambda name, value: check_choice(name, value, ("dot", "concat"))
-    )
+    score_mode: str = field(default="dot", check=choice("dot", "concat"))
     dropout: float = field(default=0.0, check=check_fraction)
     seed: int | None = field(default=None, check=check_seed)
 

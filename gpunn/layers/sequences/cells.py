@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.common import registry
-from gpunn.common.arguments import check_below_one, check_flag
+from gpunn.common.arguments import check_below_one, check_flag, requirement
 from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
 from gpunn.common.random import check_seed
@@ -25,6 +25,7 @@ from gpunn.layers.noise import Dropout
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.layers.traced import takes_training
+from gpunn.ops.shapes import listed
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -34,14 +35,12 @@ Masks = Sequence[Tensor]
 
 def among(*allowed: Any) -> Any:
     """Return a check that an argument is one of these values."""
+    return requirement(" or ".join(map(repr, allowed)), lambda value: value in allowed)
 
-    def check(name: str, value: Any) -> Any:
-        if value not in allowed:
-            listed = " or ".join(map(repr, allowed))
-            raise ValueError(f"{name} must be {listed}; got {value!r}.")
-        return value
 
-    return check
+def as_list(x: Any) -> list[Any]:
+    """Return the entries of a list or tuple, such as of states or their sizes; else one."""
+    return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
 class RecurrentWeights(Layer):
@@ -95,12 +94,8 @@ class _Cell(RecurrentWeights):
         if inputs is None:
             raise ValueError(f"{self.name}: the number of features must be known.")
         self.kernel = declared(self, "kernel", (inputs, width))
-        options = {
-            kind: getattr(self, f"recurrent_{kind}") for kind in ("regularizer", "constraint")
-        }
-        self.recurrent_kernel = self.parameter(
-            (self.units, width), self.recurrent_initializer, "recurrent_kernel", **options
-        )
+        shape = (self.units, width)
+        self.recurrent_kernel = declared(self, "recurrent_kernel", shape, "recurrent")
         if self.use_bias:
             self.bias = self._declare_bias(width)
 
@@ -108,20 +103,13 @@ class _Cell(RecurrentWeights):
         return declared(self, "bias", (width,))
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
-        """Return the states before the first step: zeros (batch, units).
-
-        Args:
-            batch_size: the number of sequences.
-        """
-        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        return [ops.zeros((batch_size, n), dtype=self.kernel.dtype) for n in sizes]
+        """Return the states before the first step of ``batch_size`` sequences: zeros."""
+        return _zeros(self, batch_size, self.kernel.dtype)
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        several = isinstance(states, (list, tuple))
-        given = list(states) if several else [states]
         of_inputs, of_states = self._draw(inputs, training)
-        y, made = self._step(self._project(inputs, of_inputs), given, of_states)
-        return y, made if several else made[0]
+        y, made = self._step(self._project(inputs, of_inputs), as_list(states), of_states)
+        return y, made if isinstance(states, (list, tuple)) else made[0]
 
     # -- in a recurrent layer
 
@@ -216,19 +204,10 @@ class GRUCell(_Cell):
     ``(2, 3 units)`` or, without ``reset_after``, ``(3 units,)``.
 
     Args:
-        units: number of outputs.
         activation, recurrent_activation: of the candidate c, and of the gates.
-        use_bias: whether to add b.
-        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
-        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
-        dropout, recurrent_dropout: as for `SimpleRNNCell`.
         reset_after: whether the reset gate r applies after the product.
-        seed: key of the random stream; the model's when None.
-        implementation: as for `SimpleRNNCell`.
 
-    Raises:
-        ValueError: for units below 1, and a rate outside [0, 1).
+    The other arguments: as in `SimpleRNNCell`.
 
     >>> import gpunn
     >>> rnn = gpunn.layers.RNN(GRUCell(4), return_sequences=True)
@@ -282,19 +261,10 @@ class LSTMCell(_Cell):
     h' and c'; W ``(features, 4 units)``, U ``(units, 4 units)``, b ``(4 units,)``.
 
     Args:
-        units: number of outputs.
         activation, recurrent_activation: of the memory, and of the gates.
-        use_bias: whether to add b.
-        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
         unit_forget_bias: whether the bias of the forget gate starts at 1 (Jozefowicz et al., 2015).
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
-        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
-        dropout, recurrent_dropout: as for `SimpleRNNCell`.
-        seed: key of the random stream; the model's when None.
-        implementation: as for `SimpleRNNCell`.
 
-    Raises:
-        ValueError: for units below 1, and a rate outside [0, 1).
+    The other arguments: as in `SimpleRNNCell`.
 
     >>> import gpunn
     >>> rnn = gpunn.layers.RNN([LSTMCell(4), LSTMCell(3)])
@@ -322,10 +292,7 @@ class LSTMCell(_Cell):
             values = np.concatenate([self.bias_initializer(start), ones, rest])
             return values.astype(dtype)
 
-        return self.parameter(
-            (width,), first_values, "bias", regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )  # fmt: skip
+        return declared(self, "bias", (width,), initializer=first_values)
 
     def _step(
         self, z: Tensor, states: Sequence[Tensor], masks: Masks
@@ -370,10 +337,9 @@ def step(cell: Any, z: Tensor, states: Any, drawn: Any, training: bool) -> tuple
     if isinstance(drawn, list):
         made = []
         for k, (inner, of_cell, own) in enumerate(zip(cell.cells, states, drawn, strict=True)):
-            several = isinstance(of_cell, (list, tuple))
             z = project(inner, z, own) if k else z
-            z, new = step(inner, z, list(of_cell) if several else [of_cell], own, training)
-            made.append(new if several else new[0])
+            z, new = step(inner, z, as_list(of_cell), own, training)
+            made.append(new if isinstance(of_cell, (list, tuple)) else new[0])
         return z, made
     if drawn is not None:
         return cell._step(z, states, drawn[1])
@@ -381,16 +347,13 @@ def step(cell: Any, z: Tensor, states: Any, drawn: Any, training: bool) -> tuple
     if isinstance(cell, Layer) and takes_training(cell):
         options["training"] = training
     y, new = (cell if callable(cell) else cell.call)(z, states, **options)
-    return y, list(new) if isinstance(new, (list, tuple)) else [new]
+    return y, as_list(new)
 
 
 def size_of_output(cell: Any) -> int:
     """Return the number of outputs of a cell."""
     size = getattr(cell, "output_size", None)
-    if size is None:
-        states = cell.state_size
-        size = states[0] if isinstance(states, (list, tuple)) else states
-    return int(size)
+    return int(as_list(cell.state_size)[0] if size is None else size)
 
 
 def first_states(cell: Any, batch: int, dtype: str) -> list[Any]:
@@ -398,10 +361,12 @@ def first_states(cell: Any, batch: int, dtype: str) -> list[Any]:
     if isinstance(cell, StackedRNNCells) and not replaces(type(cell), "get_initial_state"):
         return [first_states(inner, batch, dtype) for inner in cell.cells]
     if hasattr(cell, "get_initial_state") and not is_built_in(cell):
-        found = cell.get_initial_state(batch_size=batch)
-        return list(found) if isinstance(found, (list, tuple)) else [found]
-    sizes = cell.state_size if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
-    return [ops.zeros((batch, *([n] if isinstance(n, int) else n)), dtype) for n in sizes]
+        return as_list(cell.get_initial_state(batch_size=batch))
+    return _zeros(cell, batch, dtype)
+
+
+def _zeros(cell: Any, batch: int | None, dtype: Any) -> list[Any]:
+    return [ops.zeros((batch, *listed(n)), dtype) for n in as_list(cell.state_size)]
 
 
 def check_cell(name: str, cell: Any) -> Any:
@@ -463,11 +428,7 @@ class StackedRNNCells(Layer):
         return size_of_output(self.cells[-1])
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
-        """Return the states of all cells before the first step.
-
-        Args:
-            batch_size: the number of sequences.
-        """
+        """Return the states of all cells before the first step of ``batch_size`` sequences."""
         dtype = next((p.dtype for p in self.weights), None) or "float32"
         return [first_states(cell, batch_size or 1, dtype) for cell in self.cells]
 

@@ -162,16 +162,13 @@ class ReversibleEmbedding(Embedding):
     ``(batch, ..., output_dim)`` -> scores ``(batch, ..., input_dim)``.
 
     Args:
-        input_dim, output_dim: as of `Embedding`.
         tie_weights: whether both directions share the table; otherwise ``reverse_embeddings``
             (output_dim, input_dim) maps back.
-        embeddings_initializer, embeddings_regularizer, embeddings_constraint: as of `Embedding`.
         mask_zero: accepted as in Keras; must be False.
         reverse_dtype: accepted as in Keras; must be None.
         logit_soft_cap: c in ``c tanh(scores / c)``, which keeps scores within c; none by default.
 
-    Raises:
-        ValueError: for ``mask_zero`` and ``reverse_dtype``; for the rest as `Embedding`.
+    The other arguments, and errors: as in `Embedding`.
 
     >>> layer = ReversibleEmbedding(3, 2, weights=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     >>> layer(layer([[2]]), reverse=True).tolist()
@@ -183,15 +180,12 @@ class ReversibleEmbedding(Embedding):
         {"input_dim": 3, "output_dim": 2, "tie_weights": False, "logit_soft_cap": 2.0},
     )
 
-    input_dim: int = field(check=check_units)
-    output_dim: int = field(check=check_units)
-    tie_weights: bool = field(default=True, check=check_flag)
-    embeddings_initializer: Any = "uniform"
-    embeddings_regularizer: Any = None
-    embeddings_constraint: Any = None
-    mask_zero: bool = field(default=False, check=_only_false)
-    reverse_dtype: Any = field(default=None, check=_refuse, attribute=None)
-    logit_soft_cap: float | None = field(default=None, check=optional(check_positive))
+    tie_weights: bool = field(default=True, check=check_flag, after="output_dim")
+    mask_zero: bool = field(default=False, check=_only_false, after="embeddings_constraint")
+    reverse_dtype: Any = field(default=None, check=_refuse, attribute=None, after="mask_zero")
+    logit_soft_cap: float | None = field(
+        default=None, check=optional(check_positive), after="reverse_dtype"
+    )
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

@@ -61,22 +61,11 @@ class SimpleRNN(_OfCell):
     ``(batch, steps, units)``; with ``return_state`` also the state ``(batch, units)``.
 
     Args:
-        units: number of outputs.
-        activation: name or object; None is linear.
-        use_bias: whether to add b.
-        kernel_initializer, recurrent_initializer, bias_initializer: of W, U and b.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties on them.
         activity_regularizer: penalty on the output, divided by the number of samples.
-        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunn.constraints`.
-        dropout, recurrent_dropout: fraction of inputs, and of states, that training sets to 0: the
-            same in all steps of a sequence.
-        return_sequences: whether to return the outputs of all steps, not only the last.
-        return_state: whether to return the state after the last step, after the output.
-        go_backwards: whether to start at the last step; the outputs are in that order.
-        stateful: whether a batch starts with the states after the last batch, until `reset_state`.
+        return_sequences, return_state, go_backwards, stateful, zero_output_for_mask: as in `RNN`.
         unroll, use_cudnn, implementation: accepted as in Keras.
-        seed: key of the random stream; the model's when None.
-        zero_output_for_mask: whether outputs of masked steps are 0, not those of the step before.
+
+    The other arguments: as in `SimpleRNNCell`.
 
     Raises:
         ValueError: for inputs of other than three axes, and if the layer is stateful and the batch
@@ -105,15 +94,9 @@ class GRU(_OfCell):
     ``(batch, steps, units)``; with ``return_state`` also the state ``(batch, units)``.
 
     Args:
-        units: number of outputs.
-        activation, recurrent_activation: of the candidate, and of the gates.
-        use_bias, kernel_initializer, recurrent_initializer, bias_initializer: as for `SimpleRNN`,
-            and the others that are not listed here.
-        seed: key of the random stream; the model's when None.
-        reset_after: whether the reset gate applies after the product, as in cuDNN.
+        activation, recurrent_activation, reset_after: as in `GRUCell`.
 
-    Raises:
-        ValueError: as for `SimpleRNN`.
+    The other arguments, and errors: as in `SimpleRNN`.
 
     >>> y, state = GRU(4, return_state=True)([[[1.0, 2.0], [3.0, 4.0]]])
     >>> y.tolist() == state.tolist()
@@ -141,15 +124,9 @@ class LSTM(_OfCell):
     ``(batch, steps, units)``; with ``return_state`` also the states h and c ``(batch, units)``.
 
     Args:
-        units: number of outputs.
-        activation, recurrent_activation: of the memory, and of the gates.
-        use_bias, kernel_initializer, recurrent_initializer, bias_initializer: as for `SimpleRNN`,
-            and the others that are not listed here.
-        unit_forget_bias: whether the bias of the forget gate starts at 1 (Jozefowicz et al., 2015).
-        seed: key of the random stream; the model's when None.
+        activation, recurrent_activation, unit_forget_bias: as in `LSTMCell`.
 
-    Raises:
-        ValueError: as for `SimpleRNN`.
+    The other arguments, and errors: as in `SimpleRNN`.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((28, 28)), LSTM(128), gpunn.layers.Dense(10)])

@@ -35,12 +35,7 @@ class Masking(Layer):
     mask_value: float = field(default=0.0, check=check_number)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return where any feature differs from ``mask_value``: (batch, steps).
-
-        Args:
-            inputs: the sequences.
-            mask: their mask, which is replaced.
-        """
+        """Return where any feature differs from ``mask_value``: (batch, steps)."""
         return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
 
     def call(self, x: Any) -> Any:

@@ -84,8 +84,7 @@ class Recurrent(Stateful):
     @property
     def state_size(self) -> list[Any]:
         """The sizes of the cell's states, in a list."""
-        size = self.cell.state_size
-        return list(size) if isinstance(size, (list, tuple)) else [size]
+        return cells.as_list(self.cell.state_size)
 
     def build(self, sequences_shape: Shape) -> None:
         if len(sequences_shape) < 3:
@@ -97,12 +96,7 @@ class Recurrent(Stateful):
             self.cell.build((sequences_shape[0], *sequences_shape[2:]))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the masks of the outputs: that of the input for a sequence, None for states.
-
-        Args:
-            inputs: the sequences.
-            mask: their mask (batch, steps).
-        """
+        """Return the masks of the outputs: that of the input for a sequence, None for states."""
         of_output = mask if self.return_sequences else None
         return [of_output, *(None for _ in self.state_size)] if self.return_state else of_output
 
@@ -162,7 +156,7 @@ class Recurrent(Stateful):
                 )
         if given is None:
             return cells.first_states(self.cell, batch, dtype)
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        given = cells.as_list(given)
         if len(given) != len(self.state_size):
             raise ValueError(
                 f"{self.name}: initial_state must hold {len(self.state_size)} states, of the sizes "

@@ -109,12 +109,7 @@ class Bidirectional(Stateful):
             self.set_weights(first)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the masks of the outputs: that of the input for sequences, None for states.
-
-        Args:
-            inputs: the sequences.
-            mask: their mask (batch, steps).
-        """
+        """Return the masks of the outputs: that of the input for sequences, None for states."""
         of_output = mask if self.return_sequences else None
         outputs = [of_output] * (1 if self.merge_mode else 2)
         states = len(self.forward_layer.state_size) * 2 if self.return_state else 0

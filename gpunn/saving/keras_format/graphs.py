@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gpunn.common import registry
 from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
 from gpunn.core.operators import FUNCTIONS
+from gpunn.ops.op_arguments import Named, OpArguments, Place, restored, stored
 
-from .parts import UnknownInKerasError, from_keras, is_part, known_as, to_keras
+from .parts import (
+    UnknownInKerasError,
+    entry_of,
+    from_keras,
+    is_part,
+    known_as,
+    own_entry,
+    to_keras,
+)
 
 NUMPY, CORE, NN = (f"keras.src.ops.{name}" for name in ("numpy", "core", "nn"))
 OPERATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -57,33 +68,25 @@ def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     """
     cls, config = registry.lookup("model", entry["class_name"]), entry["config"]
     if "layers" not in config:  # it has a call of its own
-        return {
-            "module": cls.__module__, "class_name": cls.__name__, "config": dict(config),
-            "registered_name": vars(cls).get("_registered_name", cls.__name__),
-        }  # fmt: skip
-    own = entry["class_name"] not in ("Model", "Sequential")
+        return own_entry(cls, dict(config))
     if "forms" not in config:
         made: dict[str, Any] = {"layers": [layer_to_keras(one) for one in config["layers"]]}
         if "build_input_shape" in config:
             made["build_input_shape"] = config["build_input_shape"]
         module, name = "keras", "Sequential"
     else:
-        forms = {
-            one["layer"]["config"].get("name"): one["layer"]["config"]["forms"][0]
-            for one in config["layers"]
-            if "forms" in one.get("layer", {}).get("config", {})
-        }
+        inner = [one["layer"]["config"] for one in config["layers"] if "layer" in one]
+        nested = {layer.get("name") for layer in inner if "forms" in layer}
         made = {
-            "layers": [_applied(one, config, forms) for one in config["layers"]],
+            "layers": [_applied(one) for one in config["layers"]],
             "input_layers": config["inputs"],
-            "output_layers": _outputs(config["outputs"], set(forms)),
+            "output_layers": _outputs(config["outputs"], nested),
         }
         module, name = "keras.src.models.functional", "Functional"
     made |= {"name": config["name"], "trainable": True}
-    registered = vars(cls).get("_registered_name", cls.__name__) if own else None
-    if own:
-        module, name = cls.__module__, cls.__name__
-    return {"module": module, "class_name": name, "config": made, "registered_name": registered}
+    if entry["class_name"] not in ("Model", "Sequential"):
+        return own_entry(cls, made)
+    return entry_of(module, name, made)
 
 
 def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,10 +99,7 @@ def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     config = entry["config"]
     shape = [config["batch_size"], *config["shape"]]
     made = {"batch_shape": shape, "dtype": config.get("dtype", "float32"), "name": config["name"]}
-    return {
-        "module": "keras.layers", "class_name": "InputLayer", "config": made,
-        "registered_name": None,
-    }  # fmt: skip
+    return entry_of("keras.layers", "InputLayer", made)
 
 
 def _outputs(places: Any, nested: set[str]) -> Any:
@@ -112,25 +112,18 @@ def _outputs(places: Any, nested: set[str]) -> Any:
     return [_outputs(place, nested) for place in places]
 
 
-def _applied(
-    entry: Mapping[str, Any], config: Mapping[str, Any], forms: Mapping[str, str]
-) -> dict[str, Any]:
+def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return Keras's description of a layer or operation, with its applications."""
     if "operation" in entry:
         own = entry["operation"]
         return _operation(own["operation"], own, entry["calls"])
-    layer = entry["layer"]
+    layer, name = entry["layer"], entry["layer"]["config"]["name"]
     if entry.get("by_operator"):  # ``a + b``
-        both: dict[str, Any] = {
-            "arguments": [{"input": 0}, {"input": 1}],
-            "options": {},
-            "index": None,
-        }
-        name = layer["config"]["name"]
-        return _operation(layer["class_name"].lower(), {**both, "name": name}, entry["calls"])
+        both = {"arguments": [{"input": 0}, {"input": 1}], "options": {}, "name": name}
+        return _operation(layer["class_name"].lower(), both, entry["calls"])
     made = layer_to_keras(layer)
     if layer["class_name"] in registry.entries("model"):
-        form = forms.get(layer["config"].get("name"), "one")
+        form, *_ = layer["config"].get("forms", ["one"])
         names = list(layer["config"]["inputs"]) if form == "dict" else []
         takes_list = form not in ("one", "dict")
     else:
@@ -142,15 +135,13 @@ def _applied(
         args: list[Any] = [dict(zip(names, tensors, strict=True))] if names else [tensors[0]]
         kwargs = dict[str, Any]()
         if call.get("given"):
-            args = [_argument(one, tensors) for one in call["given"]["args"]]
-            options = call["given"]["kwargs"].get("dict", call["given"]["kwargs"])
-            kwargs = {key: _argument(one, tensors) for key, one in options.items()}
+            given = OpArguments.from_config(call["given"])
+            args, kwargs = (_arguments(one, tensors) for one in ([*given.args], given.kwargs))
         elif not names and (takes_list or len(tensors) > 1):
             args = [tensors]
         if call["training"] is not None:
             kwargs["training"] = call["training"]
         nodes.append({"args": args, "kwargs": kwargs})
-    name = layer["config"]["name"]
     return {**made, "name": name, "inbound_nodes": nodes}
 
 
@@ -165,46 +156,39 @@ def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str,
     settings, nodes = dict[str, Any](), []
     for call in calls:
         tensors = [_tensor(place) for place in call["inputs"]]
-        args = [_argument(one, tensors) for one in own["arguments"]]
-        kwargs = {key: _argument(one, tensors) for key, one in own["options"].items()}
+        args = _arguments(restored(own["arguments"]), tensors)
+        kwargs = {key: _arguments(restored(x), tensors) for key, x in own["options"].items()}
         settings = {key: kwargs.pop(key) for key in options if key in kwargs}
         settings |= dict(zip(options, args[1:], strict=False)) if options else {}
         nodes.append({"args": args[:1] if options else args, "kwargs": kwargs})
-    return {
-        "module": module, "class_name": class_name, "config": {**settings, "name": own["name"]},
-        "registered_name": class_name, "name": own["name"], "inbound_nodes": nodes,
-    }  # fmt: skip
+    described = entry_of(module, class_name, {**settings, "name": own["name"]}, class_name)
+    return {**described, "name": own["name"], "inbound_nodes": nodes}
 
 
 def _tensor(place: list[Any]) -> dict[str, Any]:
     return {"class_name": "__keras_tensor__", "config": {**SHAPE, "keras_history": place}}
 
 
-def _argument(value: Any, tensors: list[Any]) -> Any:
-    """Return an argument in Keras's form, from that of `gpunn.ops.op_arguments.stored`."""
-    if isinstance(value, list):
-        return [_argument(one, tensors) for one in value]
-    if not isinstance(value, dict):
-        return value
-    kind, entry = next(iter(value.items()))
-    if kind == "input":
-        return tensors[entry]
-    if kind == "dict":
-        return {key: _argument(one, tensors) for key, one in entry.items()}
-    inner = [_argument(one, tensors) for one in entry] if isinstance(entry, list) else entry
-    if kind == "tuple":  # Keras writes a list
-        return inner
-    if kind == "slice":
-        names = ("start", "stop", "step")
-        return {"class_name": "__slice__", "config": dict(zip(names, inner, strict=True))}
-    if kind == "array":
-        return {"class_name": "__numpy__", "config": {"value": entry, "dtype": value["dtype"]}}
-    if kind == "ellipsis":
-        return {"class_name": "__ellipsis__", "config": {}}
-    raise UnknownInKerasError(
-        f"an operation between layers reads {value!r}, which Keras's files cannot hold: write a "
-        f"layer with a call, or save the model as .gpunn."
-    )
+def _arguments(given: Any, tensors: list[Any]) -> Any:
+    """Return arguments, with a `Place` for each tensor, in Keras's form."""
+
+    def argument(x: Any) -> Any:
+        if isinstance(x, Place):
+            return tensors[x.number]
+        if isinstance(x, slice):
+            ends = {end: argument(getattr(x, end)) for end in ("start", "stop", "step")}
+            return {"class_name": "__slice__", "config": ends}
+        if isinstance(x, np.ndarray):
+            config = {"value": x.tolist(), "dtype": x.dtype.name}
+            return {"class_name": "__numpy__", "config": config}
+        if isinstance(x, Named):
+            raise UnknownInKerasError(
+                f"an operation between layers reads {stored(x)!r}, which Keras's files cannot "
+                f"hold: write a layer with a call, or save the model as .gpunn."
+            )
+        return {"class_name": "__ellipsis__", "config": {}} if x is ... else x
+
+    return replaced(argument, given, lambda x: isinstance(x, slice))
 
 
 # -- from Keras

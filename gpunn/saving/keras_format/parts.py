@@ -24,14 +24,8 @@ MODULES = {
     "schedule": "keras.optimizers.schedules",
 }  # fmt: skip
 """Keras's modules by kind of part."""
-ACTIVATIONS = frozenset({
-    "celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
-    "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6",
-    "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "soft_shrink", "sparse_plus",
-    "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink", "threshold",
-})  # fmt: skip
-"""The activation functions that Keras knows by name."""
 NOT_IN_KERAS = {
+    "activation": "Gaussian Ramp Sign Step",
     "layer": "DatetimeEncoder HashingVectorizer MissingIndicator SimpleImputer",
     "loss": "EuclideanDistance HalfSquaredError PerceptronCriterion",
     "metric": "ConfusionMatrix EuclideanDistance HalfSquaredError Huber PerceptronCriterion",
@@ -70,6 +64,17 @@ def is_part(value: Any) -> bool:
 # -- to Keras
 
 
+def entry_of(module: str, name: str, config: Any, registered: str | None = None) -> dict[str, Any]:
+    """Return a description as Keras writes it."""
+    return {"module": module, "class_name": name, "config": config, "registered_name": registered}
+
+
+def own_entry(cls: type, config: Any) -> dict[str, Any]:
+    """Return the description of a part of a user's class."""
+    registered = vars(cls).get("_registered_name", cls.__name__)
+    return entry_of(cls.__module__, cls.__name__, config, registered)
+
+
 def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     """Return Keras's description of a part, from that of `registry.serialize`.
 
@@ -77,26 +82,21 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         ValueError: naming the part or argument that Keras does not have.
     """
     name, config = entry["class_name"], entry["config"]
-    if kind == "activation":
-        return _activation(name, config)
     cls = registry.lookup(kind, name)
+    if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
+        raise UnknownInKerasError(f"Keras has no {kind} {name!r}: save the model as .gpunn.")
+    if kind == "activation":
+        return _activation(name, cls, config)
     config = {
         key: described(value, argument=key)
         for key, value in config.items()
         if not _left_out(name, cls, key, config)
     }  # fmt: skip
-    if is_framework(cls):
-        module, registered = MODULES[kind], None
-        if name in NOT_IN_KERAS.get(kind, "").split():
-            raise UnknownInKerasError(f"Keras has no {kind} {name!r}: save the model as .gpunn.")
-    else:
-        module, registered = cls.__module__, vars(cls).get("_registered_name", cls.__name__)
     if kind == "layer":
         config.setdefault("dtype", "float32")
-    return {
-        "module": module, "class_name": cls.__name__, "config": config,
-        "registered_name": registered,
-    }  # fmt: skip
+    if not is_framework(cls):
+        return own_entry(cls, config)
+    return entry_of(MODULES[kind], cls.__name__, config)
 
 
 def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
@@ -150,16 +150,13 @@ def kind_of(argument: str, name: str) -> str:
     raise ValueError(f"the argument {argument!r} holds an unknown part {name!r}.")
 
 
-def _activation(name: str, config: Mapping[str, Any]) -> str:
+def _activation(name: str, cls: Any, config: Mapping[str, Any]) -> str:
     """Return the name of an activation function."""
-    cls = registry.lookup("activation", name)
     if not is_framework(cls):
         raise UnknownInKerasError(
             f"the activation {name!r} is your own: Keras's files hold names of functions only. "
             f"Save the model as .gpunn."
         )
-    if snake_case(name) not in ACTIVATIONS:
-        raise UnknownInKerasError(f"Keras has no activation {name!r}: save the model as .gpunn.")
     if dict(config) != cls().get_config():
         raise UnknownInKerasError(
             f"the activation {name!r} has options ({dict(config)}), which Keras stores in layers "

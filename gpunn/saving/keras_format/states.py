@@ -119,14 +119,10 @@ def written(model: Any, optimizer: bool) -> bytes:
             group = file.create_group(f"{path}/vars".lstrip("/"))
             group.attrs["name"] = holder.name
             for number, p in enumerate(parameters):
-                group.create_dataset(str(number), data=_stored(p))
+                group.create_dataset(str(number), data=np.asarray(p.numpy()))
         if optimizer:
             _write_optimizer(file, model)
     return buffer.getvalue()
-
-
-def _stored(p: Parameter) -> np.ndarray:
-    return np.asarray(p.numpy())
 
 
 def _write_optimizer(file: Any, model: Any) -> None:
@@ -149,12 +145,14 @@ def _slots_of(model: Any) -> list[str] | None:
     others than Keras's."""
     optimizer, tensors = model.optimizer, model.training_state()[0]
     kept = {name.split("/")[1] for name in tensors if name.startswith("slot/")} - SCRATCH
-    groups = (*SHARED, *SLOTS.get(type(optimizer).__name__, ()))
-    groups = tuple(tuple(slot for slot in group if slot in kept) for group in groups)
-    if type(optimizer).__name__ not in SLOTS or kept - {slot for group in groups for slot in group}:
+    own = SLOTS.get(type(optimizer).__name__)
+    if own is None or kept - {slot for group in (*SHARED, *own) for slot in group}:
         return None
     paths = [path for path, p in model._by_path().items() if p.trainable]
-    return [f"slot/{slot}/{path}" for group in groups for path in paths for slot in group]
+    return [
+        f"slot/{slot}/{path}"
+        for group in (*SHARED, *own) for path in paths for slot in group if slot in kept
+    ]  # fmt: skip
 
 
 # -- reading
@@ -224,23 +222,19 @@ def read(file: Any, model: Any, allow_nan: bool = False) -> None:
                 f"{len(parameters)}: {[(p.name, p.shape) for p in parameters]}."
             )
         for name, p in zip(stored, parameters, strict=True):
-            if not _fits(group[name], p):
+            entry = group[name]
+            if getattr(entry, "shape", None) != tuple(p.shape) or entry.dtype.kind not in "fiub":
                 raise ValueError(
-                    f"the file has {group[name]} at '{place}/{name}'; {p.path} has the shape "
+                    f"the file has {entry} at '{place}/{name}'; {p.path} has the shape "
                     f"{tuple(p.shape)}."
                 )
-            array = found[id(p)] = group[name][()]
+            array = found[id(p)] = entry[()]
             if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(
                     f"the array '{place}/{name}' holds NaN or infinity. Pass allow_nan=True to "
                     f"load it anyway."
                 )
     model.set_weights([found[id(p)] for p in model.weights])
-
-
-def _fits(entry: Any, p: Parameter) -> bool:
-    shape = getattr(entry, "shape", None)
-    return shape == tuple(p.shape) and entry.dtype.kind in "fiub"
 
 
 def _number(name: str) -> int:
