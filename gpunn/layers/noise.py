@@ -137,8 +137,7 @@ class Dropout(_Dropping):
 
     examples = ({"rate": 0.0}, {"rate": 0.3}, {"rate": 0.8, "seed": 7}, {"rate": 1.0})
 
-    rate: float = field(check=check_fraction)
-    noise_shape: Any = field(default=None, check=optional(_check_noise_shape))
+    noise_shape: Any = field(default=None, check=optional(_check_noise_shape), after="rate")
 
     def _noise_shape(self, shape: Sequence[int]) -> Sequence[int | None] | None:
         found: Sequence[int | None] | None = self.noise_shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gpunn.common.fields import field
@@ -14,6 +14,7 @@ from .shapes import Shape, without_batch_axis
 __all__ = ["InputSpec", "Wrapper"]
 
 
+@dataclass(eq=False, repr=False)
 class InputSpec:
     """What a layer expects of an input: its number of axes, and their lengths.
 
@@ -46,27 +47,26 @@ class InputSpec:
     ValueError: rows: inputs of 3 axes, with the batch axis, are expected; got shape (None, 2).
     """
 
-    def __init__(
-        self,
-        dtype: Any = None,
-        shape: Sequence[int | None] | None = None,
-        ndim: int | None = None,
-        max_ndim: int | None = None,
-        min_ndim: int | None = None,
-        axes: Mapping[int, int | None] | None = None,
-        allow_last_axis_squeeze: bool = False,
-        name: str | None = None,
-        optional: bool = False,
-    ) -> None:
-        self.dtype = None if dtype is None else named(dtype)
-        self.shape = None if shape is None else tuple(shape)
-        self.ndim = ndim if self.shape is None else len(self.shape)
-        self.max_ndim, self.min_ndim, self.name, self.optional = max_ndim, min_ndim, name, optional
-        self.allow_last_axis_squeeze = allow_last_axis_squeeze
+    dtype: Any = None
+    shape: Any = None
+    ndim: int | None = None
+    max_ndim: int | None = None
+    min_ndim: int | None = None
+    axes: Any = None
+    allow_last_axis_squeeze: bool = False
+    name: str | None = None
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        self.dtype = None if self.dtype is None else named(self.dtype)
+        if self.shape is not None:
+            self.shape, self.ndim = tuple(self.shape), len(self.shape)
         try:
-            self.axes = {int(axis): n for axis, n in dict(axes or {}).items()}
+            self.axes = {int(axis): n for axis, n in dict(self.axes or {}).items()}
         except (TypeError, ValueError):
-            raise TypeError(f"axes must be a dictionary of integers; got axes={axes!r}.") from None
+            raise TypeError(
+                f"axes must be a dictionary of integers; got axes={self.axes!r}."
+            ) from None
         most = self.ndim if self.ndim is not None else self.max_ndim
         if self.axes and most is not None and max(self.axes) >= most:
             raise ValueError(f"axes holds the axis {max(self.axes)}; there are at most {most}.")

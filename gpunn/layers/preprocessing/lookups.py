@@ -85,18 +85,8 @@ class StringLookup(IndexLookup):
         {"vocabulary": ["a", "b"], "output_mode": "tf_idf", "idf_weights": [0.5, 2.0]},
     )
 
-    max_tokens: int | None = None
-    num_oov_indices: int = 1
-    mask_token: Any = None
-    oov_token: Any = "[UNK]"
-    vocabulary: Any = None
-    idf_weights: Any = None
-    invert: bool = False
-    output_mode: str = "int"
-    pad_to_max_tokens: bool = False
-    sparse: bool = False
-    encoding: str = field(default="utf-8")
-    salt: Any = None
+    oov_token = "[UNK]"
+    encoding: str = field(default="utf-8", after="sparse")
 
     def __post_init__(self) -> None:
         self._codes: dict[Any, int] = {}
@@ -204,19 +194,14 @@ class IntegerLookup(IndexLookup):
         {"vocabulary": [3, 4], "output_mode": "count", "num_oov_indices": 2, "mask_token": 0},
     )
 
-    max_tokens: int | None = None
-    num_oov_indices: int = 1
-    mask_token: Any = None
-    oov_token: Any = -1
-    vocabulary: Any = None
-    vocabulary_dtype: str = field(default="int64", check=choice("int64", "int32"))
-    idf_weights: Any = None
-    invert: bool = False
-    output_mode: str = "int"
-    sparse: bool = False
-    pad_to_max_tokens: bool = False
-    oov_method: str = field(default="floormod", check=choice("floormod", "farmhash"))
-    salt: Any = None
+    oov_token = -1
+    vocabulary_dtype: str = field(
+        default="int64", check=choice("int64", "int32"), after="vocabulary"
+    )
+    sparse: bool = field(default=False, after="output_mode")
+    oov_method: str = field(
+        default="floormod", check=choice("floormod", "farmhash"), after="pad_to_max_tokens"
+    )
 
     def as_tokens(self, values: Any) -> list[Any]:
         if isinstance(values, list) and values and all(isinstance(v, str) for v in values):

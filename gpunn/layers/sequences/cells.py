@@ -31,6 +31,7 @@ from gpunn.ops.tensor import Tensor
 
 Masks = Sequence[Tensor]
 """What dropout multiplies with: nothing, one mask, or one for each gate."""
+_Step = tuple[Tensor, list[Tensor]]
 
 
 def among(*allowed: Any) -> Any:
@@ -76,6 +77,9 @@ class _Cell(RecurrentWeights):
 
     _may_add_losses = False
     gates: ClassVar[int] = 1
+    _step: ClassVar[Any]
+    """Return, for (z, states, masks), the output and the new states of one step. The first state is
+    the output."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,12 +141,6 @@ class _Cell(RecurrentWeights):
     def _input_bias(self) -> Any:
         return self.bias
 
-    def _step(
-        self, z: Tensor, states: Sequence[Tensor], masks: Masks
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return the output and the new states of one step. The first state is the output."""
-        raise TypeError(f"{type(self).__name__} must define _step(z, states, masks).")
-
 
 def _product(x: Tensor, kernel: Any, masks: Masks) -> Tensor:
     """Return ``x kernel`` with dropout of x: by one mask, or by one for each gate."""
@@ -185,9 +183,7 @@ class SimpleRNNCell(_Cell):
 
     examples = ({"units": 3, "name": "a"},)
 
-    def _step(
-        self, z: Tensor, states: Sequence[Tensor], masks: Masks
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
         y = self.activation(z + _product(states[0], self.recurrent_kernel, masks))
         return y, [y]
 
@@ -227,9 +223,7 @@ class GRUCell(_Cell):
     def _input_bias(self) -> Any:
         return self.bias[0] if self.reset_after else self.bias
 
-    def _step(
-        self, z: Tensor, states: Sequence[Tensor], masks: Masks
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
         h, u, kernel = states[0], self.units, self.recurrent_kernel
         if self.reset_after:
             inner = _product(h, kernel, masks)
@@ -294,9 +288,7 @@ class LSTMCell(_Cell):
 
         return declared(self, "bias", (width,), initializer=first_values)
 
-    def _step(
-        self, z: Tensor, states: Sequence[Tensor], masks: Masks
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
         h, c = states
         u, gate = self.units, self.recurrent_activation
         z = z + _product(h, self.recurrent_kernel, masks)

@@ -31,6 +31,14 @@ def _set_forward(self: Any, layer: Any) -> None:
 _forward = property(lambda self: self.forward_layer, _set_forward)
 
 
+MERGED = {
+    "concat": lambda a, b: ops.concatenate([a, b], -1),
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: (a + b) / 2,
+}
+
+
 class Bidirectional(Stateful):
     """Apply a recurrent layer to sequences from both ends, and merge the outputs of both.
 
@@ -69,9 +77,7 @@ class Bidirectional(Stateful):
     )
 
     layer: Any = field(check=_check_layer, managed=_forward)
-    merge_mode: str | None = field(
-        default="concat", check=among("concat", "sum", "mul", "ave", None)
-    )
+    merge_mode: str | None = field(default="concat", check=among(*MERGED, None))
     weights: Any = field(default=None, attribute="_first_weights")
     backward_layer: Any = field(default=None, check=_check_layer)
 
@@ -130,14 +136,7 @@ class Bidirectional(Stateful):
             in_order = self.return_sequences and layer is self.backward_layer
             found.append(ops.flip(y, 1) if in_order else y)
             after += own
-        one, other = found
-        outputs = {
-            "concat": lambda: [ops.concatenate(found, -1)],
-            "sum": lambda: [one + other],
-            "ave": lambda: [(one + other) / 2],
-            "mul": lambda: [one * other],
-            None: lambda: found,
-        }[self.merge_mode]()
+        outputs = found if self.merge_mode is None else [MERGED[self.merge_mode](*found)]
         return outputs[0] if len(outputs + after) == 1 else (*outputs, *after)
 
     def get_config(self) -> dict[str, Any]:

@@ -130,8 +130,10 @@ def load_model(
     """
     with zipfile.ZipFile(path) as archive:
         entry = _json(archive, CONFIG, max_header)
-        about = _json(archive, METADATA, max_header) if METADATA in archive.namelist() else {}
-        own = _json(archive, OWN, max_header) if OWN in archive.namelist() else {}
+        about, own = (
+            _json(archive, name, max_header) if name in archive.namelist() else {}
+            for name in (METADATA, OWN)
+        )
         weights = _member(archive, WEIGHTS, None)
     if (version := str(about.get("keras_version"))).startswith("2."):
         raise ValueError(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, UPDATES
+from gpunn.common.nested import any_in
 from gpunn.core.arena import Parameter
 from gpunn.layers.symbolic import GraphOperation
 
@@ -77,7 +78,7 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
     attributes: dict[str, Any] = {}
     is_model = hasattr(holder, "layers")
     if not is_model or holder._has_call:
-        attributes = {name: value for name, value in vars(holder).items() if _holds(value)}
+        attributes = {name: x for name, x in vars(holder).items() if any_in(_is_operation, x)}
     if is_model:
         attributes["layers"] = list(holder.layers)
     # Private attributes come last; a model without a call has nothing but its layers.
@@ -86,11 +87,7 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
         yield from _walk_in(attributes[name], f"{path}/{place}".lstrip("/"), seen)
 
 
-def _holds(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return any(map(_holds, value))
+def _is_operation(value: Any) -> bool:
     return isinstance(value, GraphOperation)
 
 
@@ -116,28 +113,21 @@ def written(model: Any, optimizer: bool) -> bytes:
     buffer = io.BytesIO()
     with h5py_of().File(buffer, "w") as file:
         for path, (holder, parameters) in places(model).items():
-            group = file.create_group(f"{path}/vars".lstrip("/"))
-            group.attrs["name"] = holder.name
-            for number, p in enumerate(parameters):
-                group.create_dataset(str(number), data=np.asarray(p.numpy()))
-        if optimizer:
-            _write_optimizer(file, model)
+            _put(file, path, holder.name, [p.numpy() for p in parameters])
+        names = _slots_of(model) if optimizer else None
+        if names is not None:
+            own, tensors = model.optimizer, model.training_state()[0]
+            rate = own.fixed_learning_rate
+            numbers = [np.int32(own.steps_done), *([] if rate is None else [np.float32(rate)])]
+            _put(file, "optimizer", own.name, [*numbers, *(tensors[name] for name in names)])
     return buffer.getvalue()
 
 
-def _write_optimizer(file: Any, model: Any) -> None:
-    names = _slots_of(model)
-    if names is None:
-        return
-    tensors = model.training_state()[0]
-    numbers: list[Any] = [np.int32(model.optimizer.steps_done)]
-    if model.optimizer.fixed_learning_rate is not None:
-        numbers.append(np.float32(model.optimizer.fixed_learning_rate))
-    numbers += [tensors[name] for name in names]
-    group = file.create_group("optimizer/vars")
-    group.attrs["name"] = model.optimizer.name
-    for number, value in enumerate(numbers):
-        group.create_dataset(str(number), data=value)
+def _put(file: Any, path: str, name: str, arrays: list[Any]) -> None:
+    group = file.create_group(f"{path}/vars".lstrip("/"))
+    group.attrs["name"] = name
+    for number, array in enumerate(arrays):
+        group.create_dataset(str(number), data=np.asarray(array))
 
 
 def _slots_of(model: Any) -> list[str] | None:
