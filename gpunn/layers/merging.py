@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from gpunn.common.fields import field
 from gpunn.ops.elementwise import counting, elementwise
@@ -272,100 +272,42 @@ class Concatenate(Merging):
         return ops.concatenate(xs, self.axis)
 
 
-def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Add a list of inputs element by element, with a new `Add` layer.
+class _Function(Protocol):
+    def __call__(self, inputs: Sequence[Any], **kwargs: Any) -> Any: ...
+
+
+_DESCRIPTION = """{what}, with a new `{layer}` layer.
 
     Args:
         inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
         kwargs: arguments of the layer, such as ``name``.
 
     Returns:
-        Their sum, a tensor.
+        The result, a tensor of the shape that they broadcast to.
 
-    >>> add([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
-    [[11.0, 22.0]]
+    >>> {name}([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
+    {result}
     """
-    return Add(**kwargs)(inputs)
 
 
-def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Subtract the second of two inputs from the first, with a new `Subtract` layer.
+def _function(layer: type[Merging], result: list[list[float]]) -> _Function:
+    """Return a function that merges inputs with a new layer; ``result`` is that of its example."""
 
-    Args:
-        inputs: two tensors, symbolic tensors or arrays (batch, ...) that broadcast.
-        kwargs: arguments of the layer, such as ``name``.
+    def merge(inputs: Sequence[Any], **kwargs: Any) -> Any:
+        return layer(**kwargs)(inputs)
 
-    Returns:
-        Their difference, a tensor.
-
-    >>> subtract([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
-    [[-9.0, -18.0]]
-    """
-    return Subtract(**kwargs)(inputs)
+    name, what = layer.__name__.lower(), (layer.__doc__ or "").partition(":")[0]
+    merge.__name__ = merge.__qualname__ = name
+    merge.__doc__ = _DESCRIPTION.format(what=what, layer=layer.__name__, name=name, result=result)
+    return merge
 
 
-def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Multiply a list of inputs element by element, with a new `Multiply` layer.
-
-    Args:
-        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
-        kwargs: arguments of the layer, such as ``name``.
-
-    Returns:
-        Their product, a tensor.
-
-    >>> multiply([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
-    [[3.0, 12.0]]
-    """
-    return Multiply(**kwargs)(inputs)
-
-
-def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Average a list of inputs element by element, with a new `Average` layer.
-
-    Args:
-        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
-        kwargs: arguments of the layer, such as ``name``.
-
-    Returns:
-        Their mean, a tensor.
-
-    >>> average([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
-    [[2.0, 4.0]]
-    """
-    return Average(**kwargs)(inputs)
-
-
-def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Take the element-wise maximum of a list of inputs, with a new `Maximum` layer.
-
-    Args:
-        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
-        kwargs: arguments of the layer, such as ``name``.
-
-    Returns:
-        The maximum, a tensor.
-
-    >>> maximum([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
-    [[3.0, 9.0]]
-    """
-    return Maximum(**kwargs)(inputs)
-
-
-def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Take the element-wise minimum of a list of inputs, with a new `Minimum` layer.
-
-    Args:
-        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
-        kwargs: arguments of the layer, such as ``name``.
-
-    Returns:
-        The minimum, a tensor.
-
-    >>> minimum([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
-    [[1.0, 6.0]]
-    """
-    return Minimum(**kwargs)(inputs)
+add = _function(Add, [[4.0, 15.0]])
+subtract = _function(Subtract, [[-2.0, 3.0]])
+multiply = _function(Multiply, [[3.0, 54.0]])
+average = _function(Average, [[2.0, 7.5]])
+maximum = _function(Maximum, [[3.0, 9.0]])
+minimum = _function(Minimum, [[1.0, 6.0]])
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
