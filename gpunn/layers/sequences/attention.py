@@ -134,15 +134,13 @@ class Attention(Layer):
 class AdditiveAttention(Attention):
     """Compute ``y = softmax(sum(scale tanh(query + key))) value``: attention by sums, of Bahdanau.
 
-    Inputs, masks and arguments of a call are those of `Attention`. Source: Bahdanau, Cho and
+    Shapes, masks and arguments of a call are those of `Attention`. Source: Bahdanau, Cho and
     Bengio, "Neural machine translation by jointly learning to align and translate", 2015.
-
-    Shapes: a list of query ``(batch, T, size)``, value ``(batch, S, n)`` and, by default the value,
-    key ``(batch, S, size)`` -> y ``(batch, T, n)``.
 
     Args:
         use_scale: whether to train a scale (size,); otherwise it is 1.
-        dropout: the fraction of weights that are dropped in training.
+
+    The other arguments: as in `Attention`, without ``score_mode``.
 
     >>> AdditiveAttention(use_scale=False)([[[[1.0]]], [[[2.0], [2.0]]]]).tolist()
     [[[2.0]]]
@@ -151,7 +149,6 @@ class AdditiveAttention(Attention):
     examples = ({}, {"use_scale": False})
 
     use_scale: bool = field(default=True)
-    dropout: float = field(default=0.0, check=check_fraction)
     score_mode: str = field(default="dot", attribute=None, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
