@@ -24,36 +24,20 @@ from .parts import (
     to_keras,
 )
 
-NUMPY, CORE, NN = (f"keras.src.ops.{name}" for name in ("numpy", "core", "nn"))
-OPERATIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    **{
-        name: (NUMPY, "".join(map(str.capitalize, name.split("_"))), ())
-        for name in (
-            "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "absolute",
-            "exp", "log", "log1p", "sqrt", "square", "maximum", "minimum", "tanh",
-            "sin", "cos", "matmul", "get_item", "greater", "greater_equal", "less", "less_equal",
-            "equal", "not_equal", "where", "logical_and", "logical_or", "logical_not", "sign",
-            "floor", "ceil",
-        )
-    },
-    **{
-        name: (NUMPY, name.capitalize(), ("axis", "keepdims"))
-        for name in ("mean", "sum", "max", "min", "prod", "std", "var")
-    },
-    "abs": (NUMPY, "Absolute", ()),
-    "reshape": (NUMPY, "Reshape", ("newshape",)),
-    "transpose": (NUMPY, "Transpose", ("axes",)),
-    "expand_dims": (NUMPY, "ExpandDims", ("axis",)),
-    "squeeze": (NUMPY, "Squeeze", ("axis",)),
-    "concatenate": (NUMPY, "Concatenate", ("axis",)),
-    "stack": (NUMPY, "Stack", ("axis",)),
-    "argmax": (NUMPY, "Argmax", ("axis", "keepdims")),
-    "clip": (NUMPY, "Clip", ("x_min", "x_max")),
-    "cast": (CORE, "Cast", ("dtype",)),
-    "relu": (NN, "Relu", ()), "sigmoid": (NN, "Sigmoid", ()), "softplus": (NN, "Softplus", ()),
-    "softmax": (NN, "Softmax", ("axis",)),
+_BY_OPTIONS = {
+    "": "abs absolute add ceil cos divide equal exp floor get_item greater greater_equal less "
+        "less_equal log log1p logical_and logical_not logical_or matmul maximum minimum multiply "
+        "negative not_equal power relu sigmoid sign sin softplus sqrt square subtract tanh "
+        "true_divide where",
+    "axis keepdims": "argmax max mean min prod std sum var",
+    "axis": "concatenate expand_dims softmax squeeze stack",
+    "axes": "transpose", "dtype": "cast", "newshape": "reshape", "x_min x_max": "clip",
 }  # fmt: skip
-"""Operations by name: Keras's module and class, and the arguments that are its constructor's."""
+OPTIONS = {name: of.split() for of, names in _BY_OPTIONS.items() for name in names.split()}
+"""The arguments of operations that are those of the constructor of Keras's class."""
+MODULES = {"cast": "core", **dict.fromkeys(("relu", "sigmoid", "softmax", "softplus"), "nn")}
+"""Keras's modules of operations, where these are not in ``numpy``."""
+RENAMED = {"abs": "absolute"}
 SHAPE = {"shape": [None], "dtype": "float32"}  # of tensors: Keras finds them again by their places
 
 
@@ -147,12 +131,13 @@ def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str, Any]:
     """Return Keras's description of an operation on tensors."""
-    if name not in OPERATIONS or own.get("index") is not None:
+    if name not in OPTIONS or own.get("index") is not None:
         raise UnknownInKerasError(
             f"the operation {name!r} between layers cannot be written as Keras does: put it into a "
             f"layer with a call, or save the model as .gpunn."
         )
-    module, class_name, options = OPERATIONS[name]
+    module, options = f"keras.src.ops.{MODULES.get(name, 'numpy')}", OPTIONS[name]
+    class_name = "".join(part.capitalize() for part in RENAMED.get(name, name).split("_"))
     settings, nodes = dict[str, Any](), []
     for call in calls:
         tensors = [_tensor(place) for place in call["inputs"]]
