@@ -71,11 +71,9 @@ class EinsumDense(Layer):
     Args:
         equation: ``[X],[Y]->[Z]``, ``...[X],[Y]->...[Z]``, or ``[X]...,[Y]->[Z]...``.
         output_shape: of one sample, without the axes of ``...``; None for a length of x.
-        activation: name or object; None is linear.
         bias_axes: letters of axes of the output; None for no bias.
-        kernel_initializer, bias_initializer: initializers of kernel and bias.
-        kernel_regularizer, bias_regularizer: penalties on them, see `gpunn.regularizers`.
-        kernel_constraint, bias_constraint: applied after each update, see `gpunn.constraints`.
+
+    The other arguments: as in `Dense`.
 
     Raises:
         ValueError: for an equation of another form, and when the layer is built, if it does not fit

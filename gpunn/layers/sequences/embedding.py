@@ -56,9 +56,7 @@ class Embedding(Layer):
     Args:
         input_dim: number of rows: one more than the largest index.
         output_dim: length of a row.
-        embeddings_initializer: initializer of the table.
-        embeddings_regularizer: penalty on the whole table, see `gpunn.regularizers`.
-        embeddings_constraint: constraint on the whole table, see `gpunn.constraints`.
+        embeddings_initializer, embeddings_regularizer, embeddings_constraint: of the whole table.
         mask_zero: whether the index 0 is padding: `compute_mask` then marks the other places, for
             layers that skip masked steps.
         weights: initial values of the table, an array of its shape, or that in a list.

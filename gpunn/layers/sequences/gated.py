@@ -90,13 +90,10 @@ class GRU(_OfCell):
     The formula and the shapes of weights are those of `GRUCell`. Source: Cho et al., "Learning
     phrase representations using RNN encoder-decoder", 2014.
 
-    Shapes: x ``(batch, steps, features)`` -> y ``(batch, units)``, or with ``return_sequences``
-    ``(batch, steps, units)``; with ``return_state`` also the state ``(batch, units)``.
-
     Args:
         activation, recurrent_activation, reset_after: as in `GRUCell`.
 
-    The other arguments, and errors: as in `SimpleRNN`.
+    Shapes, the other arguments, and errors: as in `SimpleRNN`.
 
     >>> y, state = GRU(4, return_state=True)([[[1.0, 2.0], [3.0, 4.0]]])
     >>> y.tolist() == state.tolist()
@@ -120,13 +117,10 @@ class LSTM(_OfCell):
     The formula and the shapes of weights are those of `LSTMCell`. Source: Hochreiter and
     Schmidhuber, "Long short-term memory", 1997.
 
-    Shapes: x ``(batch, steps, features)`` -> y ``(batch, units)``, or with ``return_sequences``
-    ``(batch, steps, units)``; with ``return_state`` also the states h and c ``(batch, units)``.
-
     Args:
         activation, recurrent_activation, unit_forget_bias: as in `LSTMCell`.
 
-    The other arguments, and errors: as in `SimpleRNN`.
+    Shapes, the other arguments, and errors: as in `SimpleRNN`; there are two states, h and c.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((28, 28)), LSTM(128), gpunn.layers.Dense(10)])

@@ -205,17 +205,14 @@ class MultiHeadAttention(_Heads):
         num_heads: number of heads.
         key_dim, value_dim: sizes of a head's keys and values; by default the same.
         dropout: the fraction of scores that are dropped in training.
-        use_bias: whether the projections have biases.
         output_shape: sizes of the last axes of the output; by default those of the query.
         attention_axes: axes along which queries see values; by default all but the first and last.
         sliding_window: a query sees values fewer positions away than this; None: all.
         flash_attention: accepted as in Keras; blocks are chosen by size.
-        kernel_initializer, bias_initializer: of the projections, as in `Dense`.
-        kernel_regularizer, bias_regularizer, activity_regularizer: penalties on the weights and
-            the outputs of the projections.
-        kernel_constraint, bias_constraint: applied to the weights after each update.
         use_gate: whether to multiply what the heads read by a sigmoid of a projected query.
         seed: key of the random stream of the dropout; the model's when None.
+
+    The other arguments: those of each projection, as in `Dense`.
 
     Raises:
         ValueError: for inputs whose shapes do not match, and for ``flash_attention=True`` with
