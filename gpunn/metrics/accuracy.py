@@ -23,8 +23,7 @@ class Accuracy(MeanOfRows):
     fits the loss, as in Keras.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import Accuracy
     >>> Accuracy()([1, 2, 3, 4], [0, 2, 3, 4])
@@ -47,8 +46,7 @@ class BinaryAccuracy(MeanOfRows):
     Keras's.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
         threshold: predictions above it count as 1.
 
     >>> from gpunn.metrics import BinaryAccuracy
@@ -83,8 +81,7 @@ class CategoricalAccuracy(MeanOfRows):
     shape (..., classes). The definition is Keras's.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import CategoricalAccuracy
     >>> CategoricalAccuracy()([[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]])
@@ -107,8 +104,7 @@ class SparseCategoricalAccuracy(MeanOfRows):
     (..., classes). The definition is Keras's.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import SparseCategoricalAccuracy
     >>> SparseCategoricalAccuracy()([2, 1], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]])
@@ -164,8 +160,7 @@ class TopKCategoricalAccuracy(_TopK):
 
     Args:
         k: number of top predictions that count, at least 1.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: if ``k`` is not a positive integer.
@@ -190,8 +185,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
 
     Args:
         k: number of top predictions that count, at least 1.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
         from_sorted_ids: whether y_pred holds class numbers, the best first, instead of
             a prediction for each class; a hit is then a class number among the first k.
 

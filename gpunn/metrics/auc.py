@@ -54,8 +54,7 @@ class AUC(Levels):
         num_labels: number of outputs, with ``multi_label``.
         label_weights: the weight of each output.
         from_logits: whether predictions are logits, not probabilities.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for an unknown curve or summation method, or a threshold outside of 0 to 1.

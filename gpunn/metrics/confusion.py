@@ -28,8 +28,7 @@ class ConfusionMatrix(Binned):
     Args:
         num_classes: width of the predictions; inferred from the data by default.
         threshold: decision threshold for one output.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: if ``num_classes`` is not positive.

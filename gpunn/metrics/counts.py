@@ -58,8 +58,7 @@ class TruePositives(_Condition):
     Args:
         thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
             (thresholds,), whose mean is logged.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for a threshold outside of 0 to 1.
@@ -82,8 +81,7 @@ class FalsePositives(_Condition):
     Args:
         thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
             (thresholds,), whose mean is logged.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for a threshold outside of 0 to 1.
@@ -106,8 +104,7 @@ class TrueNegatives(_Condition):
     Args:
         thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
             (thresholds,), whose mean is logged.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for a threshold outside of 0 to 1.
@@ -129,8 +126,7 @@ class FalseNegatives(_Condition):
     Args:
         thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
             (thresholds,), whose mean is logged.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for a threshold outside of 0 to 1.
@@ -178,8 +174,7 @@ class Precision(_Ratio):
             mean is logged.
         top_k: count as positive only the ``top_k`` largest of each row.
         class_id: consider only this output.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for a threshold outside of 0 to 1, or a bad ``top_k`` or ``class_id``.
@@ -201,8 +196,7 @@ class Recall(_Ratio):
 
     Args:
         thresholds, top_k, class_id: as for `Precision`.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: as for `Precision`.
@@ -243,8 +237,7 @@ class FBetaScore(Levels):
         beta: how many times as important recall is as precision, above 0.
         threshold: predictions above it count as positive; by default, the largest of each
             row does.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for another ``average``, ``beta`` or ``threshold``.
@@ -286,8 +279,7 @@ class F1Score(FBetaScore):
 
     Args:
         average, threshold: as for `FBetaScore`.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import F1Score
     >>> round(F1Score("micro", threshold=0.5)([[1], [0], [1]], [[0.9], [0.8], [0.7]]), 4)

@@ -58,8 +58,7 @@ class MeanSquaredError(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import MeanSquaredError
     >>> MeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
@@ -78,8 +77,7 @@ class RootMeanSquaredError(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n).
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import RootMeanSquaredError
     >>> RootMeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
@@ -101,8 +99,7 @@ class HalfSquaredError(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import HalfSquaredError
     >>> HalfSquaredError()([[0, 1], [0, 0]], [[2, 1], [0, 0]])  # the mean of 2 and 0
@@ -120,8 +117,7 @@ class EuclideanDistance(_PlainLossMetric):
     row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import EuclideanDistance
     >>> EuclideanDistance()([[0, 0], [1, 1]], [[3, 4], [1, 1]])  # the mean of 5 and 0
@@ -138,8 +134,7 @@ class MeanAbsoluteError(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import MeanAbsoluteError
     >>> MeanAbsoluteError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
@@ -158,8 +153,7 @@ class MeanAbsolutePercentageError(_PlainLossMetric):
     and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import MeanAbsolutePercentageError
     >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [4.0]])  # the mean of 50 and 0
@@ -178,8 +172,7 @@ class MeanSquaredLogarithmicError(_PlainLossMetric):
     (..., n), and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import MeanSquaredLogarithmicError
     >>> round(MeanSquaredLogarithmicError()([[0.0]], [[1.7182818]]), 6)  # log(1 + y) = 1
@@ -199,8 +192,7 @@ class Huber(_LossMetric):
 
     Args:
         delta: the error at which the squared part becomes the absolute part.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import Huber
     >>> Huber()([[0.0], [0.0]], [[1.0], [3.0]])  # the mean of 0.5 and 2.5
@@ -224,8 +216,7 @@ class LogCoshError(_PlainLossMetric):
     once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import LogCoshError
     >>> round(LogCoshError()([[0.0], [2.0]], [[1.0], [2.0]]), 6)
@@ -247,8 +238,7 @@ class CosineSimilarity(_LossMetric):
 
     Args:
         axis: the axis of the vectors.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import CosineSimilarity
     >>> CosineSimilarity()([[0.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]])
@@ -280,8 +270,7 @@ class KLDivergence(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import KLDivergence
     >>> round(KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]]), 5)  # log 2
@@ -299,8 +288,7 @@ class Poisson(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import Poisson
     >>> round(Poisson()([[1.0]], [[2.0]]), 5)  # 2 - log 2
@@ -317,8 +305,7 @@ class Hinge(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import Hinge
     >>> Hinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.5 and 0
@@ -335,8 +322,7 @@ class SquaredHinge(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import SquaredHinge
     >>> SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.25 and 0
@@ -354,8 +340,7 @@ class CategoricalHinge(_PlainLossMetric):
     counts once.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import CategoricalHinge
     >>> CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]])  # 1 + 0.75 - 0.5
@@ -372,8 +357,7 @@ class PerceptronCriterion(_PlainLossMetric):
     ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import PerceptronCriterion
     >>> PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]])  # the mean of 3 and 0
@@ -393,8 +377,7 @@ class BinaryCrossentropy(_LossMetric):
     Args:
         from_logits: whether y_pred holds logits.
         label_smoothing: s; targets become ``t (1 - s) + s / 2``.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import BinaryCrossentropy
     >>> round(BinaryCrossentropy()([[0.0], [1.0]], [[0.5], [0.5]]), 6)  # log 2
@@ -422,8 +405,7 @@ class CategoricalCrossentropy(_LossMetric):
         from_logits: whether y_pred holds logits.
         label_smoothing: s; targets become ``t (1 - s) + s / classes``.
         axis: the axis of the classes.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import CategoricalCrossentropy
     >>> round(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]]), 6)  # log 2
@@ -453,8 +435,7 @@ class SparseCategoricalCrossentropy(_LossMetric):
         ignore_class: class number whose rows have zero loss. As in Keras, they count in the mean
             unless there are sample weights.
         axis: the axis of the classes.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import SparseCategoricalCrossentropy
     >>> round(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]), 6)  # log 2

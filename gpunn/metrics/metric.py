@@ -48,7 +48,7 @@ class Metric(Formula):
 
     Args:
         name: shown in logs.
-        dtype: accepted as in Keras; states are float64.
+        dtype: accepted as in Keras; metrics count in float64.
 
     Attributes:
         state_size: length of the state, which may depend on the shape passed to `build`.
@@ -307,8 +307,7 @@ class Mean(Metric):
     sample, (batch,) or (batch, ...). The result is 0 before the first value.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import Mean
     >>> m = Mean()
@@ -361,8 +360,7 @@ class MeanOfRows(Mean):
     or NumPy's functions. Sample weights and the sums over batches are computed here.
 
     Args:
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Attributes:
         elementwise: True if elements count separately (as in binary accuracy);

@@ -35,8 +35,7 @@ class R2Score(Binned):
             logged).
         num_regressors: number of inputs behind the predictions, for the adjusted score
             ``1 - (1 - R2) (n - 1) / (n - num_regressors - 1)``; 0 for the plain score.
-        name: shown in logs.
-        dtype: accepted as in Keras; metrics count in float64.
+        name, dtype: see `Metric`.
 
     Raises:
         ValueError: for an unknown aggregation, or a negative number of regressors.
