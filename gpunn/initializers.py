@@ -192,8 +192,7 @@ class TruncatedNormal(RandomNormal):
     Args:
         mean: the center.
         stddev: the standard deviation before the truncation, at least 0.
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import TruncatedNormal
     >>> w = TruncatedNormal(stddev=0.5, seed=1)((100, 10))
@@ -216,8 +215,7 @@ class RandomUniform(_Seeded):
     Args:
         minval: the lower limit.
         maxval: the upper limit.
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import RandomUniform
     >>> w = RandomUniform(-1.0, 1.0, seed=1)((100, 10))
@@ -254,8 +252,7 @@ class VarianceScaling(_Seeded):
         mode: ``"fan_in"``, ``"fan_out"`` or ``"fan_avg"``.
         distribution: ``"truncated_normal"`` (at two sigma, corrected for that),
             ``"untruncated_normal"`` or ``"uniform"`` (limits +-sqrt(3 scale / n)).
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     Raises:
         ValueError: for another mode or distribution, or a scale that is not positive.
@@ -301,8 +298,7 @@ class GlorotUniform(_Named):
     of a kernel (inputs, units) are its two axes, see `VarianceScaling`.
 
     Args:
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import GlorotUniform
     >>> w = GlorotUniform(seed=1)((4, 2))  # the limit is sqrt(6 / (4 + 2)) = 1
@@ -322,8 +318,7 @@ class GlorotNormal(_Named):
     kernel (inputs, units) are its two axes, see `VarianceScaling`.
 
     Args:
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import GlorotNormal
     >>> w = GlorotNormal(seed=1)((500, 300))  # the deviation is sqrt(2 / 800) = 0.05
@@ -343,8 +338,7 @@ class HeUniform(_Named):
     (inputs, units) is the number of inputs, see `VarianceScaling`.
 
     Args:
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import HeUniform
     >>> w = HeUniform(seed=1)((6, 2))  # the limit is sqrt(6 / 6) = 1
@@ -363,8 +357,7 @@ class HeNormal(_Named):
     (inputs, units) is the number of inputs, see `VarianceScaling`.
 
     Args:
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import HeNormal
     >>> w = HeNormal(seed=1)((800, 100))  # the deviation is sqrt(2 / 800) = 0.05
@@ -383,8 +376,7 @@ class LecunUniform(_Named):
     number of inputs, see `VarianceScaling`.
 
     Args:
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import LecunUniform
     >>> w = LecunUniform(seed=1)((3, 2))  # the limit is sqrt(3 / 3) = 1
@@ -404,8 +396,7 @@ class LecunNormal(_Named):
     `VarianceScaling`.
 
     Args:
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     >>> from gpunn.initializers import LecunNormal
     >>> w = LecunNormal(seed=1)((400, 200))  # the deviation is sqrt(1 / 400) = 0.05
@@ -425,8 +416,7 @@ class Orthogonal(_Seeded):
 
     Args:
         gain: factor.
-        seed: integer, for the same values on every call; None draws one from the source of
-            `gpunn.utils.set_random_seed`.
+        seed: as in `RandomNormal`.
 
     Raises:
         ValueError: when called, for a shape of fewer than two axes.

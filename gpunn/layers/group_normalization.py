@@ -38,12 +38,8 @@ class GroupNormalization(_Normalization):
         groups: number of groups, a divisor of the number of channels. -1: one group per
             channel.
         axis: axis of the channels, not the batch axis; 1 for images with channels first.
-        epsilon: added to the variance.
-        center: whether to add beta.
-        scale: whether to multiply by gamma.
-        beta_initializer, gamma_initializer: initializers of beta and gamma (channels,).
-        beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
-        beta_constraint, gamma_constraint: see `gpunn.constraints`.
+
+    The other arguments: as in `BatchNormalization`.
 
     Raises:
         ValueError: for an invalid number of groups, and when the layer is built, for one that does

@@ -335,12 +335,8 @@ class LayerNormalization(_Normalization):
 
     Args:
         axis: the last axis, or several last axes, in any order.
-        epsilon: added to the variance.
-        center: whether to add beta.
-        scale: whether to multiply by gamma.
-        beta_initializer, gamma_initializer: initializers of beta and gamma.
-        beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
-        beta_constraint, gamma_constraint: see `gpunn.constraints`.
+
+    The other arguments: as in `BatchNormalization`.
 
     Raises:
         TypeError: for an axis that is not an integer.

@@ -75,16 +75,7 @@ class TruePositives(_Condition):
 class FalsePositives(_Condition):
     """How many predictions above a threshold have a target of 0.
 
-    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
-    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
-
-    Args:
-        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
-            (thresholds,), whose mean is logged.
-        name, dtype: see `Metric`.
-
-    Raises:
-        ValueError: for a threshold outside of 0 to 1.
+    Inputs, arguments and errors: as for `TruePositives`.
 
     >>> from gpunn.metrics import FalsePositives
     >>> FalsePositives()([0, 1, 0, 0], [0, 0, 1, 1])
@@ -98,16 +89,7 @@ class FalsePositives(_Condition):
 class TrueNegatives(_Condition):
     """How many predictions not above a threshold have a target of 0.
 
-    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
-    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
-
-    Args:
-        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
-            (thresholds,), whose mean is logged.
-        name, dtype: see `Metric`.
-
-    Raises:
-        ValueError: for a threshold outside of 0 to 1.
+    Inputs, arguments and errors: as for `TruePositives`.
 
     >>> from gpunn.metrics import TrueNegatives
     >>> TrueNegatives()([0, 1, 0, 0], [1, 1, 0, 0])
@@ -120,16 +102,7 @@ class TrueNegatives(_Condition):
 class FalseNegatives(_Condition):
     """How many predictions not above a threshold have a nonzero target.
 
-    ``y_true`` and ``y_pred`` (probabilities) have the same shape, and each element counts. With
-    ``sample_weight`` the count is the sum of the weights. The definition is Keras's.
-
-    Args:
-        thresholds: one number from 0 to 1, 0.5 by default; or several, and the result is an array
-            (thresholds,), whose mean is logged.
-        name, dtype: see `Metric`.
-
-    Raises:
-        ValueError: for a threshold outside of 0 to 1.
+    Inputs, arguments and errors: as for `TruePositives`.
 
     >>> from gpunn.metrics import FalseNegatives
     >>> FalseNegatives()([0, 1, 1, 1], [0, 1, 0, 0])
@@ -194,12 +167,7 @@ class Recall(_Ratio):
     ``TP / (TP + FN)``, and 0 if there is no positive target, as in Keras. ``y_true`` (0 or 1) and
     ``y_pred`` (probabilities) have the same shape, and each element counts.
 
-    Args:
-        thresholds, top_k, class_id: as for `Precision`.
-        name, dtype: see `Metric`.
-
-    Raises:
-        ValueError: as for `Precision`.
+    Arguments and errors: as for `Precision`.
 
     >>> from gpunn.metrics import Recall
     >>> round(Recall()([0, 1, 1, 1], [1, 0, 1, 1]), 3)  # 2 of 3
