@@ -134,32 +134,28 @@ class _UpSampling(_ImageLayer):
             x = ops.repeat(x, times, axis)
         return x
 
-    def _parts(self, larger: Array) -> tuple[int, int]:
-        """Return how many values are repeated together: in a pixel, and in a larger row."""
-        _, _, width, channels = self.planes(larger).shape
-        return channels, width * channels
+    def _copies(self, call: Call, small: Array, large: Array) -> tuple[list[Any], list[Any]]:
+        """Return the copies of columns that repeat the pixels of rows, and then these rows."""
+        _, _, width, channels = self.planes(large).shape
+        down, across, row = *self._factors(), width * channels
+        pixels, rows = small.reshape(-1, channels), large.reshape(-1, down * row)
+        wide = call.array("wide", (len(pixels), across * channels))
+        return (
+            [(pixels, 0, wide, k * channels, channels) for k in range(across)],
+            [(wide.reshape(-1, row), 0, rows, k * row, row) for k in range(down)],
+        )
 
     def forward(self, call: Call) -> None:
-        pixel, row = self._parts(call.y)
-        down, across = self._factors()
-        wide = call.array("wide", (call.x.size // pixel, across * pixel))
-        for k in range(across):
-            call.backend.copy_columns(call.x.reshape(-1, pixel), 0, wide, k * pixel, pixel)
-        rows = call.y.reshape(-1, down * row)
-        for k in range(down):
-            call.backend.copy_columns(wide.reshape(-1, row), 0, rows, k * row, row)
+        for copies in self._copies(call, call.x, call.y):
+            for copy in copies:
+                call.backend.copy_columns(*copy)
 
     def backward(self, call: Call) -> None:
-        pixel, row = self._parts(call.y)
-        down, across = self._factors()
-        wide = call.array("wide", (call.x.size // pixel, across * pixel))
-        rows, dx = call.dy.reshape(-1, down * row), call.dx.reshape(-1, pixel)
-        for k in range(down):
-            part = rows, k * row, wide.reshape(-1, row), 0, row
-            call.backend.copy_columns(*part, accumulate=k > 0)
-        for k in range(across):
-            adds = call.accumulate_dx or k > 0
-            call.backend.copy_columns(wide, k * pixel, dx, 0, pixel, accumulate=adds)
+        along, below = self._copies(call, call.dx, call.dy)
+        for copies, adds in ((below, False), (along, call.accumulate_dx)):
+            for k, (to, first, source, at, width) in enumerate(copies):
+                part = source, at, to, first, width
+                call.backend.copy_columns(*part, accumulate=adds or k > 0)
 
 
 class UpSampling2D(_UpSampling):

@@ -26,12 +26,11 @@ def extract_patches(
     """Cut images into patches, whose pixels follow one another along the axis of channels.
 
     Args:
-        images: (batch, height, width, channels), or one image.
+        images, data_format: as in `resize`.
         size: (height, width) of a patch, or one number for both, as in the next two arguments.
         strides: from one patch to the next; by default the size.
         dilation_rate: from one pixel of a patch to the next.
         padding: "valid", or "same" for patches that reach over the edges, with zeros there.
-        data_format: "channels_last" (the default), or "channels_first".
 
     Returns:
         patches (batch, rows, columns, height x width x channels).

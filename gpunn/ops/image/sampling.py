@@ -185,14 +185,13 @@ def affine_transform(
     The pixel (x, y) of the result is that of the image at ``(a0 x + a1 y + a2, b0 x + b1 y + b2)``.
 
     Args:
-        images: (batch, height, width, channels), or one image.
+        images, data_format: as in `resize`.
         transform: ``(a0, a1, a2, b0, b1, b2, c0, c1)`` for all images, or (batch, 8). c0 and c1,
             of a projection, must be 0.
         interpolation: "bilinear", between four pixels, or "nearest".
         fill_mode: what is outside: "constant", "nearest" (the pixel at the edge), "reflect" and
             "mirror" (the picture reflected about its edge, or its last pixel) or "wrap".
         fill_value: for the mode "constant".
-        data_format: "channels_last" (the default), or "channels_first".
 
     Returns:
         images of the same shape, and of the same kind: integers are rounded.
