@@ -131,10 +131,10 @@ def pad_sequences(
 def _as(dtype: np.dtype, values: Any, what: str) -> np.ndarray:
     """Return values in this dtype; fractions are refused where it holds integers."""
     given = np.asarray(values, dtype) if dtype.kind in "OSU" else np.asarray(values)
-    if dtype.kind in "iu" and given.dtype.kind == "f" and (given != np.trunc(given)).any():
-        raise ValueError(f"{what} holds fractions, which {dtype} cannot: give dtype='float32'.")
-    if dtype.kind in "iu" and given.size:
+    if dtype.kind in "iu" and given.dtype.kind in "iuf" and given.size:
+        if (given != np.trunc(given)).any():
+            raise ValueError(f"{what} holds fractions, which {dtype} cannot: give dtype='float32'.")
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        if given.dtype.kind in "iuf" and not (low <= given.min() and given.max() <= high):
+        if not (low <= given.min() and given.max() <= high):
             raise ValueError(f"{what} holds numbers that {dtype} cannot: give another dtype.")
     return given.astype(dtype)

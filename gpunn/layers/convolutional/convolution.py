@@ -31,8 +31,6 @@ from .images import _ImageLayer, pair_of
 class _Windowed(_ImageLayer):
     """A layer on windows of images, whose size and places are arguments of its subclasses."""
 
-    _sizes = ("kernel_size", "strides", "dilation_rate")
-
     def __post_init__(self) -> None:
         self.filters: int
         self.kernel_size: Any
@@ -153,7 +151,6 @@ class OfKernel(_ImageLayer):
     """A layer with the arguments of a convolution."""
 
     _abstract = True
-    _sizes = ("kernel_size", "strides", "dilation_rate")
 
     filters: int = field(check=check_positive_integer)
     kernel_size: Any = field()

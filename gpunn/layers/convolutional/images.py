@@ -26,8 +26,6 @@ class _ImageLayer(Layer):
 
     _rank: ClassVar[int] = 2
     """The number of axes of an image."""
-    _sizes: ClassVar[tuple[str, ...]] = ()
-    """The arguments that give a number for each axis, or one for all."""
 
     data_format: str | None = field(
         default=None, check=check_data_format, kw_only=True, placed=True
@@ -35,8 +33,8 @@ class _ImageLayer(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self._sizes:
-            if (value := getattr(self, name)) is not None:
+        for name in ("kernel_size", "pool_size", "strides", "dilation_rate"):
+            if (value := getattr(self, name, None)) is not None:  # one for each axis, or for all
                 setattr(self, name, check_sizes(name, value, self._rank))
 
     @property

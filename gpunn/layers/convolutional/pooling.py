@@ -62,8 +62,6 @@ class _Average(_Pooling):
 
 
 class _WindowPooling(_Pooling):
-    _sizes = ("pool_size", "strides")
-
     pool_size: Any = field(default=(2, 2))
     strides: Any = field(default=None)
     padding: str = field(default="valid", check=check_padding)

@@ -318,21 +318,14 @@ def conv_transpose(
 
     The new sizes are ``length * stride`` for "same" and
     ``length * stride + max(kernel - stride, 0)`` for "valid", where a dilated kernel is as long as
-    its span. Source: Dumoulin & Visin 2016,
-    arXiv:1603.07285.
+    its span. Source: Dumoulin & Visin 2016, arXiv:1603.07285.
 
     Args:
-        inputs, strides, padding, data_format: as in `conv`.
         kernel: (height, width, filters, channels), or (steps, filters, channels): its last axis is
             that of the images' channels.
         output_padding: not supported; None.
-        dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
 
-    Returns:
-        floats (batch, new height, new width, filters), or (batch, new steps, filters).
-
-    Raises:
-        ValueError: for other shapes, or options that are not supported.
+    The other arguments, the result and errors: as for `conv`.
 
     >>> from gpunn import ops
     >>> ops.conv_transpose([[[1.0], [2.0]]], [[[1.0]], [[10.0]]], strides=2).tolist()
@@ -365,15 +358,13 @@ def depthwise_conv(
     """Convolve each channel separately, with filters of its own; see `conv`.
 
     Args:
-        inputs, strides, padding, data_format, dilation_rate: as in `conv`.
         kernel: (height, width, channels, multiplier), or (steps, channels, multiplier).
+
+    The other arguments, and errors: as for `conv`.
 
     Returns:
         floats (batch, new height, new width, channels * multiplier); those of the first channel
         come first.
-
-    Raises:
-        ValueError: as in `conv`.
 
     >>> from gpunn import ops
     >>> ops.depthwise_conv(ops.ones((1, 5, 5, 3)), ops.ones((2, 2, 3, 4))).shape
@@ -399,18 +390,13 @@ def separable_conv(
 ) -> Tensor:
     """Apply a depthwise convolution, then a pointwise one with a kernel of one pixel.
 
-    See `depthwise_conv` and `conv`. Source: Chollet 2016, arXiv:1610.02357.
+    Source: Chollet 2016, arXiv:1610.02357.
 
     Args:
-        inputs, strides, padding, data_format, dilation_rate: as in `conv`.
         depthwise_kernel: (height, width, channels, multiplier).
         pointwise_kernel: (1, 1, channels * multiplier, filters).
 
-    Returns:
-        floats (batch, new height, new width, filters).
-
-    Raises:
-        ValueError: as in `conv`.
+    The other arguments, the result and errors: as for `conv`.
 
     >>> from gpunn import ops
     >>> depthwise, pointwise = ops.ones((2, 2, 3, 4)), ops.ones((1, 1, 12, 6))
@@ -463,17 +449,8 @@ def average_pool(
 ) -> Tensor:
     """Compute the mean over each window of images with one or two spatial axes.
 
-    Args:
-        inputs: (batch, height, width, channels), or (batch, steps, channels), as floats.
-        pool_size, strides: a number, or (vertical, horizontal); strides are pool_size by default.
-        padding: "valid", or "same", whose windows overlap the border; only pixels inside count.
-        data_format: "channels_last" (the default), or "channels_first".
-
-    Returns:
-        floats (batch, new height, new width, channels), or (batch, new steps, channels).
-
-    Raises:
-        ValueError: for other shapes, a window larger than the images, or another option.
+    Of windows that overlap the border only pixels inside count. Arguments, result and errors: as
+    for `max_pool`.
 
     >>> from gpunn import ops
     >>> ops.average_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
