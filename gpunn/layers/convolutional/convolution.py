@@ -38,6 +38,7 @@ class _Windowed(_ImageLayer):
         self.padding: str
         self.dilation_rate: Any
         self.activation: Any
+        self.kernel: Parameter
         self.bias: Parameter | None = None
         super().__post_init__()
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
@@ -69,10 +70,6 @@ class _Windowed(_ImageLayer):
 
 class _Filtering(_Windowed):
     """Windows of images times a kernel, a bias and an activation."""
-
-    def __post_init__(self) -> None:
-        self.kernel: Parameter
-        super().__post_init__()
 
     def _depth(self, channels: int) -> int:
         """Return the number of channels that a filter sees."""

@@ -38,9 +38,9 @@ def mode_check(*modes: str) -> Any:
 
 
 def refuse_sparse(name: str, value: Any) -> bool:
-    """Check ``sparse``, which must be False."""
+    """Check ``sparse`` or ``ragged``, which must be False."""
     if value:
-        raise ValueError(f"{name}=True: sparse tensors are not supported; leave it out.")
+        raise ValueError(f"{name}=True: {name} tensors are not supported; leave it out.")
     return False
 
 

@@ -15,6 +15,7 @@ from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import SampleShape
 
 from .adapting import is_missing
+from .encoding import refuse_sparse
 from .lookups import StringLookup, _as_array
 
 __all__ = ["TextVectorization"]
@@ -114,8 +115,6 @@ class TextVectorization(StringLookup):
         )
         if unknown := sorted(_SETTLED & options.keys()):
             raise TypeError(f"TextVectorization takes no argument {unknown[0]!r}.")
-        if ragged:
-            raise ValueError("ragged=True: ragged tensors are not supported; leave it out.")
         if output_sequence_length is not None and output_mode != "int":
             raise ValueError(
                 f"output_sequence_length requires output_mode='int'; it is {output_mode!r}."
@@ -126,7 +125,7 @@ class TextVectorization(StringLookup):
         self.output_sequence_length = check_integer(
             "output_sequence_length", output_sequence_length, 1, None
         )
-        self.ragged = False
+        self.ragged = refuse_sparse("ragged", ragged)
         super().__init__(
             max_tokens, mask_token="", vocabulary=vocabulary, idf_weights=idf_weights,
             output_mode=output_mode, pad_to_max_tokens=pad_to_max_tokens, sparse=sparse,
