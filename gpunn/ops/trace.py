@@ -160,15 +160,27 @@ class Trace:
     def assign(self, source: Any, value: Tensor) -> None:
         """Assign ``value`` to a parameter or variable, from here on.
 
+        In predict and evaluate it stays assigned until the end of the call.
+
         Raises:
-            TypeError: in predict and evaluate, for a parameter.
+            TypeError: in these, for a parameter that would change again by the next call.
         """
-        if isinstance(source, Parameter) and not self.assigns:
+        if isinstance(source, Parameter) and not self.assigns and not self._settles(source, value):
             raise TypeError(
                 f"{source.path} is assigned to in predict or evaluate, which change nothing. "
                 f"Write `if training:` before it; call(x, training=None) is passed this flag."
             )
         self._held(source).now = value
+
+    def _settles(self, source: Any, value: Tensor) -> bool:
+        """Whether to assign ``value`` a second time would change nothing: a weight that is masked,
+        or bounded by numbers, as only its own value and constants determine it."""
+        now, how = self._held(source).now, getattr(value.primitive, "lowering", None)
+        others = [t for t in value.inputs if t is not now]
+        if value is now or not all(t.is_constant for t in others):
+            return value is now
+        masks = how == "multiply" and all(np.isin(t.numpy(), (0, 1)).all() for t in others)
+        return value.is_constant or (masks and len(others) == 1) or how in ("minimum", "maximum")
 
     @contextmanager
     def composing(self) -> Iterator[None]:

@@ -203,6 +203,42 @@ def test_predictions_and_evaluations_refuse_to_assign() -> None:
     assert_array_equal(model.get_weights()[0], [0.0, 0.0])
 
 
+class Masked(layers.Layer):
+    """A convolution that assigns a mask to its kernel, as in Keras's example PixelCNN."""
+
+    def __init__(self) -> None:
+        super().__init__(name="masked")
+        self.conv = layers.Conv2D(2, 3, padding="same")
+
+    def build(self, input_shape: Any) -> None:
+        self.conv.build(input_shape)
+        self.mask = np.zeros(self.conv.kernel.shape)
+        self.mask[:1] = 1.0
+
+    def call(self, x: Any) -> Any:
+        self.conv.kernel.assign(self.conv.kernel * self.mask)
+        return self.conv(x)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_predictions_may_assign_what_another_call_would_not_change(
+    every_backend: str, eager: bool
+) -> None:
+    gpunn.use_backend(every_backend)
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype(np.float32)
+    model = gpunn.Sequential([gpunn.Input((4, 4, 1)), Masked()])
+    model.compile("sgd", "mse", run_eagerly=eager)
+    plain = gpunn.Sequential([gpunn.Input((4, 4, 1)), layers.Conv2D(2, 3, padding="same")])
+    before = model.get_weights()
+    plain.set_weights([before[0] * model.layers[0].mask, before[1]])
+    expected = plain.predict(x, verbose=0)
+    for predicted in (model.predict(x, verbose=0), model(x)):
+        np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
+    loss = model.evaluate(x, 0 * expected, verbose=0)
+    np.testing.assert_allclose(loss, np.mean(expected**2), rtol=1e-5)
+    assert_array_equal(model.get_weights()[0], before[0])  # they change nothing
+
+
 def test_a_layer_by_itself_assigns_as_in_keras() -> None:
     layer, x = Always(), np.ones((3, 2), np.float32)
     assert_array_equal(layer(x)[0], [4.0, 4.0])

@@ -51,8 +51,9 @@ def trace_for(
 def stages_of(
     trace: Trace, backend: Backend, stages: Sequence[Sequence[Destination]], context: Any = None
 ) -> Stages:
-    """Return the stages of a trace; assignments are stored after the first stage."""
-    assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
+    """Return the stages of a trace; assignments are stored after the first stage, if they stay."""
+    kept = trace.assigned if trace.assigns else ()
+    assigned = [Destination(held.now, held.source.array_on(backend)) for held in kept]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
