@@ -23,6 +23,8 @@ class TargetSpec:
             them, as a loss with a `call` does.
         varies: Whether the number of steps differs between batches. As in Keras, logs then show
             means over samples, each of which is the mean over its steps.
+        label: Name before those of its metrics, which another output may share: then the metrics
+            are numbered, as in Keras, and not the outputs.
     """
 
     name: str
@@ -30,6 +32,7 @@ class TargetSpec:
     loss: Any = None
     exact: bool = False
     varies: bool = False
+    label: str = ""
 
     @property
     def rows_per_sample(self) -> int:

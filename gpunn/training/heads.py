@@ -204,7 +204,7 @@ def _measures(
     loss, at = head.loss, head.at + LOSS_TOTALS
     shape = head.target.output_shape
     output = ModelOutput(head.target.loss, head.activation, head.fused, shape[-1])
-    prefix = f"{head.target.name}_" if head.target.name else ""
+    prefix = f"{head.target.label}_" if head.target.label else ""
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
         free = loss._has_call or metric.sparse is None

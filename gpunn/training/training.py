@@ -271,9 +271,10 @@ class Training:
         arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
         outputs = zip(self._target_names(), plan.output_shapes, strict=True)
         losses = self.compiled.losses if self.compiled else [None] * len(plan.outputs)
+        keyed = bool(graph.output_form.keys)
         targets = [
-            TargetSpec(name, shape, loss)
-            for (name, shape), loss in zip(outputs, losses, strict=True)
+            TargetSpec(name, shape, loss, label=name if keyed or not name else tensor.name)
+            for (name, shape), loss, tensor in zip(outputs, losses, graph.outputs, strict=True)
         ]
         given = tuple(zip(arguments, graph.declared_inputs(), strict=True))
         host = plan.host

@@ -461,3 +461,31 @@ def test_a_loss_that_is_no_number_ends_the_training(keras: Any) -> None:
         else:
             with pytest.raises(gpunn.models.NonFiniteLossError, match="epoch 1, step 2"):
                 model.fit(x, y, epochs=3, verbose=0)
+
+
+def test_metrics_of_outputs_of_one_name_are_numbered_and_in_keras_order(keras: Any) -> None:
+    x = np.abs(data()[0])
+    y = [np.ones((ROWS, 1)), np.eye(4)[np.arange(ROWS) % 4]]
+
+    def results(module: Any) -> tuple[Any, ...]:
+        layers = module.layers
+        given = module.Input((INPUTS,))
+        both = [
+            layers.Dense(1, "sigmoid", kernel_initializer="ones", name="real")(given),
+            layers.Dense(4, "softmax", kernel_initializer="zeros", name="label")(given),
+        ]
+        judge = module.Model(given, both, name="judge")
+        given = module.Input((INPUTS,))
+        model = module.Model(given, judge(layers.Dense(INPUTS, kernel_initializer="ones")(given)))
+        losses = ["binary_crossentropy", "categorical_crossentropy"]
+        model.compile("sgd", losses, metrics=[["accuracy", "mae"], ["accuracy"]])
+        listed = model.train_on_batch(x, y)
+        named = model.fit(x, y, shuffle=False, verbose=0).history
+        return listed[0], listed[3:], {k: v for k, v in named.items() if "loss" not in k}
+
+    ours, theirs = results(gpunn), results(keras)
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+    assert ours[2].keys() == theirs[2].keys()
+    for name, values in theirs[2].items():
+        np.testing.assert_allclose(ours[2][name], values, rtol=1e-5)
