@@ -50,6 +50,7 @@ OTHERS = (
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
     "tests/ops/places/test_places_out_of_range.py", "tests/ops/places/test_rearranging.py",
+    "tests/utils/test_crossing.py", "tests/layers/test_custom_state.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",

@@ -22,10 +22,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
         ),
         (
-            "layer that crosses columns; join them as strings, and put layers.Hashing after that",
-            "HashedCrossing",
-        ),
-        (
             "such layer for pictures; write it with gpunn.ops in a layer's call, or prepare the "
             "arrays before fit",
             "RandomErasing RandomHue RandomSaturation RandomShear RandAugment AugMix MixUp CutMix "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from gpunn.models import Model, load_model
 
 KINDS = (
     "float", "float_normalized", "float_rescaled", "float_discretized", "integer_categorical",
-    "string_categorical", "boolean",
+    "string_categorical", "integer_hashed", "string_hashed", "boolean",
 )  # fmt: skip
 
 
@@ -41,20 +41,21 @@ class Feature:
         check_choice("output_mode", self.output_mode, ("float", "int", "one_hot"))
 
 
-_HASHED = (
-    "hashed features; use string_categorical or integer_categorical, with max_tokens and "
-    "num_oov_indices"
-)
+@dataclass
+class Cross:
+    """A combination of columns that is hashed: their names, the number of bins, and ``"int"`` or
+    ``"one_hot"``."""
 
+    feature_names: Sequence[str]
+    crossing_dim: int
+    output_mode: str = "one_hot"
 
-def _absent(name: str, reason: str) -> Callable[..., Any]:
-    """Return a placeholder for a Keras method that gpunn does not support; it raises an error."""
+    def __post_init__(self) -> None:
+        check_choice("output_mode", self.output_mode, ("int", "one_hot"))
 
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise ValueError(f"FeatureSpace.{name}: gpunn has no {reason}.")
-
-    refuse.__doc__ = f"gpunn has no {reason}.\n\nRaises:\n    ValueError: always."
-    return refuse
+    @property
+    def name(self) -> str:
+        return "_X_".join(self.feature_names)
 
 
 class FeatureSpace:
@@ -74,16 +75,18 @@ class FeatureSpace:
         features: Preprocessing by column name: ``"float"``,
             ``"float_normalized"`` (to mean 0 and variance 1), ``"float_rescaled"``,
             ``"float_discretized"`` (one-hot bins), ``"integer_categorical"`` and
-            ``"string_categorical"`` (one-hot), ``"boolean"``; or the result of the method of this
+            ``"string_categorical"``, ``"integer_hashed"`` and ``"string_hashed"`` (one-hot),
+            ``"boolean"``; or the result of the method of this
             name, which takes arguments: ``FeatureSpace.string_categorical(max_tokens=10)``.
         output_mode: ``"concat"``: one row; ``"dict"``: a dictionary by column.
-        crosses: Not supported; must be None.
-        crossing_dim, hashing_dim: Accepted for compatibility with Keras and ignored.
+        crosses: Combinations of columns with codes, as tuples of names or from `cross`: each is
+            hashed and comes after the columns, see `gpunn.layers.HashedCrossing`.
+        crossing_dim, hashing_dim: Number of bins of crosses, and of hashed features.
         num_discretization_bins: Number of bins of ``"float_discretized"``.
         name: Name of the space.
 
     Raises:
-        ValueError: for any other feature, including crosses and hashed features.
+        ValueError: for any other feature, or a cross of columns that are not features.
 
     >>> from gpunn.utils import FeatureSpace
     >>> space = FeatureSpace({"age": "float_normalized", "city": "string_categorical"})
@@ -102,8 +105,6 @@ class FeatureSpace:
         num_discretization_bins: int = 32,
         name: str | None = None,
     ) -> None:
-        if crosses:
-            self.cross()
         if not isinstance(features, Mapping) or not features:
             raise ValueError(
                 f"features must be a dictionary of column names and their preprocessing; got "
@@ -111,7 +112,13 @@ class FeatureSpace:
             )
         self.name = name or "feature_space"
         self.output_mode = check_choice("output_mode", output_mode, ("concat", "dict"))
-        self.num_discretization_bins = num_discretization_bins
+        self.num_discretization_bins, self.hashing_dim = num_discretization_bins, hashing_dim
+        self.crosses = [
+            given if isinstance(given, Cross) else Cross(given, crossing_dim)
+            for given in crosses or ()
+        ]
+        for name in {name for cross in self.crosses for name in cross.feature_names}:
+            check_choice("crosses", name, tuple(features))
         self.features = {name: self._feature(name, given) for name, given in features.items()}
         self.inputs = {
             column: layers.Input(
@@ -129,9 +136,10 @@ class FeatureSpace:
             raise ValueError(f"features: column names must be strings; got {name!r}.")
         if isinstance(given, Feature):
             return given
-        if given in ("string_hashed", "integer_hashed"):
-            getattr(self, given)()
         check_choice(f"features[{name!r}]", given, KINDS)
+        if given.endswith("_hashed"):
+            hashed: Feature = getattr(self, given)(self.hashing_dim, name=name)
+            return hashed
         if given == "float_discretized":
             return self.float_discretized(self.num_discretization_bins, name=name)
         made: Feature = getattr(self, given)(name=name)
@@ -201,11 +209,26 @@ class FeatureSpace:
         """Preprocess a column with any layer."""
         return Feature(dtype, preprocessor, output_mode)
 
-    cross = staticmethod(
-        _absent("cross", "crosses of columns; a hidden layer after the columns can learn them")
-    )
-    string_hashed = staticmethod(_absent("string_hashed", _HASHED))
-    integer_hashed = staticmethod(_absent("integer_hashed", _HASHED))
+    @staticmethod
+    def integer_hashed(
+        num_bins: int, output_mode: str = "one_hot", name: str | None = None
+    ) -> Feature:
+        """Number integers by a hash; see `gpunn.layers.Hashing`."""
+        return Feature("int32", layers.Hashing(num_bins, name=_named(name)), output_mode)
+
+    @staticmethod
+    def string_hashed(
+        num_bins: int, output_mode: str = "one_hot", name: str | None = None
+    ) -> Feature:
+        """Number strings by a hash; see `gpunn.layers.Hashing`."""
+        return Feature("string", layers.Hashing(num_bins, name=_named(name)), output_mode)
+
+    @staticmethod
+    def cross(
+        feature_names: Sequence[str], crossing_dim: int, output_mode: str = "one_hot"
+    ) -> Cross:
+        """Combine columns by a hash of their codes; see `gpunn.layers.HashedCrossing`."""
+        return Cross(feature_names, crossing_dim, output_mode)
 
     # -- learning from data
 
@@ -282,7 +305,12 @@ class FeatureSpace:
             names = ", ".join(repr(name) for name, _ in self._to_adapt())
             raise ValueError(f"{self.name}: call adapt(data) first: {names} learn from data.")
         if self._model is None:
-            found = {name: self._encoded(name) for name in sorted(self.features)}
+            codes = {name: self._codes(name) for name in sorted(self.features)}
+            found = {name: self._encoded(name, codes[name]) for name in codes}
+            for cross in sorted(self.crosses, key=lambda cross: cross.name):
+                name = _named(cross.name, "")
+                layer = layers.HashedCrossing(cross.crossing_dim, cross.output_mode, name=name)
+                found[cross.name] = layer([codes[name] for name in cross.feature_names])
             rows: Any = found
             if self.output_mode == "concat":
                 many = list(found.values())
@@ -290,22 +318,24 @@ class FeatureSpace:
             self._model = Model(self.inputs, rows, name=self.name)
         return self._model
 
-    def _encoded(self, name: str) -> Any:
-        feature, x = self.features[name], self.inputs[name]
+    def _codes(self, name: str) -> Any:
+        layer = self.features[name].preprocessor
+        return self.inputs[name] if layer is None else layer(self.inputs[name])
+
+    def _encoded(self, name: str, codes: Any) -> Any:
+        feature = self.features[name]
         layer = feature.preprocessor
-        if layer is None:
-            return x
-        y = layer(x)
-        if feature.output_mode != "one_hot":
-            return y
+        if layer is None or feature.output_mode != "one_hot":
+            return codes
         size = getattr(layer, "vocabulary_size", None)
-        depth = size() if size else getattr(layer, "depth", getattr(layer, "num_tokens", None))
+        sizes = (getattr(layer, key, None) for key in ("depth", "num_tokens", "num_bins"))
+        depth = size() if size else next(filter(None, sizes), None)
         if depth is None:
             raise ValueError(
                 f"The column {name!r}: the number of categories of {layer.name} is not known; "
                 f"choose output_mode='int' or 'float'."
             )
-        return layers.CategoryEncoding(depth, name=f"{layer.name}_one_hot")(y)
+        return layers.CategoryEncoding(depth, name=f"{layer.name}_one_hot")(codes)
 
     def __call__(self, data: Any) -> Any:
         """Preprocess the columns of a dictionary or frame.
@@ -343,7 +373,8 @@ class FeatureSpace:
         for name, feature in self.features.items():
             layer = getattr(feature.preprocessor, "name", "")
             kept[name] = [feature.dtype, feature.output_mode, layer]
-        model.trained_on = {"feature_space": kept}
+        crosses = {c.name: [c.output_mode, *c.feature_names] for c in self.crosses}
+        model.trained_on = {"feature_space": kept, "crosses": crosses}
         model.save(filepath, overwrite=overwrite)
 
     @classmethod
@@ -364,14 +395,19 @@ class FeatureSpace:
             for name, (dtype, mode, layer) in found.items()
         }
         mode = "concat" if model._graph.output_form.kind is None else "dict"
-        space = cls(features, mode, name=model.name)
+        stored = ByName(Several(Text())).check(model.trained_on.get("crosses", {}), "crosses")
+        crosses = [
+            Cross(names, model.get_layer(_named(cross, "")).num_bins, kind)
+            for cross, (kind, *names) in stored.items()
+        ]
+        space = cls(features, mode, crosses, name=model.name)
         space._model, space._adapted = model, True
         space.inputs = dict(zip(model.input_names, model.inputs, strict=True))
         return space
 
 
-def _named(name: str | None) -> str | None:
-    return None if name is None else f"{name.replace('/', '_')}_preprocessor"
+def _named(name: str | None, end: str = "_preprocessor") -> str | None:
+    return None if name is None else name.replace("/", "_") + end
 
 
 def _is_table(data: Any) -> bool:

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .pictures.colors import RandomBrightness, RandomContrast
     from .pictures.geometry import RandomFlip, RandomRotation, RandomTranslation, RandomZoom
     from .pictures.sizes import CenterCrop, RandomCrop, Resizing
+    from .preprocessing.crossing import HashedCrossing
     from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
     from .preprocessing.encoding import CategoryEncoding
@@ -137,6 +138,7 @@ else:
             ".pictures.colors": "RandomBrightness RandomContrast",
             ".pictures.geometry": "RandomFlip RandomRotation RandomTranslation RandomZoom",
             ".pictures.sizes": "CenterCrop RandomCrop Resizing",
+            ".preprocessing.crossing": "HashedCrossing",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",
@@ -187,8 +189,8 @@ __all__ = [
     "Dropout", "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
     "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D",
     "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
-    "GroupNormalization", "GroupQueryAttention", "Hashing", "HashingVectorizer", "Identity",
-    "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer",
+    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D",
     "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "MultiHeadAttention", "Multiply",
     "Normalization", "PReLU", "Permute", "RMSNormalization", "RandomBrightness", "RandomContrast",

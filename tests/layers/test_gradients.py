@@ -22,6 +22,7 @@ NO_LAYER_GRADIENT = {
     "InputLayer": "a view of the input that a model never runs",
     "Embedding": "of integers: see test_embedding.py",
     "ReversibleEmbedding": "likewise",
+    "HashedCrossing": "likewise: see test_crossing.py",
     "ActivityRegularization": "its penalty is part of the loss: see test_small_layers.py",
     **dict.fromkeys(registered.CELLS, "runs in the layer RNN"),
 }

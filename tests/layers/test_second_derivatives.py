@@ -22,6 +22,7 @@ LAYERS = [  # but for those of integers, and of what is encoded on the host
         "InputLayer",
         "CategoryEncoding",
         "Embedding",
+        "HashedCrossing",
         "ReversibleEmbedding",
         *registered.CELLS,
     )

@@ -72,6 +72,10 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
     """The layer in a chain whose samples are rows of ``inputs`` values, a multiple of 6."""
     if isinstance(layer, gpunn.layers.Embedding):  # of codes from 0 to 2
         return [gpunn.layers.Discretization([-0.3, 0.3]), layer, gpunn.layers.Flatten()]
+    if isinstance(layer, gpunn.layers.HashedCrossing):
+        x = gpunn.Input((inputs,))
+        codes = gpunn.layers.Discretization([-0.3, 0.3])(x)
+        return [gpunn.Model(x, layer([codes[:, :1], codes[:, 1:2]]))]
     if layer.takes_list:
         x = gpunn.Input((inputs,))
         steps = gpunn.layers.Reshape((3, -1))(x) if takes_steps(layer) else x
