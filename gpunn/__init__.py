@@ -8,6 +8,7 @@ GPU through CuPy: three backends behind one contract.
 from __future__ import annotations
 
 import sys
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import callbacks, layers, losses, metrics, optimizers
@@ -107,6 +108,7 @@ _MODULES = {
     "config": "gpunn.common.config",
     "plots": "gpunn.apps.plots",
     "random": "gpunn.ops.random",
+    "tensorflow.keras": "gpunn",
     "stored": "gpunn.common.stored",
     "ops.given": "gpunn.ops.op_arguments",
     "ops.further": "gpunn.ops.library",
@@ -146,6 +148,9 @@ def _further(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "preprocessing":
         return _public("utils")
+    if name in ("image", "summary", "tensorflow", "train"):
+        found = _import_module(f"{__name__}.tensorflow")
+        return found if name == "tensorflow" else getattr(found, name)
     from .compat.tensorflow import named
 
     return named(name)

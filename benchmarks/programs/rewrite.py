@@ -26,7 +26,8 @@ MOVED = {
 # The imports of a program, and their replacements. The longest match is used.
 GPUNN = {
     **{old: f"gpunn.keras.{new}" for old, new in MOVED.items()},
-    "tensorflow": "gpunn",
+    "tensorflow": "gpunn.tensorflow",
+    "tensorflow.keras": "gpunn.keras",
     "tensorflow.python.keras": "gpunn.keras",
     "keras": "gpunn.keras",
     "keras_core": "gpunn.keras",

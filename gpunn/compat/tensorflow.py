@@ -137,14 +137,6 @@ def l2_loss(t: Any, name: str | None = None) -> Any:
     return ops.sum(ops.square(t)) / 2
 
 
-def extract_patches(
-    images: Any, sizes: Any, strides: Any, rates: Any, padding: str, name: str | None = None
-) -> Any:
-    """Cut images into patches; see `ops.image.extract_patches`. Lengths are those of four axes."""
-    kept = (sizes[1:3], strides[1:3], rates[1:3])
-    return ops.image.extract_patches(images, *kept, padding.lower())
-
-
 def dropout(
     x: Any, rate: float, noise_shape: Any = None, seed: Any = None, name: str | None = None
 ) -> Any:
@@ -299,7 +291,6 @@ PLAIN: dict[str, Any] = {
         },
     ),
     "math": Names("math", {}),
-    "image": SimpleNamespace(extract_patches=extract_patches),
     "linalg": Names("linalg", {"global_norm": global_norm}),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
     "data": data,

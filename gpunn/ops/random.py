@@ -30,8 +30,8 @@ from .tensor import Tensor, constant
 from .trace import current
 
 __all__ = [
-    "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "normal", "randint",
-    "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
+    "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "gamma", "normal",
+    "randint", "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
 if not TYPE_CHECKING:
     __getattr__, __dir__ = offered(__name__)
@@ -191,6 +191,40 @@ def truncated_normal(
     share = _share(shape, dtype, seed) * (2 * inside) + -inside
     y = math.sqrt(2) * ops.erfinv(share)
     return convert(ops.clip(y, -2.0, 2.0) * stddev + mean, dtype)
+
+
+def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor:
+    """Draw samples from gamma distributions of the rate 1, without a derivative by ``alpha``.
+
+    They are the first of eight proposals that passes; none does with a probability below 1e-10.
+    Source: Marsaglia & Tsang 2000, "A simple method for generating gamma variables".
+
+    Args:
+        shape: of the result: an integer or a sequence of them.
+        alpha: the shape parameters: positive numbers that broadcast to the shape.
+        dtype: a float dtype; floatx by default.
+        seed: as in `normal`.
+
+    Raises:
+        ValueError: if a number is not positive, and as in `normal`.
+
+    >>> 1.9 < float(ops.mean(gamma((10000,), 2.0, seed=1))) < 2.1
+    True
+    """
+    a = convert(alpha, "float64").numpy()
+    if not (a > 0).all():
+        raise ValueError(f"alpha must be positive; got {alpha!r}.")
+    sizes, low = sizes_of(shape), a < 1
+    d = np.where(low, a + 1, a) - 1 / 3
+    x, *parts = (_standard_normal((8, *sizes), dtype, seed, part) for part in range(5))
+    limits = [0.5 * (parts[k] ** 2 + parts[k + 1] ** 2) for k in (0, 2)]  # exponential
+    v = (1 + x / np.sqrt(9 * d)) ** 3
+    passes = (v > 0) & (0.5 * x * x + d * (1 - v + ops.log(ops.maximum(v, 1e-30))) > -limits[0])
+    y = v[7]
+    for k in reversed(range(7)):
+        y = ops.where(passes[k], v[k], y)
+    boost = ops.where(low, ops.exp(-limits[1][0] / a), 1.0)  # the power of a uniform sample
+    return convert(ops.maximum(y, 0.0) * d * boost, dtype)
 
 
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:

@@ -39,7 +39,7 @@ FLOORS = (
     ("testing", "compat"),
     ("loaders",),
     ("apps",),
-    ("utils", "sklearn"),
+    ("utils", "sklearn", "tensorflow"),
     ("__init__", "__main__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -1,0 +1,113 @@
+"""``tf.image``: pictures as arrays (height, width, channels), or batches of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn import ops
+from gpunn.common.arguments import check_choice
+from gpunn.loaders.opening import decoded, look_at
+from gpunn.ops.dtypes import is_float, named
+
+__all__ = [
+    "convert_image_dtype", "crop_to_bounding_box", "decode_image", "decode_jpeg", "decode_png",
+    "extract_patches", "pad_to_bounding_box", "resize",
+]  # fmt: skip
+_MODES = {"1": 1, "L": 1, "I": 1, "I;16": 1, "RGB": 3, "P": 3, "YCbCr": 3, "RGBA": 4}
+
+
+def extract_patches(
+    images: Any, sizes: Any, strides: Any, rates: Any, padding: str, name: str | None = None
+) -> Any:
+    """Cut images into patches; see `ops.image.extract_patches`. Lengths are those of four axes."""
+    kept = (sizes[1:3], strides[1:3], rates[1:3])
+    return ops.image.extract_patches(images, *kept, padding.lower())
+
+
+def resize(
+    images: Any, size: Sequence[int], method: str = "bilinear", *, antialias: bool = False,
+    name: str | None = None,
+) -> Any:  # fmt: skip
+    """Resize images to (height, width), as floats unless ``method`` is ``"nearest"``; see
+    `ops.image.resize`. The other kernels are not TensorFlow's, and refused.
+
+    >>> resize([[[0], [3]]], (1, 4)).tolist()
+    [[[0.0], [0.75], [2.25], [3.0]]]
+    """
+    check_choice("method", method, ("bilinear", "nearest"))
+    x = images if method == "nearest" else ops.cast(images, "float32")
+    return ops.image.resize(x, [int(n) for n in size], method, antialias)
+
+
+def convert_image_dtype(
+    image: Any, dtype: Any, saturate: bool = False, name: str | None = None
+) -> Any:
+    """Convert an image to floats, of which 1 is the largest integer of its dtype.
+
+    >>> convert_image_dtype(np.array([0, 51, 255], np.uint8), "float64").tolist()
+    [0.0, 0.2, 1.0]
+    """
+    given = np.dtype(getattr(image, "dtype", None) or np.asarray(image).dtype)
+    if not is_float(named(dtype)):
+        raise ValueError(f"convert_image_dtype makes floats; got dtype={dtype!r}. Use tf.cast.")
+    return ops.cast(image, dtype) / (1 if given.kind == "f" else np.iinfo(given).max)
+
+
+def crop_to_bounding_box(
+    image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any,
+    name: str | None = None,
+) -> Any:  # fmt: skip
+    """Return the part of an image with this height and width, from these offsets on.
+
+    >>> crop_to_bounding_box([[[1], [2], [3]]], 0, 1, 1, 2).tolist()
+    [[[2], [3]]]
+    """
+    x = ops.convert_to_tensor(image)
+    top, left, rows, columns = map(int, (offset_height, offset_width, target_height, target_width))
+    _check((top, left), (rows, columns), x.shape[-3:-1])
+    return x[..., top : top + rows, left : left + columns, :]
+
+
+def pad_to_bounding_box(
+    image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any,
+    name: str | None = None,
+) -> Any:  # fmt: skip
+    """Put an image at these offsets into zeros of this height and width.
+
+    >>> pad_to_bounding_box([[[1], [2]]], 0, 1, 1, 4).tolist()
+    [[[0], [1], [2], [0]]]
+    """
+    x = ops.convert_to_tensor(image)
+    top, left, rows, columns = map(int, (offset_height, offset_width, target_height, target_width))
+    height, width = x.shape[-3:-1]
+    _check((top, left), (height, width), (rows, columns))
+    sides = [(top, rows - top - height), (left, columns - left - width)]
+    return ops.pad(x, [(0, 0)] * (x.ndim - 3) + [*sides, (0, 0)])
+
+
+def _check(start: Sequence[int], lengths: Sequence[int], whole: Sequence[int]) -> None:
+    """Check that a box of these lengths, from ``start`` on, is inside the whole."""
+    if any(a < 0 or n < 1 or a + n > m for a, n, m in zip(start, lengths, whole, strict=True)):
+        raise ValueError(f"{tuple(lengths)} pixels from {tuple(start)} on exceed {tuple(whole)}.")
+
+
+def decode_image(contents: bytes, channels: int = 0, *, name: str | None = None) -> Any:
+    """Decode the bytes of a file that Pillow reads into integers (height, width, channels) from 0
+    to 255; with 0 channels as many as it has.
+
+    Raises:
+        ValueError: for bytes that are no such file, or another number of channels.
+        ImportError: without Pillow.
+    """
+    own = _MODES.get(look_at(io.BytesIO(contents), None)[1])  # type: ignore[arg-type]
+    kind = {1: "grayscale", 3: "rgb", 4: "rgba"}.get(channels or own or 0)
+    if kind is None:
+        raise ValueError(f"channels must be 1, 3 or 4, or 0 for a file with these; got {channels}.")
+    return ops.convert_to_tensor(decoded(io.BytesIO(contents), kind))  # type: ignore[arg-type]
+
+
+decode_png = decode_jpeg = decode_image
