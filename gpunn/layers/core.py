@@ -48,19 +48,9 @@ class InputLayer(Layer):
     ``(batch_size or None, *shape)``.
 
     Args:
-        shape: shape of one sample, without the batch axis.
-        batch_size: shown in the model's ``input_shape``; any batch size works.
-        dtype: ``"float32"``, ``"float64"`` or None; ``"string"`` for strings, which `StringLookup`
-            reads; ``"bool"``; ``"int32"``, ``"uint8"`` and similar for integers. A custom `call`,
-            an operation or a `Lambda` receives these as int32; layers that compute read them as
-            floats. Data that do not fit into int32 raise an error.
-        name: name of the input.
-        batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
         input_shape, batch_input_shape: older names of ``shape`` and ``batch_shape``.
 
-    Raises:
-        ValueError: for neither or both of ``shape`` and ``batch_shape``, and for a ``batch_size``
-            beside ``batch_shape``.
+    The other arguments, and errors: as for `Input`.
 
     >>> InputLayer(input_shape=(3,)).output.shape
     (None, 3)

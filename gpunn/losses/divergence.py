@@ -17,13 +17,8 @@ class KLDivergence(ElementLoss):
     D(p || t); training uses the gradient with respect to the second argument. Both are
     clipped to [1e-7, 1] first, so that no logarithm is infinite (Kullback and Leibler,
     1951; the clipping is Keras's).
-    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import KLDivergence
     >>> round(float(KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]])), 5)
@@ -51,13 +46,8 @@ class Poisson(ElementLoss):
     Up to log(t!), this is the negative log-likelihood of t under a Poisson
     distribution, as in Keras; ``dl/dp = (1 - t / (p + 1e-7)) / n``. Rates must not be negative:
     end the model with a non-negative activation, such as softplus or the exponential.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import Poisson
     >>> round(float(Poisson()([[1.0]], [[2.0]])), 5)  # 2 - log 2

@@ -32,13 +32,8 @@ class Hinge(_Margin):
     It penalizes predictions on the wrong side of 0, or right ones within a margin of 1, as in a
     support vector machine and in Keras. Targets may also be 0 and 1: a 0 counts as -1.
     Predictions may have any value, as from a linear output.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import Hinge
     >>> float(Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
@@ -60,13 +55,8 @@ class SquaredHinge(_Margin):
 
     It is `Hinge` with squared terms, which penalizes large violations of the margin more.
     ``dl/dy = -2 t max(1 - t y, 0) / n``. The formula is Keras's.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import SquaredHinge
     >>> float(SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
@@ -90,13 +80,8 @@ class PerceptronCriterion(_Margin):
     (Rosenblatt, 1958; Bishop, Pattern Recognition and Machine Learning, 4.1.7).
     ``dl/dy = -t / n`` where ``t y <= 0``. This includes 0, so that training moves away from
     all-zero weights, as with the perceptron's rule.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and the rows' values (...).
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import PerceptronCriterion
     >>> float(PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]]))

@@ -47,14 +47,8 @@ class HalfSquaredError(ElementLoss):
 
     The textbook cost (Rumelhart et al., 1986): ``1/2 ||y - t||^2`` summed over the
     outputs, averaged over the samples.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import HalfSquaredError
     >>> float(HalfSquaredError()([[0.0, 1.0]], [[1.0, 1.0]]))
@@ -79,14 +73,8 @@ class EuclideanDistance(RowLoss):
     It is the distance between target and prediction as points, in their unit. Differences are
     divided by the largest one before squaring, so that nothing overflows. Where y = t the
     gradient is 0, which is a subgradient.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import EuclideanDistance
     >>> float(EuclideanDistance()([[0.0, 0.0]], [[3.0, 4.0]]))
@@ -114,14 +102,8 @@ class MeanAbsoluteError(ElementLoss):
 
     It is less sensitive to outliers than `MeanSquaredError`: its minimum is at the median of the
     targets instead of their mean. The formula is Keras's.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import MeanAbsoluteError
     >>> float(MeanAbsoluteError()([[0.0, 1.0]], [[1.0, 1.0]]))
@@ -144,14 +126,8 @@ class MeanAbsolutePercentageError(ElementLoss):
 
     It is the error relative to the target, in per cent, as in Keras: an error of 1 at a target of
     2 is 50.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import MeanAbsolutePercentageError
     >>> float(MeanAbsolutePercentageError()([[2.0, 4.0]], [[1.0, 4.0]]))
@@ -176,14 +152,8 @@ class MeanSquaredLogarithmicError(ElementLoss):
 
     It is for targets that are not negative and differ by orders of magnitude. Targets and
     predictions below 1e-7 count as 1e-7 (as in Keras); there the gradient is 0.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import MeanSquaredLogarithmicError
     >>> round(float(MeanSquaredLogarithmicError()([[0.0]], [[1.7182818]])), 6)
@@ -212,15 +182,11 @@ class Huber(ElementLoss):
 
     With e = y - t: ``l = mean e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``;
     the gradient is e clipped to [-delta, delta], divided by n. The formula is Keras's.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
     Args:
         delta: the error, above 0, at which the squared part becomes the absolute part.
-        reduction, name, dtype: see `Loss`.
 
-    Raises:
-        ValueError: for a ``delta`` that is not positive; when called, for shapes that do not match.
+    Shapes, the other arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import Huber
     >>> float(Huber()([[0.0, 0.0]], [[1.0, 3.0]]))  # the mean of 0.5 and 2.5
@@ -250,14 +216,8 @@ class LogCosh(ElementLoss):
 
     It is a smooth relative of `Huber`, as in Keras. The gradient is ``tanh(y - t) / n``. Computed
     as ``|e| + log(1 + (exp(-2|e|) - 1) / 2)``, which does not overflow.
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import LogCosh
     >>> round(float(LogCosh()([[0.0]], [[1.0]])), 6)
@@ -280,15 +240,11 @@ class CosineSimilarity(RowLoss):
 
     With ``u = y / ||y||`` and ``v = t / ||t||``, ``dl/dy = -(v - (u . v) u) / ||y||``. Where y or
     t is 0, loss and gradient are 0. (Keras's metric of this name has the opposite sign.)
-    ``y_true`` and ``y_pred`` have the shape (..., n). Each row gives one value, (...), and
-    ``reduction`` combines the values, by default to their mean.
 
     Args:
         axis: the axis of the vectors.
-        reduction, name, dtype: see `Loss`.
 
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Shapes, the other arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import CosineSimilarity
     >>> float(CosineSimilarity()([[0.0, 2.0]], [[0.0, 5.0]]))

@@ -72,12 +72,9 @@ class MeanSquaredError(_PlainLossMetric):
 class RootMeanSquaredError(_PlainLossMetric):
     """The square root of the mean of ``(y - t)^2`` over all rows and outputs.
 
-    It has the unit of the targets; 0 is perfect. The definition is Keras's: the root of the
-    mean over all batches, not the mean of the batches' roots.
-    ``y_true`` and ``y_pred`` have the shape (..., n).
-
-    Args:
-        name, dtype: see `Metric`.
+    It has the unit of the targets; 0 is perfect. The definition is Keras's: the root of the mean
+    over all batches, not the mean of the batches' roots. Shapes and arguments: as for
+    `MeanSquaredError`.
 
     >>> from gpunn.metrics import RootMeanSquaredError
     >>> RootMeanSquaredError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
@@ -95,11 +92,8 @@ class RootMeanSquaredError(_PlainLossMetric):
 class HalfSquaredError(_PlainLossMetric):
     """The mean over rows of ``1/2 ||y - t||^2``.
 
-    It is half the sum of squared errors of a sample; see `gpunn.losses.HalfSquaredError`.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    It is half the sum of squared errors of a sample; see `gpunn.losses.HalfSquaredError`. Shapes
+    and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import HalfSquaredError
     >>> HalfSquaredError()([[0, 1], [0, 0]], [[2, 1], [0, 0]])  # the mean of 2 and 0
@@ -113,11 +107,7 @@ class EuclideanDistance(_PlainLossMetric):
     """The mean over rows of ``||y - t||``.
 
     It is the mean distance between target and prediction as points, in their unit; see
-    `gpunn.losses.EuclideanDistance`. ``y_true`` and ``y_pred`` have the shape (..., n), and each
-    row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    `gpunn.losses.EuclideanDistance`. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import EuclideanDistance
     >>> EuclideanDistance()([[0, 0], [1, 1]], [[3, 4], [1, 1]])  # the mean of 5 and 0
@@ -130,11 +120,8 @@ class EuclideanDistance(_PlainLossMetric):
 class MeanAbsoluteError(_PlainLossMetric):
     """The mean of ``|y - t|`` over rows and outputs.
 
-    It has the unit of the targets; 0 is perfect. See `gpunn.losses.MeanAbsoluteError`.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    It has the unit of the targets; 0 is perfect. See `gpunn.losses.MeanAbsoluteError`. Shapes and
+    arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import MeanAbsoluteError
     >>> MeanAbsoluteError()([[0, 1], [0, 0]], [[1, 1], [0, 0]])
@@ -149,11 +136,7 @@ class MeanAbsolutePercentageError(_PlainLossMetric):
     """The mean of ``100 |y - t| / |t|`` over rows and outputs, in per cent.
 
     Targets nearer to 0 than 1e-7 count as 1e-7, so that one of them makes the mean huge. See
-    `gpunn.losses.MeanAbsolutePercentageError`. ``y_true`` and ``y_pred`` have the shape (..., n),
-    and each row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    `gpunn.losses.MeanAbsolutePercentageError`. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import MeanAbsolutePercentageError
     >>> MeanAbsolutePercentageError()([[2.0], [4.0]], [[1.0], [4.0]])  # the mean of 50 and 0
@@ -168,11 +151,8 @@ class MeanSquaredLogarithmicError(_PlainLossMetric):
     """The mean of ``(log(1 + y) - log(1 + t))^2`` over rows and outputs.
 
     It measures errors by a factor, for targets of very different size. Values below 1e-7 count as
-    1e-7. See `gpunn.losses.MeanSquaredLogarithmicError`. ``y_true`` and ``y_pred`` have the shape
-    (..., n), and each row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    1e-7. See `gpunn.losses.MeanSquaredLogarithmicError`. Shapes and arguments: as for
+    `MeanSquaredError`.
 
     >>> from gpunn.metrics import MeanSquaredLogarithmicError
     >>> round(MeanSquaredLogarithmicError()([[0.0]], [[1.7182818]]), 6)  # log(1 + y) = 1
@@ -212,11 +192,7 @@ class LogCoshError(_PlainLossMetric):
     """The mean of ``log(cosh(y - t))`` over rows and outputs.
 
     About ``e^2 / 2`` for small errors e and ``|e| - log 2`` for large ones; see
-    `gpunn.losses.LogCosh`. ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts
-    once.
-
-    Args:
-        name, dtype: see `Metric`.
+    `gpunn.losses.LogCosh`. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import LogCoshError
     >>> round(LogCoshError()([[0.0], [2.0]], [[1.0], [2.0]]), 6)
@@ -266,11 +242,8 @@ class CosineSimilarity(_LossMetric):
 class KLDivergence(_PlainLossMetric):
     """The mean over rows of ``sum t log(t / p)``: how far the distributions p are from t.
 
-    Both are clipped to [1e-7, 1], as in Keras; see `gpunn.losses.KLDivergence`.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    Both are clipped to [1e-7, 1], as in Keras; see `gpunn.losses.KLDivergence`. Shapes and
+    arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import KLDivergence
     >>> round(KLDivergence()([[0.0, 1.0]], [[0.5, 0.5]]), 5)  # log 2
@@ -284,11 +257,8 @@ class KLDivergence(_PlainLossMetric):
 class Poisson(_PlainLossMetric):
     """The mean of ``p - t log p`` over rows and outputs, for counts t and predicted rates p.
 
-    Up to a constant, the negative log-likelihood of the counts; see `gpunn.losses.Poisson`.
-    ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    Up to a constant, the negative log-likelihood of the counts; see `gpunn.losses.Poisson`. Shapes
+    and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import Poisson
     >>> round(Poisson()([[1.0]], [[2.0]]), 5)  # 2 - log 2
@@ -302,10 +272,7 @@ class Hinge(_PlainLossMetric):
     """The mean of ``max(1 - t y, 0)``, t = -1 or 1 (0 counts as -1).
 
     It is 0 if every prediction is on the right side by a margin of 1; see `gpunn.losses.Hinge`.
-    ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
-
-    Args:
-        name, dtype: see `Metric`.
+    Predictions are scores of any value. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import Hinge
     >>> Hinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.5 and 0
@@ -319,10 +286,7 @@ class SquaredHinge(_PlainLossMetric):
     """The mean of ``max(1 - t y, 0)^2``, t = -1 or 1 (0 counts as -1).
 
     It counts large violations of the margin more than `Hinge`; see `gpunn.losses.SquaredHinge`.
-    ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
-
-    Args:
-        name, dtype: see `Metric`.
+    Predictions are scores of any value. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import SquaredHinge
     >>> SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.25 and 0
@@ -336,11 +300,7 @@ class CategoricalHinge(_PlainLossMetric):
     """The mean over rows of ``max(0, 1 + max (1 - t) y - sum t y)`` for one-hot t.
 
     What the score of the true class lacks to exceed the largest other one by 1; see
-    `gpunn.losses.CategoricalHinge`. ``y_true`` and ``y_pred`` have the shape (..., n), and each row
-    counts once.
-
-    Args:
-        name, dtype: see `Metric`.
+    `gpunn.losses.CategoricalHinge`. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import CategoricalHinge
     >>> CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]])  # 1 + 0.75 - 0.5
@@ -354,10 +314,7 @@ class PerceptronCriterion(_PlainLossMetric):
     """The mean of ``max(-t y, 0)``, t = -1 or 1 (0 counts as -1).
 
     How far predictions on the wrong side are from 0; see `gpunn.losses.PerceptronCriterion`.
-    ``y_true`` and ``y_pred`` have the shape (..., n); predictions are scores of any value.
-
-    Args:
-        name, dtype: see `Metric`.
+    Predictions are scores of any value. Shapes and arguments: as for `MeanSquaredError`.
 
     >>> from gpunn.metrics import PerceptronCriterion
     >>> PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]])  # the mean of 3 and 0

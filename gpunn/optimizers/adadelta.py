@@ -20,8 +20,7 @@ class Adadelta(Optimizer):
     Steps are the gradient times a ratio of two root mean squares: that of the previous steps and
     that of the gradients. The size of a step thus has the unit of the weights.
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0; the paper uses 1.

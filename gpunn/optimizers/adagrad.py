@@ -19,8 +19,7 @@ class Adagrad(Optimizer):
     The steps of a weight are divided by the root of the sum of all its squared gradients, so that
     rare features learn as fast as frequent ones.
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0.

@@ -17,8 +17,7 @@ class Adamax(_TwoMeans):
 
     `Adam` with the largest recent gradient, which decays, instead of a root mean square.
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0.

@@ -19,8 +19,7 @@ class Lamb(_TwoMeans):
     `Adam`'s direction r with a step in proportion to the norm of the weights, for training with
     very large batches.
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     Where w or r is zero, the step is a r. Weight decay is applied first, as in Keras;
     the paper adds it to r.

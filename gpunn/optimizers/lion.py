@@ -26,8 +26,7 @@ class Lion(Optimizer):
     Every weight moves by exactly a, in the direction given by the sign of a running mean m of the
     gradient. The paper recommends learning rates three to ten times smaller than Adam's.
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0: how far every weight moves in an update.

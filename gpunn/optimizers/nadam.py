@@ -17,8 +17,7 @@ from .optimizer import Slots
 class Nadam(_TwoMeans):
     """Adam with Nesterov momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     With ``mu_t = b1 (1 - .96^t / 2)`` and ``p_t`` the product of ``mu_1`` to ``mu_t``:
     ``m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),

@@ -21,8 +21,7 @@ class RMSprop(Optimizer):
     Gradients are divided by the root of a running mean of their squares, so that the size of a step
     depends little on the scale of the gradient.
 
-    Here w are the weights, g is their gradient, a the learning rate and t the number of the update,
-    from 1; all arrays have the shape of w.
+    w, g, a and t, and the shapes: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0.

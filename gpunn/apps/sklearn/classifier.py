@@ -28,50 +28,26 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
     The estimator standardizes inputs: it subtracts each column's mean and divides by its standard
     deviation, in float64, weighted by ``sample_weight``. ``scale=False`` disables this.
 
-    Weights count as repetitions: a row of weight 2 is worth two rows of weight 1, also in the
-    scaling, and sums over rows are divided by the total weight. If all distinct rows fit into one
-    batch, by default up to 200, the results are bit-identical.
+    Weights count as repetitions, as for `GpunnRegressor`.
 
     Args:
-        hidden_layer_sizes: widths of the hidden layers. Initial weights are Glorot uniform, and
-            initial biases are drawn from the same range.
-        activation: activation of the hidden layers.
-        dropout: fraction of the outputs of each hidden layer to drop in training.
         model: a function ``model(inputs, outputs)`` that replaces the arguments above. It takes
             the number of columns and of output units and returns a `gpunn.Model`, compiled or
             not. Two classes have one unit, more have one each; ``outputs`` is a list for several
             outputs. The model may end with probabilities or logits.
-        optimizer, learning_rate: name or object; a given rate overrides the optimizer's.
         loss: name or object; by default the cross-entropy that fits the targets.
-        metrics, weighted_metrics, run_eagerly, matmul_precision: as for `gpunn.Model.compile`.
-        epochs: maximum number of passes over the rows.
-        batch_size: rows per step; "auto" means 200, or all if there are fewer.
-        shuffle, callbacks, verbose, steps_per_epoch, validation_freq: as for `gpunn.Model.fit`.
-            Unless ``shuffle`` is False, data of up to 2048 rows are sorted first, and equal rows
-            are merged with the sum of their weights.
         class_weight: a dictionary by class, "balanced" (total weight / (classes * weight of the
             class)), or a list of dictionaries for several outputs; multiplied into the weights.
-        early_stopping: whether to hold out ``validation_split`` of the rows, stratified, monitor
-            the loss on them, and restore the weights of the best epoch. Otherwise the training
-            loss is monitored.
-        validation_split: fraction of the rows to hold out.
-        n_iter_no_change, tol: training stops when the loss has not improved by ``tol`` for more
-            than this number of consecutive epochs; None to train for all ``epochs``.
         scale: whether to standardize inputs.
-        warm_start: whether `fit` continues with the weights of the previous call.
-        random_state: seed of initial weights, order, dropout and held-out rows.
-        dtype: dtype of the network, "float32" or "float64".
-        backend: as for `gpunn.Model`.
+
+    The other arguments: as for `GpunnRegressor`; rows that ``early_stopping`` holds out are
+    stratified.
 
     Attributes:
         classes_: the classes; a list for several outputs.
         model_: the trained `gpunn.Model`; it takes scaled inputs.
-        history_: loss and metrics by epoch, as in `gpunn.callbacks.History`.
-        loss_curve_: the training loss by epoch.
-        n_iter_: number of epochs of the last call.
-        n_features_in_: number of columns.
-        feature_names_in_: names of the columns, if ``X`` was a DataFrame.
-        n_outputs_: number of columns of ``y``.
+
+    The other attributes: as of `GpunnRegressor`.
 
     >>> from sklearn.datasets import load_iris
     >>> from gpunn.sklearn import GpunnClassifier
