@@ -49,8 +49,8 @@ OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
-    "tests/ops/places/test_places_out_of_range.py", "tests/ops/places/test_rearranging.py",
-    "tests/utils/test_crossing.py", "tests/layers/test_custom_state.py",
+    "tests/ops/places/test_places_out_of_range.py", "tests/utils/test_crossing.py",
+    "tests/layers/test_custom_state.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",
@@ -70,6 +70,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/by_hand/test_loops_by_hand.py", "tests/by_hand/test_programs_by_hand.py",
     "tests/by_hand/test_steps_by_hand.py", "tests/by_hand/test_tape_jacobians.py",
     "tests/models/test_results_are_tensors.py", "tests/ops/loops/test_scans.py",
+    "tests/ops/places/test_rearranging.py",
 )  # fmt: skip
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.expression import OPERANDS
 
 from .conversion import convert, floats, promoted
 from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
+from .fusion.storing import FEW, write_elements
 from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .places.checks import checked
 from .primitive import Gradients, Primitive, broadcast_shape
-from .shapes import whole
+from .shapes import compute_broadcast, whole
 from .table import operation, operation_named, ops
 from .tensor import Tensor
 
@@ -33,9 +36,36 @@ def truth(*dtypes: str, **attributes: Any) -> str:
     return "bool"
 
 
+def _mixed(arrays: Sequence[Any], out: Array) -> bool:
+    """Return whether floats of several shapes meet, in whole arrays."""
+    plain = out.dtype.kind == "f" and all(
+        hasattr(x, "flags") and x.dtype == out.dtype and x.flags.c_contiguous
+        for x in (*arrays, out)
+    )
+    return plain and any(x.shape != out.shape for x in arrays)
+
+
+def _repeated(backend: Backend, x: Array, out: Array, number: int) -> Array:
+    """Return an operand, repeated to the result's shape."""
+    if x.shape == out.shape:
+        return x
+    whole = backend.scratch(out.shape, out.dtype, f"operand {number}")
+    compute_broadcast(backend, whole, x, out.shape)
+    return whole
+
+
 def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any = None) -> Any:
-    """Return a primitive computed by an array function, of the same name unless one is given."""
-    compute = _function(function or name)
+    """Return a primitive computed by an array function, of the same name unless one is given, where
+    it is not part of an expression."""
+    by_function = _function(function or name)
+
+    def compute(backend: Backend, out: Array, *arrays: Array) -> None:
+        if name in OPERANDS and backend.repeats and 0 < out.size <= FEW and _mixed(arrays, out):
+            whole = [_repeated(backend, x, out, number) for number, x in enumerate(arrays)]
+            write_elements(backend, name, whole, out)
+        else:
+            by_function(backend, out, *arrays)
+
     return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, lowering=name)
 
 

@@ -58,7 +58,7 @@ def _compute_part(backend: Backend, out: Array, x: Array, key: tuple[Any, ...]) 
         n, start, width = columns
         backend.copy_columns(x.reshape(-1, n), start, out.reshape(-1, width), 0, width)
         return
-    cut, grid, in_runs = _grid(x.shape, key)
+    cut, grid, in_runs = _grid(x.shape, key if backend.repeats else ())
     if not cut or not rearrange(
         backend, x, x.shape, out, cut, lambda places: places[grid], f"part {key}", in_runs
     ):

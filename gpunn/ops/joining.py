@@ -267,7 +267,7 @@ def _compute_padded(
     backend: Backend, out: Array, x: Array, widths: tuple[tuple[int, int], ...], value: float
 ) -> None:
     inside = _inside(widths, x.shape)
-    if value == 0 and math.copysign(1, value) > 0:
+    if backend.repeats and value == 0 and math.copysign(1, value) > 0:
         compute_placed(backend, out, x, out.shape, inside)
         return
     backend.xp.copyto(out, value)

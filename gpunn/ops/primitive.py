@@ -90,6 +90,7 @@ class Primitive:
             return home.compute(self, shape, dtype, tensors, attributes)
         # An isolated backend, so that its work arrays are freed.
         backend = get_backend("numpy").isolated()
+        backend.repeats = False
         return Tensor(
             shape, dtype, self.now(backend, shape, dtype, [t.value for t in tensors], attributes)
         )

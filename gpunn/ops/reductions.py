@@ -13,10 +13,20 @@ from .arithmetic import equal
 from .conversion import convert, floats
 from .dtypes import floating, is_float
 from .elementwise import counting, exp, isfinite, isnan, log, root, square, stop_gradient, where
+from .fusion.storing import FEW
 from .primitive import Gradients, Primitive
 from .shapes import Axis as Axis
 from .shapes import axes_of as axes_of
-from .shapes import axis_of, broadcast_to, check_some, expand_dims, flip, reshape, squeeze
+from .shapes import (
+    axis_of,
+    broadcast_to,
+    check_some,
+    compute_transpose,
+    expand_dims,
+    flip,
+    reshape,
+    squeeze,
+)
 from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
 
@@ -36,10 +46,24 @@ def _reduction(name: str, function: str, gradient: Any = None, dtype: Any = None
     def compute(
         backend: Backend, out: Array, x: Array, axis: tuple[int, ...], keepdims: bool
     ) -> None:
-        getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
+        few = backend.repeats and 0 < x.size <= FEW and x.dtype.kind == "f"
+        if few and function == "sum":
+            _add_up(backend, out, x, axis)
+        else:
+            getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
 
     kept = dtype or (lambda given, **options: given)
     return Primitive(name, compute, _reduced, kept, gradient, lowering=f"row_{name}")
+
+
+def _add_up(backend: Backend, out: Array, x: Array, axis: tuple[int, ...]) -> None:
+    """Add up the elements along axes between others, as part of a step's program: these axes are
+    moved to the front."""
+    order = (*axis, *(a for a in range(x.ndim) if a not in axis))
+    front = tuple(x.shape[a] for a in order)
+    moved = backend.scratch(front, x.dtype, "axes to add up")
+    compute_transpose(backend, moved, x, order)
+    backend.column_sums(moved.reshape(-1, out.size), out.reshape(-1))
 
 
 def _sum_gradient(

@@ -252,7 +252,8 @@ def _exchanged(shape: Shape, axes: tuple[int, ...]) -> Shape | None:
     return tuple(map(math.prod, parts)) if turned == tuple(axes) else None
 
 
-def _compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, ...]) -> None:
+def compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, ...]) -> None:
+    """Write x with permuted axes."""
     sizes = _exchanged(x.shape, axes) if x.size and is_float(x.dtype.name) else None
     if sizes is not None and x.flags.c_contiguous and out.flags.c_contiguous:
         others, a, b = sizes
@@ -268,7 +269,7 @@ def _compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, 
 
 _transpose = Primitive(
     "transpose",
-    _compute_transpose,
+    compute_transpose,
     lambda shape, axes: tuple(shape[a] for a in axes),
     lambda dtype, axes: dtype,
     lambda dy, y, x, axes: (ops.transpose(dy, np.argsort(axes).tolist()),),
@@ -399,7 +400,8 @@ def _broadcast_shape(given: Shape, shape: Shape) -> Shape:
     return shape
 
 
-def _compute_broadcast(backend: Backend, out: Array, x: Array, shape: Shape) -> None:
+def compute_broadcast(backend: Backend, out: Array, x: Array, shape: Shape) -> None:
+    """Write x, repeated to this shape."""
     given = (1,) * (len(shape) - x.ndim) + x.shape
     axes = [a for a, n in enumerate(shape) if given[a] != n]
     part = shape[min(axes) : max(axes) + 1] if axes else ()
@@ -415,7 +417,7 @@ def _broadcast_gradient(dy: Tensor, y: Tensor, x: Tensor, shape: Shape) -> Gradi
 
 _broadcast = Primitive(
     "broadcast_to",
-    _compute_broadcast,
+    compute_broadcast,
     _broadcast_shape,
     lambda dtype, shape: dtype,
     _broadcast_gradient,

@@ -52,6 +52,8 @@ class Device(ABC):
 
     Attributes:
         root: the backend that `isolated` made this one from; else itself.
+        repeats: whether its work is repeated, so that it pays to make constants for it; False for
+            an operation that is computed at once.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Device(ABC):
     xp: Any
     """The array module, numpy or cupy. A custom layer or loss may be written with it
     (with ``out=``) and then runs on both, slower than with a kernel."""
+
+    repeats = True
 
     turn: AbstractContextManager[None] = nullcontext()
     """A block whose array functions run in order with the other work of this thread and of

@@ -83,7 +83,8 @@ def rearrange(
     """Write the elements of x in another order, repeated, or with zeros among them; return False
     where an array function is faster, or the arrays do not allow it.
 
-    It gathers rows at constant indices, so that it is part of a step's program.
+    It gathers rows at constant indices, so that it is part of a step's program. Where nothing is
+    repeated, an array function takes less time than to make these.
 
     Args:
         x: has this shape, or only its elements.
@@ -94,7 +95,9 @@ def rearrange(
         what: identifies ``places``.
         in_runs: whether array functions copy several of the gathered rows at once.
     """
-    if not (x.size and out.size and x.flags.c_contiguous and out.flags.c_contiguous):
+    if not (backend.repeats and x.size and out.size):
+        return False
+    if not (x.flags.c_contiguous and out.flags.c_contiguous):
         return False
     first, last = min(axes), max(axes) + 1
     outer, inner = math.prod(shape[:first]), math.prod(shape[last:])

@@ -170,6 +170,7 @@ class Immediate:
         attributes: dict[str, Any],
     ) -> Tensor:  # fmt: skip
         backend = self.backend.isolated()  # so that its work arrays are freed
+        backend.repeats = False
         if self._on_host:
             arrays = [t.value for t in inputs]
             found = primitive.now(backend, shape, dtype, arrays, attributes)
