@@ -42,20 +42,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]
     """Load Fashion-MNIST from ``path``, else ``GPUNN_DATA``, the cache, mirrors, or Debian's
     package.
 
-    The data is checked against the SHA-256 of the original files, whatever its source, and kept
-    in the cache (``GPUNN_CACHE``). ``GPUNN_OFFLINE=1`` prevents downloads.
-
-    Args:
-        path: a folder with the four IDX files, plain or gzip, or an ``.npz`` in Keras's format.
-
-    Returns:
-        The pairs ``((x_train, y_train), (x_test, y_test))`` of unsigned bytes, images (60000, 28,
-        28) and (10000, 28, 28) from 0 to 255, labels (60000,) and (10000,) from 0 to 9.
-
-    Raises:
-        FileNotFoundError: ``path`` does not exist, or lacks a file.
-        DataFileError: ``path`` does not hold Fashion-MNIST.
-        DatasetUnavailable: no source worked; the message lists each.
+    Argument, result, checks and errors: as for `gpunn.datasets.mnist.load_data`.
 
     >>> (x_train, y_train), (x_test, y_test) = load_data()  # doctest: +SKIP
     >>> x_train.shape, x_test.shape  # doctest: +SKIP

@@ -281,14 +281,7 @@ def tril(x: Any, k: int = 0) -> Tensor:
 def triu(x: Any, k: int = 0) -> Tensor:
     """Return the upper triangle of matrices: elements below a diagonal become 0.
 
-    The gradient of these elements is 0.
-
-    Args:
-        x: a tensor or array-like (..., rows, columns); the result has its shape and dtype.
-        k: the diagonal: 0 is the main one, above it k > 0, below it k < 0.
-
-    Raises:
-        ValueError: if x has fewer than two axes, or k is not an integer.
+    Arguments, result and errors: as for `tril`.
 
     >>> from gpunn import ops
     >>> ops.triu([[1, 2], [3, 4]]).tolist(), ops.triu([[1, 2], [3, 4]], k=1).tolist()

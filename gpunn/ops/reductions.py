@@ -122,18 +122,9 @@ def sum_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the mean over the given axes, or over all: ``y = sum(x) / n``.
 
-    The mean of integers is computed in float64 and returned as floatx. No elements give NaN.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    The mean of integers is computed in float64 and returned as floatx. No elements give NaN. The
+    result has the dtype of x, floatx for integers and booleans. Arguments, shape and errors: as for
+    `sum`.
 
     >>> from gpunn import ops
     >>> ops.mean([[1.0, 2.0], [3.0, 4.0]], axis=1).tolist()
@@ -158,18 +149,8 @@ def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the variance over the given axes, or over all: ``y = mean((x - mean(x))^2)``.
 
-    This is the population variance, divided by n.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    This is the population variance, divided by n. The result has the dtype of x, floatx for
+    integers and booleans. Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.var([[1.0, 3.0], [2.0, 6.0]], axis=1).tolist()
@@ -185,18 +166,8 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the standard deviation over the given axes, or over all: ``y = sqrt(var(x))``.
 
-    Its derivative is 0 where all elements are equal, as there it has none.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype, floatx for integers and booleans.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    Its derivative is 0 where all elements are equal, as there it has none. The result has the dtype
+    of x, floatx for integers and booleans. Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.std([[1.0, 3.0], [2.0, 6.0]], axis=1).tolist()
@@ -245,18 +216,8 @@ def _unsigned(zero: Tensor) -> Tensor:
 def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the largest element over the given axes, or over all; NaN if one is.
 
-    Equal maxima share the gradient evenly, as in TensorFlow. A zero result is +0.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range, named twice or of length 0.
+    Equal maxima share the gradient evenly, as in TensorFlow. A zero result is +0. The result has
+    the dtype of x. Arguments, shape and errors: as for `sum`, and for no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.max([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
@@ -269,18 +230,8 @@ def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the smallest element over the given axes, or over all; NaN if one is.
 
-    Equal minima share the gradient evenly, as in TensorFlow. A zero result is +0.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range, named twice or of length 0.
+    Equal minima share the gradient evenly, as in TensorFlow. A zero result is +0. The result has
+    the dtype of x. Arguments, shape and errors: as for `sum`, and for no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.min([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
@@ -301,16 +252,8 @@ amax, amin = operation(max_, "amax"), operation(min_, "amin")
 def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return whether all elements are nonzero (or True), over the given axes or over all.
 
-    Args:
-        x: a tensor or array-like; NaN is nonzero. The result is boolean, True for no elements.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    NaN is nonzero. The result is boolean, True for no elements. Arguments, shape and errors: as for
+    `sum`.
 
     >>> from gpunn import ops
     >>> ops.all([[True, False], [True, True]], axis=1).tolist()
@@ -323,16 +266,8 @@ def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return whether any element is nonzero (or True), over the given axes or over all.
 
-    Args:
-        x: a tensor or array-like; NaN is nonzero. The result is boolean, False for no elements.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    NaN is nonzero. The result is boolean, False for no elements. Arguments, shape and errors: as
+    for `sum`.
 
     >>> from gpunn import ops
     >>> ops.any([[True, False], [False, False]], axis=1).tolist()
@@ -348,16 +283,9 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
     The product of no elements is 1.
 
     Args:
-        x: a tensor or array-like; the result has its dtype, int32 for booleans.
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
         dtype: the dtype that x is converted to first, and that of the result.
 
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    The other arguments, the shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.prod([[1, 2, 3], [4, 5, 6]], axis=1).tolist()
@@ -446,18 +374,8 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Return the index of the smallest element along an axis, or in the flattened x.
 
-    The first of several minima is found. Indices have no gradient.
-
-    Args:
-        x: a tensor or array-like; NaN counts as the minimum.
-        axis: the axis to search along; None means the flattened x.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        an int32 tensor of the shape of x without the axis; a scalar for None.
-
-    Raises:
-        ValueError: if the axis is out of range or has length 0.
+    The first of several minima is found, and NaN counts as one. Arguments, result and errors: as
+    for `argmax`.
 
     >>> from gpunn import ops
     >>> ops.argmin([[1, 3, 2], [9, 8, 7]], axis=1).tolist()
@@ -493,18 +411,8 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     It is computed without overflow, by subtracting the maximum first. Its gradient is the `softmax`
     of x. Source: Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax
-    functions, 2021.
-
-    Args:
-        x: a tensor or array-like; integers and booleans become floats (floatx).
-        axis: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    functions, 2021. Integers and booleans become floats (floatx). Arguments, shape and errors: as
+    for `sum`.
 
     >>> from gpunn import ops
     >>> print(ops.logsumexp([[0.0, 0.0], [200.0, 0.0]], axis=1).numpy().round(4))

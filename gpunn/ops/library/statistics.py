@@ -158,18 +158,8 @@ def percentile(
 def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the median: the middle element, or the mean of the two in the middle.
 
-    It is NaN if an element is NaN.
-
-    Args:
-        x: a tensor or array-like; the median of integers is a float (floatx).
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range, or there are no elements.
+    It is NaN if an element is NaN. The median of integers is a float, floatx. Arguments, shape and
+    errors: as for `sum`, and for no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.median([[1.0, 3.0, 2.0], [4.0, 5.0, 9.0]], axis=1).tolist()
@@ -191,18 +181,8 @@ def _filled(x: Any, value: float) -> tuple[Tensor, Tensor]:
 def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Add up the elements over the given axes, or over all, ignoring NaN.
 
-    If all elements are NaN, the sum is 0. The gradient of NaN elements is 0.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype, int32 for booleans.
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range.
+    If all elements are NaN, the sum is 0. The gradient of NaN elements is 0. The result has the
+    dtype of x, int32 for booleans. Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.nansum([1.0, float("nan"), 3.0]).item()
@@ -215,18 +195,8 @@ def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Multiply the elements over the given axes, or over all, ignoring NaN.
 
-    If all elements are NaN, the product is 1. The gradient of NaN elements is 0.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype, int32 for booleans.
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range.
+    If all elements are NaN, the product is 1. The gradient of NaN elements is 0. The result has the
+    dtype of x, int32 for booleans. Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.nanprod([2.0, float("nan"), 3.0]).item()
@@ -239,18 +209,8 @@ def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the mean over the given axes, or over all, ignoring NaN.
 
-    It is NaN if all elements are NaN; see `mean`.
-
-    Args:
-        x: a tensor or array-like; the result is a float (floatx for integers).
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range.
+    It is NaN if all elements are NaN; see `mean`. The result is a float, floatx for integers.
+    Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.nanmean([1.0, float("nan"), 3.0]).item()
@@ -268,18 +228,8 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the variance over the given axes, or over all, ignoring NaN.
 
-    It is NaN if all elements are NaN; see `var`.
-
-    Args:
-        x: a tensor or array-like; the result is a float (floatx for integers).
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range.
+    It is NaN if all elements are NaN; see `var`. The result is a float, floatx for integers.
+    Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.nanvar([1.0, float("nan"), 3.0]).item()
@@ -299,18 +249,8 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Compute the standard deviation over the given axes, or over all, ignoring NaN.
 
-    It is NaN if all elements are NaN; see `std`.
-
-    Args:
-        x: a tensor or array-like; the result is a float (floatx for integers).
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range.
+    It is NaN if all elements are NaN; see `std`. The result is a float, floatx for integers.
+    Arguments, shape and errors: as for `sum`.
 
     >>> from gpunn import ops
     >>> ops.nanstd([1.0, float("nan"), 3.0]).item()
@@ -323,18 +263,8 @@ def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the largest element over the given axes, or over all, ignoring NaN.
 
-    It is NaN if all elements are NaN; see `max`.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype.
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range, or there are no elements.
+    It is NaN if all elements are NaN; see `max`. The result has the dtype of x. Arguments, shape
+    and errors: as for `sum`, and for no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.nanmax([1.0, float("nan"), 3.0]).item()
@@ -347,18 +277,8 @@ def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the smallest element over the given axes, or over all, ignoring NaN.
 
-    It is NaN if all elements are NaN; see `min`.
-
-    Args:
-        x: a tensor or array-like; the result has its dtype.
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        a tensor of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range, or there are no elements.
+    It is NaN if all elements are NaN; see `min`. The result has the dtype of x. Arguments, shape
+    and errors: as for `sum`, and for no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.nanmin([1.0, float("nan"), 3.0]).item()

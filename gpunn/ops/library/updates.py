@@ -178,17 +178,7 @@ def segment_max(
     Rows whose id is out of range are ignored; an empty segment gives the lowest value, -infinity
     for floats.
 
-    Args:
-        data: ``(..., *rest)``; booleans become int32. The result has shape
-            ``(num_segments, *rest)``.
-        segment_ids: integers (...), the segment of each row.
-        num_segments: by default the largest id + 1; in a trace it must be given.
-        sorted: accepted as in Keras, and ignored.
-
-    Raises:
-        ValueError: if the shapes do not match, or ``num_segments`` is negative or, in a trace,
-            missing.
-        IntegerError: a TypeError and ValueError, if ``num_segments`` or an id is not an integer.
+    Arguments and errors: as for `segment_sum`.
 
     >>> from gpunn import ops
     >>> ops.segment_max([1, 5, 3], [0, 0, 1]).tolist()
