@@ -118,9 +118,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         >>> type({module}.deserialize(config)).__name__
         '{name}'
         """
-        return registry.also(
-            custom_objects or {}, lambda: registry.deserialize(config, kind)
-        )
+        return registry.also(custom_objects or {}, lambda: registry.deserialize(config, kind))
 
     module, example, identifier = _EXAMPLES[kind]
     words = {

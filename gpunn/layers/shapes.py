@@ -115,9 +115,7 @@ def with_batch_axis(shape: Any) -> Any:
 
 def without_batch_axis(shape: Any) -> Any:
     """Return the shapes without the first axis, of one sample."""
-    return each_shape(
-        lambda whole: tuple(n if n is None else int(n) for n in whole[1:]), shape
-    )
+    return each_shape(lambda whole: tuple(n if n is None else int(n) for n in whole[1:]), shape)
 
 
 def check_spec(layer: Any, samples: Sequence[Any], floats: str) -> None:

@@ -116,8 +116,7 @@ class SymbolicTensor(Symbolic):
 
     def __bool__(self) -> bool:
         raise TypeError(
-            f"{self!r} is symbolic: it has no values to decide by. Use "
-            f"ops.where(condition, a, b)."
+            f"{self!r} is symbolic: it has no values to decide by. Use ops.where(condition, a, b)."
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:

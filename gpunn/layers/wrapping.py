@@ -94,8 +94,7 @@ class InputSpec:
             if squeezes:
                 own, shape = (s[:-1] if s[-1:] == (1,) else s for s in (own, shape))
             if len(own) != len(shape) or any(
-                n is not None and m is not None and n != m
-                for n, m in zip(own, shape, strict=True)
+                n is not None and m is not None and n != m for n, m in zip(own, shape, strict=True)
             ):
                 return f"shape {self.shape}"
         return None

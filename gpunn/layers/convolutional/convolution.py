@@ -176,9 +176,7 @@ class _Convolution(OfKernel, _Filtering):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.filters % self.groups:
-            raise ValueError(
-                f"groups must divide the {self.filters} filters; got {self.groups}."
-            )
+            raise ValueError(f"groups must divide the {self.filters} filters; got {self.groups}.")
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)

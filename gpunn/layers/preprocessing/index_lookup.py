@@ -33,9 +33,7 @@ class IndexLookup(HostLayer):
     _given: ClassVar[Any]
     _given_weights: ClassVar[Any]
 
-    max_tokens: int | None = field(
-        default=None, check=optional(partial(check_codes, least=2))
-    )
+    max_tokens: int | None = field(default=None, check=optional(partial(check_codes, least=2)))
     num_oov_indices: int = field(default=1, check=partial(check_codes, least=0))
     mask_token: Any = field(default=None)
     oov_token: Any = field(default=None)

@@ -173,17 +173,13 @@ class IntegerLookup(IndexLookup):
     the length of the vocabulary.
 
     Args:
-        max_tokens, mask_token, vocabulary, idf_weights, invert: as in `StringLookup`.
-        output_mode, pad_to_max_tokens, sparse: as in `StringLookup`.
         num_oov_indices: number of codes for unknown integers: one; several, chosen by the remainder
             of a division; or 0: unknown integers raise an error.
         oov_token: the integer that `invert` gives for unknown codes.
         vocabulary_dtype: accepted as in Keras; integers have 64 bits.
         oov_method: ``"floormod"``, the remainder, or ``"farmhash"``, a hash as in TensorFlow.
 
-    Raises:
-        TypeError: for data that are not whole numbers of 64 bits; the first is named.
-        ValueError: as in `StringLookup`.
+    The other arguments, and errors: as for `StringLookup`; data must be whole numbers of 64 bits.
 
     >>> IntegerLookup(vocabulary=[12, 36])([[36, 7], [12, 12]]).tolist()
     [[2, 0], [1, 1]]

@@ -72,14 +72,9 @@ class TextVectorization(StringLookup):
             ``"tf_idf"``: rows, as in `StringLookup`.
         output_sequence_length: codes are padded with 0, or cut off, to this length. By default the
             longest text gives it, at least 1: of a batch, or of an array passed to `fit` at once.
-        pad_to_max_tokens: whether rows have length max_tokens.
-        vocabulary: the words, or the path of a file with one per line; else call `adapt`.
-        idf_weights, sparse, encoding: as in `StringLookup`.
         ragged: accepted as in Keras; must be False.
 
-    Raises:
-        TypeError: for data that are not texts; the first is named.
-        ValueError: for arguments that exclude each other, and as in `StringLookup`.
+    The other arguments, and errors: as for `StringLookup`.
 
     >>> layer = TextVectorization(output_sequence_length=4)
     >>> layer.adapt(["foo bar", "bar baz", "baz, bada boom"])
