@@ -108,7 +108,10 @@ def test_captured_steps_give_the_bits_of_eager_ones(
     assert trained(gpu, program) == captured
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(p, marks=[pytest.mark.more] * (i % 2)) for i, p in enumerate(PROGRAMS)],
+)
 def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
     gpu: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,9 @@ BEGINNINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=["numpy", "compiled", "emulated"])
+@pytest.fixture(
+    scope="module", params=["numpy", "compiled", pytest.param("emulated", marks=pytest.mark.more)]
+)  # fmt: skip
 def messages(
     run_ranks: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> list[dict[str, str]]:

@@ -17,7 +17,9 @@ RANKS = [2, *(pytest.param(n, marks=pytest.mark.more) for n in (3, 4))]
 Results = list[dict[str, np.ndarray]]
 
 
-@pytest.fixture(scope="module", params=["numpy", "compiled", "emulated"])
+@pytest.fixture(
+    scope="module", params=["numpy", "compiled", pytest.param("emulated", marks=pytest.mark.more)]
+)  # fmt: skip
 def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 

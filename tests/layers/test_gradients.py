@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,17 @@ def test_every_layer_is_checked_or_says_why_not() -> None:
     assert checked | set(NO_LAYER_GRADIENT) == set(registered.names("layer"))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("shape", SHAPES)
+# Each shape by the compiled kernels, and one by the others: `make test-more` runs the rest.
+SOME = [("compiled", shape) for shape in SHAPES] + [("numpy", "ragged"), ("emulated", "ragged")]
+
+
+@pytest.mark.parametrize(
+    ("backend", "shape"),
+    [
+        pytest.param(*pair, marks=[] if pair in SOME else [pytest.mark.more])
+        for pair in itertools.product(BACKENDS, SHAPES)
+    ],
+)
 @pytest.mark.parametrize(
     ("name", "arguments"), registered.cases("layer", *NO_LAYER_GRADIENT), ids=registered.label
 )

@@ -74,7 +74,7 @@ def rare(stem: str, name: str) -> bool:
 
 
 def case(stem: str, name: str, *more: str) -> Any:
-    marks = [pytest.mark.more] if rare(stem, name) else []
+    marks = [pytest.mark.more] if rare(stem, name) or "momentum" in more else []
     return pytest.param(stem, name, *more, id="-".join((name, *more)), marks=marks)
 
 

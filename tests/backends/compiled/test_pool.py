@@ -22,7 +22,9 @@ PROPERTIES = (
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 
 
-@pytest.fixture(scope="module", params=["-O2", "-fsanitize=thread"])
+@pytest.fixture(
+    scope="module", params=["-O2", pytest.param("-fsanitize=thread", marks=pytest.mark.more)]
+)  # fmt: skip
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("pool") / "pool_check"
     flags = ["-std=c++17", "-g1", "-pthread", f"-I{ROOT / 'kernels' / 'cpu'}", request.param]

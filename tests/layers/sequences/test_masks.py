@@ -148,7 +148,10 @@ MODELS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(m, marks=[pytest.mark.more] * (i % 3 > 0)) for i, m in enumerate(MODELS)],
+)
 def test_outputs_steps_and_figures_are_those_of_keras(
     every_backend: str, keras: Any, name: str
 ) -> None:

@@ -58,7 +58,7 @@ def test_an_lstm_is_that_of_torch(every_backend: str) -> None:
         assert_allclose(g.numpy(), e.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [pytest.param(False, marks=pytest.mark.more), True])
 def test_gradients_of_gradients_are_those_of_the_unrolled_loop(
     every_backend: str, reverse: bool
 ) -> None:
