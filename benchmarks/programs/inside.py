@@ -246,16 +246,29 @@ def without_order(framework: Any) -> None:
 
 
 def without_chance(framework: Any) -> None:
-    """Let `tf.random.normal` return the same values each time, and in every framework; compute
+    """Let functions that draw return the same values each time, and in every framework; compute
     functions under `tf.function` line by line, so that their gradients can be noted."""
     tensorflow = sys.modules.get("tensorflow")
+    place = tensorflow or importlib.import_module(f"{framework.__name__}.tensorflow")
+
+    def made(drawn: Any) -> Any:
+        return framework.ops.convert_to_tensor(drawn, framework.config.floatx())
 
     def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, *args: Any, **kwargs: Any) -> Any:
         lengths = [int(n) for n in shape]
         drawn = np.random.default_rng([7, *lengths]).normal(size=lengths) * stddev + mean
-        return framework.ops.convert_to_tensor(drawn, framework.config.floatx())
+        return made(drawn)
+
+    def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, *a: Any, **k: Any) -> Any:
+        lengths = [int(n) for n in shape]
+        return made(np.random.default_rng([8, *lengths]).uniform(minval, maxval, lengths))
+
+    def gamma(shape: Any, alpha: Any, *args: Any, **kwargs: Any) -> Any:
+        lengths = [*(int(n) for n in shape), *np.shape(alpha)]
+        return made(np.random.default_rng([9, *lengths]).gamma(alpha, size=lengths))
 
     (tensorflow or framework).random.normal = normal
+    place.random.gamma, framework.random.uniform = gamma, uniform
     if tensorflow is not None:
         tensorflow.config.run_functions_eagerly(True)
 
@@ -310,8 +323,10 @@ def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]
             found = sys.modules.get(name)
             if found is not None:
                 watched.loading(getattr(found, "keras", found).models)
-        if "GradientTape" in Path(program).read_text(encoding="utf-8"):
+        text = Path(program).read_text(encoding="utf-8")
+        if "GradientTape" in text:
             watched.stepping(keras)
+        if "GradientTape" in text or "random.gamma" in text:
             without_chance(keras)
         without_noise(keras.layers)
         without_order(keras)
