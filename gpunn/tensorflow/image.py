@@ -12,6 +12,7 @@ from gpunn import ops
 from gpunn.common.arguments import check_choice
 from gpunn.loaders.opening import decoded, look_at
 from gpunn.ops.dtypes import is_float, named
+from gpunn.ops.tensor import Tensor
 
 __all__ = [
     "convert_image_dtype", "crop_to_bounding_box", "decode_image", "decode_jpeg", "decode_png",
@@ -48,12 +49,16 @@ def convert_image_dtype(
 ) -> Any:
     """Convert an image to floats, of which 1 is the largest integer of its dtype.
 
+    Integers are those of arrays: tensors do not say how many bits they had.
+
     >>> convert_image_dtype(np.array([0, 51, 255], np.uint8), "float64").tolist()
     [0.0, 0.2, 1.0]
     """
     given = np.dtype(getattr(image, "dtype", None) or np.asarray(image).dtype)
     if not is_float(named(dtype)):
         raise ValueError(f"convert_image_dtype makes floats; got dtype={dtype!r}. Use tf.cast.")
+    if given.kind != "f" and isinstance(image, Tensor):
+        raise TypeError(f"image is a tensor of {given}, which may have had 8 bits: divide by 255.")
     return ops.cast(image, dtype) / (1 if given.kind == "f" else np.iinfo(given).max)
 
 

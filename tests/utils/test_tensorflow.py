@@ -59,6 +59,8 @@ def test_boxes_of_images_and_their_errors() -> None:
             cut(x, 3, 0, 2, 2)
     with pytest.raises(ValueError, match=r"makes floats; got dtype='uint8'"):
         tf.image.convert_image_dtype(x, "uint8")
+    with pytest.raises(TypeError, match="may have had 8 bits: divide by 255"):
+        tf.image.convert_image_dtype(tf.constant([0, 255]), "float32")
 
 
 def test_pictures_are_decoded(tmp_path: Path) -> None:

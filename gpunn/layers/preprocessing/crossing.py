@@ -101,10 +101,9 @@ class HashedCrossing(Layer):
             )
 
     def _hashed(self, value: Any) -> int:
-        if isinstance(value, str):
-            return fingerprint(value.encode("utf-8", "surrogatepass"))
-        if isinstance(value, bytes):
-            return fingerprint(value)
+        if isinstance(value, (str, bytes)):
+            text = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+            return fingerprint(text)
         if not isinstance(value, int):
             raise TypeError(f"{self.name} crosses whole numbers and strings; got {value!r}.")
         return value & MASK
