@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import BATCHES, Control
+from gpunn.backends.contract.expression import filling
 from gpunn.distribution.communicator import Share
 
 from .arena import Parameter
@@ -290,7 +291,9 @@ class Workspace:
     def backward(self) -> None:
         """Compute the gradients of all trainable parameters, or ``dxs``, from ``dys``."""
         for gradient in (*self._zeroed, *self._unread):
-            self.backend.xp.copyto(gradient, 0)
+            if gradient.size:
+                zeros = filling(gradient.dtype.name, 0.0, 1.0)
+                self.backend.expression(zeros, 1, gradient.size, [], [gradient.reshape(1, -1)])
         for gradient, total in self._added:
             self.backend.affine(gradient, 1.0, 0.0, total, accumulate=True)
         for backward, call in self._backward:

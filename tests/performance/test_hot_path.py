@@ -70,7 +70,6 @@ NOT_IN_A_CHAIN = (
     "StringLookup", "IntegerLookup", "SimpleImputer", "MissingIndicator",  # work before a step
     "DatetimeEncoder", "Hashing", "HashingVectorizer", "TextVectorization",
     "CategoryEncoding",  # with several columns it copies one after the other
-    "Discretization", "Embedding", "ReversibleEmbedding",  # nothing is learned: zeros are copied
     *registered_networks.WITH_ARRAY_FUNCTIONS,
 )  # fmt: skip
 

@@ -35,9 +35,9 @@ CASES = [
     for name, arguments in registered.cases(kind, *NO_CASE.get(kind, ()))
 ]
 # In whose steps array functions remain beside operations: they multiply by numbers that repeat
-# along axes between others, or ask whether any of several truths holds. No operation of the
-# backends does that.
-WITH_ARRAY_FUNCTIONS = {"Masking", "SpatialDropout1D", "SpatialDropout2D"}
+# along axes between others, ask whether any of several truths holds, or compute with the bits of
+# integers. No operation of the backends does that.
+WITH_ARRAY_FUNCTIONS = {"HashedCrossing", "Masking", "SpatialDropout1D", "SpatialDropout2D"}
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 
 
