@@ -33,17 +33,9 @@ class Recorder(Callback):
 
     Args:
         record: path of the file, or None for no file.
-        data: rows ``(x, y)`` to evaluate the model on; by default the validation data of `fit`,
-            else its training data.
-        name: name of the run; by default the model's name.
-        part: description of the rows in ``data``.
-        classes: names of the classes; by default those that the model stores.
-        show_data: whether the record may hold rows of the data, as the worst mistakes.
-        cells: a function from a row index of ``data`` to pairs of column name and string.
-        command: the command that started the run, if it was not a script.
-        checks: a function that returns the data checks' report; by default the training data are
-            checked.
         evaluated: whether the model is evaluated when training ends; False if `judge` follows.
+
+    The other arguments: as for `Report`.
     """
 
     writes = True

@@ -156,14 +156,9 @@ class InverseTimeDecay(_ByPeriods):
     step is the number of batches trained on so far, from 0.
 
     Args:
-        initial_learning_rate: at step 0.
         decay_steps: steps in which the denominator grows by ``decay_rate``.
-        decay_rate: see ``decay_steps``.
-        staircase: round ``step / decay_steps`` down.
-        name: kept for Keras's scripts.
 
-    Raises:
-        ValueError: for a negative rate, or steps that are not positive.
+    The other arguments, and errors: as for `ExponentialDecay`.
 
     >>> from gpunn.optimizers.schedules import InverseTimeDecay
     >>> InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)(10)
