@@ -16,6 +16,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import TRUTHS
 from gpunn.common.config import runs_eagerly
+from gpunn.core.arena import Parameter
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.primitive import Work
@@ -51,8 +52,9 @@ def trace_for(
 def stages_of(
     trace: Trace, backend: Backend, stages: Sequence[Sequence[Destination]], context: Any = None
 ) -> Stages:
-    """Return the stages of a trace; assignments are stored after the first stage, if they stay."""
-    kept = trace.assigned if trace.assigns else ()
+    """Return the stages of a trace; assignments are stored after the first stage, if they stay:
+    those to parameters in training only, those to variables, such as states, always."""
+    kept = [h for h in trace.assigned if trace.assigns or not isinstance(h.source, Parameter)]
     assigned = [Destination(held.now, held.source.array_on(backend)) for held in kept]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
