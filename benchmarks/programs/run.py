@@ -243,7 +243,7 @@ def page(result: dict[str, Any], framework: str) -> str:
             f"{t['as_keras_does']} give the same losses and metrics "
             f"(to {NEAR:g}, shares of rows to one row), the same names in histories and "
             f"shapes of predictions, {t['in_float64']} of them in float64, where rounding grows "
-            f"to more in float32; {t['differ']} differ.", "",
+            f"to more in float32; {t['differ']} differ, for the reasons in their rows.", "",
         ]  # fmt: skip
     if t["by_hand"]:
         lines += [
@@ -268,7 +268,10 @@ def page(result: dict[str, Any], framework: str) -> str:
     for program, outcome in zip(found, outcomes, strict=True):
         name = named(program)
         kind = program.get("needs", "built-in parts")
-        lines.append(f"| {cell(name)} | {kind} | {cell(line(outcome))} |")
+        text = line(outcome)
+        if outcome.get("beside", "").startswith("differs") and "differs" in program:
+            text += f"; {program['differs']}"
+        lines.append(f"| {cell(name)} | {kind} | {cell(text)} |")
     return "\n".join([*lines, "", machine.line(result["machine"]), ""])
 
 

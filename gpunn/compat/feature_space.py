@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import layers
+from gpunn import layers, ops
 from gpunn.common.arguments import check_choice
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import closest
@@ -310,7 +310,7 @@ class FeatureSpace:
             for cross in sorted(self.crosses, key=lambda cross: cross.name):
                 name = _named(cross.name, "")
                 layer = layers.HashedCrossing(cross.crossing_dim, cross.output_mode, name=name)
-                found[cross.name] = layer([codes[name] for name in cross.feature_names])
+                found[cross.name] = layer([self._whole(n, codes[n]) for n in cross.feature_names])
             rows: Any = found
             if self.output_mode == "concat":
                 many = list(found.values())
@@ -321,6 +321,10 @@ class FeatureSpace:
     def _codes(self, name: str) -> Any:
         layer = self.features[name].preprocessor
         return self.inputs[name] if layer is None else layer(self.inputs[name])
+
+    def _whole(self, name: str, codes: Any) -> Any:
+        bins = isinstance(self.features[name].preprocessor, layers.Discretization)
+        return ops.cast(codes, "int32") if bins else codes
 
     def _encoded(self, name: str, codes: Any) -> Any:
         feature = self.features[name]

@@ -74,7 +74,7 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
         return [gpunn.layers.Discretization([-0.3, 0.3]), layer, gpunn.layers.Flatten()]
     if isinstance(layer, gpunn.layers.HashedCrossing):
         x = gpunn.Input((inputs,))
-        codes = gpunn.layers.Discretization([-0.3, 0.3])(x)
+        codes = gpunn.ops.cast(gpunn.layers.Discretization([-0.3, 0.3])(x), "int32")
         return [gpunn.Model(x, layer([codes[:, :1], codes[:, 1:2]]))]
     if layer.takes_list:
         x = gpunn.Input((inputs,))

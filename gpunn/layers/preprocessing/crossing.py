@@ -28,8 +28,8 @@ class HashedCrossing(Layer):
 
     Nothing is learnt; different combinations may get the same number. The numbers are Keras's: the
     `FingerprintCat64` of FarmHash, modulo the number of bins. Integers are crossed in the step, so
-    the layer may follow `StringLookup`, `IntegerLookup` and `Discretization`. Strings are crossed
-    if it is called on arrays, as by a data set's `map`.
+    the layer may follow `StringLookup` and `IntegerLookup`. Strings are crossed if it is called on
+    arrays, as by a data set's `map`.
 
     Shapes: two or more inputs ``(batch, 1)`` or ``(batch,)`` -> numbers of this shape; as rows
     ``(batch, num_bins)``.
@@ -75,7 +75,7 @@ class HashedCrossing(Layer):
         if is_float(x.dtype):
             raise TypeError(
                 f"{self.name} crosses integers, and strings outside of models; got {x.dtype}. "
-                f"Declare the input with dtype='int32', or put Discretization before."
+                f"Declare the input with dtype='int32', or cast codes with ops.cast(x, 'int32')."
             )
         x = ops.cast(x, "int32")
         sign = ops.where(x < 0, 0xFFFF, 0)

@@ -107,7 +107,6 @@ class Discretization(Layer):
             codes = ops.zeros_like(x)
             for bound in bounds:
                 codes = codes + ops.cast(ops.greater_equal(x, bound), x.dtype)
-        codes = ops.cast(codes, "int32") if self.output_mode == "int" else codes
         return encoded(codes, self.output_mode, self.depth)
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
