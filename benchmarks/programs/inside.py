@@ -279,6 +279,7 @@ def without_rounding(keras: Any) -> None:
     keras.config.set_floatx("float64")
     ops = getattr(getattr(keras, "src", None), "ops", None)
     if ops is not None:
+        clipped_losses(keras)
         cast = ops.cast
 
         def exact(x: Any, dtype: Any) -> Any:
@@ -286,6 +287,23 @@ def without_rounding(keras: Any) -> None:
             return keras.ops.convert_to_tensor(x, dtype) if number else cast(x, dtype)
 
         ops.cast = exact
+
+
+def clipped_losses(keras: Any) -> None:
+    """Let Keras on TensorFlow report cross-entropies of probabilities clipped to [1e-7, 1 - 1e-7],
+    as on PyTorch: there it has the logits behind them. The gradients stay those of the logits."""
+    nn = importlib.import_module(f"keras.src.backend.{keras.backend.backend()}.nn")
+    ops = keras.ops
+    for name in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
+
+        def clipped(target: Any, output: Any, *args: Any, _of: Any, **kwargs: Any) -> Any:
+            found = _of(target, output, *args, **kwargs)
+            if args[:1] == (True,) or kwargs.get("from_logits"):
+                return found
+            value = ops.clip(found, -math.log(1 - 1e-7), -math.log(1e-7))
+            return found + ops.stop_gradient(value - found)
+
+        setattr(nn, name, functools.partial(clipped, _of=getattr(nn, name)))
 
 
 def place_of(error: BaseException, program: str) -> tuple[int, str, str]:

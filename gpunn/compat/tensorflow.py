@@ -67,9 +67,18 @@ def _operation(name: str) -> Callable[..., Any]:
     return named
 
 
+def convert_to_tensor(
+    value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None
+) -> Any:
+    """Create a tensor of these values; of strings an array, as tensors hold numbers."""
+    if isinstance(value, (str, list, tuple)) and np.asarray(value).dtype.kind == "U":
+        return np.asarray(value)
+    return ops.convert_to_tensor(value, dtype)
+
+
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Any:
     """Create a tensor of these values, in the given shape if any."""
-    x = ops.convert_to_tensor(value, dtype)
+    x = convert_to_tensor(value, dtype)
     if shape is None:
         return x
     shape = tuple(shape)
@@ -274,7 +283,7 @@ PLAIN: dict[str, Any] = {
     "clip_by_norm": clip_by_norm,
     "clip_by_global_norm": clip_by_global_norm,
     "is_tensor": ops.is_tensor,
-    "convert_to_tensor": ops.convert_to_tensor,
+    "convert_to_tensor": convert_to_tensor,
     "zeros_initializer": initializers.Zeros,
     "ones_initializer": initializers.Ones,
     "constant_initializer": initializers.Constant,

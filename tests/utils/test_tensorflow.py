@@ -33,6 +33,12 @@ def test_programs_that_ask_for_its_version_find_it() -> None:
         getattr(tf, "nothing")  # noqa: B009  type checkers know that there is none
 
 
+def test_tensors_of_strings_are_arrays() -> None:
+    for made in (tf.constant(["a", "b"]), tf.convert_to_tensor(["a", "b"])):
+        assert isinstance(made, np.ndarray) and made.tolist() == ["a", "b"]
+    assert tf.convert_to_tensor([1, 2], dtype="float32").tolist() == [1.0, 2.0]
+
+
 def test_resized_images_are_those_of_keras(keras: Any) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 7, 5, 3)).astype(np.uint8)
     for size, antialias in [((4, 9), False), ((3, 2), True)]:
