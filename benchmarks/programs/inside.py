@@ -72,6 +72,13 @@ class Watched:
         if compared:
             for name in ("set_weights", "load_weights"):
                 setattr(model, name, self.settled(getattr(model, name)))
+            save = model.save_weights
+
+            def saved(self_: Any, *args: Any, **kwargs: Any) -> Any:
+                self.settle(self_, None)
+                return save(self_, *args, **kwargs)
+
+            model.save_weights = saved
 
     def stepping(self, keras: Any) -> None:
         """Note the norms of the gradients that the program applies itself. The first time that
@@ -177,8 +184,10 @@ class Watched:
         if hasattr(x, "prefetch"):  # a dataset of batches
             first = next(iter(x.take(1)), None)
             x = first[0] if isinstance(first, tuple) else first
-        if not getattr(model, "built", True) and hasattr(x, "shape"):
-            model.build((None, *x.shape[1:]))
+        built = getattr(model, "built", True)
+        if hasattr(x, "shape") and not (built and model.weights):
+            if not built:
+                model.build((None, *x.shape[1:]))
             if type(model).__name__ != "Sequential":
                 model(x[:1])  # here Keras creates the weights of nested layers
         for number, layer in enumerate(flat(model)):
