@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn import ops
 from gpunn.common.arguments import check_choice
+from gpunn.compat.tensorflow import missing
 from gpunn.loaders.opening import decoded, look_at
 from gpunn.ops.dtypes import is_float, named
 from gpunn.ops.tensor import Tensor
@@ -116,3 +117,7 @@ def decode_image(contents: bytes, channels: int = 0, *, name: str | None = None)
 
 
 decode_png = decode_jpeg = decode_image
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(missing(f"image.{name}"))

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn import ops
 from gpunn.callbacks.tensorboard import open_writer
+from gpunn.compat.tensorflow import missing
 
 __all__ = ["create_file_writer", "image", "scalar"]
 _active: ContextVar[tuple[Any, int | None]] = ContextVar("summary", default=(None, None))
@@ -78,3 +79,7 @@ def _write(kind: str, name: str, values: Any, step: Any, **options: Any) -> bool
             raise ValueError(f"{name}: pass step here, or to as_default.")
         getattr(writer, f"add_{kind}")(name, values, int(at), **options)
     return writer is not None
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(missing(f"summary.{name}"))

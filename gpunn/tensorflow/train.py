@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
+
+from gpunn.compat.tensorflow import missing
 
 __all__ = ["latest_checkpoint"]
 
@@ -19,3 +22,7 @@ def latest_checkpoint(
         return None
     files = (os.path.join(checkpoint_dir, name) for name in sorted(os.listdir(checkpoint_dir)))
     return max(filter(os.path.isfile, files), key=lambda f: os.stat(f).st_mtime_ns, default=None)
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(missing(f"train.{name}"))

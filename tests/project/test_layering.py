@@ -322,9 +322,9 @@ def test_every_name_that_the_documents_use_is_offered() -> None:
     texts = [re.sub(r"\]\([^)]*\)", "]", page.read_text()) for page in pages]  # without links
     used = {found for text in texts for found in name.findall(text)}
     # A table refers to the command line, another shows errors; sklearn
-    # is imported, if available, on access.
-    assert used - {"apps", "applications", "training"} <= {*dir(gpunn), "sklearn"}
-    assert hasattr(gpunn, "sklearn")
+    # is imported, if available, on access, as tensorflow is.
+    assert used - {"apps", "applications", "training"} <= {*dir(gpunn), "sklearn", "tensorflow"}
+    assert hasattr(gpunn, "sklearn") and hasattr(gpunn, "tensorflow")
 
 
 def test_every_module_that_is_loaded_is_keras_too() -> None:

@@ -31,6 +31,8 @@ def test_programs_that_ask_for_its_version_find_it() -> None:
     assert done.stdout == "3\n", done.stderr
     with pytest.raises(AttributeError, match=r"gpunn has no 'nothing'"):
         getattr(tf, "nothing")  # noqa: B009  type checkers know that there is none
+    with pytest.raises(AttributeError, match=r"gpunn has no 'train\.Checkpoint'"):
+        _ = tf.train.Checkpoint
 
 
 def test_tensors_of_strings_are_arrays() -> None:
