@@ -62,7 +62,7 @@ def shapes(value: Any) -> Any:
 class Watched:
     """The trainer's methods, on less data, with a record of their results."""
 
-    def __init__(self, model: type, compared: bool) -> None:
+    def __init__(self, model: Any, compared: bool) -> None:
         self.events: list[Event] = []
         self.compared = compared
         self.seen: list[Any] = []  # layers whose weights have been set, kept alive
