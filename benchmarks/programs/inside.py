@@ -258,7 +258,9 @@ def without_chance(framework: Any) -> None:
     """Let functions that draw return the same values each time, and in every framework; compute
     functions under `tf.function` line by line, so that their gradients can be noted."""
     tensorflow = sys.modules.get("tensorflow")
-    place = tensorflow or importlib.import_module(f"{framework.__name__}.tensorflow")
+    name = f"{framework.__name__}.tensorflow"  # Keras on PyTorch has none
+    beside = importlib.import_module(name) if importlib.util.find_spec(name) else framework
+    place = tensorflow or beside
 
     def made(drawn: Any) -> Any:
         return framework.ops.convert_to_tensor(drawn, framework.config.floatx())

@@ -196,14 +196,14 @@ def test_only_imports_are_replaced_and_lines_keep_their_numbers() -> None:
         "text = 'import keras'\n"
     )
     assert imports(program, GPUNN) == (
-        "import gpunn as tf; import os\n"
+        "import gpunn.tensorflow as tf; import os\n"
         "import gpunn.keras.backend as K\n"
         "from gpunn.keras.layers import (\n"
         "    Dense,\n"
         ")\n"
         "from gpunn.keras import utils as np_utils\n"
         "from gpunn.keras.layers import Flatten\n"
-        "import gpunn.keras; import gpunn as tensorflow\n"
+        "import gpunn.keras; import gpunn.tensorflow as tensorflow\n"
         "import tensorflow_datasets as tfds\n"
         "text = 'import keras'\n"
     )
