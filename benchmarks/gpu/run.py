@@ -49,6 +49,7 @@ OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/feeding/test_room.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
+    "tests/utils/test_tensorflow.py",
     "tests/ops/places/test_places_out_of_range.py", "tests/utils/test_crossing.py",
     "tests/layers/test_custom_state.py",
 )  # fmt: skip

@@ -16,9 +16,10 @@ inline const ParameterGroup* rows_of(const double* group_table) {
     return reinterpret_cast<const ParameterGroup*>(group_table);
 }
 
-// The formula is a private copy that cannot change, so its branches are decided before the loop.
+// The formula is a private copy that cannot change, so its branches are decided before the loop. All
+// passes that update share the loop: inlined, it would be in a wheel six times for each formula.
 template <typename T, template <typename> class Optimizer>
-void apply(const Optimizer<T> formula, int64 first, int64 last, T* weights, const T* gradients,
+ONCE void apply(const Optimizer<T> formula, int64 first, int64 last, T* weights, const T* gradients,
            T* slot_0, T* slot_1, T* slot_2) {
     INDEPENDENT
     for (int64 i = first; i < last; ++i)
@@ -103,6 +104,25 @@ inline void sort_rows(const int32* places, int64 count, int64 n, bool wraps, int
     });
 }
 
+// sums (stop - first, columns) of the rows that `sort_rows` found at the indices from `first` on;
+// `rows` begins at the first of the columns. Rows lie anywhere in memory: while one is added, a
+// following one is prefetched.
+template <typename T>
+ONCE void sum_sorted(const T* rows, int64 inner, int64 columns, const int32* starts,
+                     const int32* order, int64 first, int64 stop, int64 last_row, T* sums) {
+    constexpr int64 AHEAD = 8, LINE = 64 / sizeof(T);
+    for (int64 i = first; i < stop; ++i, sums += columns) {
+        std::fill(sums, sums + columns, T(0));
+        for (int64 k = starts[i]; k < starts[i + 1]; ++k) {
+            const T* from = rows + order[k] * inner;
+            const T* soon = rows + order[std::min(k + AHEAD, last_row)] * inner;
+            for (int64 j = 0; j < columns; j += LINE) PREFETCH(soon + j);
+            INDEPENDENT
+            for (int64 j = 0; j < columns; ++j) sums[j] += from[j];
+        }
+    }
+}
+
 // The gradient of a large table (n, inner), 0 plus the rows (count, inner) at their indices in
 // order, and its update, in one pass: the gradient is not stored. `starts` (n + 1) and `order`
 // (count) are work arrays.
@@ -116,26 +136,15 @@ void scatter_update(const T* rows, const int32* places, T* weights, int64 count,
     formula.prepare(parameters, rates[LEARNING_RATE] * rows_of(group)->multiplier,
                     updates(counters, every), rows_of(group)->decay != 0);
     sort_rows(places, count, n, wraps, threads(), starts, order);
-    constexpr int64 room = 2048, AHEAD = 8, LINE = 64 / sizeof(T);
+    constexpr int64 room = 2048;
     const int64 wide = std::min(inner, room), tall = std::max<int64>(1, room / wide);
     const int64 last_row = starts[n] - 1;
-    // Rows lie anywhere in memory: while one is added, a following one is prefetched.
     const auto move = [=](int64 first, int64 last) {
         alignas(64) T part[room];
         for (int64 row = first; row < last; row += tall)
             for (int64 c = 0; c < inner; c += wide) {
                 const int64 columns = std::min(wide, inner - c), end = std::min(last, row + tall);
-                T* gradient = part;
-                for (int64 i = row; i < end; ++i, gradient += columns) {
-                    std::fill(gradient, gradient + columns, T(0));
-                    for (int64 k = starts[i]; k < starts[i + 1]; ++k) {
-                        const T* from = rows + order[k] * inner + c;
-                        const T* soon = rows + order[std::min(k + AHEAD, last_row)] * inner + c;
-                        for (int64 j = 0; j < columns; j += LINE) PREFETCH(soon + j);
-                        INDEPENDENT
-                        for (int64 j = 0; j < columns; ++j) gradient[j] += from[j];
-                    }
-                }
+                sum_sorted(rows + c, inner, columns, starts, order, row, end, last_row, part);
                 const int64 at = row * inner + c;
                 const auto of = [at](T* slot) { return slot ? slot + at : slot; };
                 const auto apply_all = [&] {
