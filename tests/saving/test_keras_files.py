@@ -34,6 +34,10 @@ UNKNOWN = {
 """Parts that Keras does not have: `Huber` as a metric."""
 
 
+OF_TENSORFLOW = {"HashedCrossing"}
+"""Parts that Keras makes with TensorFlow alone; here it runs on PyTorch."""
+
+
 def assert_near(a: Any, b: Any) -> None:
     assert np.abs(np.asarray(a) - np.asarray(b)).max() <= NEAR * max(1.0, np.abs(b).max())
 
@@ -63,7 +67,7 @@ def test_every_part_goes_to_keras_and_back(tmp_path, kind, name, arguments, kera
     expected = model.predict(x, verbose=0)
     model.save(tmp_path / "ours.keras")
     assert zipfile.is_zipfile(tmp_path / "ours.keras") == is_known_to_keras(kind, name, arguments)
-    if not is_known_to_keras(kind, name, arguments):
+    if not is_known_to_keras(kind, name, arguments) or name in OF_TENSORFLOW:
         assert_near(load_model(tmp_path / "ours.keras").predict(x, verbose=0), expected)
         return
     theirs = keras.saving.load_model(tmp_path / "ours.keras")
