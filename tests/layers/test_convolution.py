@@ -114,6 +114,26 @@ def test_convolution_is_that_of_pytorch(
 
 
 @against_pytorch
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_images_of_one_size_leave_nothing_in_the_border_of_another(backend: str) -> None:
+    """Two images, with other windows, may be padded to arrays of one size."""
+    device = emulated.make_backend() if backend == "emulated" else backend
+    steps = {1: (1,), 2: (1, 2), 3: (1, 2, 3)}
+    for height, width in itertools.product(range(9, 3, -1), (5, 4)):
+        x = np.random.default_rng(0).standard_normal((2, height, width, 2))
+        for window, across in itertools.product(steps, (1, 2)):
+            for step in steps[window]:
+                arguments = {
+                    "filters": 2, "kernel_size": (window, across), "strides": (step, 1),
+                    "padding": "same",
+                }  # fmt: skip
+                layer = layers.Conv2D(**arguments, dtype="float64")
+                dy = np.random.default_rng(2).standard_normal(layer.compute_output_shape(x.shape))
+                ours = both_ways(layer, x, dy, device)
+                assert_near(ours, of_pytorch(layer, arguments, x, dy))
+
+
+@against_pytorch
 @pytest.mark.parametrize("name", ["MaxPooling2D", "AveragePooling2D"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("data_format", FORMATS)

@@ -127,9 +127,11 @@ class NumpyImages(TracingBackend):
         rows, columns = geometry.extent
         if top or left or rows > height or columns > width:
             size = n, max(rows, top + height), max(columns, left + width), channels
+            # Only the border keeps its zeros: another image in the same place would leave its pixels.
             padded = self.scratch(
-                size, x.dtype, f"padded by {geometry.padding}", lambda array: array.fill(0)
-            )
+                size, x.dtype, f"padded by {geometry.padding} for {geometry.image}",
+                lambda array: array.fill(0),
+            )  # fmt: skip
             np.copyto(padded[:, top : top + height, left : left + width], x)
             x = padded
         n_, y_, x_, c_ = x.strides
