@@ -19,6 +19,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_integer
 from gpunn.common.random import check_seed, draw_seed
+from gpunn.feeding.batches import Held
 
 from .prefetching import prefetched
 from .samples import Samples, array_of, call, each, joined, leaves, stacked, tensor_of
@@ -51,6 +52,8 @@ class Dataset(Samples):
     >>> [batch.tolist() for batch in squares], len(squares)
     ([[0, 1], [4, 9], [16]], 3)
     """
+
+    _held: Held | None = None  # what `fit` reads instead of the batches
 
     def __init__(self, begin: Callable[[Pass], Iterator[Any]], length: Length = None) -> None:
         self._begin = begin

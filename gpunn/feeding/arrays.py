@@ -7,12 +7,14 @@ import mmap
 import numbers
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.device import strided
 from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.narrow import first_inexact
 
@@ -200,6 +202,62 @@ def pieces(array: Any) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, len(array), rows))
 
 
+class Windows(NamedTuple):
+    """Overlapping windows of a series: entry k of window i is ``series[i * apart + k * step]``.
+
+    Attributes:
+        series: (steps, *entry), contiguous: the memory that the windows are a view of.
+        apart: Entries from one window to the next.
+        step: Entries from one entry of a window to the next.
+    """
+
+    series: Any
+    apart: int
+    step: int
+
+    def of(self, backend: Backend, series: Array, shape: tuple[int, ...]) -> Array:
+        """Return such windows of another series on the device, a view of this shape."""
+        size = series.strides[0]
+        strides = self.apart * size, self.step * size, *series.strides[1:]
+        return strided(backend.xp, series, shape, strides)
+
+
+def windows_of(array: Any, backend: Backend | None = None) -> Windows | None:
+    """Return of what an array (windows, length, *entry) is a view, if its windows overlap.
+
+    >>> windows_of(np.lib.stride_tricks.sliding_window_view(np.arange(6), 4)[::2])
+    Windows(series=array([0, 1, 2, 3, 4, 5]), apart=2, step=1)
+    """
+    if array.ndim < 2 or not array.size or array.flags.c_contiguous:
+        return None
+    (count, length, *entry), (apart, step) = array.shape, array.strides[:2]
+    size = array.dtype.itemsize * math.prod(entry)  # bytes of an entry
+    if min(apart, step) <= 0 or apart % size or step % size:
+        return None
+    apart, step = apart // size, step // size
+    steps = (count - 1) * apart + (length - 1) * step + 1
+    if not (steps < count * length and steps <= MOST and array[:1, :1].flags.c_contiguous):
+        return None
+    sizes = [array.dtype.itemsize * math.prod(entry[k:]) for k in range(len(entry) + 1)]
+    xp = backend.xp if backend is not None and backend.owns(array) else np
+    return Windows(strided(xp, array, (steps, *entry), tuple(sizes)), apart, step)
+
+
+def _of_series(check: Callable[..., None]) -> Callable[..., None]:
+    """Let a check look at each value of overlapping windows once."""
+
+    @wraps(check)
+    def checked(backend: Backend, array: Any, *args: Any, **options: Any) -> None:
+        if (windows := windows_of(array, backend)) is not None:
+            try:
+                return check(backend, windows.series, *args, **options)
+            except (ValueError, OverflowError):
+                pass  # the error says where in the windows it is, if it is in one
+        check(backend, array, *args, **options)
+
+    return checked
+
+
 def is_finite(backend: Backend, array: Any, dtype: str) -> bool:
     """Whether all values are finite in ``dtype``; always true for integers."""
     if array.dtype.kind != "f" or array.size == 0:
@@ -207,6 +265,7 @@ def is_finite(backend: Backend, array: Any, dtype: str) -> bool:
     return backend.within(array, LARGEST[dtype])
 
 
+@_of_series
 def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first: int = 0) -> None:
     """Check for NaN and infinity, in pieces; ``first`` is the index of the first row.
 
@@ -220,6 +279,7 @@ def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first:
             _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
 
 
+@_of_series
 def check_int32(backend: Backend, array: Any, argument: str) -> None:
     """Check that int32 can represent all values of an array.
 
@@ -241,6 +301,7 @@ def check_int32(backend: Backend, array: Any, argument: str) -> None:
             )
 
 
+@_of_series
 def check_exact(
     backend: Backend, array: Any, dtype: str, argument: str, of_input: bool = False
 ) -> None:

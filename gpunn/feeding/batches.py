@@ -133,12 +133,15 @@ class RepeatableBatches:
 
 @dataclass(frozen=True)
 class Held:
-    """The arrays of a data set that holds all its samples, and how it makes batches of them."""
+    """The arrays of a data set that holds all its samples, and how it makes batches of them.
+
+    ``seed`` is the user's for the order of the rows; None for that of the model."""
 
     x: Any
     y: Any
     batch_size: int
     shuffle: bool
+    seed: int | None
 
 
 def held_by(x: Any, y: Any, weight: Any, steps: Any, split: float = 0.0) -> Held | None:

@@ -20,7 +20,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
 
-from .arrays import is_ready, map_under, on_device, stored_dtype
+from .arrays import Windows, is_ready, map_under, on_device, stored_dtype, windows_of
 from .memory import kept_data, lacking, readable
 from .spec import Spec
 
@@ -66,7 +66,8 @@ class Rows:
 
     Attributes:
         arrays: By the names of `name_of`: inputs (rows, ...) in their given dtype
-            (float64 as the model's, on the device), targets (rows, ...), and weights (rows,),
+            (float64 as the model's, on the device; of overlapping windows a view of their
+            series, in the model's dtype), targets (rows, ...), and weights (rows,),
             or (rows, rows per sample) if there are several.
         device: Device that host rows are streamed to; None for rows on the device.
         chosen: For host rows, the indices of the selected rows; None for all.
@@ -137,29 +138,40 @@ def place(
     """
     backend = spec.backend
     stored = {name: stored_dtype(array, spec.dtype_of(name)) for name, array in given.items()}
+    windows: dict[str, Windows] = {}
+    for name in given if call is not None else ():
+        found = windows_of(given[name], backend) if name[0] == "x" else None
+        if found is not None:
+            windows[name], stored[name] = found, np.dtype(spec.dtype_of(name))
+    held = given | {name: found.series for name, found in windows.items()}
 
     def put(name: str, into: Array | None = None) -> Array:
-        return on_device(backend, given[name], stored[name], arguments[name], into)
+        return on_device(backend, held[name], stored[name], arguments[name], into)
+
+    def rows_of(arrays: dict[str, Array], copies: Copies | None = None) -> Rows:
+        laid = {n: w.of(backend, arrays[n], given[n].shape) for n, w in windows.items()}
+        return Rows(arrays | laid, copies=copies)
 
     if call is None:
         return Rows({name: put(name) for name in given})
-    own = {n for n, a in given.items() if n in made or not is_ready(backend, a, stored[n])}
+    own = {n for n, a in held.items() if n in made or not is_ready(backend, a, stored[n])}
     kept = kept_data(backend)
     copies = kept.get(call)
-    if copies is not None and copies.arrays.keys() == own and copies.fit(given, stored):
-        return Rows({name: put(name, copies.arrays.get(name)) for name in given}, copies=copies)
+    if copies is not None and copies.arrays.keys() == own and copies.fit(held, stored):
+        return rows_of({name: put(name, copies.arrays.get(name)) for name in given}, copies)
     del copies
     kept.pop(call, None)
-    size = sum(given[name].size * stored[name].itemsize for name in own)
+    size = sum(held[name].size * stored[name].itemsize for name in own)
     if _lack(backend, size, call):
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
         for name in host:  # floats are streamed as floats of the model
             if spec.dtype_of(name) == "int32" and host[name].dtype.kind == "f":
                 host[name] = host[name].astype(np.int32)
         return Rows(host, backend)
-    rows = Rows({name: put(name) for name in given})
+    placed = {name: put(name) for name in given}
+    rows = rows_of(placed)
     if own and _keeps(backend, size):
-        kept[call] = rows.copies = Copies({name: rows.arrays[name] for name in own})
+        kept[call] = rows.copies = Copies({name: placed[name] for name in own})
     return rows
 
 

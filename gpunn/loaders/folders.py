@@ -12,7 +12,6 @@ import numpy as np
 from gpunn.common.names import counted, first_few
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.compat.data import Dataset
-from gpunn.feeding.batches import Held
 
 from .batching import in_batches
 
@@ -36,7 +35,6 @@ class FilesDataset(Dataset):
 
     class_names: list[str] | None
     file_paths: list[str]
-    _held: Held | None = None  # what `fit` reads instead of the batches
 
 
 @dataclass

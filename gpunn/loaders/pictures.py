@@ -133,7 +133,7 @@ def image_dataset_from_directory(
         if keeps and ready.keys() >= {*part.paths}:
             pixels = reader.fill()
             if batch_size is not None:
-                made[-1]._held = Held(pixels, part.labels, batch_size, part.seed is not None)
+                made[-1]._held = Held(pixels, part.labels, batch_size, shuffle, seed)
     ready.clear()
     return made if subset == "both" else made[0]
 

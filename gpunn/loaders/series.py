@@ -1,4 +1,4 @@
-"""Windows of a series, gathered batch by batch."""
+"""Windows of a series, gathered in each step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.contract.device import strided
 from gpunn.common.arguments import check_integer
 from gpunn.common.names import counted
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.compat.data import Dataset
+from gpunn.feeding.arrays import windows_of
+from gpunn.feeding.batches import Held
 
 from .batching import check_format, in_batches
 
@@ -19,11 +22,12 @@ def timeseries_dataset_from_array(
     batch_size: int | None = 128, shuffle: bool = False, seed: int | None = None,
     start_index: int | None = None, end_index: int | None = None, format: str = "tf",
 ) -> Dataset:  # fmt: skip
-    """Return the windows of a series as batches for `fit`, gathered while earlier ones train.
+    """Return the windows of a series as batches for `fit`, whose steps gather them from the series.
 
     Window i has the entries ``start_index + i * sequence_stride + k * sampling_rate`` for k from
     0 to ``sequence_length - 1``, all before ``end_index``. Its target is the entry of ``targets``
-    at the same place as its first one. The memory is that of the series, not of its windows.
+    at the same place as its first one. The memory is that of the series, not of its windows: in
+    `fit` and `evaluate` it is in the device's memory.
 
     Args:
         data: The series (steps, ...), an array; a memory map is read piece by piece.
@@ -33,7 +37,7 @@ def timeseries_dataset_from_array(
         sampling_rate: Distance between the steps of a window.
         batch_size: Windows in a batch; None for single ones.
         shuffle: Whether each pass has a new order.
-        seed: Seed of the order.
+        seed: Seed of the order; without one, `fit` uses the model's.
         start_index, end_index: The part of the series to use; the end is not included.
         format: "tf"; the result is always gpunn's own data set.
 
@@ -54,6 +58,7 @@ def timeseries_dataset_from_array(
     if series.ndim == 0 or (answers is not None and answers.ndim == 0):
         raise ValueError("data and targets must have an axis of steps; got a single number.")
     check_format("format", format)
+    series = np.ascontiguousarray(series)
     steps = len(series)
     start = check_integer("start_index", start_index, 0, 0)
     end = check_integer("end_index", end_index, 1, steps)
@@ -64,7 +69,8 @@ def timeseries_dataset_from_array(
         )
     length = check_integer("sequence_length", sequence_length, 1)
     stride = check_integer("sequence_stride", sequence_stride, 1)
-    offsets = np.arange(length) * check_integer("sampling_rate", sampling_rate, 1)
+    rate = check_integer("sampling_rate", sampling_rate, 1)
+    offsets = np.arange(length) * rate
     most = end - start - int(offsets[-1])
     if answers is not None:
         most = min(most, len(answers) - start)
@@ -75,12 +81,21 @@ def timeseries_dataset_from_array(
             f"are {counted(end - start, 'step')} from {start} to {end}{with_targets}."
         )
     starts = np.arange(start, start + most, stride)
-    first = check_seed("seed", seed)
-    first = draw_seed() if first is None and shuffle else first
+    seed = check_seed("seed", seed)
+    first = draw_seed() if seed is None and shuffle else seed
 
     def read(numbers: np.ndarray) -> Any:
         at = starts[numbers]
         windows = series.take(at[:, np.newaxis] + offsets, axis=0)
         return windows if answers is None else (windows, answers.take(at, axis=0))
 
-    return in_batches(Dataset, len(starts), first if shuffle else None, batch_size, read)
+    made = in_batches(Dataset, len(starts), first if shuffle else None, batch_size, read)
+    apart, *inner = series.strides
+    windows = strided(
+        np, series[start:], (len(starts), length, *series.shape[1:]),
+        (apart * stride, apart * rate, *inner),
+    )  # fmt: skip
+    if batch_size is not None and windows_of(windows) is not None:
+        targets = None if answers is None else answers[start : start + most : stride]
+        made._held = Held(windows, targets, batch_size, shuffle, seed)
+    return made

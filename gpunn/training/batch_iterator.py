@@ -48,6 +48,7 @@ class BatchIterator:
         training: Whether the steps train.
         shuffle: Whether each pass has its own order.
         limit: Steps per epoch; None for all batches.
+        seed: Seed of the order; None for that of the run, which a checkpoint restores.
     """
 
     trainer: Trainer
@@ -56,6 +57,7 @@ class BatchIterator:
     training: bool
     shuffle: bool = False
     limit: int | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         self.position = 0  # number of rows used so far in the current pass
@@ -129,8 +131,9 @@ class BatchIterator:
 
     @property
     def _seed(self) -> int | None:
-        """Seed of the order: that of the run, which a checkpoint restores."""
-        return self.trainer.seed if self.shuffle else None
+        if not self.shuffle:
+            return None
+        return self.trainer.seed if self.seed is None else self.seed
 
     def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         """Return the pieces of one epoch: at most ``limit`` steps, and at most one pass."""

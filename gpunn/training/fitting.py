@@ -56,6 +56,7 @@ def fit(
         held = held_by(x, y, sample_weight, steps, validation_split)
         if held is not None:
             x, y, batch_size, shuffle = held.x, held.y, held.batch_size, held.shuffle
+        order_seed = None if held is None else held.seed
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
         trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
@@ -98,7 +99,7 @@ def fit(
             _check_passes("validation_data", validation, "validation_steps", validation_steps, more)
             validation.keep(validation_steps)
         size = rows_of_a_batch(batch_size, rows, steps)
-        feed = BatchIterator(trainer, rows, size, True, bool(shuffle), steps)
+        feed = BatchIterator(trainer, rows, size, True, bool(shuffle), steps, order_seed)
         size = rows_of_a_batch(validation_batch, validation, validation_steps)
         check = validation and BatchIterator(
             trainer, validation, size, False, limit=validation_steps

@@ -6,8 +6,9 @@ backend may trace or capture it, and then replay the recorded operations.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gpunn.backends.shared.order import Order
 from gpunn.core.arena import Parameter
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Share
+from gpunn.feeding.arrays import Windows, windows_of
 from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import of_each_sample
 
@@ -195,6 +197,37 @@ class HeadLoss:
             backend.metric(*measure)
 
 
+def window_gather(
+    backend: Backend, rows: Array, windows: Windows, order: Order, control: Control, out: Array,
+    scale: float, offset: float, first: int,
+) -> Callable[[], None]:  # fmt: skip
+    """Return a function that gathers the windows of a batch from their series.
+
+    Args:
+        rows: (n, length, ...), the view of the series that ``windows`` describes.
+        out: (batch, length, ...), of the series' dtype.
+
+    The other arguments: as for ``backend.gather``.
+    """
+    (count, length), batch, series = rows.shape[:2], len(out), windows.series
+    starts = backend.upload(np.arange(count, dtype=np.int32) * windows.apart)  # (n,)
+    steps = backend.upload(np.arange(length, dtype=np.int32) * windows.step)  # (length,)
+    found = backend.zeros((batch,), np.int32)  # where the windows of the batch start
+    each = found[:, np.newaxis]
+    numbers = backend.zeros((batch, length), np.int32)  # of their entries in the series
+    taken = series.reshape(1, len(series), -1), numbers.reshape(1, -1)
+    into = out.reshape(1, batch * length, -1)
+
+    def gather() -> None:
+        backend.gather(starts, order, control, found, 1.0, 0.0, first)
+        backend.xp.add(each, steps, out=numbers)
+        backend.take_rows(*taken, into, wraps=False)
+        if (scale, offset) != (1.0, 0.0):
+            backend.affine(out, scale, offset, out)
+
+    return gather
+
+
 class ModelStep:
     """A step on a batch of one size. Calling it runs the step.
 
@@ -255,14 +288,21 @@ class ModelStep:
                 "There is no loss: compile was given none, and no layer calls add_loss or "
                 "has a regularizer. Pass a loss to compile."
             )
-        self.gathers: list[tuple[Any, ...]] = []  # arguments of each gather operation
+        self.gathers: list[Callable[[], None]] = []
         if source is not None:
-            scaled = zip(self.workspace.xs, self.workspace.scalings, strict=True)
-            self.gathers = [
-                (source[name_of("x", k)], order, control, x, *scaling, batch.share.first)
-                for k, (x, scaling) in enumerate(scaled)
-            ] + [
-                (source[name], order, control, into, 1.0, 0.0, batch.share.first)
+            assert order is not None
+            first, scalings = batch.share.first, self.workspace.scalings
+            for k, (x, scaling) in enumerate(zip(self.workspace.xs, scalings, strict=True)):
+                rows = source[name_of("x", k)]
+                how = order, control, x, *scaling, first
+                windows = windows_of(rows, backend)
+                self.gathers.append(
+                    partial(backend.gather, rows, *how)
+                    if windows is None
+                    else window_gather(backend, rows, windows, *how)
+                )
+            self.gathers += [
+                partial(backend.gather, source[name], order, control, into, first=first)
                 for name, into in batch.buffers_of(source)
             ]
 
@@ -284,8 +324,8 @@ class ModelStep:
         self.advance()  # the counters of the control block: next batch, next update
 
     def gather(self) -> None:
-        for arguments in self.gathers:
-            self.backend.gather(*arguments)
+        for gather in self.gathers:
+            gather()
         for loss in self.losses:
             loss.normalize_weights()
 

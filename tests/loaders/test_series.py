@@ -151,11 +151,101 @@ def test_training_equals_that_on_the_windows(every_backend: str) -> None:
     np.testing.assert_allclose(predicted, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 
 
+WHOLE = RNG.integers(0, 256, (60, 2))
+FORMS = {
+    "bytes": WHOLE.astype("uint8"),
+    "integers": WHOLE,
+    "floats": SERIES.astype("float32"),
+    "numbers": SERIES[:, 0],
+    "images": RNG.normal(size=(60, 2, 3)),
+}
+
+
+@pytest.mark.parametrize(("length", "stride", "rate"), [(7, 1, 1), (4, 3, 2), (3, 2, 5)])
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_that_gather_windows_give_the_bits_of_windows(
+    form: str, length: int, stride: int, rate: int, every_backend: str
+) -> None:
+    """Shuffled, with a scaled input, and a last batch of other size."""
+    gpunn.use_backend(every_backend)
+    series = FORMS[form]
+    options: Any = {"sequence_stride": stride, "sampling_rate": rate}
+    data = windows_of(series, ANSWERS, length, batch_size=8, shuffle=True, **options)
+    x = np.ascontiguousarray(windows(series, length, stride, rate))
+    y = ANSWERS[::stride][: len(x)]
+    assert len(x) % 8
+    fitted = []
+    for given in ((data,), (x, y, 8)):
+        gpunn.utils.set_random_seed(4)
+        model = gpunn.Sequential([layers.Rescaling(1 / 128, -1), *network().layers])
+        model.compile("sgd", "mse")
+        model.fit(*given, epochs=3, verbose=0)
+        fitted.append([*model.get_weights(), model.evaluate(*given[:2], verbose=0, batch_size=8)])
+    for ours, expected in zip(*fitted, strict=True):
+        assert np.array_equal(ours, expected)
+
+
+def test_the_seed_of_the_data_set_determines_the_order_of_training() -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        model = network()
+        gpunn.utils.set_random_seed(len(weights))
+        data = windows_of(SERIES, ANSWERS, 5, batch_size=8, shuffle=True, seed=seed)
+        model.fit(data, epochs=2, verbose=0)
+        weights.append(model.get_weights()[0])
+    assert np.array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+
+
+def test_windows_of_tokens(every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    text = RNG.integers(0, 9, 60)
+    fitted = []
+    for x in (windows_of(text[:-6], text[6:], 6, batch_size=8), windows(text[:-6], 6, 1, 1)):
+        gpunn.utils.set_random_seed(4)
+        model = gpunn.Sequential([layers.Embedding(9, 4), layers.Flatten(), layers.Dense(9)])
+        model.compile("sgd", gpunn.losses.SparseCategoricalCrossentropy(from_logits=True))
+        y = None if not isinstance(x, np.ndarray) else text[6:55]
+        x = x if y is None else np.ascontiguousarray(x)
+        model.fit(x, y, 8 if y is not None else None, shuffle=False, verbose=0)
+        fitted.append(model.get_weights())
+    for ours, expected in zip(*fitted, strict=True):
+        assert np.array_equal(ours, expected)
+
+
+def test_any_view_of_overlapping_windows_takes_the_memory_of_its_series() -> None:
+    series = np.random.default_rng(0).normal(size=(20_000, 4)).astype("float32")
+    x = np.moveaxis(sliding_window_view(series, 100, axis=0), -1, 1)  # 32 MB of 320 kB
+    network().fit(x[:500], series[:500, 0], epochs=1, verbose=0)
+    tracemalloc.start()
+    network().fit(x, series[: len(x), 0], validation_split=0.2, epochs=1, verbose=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * series.nbytes
+
+
+def test_a_series_in_a_file_is_read_from_it(tmp_path: Path) -> None:
+    np.save(tmp_path / "series.npy", SERIES.astype("float32"))
+    losses = []
+    for series in (np.load(tmp_path / "series.npy", mmap_mode="r"), SERIES.astype("float32")):
+        fitted = network().fit(windows_of(series, ANSWERS, 5), epochs=2, verbose=0)
+        losses.append(fitted.history["loss"])
+    assert losses[0] == losses[1]
+    mapped = np.load(tmp_path / "series.npy", mmap_mode="r+")
+    data = windows_of(mapped, ANSWERS, 5)
+    with (tmp_path / "series.npy").open("r+b") as file:
+        file.truncate(200)
+    with pytest.raises(ValueError, match="has become shorter"):
+        network().fit(data, verbose=0)
+
+
 def test_a_gap_in_the_series_is_refused() -> None:
     gap = SERIES.copy()
     gap[30, 1] = np.nan
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match=r"nan at \[26, 4, 1\]"):
         network().fit(windows_of(gap, ANSWERS, 5), verbose=0)
+    gap[31, 1], gap[30, 1] = gap[30, 1], 0  # no window of even entries contains it
+    network().fit(windows_of(gap, ANSWERS, 5, 2, sampling_rate=2), verbose=0)
 
 
 def test_memory_is_that_of_the_series() -> None:

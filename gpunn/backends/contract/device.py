@@ -26,6 +26,25 @@ def place_of(array: Array) -> tuple[Any, ...]:
     return interface["data"][0], tuple(array.shape), array.strides, array.dtype.name
 
 
+def strided(xp: Any, array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """Return an array of this shape in the memory of another one, which it keeps there.
+
+    >>> import numpy as np
+    >>> strided(np, np.arange(4), (2, 3), (8, 8)).tolist()
+    [[0, 1, 2], [1, 2, 3]]
+    """
+    return xp.asarray(_described(array, shape=shape, strides=strides, base=array))
+
+
+def _described(array: Array, base: Any = None, **changes: Any) -> SimpleNamespace:
+    """Return an object that describes the memory of an array to an array module."""
+    device = "__cuda_array_interface__"
+    mark = device if hasattr(array, device) else "__array_interface__"
+    # Without a stream to wait for: nothing is read here.
+    described = {**getattr(array, mark), "stream": None, **changes}
+    return SimpleNamespace(**{mark: described}, base=base)
+
+
 class _ScratchOfOneUser:
     """Work arrays of a backend with a single user."""
 
@@ -165,11 +184,7 @@ class Device(ABC):
 
         Whoever reads it must know that the memory is there.
         """
-        device = "__cuda_array_interface__"
-        mark = device if hasattr(array, device) else "__array_interface__"
-        # Without a stream to wait for: nothing is read here.
-        described = {**getattr(array, mark), "stream": None}
-        return self.xp.asarray(SimpleNamespace(**{mark: described}))
+        return self.xp.asarray(_described(array))
 
     def free_bytes(self) -> int | None:
         """Return the number of free bytes on the device, or None if unknown.

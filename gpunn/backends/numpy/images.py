@@ -127,7 +127,7 @@ class NumpyImages(TracingBackend):
         rows, columns = geometry.extent
         if top or left or rows > height or columns > width:
             size = n, max(rows, top + height), max(columns, left + width), channels
-            # Only the border keeps its zeros: another image in the same place would leave its pixels.
+            # Only the border keeps its zeros: a larger image would leave its pixels there.
             padded = self.scratch(
                 size, x.dtype, f"padded by {geometry.padding} for {geometry.image}",
                 lambda array: array.fill(0),
