@@ -74,4 +74,3 @@ class PyDataset:
 
     def on_epoch_end(self) -> None:
         """Called after each epoch, even if it used only part of the batches."""
-
