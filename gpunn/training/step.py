@@ -302,7 +302,7 @@ class ModelStep:
                     else window_gather(backend, rows, windows, *how)
                 )
             self.gathers += [
-                partial(backend.gather, source[name], order, control, into, first=first)
+                partial(backend.gather, source[name], order, control, into, 1.0, 0.0, first)
                 for name, into in batch.buffers_of(source)
             ]
 
