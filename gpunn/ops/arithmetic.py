@@ -72,12 +72,7 @@ def add(x1: Any, x2: Any) -> Tensor:
 def subtract(x1: Any, x2: Any) -> Tensor:
     """Subtract x2 from x1 element-wise: ``y = x1 - x2``.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, bool to int32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
+    Arguments and errors: as for `add`.
 
     >>> from gpunn import ops
     >>> ops.subtract([1.5, 2.0], 1).tolist()
@@ -159,12 +154,7 @@ def floor_divide(x1: Any, x2: Any) -> Tensor:
 
     An integer divided by 0 gives 0, as in NumPy. The gradients are 0.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, bool to int32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
+    Arguments and errors: as for `add`.
 
     >>> from gpunn import ops
     >>> ops.floor_divide([7, -7], 2).tolist()
@@ -180,12 +170,7 @@ def mod(x1: Any, x2: Any) -> Tensor:
     It has the sign of x2; `fmod` has that of x1. An integer modulo 0 is 0. The derivatives are 1 by
     x1 and ``-floor(x1 / x2)`` by x2.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, bool to int32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
+    Arguments and errors: as for `add`.
 
     >>> from gpunn import ops
     >>> ops.mod([7, -7], 3).tolist(), ops.mod(7.5, -2.0).item()
@@ -256,12 +241,7 @@ def minimum(x1: Any, x2: Any) -> Tensor:
 
     Where they are equal, x1 gets the gradient.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
+    Arguments and errors: as for `maximum`.
 
     >>> from gpunn import ops
     >>> ops.minimum([1, 5], 3).tolist()
@@ -277,12 +257,7 @@ def arctan2(x1: Any, x2: Any) -> Tensor:
     For positive x2 it is ``y = arctan(x1 / x2)``. At (0, 0), where it has no derivative, the
     gradients are 0.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype of floats.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
+    Arguments and errors: as for `divide_no_nan`.
 
     >>> from gpunn import ops
     >>> print(ops.arctan2([0.0, 1.0, 1.0], [1.0, 1.0, 0.0]).numpy().round(4))
@@ -298,12 +273,7 @@ def logaddexp(x1: Any, x2: Any) -> Tensor:
     It is computed without overflow. The derivatives are ``sigmoid(x1 - x2)`` and
     ``sigmoid(x2 - x1)``.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype of floats.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
+    Arguments and errors: as for `divide_no_nan`.
 
     >>> from gpunn import ops
     >>> print(ops.logaddexp([0.0, 200.0], 0.0).numpy().round(4))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,11 +79,6 @@ _absolute = elementwise(
     "abs", lambda dy, y, x: (ops.where(x == 0, 0.0, dy * ops.sign(x)),), "absolute"
 )
 _sign = elementwise("sign")
-_exp = elementwise("exp", lambda dy, y, x: (dy * y,))
-_expm1 = elementwise("expm1", lambda dy, y, x: (dy * ops.exp(x),))  # y + 1 would round to 0
-_log = elementwise("log", lambda dy, y, x: (dy / x,))
-_log1p = elementwise("log1p", lambda dy, y, x: (dy / (x + 1),))
-_sqrt = elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,))
 
 
 def _root_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
@@ -91,22 +86,8 @@ def _root_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
     return (ops.where(none, 0.0, dy) * 0.5 / ops.where(none, 1.0, y),)
 
 
-_root = elementwise("sqrt", _root_gradient)
+root = elementwise("sqrt", _root_gradient)  # of a sum of squares: the derivative at 0 is 0
 _square = elementwise("square", lambda dy, y, x: (dy * (2 * x),))
-_reciprocal = elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,))
-_sin = elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),))
-_cos = elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),))
-_tan = elementwise("tan", lambda dy, y, x: (dy * (1 + y * y),))
-_arcsin = elementwise("arcsin", lambda dy, y, x: (dy / ops.sqrt(1 - x * x),))
-_arccos = elementwise("arccos", lambda dy, y, x: (-dy / ops.sqrt(1 - x * x),))
-_arctan = elementwise("arctan", lambda dy, y, x: (dy / (1 + x * x),))
-_sinh = elementwise("sinh", lambda dy, y, x: (dy * ops.cosh(x),))
-_cosh = elementwise("cosh", lambda dy, y, x: (dy * ops.sinh(x),))
-_tanh = elementwise("tanh", lambda dy, y, x: (dy * (1 - y * y),))
-_arcsinh = elementwise("arcsinh", lambda dy, y, x: (dy / ops.sqrt(x * x + 1),))
-_arccosh = elementwise("arccosh", lambda dy, y, x: (dy / ops.sqrt(x * x - 1),))
-_arctanh = elementwise("arctanh", lambda dy, y, x: (dy / (1 - x * x),))
-_floor, _ceil = elementwise("floor"), elementwise("ceil")
 _rint = elementwise("round", function="rint")
 _isnan, _isinf = elementwise("isnan", dtype=truth), elementwise("isinf", dtype=truth)
 _isfinite = elementwise("isfinite", dtype=truth)
@@ -121,10 +102,6 @@ def _compute_sigmoid(backend: Backend, out: Array, x: Array) -> None:
     xp.divide(1.0, out, out=out)
 
 
-_sigmoid = Primitive(
-    "sigmoid", _compute_sigmoid, broadcast_shape,
-    gradient=lambda dy, y, x: (dy * y * (1 - y),), lowering="sigmoid",
-)  # fmt: skip
 _relu = Primitive(
     "relu",
     lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
@@ -133,105 +110,28 @@ _relu = Primitive(
     lowering="relu",
 )
 
-_FLOATS_ONLY = {  # name: primitive, what it returns, its derivative, example, what it prints
-    "exp": (
-        _exp, "the exponential of each element: ``y = exp(x)``", "``exp(x)``",
-        "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]",
-    ),
-    "expm1": (
-        _expm1, "``y = exp(x) - 1`` for each element, precisely also near 0", "``exp(x)``",
-        "[0.0, 1.0]", "[0.     1.7183]",
-    ),
-    "log": (
-        _log, "the natural logarithm of each element: ``y = log(x)``, NaN below 0", "``1 / x``",
-        "[1.0, 10.0]", "[0.     2.3026]",
-    ),
-    "log1p": (
-        _log1p, "``y = log(1 + x)`` for each element, precisely also near 0", "``1 / (1 + x)``",
-        "[0.0, 1.0]", "[0.     0.6931]",
-    ),
-    "sqrt": (
-        _sqrt, "the square root of each element: ``y = sqrt(x)``, NaN below 0",
-        "``1 / (2 sqrt(x))``, infinite at 0", "[4.0, 2.0]", "[2.     1.4142]",
-    ),
-    "reciprocal": (
-        _reciprocal, "the reciprocal of each element: ``y = 1 / x``, infinite at 0", "``-1 / x^2``",
-        "[2.0, -4.0]", "[ 0.5  -0.25]",
-    ),
-    "sin": (
-        _sin, "the sine of each element, an angle in radians: ``y = sin(x)``", "``cos(x)``",
-        "[0.0, 0.5]", "[0.     0.4794]",
-    ),
-    "cos": (
-        _cos, "the cosine of each element, an angle in radians: ``y = cos(x)``", "``-sin(x)``",
-        "[0.0, 0.5]", "[1.     0.8776]",
-    ),
-    "tan": (
-        _tan, "the tangent of each element, an angle in radians: ``y = sin(x) / cos(x)``",
-        "``1 + tan(x)^2``", "[0.0, 0.5]", "[0.     0.5463]",
-    ),
-    "arcsin": (
-        _arcsin, "the angle from -pi / 2 to pi / 2 whose sine is x: ``sin(y) = x``",
-        "``1 / sqrt(1 - x^2)``", "[0.0, 1.0]", "[0.     1.5708]",
-    ),
-    "arccos": (
-        _arccos, "the angle from 0 to pi whose cosine is x: ``cos(y) = x``",
-        "``-1 / sqrt(1 - x^2)``", "[0.0, 1.0]", "[1.5708 0.    ]",
-    ),
-    "arctan": (
-        _arctan, "the angle from -pi / 2 to pi / 2 whose tangent is x: ``tan(y) = x``",
-        "``1 / (1 + x^2)``", "[0.0, 1.0]", "[0.     0.7854]",
-    ),
-    "sinh": (
-        _sinh, "the hyperbolic sine of each element: ``y = (exp(x) - exp(-x)) / 2``", "``cosh(x)``",
-        "[0.0, 1.0]", "[0.     1.1752]",
-    ),
-    "cosh": (
-        _cosh, "the hyperbolic cosine of each element: ``y = (exp(x) + exp(-x)) / 2``",
-        "``sinh(x)``", "[0.0, 1.0]", "[1.     1.5431]",
-    ),
-    "tanh": (
-        _tanh, "the hyperbolic tangent of each element: ``y = sinh(x) / cosh(x)``",
-        "``1 - tanh(x)^2``", "[0.0, 1.0]", "[0.     0.7616]",
-    ),
-    "arcsinh": (
-        _arcsinh, "the inverse of sinh for each element: ``y = log(x + sqrt(x^2 + 1))``",
-        "``1 / sqrt(x^2 + 1)``", "[0.0, 1.0]", "[0.     0.8814]",
-    ),
-    "arccosh": (
-        _arccosh, "the inverse of cosh for each element: ``y = log(x + sqrt(x^2 - 1))``",
-        "``1 / sqrt(x^2 - 1)``", "[1.0, 2.0]", "[0.    1.317]",
-    ),
-    "arctanh": (
-        _arctanh, "the inverse of tanh for each element: ``y = log((1 + x) / (1 - x)) / 2``",
-        "``1 / (1 - x^2)``", "[0.0, 0.5]", "[0.     0.5493]",
-    ),
-    "sigmoid": (
-        _sigmoid, "the logistic function of each element: ``y = 1 / (1 + exp(-x))``",
-        "``y (1 - y)``", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]",
-    ),
-    "floor": (
-        _floor, "the largest integer that is at most x, for each element",
-        "0, also at its jumps", "[-1.5, 1.5]", "[-2.  1.]",
-    ),
-    "ceil": (
-        _ceil, "the smallest integer that is at least x, for each element",
-        "0, also at its jumps", "[-1.5, 1.5]", "[-1.  2.]",
-    ),
-}  # fmt: skip
 
+def of_floats(
+    compute: Callable[[Tensor], Tensor], meaning: str, more: str, given: str, printed: str,
+    name: str = "",
+) -> Callable[[Any], Tensor]:  # fmt: skip
+    """Return an operation on the elements of one tensor of floats; integers become floatx.
 
-def _of_floats(name: str) -> Any:
-    primitive, meaning, slope, given, printed = _FLOATS_ONLY[name]
+    Args:
+        compute: a primitive; or a function, with the ``name`` of the operation.
+        meaning: what it returns.
+        more: its derivative, or its source.
+        given, printed: its example, and what that prints.
+    """
 
     def function(x: Any) -> Tensor:
-        return primitive(floats(x))
+        return compute(floats(x))
 
-    function.__name__ = name
+    function.__name__ = name = name or compute.name  # type: ignore[attr-defined]
     function.__doc__ = f"""Return {meaning}.
 
     ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-    The derivative is {slope}.
+    {more}
 
     >>> from gpunn import ops
     >>> print(ops.{name}({given}).numpy().round(4))
@@ -240,18 +140,113 @@ def _of_floats(name: str) -> Any:
     return operation(function)
 
 
-exp, expm1, log, log1p, sqrt = map(_of_floats, ("exp", "expm1", "log", "log1p", "sqrt"))
-sin, cos, tan = map(_of_floats, ("sin", "cos", "tan"))
-sinh, cosh, tanh = map(_of_floats, ("sinh", "cosh", "tanh"))
-reciprocal, sigmoid = map(_of_floats, ("reciprocal", "sigmoid"))
-arcsin, arccos, arctan = map(_of_floats, ("arcsin", "arccos", "arctan"))
-arcsinh, arccosh, arctanh = map(_of_floats, ("arcsinh", "arccosh", "arctanh"))
-floor, ceil = map(_of_floats, ("floor", "ceil"))
-
-
-def root(x: Tensor) -> Tensor:
-    """Compute the square root of a sum of squares; its derivative at 0 is 0."""
-    return _root(x)
+exp = of_floats(
+    elementwise("exp", lambda dy, y, x: (dy * y,)),
+    "the exponential of each element: ``y = exp(x)``", "The derivative is ``exp(x)``.",
+    "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]",
+)  # fmt: skip
+# Its derivative is computed anew, since y + 1 would round to 0.
+expm1 = of_floats(
+    elementwise("expm1", lambda dy, y, x: (dy * ops.exp(x),)),
+    "``y = exp(x) - 1`` for each element, precisely also near 0", "The derivative is ``exp(x)``.",
+    "[0.0, 1.0]", "[0.     1.7183]",
+)  # fmt: skip
+log = of_floats(
+    elementwise("log", lambda dy, y, x: (dy / x,)),
+    "the natural logarithm of each element: ``y = log(x)``, NaN below 0",
+    "The derivative is ``1 / x``.", "[1.0, 10.0]", "[0.     2.3026]",
+)  # fmt: skip
+log1p = of_floats(
+    elementwise("log1p", lambda dy, y, x: (dy / (x + 1),)),
+    "``y = log(1 + x)`` for each element, precisely also near 0",
+    "The derivative is ``1 / (1 + x)``.", "[0.0, 1.0]", "[0.     0.6931]",
+)  # fmt: skip
+sqrt = of_floats(
+    elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,)),
+    "the square root of each element: ``y = sqrt(x)``, NaN below 0",
+    "The derivative is ``1 / (2 sqrt(x))``, infinite at 0.", "[4.0, 2.0]", "[2.     1.4142]",
+)  # fmt: skip
+reciprocal = of_floats(
+    elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,)),
+    "the reciprocal of each element: ``y = 1 / x``, infinite at 0",
+    "The derivative is ``-1 / x^2``.", "[2.0, -4.0]", "[ 0.5  -0.25]",
+)  # fmt: skip
+sin = of_floats(
+    elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),)),
+    "the sine of each element, an angle in radians: ``y = sin(x)``",
+    "The derivative is ``cos(x)``.", "[0.0, 0.5]", "[0.     0.4794]",
+)  # fmt: skip
+cos = of_floats(
+    elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),)),
+    "the cosine of each element, an angle in radians: ``y = cos(x)``",
+    "The derivative is ``-sin(x)``.", "[0.0, 0.5]", "[1.     0.8776]",
+)  # fmt: skip
+tan = of_floats(
+    elementwise("tan", lambda dy, y, x: (dy * (1 + y * y),)),
+    "the tangent of each element, an angle in radians: ``y = sin(x) / cos(x)``",
+    "The derivative is ``1 + tan(x)^2``.", "[0.0, 0.5]", "[0.     0.5463]",
+)  # fmt: skip
+arcsin = of_floats(
+    elementwise("arcsin", lambda dy, y, x: (dy / ops.sqrt(1 - x * x),)),
+    "the angle from -pi / 2 to pi / 2 whose sine is x: ``sin(y) = x``",
+    "The derivative is ``1 / sqrt(1 - x^2)``.", "[0.0, 1.0]", "[0.     1.5708]",
+)  # fmt: skip
+arccos = of_floats(
+    elementwise("arccos", lambda dy, y, x: (-dy / ops.sqrt(1 - x * x),)),
+    "the angle from 0 to pi whose cosine is x: ``cos(y) = x``",
+    "The derivative is ``-1 / sqrt(1 - x^2)``.", "[0.0, 1.0]", "[1.5708 0.    ]",
+)  # fmt: skip
+arctan = of_floats(
+    elementwise("arctan", lambda dy, y, x: (dy / (1 + x * x),)),
+    "the angle from -pi / 2 to pi / 2 whose tangent is x: ``tan(y) = x``",
+    "The derivative is ``1 / (1 + x^2)``.", "[0.0, 1.0]", "[0.     0.7854]",
+)  # fmt: skip
+sinh = of_floats(
+    elementwise("sinh", lambda dy, y, x: (dy * ops.cosh(x),)),
+    "the hyperbolic sine of each element: ``y = (exp(x) - exp(-x)) / 2``",
+    "The derivative is ``cosh(x)``.", "[0.0, 1.0]", "[0.     1.1752]",
+)  # fmt: skip
+cosh = of_floats(
+    elementwise("cosh", lambda dy, y, x: (dy * ops.sinh(x),)),
+    "the hyperbolic cosine of each element: ``y = (exp(x) + exp(-x)) / 2``",
+    "The derivative is ``sinh(x)``.", "[0.0, 1.0]", "[1.     1.5431]",
+)  # fmt: skip
+tanh = of_floats(
+    elementwise("tanh", lambda dy, y, x: (dy * (1 - y * y),)),
+    "the hyperbolic tangent of each element: ``y = sinh(x) / cosh(x)``",
+    "The derivative is ``1 - tanh(x)^2``.", "[0.0, 1.0]", "[0.     0.7616]",
+)  # fmt: skip
+arcsinh = of_floats(
+    elementwise("arcsinh", lambda dy, y, x: (dy / ops.sqrt(x * x + 1),)),
+    "the inverse of sinh for each element: ``y = log(x + sqrt(x^2 + 1))``",
+    "The derivative is ``1 / sqrt(x^2 + 1)``.", "[0.0, 1.0]", "[0.     0.8814]",
+)  # fmt: skip
+arccosh = of_floats(
+    elementwise("arccosh", lambda dy, y, x: (dy / ops.sqrt(x * x - 1),)),
+    "the inverse of cosh for each element: ``y = log(x + sqrt(x^2 - 1))``",
+    "The derivative is ``1 / sqrt(x^2 - 1)``.", "[1.0, 2.0]", "[0.    1.317]",
+)  # fmt: skip
+arctanh = of_floats(
+    elementwise("arctanh", lambda dy, y, x: (dy / (1 - x * x),)),
+    "the inverse of tanh for each element: ``y = log((1 + x) / (1 - x)) / 2``",
+    "The derivative is ``1 / (1 - x^2)``.", "[0.0, 0.5]", "[0.     0.5493]",
+)  # fmt: skip
+sigmoid = of_floats(
+    Primitive(
+        "sigmoid", _compute_sigmoid, broadcast_shape,
+        gradient=lambda dy, y, x: (dy * y * (1 - y),), lowering="sigmoid",
+    ),
+    "the logistic function of each element: ``y = 1 / (1 + exp(-x))``",
+    "The derivative is ``y (1 - y)``.", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]",
+)  # fmt: skip
+floor = of_floats(
+    elementwise("floor"), "the largest integer that is at most x, for each element",
+    "The derivative is 0, also at its jumps.", "[-1.5, 1.5]", "[-2.  1.]",
+)  # fmt: skip
+ceil = of_floats(
+    elementwise("ceil"), "the smallest integer that is at least x, for each element",
+    "The derivative is 0, also at its jumps.", "[-1.5, 1.5]", "[-1.  2.]",
+)  # fmt: skip
 
 
 @operation

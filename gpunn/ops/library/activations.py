@@ -10,6 +10,7 @@ from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import (
     abs_,
     expm1,
+    of_floats,
     relu,
     sigmoid,
     sign,
@@ -62,50 +63,29 @@ def relu6(x: Any) -> Tensor:
     return where(x >= 6.0, 6.0, x)
 
 
-@operation
-def silu(x: Any) -> Tensor:
-    """Apply the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-    Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.
-
-    >>> from gpunn import ops
-    >>> ops.silu([-1.0, 0.0, 1.0]).numpy().round(3)
-    array([-0.269,  0.   ,  0.731], dtype=float32)
-    """
-    x = floats(x)
-    return x * sigmoid(x)
+silu = of_floats(
+    lambda x: x * sigmoid(x),
+    "the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``",
+    "Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.",
+    "[-1.0, 0.0, 1.0]", "[-0.2689  0.      0.7311]", "silu",
+)  # fmt: skip
 
 
 swish = operation(silu, "swish")
 
 
-@operation
-def log_sigmoid(x: Any) -> Tensor:
-    """Compute the logarithm of the sigmoid without overflow: ``y = -log(1 + exp(-x))``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is ``sigmoid(-x)``.
-
-    >>> from gpunn import ops
-    >>> ops.log_sigmoid([-100.0, 0.0]).numpy().round(3)
-    array([-100.   ,   -0.693], dtype=float32)
-    """
-    return -softplus(-floats(x))
-
-
-@operation
-def hard_sigmoid(x: Any) -> Tensor:
-    """Apply a piecewise linear sigmoid: ``y = min(max(x / 6 + 1 / 2, 0), 1)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is 1/6 between -3 and 3, else 0. Source: Howard et al. 2019, arXiv:1905.02244.
-
-    >>> from gpunn import ops
-    >>> ops.hard_sigmoid([-4.0, 0.0, 4.0]).tolist()
-    [0.0, 0.5, 1.0]
-    """
-    return minimum(1.0, relu(floats(x) * (1 / 6) + 0.5))  # derivatives at both ends are 0
+log_sigmoid = of_floats(
+    lambda x: -softplus(-x),
+    "the logarithm of the sigmoid without overflow: ``y = -log(1 + exp(-x))``",
+    "The derivative is ``sigmoid(-x)``.",
+    "[-100.0, 0.0]", "[-100.       -0.6931]", "log_sigmoid",
+)  # fmt: skip
+hard_sigmoid = of_floats(
+    lambda x: minimum(1.0, relu(x * (1 / 6) + 0.5)),  # derivatives at both ends are 0
+    "a piecewise linear sigmoid: ``y = min(max(x / 6 + 1 / 2, 0), 1)``",
+    "The derivative is 1/6 between -3 and 3, else 0. Source: Howard et al. 2019, arXiv:1905.02244.",
+    "[-4.0, 0.0, 4.0]", "[0.  0.5 1. ]", "hard_sigmoid",
+)  # fmt: skip
 
 
 @operation
@@ -153,19 +133,12 @@ def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
     return 0.5 * erfc(x * -math.sqrt(0.5))
 
 
-@operation
-def softsign(x: Any) -> Tensor:
-    """Apply the softsign function, which is bounded by -1 and 1: ``y = x / (1 + |x|)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is ``1 / (1 + |x|)^2``.
-
-    >>> from gpunn import ops
-    >>> ops.softsign([-3.0, 0.0, 1.0]).tolist()
-    [-0.75, 0.0, 0.5]
-    """
-    x = floats(x)
-    return x / (abs_(x) + 1.0)
+softsign = of_floats(
+    lambda x: x / (abs_(x) + 1.0),
+    "the softsign function, which is bounded by -1 and 1: ``y = x / (1 + |x|)``",
+    "The derivative is ``1 / (1 + |x|)^2``.",
+    "[-3.0, 0.0, 1.0]", "[-0.75  0.    0.5 ]", "softsign",
+)  # fmt: skip
 
 
 @operation
@@ -183,21 +156,13 @@ def elu(x: Any, alpha: float = 1.0) -> Tensor:
     return alpha * expm1(minimum(x, 0.0)) + relu(x)
 
 
-@operation
-def selu(x: Any) -> Tensor:
-    """Apply the scaled exponential linear unit: ``y = 1.0507 elu(x, alpha=1.67326)``.
-
-    It keeps activations near mean 0 and variance 1. Source: Klambauer et al. 2017,
-    arXiv:1706.02515.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> ops.selu([-1.0, 0.0, 1.0]).numpy().round(3)
-    array([-1.111,  0.   ,  1.051], dtype=float32)
-    """
-    x = floats(x)
-    return SELU_DEPTH * expm1(minimum(x, 0.0)) + SELU_SCALE * relu(x)
+selu = of_floats(
+    lambda x: SELU_DEPTH * expm1(minimum(x, 0.0)) + SELU_SCALE * relu(x),
+    "the scaled exponential linear unit: ``y = 1.0507 elu(x, alpha=1.67326)``",
+    "It keeps activations near mean 0 and variance 1. Source: Klambauer et al. 2017,\n"
+    "    arXiv:1706.02515.",
+    "[-1.0, 0.0, 1.0]", "[-1.1113  0.      1.0507]", "selu",
+)  # fmt: skip
 
 
 @operation
@@ -238,19 +203,12 @@ def glu(x: Any, axis: int = -1) -> Tensor:
     return first * sigmoid(second)
 
 
-@operation
-def hard_tanh(x: Any) -> Tensor:
-    """Limit each element to the interval from -1 to 1: ``y = min(max(x, -1), 1)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is 1 between -1 and 1, else 0: also at both ends.
-
-    >>> from gpunn import ops
-    >>> ops.hard_tanh([-2.0, 0.5, 2.0]).tolist()
-    [-1.0, 0.5, 1.0]
-    """
-    x = floats(x)
-    return where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x))
+hard_tanh = of_floats(
+    lambda x: where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x)),
+    "each element limited to the interval from -1 to 1: ``y = min(max(x, -1), 1)``",
+    "The derivative is 1 between -1 and 1, else 0: also at both ends.",
+    "[-2.0, 0.5, 2.0]", "[-1.   0.5  1. ]", "hard_tanh",
+)  # fmt: skip
 
 
 @operation
@@ -284,19 +242,12 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
     return where(abs_(x) <= threshold, 0.0, x - threshold * sign(x))
 
 
-@operation
-def tanh_shrink(x: Any) -> Tensor:
-    """Subtract the hyperbolic tangent of each element from it: ``y = x - tanh(x)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is ``tanh(x)^2``.
-
-    >>> from gpunn import ops
-    >>> ops.tanh_shrink([-1.0, 0.0, 1.0]).numpy().round(3)
-    array([-0.238,  0.   ,  0.238], dtype=float32)
-    """
-    x = floats(x)
-    return x - tanh(x)
+tanh_shrink = of_floats(
+    lambda x: x - tanh(x),
+    "each element minus its hyperbolic tangent: ``y = x - tanh(x)``",
+    "The derivative is ``tanh(x)^2``.",
+    "[-1.0, 0.0, 1.0]", "[-0.2384  0.      0.2384]", "tanh_shrink",
+)  # fmt: skip
 
 
 @operation
@@ -314,19 +265,12 @@ def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
     return where(x <= threshold, default_value, x)
 
 
-@operation
-def sparse_plus(x: Any) -> Tensor:
-    """Apply a softplus that is exactly 0 below -1: ``y = (x + 1)^2 / 4`` from -1 to 1, and x above.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is `sparse_sigmoid`.
-
-    >>> from gpunn import ops
-    >>> ops.sparse_plus([-2.0, 0.0, 2.0]).tolist()
-    [0.0, 0.25, 2.0]
-    """
-    x = floats(x)
-    return where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x))
+sparse_plus = of_floats(
+    lambda x: where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x)),
+    "a softplus that is exactly 0 below -1: ``y = (x + 1)^2 / 4`` from -1 to 1, and x above",
+    "The derivative is `sparse_sigmoid`.",
+    "[-2.0, 0.0, 2.0]", "[0.   0.25 2.  ]", "sparse_plus",
+)  # fmt: skip
 
 
 @operation

@@ -10,7 +10,17 @@ import numpy as np
 from gpunn.ops.arithmetic import clip, divide_no_nan, equal, logaddexp, maximum, minimum
 from gpunn.ops.conversion import convert, floats, promoted
 from gpunn.ops.dtypes import is_float, largest, named, standard
-from gpunn.ops.elementwise import abs_, cast, counting, elementwise, isinf, isnan, sin, where
+from gpunn.ops.elementwise import (
+    abs_,
+    cast,
+    counting,
+    elementwise,
+    isinf,
+    isnan,
+    of_floats,
+    sin,
+    where,
+)
 from gpunn.ops.narrow import WRAPPED, held_bounds
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import all_
@@ -19,10 +29,6 @@ from gpunn.ops.tensor import Tensor
 
 LN2, LN10 = math.log(2), math.log(10)
 
-_log2 = elementwise("log2", lambda dy, y, x: (dy / (x * LN2),))
-_log10 = elementwise("log10", lambda dy, y, x: (dy / (x * LN10),))
-_exp2 = elementwise("exp2", lambda dy, y, x: (dy * (y * LN2),))
-_cbrt = elementwise("cbrt", lambda dy, y, x: (dy / (3.0 * y * y),))
 _trunc = elementwise("trunc")
 _signbit = elementwise("signbit", dtype=lambda *dtypes, **attributes: "bool")
 
@@ -37,59 +43,26 @@ _hypot = elementwise("hypot", _hypot_gradient)
 _fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b)))
 
 
-@operation
-def log2(x: Any) -> Tensor:
-    """Compute the base-2 logarithm of each element: ``y = log(x) / log(2)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
-    is NaN below 0.
-
-    >>> from gpunn import ops
-    >>> ops.log2([1.0, 8.0]).numpy().round(3).tolist()
-    [0.0, 3.0]
-    """
-    return _log2(floats(x))
-
-
-@operation
-def log10(x: Any) -> Tensor:
-    """Compute the base-10 logarithm of each element: ``y = log(x) / log(10)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
-    is NaN below 0.
-
-    >>> from gpunn import ops
-    >>> ops.log10([1.0, 100.0]).numpy().round(3).tolist()
-    [0.0, 2.0]
-    """
-    return _log10(floats(x))
-
-
-@operation
-def exp2(x: Any) -> Tensor:
-    """Raise 2 to the power of each element: ``y = 2^x``, with the derivative ``y log(2)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> ops.exp2([3.0, -1.0]).tolist()
-    [8.0, 0.5]
-    """
-    return _exp2(floats(x))
-
-
-@operation
-def cbrt(x: Any) -> Tensor:
-    """Compute the cube root of each element, also of negative ones: ``y = x^(1 / 3)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is ``1 / (3 y^2)``, infinite at 0.
-
-    >>> from gpunn import ops
-    >>> ops.cbrt([27.0, -8.0]).numpy().round(3).tolist()
-    [3.0, -2.0]
-    """
-    return _cbrt(floats(x))
+log2 = of_floats(
+    elementwise("log2", lambda dy, y, x: (dy / (x * LN2),)),
+    "the base-2 logarithm of each element: ``y = log(x) / log(2)``, NaN below 0",
+    "The derivative is ``1 / (x log(2))``.", "[1.0, 8.0]", "[0. 3.]",
+)  # fmt: skip
+log10 = of_floats(
+    elementwise("log10", lambda dy, y, x: (dy / (x * LN10),)),
+    "the base-10 logarithm of each element: ``y = log(x) / log(10)``, NaN below 0",
+    "The derivative is ``1 / (x log(10))``.", "[1.0, 100.0]", "[0. 2.]",
+)  # fmt: skip
+exp2 = of_floats(
+    elementwise("exp2", lambda dy, y, x: (dy * (y * LN2),)),
+    "2 to the power of each element: ``y = 2^x``", "The derivative is ``y log(2)``.",
+    "[3.0, -1.0]", "[8.  0.5]",
+)  # fmt: skip
+cbrt = of_floats(
+    elementwise("cbrt", lambda dy, y, x: (dy / (3.0 * y * y),)),
+    "the cube root of each element, also of negative ones: ``y = x^(1 / 3)``",
+    "The derivative is ``1 / (3 y^2)``, infinite at 0.", "[27.0, -8.0]", "[ 3. -2.]",
+)  # fmt: skip
 
 
 @operation
@@ -107,17 +80,10 @@ def trunc(x: Any) -> Tensor:
     return _trunc(x) if is_float(x.dtype) else x
 
 
-@operation
-def fabs(x: Any) -> Tensor:
-    """Return the absolute value of each element as a float: ``y = |x|``; see `abs`.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> ops.fabs([-1, 2]).tolist()
-    [1.0, 2.0]
-    """
-    return abs_(floats(x))
+fabs = of_floats(
+    abs_, "the absolute value of each element as a float: ``y = |x|``", "See also `abs`.",
+    "[-1, 2]", "[1. 2.]", "fabs",
+)  # fmt: skip
 
 
 @operation
@@ -139,12 +105,7 @@ def hypot(x1: Any, x2: Any) -> Tensor:
 
     At (0, 0), where it has no derivative, the gradients are 0.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, at least float32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast.
+    Arguments and errors: as for `divide_no_nan`.
 
     >>> from gpunn import ops
     >>> ops.hypot([3.0, 5.0], [4.0, 12.0]).numpy().round(3).tolist()
@@ -160,12 +121,7 @@ def fmod(x1: Any, x2: Any) -> Tensor:
     It has the sign of x1; `mod` has that of x2. For integers, a remainder by 0 is 0; for floats it
     is NaN.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, booleans to int32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast.
+    Arguments and errors: as for `add`.
 
     >>> from gpunn import ops
     >>> ops.fmod([5, -5], 3).tolist(), ops.fmod(-5.5, 2.0).item()
@@ -184,12 +140,7 @@ def fmax(x1: Any, x2: Any) -> Tensor:
 
     Where they are equal, x1 gets the gradient. See `maximum`, which returns NaN.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype.
-
-    Raises:
-        ValueError: if the shapes do not broadcast.
+    Arguments and errors: as for `maximum`.
 
     >>> from gpunn import ops
     >>> ops.fmax([1.0, float("nan")], [2.0, 3.0]).tolist()
@@ -205,12 +156,7 @@ def fmin(x1: Any, x2: Any) -> Tensor:
 
     Where they are equal, x1 gets the gradient. See `minimum`, which returns NaN.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype.
-
-    Raises:
-        ValueError: if the shapes do not broadcast.
+    Arguments and errors: as for `maximum`.
 
     >>> from gpunn import ops
     >>> ops.fmin([1.0, float("nan")], [2.0, 3.0]).tolist()
@@ -226,12 +172,7 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
 
     It is computed without overflow; see `logaddexp`.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, at least float32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast.
+    Arguments and errors: as for `divide_no_nan`.
 
     >>> from gpunn import ops
     >>> round(ops.logaddexp2(1000.0, 1000.0).item(), 3)
@@ -241,30 +182,14 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
     return logaddexp(a * LN2, b * LN2) / LN2
 
 
-@operation
-def deg2rad(x: Any) -> Tensor:
-    """Convert angles from degrees to radians: ``y = x pi / 180``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> ops.deg2rad([0.0, 180.0]).numpy().round(3)
-    array([0.   , 3.142], dtype=float32)
-    """
-    return floats(x) * (math.pi / 180)
-
-
-@operation
-def rad2deg(x: Any) -> Tensor:
-    """Convert angles from radians to degrees: ``y = x 180 / pi``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> ops.rad2deg([0.0, 3.14159265]).tolist()
-    [0.0, 180.0]
-    """
-    return floats(x) * (180 / math.pi)
+deg2rad = of_floats(
+    lambda x: x * (math.pi / 180), "angles in degrees as radians: ``y = x pi / 180``",
+    "The derivative is ``pi / 180``.", "[0.0, 180.0]", "[0.     3.1416]", "deg2rad",
+)  # fmt: skip
+rad2deg = of_floats(
+    lambda x: x * (180 / math.pi), "angles in radians as degrees: ``y = x 180 / pi``",
+    "The derivative is ``180 / pi``.", "[0.0, 3.14159265]", "[  0. 180.]", "rad2deg",
+)  # fmt: skip
 
 
 @operation
@@ -273,12 +198,7 @@ def heaviside(x1: Any, x2: Any) -> Tensor:
 
     NaN in x1 stays NaN. The gradient by x1 is 0; x2 gets it where x1 is 0.
 
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, at least float32.
-
-    Raises:
-        ValueError: if the shapes do not broadcast.
+    Arguments and errors: as for `divide_no_nan`.
 
     >>> from gpunn import ops
     >>> ops.heaviside([-1.0, 0.0, 2.0], 0.5).tolist()

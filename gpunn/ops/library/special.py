@@ -8,10 +8,8 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.erfc import erfc as write_erfc
 from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
-from gpunn.ops.conversion import floats
-from gpunn.ops.elementwise import exp, square
+from gpunn.ops.elementwise import exp, of_floats, square
 from gpunn.ops.primitive import Primitive, broadcast_shape
-from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 NEAR = 0.75
@@ -68,57 +66,24 @@ def _bell(x: Tensor) -> Tensor:
     return 2 / math.sqrt(math.pi) * exp(-square(x))
 
 
-_erf_of = _special("erf", _write_erf, lambda dy, y, x: (dy * _bell(x),))
-_erfc_of = Primitive(
-    "erfc",
-    lambda backend, out, x: write_erfc(backend, x, out),
-    broadcast_shape,
-    gradient=lambda dy, y, x: (-dy * _bell(x),),
-    lowering="erfc",
-)
-_erfinv_of = _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),))
-
-
-@operation
-def erf(x: Any) -> Tensor:
-    """Compute the error function: ``y = 2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0
-    to x.
-
-    It is the probability that a normal variable of variance 1/2 lies between -x and x. The
-    derivative is ``2 / sqrt(pi) exp(-x^2)``. Source: DLMF 7.2.1.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> round(float(ops.erf(1.0)), 6)
-    0.842701
-    """
-    return _erf_of(floats(x))
-
-
-@operation
-def erfc(x: Any) -> Tensor:
-    """Compute the complementary error function, precisely also for large x: ``y = 1 - erf(x)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-    Source: DLMF 7.2.2.
-
-    >>> from gpunn import ops
-    >>> ops.erfc([0.0, 1.0]).numpy().round(3)
-    array([1.   , 0.157], dtype=float32)
-    """
-    return _erfc_of(floats(x))
-
-
-@operation
-def erfinv(x: Any) -> Tensor:
-    """Compute the inverse of the error function for each element: ``erf(y) = x``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). It
-    is infinite at -1 and 1, and NaN beyond. Source: DLMF 7.17.
-
-    >>> from gpunn import ops
-    >>> ops.erfinv([0.0, 0.5, 1.0]).numpy().round(3)
-    array([0.   , 0.477,   inf], dtype=float32)
-    """
-    return _erfinv_of(floats(x))
+erf = of_floats(
+    _special("erf", _write_erf, lambda dy, y, x: (dy * _bell(x),)),
+    "the error function: 2 / sqrt(pi) times the integral of ``exp(-t^2)`` from 0 to x",
+    "It is the probability that a normal variable of variance 1/2 lies between -x and x. The\n"
+    "    derivative is ``2 / sqrt(pi) exp(-x^2)``. Source: DLMF 7.2.1.",
+    "1.0", "0.8427",
+)  # fmt: skip
+erfc = of_floats(
+    Primitive(
+        "erfc", lambda backend, out, x: write_erfc(backend, x, out), broadcast_shape,
+        gradient=lambda dy, y, x: (-dy * _bell(x),), lowering="erfc",
+    ),
+    "the complementary error function, precisely also for large x: ``y = 1 - erf(x)``",
+    "Source: DLMF 7.2.2.", "[0.0, 1.0]", "[1.     0.1573]",
+)  # fmt: skip
+erfinv = of_floats(
+    _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),)),
+    "the inverse of the error function for each element: ``erf(y) = x``",
+    "It is infinite at -1 and 1, and NaN beyond. Source: DLMF 7.17.",
+    "[0.0, 0.5]", "[0.     0.4769]",
+)  # fmt: skip
