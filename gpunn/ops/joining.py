@@ -176,12 +176,7 @@ def hstack(xs: Sequence[Any]) -> Tensor:
 def vstack(xs: Sequence[Any]) -> Tensor:
     """Join tensors on top of each other: along the first axis; vectors (n,) are rows (1, n).
 
-    Args:
-        xs: tensors of the same shape except along that axis, such as (j, n) and (k, n), which give
-            (j + k, n). They are promoted to one dtype.
-
-    Raises:
-        ValueError: if other lengths differ, or if there are no tensors.
+    Such as (j, n) and (k, n), which give (j + k, n). Arguments and errors: as for `hstack`.
 
     >>> from gpunn import ops
     >>> ops.vstack([[1, 2], [[3, 4], [5, 6]]]).tolist()

@@ -58,12 +58,7 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
 def ones(shape: Any, dtype: Any = None) -> Tensor:
     """Create a tensor of the given shape, filled with ones.
 
-    Args:
-        shape: an integer or a sequence of them.
-        dtype: of the result; floatx by default.
-
-    Raises:
-        ValueError: if a size is negative or not an integer.
+    Arguments and errors: as for `zeros`.
 
     >>> from gpunn import ops
     >>> ops.ones((2, 2)).tolist(), ops.ones(3, "int32").tolist()
@@ -90,11 +85,8 @@ def zeros_like(x: Any, dtype: Any = None) -> Tensor:
 
 @operation
 def ones_like(x: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of ones with the shape and dtype of another one.
-
-    Args:
-        x: a tensor or array-like (...); the result has its shape.
-        dtype: of the result; that of x by default.
+    """Create a tensor of ones with the shape and dtype of another one; arguments as for
+    `zeros_like`.
 
     >>> from gpunn import ops
     >>> ops.ones_like([1.5, 2.5]).tolist(), ops.ones_like([1.5, 2.5], "int32").tolist()
@@ -242,12 +234,7 @@ def rows_and_columns(N: Any, M: Any) -> tuple[int, int]:
 def identity(n: int, dtype: Any = None) -> Tensor:
     """Create the identity matrix (n, n): 1 on the main diagonal and 0 elsewhere.
 
-    Args:
-        n: the number of rows and of columns.
-        dtype: of the result; floatx by default.
-
-    Raises:
-        ValueError: if n is negative or not an integer.
+    Arguments and errors: as for `eye`, of which it is a case.
 
     >>> from gpunn import ops
     >>> ops.identity(2).tolist()

@@ -180,16 +180,8 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]:
     """Compute the `mean` and the variance (`var`) of a tensor over the given axes.
 
-    Args:
-        x: a tensor or array-like; both results have its dtype, floatx for integers and booleans.
-        axes: the axis or axes to reduce; None means all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Returns:
-        the tensors (mean, variance), of the shape of x without the reduced axes.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    Both have the dtype of x, floatx for integers and booleans. Arguments, shapes and errors: as for
+    `sum`.
 
     >>> from gpunn import ops
     >>> mean, variance = ops.moments([[1.0, 3.0], [2.0, 6.0]], axes=1)
@@ -388,15 +380,8 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 def count_nonzero(x: Any, axis: Axis = None) -> Tensor:
     """Count the nonzero elements over the given axes, or over all.
 
-    Args:
-        x: a tensor or array-like; NaN is nonzero.
-        axis: the axis or axes to reduce; None means all.
-
-    Returns:
-        an int32 tensor of the shape of x without the reduced axes. Counts have no gradient.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    NaN is nonzero. Counts are int32 and have no gradient. Arguments, shape and errors: as for
+    `sum`.
 
     >>> from gpunn import ops
     >>> ops.count_nonzero([[0, 1], [2, 3]], axis=1).tolist()
@@ -460,15 +445,8 @@ def softmax(x: Any, axis: int = -1) -> Tensor:
 def log_softmax(x: Any, axis: int = -1) -> Tensor:
     """Compute the logarithm of `softmax` along an axis: ``y_i = x_i - log(sum_j exp(x_j))``.
 
-    It neither overflows nor loses small probabilities.
-
-    Args:
-        x: a tensor or array-like with at least one axis; integers and booleans become floats
-            (floatx). The result has its shape.
-        axis: the axis or axes of the sum; None means all.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    It neither overflows nor loses small probabilities. Arguments, shape and errors: as for
+    `softmax`.
 
     >>> from gpunn import ops
     >>> print(ops.log_softmax([[0.0, 0.0], [200.0, 0.0]]).numpy().round(4))
@@ -547,13 +525,7 @@ _cumprod = _cumulative("cumprod", _cumprod_gradient)
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """Compute the cumulative product along an axis: ``y_k = x_1 ... x_k``.
 
-    Args:
-        x: a tensor or array-like; the result has its shape, and its dtype, int32 for booleans.
-        axis: the axis of the products; by default, x is flattened first.
-        dtype: the dtype that x is converted to first, and that of the result.
-
-    Raises:
-        ValueError: if the axis is out of range.
+    Arguments, shape and errors: as for `cumsum`.
 
     >>> from gpunn import ops
     >>> ops.cumprod([[1, 2, 3], [4, 5, 6]], axis=1).tolist()

@@ -58,37 +58,7 @@ def copy(x: Any) -> Tensor:
     return convert(x)
 
 
-@operation
-def empty(shape: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of the given shape; its elements are 0, as those of `zeros`.
-
-    Args:
-        shape: an integer or a sequence of them.
-        dtype: of the result; floatx by default.
-
-    Raises:
-        ValueError: if a size is negative, or the dtype unknown.
-
-    >>> from gpunn import ops
-    >>> ops.empty((2, 2), "int32").tolist()
-    [[0, 0], [0, 0]]
-    """
-    return zeros(shape, dtype)
-
-
-@operation
-def empty_like(x: Any, dtype: Any = None) -> Tensor:
-    """Create a tensor of the shape of another one; its elements are 0, as those of `zeros_like`.
-
-    Args:
-        x: a tensor or array-like (...); the result has its shape.
-        dtype: of the result; that of x by default.
-
-    >>> from gpunn import ops
-    >>> ops.empty_like([1, 2]).tolist()
-    [0, 0]
-    """
-    return zeros_like(x, dtype)
+empty, empty_like = operation(zeros, "empty"), operation(zeros_like, "empty_like")
 
 
 @operation
@@ -260,13 +230,7 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Tensor]:
 def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Compute the range over the given axes, or over all: ``y = max(x) - min(x)``.
 
-    Args:
-        x: a tensor or array-like; the result has its dtype.
-        axis: one axis, several, or None for all.
-        keepdims: keep the reduced axes, at length 1.
-
-    Raises:
-        ValueError: if an axis is out of range, or there are no elements.
+    Arguments, shape and errors: as for `max`.
 
     >>> from gpunn import ops
     >>> ops.ptp([[1, 5], [2, 9]], axis=1).tolist()

@@ -61,20 +61,7 @@ def bitwise_not(x: Any) -> Tensor:
     return ops.logical_not(x) if x.dtype == "bool" else _invert(x)
 
 
-@operation
-def bitwise_invert(x: Any) -> Tensor:
-    """Invert each bit of integers: ``y = -x - 1``; another name of `bitwise_not`.
-
-    ``x`` (...) -> (...): integers or booleans; the result has their dtype.
-
-    Raises:
-        TypeError: for floats.
-
-    >>> from gpunn import ops
-    >>> ops.bitwise_invert([0, 5]).tolist()
-    [-1, -6]
-    """
-    return bitwise_not(x)
+bitwise_invert = operation(bitwise_not, "bitwise_invert")
 
 
 def _shift(name: str, other: str, meaning: str, example: str) -> Any:

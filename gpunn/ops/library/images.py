@@ -106,16 +106,6 @@ def _pooled_shape(x: Shape, geometry: Geometry) -> Shape:
     return (x[0], *geometry.windows, x[3])
 
 
-def _write_largest(backend: Backend, out: Array, x: Array, geometry: Geometry) -> None:
-    backend.max_pooling(x, geometry, out)
-
-
-def _write_largest_gradient(
-    backend: Backend, out: Array, dy: Array, x: Array, y: Array, geometry: Geometry
-) -> None:
-    backend.max_pooling_gradient(x, y, dy, geometry, out)
-
-
 def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
     """Return for each window the value of ``g`` at the first maximum of ``x``."""
     sides = sides_of(geometry)
@@ -144,35 +134,27 @@ def cells_of(geometry: Geometry) -> Iterator[tuple[tuple[int, int], tuple[slice,
 
 _largest: Primitive = Primitive(
     "max_pool",
-    _write_largest,
+    lambda backend, out, x, geometry: backend.max_pooling(x, geometry, out),
     _pooled_shape,
     gradient=lambda dy, y, x, geometry: (_largest_gradient(dy, x, y, geometry=geometry),),
 )
 _largest_gradient: Primitive = Primitive(
     "max_pool's gradient",
-    _write_largest_gradient,
+    lambda backend, out, dy, x, y, geometry: backend.max_pooling_gradient(x, y, dy, geometry, out),
     lambda dy, x, y, geometry: x,
     gradient=lambda g, dx, dy, x, y, geometry: (_at_largest(g, x, y, geometry), None, None),
 )
 
 
-def _write_mean(backend: Backend, out: Array, x: Array, geometry: Geometry) -> None:
-    backend.average_pooling(x, geometry, out)
-
-
-def _write_mean_gradient(backend: Backend, out: Array, dy: Array, geometry: Geometry) -> None:
-    backend.average_pooling_gradient(dy, geometry, out)
-
-
 _mean: Primitive = Primitive(
     "average_pool",
-    _write_mean,
+    lambda backend, out, x, geometry: backend.average_pooling(x, geometry, out),
     _pooled_shape,
     gradient=lambda dy, y, x, geometry: (_mean_gradient(dy, geometry=geometry),),
 )
 _mean_gradient: Primitive = Primitive(
     "average_pool's gradient",
-    _write_mean_gradient,
+    lambda backend, out, dy, geometry: backend.average_pooling_gradient(dy, geometry, out),
     lambda dy, geometry: (dy[0], *geometry.image, dy[3]),
     gradient=lambda g, dx, dy, geometry: (_mean(g, geometry=geometry),),
 )

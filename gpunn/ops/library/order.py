@@ -63,14 +63,8 @@ def argsort(x: Any, axis: int | None = -1) -> Tensor:
 def sort(x: Any, axis: int | None = -1) -> Tensor:
     """Sort a tensor along an axis in ascending order; NaN comes last.
 
-    Each element gets the gradient of its place in the result.
-
-    Args:
-        x: a tensor or array-like (..., n); the result has its shape and dtype.
-        axis: the axis to sort along; None flattens x first.
-
-    Raises:
-        ValueError: if the axis is out of range.
+    Each element gets the gradient of its place in the result, which has the dtype of x. Arguments,
+    shape and errors: as for `argsort`.
 
     >>> from gpunn import ops
     >>> ops.sort([3, 1, 2]).tolist()

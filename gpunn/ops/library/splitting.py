@@ -84,14 +84,9 @@ def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 
 @operation
 def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """Split a tensor of two or more axes along its first axis; see `split`.
+    """Split a tensor of two or more axes along its first axis: (2 m, n) -> two of (m, n).
 
-    Args:
-        x: a tensor or array-like, such as (2 m, n), which 2 sections split into two tensors (m, n).
-        indices_or_sections: the number of equal parts, or the indices at which parts begin.
-
-    Raises:
-        ValueError: if the length is not divisible into equal parts, or x has too few axes.
+    Arguments and errors: as for `hsplit`.
 
     >>> from gpunn import ops
     >>> [part.tolist() for part in ops.vsplit([[1, 2], [3, 4], [5, 6]], [1])]
@@ -102,14 +97,9 @@ def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 
 @operation
 def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """Split a tensor along its third axis; see `split`.
+    """Split a tensor of three or more axes along its third axis: (m, n, 2 k) -> two of (m, n, k).
 
-    Args:
-        x: a tensor or array-like of three or more axes; the parts have its dtype.
-        indices_or_sections: the number of equal parts, or the indices at which parts begin.
-
-    Raises:
-        ValueError: if the length is not divisible into equal parts, or x has too few axes.
+    Arguments and errors: as for `hsplit`.
 
     >>> from gpunn import ops
     >>> [part.shape for part in ops.dsplit(ops.ones((2, 3, 4)), 2)]
@@ -122,12 +112,7 @@ def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
 def dstack(xs: Sequence[Any]) -> Tensor:
     """Join tensors along the third axis: vectors (n,) become (1, n, 1), and matrices (m, n, 1).
 
-    Args:
-        xs: tensors of equal shapes except along the third axis; promoted to one dtype. The result
-            has three or more axes.
-
-    Raises:
-        ValueError: if the shapes do not match, or there are no tensors.
+    Arguments and errors: as for `hstack`.
 
     >>> from gpunn import ops
     >>> ops.dstack([[1, 2], [3, 4]]).tolist()
@@ -210,17 +195,9 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Tensor:
     """Rearrange channels into blocks of pixels; height and width grow by the block size b.
 
-    It is the inverse of `space_to_depth`.
-
-    Args:
-        x: images (batch, height, width, channels), which give (batch, height * b, width * b,
-            channels / b^2).
-        block_size: the side b of a block.
-        data_format: "channels_last", or "channels_first", where the channels are the second axis.
-
-    Raises:
-        ValueError: if x does not have four axes, its channels are not divisible, or for another
-            ``data_format``.
+    It is the inverse of `space_to_depth`: images (batch, height, width, channels) give (batch,
+    height * b, width * b, channels / b^2). Arguments and errors: as there, for channels that are
+    not divisible by b^2.
 
     >>> from gpunn import ops
     >>> ops.depth_to_space(ops.reshape([1, 2, 3, 4], (1, 1, 1, 4)), 2).tolist()
