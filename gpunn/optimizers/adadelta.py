@@ -20,16 +20,12 @@ class Adadelta(Optimizer):
     Steps are the gradient times a ratio of two root mean squares: that of the previous steps and
     that of the gradients. The size of a step thus has the unit of the weights.
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0; the paper uses 1.
         rho: decay of the two means, from 0 to 1.
         epsilon: added to them; it determines the size of the first steps.
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Adadelta

@@ -19,16 +19,11 @@ class Adagrad(Optimizer):
     The steps of a weight are divided by the root of the sum of all its squared gradients, so that
     rare features learn as fast as frequent ones.
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     Args:
-        learning_rate: a, at least 0.
         initial_accumulator_value: initial s, at least 0.
         epsilon: added to s.
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Adagrad

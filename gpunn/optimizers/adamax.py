@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn import ops
 from gpunn.ops.tensor import Tensor
 
@@ -17,16 +15,11 @@ class Adamax(_TwoMeans):
 
     `Adam` with the largest recent gradient, which decays, instead of a root mean square.
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     Args:
-        learning_rate: a, at least 0.
         beta_1, beta_2: decay of the mean and of the maximum, from 0 to below 1.
         epsilon: added to the maximum.
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Adamax
@@ -38,8 +31,6 @@ class Adamax(_TwoMeans):
     functor = "Adamax"
     slot_names = ("m", "u")
     not_negative = ("u",)
-
-    learning_rate: Any = 0.001
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.05})
 

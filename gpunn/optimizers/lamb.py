@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunn import ops
 from gpunn.ops.tensor import Tensor
 
@@ -19,19 +17,13 @@ class Lamb(_TwoMeans):
     `Adam`'s direction r with a step in proportion to the norm of the weights, for training with
     very large batches.
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     Where w or r is zero, the step is a r. Weight decay is applied first, as in Keras;
     the paper adds it to r.
 
     Args:
         learning_rate: a, at least 0: the size of a step relative to that of the weights.
-        beta_1, beta_2: decay of the two means, from 0 to below 1.
-        epsilon: added to the root.
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Lamb
@@ -44,8 +36,6 @@ class Lamb(_TwoMeans):
     slot_names = ("m", "v", "direction")
     not_negative = ("v",)
     steps_by_norms = True
-
-    learning_rate: Any = 0.001
 
     examples = ({"learning_rate": 0.01}, {"learning_rate": 0.02, "weight_decay": 0.5})
 

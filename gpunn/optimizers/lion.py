@@ -26,16 +26,12 @@ class Lion(Optimizer):
     Every weight moves by exactly a, in the direction given by the sign of a running mean m of the
     gradient. The paper recommends learning rates three to ten times smaller than Adam's.
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     Args:
         learning_rate: a, at least 0: how far every weight moves in an update.
         beta_1: share of the mean in the argument of the sign, above 0, up to 1.
         beta_2: decay of the mean, from 0 to 1.
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Lion

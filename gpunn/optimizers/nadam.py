@@ -17,21 +17,13 @@ from .optimizer import Slots
 class Nadam(_TwoMeans):
     """Adam with Nesterov momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     With ``mu_t = b1 (1 - .96^t / 2)`` and ``p_t`` the product of ``mu_1`` to ``mu_t``:
     ``m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2),
     w -= a (mu_{t+1} m / (1 - p_{t+1}) + (1 - mu_t) g / (1 - p_t))
     / (sqrt(v / (1 - b2^t)) + eps)``.
 
-    Args:
-        learning_rate: a, at least 0.
-        beta_1, beta_2: decay of the two means, from 0 to below 1.
-        epsilon: added to the root.
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Nadam
@@ -49,8 +41,6 @@ class Nadam(_TwoMeans):
     # they no longer change; later updates use the last one.
     products = tuple(np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001)).tolist())
     product_count = len(products)
-
-    learning_rate: Any = 0.001
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.99, "weight_decay": 0.05, "epsilon": 0.001})
 

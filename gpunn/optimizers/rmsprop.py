@@ -21,20 +21,15 @@ class RMSprop(Optimizer):
     Gradients are divided by the root of a running mean of their squares, so that the size of a step
     depends little on the scale of the gradient.
 
-    w, g, a and t, and the shapes: as for `Adam`.
+    w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 
     Args:
-        learning_rate: a, at least 0.
         rho: decay of the mean, from 0 to 1.
         momentum: mu, from 0 to 1: the step becomes
             ``m = mu m + a g / sqrt(v + eps)``.
         epsilon: added to v.
         centered: divide by the root of the gradient's variance, v minus the square of the
             mean gradient (Graves, 2013).
-        weight_decay: see `Optimizer`, also for the arguments by keyword.
-
-    Raises:
-        ValueError: for an argument out of its range.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import RMSprop
