@@ -528,12 +528,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         return applying.ensure_built(self, input_shape)
 
-    def _outputs_for(
-        self, shapes: Sequence[SampleShape], given: OpArguments | None
-    ) -> tuple[list[SampleShape], OpArguments]:
-        """Build the layer; return the shapes of one sample of its `call`'s outputs, and their
-        structure."""
-        return applying.outputs_for(self, shapes, given)
+    _outputs_for = applying.outputs_for
 
     def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:
         compute = self.compute_output_shape

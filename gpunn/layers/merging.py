@@ -203,13 +203,9 @@ def _larger_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     return ops.where(a > b, dy, half), ops.where(a < b, dy, half)
 
 
-def _smaller_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    return tuple(reversed(_larger_gradient(dy, y, a, b)))
-
-
 # Like `ops.maximum` and `ops.minimum`, which give the gradient to the first of two equal inputs.
 _larger = elementwise("maximum", _larger_gradient)
-_smaller = elementwise("minimum", _smaller_gradient)
+_smaller = elementwise("minimum", lambda *given: tuple(reversed(_larger_gradient(*given))))
 
 
 def _check_axis(name: str, value: Any) -> int:

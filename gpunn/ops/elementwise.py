@@ -28,10 +28,6 @@ def _function(name: str) -> Any:
     return compute
 
 
-def _same_dtype(*dtypes: str, **attributes: Any) -> str:
-    return dtypes[0]
-
-
 def truth(*dtypes: str, **attributes: Any) -> str:
     return "bool"
 
@@ -66,7 +62,8 @@ def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any 
         else:
             by_function(backend, out, *arrays)
 
-    return Primitive(name, compute, broadcast_shape, dtype or _same_dtype, gradient, lowering=name)
+    dtype = dtype or (lambda *dtypes, **attributes: dtypes[0])
+    return Primitive(name, compute, broadcast_shape, dtype, gradient, lowering=name)
 
 
 # -- of one tensor; functions of floats convert integers to floatx
@@ -493,16 +490,12 @@ def _convert(backend: Backend, out: Array, x: Array, dtype: str) -> None:
         backend.xp.copyto(out, x, casting="unsafe")
 
 
-def _cast_gradient(dy: Tensor, y: Tensor, x: Tensor, dtype: str) -> Gradients:
-    return (cast(dy, x.dtype) if x.dtype.startswith("float") else None,)
-
-
 _cast = Primitive(
     "cast",
     _convert,
     lambda shape, dtype: shape,
     lambda given, dtype: dtype,
-    _cast_gradient,
+    lambda dy, y, x, dtype: (ops.cast(dy, x.dtype) if x.dtype.startswith("float") else None,),
     lowering="cast",
 )
 _wrap = Primitive("wrap", write_wrapped, lambda shape, dtype: shape)

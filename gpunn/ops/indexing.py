@@ -18,7 +18,7 @@ from .elementwise import cast, where
 from .fusion.storing import fill, rearrange
 from .places.checks import PlaceError
 from .places.taking import places_along, take_places, take_unchecked
-from .primitive import Gradients, Primitive
+from .primitive import Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
 from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
@@ -87,10 +87,6 @@ def _part_shape(shape: Shape, key: tuple[Any, ...]) -> Shape:
         raise PlaceError(f"{error}.") from None
 
 
-def _part_gradient(dy: Tensor, y: Tensor, x: Tensor, key: tuple[Any, ...]) -> Gradients:
-    return (_placed(dy, shape=x.shape, key=key),)
-
-
 def compute_placed(
     backend: Backend, out: Array, x: Array, shape: Shape, key: tuple[Any, ...]
 ) -> None:
@@ -116,8 +112,14 @@ def compute_placed(
     backend.xp.copyto(part, x)
 
 
-_part = Primitive("indexing", _compute_part, _part_shape, lambda dtype, key: dtype, _part_gradient)
-_placed = Primitive(
+_part = Primitive(
+    "indexing",
+    _compute_part,
+    _part_shape,
+    lambda dtype, key: dtype,
+    lambda dy, y, x, key: (_placed(dy, shape=x.shape, key=key),),
+)
+_placed: Primitive = Primitive(
     "placing",
     compute_placed,
     lambda given, shape, key: shape,

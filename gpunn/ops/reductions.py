@@ -66,12 +66,6 @@ def _add_up(backend: Backend, out: Array, x: Array, axis: tuple[int, ...]) -> No
     backend.column_sums(moved.reshape(-1, out.size), out.reshape(-1))
 
 
-def _sum_gradient(
-    dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
-) -> Gradients:
-    return (broadcast_to(_kept(dy, x, axis), x.shape),)
-
-
 def _extreme_gradient(
     dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
 ) -> Gradients:
@@ -82,7 +76,9 @@ def _extreme_gradient(
     return (where(hits, share, where(isnan(y), y, 0.0)),)
 
 
-_sum = _reduction("sum", "sum", _sum_gradient)
+_sum = _reduction(
+    "sum", "sum", lambda dy, y, x, axis, keepdims: (broadcast_to(_kept(dy, x, axis), x.shape),)
+)
 _max = _reduction("max", "max", _extreme_gradient)
 _min = _reduction("min", "min", _extreme_gradient)
 _all = _reduction("all", "all")
@@ -479,11 +475,9 @@ def _accumulated(primitive: Primitive, x: Any, axis: int | None, dtype: Any) -> 
     return found if dtype is None else convert(found, dtype)
 
 
-def _cumsum_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
-    return (flip(cumsum(flip(dy, axis), axis), axis),)
-
-
-_cumsum = _cumulative("cumsum", _cumsum_gradient)
+_cumsum = _cumulative(
+    "cumsum", lambda dy, y, x, axis: (flip(ops.cumsum(flip(dy, axis), axis), axis),)
+)
 
 
 @operation

@@ -14,7 +14,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from .conversion import convert
 from .dtypes import is_float
 from .fusion.storing import rearrange
-from .primitive import Gradients, Primitive
+from .primitive import Primitive
 from .table import operation, ops
 from .tensor import Shape, Tensor
 
@@ -138,13 +138,9 @@ def whole(n: Any, name: str, least: int | None = None) -> int:
 # -- another shape
 
 
-def _compute_view(x: Array, shape: Shape) -> Array:
-    return x.reshape(shape)
-
-
 _reshape = Primitive(
     "reshape",
-    _compute_view,
+    lambda x, shape: x.reshape(shape),
     lambda given, shape: shape,
     lambda dtype, shape: dtype,
     lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
@@ -411,16 +407,12 @@ def compute_broadcast(backend: Backend, out: Array, x: Array, shape: Shape) -> N
         backend.xp.copyto(out, x)
 
 
-def _broadcast_gradient(dy: Tensor, y: Tensor, x: Tensor, shape: Shape) -> Gradients:
-    return (reduced_to(dy, x.shape),)
-
-
 _broadcast = Primitive(
     "broadcast_to",
     compute_broadcast,
     _broadcast_shape,
     lambda dtype, shape: dtype,
-    _broadcast_gradient,
+    lambda dy, y, x, shape: (reduced_to(dy, x.shape),),
     lowering="broadcast",
 )
 

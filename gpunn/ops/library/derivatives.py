@@ -268,7 +268,7 @@ class InTrace:
 
     def derived(self, y: Tensor) -> list[Tensor]:
         """Return ``y`` and its gradients as tensors of the trace."""
-        return [y, *_or_zeros(self.gradients([y]), self.arguments)]
+        return [y, *or_zeros(self.gradients([y]), self.arguments)]
 
     def gradients(
         self, ys: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
@@ -282,7 +282,8 @@ class InTrace:
         return results
 
 
-def _or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+def or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+    """Return gradients, with zeros for those by what a result does not depend on."""
     return [zeros_like(x) if g is None else g for g, x in zip(found, like, strict=True)]
 
 
@@ -338,7 +339,7 @@ class _AtOnce:
         if isinstance(self.trace, EagerTrace):
             self.trace.computed.context.trains = bool(requested)
         found = gradients([y], [*self._arguments, *applied])[: len(self._arguments)]
-        return [y, *_or_zeros(found, self._arguments)]
+        return [y, *or_zeros(found, self._arguments)]
 
     def _leaf(self, array: np.ndarray) -> Tensor:
         if isinstance(self.trace, EagerTrace):

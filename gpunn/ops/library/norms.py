@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Array
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.arithmetic import equal, maximum, not_equal, power
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
-from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
+from gpunn.ops.primitive import Primitive, Work, unknown_derivative
 from gpunn.ops.reductions import Axis, max_, min_, sum_
 from gpunn.ops.shapes import expand_dims, moveaxis, places_of, reshape, squeeze
 from gpunn.ops.table import operation
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Tensor
 
 # -- singular values, by LAPACK on the host
 
@@ -35,27 +35,11 @@ class _OnHost(Primitive):
         return super().bind(computation, out, arrays, y)
 
 
-def _compute_values(backend: Backend, out: Array, x: Array) -> None:
-    backend.apply(_write_values, x, out)
-
-
 def _write_values(xp: Any, x: Array, out: Array) -> None:
     """Write NaN for matrices with non-finite elements: for these LAPACK would fail for all."""
     finite = xp.isfinite(x).all(axis=(-2, -1))
     values = xp.linalg.svd(xp.where(finite[..., None, None], x, 0), compute_uv=False)
     xp.copyto(out, xp.where(finite[..., None], values, math.nan))
-
-
-def _values_shape(shape: Shape) -> Shape:
-    return (*shape[:-2], min(shape[-2:]))
-
-
-def _values_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
-    return (_values_slope(dy, x),)
-
-
-def _compute_slope(backend: Backend, out: Array, dy: Array, x: Array) -> None:
-    backend.apply(_write_slope, dy, x, out)
 
 
 def _write_slope(xp: Any, dy: Array, x: Array, out: Array) -> None:
@@ -65,10 +49,15 @@ def _write_slope(xp: Any, dy: Array, x: Array, out: Array) -> None:
     xp.copyto(out, xp.where(finite, xp.matmul(u * dy[..., None, :], v), math.nan))
 
 
-_values = _OnHost("singular values", _compute_values, _values_shape, gradient=_values_gradient)
-_values_slope = _OnHost(
+_values = _OnHost(
+    "singular values",
+    lambda backend, out, x: backend.apply(_write_values, x, out),
+    lambda shape: (*shape[:-2], min(shape[-2:])),
+    gradient=lambda dy, y, x: (_values_slope(dy, x),),
+)
+_values_slope: Primitive = _OnHost(
     "singular vectors",
-    _compute_slope,
+    lambda backend, out, dy, x: backend.apply(_write_slope, dy, x, out),
     lambda dy, x: x,
     gradient=unknown_derivative(lambda: "norm of matrices by singular values"),
 )

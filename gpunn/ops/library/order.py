@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Array
 from gpunn.ops.conversion import convert
 from gpunn.ops.places.taking import take_along
 from gpunn.ops.primitive import Primitive
@@ -17,16 +17,15 @@ from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 
-def _compute_argsort(backend: Backend, out: Array, x: Array, axis: int) -> None:
-    backend.apply(_order, x, out, axis)
-
-
 def _order(xp: Any, x: Array, out: Array, axis: int) -> None:
     xp.copyto(out, xp.argsort(x, axis=axis, kind="stable"), casting="unsafe")
 
 
 _argsort = Primitive(
-    "argsort", _compute_argsort, lambda shape, axis: shape, lambda dtype, axis: "int32"
+    "argsort",
+    lambda backend, out, x, axis: backend.apply(_order, x, out, axis),
+    lambda shape, axis: shape,
+    lambda dtype, axis: "int32",
 )
 
 

@@ -58,22 +58,12 @@ def _compute_taken(
         backend.take_rows(rows, _sets(backend, places, along), into, wraps)
 
 
-def _taken_shape(x: Shape, places: Shape, axis: int, along: bool, wraps: bool) -> Shape:
-    return (*x[:axis], places[-1], *x[axis + 1 :])
-
-
-def _taken_gradient(
-    dy: Tensor, y: Tensor, x: Tensor, places: Tensor, **attributes: Any
-) -> Gradients:
-    return put(dy, places, x.shape, **attributes), None
-
-
 _taken = Primitive(
     "take",
     _compute_taken,
-    _taken_shape,
+    lambda x, places, axis, **attributes: (*x[:axis], places[-1], *x[axis + 1 :]),
     lambda dtype, places, **attributes: dtype,
-    _taken_gradient,
+    lambda dy, y, x, places, **attributes: (put(dy, places, x.shape, **attributes), None),
 )
 
 
@@ -95,10 +85,6 @@ def _compute_put(
         backend.scatter_rows(merging, rows, numbers, out.reshape(_three(shape, axis)), wraps)
 
 
-def _put_shape(before: Shape, rows: Shape, places: Shape, shape: Shape, **attributes: Any) -> Shape:
-    return shape
-
-
 def _put_gradient(
     dy: Tensor, y: Tensor, before: Tensor, rows: Tensor, places: Tensor, merging: str,
     shape: Shape, **attributes: Any,
@@ -116,7 +102,7 @@ def _put_gradient(
 _put = Primitive(
     "scatter",
     _compute_put,
-    _put_shape,
+    lambda before, rows, places, shape, **attributes: shape,
     lambda before, rows, places, **attributes: rows,
     _put_gradient,
 )

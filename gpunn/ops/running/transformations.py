@@ -21,8 +21,9 @@ from gpunn.ops.library.derivatives import (
     is_number,
     mapped,
     numbered,
+    or_zeros,
 )
-from gpunn.ops.making import zeros, zeros_like
+from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import current
 
@@ -138,7 +139,7 @@ def jvp(
                 f"jvp: {error} A product with the Jacobian takes second derivatives; that with its "
                 f"transpose, by gpunn.vjp, takes first ones."
             ) from None
-        return result, _with(result, _or_zeros(found, ys))
+        return result, _with(result, or_zeros(found, ys))
 
     found: tuple[Any, Any] = at_once(called) if current() is None else called()
     return found
@@ -290,10 +291,6 @@ def _with(like: Any, tensors: Iterable[Any], fits: Callable[[Any], bool] = _is_t
     """Return the structure of ``like`` with other tensors in place of the entries that fit."""
     found = iter(tensors)
     return mapped(lambda entry: next(found), like, fits)
-
-
-def _or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
-    return [zeros_like(x) if g is None else g for g, x in zip(found, like, strict=True)]
 
 
 def _matched(what: str, like: Any, given: Any, fits: Callable[[Any], bool]) -> list[Tensor]:
