@@ -118,32 +118,27 @@ def _application_gradient(
     return parts
 
 
-def _no_compute(*args: Any, **attributes: Any) -> None:
-    raise TypeError("a layer inside a call must be bound to arrays first.")
-
-
 _applied = _Application(
     "layer",
-    _no_compute,
+    None,
     lambda *shapes, layer, **attributes: _shape_of(layer, shapes),
-    lambda *dtypes, **attributes: dtypes[0],
-    _application_gradient,
+    gradient=_application_gradient,
 )
 
 
 _backward = _Backward(
     "layer's gradient",
-    _no_compute,
+    None,
     lambda dy, y, *xs, layer, trains: (sum(math.prod(x) for x in xs),),
-    lambda *dtypes, **attributes: dtypes[0],
-    unknown_derivative(lambda layer, trains: layer.name),
+    gradient=unknown_derivative(lambda layer, trains: layer.name),
 )
 _gradient_part = Primitive(
     "part of a gradient",
     lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
     lambda given, start, shape: shape,
-    lambda dtype, start, shape: dtype,
-    lambda dy, y, token, start, shape: (ops.zeros_like(token),),  # its derivative is not known
+    gradient=lambda dy, y, token, start, shape: (
+        ops.zeros_like(token),
+    ),  # its derivative is not known
     view=True,
 )
 

@@ -62,7 +62,6 @@ def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any 
         else:
             by_function(backend, out, *arrays)
 
-    dtype = dtype or (lambda *dtypes, **attributes: dtypes[0])
     return Primitive(name, compute, broadcast_shape, dtype, gradient, lowering=name)
 
 

@@ -116,8 +116,7 @@ _argument = _Argument(
     "argument",
     lambda backend, out, x, number: copy(backend, out, x),
     lambda shape, number: shape,
-    lambda dtype, number: dtype,
-    lambda dy, y, x, number: (dy,),
+    gradient=lambda dy, y, x, number: (dy,),
     lowering="same",
 )
 _numbers = itertools.count()

@@ -116,15 +116,13 @@ _part = Primitive(
     "indexing",
     _compute_part,
     _part_shape,
-    lambda dtype, key: dtype,
-    lambda dy, y, x, key: (_placed(dy, shape=x.shape, key=key),),
+    gradient=lambda dy, y, x, key: (_placed(dy, shape=x.shape, key=key),),
 )
 _placed: Primitive = Primitive(
     "placing",
     compute_placed,
     lambda given, shape, key: shape,
-    lambda dtype, shape, key: dtype,
-    lambda dy, y, x, shape, key: (ops.get_item(dy, key),),
+    gradient=lambda dy, y, x, shape, key: (ops.get_item(dy, key),),
 )
 
 

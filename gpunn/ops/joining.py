@@ -86,8 +86,7 @@ _joined = Primitive(
     "concatenate",
     _compute_joined,
     _joined_shape,
-    lambda *dtypes, axis: dtypes[0],
-    _joined_gradient,
+    gradient=_joined_gradient,
 )
 
 
@@ -277,8 +276,7 @@ _padded = Primitive(
     "pad",
     _compute_padded,
     lambda shape, widths, value: tuple(a + n + b for n, (a, b) in zip(shape, widths, strict=True)),
-    lambda dtype, widths, value: dtype,
-    lambda dy, y, x, widths, value: (dy[_inside(widths, x.shape)],),
+    gradient=lambda dy, y, x, widths, value: (dy[_inside(widths, x.shape)],),
 )
 
 

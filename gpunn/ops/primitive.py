@@ -36,9 +36,11 @@ class Primitive:
     Args:
         name: used in messages.
         compute: ``compute(backend, out, *arrays, **attributes)`` writes ``out``. It uses only
-            ``backend.xp`` with ``out=`` and operations of the contract.
+            ``backend.xp`` with ``out=`` and operations of the contract. None for one whose `bind`
+            does it, or that others read only.
         shape: of the result, from the shapes of the inputs and the attributes.
-        dtype: of the result, from the dtypes of the inputs and the attributes.
+        dtype: of the result, from the dtypes of the inputs and the attributes; by default that of
+            the first input.
         gradient: ``gradient(dy, y, *inputs, **attributes)`` returns the gradient of each input, or
             None for an input without one; or a function that returns it, called if it is needed.
             None means that no input has a gradient.
@@ -62,16 +64,17 @@ class Primitive:
     def __init__(
         self,
         name: str,
-        compute: Callable[..., Any],
+        compute: Callable[..., Any] | None,
         shape: Callable[..., Shape],
-        dtype: Callable[..., str] = lambda *dtypes, **attributes: dtypes[0],
+        dtype: Callable[..., str] | None = None,
         gradient: Callable[..., Gradients] | None = None,
         view: bool = False,
         lowering: str = "",
     ) -> None:
-        self.name, self.compute, self.gradient, self.view = name, compute, gradient, view
-        self.lowering = lowering
-        self._shape, self._dtype = shape, dtype
+        self.name, self.gradient, self.view, self.lowering = name, gradient, view, lowering
+        self.compute: Callable[..., Any] = compute or self._deferred
+        self._shape = shape
+        self._dtype = dtype or (lambda *dtypes, **attributes: dtypes[0])
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
         tensors = [convert(x) for x in inputs]
@@ -110,6 +113,9 @@ class Primitive:
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         """Return a function that computes ``y`` into ``out`` in each step."""
         return partial(self.compute, computation.backend, out, *arrays, **y.attributes)
+
+    def _deferred(self, *arrays: Any, **attributes: Any) -> Any:
+        raise TypeError(f"{self.name}: computed only when it is bound to the arrays of a step.")
 
     def _complaint(self, shapes: list[Shape], error: ValueError) -> str:
         where = place_in_user_code()

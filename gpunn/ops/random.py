@@ -97,14 +97,10 @@ class _Keep(_Draw):
         return partial(backend.dropout, ones, rate, out=out, mask=mask, **place)
 
 
-def _no_compute(*args: Any, **attributes: Any) -> None:
-    raise TypeError("random numbers of a trace are drawn only in a step.")
-
-
 _draw, _keep = (
     kind(
         "random numbers",
-        _no_compute,
+        None,
         lambda shape, dtype, **attributes: shape,
         lambda shape, dtype, **attributes: dtype,
     )
@@ -140,13 +136,9 @@ def uniform(
     """Draw samples from a uniform distribution over the interval [minval, maxval).
 
     Args:
-        shape: of the result: an integer or a sequence of them.
         minval, maxval: numbers, or tensors that broadcast to the shape.
-        dtype: a float dtype; floatx by default.
-        seed: as in `normal`.
 
-    Raises:
-        ValueError: as in `normal`.
+    The other arguments, and errors: as for `normal`.
 
     >>> x = uniform((1000,), 2.0, 3.0, seed=1)
     >>> bool(((x >= 2) & (x < 3)).all())
@@ -175,14 +167,7 @@ def truncated_normal(
     They come from a uniform sample u by the inverse of the distribution function,
     ``sqrt(2) erfinv(u)`` for the standard normal distribution.
 
-    Args:
-        shape: of the result: an integer or a sequence of them.
-        mean, stddev: those of the distribution before it is truncated; as in `normal`.
-        dtype: a float dtype; floatx by default.
-        seed: as in `normal`.
-
-    Raises:
-        ValueError: as in `normal`.
+    Arguments and errors: as for `normal`; mean and stddev are those before it is truncated.
 
     >>> bool((abs(truncated_normal((1000,))) <= 2).all())
     True
@@ -200,13 +185,9 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor
     Source: Marsaglia & Tsang 2000, "A simple method for generating gamma variables".
 
     Args:
-        shape: of the result: an integer or a sequence of them.
         alpha: the shape parameters: positive numbers that broadcast to the shape.
-        dtype: a float dtype; floatx by default.
-        seed: as in `normal`.
 
-    Raises:
-        ValueError: if a number is not positive, and as in `normal`.
+    The other arguments, and errors: as for `normal`.
 
     >>> 1.9 < float(ops.mean(gamma((10000,), 2.0, seed=1))) < 2.1
     True

@@ -42,7 +42,7 @@ def _kept(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     return reshape(t, _reduced(x.shape, axis, True))
 
 
-def _reduction(name: str, function: str, gradient: Any = None, dtype: Any = None) -> Primitive:
+def _reduction(name: str, function: str, gradient: Any = None) -> Primitive:
     def compute(
         backend: Backend, out: Array, x: Array, axis: tuple[int, ...], keepdims: bool
     ) -> None:
@@ -52,8 +52,7 @@ def _reduction(name: str, function: str, gradient: Any = None, dtype: Any = None
         else:
             getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
 
-    kept = dtype or (lambda given, **options: given)
-    return Primitive(name, compute, _reduced, kept, gradient, lowering=f"row_{name}")
+    return Primitive(name, compute, _reduced, gradient=gradient, lowering=f"row_{name}")
 
 
 def _add_up(backend: Backend, out: Array, x: Array, axis: tuple[int, ...]) -> None:

@@ -142,8 +142,7 @@ _reshape = Primitive(
     "reshape",
     lambda x, shape: x.reshape(shape),
     lambda given, shape: shape,
-    lambda dtype, shape: dtype,
-    lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
+    gradient=lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
     view=True,
     lowering="same",
 )
@@ -267,8 +266,7 @@ _transpose = Primitive(
     "transpose",
     compute_transpose,
     lambda shape, axes: tuple(shape[a] for a in axes),
-    lambda dtype, axes: dtype,
-    lambda dy, y, x, axes: (ops.transpose(dy, np.argsort(axes).tolist()),),
+    gradient=lambda dy, y, x, axes: (ops.transpose(dy, np.argsort(axes).tolist()),),
 )
 
 
@@ -411,8 +409,7 @@ _broadcast = Primitive(
     "broadcast_to",
     compute_broadcast,
     _broadcast_shape,
-    lambda dtype, shape: dtype,
-    lambda dy, y, x, shape: (reduced_to(dy, x.shape),),
+    gradient=lambda dy, y, x, shape: (reduced_to(dy, x.shape),),
     lowering="broadcast",
 )
 

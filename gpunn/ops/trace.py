@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,23 +182,22 @@ class Trace:
         masks = how == "multiply" and all(np.isin(t.numpy(), (0, 1)).all() for t in others)
         return value.is_constant or (masks and len(others) == 1) or how in ("minimum", "maximum")
 
-    @contextmanager
-    def composing(self) -> Iterator[None]:
+    def composing(self) -> AbstractContextManager[None]:
         """Return a context in which `composes` is True."""
-        before, self.composes = self.composes, True
-        try:
-            yield
-        finally:
-            self.composes = before
+        return self._having("composes", True)
+
+    def training_nothing(self) -> AbstractContextManager[None]:
+        """Return a context in which `trains` is False: the step's own backward pass trains."""
+        return self._having("trains", False)
 
     @contextmanager
-    def training_nothing(self) -> Iterator[None]:
-        """Return a context in which `trains` is False: the step's own backward pass trains."""
-        before, self.trains = self.trains, False
+    def _having(self, name: str, value: bool) -> Iterator[None]:
+        before = getattr(self, name)
+        setattr(self, name, value)
         try:
             yield
         finally:
-            self.trains = before
+            setattr(self, name, before)
 
     @contextmanager
     def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:

@@ -35,19 +35,8 @@ __all__ = ["grad", "value_and_grad"]
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """Return a function that computes the gradient of a scalar-valued function: ``dy / dx[j]``.
 
-    A gradient has the shape of the argument. See `value_and_grad`.
-
-    Args:
-        function: a function of tensors that returns one number, a float.
-        argnums: the index of the argument to differentiate by, or several for a tuple of gradients.
-
-    Returns:
-        a function of the same arguments.
-
-    Raises:
-        TypeError: from the function returned, if ``argnums`` names no argument, for an argument of
-            integers, and if the result is not one float.
-        ValueError: from the function returned, if ``argnums`` names an argument twice.
+    A gradient has the shape of the argument. The function returned has the same arguments.
+    Arguments and errors: as for `value_and_grad`.
 
     >>> import gpunn
     >>> gpunn.grad(lambda x: x**3)(2.0).item()

@@ -182,17 +182,13 @@ class _Looping(Primitive):
         return run
 
 
-def _no_compute(*arguments: Any, **attributes: Any) -> Any:
-    raise AssertionError("a loop is computed as a whole.")
-
-
 _EMPTY = (0,)
-_given = Primitive("gradient of a loop's result", _no_compute, lambda *shapes, **more: _EMPTY)
+_given = Primitive("gradient of a loop's result", None, lambda *shapes, **more: _EMPTY)
 """The gradient of a result, as a part of that of the loop. It is read, not computed."""
 _given.eager = False
 _result = Primitive(
     "result of a loop",
-    _no_compute,
+    None,
     lambda token, shape, **attributes: shape,
     lambda token, dtype, **attributes: dtype,
     lambda dy, y, token, kind, number, **attributes: (_given(dy, kind=kind, number=number),),
@@ -228,7 +224,7 @@ gradient_of_loop: list[Callable[..., Gradients]] = []
 
 _loop = _Looping(
     "scan",
-    _no_compute,
+    None,
     lambda *shapes, loop: _EMPTY,
     lambda *dtypes, loop: "float32",
     lambda *tensors, **attributes: gradient_of_loop[0](*tensors, **attributes),

@@ -124,7 +124,6 @@ _checked = _Checked(
     "check",
     lambda x, **attributes: x,
     lambda shape, **attributes: shape,
-    lambda dtype, **attributes: dtype,
-    lambda dy, y, x, **attributes: (dy,),
+    gradient=lambda dy, y, x, **attributes: (dy,),
     view=True,
 )

@@ -62,8 +62,7 @@ _taken = Primitive(
     "take",
     _compute_taken,
     lambda x, places, axis, **attributes: (*x[:axis], places[-1], *x[axis + 1 :]),
-    lambda dtype, places, **attributes: dtype,
-    lambda dy, y, x, places, **attributes: (put(dy, places, x.shape, **attributes), None),
+    gradient=lambda dy, y, x, places, **attributes: (put(dy, places, x.shape, **attributes), None),
 )
 
 

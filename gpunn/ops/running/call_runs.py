@@ -139,12 +139,6 @@ class CallRun:
             trace.losses = losses
 
 
-def _gradient(
-    dy: Tensor, y: Tensor, *inputs: Tensor, run: CallRun, number: int, wants: Sequence[bool]
-) -> Gradients:
-    return run.gradients(number, dy, tuple(wants))
-
-
 def _second_gradient(
     ddx: Tensor, dx: Tensor, dy: Tensor, *inputs: Tensor, run: CallRun, number: int, output: int
 ) -> Gradients:
@@ -155,13 +149,14 @@ def _second_gradient(
     return gradients_of(pulled, [dy, *inputs], ddx)
 
 
-def _never(*arguments: Any, **attributes: Any) -> Any:
-    raise AssertionError("a call is computed as a whole.")
-
-
-_call = Primitive("call", _never, _never, gradient=_gradient)
+_call = Primitive(
+    "call",
+    None,
+    lambda *shapes, **attributes: (),  # its tensors are made by hand
+    gradient=lambda dy, y, *inputs, run, number, wants: run.gradients(number, dy, tuple(wants)),
+)
 _call.selects = True
-_call_gradient = Primitive("gradient of a call", _never, _never, gradient=_second_gradient)
+_call_gradient = Primitive("gradient of a call", None, _call._shape, gradient=_second_gradient)
 
 
 def found(x: Any) -> list[Tensor]:
