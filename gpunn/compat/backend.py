@@ -57,49 +57,10 @@ def image_data_format() -> str:
     return "channels_last"
 
 
-def get_value(x: Any) -> Any:
-    """Return the values of a tensor, variable or parameter as a NumPy array.
-
-    ``x``: whatever `gpunn.ops.convert_to_numpy` takes, which this function calls.
-
-    >>> get_value(variable([1.0, 2.0]))
-    array([1., 2.], dtype=float32)
-    """
-    return ops.convert_to_numpy(x)
-
-
-def random_normal(
-    shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
-) -> Any:
-    """Draw samples from a normal distribution; Keras's old name of `gpunn.random.normal`.
-
-    Args:
-        shape: of the result: an integer or a sequence of them.
-        mean, stddev: of the distribution.
-        dtype: a float dtype; floatx by default.
-        seed: an integer gives the same values each time.
-
-    >>> random_normal((2, 3), seed=1).shape
-    (2, 3)
-    """
-    return random.normal(shape, mean, stddev, dtype, seed)
-
-
-def random_uniform(
-    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
-) -> Any:
-    """Draw samples from a uniform distribution; Keras's old name of `gpunn.random.uniform`.
-
-    Args:
-        shape: of the result: an integer or a sequence of them.
-        minval, maxval: the interval [minval, maxval).
-        dtype: a float dtype; floatx by default.
-        seed: an integer gives the same values each time.
-
-    >>> random_uniform((2, 3), seed=1).shape
-    (2, 3)
-    """
-    return random.uniform(shape, minval, maxval, dtype, seed)
+# Keras's old names, and where it has the others.
+get_value = ops.convert_to_numpy
+random_normal, random_uniform = random.normal, random.uniform
+result_type = ops.dtypes.result_type
 
 
 def variable(value: Any, dtype: Any = None, name: str | None = None) -> Variable:
@@ -114,17 +75,6 @@ def variable(value: Any, dtype: Any = None, name: str | None = None) -> Variable
     [1.0, 2.0]
     """
     return Variable(value, dtype=dtype, name=name)
-
-
-def result_type(*dtypes: Any) -> str:
-    """Return the dtype of the result of an operation on tensors of these dtypes.
-
-    ``dtypes``: names, NumPy dtypes or Python types; a Python type has less weight than a dtype.
-
-    >>> result_type("int32", "float32"), result_type("bool", "int32")
-    ('float32', 'int32')
-    """
-    return ops.dtypes.result_type(*dtypes)
 
 
 def _operation(name: str) -> Callable[..., Any]:

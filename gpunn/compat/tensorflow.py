@@ -236,12 +236,22 @@ def _physical_devices(device_type: str | None = None) -> list[SimpleNamespace]:
     return [d for d in found if device_type in (None, d.device_type)]
 
 
-OWN = {
-    f.__name__: f
-    for f in (
-        argmax, argmin, gather, cumsum, split, matmul, l2_normalize, add_n, squared_difference,
-    )
-}
+def _by_name(*functions: Any) -> dict[str, Any]:
+    return {f.__name__: f for f in functions}
+
+
+OWN = _by_name(
+    argmax, argmin, gather, cumsum, split, matmul, l2_normalize, add_n, squared_difference,
+)  # fmt: skip
+
+
+def _found(name: str, own: Mapping[str, Any], path: str) -> Any:
+    """Return one of these names, or an operation; ``path`` is that of the name in messages."""
+    if name in own:
+        return own[name]
+    if RENAMED.get(name, name) in FUNCTIONS:
+        return _operation(name)
+    raise AttributeError(missing(path))
 
 
 class Names(SimpleNamespace):
@@ -252,11 +262,7 @@ class Names(SimpleNamespace):
         self.__dict__["_path"] = path
 
     def __getattr__(self, name: str) -> Any:
-        if name in OWN:
-            return OWN[name]
-        if RENAMED.get(name, name) in FUNCTIONS:
-            return _operation(name)
-        raise AttributeError(missing(f"{self.__dict__['_path']}.{name}"))
+        return _found(name, OWN, f"{self.__dict__['_path']}.{name}")
 
 
 def missing(path: str) -> str:
@@ -276,35 +282,25 @@ PLAIN: dict[str, Any] = {
     **{name: name for name in DTYPES},
     "newaxis": None,
     **OWN,
-    "constant": constant,
-    "Tensor": Tensor,
-    "TensorShape": TensorShape,
-    "UnconnectedGradients": UnconnectedGradients,
-    "clip_by_norm": clip_by_norm,
-    "clip_by_global_norm": clip_by_global_norm,
-    "is_tensor": ops.is_tensor,
-    "convert_to_tensor": convert_to_tensor,
+    **_by_name(
+        constant, convert_to_tensor, clip_by_norm, clip_by_global_norm, ops.is_tensor,
+        Tensor, TensorShape, UnconnectedGradients,
+    ),
     "zeros_initializer": initializers.Zeros,
     "ones_initializer": initializers.Ones,
     "constant_initializer": initializers.Constant,
     "random_normal_initializer": initializers.RandomNormal,
     "random_uniform_initializer": initializers.RandomUniform,
-    "nn": Names(
-        "nn",
-        {
-            "l2_loss": l2_loss,
-            "dropout": dropout,
-            "sigmoid_cross_entropy_with_logits": sigmoid_cross_entropy_with_logits,
-            "softmax_cross_entropy_with_logits": softmax_cross_entropy_with_logits,
-            "sparse_softmax_cross_entropy_with_logits": sparse_softmax_cross_entropy_with_logits,
-        },
-    ),
+    "nn": Names("nn", _by_name(
+        l2_loss, dropout, sigmoid_cross_entropy_with_logits, softmax_cross_entropy_with_logits,
+        sparse_softmax_cross_entropy_with_logits,
+    )),
     "math": Names("math", {}),
-    "linalg": Names("linalg", {"global_norm": global_norm}),
+    "linalg": Names("linalg", _by_name(global_norm)),
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
     "data": data,
     "executing_eagerly": lambda: True,
-}
+}  # fmt: skip
 
 
 def named(name: str) -> Any:
@@ -313,11 +309,7 @@ def named(name: str) -> Any:
     Raises:
         AttributeError: if there is no such name.
     """
-    if name in PLAIN:
-        return PLAIN[name]
-    if RENAMED.get(name, name) in FUNCTIONS:
-        return _operation(name)
-    raise AttributeError(missing(name))
+    return _found(name, PLAIN, name)
 
 
 def _set_memory_growth(device: Any, enable: bool) -> None:
