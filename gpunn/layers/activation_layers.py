@@ -29,10 +29,12 @@ class _OfArguments(ActivationLayer):
     """Layer whose activation follows from its arguments, even if they are set later.
 
     Attributes:
+        _of: class of the activation.
         curve: names of these arguments.
     """
 
     _abstract = True
+    _of: ClassVar[type[activations.Activation]]
     curve: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class _OfArguments(ActivationLayer):
 
     def made(self) -> activations.Activation:
         """Return the activation."""
-        raise TypeError(f"{type(self).__name__} must define made().")
+        return self._of(**{name: getattr(self, name) for name in self.curve})
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -77,10 +79,7 @@ class ReLU(_OfArguments):
     negative_slope: float = field(default=0.0, check=_check_slope)
     threshold: float = field(default=0.0, check=_check_slope)
 
-    curve = ("max_value", "negative_slope", "threshold")
-
-    def made(self) -> activations.Activation:
-        return activations.Relu(self.negative_slope, self.max_value, self.threshold)
+    _of, curve = activations.Relu, ("max_value", "negative_slope", "threshold")
 
 
 class LeakyReLU(_OfArguments):
@@ -108,15 +107,12 @@ class LeakyReLU(_OfArguments):
         default=None, check=optional(_check_slope), kw_only=True, attribute="_alpha"
     )
 
-    curve = ("negative_slope",)
+    _of, curve = activations.LeakyRelu, ("negative_slope",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (alpha := vars(self).pop("_alpha")) is not None:
             self.negative_slope = alpha
-
-    def made(self) -> activations.Activation:
-        return activations.LeakyRelu(self.negative_slope)
 
 
 class ELU(_OfArguments):
@@ -138,10 +134,7 @@ class ELU(_OfArguments):
 
     alpha: float = field(default=1.0)
 
-    curve = ("alpha",)
-
-    def made(self) -> activations.Activation:
-        return activations.Elu(self.alpha)
+    _of, curve = activations.Elu, ("alpha",)
 
 
 class Softmax(_OfArguments):
@@ -166,10 +159,7 @@ class Softmax(_OfArguments):
 
     axis: int | Sequence[int] = field(default=-1, check=check_axis)
 
-    curve = ("axis",)
-
-    def made(self) -> activations.Activation:
-        return activations.Softmax(self.axis)
+    _of, curve = activations.Softmax, ("axis",)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return None; raise a ValueError for a mask, whose entries would have to be left out."""

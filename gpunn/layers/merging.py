@@ -109,12 +109,7 @@ class Add(_InTurn):
 class Subtract(_InTurn):
     """Subtract the second of two inputs from the first, element by element: ``y = x1 - x2``.
 
-    The inputs get the gradients ``dy`` and ``-dy``.
-
-    Shapes: a list of two inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
-
-    Raises:
-        ValueError: for another number of inputs, or samples that do not broadcast.
+    The inputs get the gradients ``dy`` and ``-dy``. Shapes and errors: as for `Add`.
 
     >>> Subtract()([[[1.0, 2.0]], [[10.0, 20.0]]]).tolist()
     [[-9.0, -18.0]]
@@ -131,10 +126,7 @@ class Average(Add):
 
     Each input gets the gradient ``dy / n``.
 
-    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
-
-    Raises:
-        ValueError: for inputs whose samples do not broadcast to one shape.
+    Shapes and errors: as for `Add`.
 
     >>> Average()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[2.0, 4.0]]
@@ -149,10 +141,7 @@ class Multiply(_InTurn):
 
     Each input gets the gradient dy times the product of the others.
 
-    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
-
-    Raises:
-        ValueError: for inputs whose samples do not broadcast to one shape.
+    Shapes and errors: as for `Add`.
 
     >>> Multiply()([[[1.0, 2.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 12.0]]
@@ -167,10 +156,7 @@ class Maximum(_InTurn):
 
     The largest input gets the gradient; two equal inputs get half of it each.
 
-    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
-
-    Raises:
-        ValueError: for inputs whose samples do not broadcast to one shape.
+    Shapes and errors: as for `Add`.
 
     >>> Maximum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[3.0, 9.0]]
@@ -185,10 +171,7 @@ class Minimum(_InTurn):
 
     The smallest input gets the gradient; two equal inputs get half of it each.
 
-    Shapes: a list of inputs ``(batch, ...)`` -> y of the shape that they broadcast to.
-
-    Raises:
-        ValueError: for inputs whose samples do not broadcast to one shape.
+    Shapes and errors: as for `Add`.
 
     >>> Minimum()([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
     [[1.0, 6.0]]

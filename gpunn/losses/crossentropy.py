@@ -140,13 +140,10 @@ class CategoricalCrossentropy(_Crossentropy, RowLoss):
     the same gradient for every p.
 
     Args:
-        from_logits: whether y_pred holds logits.
         label_smoothing: s, from 0 to 1; targets become ``t (1 - s) + s / classes``.
         axis: the axis of the classes.
-        reduction, name, dtype: see `Loss`.
 
-    Raises:
-        ValueError: when called, for a single class.
+    The other arguments, and errors: as for `BinaryCrossentropy`; when called, also for one class.
 
     >>> from gpunn.losses import CategoricalCrossentropy
     >>> round(float(CategoricalCrossentropy()([[0, 1]], [[0.5, 0.5]])), 6)  # log 2
@@ -202,13 +199,11 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     ``y_pred`` (..., classes); the rows' values are (...).
 
     Args:
-        from_logits: whether y_pred holds logits.
         ignore_class: class number whose rows have zero loss and do not count in the mean.
         axis: the axis of the classes.
-        reduction, name, dtype: see `Loss`.
 
-    Raises:
-        ValueError: when called, for a label that is not a whole number from 0 to classes - 1.
+    The other arguments: as for `BinaryCrossentropy`. A ValueError when called, for a label that is
+    not a whole number from 0 to classes - 1.
 
     >>> from gpunn.losses import SparseCategoricalCrossentropy
     >>> round(float(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]])), 6)  # log 2

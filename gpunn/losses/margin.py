@@ -106,11 +106,7 @@ class CategoricalHinge(RowLoss):
     values (...). Where l > 0, ``dl/dy_i = -t_i``, plus ``1 - t_i`` at the largest of the other
     classes (shared equally on ties).
 
-    Args:
-        reduction, name, dtype: see `Loss`.
-
-    Raises:
-        ValueError: when called, for shapes that do not match.
+    Arguments and errors: as for `MeanSquaredError`.
 
     >>> from gpunn.losses import CategoricalHinge
     >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.75, 0.5]]))
