@@ -222,8 +222,12 @@ class Windows(NamedTuple):
         return strided(backend.xp, series, shape, strides)
 
 
-def windows_of(array: Any, backend: Backend | None = None) -> Windows | None:
+def windows_of(
+    array: Any, backend: Backend | None = None, overlapping: bool = True
+) -> Windows | None:
     """Return of what an array (windows, length, *entry) is a view, if its windows overlap.
+
+    ``overlapping=False``: also if they do not, as some of such windows.
 
     >>> windows_of(np.lib.stride_tricks.sliding_window_view(np.arange(6), 4)[::2])
     Windows(series=array([0, 1, 2, 3, 4, 5]), apart=2, step=1)
@@ -236,7 +240,8 @@ def windows_of(array: Any, backend: Backend | None = None) -> Windows | None:
         return None
     apart, step = apart // size, step // size
     steps = (count - 1) * apart + (length - 1) * step + 1
-    if not (steps < count * length and steps <= MOST and array[:1, :1].flags.c_contiguous):
+    smaller = steps < count * length or not overlapping
+    if not (smaller and steps <= MOST and array[:1, :1].flags.c_contiguous):
         return None
     sizes = [array.dtype.itemsize * math.prod(entry[k:]) for k in range(len(entry) + 1)]
     xp = backend.xp if backend is not None and backend.owns(array) else np

@@ -295,7 +295,7 @@ class ModelStep:
             for k, (x, scaling) in enumerate(zip(self.workspace.xs, scalings, strict=True)):
                 rows = source[name_of("x", k)]
                 how = order, control, x, *scaling, first
-                windows = windows_of(rows, backend)
+                windows = windows_of(rows, backend, overlapping=False)
                 self.gathers.append(
                     partial(backend.gather, rows, *how)
                     if windows is None

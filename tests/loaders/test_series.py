@@ -224,6 +224,15 @@ def test_any_view_of_overlapping_windows_takes_the_memory_of_its_series() -> Non
     assert peak < 10 * series.nbytes
 
 
+def test_few_windows_with_gaps_are_held_out(every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    x, losses = windows(SERIES, 3, 1, 5), []
+    for given in (x, np.ascontiguousarray(x)):
+        options: Any = {"validation_split": 2 / len(x), "shuffle": False, "verbose": 0}
+        losses.append(network().fit(given, ANSWERS[: len(x)], **options).history["val_loss"])
+    assert losses[0] == losses[1]
+
+
 def test_a_series_in_a_file_is_read_from_it(tmp_path: Path) -> None:
     np.save(tmp_path / "series.npy", SERIES.astype("float32"))
     losses = []

@@ -69,6 +69,15 @@ def a_table_read_by_rows() -> Any:
 
 
 @training
+def windows_of_a_series() -> Any:
+    series = np.random.default_rng(3).normal(size=ROWS + INPUTS)
+    windows = gpunn.utils.timeseries_dataset_from_array(
+        series, data()[1], INPUTS, batch_size=23, shuffle=True, seed=1
+    )
+    return fitted(network(), windows, batch_size=None, validation_data=windows)
+
+
+@training
 def pictures_changed_at_random() -> Any:
     model = network(
         layers.Reshape((2, 3, 2)), layers.RandomFlip(), layers.RandomRotation(0.1),
