@@ -94,7 +94,8 @@ class _Rehearsal:
         self._step, self._batch = ModelStep(batch, self.totals, names), batch
         share, workspace = batch.share, batch.workspace
         self._mine = slice(share.first, share.first + share.rows)
-        arrays = {name: array[:size][self._mine].copy() for name, array in rows.arrays.items()}
+        with backend.turn:  # copied, since windows are a view of their series
+            arrays = {n: array[:size][self._mine].copy() for n, array in rows.arrays.items()}
         workspace.put([arrays[name_of("x", k)] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):
             backend.convert(arrays[name], into)
