@@ -13,6 +13,9 @@ from gpunn.common.registry import is_own
 
 from .shapes import check_shape
 
+MOST_CODES = 1 << 24
+"""Up to here float32 represents every integer."""
+
 
 def _part(get: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: get(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .conversion import convert, promoted
@@ -286,29 +287,36 @@ def _numbers(x1: Any, x2: Any) -> list[Tensor]:
     return [counting(t) for t in promoted(x1, x2)]
 
 
-def _comparison(name: str, sign: str, of_2: list[bool]) -> Any:
+def _of_truths(
+    name: str, converted: Callable[[Any, Any], list[Tensor]], meaning: str, notes: str,
+    first: list[Any], second: Any, example: list[bool],
+) -> Any:  # fmt: skip
     primitive = elementwise(name, dtype=truth)
 
     def function(x1: Any, x2: Any) -> Tensor:
-        return primitive(*promoted(x1, x2))
+        return primitive(*converted(x1, x2))
 
     function.__name__ = name
-    function.__doc__ = f"""Return for each pair of elements whether ``x1 {sign} x2``.
+    function.__doc__ = f"""Return for each pair of elements whether {meaning}.
 
-    Comparisons with NaN are {"True" if name == "not_equal" else "False"}.
+    {notes} The result is boolean, without a gradient.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype. The result is boolean, without a gradient.
+        x1, x2: tensors or array-likes that broadcast to the shape of the result.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
 
     >>> from gpunn import ops
-    >>> ops.{name}([1, 2, 3], 2).tolist()
-    {of_2}
+    >>> ops.{name}({first}, {second}).tolist()
+    {example}
     """
     return operation(function)
+
+
+def _comparison(name: str, sign: str, of_2: list[bool]) -> Any:
+    notes = f"Comparisons with NaN are {name == 'not_equal'}. Both are promoted to one dtype."
+    return _of_truths(name, promoted, f"``x1 {sign} x2``", notes, [1, 2, 3], 2, of_2)
 
 
 equal = _comparison("equal", "==", [False, True, False])
@@ -320,26 +328,11 @@ greater_equal = _comparison("greater_equal", ">=", [False, True, True])
 
 
 def _logical(name: str, meaning: str, example: list[bool]) -> Any:
-    primitive = elementwise(name, dtype=truth)
-
-    def function(x1: Any, x2: Any) -> Tensor:
-        return primitive(convert(x1, "bool"), convert(x2, "bool"))
-
-    function.__name__ = name
-    function.__doc__ = f"""Return for each pair of elements whether {meaning} of x1 and x2 is true.
-
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result, which is boolean.
-            Nonzero values and NaN count as true.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
-
-    >>> from gpunn import ops
-    >>> ops.{name}([False, False, True], [False, True, True]).tolist()
-    {example}
-    """
-    return operation(function)
+    return _of_truths(
+        name, lambda x1, x2: [convert(x1, "bool"), convert(x2, "bool")],
+        f"{meaning} of x1 and x2 is true", "Nonzero values and NaN count as true.",
+        [False, False, True], [False, True, True], example,
+    )  # fmt: skip
 
 
 logical_and = _logical("logical_and", "each", [False, False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,6 @@ def _root_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
 root = elementwise("sqrt", _root_gradient)  # of a sum of squares: the derivative at 0 is 0
 _square = elementwise("square", lambda dy, y, x: (dy * (2 * x),))
 _rint = elementwise("round", function="rint")
-_isnan, _isinf = elementwise("isnan", dtype=truth), elementwise("isinf", dtype=truth)
-_isfinite = elementwise("isfinite", dtype=truth)
 _logical_not = elementwise("logical_not", dtype=truth)
 
 
@@ -109,7 +108,7 @@ _relu = Primitive(
 
 def of_floats(
     compute: Callable[[Tensor], Tensor], meaning: str, more: str, given: str, printed: str,
-    name: str = "",
+    name: str = "", example: str = "print(ops.{name}({given}).numpy().round(4))",
 ) -> Callable[[Any], Tensor]:  # fmt: skip
     """Return an operation on the elements of one tensor of floats; integers become floatx.
 
@@ -117,7 +116,7 @@ def of_floats(
         compute: a primitive; or a function, with the ``name`` of the operation.
         meaning: what it returns.
         more: its derivative, or its source.
-        given, printed: its example, and what that prints.
+        given, printed: the argument of its ``example``, and what that prints.
     """
 
     def function(x: Any) -> Tensor:
@@ -130,10 +129,14 @@ def of_floats(
     {more}
 
     >>> from gpunn import ops
-    >>> print(ops.{name}({given}).numpy().round(4))
+    >>> {example.format(name=name, given=given)}
     {printed}
     """
     return operation(function)
+
+
+whether = partial(of_floats, example="ops.{name}({given}).tolist()")
+"""Make an operation that tells for each element whether something holds."""
 
 
 exp = of_floats(
@@ -369,46 +372,22 @@ def rsqrt(x: Any) -> Tensor:
     return 1.0 / sqrt(x)
 
 
-@operation
-def isnan(x: Any) -> Tensor:
-    """Return for each element whether it is NaN, which is not a number.
-
-    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for integers
-    and booleans.
-
-    >>> from gpunn import ops
-    >>> ops.isnan([1.0, float("nan")]).tolist()
-    [False, True]
-    """
-    return _isnan(floats(x))
-
-
-@operation
-def isinf(x: Any) -> Tensor:
-    """Return for each element whether it is infinite, of either sign.
-
-    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for NaN, and
-    for integers and booleans.
-
-    >>> from gpunn import ops
-    >>> ops.isinf([1.0, float("-inf"), float("nan")]).tolist()
-    [False, True, False]
-    """
-    return _isinf(floats(x))
-
-
-@operation
-def isfinite(x: Any) -> Tensor:
-    """Return for each element whether it is finite: neither infinite nor NaN.
-
-    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is True for integers and
-    booleans.
-
-    >>> from gpunn import ops
-    >>> ops.isfinite([1.0, float("inf"), float("nan")]).tolist()
-    [True, False, False]
-    """
-    return _isfinite(floats(x))
+isnan = whether(
+    elementwise("isnan", dtype=truth), "for each element whether it is NaN, not a number",
+    "The result is boolean: False for integers and booleans.",
+    '[1.0, float("nan")]', "[False, True]",
+)  # fmt: skip
+isinf = whether(
+    elementwise("isinf", dtype=truth), "for each element whether it is infinite, of either sign",
+    "The result is boolean: False for NaN, and for integers and booleans.",
+    '[1.0, float("-inf"), float("nan")]', "[False, True, False]",
+)  # fmt: skip
+isfinite = whether(
+    elementwise("isfinite", dtype=truth),
+    "for each element whether it is finite: neither infinite nor NaN",
+    "The result is boolean: True for integers and booleans.",
+    '[1.0, float("inf"), float("nan")]', "[True, False, False]",
+)  # fmt: skip
 
 
 @operation

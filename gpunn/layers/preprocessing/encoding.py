@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.common.arguments import check_choice, check_integer
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
-from gpunn.layers.arguments import check_codes_below
+from gpunn.layers.arguments import MOST_CODES, check_codes_below
 from gpunn.layers.layer import Layer
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
@@ -18,8 +18,6 @@ __all__ = ["CategoryEncoding"]
 
 MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 OLD_NAMES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
-MOST_CODES = 1 << 24
-"""Up to here float32 represents every integer."""
 
 
 def check_codes(name: str, value: Any, least: int = 1) -> int:

@@ -65,10 +65,6 @@ class Hashing(HostLayer):
     sparse: bool = field(default=False, check=refuse_sparse)
 
     @property
-    def _gives_on_host(self) -> bool:
-        return self.output_mode == "int"
-
-    @property
     def gives_integers(self) -> bool:
         return True
 

@@ -12,8 +12,9 @@ from gpunn.common.arguments import check_flag, optional
 from gpunn.common.fields import field
 from gpunn.common.names import counted, first_few
 
+from ..arguments import MOST_CODES
 from .adapting import batches
-from .encoding import MODES, MOST_CODES, check_codes, encoded, mode_check, refuse_sparse
+from .encoding import MODES, check_codes, encoded, mode_check, refuse_sparse
 from .on_host import HostLayer
 
 UNKNOWN, DROPPED = -2, -1
@@ -267,10 +268,6 @@ class IndexLookup(HostLayer):
             )
 
     # -- codes
-
-    @property
-    def _gives_on_host(self) -> bool:
-        return self.output_mode == "int"
 
     @property
     def gives_integers(self) -> bool:

@@ -40,7 +40,7 @@ class HostLayer(Layer):
     @property
     def _gives_on_host(self) -> bool:
         """Whether the layer only encodes: further layers of this kind can read its output."""
-        return False
+        return getattr(self, "output_mode", None) == "int"
 
     @property
     def gives_integers(self) -> bool:

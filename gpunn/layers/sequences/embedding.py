@@ -11,6 +11,7 @@ from gpunn.common.arguments import check_flag, check_positive, check_positive_in
 from gpunn.common.fields import field
 from gpunn.initializers import Constant
 from gpunn.layers.arguments import (
+    MOST_CODES,
     check_codes_below,
     check_constraint,
     check_initializer,
@@ -28,9 +29,6 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 __all__ = ["Embedding", "ReversibleEmbedding"]
-
-MOST_CODES = 1 << 24
-"""Up to here float32 represents every integer."""
 
 
 def _refuse(name: str, value: Any) -> None:

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.ops.conversion import convert, promoted
+from gpunn.ops.conversion import promoted
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import counting, elementwise
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
-OF_BITS = """{meaning}
+
+def _integers(name: str, *given: Any) -> list[Tensor]:
+    """Convert arguments to one dtype of integers or booleans.
+
+    Raises:
+        TypeError: for floats.
+    """
+    tensors = promoted(*given)
+    if is_float(tensors[0].dtype):
+        raise TypeError(f"{name}: integers are expected; got {tensors[0].dtype}.")
+    return tensors
+
+
+def _of_bits(name: str, meaning: str, example: str, counts: bool = False) -> Any:
+    """Return an operation on pairs of integers; ``counts``: whether booleans become int32."""
+    primitive = elementwise(name)
+
+    def function(x: Any, y: Any) -> Tensor:
+        a, b = _integers(name, x, y)
+        return primitive(counting(a), counting(b)) if counts else primitive(a, b)
+
+    function.__name__ = name
+    function.__doc__ = f"""{meaning}
 
     Args:
-        x, y: integers or booleans that broadcast to the shape of the result, which is {dtype}.
+        x, y: integers or booleans that broadcast to the shape of the result, which is
+            int32{"" if counts else ", or boolean if both are"}.
 
     Raises:
         TypeError: for floats.
@@ -22,20 +45,6 @@ OF_BITS = """{meaning}
     >>> from gpunn import ops
     >>> {example}
     """
-
-
-def _of_bits(name: str, meaning: str, example: str) -> Any:
-    primitive = elementwise(name)
-
-    def function(x: Any, y: Any) -> Tensor:
-        a, b = promoted(x, y)
-        if is_float(a.dtype):
-            raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
-        return primitive(a, b)
-
-    function.__name__ = name
-    dtype = "int32,\n            or boolean if both are"
-    function.__doc__ = OF_BITS.format(meaning=meaning, dtype=dtype, example=example)
     return operation(function)
 
 
@@ -55,39 +64,25 @@ def bitwise_not(x: Any) -> Tensor:
     >>> ops.bitwise_not([0, 5, -1]).tolist(), ops.bitwise_not([True, False]).tolist()
     ([-1, -6, 0], [False, True])
     """
-    x = convert(x)
-    if is_float(x.dtype):
-        raise TypeError(f"bitwise_not: integers are expected; got {x.dtype}.")
+    (x,) = _integers("bitwise_not", x)
     return ops.logical_not(x) if x.dtype == "bool" else _invert(x)
 
 
 bitwise_invert = operation(bitwise_not, "bitwise_invert")
 
 
-def _shift(name: str, other: str, meaning: str, example: str) -> Any:
-    primitive = elementwise(name)
-
-    def function(x: Any, y: Any) -> Tensor:
-        a, b = promoted(x, y)
-        if is_float(a.dtype):
-            raise TypeError(f"{name}: integers are expected; got {a.dtype}.")
-        return primitive(counting(a), counting(b))
-
-    function.__name__ = name
-    function.__doc__ = OF_BITS.format(meaning=meaning, dtype="int32", example=example)
-    return operation(function), operation(function, other)
-
-
-left_shift, bitwise_left_shift = _shift(
-    "left_shift", "bitwise_left_shift",
+left_shift = _of_bits(
+    "left_shift",
     "Shift the bits of x to the left by y: ``x 2^y`` in 32-bit integers, 0 for y >= 32.",
-    "ops.left_shift([1, 2], 3).tolist()\n    [8, 16]",
+    "ops.left_shift([1, 2], 3).tolist()\n    [8, 16]", counts=True,
 )  # fmt: skip
-right_shift, bitwise_right_shift = _shift(
-    "right_shift", "bitwise_right_shift",
+right_shift = _of_bits(
+    "right_shift",
     "Shift the bits of x to the right by y: ``floor(x / 2^y)``, 0 or -1 for y >= 32.",
-    "ops.right_shift([-8, 8], 1).tolist()\n    [-4, 4]",
+    "ops.right_shift([-8, 8], 1).tolist()\n    [-4, 4]", counts=True,
 )  # fmt: skip
+bitwise_left_shift = operation(left_shift, "bitwise_left_shift")
+bitwise_right_shift = operation(right_shift, "bitwise_right_shift")
 bitwise_and = _of_bits(
     "bitwise_and", "Compute the AND of each bit of two integers: 1 where both bits are 1.",
     "ops.bitwise_and(12, 10).item()\n    8",

@@ -19,7 +19,9 @@ from gpunn.ops.elementwise import (
     isnan,
     of_floats,
     sin,
+    truth,
     where,
+    whether,
 )
 from gpunn.ops.narrow import WRAPPED, held_bounds
 from gpunn.ops.primitive import Gradients
@@ -30,7 +32,6 @@ from gpunn.ops.tensor import Tensor
 LN2, LN10 = math.log(2), math.log(10)
 
 _trunc = elementwise("trunc")
-_signbit = elementwise("signbit", dtype=lambda *dtypes, **attributes: "bool")
 
 
 def _hypot_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
@@ -84,19 +85,12 @@ fabs = of_floats(
     abs_, "the absolute value of each element as a float: ``y = |x|``", "See also `abs`.",
     "[-1, 2]", "[1. 2.]", "fabs",
 )  # fmt: skip
-
-
-@operation
-def signbit(x: Any) -> Tensor:
-    """Return for each element whether its sign bit is set: ``x < 0``, or x is -0.0.
-
-    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It has no gradient.
-
-    >>> from gpunn import ops
-    >>> ops.signbit([-1.0, -0.0, 2.0]).tolist()
-    [True, True, False]
-    """
-    return _signbit(floats(x))
+signbit = whether(
+    elementwise("signbit", dtype=truth),
+    "for each element whether its sign bit is set: ``x < 0``, or x is -0.0",
+    "The result is boolean, without a gradient.",
+    "[-1.0, -0.0, 2.0]", "[True, True, False]",
+)  # fmt: skip
 
 
 @operation
@@ -231,32 +225,16 @@ def sinc(x: Any) -> Tensor:
     return where(near, y, sin(x) / where(near, 1.0, x))
 
 
-@operation
-def isposinf(x: Any) -> Tensor:
-    """Return for each element whether it is positive infinity.
-
-    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for integers,
-    NaN and -infinity.
-
-    >>> from gpunn import ops
-    >>> ops.isposinf([float("inf"), -float("inf"), 1.0]).tolist()
-    [True, False, False]
-    """
-    return equal(floats(x), math.inf)
-
-
-@operation
-def isneginf(x: Any) -> Tensor:
-    """Return for each element whether it is negative infinity.
-
-    ``x`` (...) -> (...): a tensor or array-like; the result is boolean. It is False for integers,
-    NaN and infinity.
-
-    >>> from gpunn import ops
-    >>> ops.isneginf([float("inf"), -float("inf"), 1.0]).tolist()
-    [False, True, False]
-    """
-    return equal(floats(x), -math.inf)
+isposinf = whether(
+    lambda x: equal(x, math.inf), "for each element whether it is positive infinity",
+    "The result is boolean: False for integers, NaN and -infinity.",
+    '[float("inf"), -float("inf"), 1.0]', "[True, False, False]", "isposinf",
+)  # fmt: skip
+isneginf = whether(
+    lambda x: equal(x, -math.inf), "for each element whether it is negative infinity",
+    "The result is boolean: False for integers, NaN and infinity.",
+    '[float("inf"), -float("inf"), 1.0]', "[False, True, False]", "isneginf",
+)  # fmt: skip
 
 
 @operation
