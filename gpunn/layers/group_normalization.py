@@ -167,11 +167,7 @@ class UnitNormalization(Layer):
 
     Shapes: x ``(batch, ..., features)`` -> y of the same shape.
 
-    Args:
-        axis: the last axis, or several last axes, in any order.
-
-    Raises:
-        ValueError: when the layer is built, unless the axes are different ones at the end.
+    Arguments and errors: as for `LayerNormalization`.
 
     >>> print(UnitNormalization()([[3.0, 4.0]]).numpy().round(3))
     [[0.6 0.8]]

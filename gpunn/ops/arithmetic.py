@@ -7,24 +7,13 @@ from typing import Any
 
 from .conversion import convert, promoted
 from .dtypes import floating, is_float
-from .elementwise import counting, elementwise, log, square, truth, where
-from .primitive import Gradients
+from .elementwise import counting, elementwise, log, of_floats, square, truth, where
+from .primitive import Gradients, Primitive
 from .table import operation, ops
 from .tensor import Tensor
 
-_add = elementwise("add", lambda dy, y, a, b: (dy, dy))
-_subtract = elementwise("subtract", lambda dy, y, a, b: (dy, -dy))
 _multiply = elementwise("multiply", lambda dy, y, a, b: (dy * b, dy * a))
 _divide = elementwise("divide", lambda dy, y, a, b: (dy / b, -dy * (y / b)))
-_maximum = elementwise(
-    "maximum",
-    lambda dy, y, a, b: (where(a < b, 0.0, dy), where(a >= b, 0.0, dy)),
-)
-_minimum = elementwise(
-    "minimum",
-    lambda dy, y, a, b: (where(a > b, 0.0, dy), where(a <= b, 0.0, dy)),
-)
-_floor_divide = elementwise("floor_divide")
 _remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor_divide(a, b)), "remainder")
 
 
@@ -32,12 +21,6 @@ def _arctan2_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     squares = a * a + b * b
     slope = ops.divide_no_nan(1.0, squares)  # at (0, 0), where there is no gradient, use 0
     return dy * (b * slope), dy * (-a * slope)
-
-
-_arctan2 = elementwise("arctan2", _arctan2_gradient)
-_logaddexp = elementwise(
-    "logaddexp", lambda dy, y, a, b: (dy * ops.sigmoid(a - b), dy * ops.sigmoid(b - a))
-)
 
 
 def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
@@ -51,35 +34,61 @@ def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
 _power = elementwise("power", _power_gradient)
 
 
-@operation
-def add(x1: Any, x2: Any) -> Tensor:
-    """Add two tensors element-wise: ``y = x1 + x2``.
+def _numbers(x1: Any, x2: Any) -> list[Tensor]:
+    return [counting(t) for t in promoted(x1, x2)]
+
+
+def float_pair(x1: Any, x2: Any) -> list[Tensor]:
+    return promoted(x1, x2, at_least="float")
+
+
+def of_pairs(
+    compute: Primitive, converted: Callable[[Any, Any], list[Tensor]], meaning: str, more: str,
+    example: str, printed: str,
+) -> Callable[[Any, Any], Tensor]:  # fmt: skip
+    """Return an operation on pairs of elements.
 
     Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype, bool to int32.
+        compute: the primitive, of its name.
+        converted: returns both arguments as tensors of one dtype.
+        meaning: what it returns.
+        more: its derivative, and other notes.
+        example, printed: the arguments of its example, and what that prints.
+    """
+
+    def function(x1: Any, x2: Any) -> Tensor:
+        return compute(*converted(x1, x2))
+
+    kinds = {promoted: "", _numbers: ", bool to int32", float_pair: " of floats"}
+    one = f"; promoted to one\n            dtype{kinds[converted]}" if converted in kinds else ""
+    function.__name__ = compute.name
+    function.__doc__ = f"""Return {meaning}.
+
+    {more}
+
+    Args:
+        x1, x2: tensors or array-likes that broadcast to the shape of the result{one}.
 
     Raises:
         ValueError: if the shapes do not broadcast together.
 
     >>> from gpunn import ops
-    >>> ops.add([1, 2], [[10], [20]]).tolist()
-    [[11, 12], [21, 22]]
+    >>> ops.{compute.name}({example}).tolist()
+    {printed}
     """
-    return _add(*_numbers(x1, x2))
+    return operation(function)
 
 
-@operation
-def subtract(x1: Any, x2: Any) -> Tensor:
-    """Subtract x2 from x1 element-wise: ``y = x1 - x2``.
-
-    Arguments and errors: as for `add`.
-
-    >>> from gpunn import ops
-    >>> ops.subtract([1.5, 2.0], 1).tolist()
-    [0.5, 1.0]
-    """
-    return _subtract(*_numbers(x1, x2))
+add = of_pairs(
+    elementwise("add", lambda dy, y, a, b: (dy, dy)), _numbers,
+    "the sum of each pair of elements: ``y = x1 + x2``", "Both get the gradient of the result.",
+    "[1, 2], [[10], [20]]", "[[11, 12], [21, 22]]",
+)  # fmt: skip
+subtract = of_pairs(
+    elementwise("subtract", lambda dy, y, a, b: (dy, -dy)), _numbers,
+    "the difference of each pair of elements: ``y = x1 - x2``",
+    "x2 gets the gradient with the opposite sign.", "[1.5, 2.0], 1", "[0.5, 1.0]",
+)  # fmt: skip
 
 
 @operation
@@ -145,23 +154,15 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
     >>> ops.divide_no_nan([1.0, 2.0], [0.0, 4.0]).tolist()
     [0.0, 0.5]
     """
-    a, b = promoted(x1, x2, at_least="float")
+    a, b = float_pair(x1, x2)
     return where(b == 0, 0.0, a / where(b == 0, 1.0, b))
 
 
-@operation
-def floor_divide(x1: Any, x2: Any) -> Tensor:
-    """Divide and round down, element-wise: ``y = floor(x1 / x2)``.
-
-    An integer divided by 0 gives 0, as in NumPy. The gradients are 0.
-
-    Arguments and errors: as for `add`.
-
-    >>> from gpunn import ops
-    >>> ops.floor_divide([7, -7], 2).tolist()
-    [3, -4]
-    """
-    return _floor_divide(*_numbers(x1, x2))
+floor_divide = of_pairs(
+    elementwise("floor_divide"), _numbers,
+    "the quotient of each pair of elements, rounded down: ``y = floor(x1 / x2)``",
+    "An integer divided by 0 gives 0, as in NumPy. The gradients are 0.", "[7, -7], 2", "[3, -4]",
+)  # fmt: skip
 
 
 @operation
@@ -216,128 +217,63 @@ def power(x1: Any, x2: Any) -> Tensor:
     return where(b < 0, size_one, _power(a, maximum(b, 0)))
 
 
-@operation
-def maximum(x1: Any, x2: Any) -> Tensor:
-    """Return the larger of two elements: ``y = max(x1, x2)``; NaN if one of them is.
-
-    Where they are equal, x1 gets the gradient.
-
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
-            dtype.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
-
-    >>> from gpunn import ops
-    >>> ops.maximum([1, 5], 3).tolist()
-    [3, 5]
-    """
-    return _maximum(*promoted(x1, x2))
-
-
-@operation
-def minimum(x1: Any, x2: Any) -> Tensor:
-    """Return the smaller of two elements: ``y = min(x1, x2)``; NaN if one of them is.
-
-    Where they are equal, x1 gets the gradient.
-
-    Arguments and errors: as for `maximum`.
-
-    >>> from gpunn import ops
-    >>> ops.minimum([1, 5], 3).tolist()
-    [1, 3]
-    """
-    return _minimum(*promoted(x1, x2))
+maximum = of_pairs(
+    elementwise(
+        "maximum", lambda dy, y, a, b: (where(a < b, 0.0, dy), where(a >= b, 0.0, dy))
+    ),
+    promoted, "the larger of two elements: ``y = max(x1, x2)``; NaN if one of them is",
+    "Where they are equal, x1 gets the gradient.", "[1, 5], 3", "[3, 5]",
+)  # fmt: skip
+minimum = of_pairs(
+    elementwise(
+        "minimum", lambda dy, y, a, b: (where(a > b, 0.0, dy), where(a <= b, 0.0, dy))
+    ),
+    promoted, "the smaller of two elements: ``y = min(x1, x2)``; NaN if one of them is",
+    "Where they are equal, x1 gets the gradient.", "[1, 5], 3", "[1, 3]",
+)  # fmt: skip
+arctan2 = of_pairs(
+    elementwise("arctan2", _arctan2_gradient), float_pair,
+    "the angle of the point (x2, x1) in radians, from -pi to pi",
+    "For positive x2 it is ``y = arctan(x1 / x2)``. At (0, 0), where it has no derivative, the\n"
+    "    gradients are 0.", "[0.0, 1.0], [1.0, 0.0]", "[0.0, 1.5707963705062866]",
+)  # fmt: skip
+logaddexp = of_pairs(
+    elementwise(
+        "logaddexp", lambda dy, y, a, b: (dy * ops.sigmoid(a - b), dy * ops.sigmoid(b - a))
+    ),
+    float_pair, "the logarithm of a sum of exponentials: ``y = log(exp(x1) + exp(x2))``",
+    "It is computed without overflow. The derivatives are ``sigmoid(x1 - x2)`` and\n"
+    "    ``sigmoid(x2 - x1)``.", "[0.0, 200.0], 0.0", "[0.6931471824645996, 200.0]",
+)  # fmt: skip
 
 
-@operation
-def arctan2(x1: Any, x2: Any) -> Tensor:
-    """Compute the angle of the point (x2, x1) in radians, from -pi to pi.
-
-    For positive x2 it is ``y = arctan(x1 / x2)``. At (0, 0), where it has no derivative, the
-    gradients are 0.
-
-    Arguments and errors: as for `divide_no_nan`.
-
-    >>> from gpunn import ops
-    >>> print(ops.arctan2([0.0, 1.0, 1.0], [1.0, 1.0, 0.0]).numpy().round(4))
-    [0.     0.7854 1.5708]
-    """
-    return _arctan2(*promoted(x1, x2, at_least="float"))
-
-
-@operation
-def logaddexp(x1: Any, x2: Any) -> Tensor:
-    """Compute the logarithm of a sum of exponentials: ``y = log(exp(x1) + exp(x2))``.
-
-    It is computed without overflow. The derivatives are ``sigmoid(x1 - x2)`` and
-    ``sigmoid(x2 - x1)``.
-
-    Arguments and errors: as for `divide_no_nan`.
-
-    >>> from gpunn import ops
-    >>> print(ops.logaddexp([0.0, 200.0], 0.0).numpy().round(4))
-    [  0.6931 200.    ]
-    """
-    return _logaddexp(*promoted(x1, x2, at_least="float"))
-
-
-def _numbers(x1: Any, x2: Any) -> list[Tensor]:
-    return [counting(t) for t in promoted(x1, x2)]
-
-
-def _of_truths(
-    name: str, converted: Callable[[Any, Any], list[Tensor]], meaning: str, notes: str,
-    first: list[Any], second: Any, example: list[bool],
-) -> Any:  # fmt: skip
+def _comparison(name: str, sign: str, of_2: str) -> Any:
+    notes = f"Comparisons with NaN are {name == 'not_equal'}. The result is boolean."
     primitive = elementwise(name, dtype=truth)
-
-    def function(x1: Any, x2: Any) -> Tensor:
-        return primitive(*converted(x1, x2))
-
-    function.__name__ = name
-    function.__doc__ = f"""Return for each pair of elements whether {meaning}.
-
-    {notes} The result is boolean, without a gradient.
-
-    Args:
-        x1, x2: tensors or array-likes that broadcast to the shape of the result.
-
-    Raises:
-        ValueError: if the shapes do not broadcast together.
-
-    >>> from gpunn import ops
-    >>> ops.{name}({first}, {second}).tolist()
-    {example}
-    """
-    return operation(function)
+    meaning = f"for each pair of elements whether ``x1 {sign} x2``"
+    return of_pairs(primitive, promoted, meaning, notes, "[1, 2, 3], 2", of_2)
 
 
-def _comparison(name: str, sign: str, of_2: list[bool]) -> Any:
-    notes = f"Comparisons with NaN are {name == 'not_equal'}. Both are promoted to one dtype."
-    return _of_truths(name, promoted, f"``x1 {sign} x2``", notes, [1, 2, 3], 2, of_2)
+equal = _comparison("equal", "==", "[False, True, False]")
+not_equal = _comparison("not_equal", "!=", "[True, False, True]")
+less = _comparison("less", "<", "[True, False, False]")
+less_equal = _comparison("less_equal", "<=", "[True, True, False]")
+greater = _comparison("greater", ">", "[False, False, True]")
+greater_equal = _comparison("greater_equal", ">=", "[False, True, True]")
 
 
-equal = _comparison("equal", "==", [False, True, False])
-not_equal = _comparison("not_equal", "!=", [True, False, True])
-less = _comparison("less", "<", [True, False, False])
-less_equal = _comparison("less_equal", "<=", [True, True, False])
-greater = _comparison("greater", ">", [False, False, True])
-greater_equal = _comparison("greater_equal", ">=", [False, True, True])
-
-
-def _logical(name: str, meaning: str, example: list[bool]) -> Any:
-    return _of_truths(
-        name, lambda x1, x2: [convert(x1, "bool"), convert(x2, "bool")],
-        f"{meaning} of x1 and x2 is true", "Nonzero values and NaN count as true.",
-        [False, False, True], [False, True, True], example,
+def _logical(name: str, meaning: str, example: str) -> Any:
+    return of_pairs(
+        elementwise(name, dtype=truth), lambda x1, x2: [convert(x1, "bool"), convert(x2, "bool")],
+        f"for each pair of elements whether {meaning} of x1 and x2 is true",
+        "Nonzero values and NaN count as true. The result is boolean.",
+        "[False, False, True], [False, True, True]", example,
     )  # fmt: skip
 
 
-logical_and = _logical("logical_and", "each", [False, False, True])
-logical_or = _logical("logical_or", "at least one", [False, True, True])
-logical_xor = _logical("logical_xor", "exactly one", [False, True, False])
+logical_and = _logical("logical_and", "each", "[False, False, True]")
+logical_or = _logical("logical_or", "at least one", "[False, True, True]")
+logical_xor = _logical("logical_xor", "exactly one", "[False, True, False]")
 
 
 @operation
@@ -360,16 +296,9 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     return minimum(maximum(x, x_min), x_max)
 
 
-@operation
-def softplus(x: Any) -> Tensor:
-    """Compute the softplus function: ``y = log(1 + exp(x))``, without overflow.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative is the `sigmoid` of x. Source: Dugas et al., Incorporating second-order functional
-    knowledge for better option pricing, 2000.
-
-    >>> from gpunn import ops
-    >>> print(ops.softplus([0.0, 1.0, 200.0]).numpy().round(4))
-    [  0.6931   1.3133 200.    ]
-    """
-    return logaddexp(x, 0.0)
+softplus = of_floats(
+    lambda x: logaddexp(x, 0.0), "the softplus function: ``y = log(1 + exp(x))``",
+    "It is computed without overflow. The derivative is the `sigmoid` of x. Source: Dugas et al.,\n"
+    "    Incorporating second-order functional knowledge for better option pricing, 2000.",
+    "[0.0, 1.0, 200.0]", "[  0.6931   1.3133 200.    ]", "softplus",
+)  # fmt: skip

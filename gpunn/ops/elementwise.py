@@ -359,19 +359,11 @@ def _to_tens(x: Tensor, unit: int) -> Tensor:
     return (whole + cast(up, "int32")) * unit
 
 
-@operation
-def rsqrt(x: Any) -> Tensor:
-    """Compute the reciprocal of the square root: ``y = 1 / sqrt(x)``, infinite at 0, NaN below.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
-
-    >>> from gpunn import ops
-    >>> ops.rsqrt([1.0, 4.0]).tolist()
-    [1.0, 0.5]
-    """
-    return 1.0 / sqrt(x)
-
-
+rsqrt = of_floats(
+    lambda x: 1.0 / sqrt(x),
+    "the reciprocal of the square root: ``y = 1 / sqrt(x)``, infinite at 0, NaN below",
+    "The derivative is ``-y^3 / 2``.", "[1.0, 4.0]", "[1.  0.5]", "rsqrt",
+)  # fmt: skip
 isnan = whether(
     elementwise("isnan", dtype=truth), "for each element whether it is NaN, not a number",
     "The result is boolean: False for integers and booleans.",

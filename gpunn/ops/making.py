@@ -100,14 +100,7 @@ def ones_like(x: Any, dtype: Any = None) -> Tensor:
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     """Create a tensor with the shape and dtype of another one, with the same value everywhere.
 
-    Args:
-        x: a tensor or array-like.
-        fill_value: a number, or a tensor that broadcasts to the shape; converted to the dtype.
-        dtype: replaces the dtype of x.
-
-    Raises:
-        ValueError: if ``fill_value`` does not broadcast to the shape.
-        OverflowError: if the dtype cannot hold ``fill_value``.
+    ``dtype`` replaces the dtype of x. The other arguments, and errors: as for `full`.
 
     >>> from gpunn import ops
     >>> ops.full_like([1.0, 2.0], 3).tolist()

@@ -47,22 +47,12 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
     return where(x > 0, x, x * negative_slope)
 
 
-@operation
-def relu6(x: Any) -> Tensor:
-    """Apply a ReLU that is limited to 6: ``y = min(max(x, 0), 6)``.
-
-    ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx). The
-    derivative at 0 and 6 is 0. Source: Krizhevsky 2010, "Convolutional deep belief networks on
-    CIFAR-10".
-
-    >>> from gpunn import ops
-    >>> ops.relu6([-1.0, 3.0, 8.0]).tolist()
-    [0.0, 3.0, 6.0]
-    """
-    x = relu(x)
-    return where(x >= 6.0, 6.0, x)
-
-
+relu6 = of_floats(
+    lambda x: where(x >= 6.0, 6.0, relu(x)),
+    "a ReLU that is limited to 6: ``y = min(max(x, 0), 6)``",
+    "The derivative at 0 and 6 is 0. Source: Krizhevsky 2010, 'Convolutional deep belief\n"
+    "    networks on CIFAR-10'.", "[-1.0, 3.0, 8.0]", "[0. 3. 6.]", "relu6",
+)  # fmt: skip
 silu = of_floats(
     lambda x: x * sigmoid(x),
     "the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``",

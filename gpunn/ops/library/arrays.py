@@ -29,14 +29,7 @@ from gpunn.ops.tensor import Tensor
 def array(x: Any, dtype: Any = None) -> Tensor:
     """Convert numbers, lists or arrays to a tensor; the same as `convert_to_tensor`.
 
-    Args:
-        x: a tensor, an array, a number or nested lists of numbers.
-        dtype: of the result; by default float64 arrays become floatx and integers int32.
-
-    Raises:
-        TypeError: if x holds no numbers.
-        ValueError: for nested lists of different lengths, or an unknown dtype.
-        OverflowError: for values that the dtype cannot hold.
+    Arguments and errors: those of that function.
 
     >>> from gpunn import ops
     >>> ops.array([1, 2]).dtype, ops.array([1.7, 2.0], "int32").tolist()
@@ -272,14 +265,7 @@ def logspace(
 
     They are ``base^e`` for the exponents e of `linspace`. The result (num,) is of floats.
 
-    Args:
-        start, stop: numbers, or tensors that broadcast; then the values are along a new first axis.
-        num: the number of values.
-        endpoint: whether ``base^stop`` is the last value; else it is excluded.
-        base: the base of the powers.
-
-    Raises:
-        ValueError: if ``num`` is negative or not an integer.
+    Arguments and errors: as for `linspace`, and ``base``, the base of the powers.
 
     >>> from gpunn import ops
     >>> ops.logspace(0, 3, num=4, base=2).numpy().round(3).tolist()

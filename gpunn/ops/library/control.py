@@ -109,12 +109,7 @@ def map_(f: Callable[[Any], Any], xs: Any) -> Any:
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
     """Apply a function to each entry along the first axis, and stack the results; see `map`.
 
-    Args:
-        function: a function of one entry, which has the structure of ``elements``.
-        elements: a tensor, or a list, tuple or dictionary of tensors, of one length n.
-
-    Returns:
-        the results in their structure, as tensors (n, ...).
+    ``function``, ``elements``: the arguments f and xs of `map`, whose errors it raises.
 
     >>> from gpunn import ops
     >>> ops.vectorized_map(ops.max, ops.array([[1, 2], [5, 4]])).tolist()

@@ -23,13 +23,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
 
     ``y[i, j] = 1 if j <= i + k else 0``.
 
-    Args:
-        N, M: the numbers of rows and of columns; M is N by default.
-        k: the diagonal: 0 is the main one, 1 the one above it, -1 the one below.
-        dtype: of the result; floatx by default.
-
-    Raises:
-        ValueError: if a size is negative; as an IntegerError, if one is not an integer.
+    Arguments and errors: as for `eye`.
 
     >>> from gpunn import ops
     >>> ops.tri(2, 3, dtype="int32").tolist()

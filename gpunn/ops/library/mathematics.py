@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.ops.arithmetic import clip, divide_no_nan, equal, logaddexp, maximum, minimum
+from gpunn.ops.arithmetic import (
+    clip,
+    divide_no_nan,
+    equal,
+    float_pair,
+    logaddexp,
+    maximum,
+    minimum,
+    of_pairs,
+)
 from gpunn.ops.conversion import convert, floats, promoted
 from gpunn.ops.dtypes import is_float, largest, named, standard
 from gpunn.ops.elementwise import (
@@ -39,7 +48,6 @@ def _hypot_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     return dy * divide_no_nan(a, y), dy * divide_no_nan(b, y)
 
 
-_hypot = elementwise("hypot", _hypot_gradient)
 # (a - y) / b is an integer up to rounding; a / b may be rounded up to the next integer.
 _fmod = elementwise("fmod", lambda dy, y, a, b: (dy, -dy * ops.round((a - y) / b)))
 
@@ -91,21 +99,12 @@ signbit = whether(
     "The result is boolean, without a gradient.",
     "[-1.0, -0.0, 2.0]", "[True, True, False]",
 )  # fmt: skip
-
-
-@operation
-def hypot(x1: Any, x2: Any) -> Tensor:
-    """Compute the length of the hypotenuse without overflow: ``y = sqrt(x1^2 + x2^2)``.
-
-    At (0, 0), where it has no derivative, the gradients are 0.
-
-    Arguments and errors: as for `divide_no_nan`.
-
-    >>> from gpunn import ops
-    >>> ops.hypot([3.0, 5.0], [4.0, 12.0]).numpy().round(3).tolist()
-    [5.0, 13.0]
-    """
-    return _hypot(*promoted(x1, x2, at_least="float"))
+hypot = of_pairs(
+    elementwise("hypot", _hypot_gradient), float_pair,
+    "the length of the hypotenuse without overflow: ``y = sqrt(x1^2 + x2^2)``",
+    "At (0, 0), where it has no derivative, the gradients are 0.",
+    "[3.0, 5.0], [4.0, 12.0]", "[5.0, 13.0]",
+)  # fmt: skip
 
 
 @operation
@@ -172,7 +171,7 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
     >>> round(ops.logaddexp2(1000.0, 1000.0).item(), 3)
     1001.0
     """
-    a, b = promoted(x1, x2, at_least="float")
+    a, b = float_pair(x1, x2)
     return logaddexp(a * LN2, b * LN2) / LN2
 
 
@@ -198,7 +197,7 @@ def heaviside(x1: Any, x2: Any) -> Tensor:
     >>> ops.heaviside([-1.0, 0.0, 2.0], 0.5).tolist()
     [0.0, 0.5, 1.0]
     """
-    a, b = promoted(x1, x2, at_least="float")
+    a, b = float_pair(x1, x2)
     return where(equal(a, 0), b, where(a > 0, 1.0, where(a < 0, 0.0, a)))
 
 
