@@ -141,12 +141,10 @@ class Dataset(Samples):
             raise ValueError(
                 f"weights must hold one value of at least 0 for each data set; got {weights!r}."
             )
-        given = check_seed("seed", seed)
-        first = draw_seed() if given is None else given
-        again = rerandomize_each_iteration is not False
+        generator = _generators(seed, rerandomize_each_iteration is not False)
 
         def begin(at: Pass) -> Iterator[Any]:
-            draw = np.random.default_rng([first, *(at if again else (0,))])
+            draw = generator(at)
             sources, left = [data._begin(at) for data in datasets], chances.copy()
             while left.sum() > 0:
                 which = draw.choice(len(sources), p=left / left.sum())
@@ -271,12 +269,10 @@ class Dataset(Samples):
             before, function = self._mapped
             return before.shuffle(buffer_size, seed, reshuffle_each_iteration).map(function)
         size = check_integer("buffer_size", buffer_size, 1)
-        given = check_seed("seed", seed)
-        first = draw_seed() if given is None else given
-        again = reshuffle_each_iteration in (None, True)
+        generator = _generators(seed, reshuffle_each_iteration in (None, True))
 
         def begin(at: Pass) -> Iterator[Any]:
-            draw = np.random.default_rng([first, *(at if again else (0,))])
+            draw = generator(at)
             samples = self._begin(at)
             held = list(itertools.islice(samples, size))
             for sample in samples:
@@ -412,6 +408,13 @@ class Dataset(Samples):
         known = {UNKNOWN: "unknown", INFINITE: "infinite"}
         number = self.cardinality()
         return f"<Dataset, samples: {known.get(number, number)}>"
+
+
+def _generators(seed: int | None, again: bool) -> Callable[[Pass], np.random.Generator]:
+    """Return the generator of a pass, for each pass another one if it draws ``again``."""
+    given = check_seed("seed", seed)
+    first = draw_seed() if given is None else given
+    return lambda at: np.random.default_rng([first, *(at if again else (0,))])
 
 
 def _divided(length: Length, size: int, drop_remainder: bool) -> Length:

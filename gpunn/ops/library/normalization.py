@@ -103,14 +103,7 @@ def rms_normalization(
 
     The mean is that over ``axis``. Source: Zhang & Sennrich 2019, arXiv:1910.07467.
 
-    Args:
-        x: a tensor or array-like (..., n); the result has its shape. Integers become floats.
-        scale: one value for each index along the axes, such as (n,).
-        axis: one axis, several, or None for all.
-        epsilon: added to the mean square; by default 1e-7.
-
-    Raises:
-        ValueError: if an axis is out of range, or a number of values does not fit them.
+    Arguments and errors: as for `layer_normalization`, of which ``scale`` is the gamma.
 
     >>> from gpunn import ops
     >>> ops.rms_normalization([[3.0, 4.0]]).numpy().round(3)

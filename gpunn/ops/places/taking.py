@@ -206,10 +206,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
             ``axis``. The result has their shape along the axis.
         axis: by default, x is flattened first.
 
-    Raises:
-        PlaceError: an IndexError and ValueError, if an index is out of range.
-        IntegerError: a TypeError and ValueError, if an index is not an integer.
-        ValueError: if the axis is out of range or the shapes do not match.
+    Errors: as for `take`, and a ValueError for shapes that do not match.
 
     >>> from gpunn import ops
     >>> ops.take_along_axis([[1, 2], [3, 4]], [[1], [-2]], axis=1).tolist()

@@ -162,10 +162,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         a function of the same arguments, as those of `gpunn.grad`. Its result has the structure of
         the function's result, and in place of each tensor the structure of the argument.
 
-    Raises:
-        TypeError: from the function returned, if ``argnums`` names no argument, for an argument
-            without floats, and if the function's result is no tensor of floats.
-        ValueError: from the function returned, if ``argnums`` names an argument twice.
+    Errors: as for `gpunn.grad`, but the result may be any tensors of floats.
 
     >>> import gpunn
     >>> from gpunn import ops

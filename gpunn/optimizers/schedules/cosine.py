@@ -81,19 +81,14 @@ class CosineDecayRestarts(LearningRateSchedule):
     """A cosine decay with repeated restarts (Loshchilov and Hutter, 2017).
 
     Each decay is that of `CosineDecay`; then the rate jumps back up, and the next decay begins. The
-    formula is Keras's. The
-    step is the number of batches trained on so far, from 0.
+    formula is Keras's.
 
     Args:
-        initial_learning_rate: at step 0.
         first_decay_steps: steps of the first decay.
         t_mul: ratio of the steps of a decay to those of the previous one; at least 1.
         m_mul: ratio of their initial rates.
-        alpha: the smallest value as a fraction of ``initial_learning_rate``.
-        name: kept for Keras's scripts.
 
-    Raises:
-        ValueError: for an argument out of its range.
+    The step, the other arguments, and errors: as for `CosineDecay`.
 
     >>> from gpunn.optimizers.schedules import CosineDecayRestarts
     >>> restarts = CosineDecayRestarts(0.1, first_decay_steps=10)

@@ -152,13 +152,12 @@ class ExponentialDecay(_ByPeriods):
 class InverseTimeDecay(_ByPeriods):
     """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
 
-    The rate falls fast at first and ever more slowly, as in Keras. The
-    step is the number of batches trained on so far, from 0.
+    The rate falls fast at first and ever more slowly, as in Keras.
 
     Args:
         decay_steps: steps in which the denominator grows by ``decay_rate``.
 
-    The other arguments, and errors: as for `ExponentialDecay`.
+    The step, the other arguments, and errors: as for `ExponentialDecay`.
 
     >>> from gpunn.optimizers.schedules import InverseTimeDecay
     >>> InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)(10)
@@ -177,19 +176,15 @@ class InverseTimeDecay(_ByPeriods):
 class PolynomialDecay(LearningRateSchedule):
     """``(initial - end) * (1 - step / decay_steps) ** power + end``; then ``end`` for good.
 
-    The rate falls along a straight line or a power, as in Keras. The
-    step is the number of batches trained on so far, from 0.
+    The rate falls along a straight line or a power, as in Keras.
 
     Args:
-        initial_learning_rate: at step 0.
         decay_steps: step at which ``end_learning_rate`` is reached.
         end_learning_rate: the smallest value.
         power: 1 gives a straight line.
         cycle: after the end, continue with the next multiple of ``decay_steps`` instead.
-        name: kept for Keras's scripts.
 
-    Raises:
-        ValueError: for a negative rate, or steps that are not positive.
+    The step, the other arguments, and errors: as for `ExponentialDecay`.
 
     >>> from gpunn.optimizers.schedules import PolynomialDecay
     >>> PolynomialDecay(0.5, decay_steps=10, end_learning_rate=0.0)(5)
