@@ -297,7 +297,7 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
 
 
 softplus = of_floats(
-    lambda x: logaddexp(x, 0.0), "the softplus function: ``y = log(1 + exp(x))``",
+    lambda x: logaddexp(x, 0.0), "the softplus of each element: ``y = log(1 + exp(x))``",
     "It is computed without overflow. The derivative is the `sigmoid` of x. Source: Dugas et al.,\n"
     "    Incorporating second-order functional knowledge for better option pricing, 2000.",
     "[0.0, 1.0, 200.0]", "[  0.6931   1.3133 200.    ]", "softplus",

@@ -365,7 +365,7 @@ rsqrt = of_floats(
     "The derivative is ``-y^3 / 2``.", "[1.0, 4.0]", "[1.  0.5]", "rsqrt",
 )  # fmt: skip
 isnan = whether(
-    elementwise("isnan", dtype=truth), "for each element whether it is NaN, not a number",
+    elementwise("isnan", dtype=truth), "for each element whether it is NaN, which is no number",
     "The result is boolean: False for integers and booleans.",
     '[1.0, float("nan")]', "[False, True]",
 )  # fmt: skip

@@ -49,7 +49,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Tensor:
 
 relu6 = of_floats(
     lambda x: where(x >= 6.0, 6.0, relu(x)),
-    "a ReLU that is limited to 6: ``y = min(max(x, 0), 6)``",
+    "the ReLU of each element, limited to 6: ``y = min(max(x, 0), 6)``",
     "The derivative at 0 and 6 is 0. Source: Krizhevsky 2010, 'Convolutional deep belief\n"
     "    networks on CIFAR-10'.", "[-1.0, 3.0, 8.0]", "[0. 3. 6.]", "relu6",
 )  # fmt: skip
@@ -72,7 +72,7 @@ log_sigmoid = of_floats(
 )  # fmt: skip
 hard_sigmoid = of_floats(
     lambda x: minimum(1.0, relu(x * (1 / 6) + 0.5)),  # derivatives at both ends are 0
-    "a piecewise linear sigmoid: ``y = min(max(x / 6 + 1 / 2, 0), 1)``",
+    "a piecewise linear sigmoid of each element: ``y = min(max(x / 6 + 1 / 2, 0), 1)``",
     "The derivative is 1/6 between -3 and 3, else 0. Source: Howard et al. 2019, arXiv:1905.02244.",
     "[-4.0, 0.0, 4.0]", "[0.  0.5 1. ]", "hard_sigmoid",
 )  # fmt: skip
@@ -257,7 +257,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
 
 sparse_plus = of_floats(
     lambda x: where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x)),
-    "a softplus that is exactly 0 below -1: ``y = (x + 1)^2 / 4`` from -1 to 1, and x above",
+    "a softplus that is 0 below -1 and x above 1: ``y = (x + 1)^2 / 4`` between them",
     "The derivative is `sparse_sigmoid`.",
     "[-2.0, 0.0, 2.0]", "[0.   0.25 2.  ]", "sparse_plus",
 )  # fmt: skip
