@@ -167,7 +167,7 @@ class UnitNormalization(Layer):
 
     Shapes: x ``(batch, ..., features)`` -> y of the same shape.
 
-    Arguments and errors: as for `LayerNormalization`.
+    ``axis``, and its errors: as for `LayerNormalization`.
 
     >>> print(UnitNormalization()([[3.0, 4.0]]).numpy().round(3))
     [[0.6 0.8]]
