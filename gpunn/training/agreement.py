@@ -15,6 +15,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.distribution.communicator import Communicator
+from gpunn.feeding.arrays import windows_of
 from gpunn.feeding.rows import Rows
 
 from .trainer import Trainer
@@ -78,8 +79,11 @@ def compare_data(ranks: Communicator, trainer: Trainer, rows: Any, where: str = 
 
 
 def checksum(backend: Backend, array: Array) -> int:
-    """Return the CRC-32 of an array on the host or the device."""
-    number, at_once = 0, max(1, PIECE // max(1, array[:1].nbytes))
+    """Return the CRC-32 of an array on the host or the device; of windows, of their series."""
+    number = 0
+    if (windows := windows_of(array, backend)) is not None:
+        array, number = windows.series, zlib.crc32(f"{windows.apart} {windows.step}".encode())
+    at_once = max(1, PIECE // max(1, array[:1].nbytes))
     for start in range(0, len(array), at_once):
         part = array[start : start + at_once]
         part = backend.read(part) if backend.owns(part) else np.asarray(part)
