@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 from gpunn.common.names import counted
@@ -43,8 +44,17 @@ class History(Callback):
         self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
+        lists: list[list[Any]] = [self.epoch]
+        for name in logs:
+            lists.append(self.history.setdefault(name, []))
+        # One call in C, which an interrupt does not divide: all lists are of one length.
+        deque(map(list.append, lists, [epoch, *logs.values()]), 0)
+
+    def add(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Add the figures of an epoch where no interrupt arrives, in half the time."""
         self.epoch.append(epoch)
-        for name, value in (logs or {}).items():
+        for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ moments. Products, updates and predictions are split into pieces for two threads
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import sys
@@ -316,6 +317,34 @@ def test_an_interrupt_among_short_epochs_leaves_their_history(backend: str) -> N
             strict=True,
         ):
             assert_array_equal(found, undisturbed)
+
+
+def test_an_interrupt_does_not_part_the_figures_of_an_epoch() -> None:
+    """At any instruction of the history."""
+    for number in itertools.count():
+        history, left = gpunn.callbacks.History(), [number]
+        history.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5})
+
+        def trace(frame: Any, event: str, arg: Any, left: list[int] = left) -> Any:
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        try:
+            sys.settrace(trace)
+            history.on_epoch_end(1, {"loss": 0.5, "accuracy": 0.75})
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        assert len({len(history.epoch), *map(len, history.history.values())}) == 1
+        if left[0] >= 0:
+            break
+    assert number > 10 and history.history["loss"] == [1.0, 0.5]
 
 
 def test_what_a_user_wrote_is_interrupted_at_once() -> None:
