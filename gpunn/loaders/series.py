@@ -70,32 +70,27 @@ def timeseries_dataset_from_array(
     length = check_integer("sequence_length", sequence_length, 1)
     stride = check_integer("sequence_stride", sequence_stride, 1)
     rate = check_integer("sampling_rate", sampling_rate, 1)
-    offsets = np.arange(length) * rate
-    most = end - start - int(offsets[-1])
+    span = (length - 1) * rate + 1  # steps from the first entry of a window to its last
+    most = end - start - span + 1
     if answers is not None:
         most = min(most, len(answers) - start)
     if most < 1:
         with_targets = "" if answers is None else f" and {counted(len(answers), 'target')}"
         raise ValueError(
-            f"There is no window: each takes {counted(int(offsets[-1]) + 1, 'step')}, and there "
-            f"are {counted(end - start, 'step')} from {start} to {end}{with_targets}."
+            f"There is no window: each takes {counted(span, 'step')}, and there are "
+            f"{counted(end - start, 'step')} from {start} to {end}{with_targets}."
         )
-    starts = np.arange(start, start + most, stride)
+    count, (apart, *inner) = -(-most // stride), series.strides
+    shape = count, length, *series.shape[1:]
+    windows = strided(np, series[start:], shape, (apart * stride, apart * rate, *inner))
+    targets = None if answers is None else answers[start : start + most : stride]
     seed = check_seed("seed", seed)
     first = draw_seed() if seed is None and shuffle else seed
 
     def read(numbers: np.ndarray) -> Any:
-        at = starts[numbers]
-        windows = series.take(at[:, np.newaxis] + offsets, axis=0)
-        return windows if answers is None else (windows, answers.take(at, axis=0))
+        return windows[numbers] if targets is None else (windows[numbers], targets[numbers])
 
-    made = in_batches(Dataset, len(starts), first if shuffle else None, batch_size, read)
-    apart, *inner = series.strides
-    windows = strided(
-        np, series[start:], (len(starts), length, *series.shape[1:]),
-        (apart * stride, apart * rate, *inner),
-    )  # fmt: skip
+    made = in_batches(Dataset, count, first if shuffle else None, batch_size, read)
     if batch_size is not None and windows_of(windows) is not None:
-        targets = None if answers is None else answers[start : start + most : stride]
         made._held = Held(windows, targets, batch_size, shuffle, seed)
     return made

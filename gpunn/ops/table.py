@@ -30,6 +30,8 @@ def operation(function: Function, name: str = "") -> Function:
     With a symbolic tensor anywhere in its arguments, a call becomes a node of the graph.
     """
     known_as = name or function.__name__
+    if "<locals>" in function.__qualname__:  # of a factory: Python's messages say this name
+        function.__qualname__ = function.__name__
 
     @wraps(function)
     def performed(*args: Any, **kwargs: Any) -> Any:

@@ -80,7 +80,7 @@ def fit(
         nonlocal logs
         epoch, logs = next(upcoming), trainer.logs_of(sums)
         _refuse_bad_loss(trainer, epoch, steps, logs, model)
-        callbacks.history.add(epoch, logs)
+        callbacks.history._add(epoch, logs)
 
     for epoch in upcoming:
         if not first_batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_pickles_that_name_an_earlier_module_load() -> None:
     assert pickle.loads(b"cgpunn.ops.further.mathematics\nbitwise_not\n.") is ops.bitwise_not
     with pytest.raises(AttributeError):
         pickle.loads(b"cgpunn.ops.library.arrays\ndiagg\n.")
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_missing_and_surplus_arguments_are_said_of_the_operation(name: str) -> None:
+    required = [
+        p for p in inspect.signature(FUNCTIONS[name]).parameters.values()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]  # fmt: skip
+    for options in ({"surplus": 1}, {}) if required else ({"surplus": 1},):
+        with pytest.raises(TypeError) as raised:
+            FUNCTIONS[name](**options)
+        assert "<locals>" not in str(raised.value)
+        assert "argument" in str(raised.value)
 
 
 def test_a_tensor_never_changes() -> None:
