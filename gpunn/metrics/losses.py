@@ -14,23 +14,27 @@ from gpunn.common import registry
 from gpunn.common.arguments import optional
 from gpunn.common.fields import field
 from gpunn.common.names import snake_case
+from gpunn.common.signatures import arguments
 from gpunn.losses.rows import check_class_number
 
 from .metric import MeanOfRows
 
 
 class _LossMetric(MeanOfRows):
-    """The mean of a loss over rows; a subclass names the loss class and the shared arguments."""
+    """The mean over rows of the loss of the same name, or ``of`` another one.
+
+    The loss takes all arguments of the metric but ``name`` and ``dtype``.
+    """
 
     direction = "down"
     accumulates = "losses"
-    of: ClassVar[type[losses.Loss]]
-    options: ClassVar[tuple[str, ...]] = ()
+    of: ClassVar[str | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        options = {argument: getattr(self, argument) for argument in self.options}
-        self.loss = self.of(reduction="none", **options)
+        own = registry.built_in(type(self))
+        options = {name: getattr(self, name) for name in {*arguments(own)} - {"name", "dtype"}}
+        self.loss = getattr(losses, self.of or own.__name__)(reduction="none", **options)
         self.sparse = self.loss.sparse
 
     functor = property(attrgetter("loss.functor"))
@@ -65,7 +69,6 @@ class MeanSquaredError(_PlainLossMetric):
     0.25
     """
 
-    of = losses.MeanSquaredError
     aliases = ("mse", "MSE")
 
 
@@ -81,7 +84,7 @@ class RootMeanSquaredError(_PlainLossMetric):
     0.5
     """
 
-    of = losses.MeanSquaredError
+    of = "MeanSquaredError"
     aliases = ("rmse", "RMSE")
     elementwise = True
 
@@ -100,8 +103,6 @@ class HalfSquaredError(_PlainLossMetric):
     1.0
     """
 
-    of = losses.HalfSquaredError
-
 
 class EuclideanDistance(_PlainLossMetric):
     """The mean over rows of ``||y - t||``.
@@ -113,8 +114,6 @@ class EuclideanDistance(_PlainLossMetric):
     >>> EuclideanDistance()([[0, 0], [1, 1]], [[3, 4], [1, 1]])  # the mean of 5 and 0
     2.5
     """
-
-    of = losses.EuclideanDistance
 
 
 class MeanAbsoluteError(_PlainLossMetric):
@@ -128,7 +127,6 @@ class MeanAbsoluteError(_PlainLossMetric):
     0.25
     """
 
-    of = losses.MeanAbsoluteError
     aliases = ("mae", "MAE")
 
 
@@ -143,7 +141,6 @@ class MeanAbsolutePercentageError(_PlainLossMetric):
     25.0
     """
 
-    of = losses.MeanAbsolutePercentageError
     aliases = ("mape", "MAPE")
 
 
@@ -159,7 +156,6 @@ class MeanSquaredLogarithmicError(_PlainLossMetric):
     1.0
     """
 
-    of = losses.MeanSquaredLogarithmicError
     aliases = ("msle", "MSLE")
 
 
@@ -179,8 +175,6 @@ class Huber(_LossMetric):
     1.5
     """
 
-    of = losses.Huber
-    options = ("delta",)
     examples = ({}, {"delta": 0.5})
 
     name: str | None = "huber"
@@ -199,7 +193,7 @@ class LogCoshError(_PlainLossMetric):
     0.21689
     """
 
-    of = losses.LogCosh
+    of = "LogCosh"
     aliases = ("logcosh", "LogCosh", "log_cosh")
 
     name = "logcosh"
@@ -221,8 +215,6 @@ class CosineSimilarity(_LossMetric):
     0.5
     """
 
-    of = losses.CosineSimilarity
-    options = ("axis",)
     direction = "up"
 
     name: str | None = "cosine_similarity"
@@ -250,7 +242,6 @@ class KLDivergence(_PlainLossMetric):
     0.69315
     """
 
-    of = losses.KLDivergence
     aliases = ("kld", "KLD")
 
 
@@ -265,8 +256,6 @@ class Poisson(_PlainLossMetric):
     1.30685
     """
 
-    of = losses.Poisson
-
 
 class Hinge(_PlainLossMetric):
     """The mean of ``max(1 - t y, 0)``, t = -1 or 1 (0 counts as -1).
@@ -278,8 +267,6 @@ class Hinge(_PlainLossMetric):
     >>> Hinge()([[1.0, -1.0]], [[0.5, -3.0]])  # the mean of 0.5 and 0
     0.25
     """
-
-    of = losses.Hinge
 
 
 class SquaredHinge(_PlainLossMetric):
@@ -293,8 +280,6 @@ class SquaredHinge(_PlainLossMetric):
     0.125
     """
 
-    of = losses.SquaredHinge
-
 
 class CategoricalHinge(_PlainLossMetric):
     """The mean over rows of ``max(0, 1 + max (1 - t) y - sum t y)`` for one-hot t.
@@ -307,8 +292,6 @@ class CategoricalHinge(_PlainLossMetric):
     1.25
     """
 
-    of = losses.CategoricalHinge
-
 
 class PerceptronCriterion(_PlainLossMetric):
     """The mean of ``max(-t y, 0)``, t = -1 or 1 (0 counts as -1).
@@ -320,8 +303,6 @@ class PerceptronCriterion(_PlainLossMetric):
     >>> PerceptronCriterion()([[1.0], [-1.0]], [[-3.0], [-1.0]])  # the mean of 3 and 0
     1.5
     """
-
-    of = losses.PerceptronCriterion
 
 
 class BinaryCrossentropy(_LossMetric):
@@ -341,8 +322,6 @@ class BinaryCrossentropy(_LossMetric):
     0.693147
     """
 
-    of = losses.BinaryCrossentropy
-    options = ("from_logits", "label_smoothing")
     aliases = ("bce", "BCE")
     examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
@@ -369,8 +348,6 @@ class CategoricalCrossentropy(_LossMetric):
     0.693147
     """
 
-    of = losses.CategoricalCrossentropy
-    options = ("from_logits", "label_smoothing", "axis")
     examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
     name: str | None = "categorical_crossentropy"
@@ -399,8 +376,6 @@ class SparseCategoricalCrossentropy(_LossMetric):
     0.693147
     """
 
-    of = losses.SparseCategoricalCrossentropy
-    options = ("from_logits", "ignore_class", "axis")
     sparse = True
     examples = ({}, {"from_logits": True})
 

@@ -512,18 +512,10 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
-        trace = _step()
-        if trace is not None or self._keeps_variables:
-            y_pred = convert(y_pred)
-            values = self.fn(convert(y_true), y_pred, **self.options)
-            if trace is None or self._keeps_variables:
-                self._add(values, sample_weight)
-                return
-            _in_steps().add_values(trace, self, values, sample_weight)
-            return
-        p = predictions(y_true, y_pred)
-        values = convert(self.fn(convert(y_true), convert(p, p.dtype), **self.options))
-        add_samples(self._state, values.numpy().astype(np.float64), sample_weight)
+        as_floats = _step() is None and not self._keeps_variables
+        y_pred = predictions(y_true, y_pred) if as_floats else convert(y_pred)
+        values = self.fn(convert(y_true), convert(y_pred, y_pred.dtype), **self.options)
+        Mean.update_state(self, convert(values).numpy() if as_floats else values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "name": self.name, **self.options}
@@ -554,11 +546,7 @@ def add_samples(state: np.ndarray, values: np.ndarray, sample_weight: Any) -> No
     As in Keras, values and weights are averaged over further axes.
     """
     if sample_weight is None:
-        if values.ndim > 1:
-            values = values.mean(axis=tuple(range(1, values.ndim)))
-        state[0] += values.sum()
-        state[1] += len(values) if values.ndim else 1
-        return
+        sample_weight = np.ones(values.shape[:1])
     weights = np.asarray(sample_weight, np.float64)
     if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
         weights = weights[..., 0]
