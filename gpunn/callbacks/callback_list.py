@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, update_wrapper
+from operator import attrgetter
 from typing import Any
 
 from gpunn.distribution.launch import is_writer
@@ -13,6 +14,11 @@ from .history import History
 from .progress_bar import ProgressBar
 
 __all__ = ["CallbackList"]
+
+
+def _needed(kind: str) -> Any:
+    of_kind = attrgetter(f"needs_{kind}_batches")
+    return property(lambda several: any(map(of_kind, several.callbacks)))
 
 
 class CallbackList(Callback):
@@ -85,10 +91,6 @@ class CallbackList(Callback):
     def set_data(self, training: Any, validation: Any) -> None:
         self._call("set_data", training, validation)
 
-    @property
-    def needs_train_batches(self) -> bool:
-        return any(callback.needs_train_batches for callback in self.callbacks)
-
     @cached_property
     def _watchers(self) -> list[Callback]:
         return [callback for callback in self.callbacks if callback.needs_train_batches]
@@ -97,13 +99,9 @@ class CallbackList(Callback):
         wanted = [callback.next_train_batch(batch) for callback in self._watchers]
         return min((number for number in wanted if number is not None), default=None)
 
-    @property
-    def needs_test_batches(self) -> bool:
-        return any(callback.needs_test_batches for callback in self.callbacks)
-
-    @property
-    def needs_predict_batches(self) -> bool:
-        return any(callback.needs_predict_batches for callback in self.callbacks)
+    needs_train_batches = _needed("train")
+    needs_test_batches = _needed("test")
+    needs_predict_batches = _needed("predict")
 
     @property
     def needs_progress(self) -> bool:
@@ -150,50 +148,31 @@ class CallbackList(Callback):
     def __exit__(self, *error: object) -> None:
         self.release()
 
-    def on_train_begin(self, logs: Logs = None) -> None:
-        self._call("on_train_begin", logs)
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        self._call("on_train_end", logs)
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._call("on_epoch_begin", epoch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._call("on_epoch_end", epoch, logs)
-
     def on_train_progress(self, done: int, total: int | None) -> None:
         self._call("on_train_progress", done, total)
 
-    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        self._call_listeners("train", "on_train_batch_begin", batch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._call_listeners("train", "on_train_batch_end", batch, logs)
+def _of_all(hook: str) -> Callable[..., None]:
+    """Return the method that calls a hook of each callback."""
+    kind = hook.split("_")[1]
 
-    def on_test_begin(self, logs: Logs = None) -> None:
-        self._call("on_test_begin", logs)
+    def of_batch(self: CallbackList, batch: int, logs: Logs = None) -> None:
+        self._call_listeners(kind, hook, batch, logs)
 
-    def on_test_end(self, logs: Logs = None) -> None:
-        self._call("on_test_end", logs)
+    def of_epoch(self: CallbackList, epoch: int, logs: Logs = None) -> None:
+        self._call(hook, epoch, logs)
 
-    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        self._call_listeners("test", "on_test_batch_begin", batch, logs)
+    def of_whole(self: CallbackList, logs: Logs = None) -> None:
+        self._call(hook, logs)
 
-    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._call_listeners("test", "on_test_batch_end", batch, logs)
+    called = of_batch if "batch" in hook else of_epoch if kind == "epoch" else of_whole
+    return update_wrapper(called, getattr(Callback, hook))
 
-    def on_predict_begin(self, logs: Logs = None) -> None:
-        self._call("on_predict_begin", logs)
 
-    def on_predict_end(self, logs: Logs = None) -> None:
-        self._call("on_predict_end", logs)
-
-    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        self._call_listeners("predict", "on_predict_batch_begin", batch, logs)
-
-    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._call_listeners("predict", "on_predict_batch_end", batch, logs)
+_own = {*vars(CallbackList), "on_batch_begin", "on_batch_end"}
+for _hook in vars(Callback):
+    if _hook.startswith("on_") and _hook not in _own:
+        setattr(CallbackList, _hook, _of_all(_hook))
 
 
 def _savers_after_states(callbacks: list[Callback]) -> list[Callback]:

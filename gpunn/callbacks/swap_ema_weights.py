@@ -69,8 +69,4 @@ class SwapEMAWeights(Callback):
     def on_test_end(self, logs: Logs = None) -> None:
         self._put_weights()
 
-    def on_predict_begin(self, logs: Logs = None) -> None:
-        self._put_average()
-
-    def on_predict_end(self, logs: Logs = None) -> None:
-        self._put_weights()
+    on_predict_begin, on_predict_end = on_test_begin, on_test_end
