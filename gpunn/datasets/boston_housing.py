@@ -34,8 +34,7 @@ def load_data(
 
     Args:
         path: the file ``boston_housing.npz``.
-        test_split: fraction of the rows in the test set, from 0 to below 1.
-        seed: determines the order of the rows.
+        test_split, seed: as for `gpunn.datasets.california_housing.load_data`.
 
     Returns:
         The pairs ``((x_train, y_train), (x_test, y_test))`` in float64, by default x (404, 13) and

@@ -18,14 +18,8 @@ def load(
     seed: int,
     rows: int | None = None,
 ) -> tuple[Split, Split]:
-    """Return the table in the order that Keras draws from this seed; its last part is for tests.
-
-    Args:
-        file, path: see `find`.
-        test_split: the fraction for tests, below 1.
-        seed: determines the order.
-        rows: use only this many of the first rows.
-    """
+    """Return the table's first ``rows`` in the order that Keras draws from this seed; the last part
+    is for tests. File and path: see `find`."""
     test_split = check_fraction("test_split", test_split, below_one=True)
     arrays = read_npz(find(file, path), ("x", "y"))
     x, y = arrays["x"][:rows], arrays["y"][:rows]

@@ -113,15 +113,8 @@ def rings(rows: int = 300, noise: float = 0.08, classes: int = 2, seed: int = 0)
 def moons(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
     """Two interleaving half circles of radius 1.
 
-    Class 0 is the upper half about the origin, class 1 the lower about (1, 0.5).
-
-    Args:
-        rows: number of points.
-        noise: standard deviation of the noise added to each coordinate.
-        seed: of order, angles and noise.
-
-    Returns:
-        ``x`` (rows, 2), float64, and ``y`` (rows,), 0 or 1.
+    Class 0 is the upper half about the origin, class 1 the lower about (1, 0.5). Arguments and
+    result: as for `rings`.
 
     >>> x, y = moons(noise=0)
     >>> bool(x[y == 0, 1].min() >= 0), bool(x[y == 1, 1].max() <= 0.5)
@@ -142,14 +135,12 @@ def spirals(
     Point t of class k is at radius t and angle ``2 pi (turns t + k / classes)``.
 
     Args:
-        rows: number of points.
-        noise: standard deviation of the noise added to each coordinate.
+        rows, noise, seed: as for `rings`.
         classes: number of arms, at least 2.
         turns: full turns of an arm.
-        seed: of order, radii and noise.
 
     Returns:
-        ``x`` (rows, 2), float64, and ``y`` (rows,), from 0 to ``classes`` - 1.
+        ``x`` and ``y``, as for `rings`.
 
     >>> x, y = spirals(noise=0)
     >>> bool(np.hypot(*x.T).max() <= 1)
