@@ -196,14 +196,7 @@ class UnitNorm(_Norm):
     """Norms of 1.
 
     After each update, the weights that lead into each unit are divided by their Euclidean norm, as
-    in Keras; weights that are all 0 stay 0.
-
-    Args:
-        axis: the axis of a norm, or several adjacent ones: 0 for a kernel (inputs, units),
-            [0, 1, 2] for that of a convolution (height, width, channels, filters).
-
-    Raises:
-        ValueError: when applied, for an axis that the weights do not have.
+    in Keras; weights that are all 0 stay 0. Argument and errors: as for `MaxNorm`.
 
     >>> from gpunn.constraints import UnitNorm
     >>> UnitNorm()([[3.0], [4.0]]).round(4).tolist()
@@ -224,8 +217,7 @@ class MinMaxNorm(_Norm):
     Args:
         min_value, max_value: the limits, at least 0.
         rate: fraction of the way to the nearest limit that one update takes; 1 is all of it.
-        axis: the axis of a norm, or several adjacent ones: 0 for a kernel (inputs, units),
-            [0, 1, 2] for that of a convolution (height, width, channels, filters).
+        axis: as for `MaxNorm`.
 
     Raises:
         ValueError: for limits in the wrong order or a rate outside of 0 to 1; when applied, for an

@@ -172,8 +172,7 @@ class RandomNormal(_Seeded):
     (True, True)
     """
 
-    aliases: ClassVar[tuple[str, ...]] = ("normal",)
-
+    aliases = ("normal",)
     examples = ({}, {"mean": 1.0, "stddev": 2.0, "seed": 3})
 
     mean: float = field(default=0.0)
@@ -200,7 +199,6 @@ class TruncatedNormal(RandomNormal):
     True
     """
 
-    aliases = ()
     examples = ({}, {"mean": 1.0, "stddev": 2.0, "seed": 3})
 
     def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -314,11 +312,7 @@ class GlorotUniform(_Named):
 class GlorotNormal(_Named):
     """Truncated normal, variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010).
 
-    Also known as Xavier initialization, with the same variance as `GlorotUniform`. The fans of a
-    kernel (inputs, units) are its two axes, see `VarianceScaling`.
-
-    Args:
-        seed: as in `RandomNormal`.
+    Also known as Xavier initialization, with the variance, fans and argument of `GlorotUniform`.
 
     >>> from gpunn.initializers import GlorotNormal
     >>> w = GlorotNormal(seed=1)((500, 300))  # the deviation is sqrt(2 / 800) = 0.05
@@ -335,10 +329,7 @@ class HeUniform(_Named):
     """Uniform within ``+-sqrt(6 / fan_in)`` (He et al., 2015).
 
     For layers with ReLU, which halves the mean square of its input. The fan-in of a kernel
-    (inputs, units) is the number of inputs, see `VarianceScaling`.
-
-    Args:
-        seed: as in `RandomNormal`.
+    (inputs, units) is the number of inputs, see `VarianceScaling`. ``seed``: as in `RandomNormal`.
 
     >>> from gpunn.initializers import HeUniform
     >>> w = HeUniform(seed=1)((6, 2))  # the limit is sqrt(6 / 6) = 1
@@ -353,11 +344,7 @@ class HeUniform(_Named):
 class HeNormal(_Named):
     """Truncated normal, variance ``2 / fan_in`` (He et al., 2015).
 
-    For layers with ReLU, which halves the mean square of its input. The fan-in of a kernel
-    (inputs, units) is the number of inputs, see `VarianceScaling`.
-
-    Args:
-        seed: as in `RandomNormal`.
+    For layers with ReLU, as `HeUniform`, whose fan-in and argument it has.
 
     >>> from gpunn.initializers import HeNormal
     >>> w = HeNormal(seed=1)((800, 100))  # the deviation is sqrt(2 / 800) = 0.05
@@ -372,11 +359,7 @@ class HeNormal(_Named):
 class LecunUniform(_Named):
     """Uniform within ``+-sqrt(3 / fan_in)`` (LeCun et al., 1998).
 
-    The variance is 1 / fan_in, as for `LecunNormal`. The fan-in of a kernel (inputs, units) is the
-    number of inputs, see `VarianceScaling`.
-
-    Args:
-        seed: as in `RandomNormal`.
+    The variance is 1 / fan_in, as for `LecunNormal`. Fan-in and argument: as for `HeUniform`.
 
     >>> from gpunn.initializers import LecunUniform
     >>> w = LecunUniform(seed=1)((3, 2))  # the limit is sqrt(3 / 3) = 1
@@ -392,11 +375,7 @@ class LecunNormal(_Named):
     """Truncated normal, variance ``1 / fan_in`` (LeCun et al., 1998).
 
     With it, a linear unit keeps the variance of its inputs, and so do networks with
-    `gpunn.activations.selu`. The fan-in of a kernel (inputs, units) is the number of inputs, see
-    `VarianceScaling`.
-
-    Args:
-        seed: as in `RandomNormal`.
+    `gpunn.activations.selu`. Fan-in and argument: as for `HeUniform`.
 
     >>> from gpunn.initializers import LecunNormal
     >>> w = LecunNormal(seed=1)((400, 200))  # the deviation is sqrt(1 / 400) = 0.05

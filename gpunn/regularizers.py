@@ -196,13 +196,7 @@ class L2(_Elementwise):
 
     It is added to the loss once per batch, as in Keras; its derivative is ``2 l2 w``. Half a sum of
     squares, as in some books, is ``L2(factor / 2)``. The weights have any shape; the penalty is a
-    scalar.
-
-    Args:
-        l2: the factor, at least 0.
-
-    Raises:
-        ValueError: for a factor that is negative or not finite.
+    scalar. Argument and errors: as for `L1`.
 
     >>> import numpy as np
     >>> from gpunn.regularizers import L2
@@ -228,14 +222,7 @@ class L1L2(_Elementwise):
     """``l1 * sum(|w|) + l2 * sum(w^2)``. By name (``"l1l2"``) both are 0.01, as in Keras.
 
     The penalty of the elastic net (Zou and Hastie, 2005), the sum of `L1` and `L2`. The weights
-    have any shape; the penalty is a scalar.
-
-    Args:
-        l1: factor of the magnitudes, at least 0.
-        l2: factor of the squares, at least 0.
-
-    Raises:
-        ValueError: for a factor that is negative or not finite.
+    have any shape; the penalty is a scalar. Arguments and errors: as for these two.
 
     >>> import numpy as np
     >>> from gpunn.regularizers import L1L2
@@ -329,15 +316,7 @@ l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer  # Keras's other 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     """Return `L1L2` with Keras's defaults for this name, both factors 0.01.
 
-    Args:
-        l1: factor of the magnitudes, at least 0.
-        l2: factor of the squares, at least 0.
-
-    Returns:
-        An `L1L2`.
-
-    Raises:
-        ValueError: for a factor that is negative or not finite.
+    Arguments and errors: as for `L1L2`.
 
     >>> from gpunn.regularizers import l1_l2
     >>> l1_l2()
