@@ -23,7 +23,7 @@ from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfOneFunction
 from .common.importing.lazy import offered
-from .common.lookups import lookups
+from .common.lookups import described_as, lookups
 from .ops.conversion import convert
 from .ops.fusion.formulas import recorded
 from .ops.fusion.in_place import Function, Stated, function
@@ -286,24 +286,6 @@ max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNo
 _get, serialize, deserialize = lookups(Constraint)
 
 
+@described_as(_get)
 def get(identifier: Any) -> Constraint | None:
-    """Return the constraint for a name, an object, a class, a function or a config dictionary;
-    None for None.
-
-    Args:
-        identifier: the name of a class, such as ``"max_norm"``; a `Constraint` or its class; a
-            dictionary of `serialize`; or a custom function of the weights, written with
-            `gpunn.ops`.
-
-    Returns:
-        A `Constraint`; an object is returned itself.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for any other type.
-
-    >>> from gpunn.constraints import get
-    >>> get("max_norm")
-    MaxNorm(max_value=2.0, axis=0)
-    """
     return None if identifier is None else _get(identifier)

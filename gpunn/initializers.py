@@ -38,7 +38,7 @@ from .common.config import resolve_dtype
 from .common.fields import HasFields, field
 from .common.functions import OfOneFunction
 from .common.importing.lazy import offered
-from .common.lookups import lookups
+from .common.lookups import described_as, lookups
 from .common.random import check_seed, draw_seed
 
 __all__ = [
@@ -501,26 +501,8 @@ def _truncated(shape: tuple[int, ...], generator: np.random.Generator) -> np.nda
 _get, serialize, deserialize = lookups(Initializer)
 
 
+@described_as(_get)
 def get(identifier: Any) -> Initializer:
-    """Return the initializer for a name, an object, a class, a config dictionary, a function or a
-    constant array; for None `GlorotUniform`, Keras's default for weights.
-
-    Args:
-        identifier: the name of a class, such as ``"he_normal"``; an `Initializer` or its class; a
-            dictionary of `serialize`; a number or an array, for `Constant`; or a custom function of
-            a shape and a dtype.
-
-    Returns:
-        An `Initializer`; an object is returned itself.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for any other type.
-
-    >>> from gpunn.initializers import get
-    >>> get("he_normal").mode
-    'fan_in'
-    """
     if isinstance(identifier, (int, float, np.ndarray)) and not isinstance(identifier, bool):
         return Constant(identifier)
     return _get("glorot_uniform" if identifier is None else identifier)

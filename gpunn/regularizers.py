@@ -22,7 +22,7 @@ from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfOneFunction
 from .common.importing.lazy import offered
-from .common.lookups import lookups
+from .common.lookups import described_as, lookups
 from .common.overrides import replaces
 from .ops.conversion import convert, read_in_trace
 from .ops.library.derivatives import grad
@@ -328,26 +328,8 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
 _get, serialize, deserialize = lookups(Regularizer)
 
 
+@described_as(_get)
 def get(identifier: Any) -> Regularizer | None:
-    """Return the regularizer for a name, an object, a class, a function or a config dictionary;
-    None for None.
-
-    Args:
-        identifier: the name of a class, such as ``"l2"``; a `Regularizer` or its class; a
-            dictionary of `serialize`; or a custom function of the weights, written with
-            `gpunn.ops`.
-
-    Returns:
-        A `Regularizer`; an object is returned itself.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-        TypeError: for any other type.
-
-    >>> from gpunn.regularizers import get
-    >>> get("l2")
-    L2(l2=0.01)
-    """
     if identifier is None:
         return None
     found = _get(identifier)

@@ -12,7 +12,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfOneFunction
-from gpunn.common.lookups import lookups
+from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
@@ -264,22 +264,6 @@ class FunctionActivation(OfOneFunction, Activation):
 _get, serialize, deserialize = lookups(Activation)
 
 
+@described_as(_get)
 def get(identifier: Any) -> Activation:
-    """Return the activation for a name, an object, a class, a function, a config or None (linear).
-
-    Args:
-        identifier: the name of a class or of a function of `gpunn.activations`, such as ``"relu"``;
-            an `Activation` or its class; a dictionary of `serialize`; or a custom function of a
-            tensor, written with `gpunn.ops`.
-
-    Returns:
-        An `Activation`; an object is returned itself.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-
-    >>> from gpunn import activations
-    >>> activations.get("relu") == activations.relu, activations.get(None) == activations.linear
-    (True, True)
-    """
     return _get("linear" if identifier is None else identifier)

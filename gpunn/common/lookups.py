@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from . import registry
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Part = TypeVar("Part", bound=registry.Entry, covariant=True)
 
 
@@ -30,6 +31,24 @@ class Deserialize(Protocol[Part]):
     ) -> Part: ...
 
 
+_OF_WEIGHTS = ("A function of the weights, written with `gpunn.ops`, is one; None stays None.",)
+_OF_ROWS = "A function of ``(y_true, y_pred)``, written with `gpunn.ops`, is one."
+_ALSO = {  # of each kind: what else `get` takes, in lines
+    "activation": (
+        "A function of a tensor, written with `gpunn.ops`, is one; None is the linear one.",
+    ),
+    "constraint": _OF_WEIGHTS,
+    "initializer": (
+        "A function of a shape and a dtype is one; a number or an array is a `Constant`;",
+        "None is `GlorotUniform`, Keras's default for weights.",
+    ),
+    "loss": (_OF_ROWS,),
+    "metric": (
+        _OF_ROWS,
+        '``"accuracy"`` is the plain `Accuracy`, where ``compile`` chooses by the loss.',
+    ),
+    "regularizer": _OF_WEIGHTS,
+}
 _EXAMPLES = {  # of each kind: the module, an object, and what `get` takes for it
     "activation": ("activations", "Relu()", '"relu"'),
     "constraint": ("constraints", "NonNeg()", '"non_neg"'),
@@ -43,6 +62,16 @@ _EXAMPLES = {  # of each kind: the module, an object, and what `get` takes for i
         "schedules", "Constant(0.1)", '{"class_name": "Constant", "config": {"value": 0.1}}'
     ),
 }  # fmt: skip
+
+
+def described_as(other: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Return a decorator that gives a function the docstring of another."""
+
+    def described(function: Function) -> Function:
+        function.__doc__ = other.__doc__
+        return function
+
+    return described
 
 
 def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
@@ -63,10 +92,11 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
 
         Args:
             identifier: an object is returned itself; a name or a class gives a new object with
-                the default arguments; a dictionary of `serialize` gives one with its arguments.
+                the default arguments; a dictionary of `serialize` gives one with its
+                arguments.{also}
 
         Returns:
-            The {kind}, a `{base}`.
+            The {kind}, whose class derives from `{base}`.
 
         Raises:
             ValueError: for an unknown name; the message suggests the closest known one.
@@ -125,6 +155,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         "kind": kind, "base": base.__name__, "module": module, "example": example,
         "package": "gpunn.optimizers" if kind == "schedule" else "gpunn",
         "identifier": identifier, "name": example.partition("(")[0],
+        "also": "".join(f"\n{'':16}{line}" for line in _ALSO.get(kind, ())),
     }  # fmt: skip
     for function in (get_part, serialize_part, deserialize_part):
         for word, text in words.items():

@@ -15,7 +15,7 @@ from gpunn.common.arguments import check_dtype
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
-from gpunn.common.lookups import lookups
+from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import closest, snake_case
 from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
 from gpunn.ops.tensor import Tensor
@@ -316,24 +316,8 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
 _get, serialize, deserialize = lookups(Loss)
 
 
+@described_as(_get)
 def get(identifier: Any) -> Loss:
-    """Return the loss for a name, an object, a class, a config dictionary or a function.
-
-    Args:
-        identifier: the name of a class or of a function of `gpunn.losses`, such as ``"mse"``; a
-            `Loss` or its class; a dictionary of `serialize`; or a custom function of
-            ``(y_true, y_pred)``, written with `gpunn.ops`.
-
-    Returns:
-        A `Loss`; an object is returned itself.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-
-    >>> from gpunn.losses import get
-    >>> get("mse").name
-    'mean_squared_error'
-    """
     if callable(identifier) and not isinstance(identifier, (type, Loss)):
         name = getattr(identifier, "__name__", repr(identifier))
         if _row_functions.get(name) is identifier:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.common.lookups import lookups
+from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import snake_case
 from gpunn.losses import (
     binary_crossentropy,
@@ -109,27 +109,8 @@ msle = MSLE = mean_squared_logarithmic_error
 _get, serialize, deserialize = lookups(Metric)
 
 
+@described_as(_get)
 def get(identifier: Any) -> Metric:
-    """Return the metric for a name, an object, a class, a config dictionary or a function.
-
-    ``"accuracy"`` is the plain `Accuracy` here; ``compile`` chooses the one that fits
-    the loss and the shapes.
-
-    Args:
-        identifier: the name of a class or of a function of `gpunn.metrics`, such as ``"mae"``; a
-            `Metric` or its class; a dictionary of `serialize`; or a custom function of
-            ``(y_true, y_pred)``, written with `gpunn.ops`.
-
-    Returns:
-        A `Metric`; an object is returned itself.
-
-    Raises:
-        ValueError: for an unknown name; the closest known one is suggested.
-
-    >>> from gpunn.metrics import get
-    >>> get("top_k_categorical_accuracy").k
-    5
-    """
     if callable(identifier) and not isinstance(identifier, (type, Metric)):
         name = getattr(identifier, "__name__", "")
         if globals().get(name, getattr(functions, name, None)) is identifier:
