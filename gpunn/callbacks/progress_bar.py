@@ -138,11 +138,7 @@ class ProgressBar(Callback):
 
 
 class _Terminal:
-    """The bar in the last line of a terminal.
-
-    Args:
-        out: the terminal.
-    """
+    """The bar in the last line of a terminal."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -151,15 +147,7 @@ class _Terminal:
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
     ) -> None:
-        """Show the bar, replacing the previous one.
-
-        Args:
-            head: which epoch it is.
-            done: number of processed samples.
-            total: number of all samples, None if unknown.
-            figures: loss and metrics so far.
-            end: samples per second and the remaining time, if known.
-        """
+        """Show the bar in place of the previous one; ``end``: samples per second, remaining time."""
         width = columns(self._out) - 1
         begins = f"{head} {{percentage:3.0f}}%|{{bar}}|" if total else f"{head}  {done} samples"
         fixed = len(f"{head} 100%||") + _BAR if total else len(begins)

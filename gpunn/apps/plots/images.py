@@ -248,7 +248,8 @@ def layer_activations(
     last = list(outputs)[-1]
     for panel, (name, values) in zip(panels[1:], outputs.items(), strict=True):
         if values.ndim == 3:
-            shown = _show(panel, _tiled(values[..., :maps]))
+            pictures = np.moveaxis(values[..., :maps], -1, 0)
+            shown = _show(panel, tiles(pictures, int(np.ceil(np.sqrt(len(pictures)))), np.nan))
             title = f"{name} ({values.shape[-1]} maps of {values.shape[0]} x {values.shape[1]})"
             _bar(figure, shown, panel, "activation")
         else:
@@ -285,16 +286,16 @@ def _units(ax: Any, values: np.ndarray, names: Sequence[str] | None) -> Any:
     return _show(ax, field.reshape(-1, columns))
 
 
-def _tiled(maps: np.ndarray) -> np.ndarray:
-    """Tile feature maps (height, width, count), with a gap between them."""
-    height, width, count = maps.shape
-    columns = int(np.ceil(np.sqrt(count)))
+def tiles(pictures: np.ndarray, columns: int, gap: float) -> np.ndarray:
+    """Tile grey pictures (count, height, width), with lines of the value ``gap`` between them."""
+    count, height, width = pictures.shape
     rows = -(-count // columns)
-    tiles = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan, maps.dtype)
-    for i in range(count):
+    shape = (rows * (height + 1) - 1, columns * (width + 1) - 1)
+    whole = np.full(shape, gap, pictures.dtype)
+    for i, picture in enumerate(pictures):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
-        tiles[top : top + height, left : left + width] = maps[..., i]
-    return tiles
+        whole[top : top + height, left : left + width] = picture
+    return whole
 
 
 def _bar(figure: Any, shown: Any, axes: Any, label: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks.callback import Callback, state
-from gpunn.common.arguments import check_choice
+from gpunn.common.arguments import choice
 from gpunn.common.fields import field
 from gpunn.common.names import closest
 from gpunn.common.stored import Number, Several
@@ -24,10 +24,6 @@ Weight = tuple[str, Any]
 
 def _check_weights(name: str, value: Any) -> list[Weight]:
     return [(path, at) for path, at in value]
-
-
-def _check_every(name: str, value: Any) -> str:
-    return check_choice(name, value, ("epoch", "batch"))
 
 
 class PathRecorder(Callback):
@@ -52,7 +48,7 @@ class PathRecorder(Callback):
     """
 
     weights: Sequence[Weight] = field(check=_check_weights)
-    every: str = field(default="epoch", check=_check_every)
+    every: str = field(default="epoch", check=choice("epoch", "batch"))
     _path: list[list[float]] = state(
         lambda self: Several(Several(Number(), len(self.weights))), list
     )
@@ -234,15 +230,12 @@ def _heights(
         values[at] = value
         parameter.assign(values)
 
-    def loss() -> float:
-        return float(model.test_on_batch(x, y, return_dict=True)["loss"])
-
     try:
         for column, first in enumerate(axes[0]):
             move(0, first)
             for row, second in enumerate(axes[1]):
                 move(1, second)
-                heights[row, column] = loss()
+                heights[row, column] = model.test_on_batch(x, y, return_dict=True)["loss"]
     finally:
         for (parameter, _), values in zip(places, before, strict=True):
             parameter.assign(values)

@@ -113,15 +113,21 @@ def _mistaken(found: dict[str, Any]) -> Markup:
                                    element("div", f"row {one['row']}{sure}")))  # fmt: skip
         return section("The worst mistakes", element("p", summary),
                        element("ul", entries, class_="mistakes"))  # fmt: skip
+    answers = [(names[one["true"]], names[one["said"]], number(one["probability"]))
+               for one in shown]  # fmt: skip
+    return section("The worst mistakes", element("p", summary),
+                   _rows(shown, ("true", "taken for", "probability"), answers),
+                   reasons(found))  # fmt: skip
+
+
+def _rows(shown: list[dict[str, Any]], head: tuple[str, ...], answers: list[Any]) -> Markup:
+    """Make a table of wrong answers, each with its row."""
     columns = [name for name, _ in shown[0]["cells"]]
     lines = [
-        (f"{one['row']:,}", names[one["true"]], names[one["said"]], number(one["probability"]),
-         *[dict(map(tuple, one["cells"])).get(name, "") for name in columns])
-        for one in shown
-    ]  # fmt: skip
-    return section("The worst mistakes", element("p", summary),
-                   table(("row", "true", "taken for", "probability", *columns), lines),
-                   reasons(found))  # fmt: skip
+        (f"{one['row']:,}", *answer, *[dict(map(tuple, one["cells"])).get(n, "") for n in columns])
+        for one, answer in zip(shown, answers, strict=True)
+    ]
+    return table(("row", *head, *columns), lines)
 
 
 # -- numbers
@@ -148,12 +154,8 @@ def _of_numbers(found: dict[str, Any], show_data: bool) -> list[Markup]:
     drawn.append(figure(frame.svg(), caption))
     parts = [section("Predicted and true", element("div", drawn, class_="row"))]
     if show_data and found["mistakes"]:
-        columns = [name for name, _ in found["mistakes"][0]["cells"]]
-        lines = [
-            (f"{one['row']:,}", number(one["true"]), number(one["said"]), number(one["error"]),
-             *[dict(map(tuple, one["cells"])).get(name, "") for name in columns])
-            for one in found["mistakes"]
-        ]  # fmt: skip
-        parts.append(section("The worst mistakes", table(
-            ("row", "true", "predicted", "error", *columns), lines), reasons(found)))  # fmt: skip
+        shown = found["mistakes"]
+        answers = [[number(one[key]) for key in ("true", "said", "error")] for one in shown]
+        rows = _rows(shown, ("true", "predicted", "error"), answers)
+        parts.append(section("The worst mistakes", rows, reasons(found)))
     return parts

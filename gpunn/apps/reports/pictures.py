@@ -43,14 +43,3 @@ def image(values: np.ndarray, low: float, high: float) -> str:
     values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
     scaled = (values.astype(np.float64) - low) * (255 / ((high - low) or 1.0))
     return png(np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8))
-
-
-def tiles(pictures: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Tile grey pictures (count, height, width), with white between them."""
-    count, height, width = pictures.shape
-    rows = -(-count // columns)
-    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), 255, np.uint8)
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * (height + gap), i % columns * (width + gap)
-        whole[top : top + height, left : left + width] = picture
-    return whole

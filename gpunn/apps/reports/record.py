@@ -60,11 +60,7 @@ class Entries(FieldSchema):
         return isinstance(value, dict)
 
     def _check(self, value: Any, entry: str) -> Any:
-        return check(self.kept, _completed(value, self.added), entry)
-
-
-def _completed(value: Any, added: Mapping[str, Any]) -> Any:
-    return {**added, **value} if isinstance(value, dict) else value
+        return check(self.kept, {**self.added, **value} if self.fits(value) else value, entry)
 
 
 BEGIN = {
@@ -156,7 +152,7 @@ class Results(Entries):
         kind = value.get("kind") if isinstance(value, dict) else None
         if kind not in ("classes", "numbers"):
             raise ValueError(f"the entry {entry!r} is of an unknown kind.")
-        found = _completed(value, PART_ADDED)
+        found = {**PART_ADDED, **value}
         found = check(CLASSES if kind == "classes" else NUMBERS, found, entry)
         if kind == "classes":
             _check_classes(found, entry)

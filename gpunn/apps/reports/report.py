@@ -82,15 +82,11 @@ def _epochs(run: Record) -> Markup | None:
     shown = sorted({*range(0, count, step), count - 1})
     names = list(run.figures())
     lines = [
-        (run.epochs[i]["epoch"], *[number(_nan(run.epochs[i]["logs"].get(n))) for n in names])
+        (run.epochs[i]["epoch"], *[number(run.epochs[i]["logs"].get(n)) for n in names])
         for i in shown
     ]
     summary = "The same as a table" + ("" if step == 1 else f", every {step} epochs")
     return element("details", element("summary", summary), table(("epoch", *names), lines))
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _data(end: dict[str, Any]) -> Markup:
@@ -134,7 +130,7 @@ def _gradients(run: Record) -> Markup:
     picture = curves("gradient norm", looked, powers=True, size=(360, 240),
                      label=f"Gradient norm by layer over epochs; at the end: {ends}")
     lines = [
-        (name, *[number(_nan(one[f])) for f in ("gradient_norm", "weight_norm", "update_ratio")],
+        (name, *[number(one[f]) for f in ("gradient_norm", "weight_norm", "update_ratio")],
          *["" if one[f] is None else f"{one[f]:.0%}" for f in ("dead", "saturated")])
         for name, one in last.items()
     ]  # fmt: skip

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps.learning import figures
+from gpunn.apps.plots.images import tiles
 from gpunn.apps.plots.scores import probabilities
 from gpunn.common.markup.charts import LARGEST
 
-from .pictures import image, is_image, png, tiles
+from .pictures import image, is_image, png
 
 ROWS = 20_000  # maximum number of rows to evaluate, evenly spaced
 MISTAKES = 16  # mistakes to show
@@ -262,7 +263,7 @@ def weights_seen(model: Any) -> dict[str, Any] | None:
     grey = (127.5 + parts * (127.5 / (bound or 1.0))).round().astype(np.uint8)
     table = kernel.ndim == 2 and len(parts) == 1 and units > 1
     columns = min(len(parts), 16 if parts.shape[2] <= 32 else 8)
-    whole = tiles(grey, columns)
+    whole = tiles(grey, columns, 255)
     scale = max(1, min(16, 960 // max(whole.shape)))
     return {
         "layer": layer.name,

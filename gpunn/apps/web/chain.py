@@ -79,11 +79,8 @@ def _in_order(model: Any) -> list[Any]:
         raise ValueError(f"playground: a model of its own class has no list of layers. {SHOWN}")
     named = {layer.name: layer for layer in model.layers}
     entries = [entry.get("layer", entry)["config"]["name"] for entry in listed]
-    return [named[name] for name in entries if name in named and not _is_input(named[name])]
-
-
-def _is_input(layer: Any) -> bool:
-    return type(layer).__name__ == "InputLayer"
+    found = [named[name] for name in entries if name in named]
+    return [layer for layer in found if type(layer).__name__ != "InputLayer"]
 
 
 def _dense(layer: Any) -> Link:

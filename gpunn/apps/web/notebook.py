@@ -137,21 +137,18 @@ def _settings(model: Any) -> tuple[str, str, dict[str, Any]]:
     config["learning_rate"] = np.float32(model.optimizer.learning_rate)
     usual = type(model.optimizer)().get_config()
     changed = {name: value for name, value in config.items() if (value or 0) != (usual[name] or 0)}
-    return _loss_name(model), type(model.optimizer).__name__, {**changed, "name": None}
+    loss = _loss_name(model).removeprefix("sparse_")
+    return loss, type(model.optimizer).__name__, {**changed, "name": None}
 
 
 def _loss_name(model: Any) -> str:
-    name = snake_case(type(losses.get(model.get_compile_config()["loss"])).__name__)
-    return name.removeprefix("sparse_")
+    loss = (model.get_compile_config() or {}).get("loss")
+    return snake_case(type(losses.get(loss)).__name__) if loss else ""
 
 
 def _for_same_targets(found: Any, own: Any) -> Any:
     """Compile a model from the page for integer classes, if the one that was given takes these."""
-    config = own.get_compile_config()
-    loss = config and config["loss"] and snake_case(type(losses.get(config["loss"])).__name__)
-    if (
-        loss == "sparse_categorical_crossentropy"
-        and _loss_name(found) == "categorical_crossentropy"
-    ):
+    loss = _loss_name(own)
+    if loss.startswith("sparse_") and _loss_name(found) == loss.removeprefix("sparse_"):
         found.compile(found.optimizer, loss)
     return found
