@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .common.arguments import check_fraction, check_not_negative, check_number
 from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfOneFunction
-from .common.importing.lazy import offered
+from .common.importing.lazy import offer
 from .common.lookups import described_as, lookups
 from .ops.conversion import convert
 from .ops.fusion.formulas import recorded
@@ -35,8 +35,7 @@ __all__ = [
     "Constraint", "FunctionConstraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm",
     "deserialize", "get", "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 EPSILON = 1e-7  # added to a norm before dividing by it, as in Keras
 

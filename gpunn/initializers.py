@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from .common.arguments import check_choice, check_not_negative, check_number, ch
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
 from .common.functions import OfOneFunction
-from .common.importing.lazy import offered
+from .common.importing.lazy import offer
 from .common.lookups import described_as, lookups
 from .common.random import check_seed, draw_seed
 
@@ -47,8 +47,7 @@ __all__ = [
     "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
     "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 # The standard deviation of a standard normal truncated at two sigma.
 TRUNCATED_STDDEV = 0.87962566103423978

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .common.arguments import choice
 from .common.fields import field
 from .common.formula import Formula
 from .common.functions import OfOneFunction
-from .common.importing.lazy import offered
+from .common.importing.lazy import offer
 from .common.lookups import described_as, lookups
 from .common.overrides import replaces
 from .ops.conversion import convert, read_in_trace
@@ -35,8 +35,7 @@ __all__ = [
     "L1", "L1L2", "L2", "FunctionRegularizer", "OrthogonalRegularizer", "Regularizer",
     "deserialize", "get", "l1", "l1_l2", "l2", "orthogonal_regularizer", "serialize",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 LEAST_NORM = 1e-12  # the squared length of the shortest row that is scaled to length 1
 

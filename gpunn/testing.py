@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .activations import Activation
 from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .backends.contract.control import Control
-from .common.importing.lazy import offered
+from .common.importing.lazy import offer
 from .core.arena import Arena
 from .core.plan import INPUT, Call, Node, Plan
 from .core.workspace import Pool, Workspace
@@ -30,8 +30,7 @@ from .models import Model
 from .training.heads import TargetBuffers
 
 __all__ = ["check_gradients"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 _DTYPE = "float64"
 

@@ -8,13 +8,13 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunn.common import snapshots
 from gpunn.common.holds import Exclusive
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 from gpunn.common.names import closest, warn
 
 from .compiled import cpu_kernels
@@ -26,8 +26,7 @@ __all__ = [
     "Backend", "get_backend", "register_backend", "use_backend",
 ]  # fmt: skip
 __experimental__ = frozenset({"Backend", "register_backend"})
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 _factories: dict[str, Callable[[], Backend]] = {}
 _instances: dict[str, Backend] = {}

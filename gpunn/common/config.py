@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .importing.lazy import offered
+from .importing.lazy import offer
 
 __all__ = [
     "eagerly", "epsilon", "floatx", "run_eagerly", "set_floatx",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 _floatx = "float32"
 _epsilon = 1e-7

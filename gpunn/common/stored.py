@@ -17,18 +17,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .importing.lazy import offered
+from .importing.lazy import offer
 
 __all__ = [
     "Anything", "Arrays", "ByName", "FieldSchema", "Integer", "Number", "Several", "Text", "check",
     "check_array",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from . import (
     boston_housing,
@@ -33,5 +31,4 @@ __all__ = [
     "reuters",
     "toy",
 ]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)

@@ -8,16 +8,14 @@ programs, and so does gpunn. `california_housing` is a similar data set.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .houses import load
 from .keras_files import ADDRESS, KerasFile, Split
 
 __all__ = ["load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 BOSTON = KerasFile(
     "Boston housing",

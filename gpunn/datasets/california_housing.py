@@ -6,17 +6,15 @@ Pace and Barry, "Sparse spatial autoregressions", 1997, as published by Keras.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from gpunn.common.arguments import check_choice
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .houses import load
 from .keras_files import ADDRESS, KerasFile, Split
 
 __all__ = ["load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 CALIFORNIA = KerasFile(
     "California housing",

@@ -7,19 +7,18 @@ airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .keras_files import KerasFile, find
 from .unpickling import read_tar_pickles
 
 __all__ = ["load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 FOLDER = "cifar-10-batches-py"
 CIFAR10 = KerasFile(

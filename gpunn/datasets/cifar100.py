@@ -6,20 +6,18 @@ Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpunn.common.arguments import check_choice
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .cifar10 import Split, pictures
 from .keras_files import KerasFile, find
 from .unpickling import read_tar_pickles
 
 __all__ = ["load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 FOLDER = "cifar-100-python"
 CIFAR100 = KerasFile(

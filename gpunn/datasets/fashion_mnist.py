@@ -8,16 +8,14 @@ pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .dataset import DataSet, Split, load, mnist_files
 from .routes import DebianPackage, Mirror
 
 __all__ = ["load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 FASHION_MNIST = DataSet(
     title="Fashion-MNIST",

@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpunn.common.atomic_files import atomic_write
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 if TYPE_CHECKING:
     import gzip
 
 __all__ = ["DataFileError", "check_unpacked", "read", "sha256", "write"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 MAX_UNPACKED = 1 << 30  # bytes, by default
 USUAL_RATIO = 16  # of compressed data: that many times the file's size is always allowed

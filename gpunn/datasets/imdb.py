@@ -7,19 +7,17 @@ the form published by Keras.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from . import texts
 from .keras_files import ADDRESS, KerasFile, Split, find
 from .unpickling import read_npz_objects
 
 __all__ = ["get_word_index", "load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 IMDB = KerasFile(
     "IMDB", ADDRESS + "imdb.npz", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"

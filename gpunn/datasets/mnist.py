@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .dataset import DataSet, Split, load, mnist_files
 from .idx import DataFileError
@@ -21,8 +20,7 @@ from .routes import Mirror, NpzMirror, Wheel
 from .unpickling import NOT_ARRAYS, ArrayUnpickler
 
 __all__ = ["load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 
 def decode_splits(path: Path) -> list[NDArray[np.uint8]]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpunn.common.arguments import check_fraction
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from . import texts
 from .keras_files import ADDRESS, KerasFile, Split, find
 from .unpickling import read_npz_objects
 
 __all__ = ["get_word_index", "load_data"]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 REUTERS = KerasFile(
     "Reuters",

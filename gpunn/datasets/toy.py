@@ -7,13 +7,11 @@ as possible.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from gpunn.common.arguments import check_integer, check_number
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 __all__ = [
     "eleven_points",
@@ -25,8 +23,7 @@ __all__ = [
     "ten_points",
     "xor",
 ]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 Problem = tuple[NDArray[np.float64], NDArray[np.int64]]
 

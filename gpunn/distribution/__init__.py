@@ -4,9 +4,7 @@
 The names are Keras's, see ``keras.distribution``.
 """
 
-from typing import TYPE_CHECKING
-
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .data_parallel import DataParallel, LayoutMap, ModelParallel, distribution, set_distribution
 from .launch import initialize, rank, size
@@ -15,5 +13,4 @@ __all__ = [
     "DataParallel", "LayoutMap", "ModelParallel", "distribution", "initialize", "rank",
     "set_distribution", "size",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_number
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
 
 from .conversion import convert
@@ -33,8 +33,7 @@ __all__ = [
     "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "gamma", "normal",
     "randint", "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)
 
 STREAMS = 1 << 32
 """The n-th draw in a call uses the random stream of its node, plus n times this number."""

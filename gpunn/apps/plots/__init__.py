@@ -10,9 +10,7 @@ shades.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .boundaries import decision_boundary, decision_slices, points
 from .confusion import confusion_matrix
@@ -37,5 +35,4 @@ __all__ = [
     "points",
     "worst_mistakes",
 ]
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = offered(__name__)
+offer(__name__)

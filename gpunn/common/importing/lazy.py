@@ -139,6 +139,14 @@ def offered(
     return get, names
 
 
+def offer(module: str) -> None:
+    """Let a module offer the names in its ``__all__`` only, see `offered`.
+
+    Type checkers do not see it: to them a module with a ``__getattr__`` has any name.
+    """
+    vars(sys.modules[module]).update(zip(("__getattr__", "__dir__"), offered(module), strict=True))
+
+
 def _now_named(module: str, name: str) -> str | None:
     """Return the present name for an old one; see `gpunn.common.importing.renamed`."""
     if name.startswith("_"):  # Python asks each module for its __path__

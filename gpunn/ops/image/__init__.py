@@ -1,6 +1,6 @@
 """Operations on images: `gpunn.ops.image`, with Keras's names. Imported when first used."""
 
-from gpunn.common.importing.lazy import offered
+from gpunn.common.importing.lazy import offer
 
 from .patches import extract_patches
 from .resizing import resize
@@ -9,4 +9,4 @@ from .sampling import affine_transform
 __all__ = ["affine_transform", "extract_patches", "resize"]
 # Where doctest finds the examples of operations, which are defined in other modules.
 __test__ = {name: globals()[name] for name in __all__}
-__getattr__, __dir__ = offered(__name__)
+offer(__name__)
