@@ -5,7 +5,7 @@ They are derived from the registry. `engine.js` in ``js/`` documents the entries
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gpunn import initializers, layers
@@ -27,10 +27,10 @@ def parts() -> dict[str, Any]:
     """
     normalization = layers.BatchNormalization()
     return {
-        "activations": dict(_activations()),
-        "losses": dict(_losses()),
-        "optimizers": dict(_optimizers()),
-        "initializers": dict(_initializers()),
+        "activations": _of_kind("activation", _activation),
+        "losses": _of_kind("loss", _loss),
+        "optimizers": {name: _optimizer(made) for name, made in _made("optimizer")},
+        "initializers": _of_kind("initializer", _initializer),
         "batch_normalization": {
             "momentum": normalization.momentum, "epsilon": normalization.epsilon,
         },
@@ -48,64 +48,57 @@ def _made(kind: str) -> Iterator[tuple[str, Any]]:
             yield name, cls()
 
 
-def _activations() -> Iterator[tuple[str, Any]]:
-    for name, activation in _made("activation"):
-        if activation.functor:
-            yield (
-                snake_case(name),
-                {
-                    "functor": activation.functor, "saves": activation.saves,
-                    "rowwise": activation.rowwise, "parameters": activation.parameters,
-                },
-            )  # fmt: skip
+def _of_kind(kind: str, describe: Callable[[Any], dict[str, Any] | None]) -> dict[str, Any]:
+    """Return the descriptions of a kind's objects; those that a page lacks have none."""
+    found = {snake_case(name): describe(made) for name, made in _made(kind)}
+    return {name: described for name, described in found.items() if described is not None}
 
 
-def _losses() -> Iterator[tuple[str, Any]]:
-    """Yield losses with a row of targets per row; `fused` replaces loss and activation `fuses`."""
-    for name, loss in _made("loss"):
-        if not loss.functor or loss.sparse:
-            continue
-        fused = loss.on_logits() if loss.fuses else None
-        yield (
-            snake_case(name),
-            {
-                "functor": loss.functor, "parameters": loss.parameters, "fuses": loss.fuses,
-                "fused": fused and [fused.functor, fused.parameters],
-                "predictions": loss.predictions, "targets": loss.targets,
-            },
-        )  # fmt: skip
+def _activation(activation: Any) -> dict[str, Any] | None:
+    return {
+        "functor": activation.functor, "saves": activation.saves,
+        "rowwise": activation.rowwise, "parameters": activation.parameters,
+    } if activation.functor else None  # fmt: skip
 
 
-def _optimizers() -> Iterator[tuple[str, Any]]:
-    """Yield the optimizers.
+def _loss(loss: Any) -> dict[str, Any] | None:
+    """Describe a loss with a row of targets per row; `fused` replaces it and what it `fuses`."""
+    if not loss.functor or loss.sparse:
+        return None
+    fused = loss.on_logits() if loss.fuses else None
+    return {
+        "functor": loss.functor, "parameters": loss.parameters, "fuses": loss.fuses,
+        "fused": fused and [fused.functor, fused.parameters],
+        "predictions": loss.predictions, "targets": loss.targets,
+    }  # fmt: skip
+
+
+def _optimizer(optimizer: Any) -> dict[str, Any]:
+    """Describe an optimizer.
 
     ``defaults`` are the numeric settings (0 for None), ``parameters`` those passed to the functor,
     ``constants`` the values passed after them, and ``first`` the settings with the slots' initial
     values. ``functors`` are keyed by the ``options`` that are not 0.
     """
-    for name, optimizer in _made("optimizer"):
-        of_functor, options = optimizer.parameter_names, optimizer.options
-        own = [*signature(type(optimizer)).parameters]
-        settings = [p for p in own if p in ("learning_rate", *of_functor, *options, *_OF_ALL)]
-        begins = {
-            slot: next(p for p in own if p.startswith("initial_") and slot in p)
-            for slot in optimizer.first_values
-        }
-        settings += [p for p in begins.values() if p not in settings]
-        constants = [p for p in of_functor if p not in settings]
-        values = dict(zip(of_functor, _numbers(optimizer), strict=True))
-        yield (
-            name,
-            {
-                "functors": {" ".join(on): made.functor for on, made in forms(type(optimizer))},
-                "options": options,
-                "parameters": [p for p in of_functor if p in settings],
-                "defaults": {p: float(getattr(optimizer, p) or 0) for p in settings},
-                "constants": [number for p in constants for number in values[p]],
-                "first": [begins.get(slot) for slot in optimizer.slot_names],
-                "by_norms": optimizer.steps_by_norms,
-            },
-        )  # fmt: skip
+    of_functor, options = optimizer.parameter_names, optimizer.options
+    own = [*signature(type(optimizer)).parameters]
+    settings = [p for p in own if p in ("learning_rate", *of_functor, *options, *_OF_ALL)]
+    begins = {
+        slot: next(p for p in own if p.startswith("initial_") and slot in p)
+        for slot in optimizer.first_values
+    }
+    settings += [p for p in begins.values() if p not in settings]
+    constants = [p for p in of_functor if p not in settings]
+    values = dict(zip(of_functor, _numbers(optimizer), strict=True))
+    return {
+        "functors": {" ".join(on): made.functor for on, made in forms(type(optimizer))},
+        "options": options,
+        "parameters": [p for p in of_functor if p in settings],
+        "defaults": {p: float(getattr(optimizer, p) or 0) for p in settings},
+        "constants": [number for p in constants for number in values[p]],
+        "first": [begins.get(slot) for slot in optimizer.slot_names],
+        "by_norms": optimizer.steps_by_norms,
+    }
 
 
 def _numbers(formula: Any) -> list[list[float]]:
@@ -117,30 +110,26 @@ def _numbers(formula: Any) -> list[list[float]]:
     ]
 
 
-def _initializers() -> Iterator[tuple[str, Any]]:
-    """Yield the initializers.
+def _initializer(initializer: Any) -> dict[str, Any] | None:
+    """Describe an initializer.
 
     ``draw`` is the kind of initializer, ``settings`` its adjustable settings, ``fixed`` those
     implied by its name, and ``choices`` the allowed strings of a setting.
     """
-    for name, initializer in _made("initializer"):
-        draw = next((draw for cls, draw in _DRAWS if isinstance(initializer, cls)), None)
-        if draw is None:
-            continue
-        own = [p for p in signature(type(initializer)).parameters if p != "seed"]
-        fixed: dict[str, Any] = {}
-        if draw == "scaled" and not own:
-            fixed = {p: getattr(initializer, p) for p in ("scale", *_CHOICES)}
-        elif draw == "constant" and not own:
-            fixed = {"value": float(initializer((1,))[0])}
-        settings = {p: getattr(initializer, p) for p in own}
-        yield (
-            snake_case(name),
-            {
-                "draw": draw, "settings": settings, "fixed": fixed,
-                "choices": {p: _CHOICES[p] for p in settings if p in _CHOICES},
-            },
-        )  # fmt: skip
+    draw = next((draw for cls, draw in _DRAWS if isinstance(initializer, cls)), None)
+    if draw is None:
+        return None
+    own = [p for p in signature(type(initializer)).parameters if p != "seed"]
+    fixed: dict[str, Any] = {}
+    if draw == "scaled" and not own:
+        fixed = {p: getattr(initializer, p) for p in ("scale", *_CHOICES)}
+    elif draw == "constant" and not own:
+        fixed = {"value": float(initializer((1,))[0])}
+    settings = {p: getattr(initializer, p) for p in own}
+    return {
+        "draw": draw, "settings": settings, "fixed": fixed,
+        "choices": {p: _CHOICES[p] for p in settings if p in _CHOICES},
+    }  # fmt: skip
 
 
 _CHOICES = {
