@@ -84,7 +84,11 @@ def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
-    """Build a layer for this input shape of one sample once; return the output shape."""
+    """Build a layer for this input shape of one sample once; return the output shape.
+
+    A layer that takes a list gets a list of shapes. The output is that of `forward`, even if a
+    `call` is around it.
+    """
     several = list(input_shape) if layer.takes_list else [input_shape]
     check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)
@@ -379,7 +383,7 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
     return form.filled(made)[0][0]
 
 
-def run(layer: Any, args: Any, kwargs: dict[str, Any], training: bool) -> Any:
+def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     """Run a layer by itself on an array (batch, ...), or several of them."""
     held = next((p.dtype for p in layer.weights), None)
     dtype = held or resolve_dtype(layer.dtype)

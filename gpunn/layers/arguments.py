@@ -41,18 +41,15 @@ def check_units(name: str, value: Any) -> int:
     return int(value)
 
 
-def check_padding(name: str, value: Any) -> str:
-    """Return ``"valid"`` or ``"same"``; upper and lower case are accepted."""
-    return check_choice(name, _lower(value), ("valid", "same"))
+def _one_of(*allowed: str) -> Callable[[str, Any], str]:
+    """Return a check for one of these words, in upper or lower case."""
+    return lambda name, value: check_choice(
+        name, value.lower() if isinstance(value, str) else value, allowed
+    )
 
 
-def check_padding_of_steps(name: str, value: Any) -> str:
-    """Return ``"valid"``, ``"same"`` or ``"causal"``; upper and lower case are accepted."""
-    return check_choice(name, _lower(value), ("valid", "same", "causal"))
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
+check_padding = _one_of("valid", "same")
+check_padding_of_steps = _one_of("valid", "same", "causal")
 
 
 def check_data_format(name: str, value: Any) -> str:

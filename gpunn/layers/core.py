@@ -220,22 +220,18 @@ class Flatten(Layer):
         return ops.reshape(moved, (x.shape[0], -1))
 
     def forward(self, call: Call) -> None:
-        first = _with_one_place(call.x)  # (batch, channels, places)
-        call.backend.swap_axes(first, call.y.reshape(_swapped(first.shape)))
+        call.backend.swap_axes(*_by_channel(call.x, call.y))
 
     def backward(self, call: Call) -> None:
-        first = _with_one_place(call.dx)
-        dy = call.dy.reshape(_swapped(first.shape))
-        call.backend.swap_axes(dy, first, call.accumulate_dx)
+        dx, dy = _by_channel(call.dx, call.dy)
+        call.backend.swap_axes(dy, dx, call.accumulate_dx)
 
 
-def _with_one_place(x: Array) -> Array:
-    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
-
-
-def _swapped(shape: tuple[int, ...]) -> tuple[int, ...]:
-    batch, channels, places = shape
-    return batch, places, channels
+def _by_channel(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return x as (batch, channels, places), and flat samples y as (batch, places, channels)."""
+    batch, channels, *axes = x.shape
+    places = math.prod(axes)
+    return x.reshape(batch, channels, places), y.reshape(batch, places, channels)
 
 
 def _check_target(name: str, value: Any) -> tuple[int, ...]:

@@ -338,9 +338,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         return applying.dispatch(self, args, kwargs, training)
 
-    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
-        """Run the layer by itself on an array (batch, ...), or several of them."""
-        return applying.run(self, args, kwargs, training)
+    _run = applying.run
 
     def add_loss(self, loss: Any) -> None:
         """Add ``loss``, or each loss of a list, to the model's loss, inside `call`.
@@ -520,14 +518,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     # -- shapes, and symbolic tensors
 
-    def _ensure_built(self, input_shape: Any) -> SampleShape:
-        """Declare parameters for this input shape once; return the output shape.
-
-        Both are of one sample; a layer that takes a list gets a list of shapes. The output is
-        that of `forward`, even if a `call` is around it.
-        """
-        return applying.ensure_built(self, input_shape)
-
+    _ensure_built = applying.ensure_built
     _outputs_for = applying.outputs_for
 
     def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:

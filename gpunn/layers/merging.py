@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -73,8 +74,8 @@ class _InTurn(Merging):
                     f"that broadcast to one; input 0 has the shape {first}, input {i} {other}."
                 ) from None
 
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        raise TypeError(f"{type(self).__name__} must define both(a, b).")
+    both: ClassVar[Any]
+    """The operation."""
 
     def call(self, xs: Sequence[Tensor]) -> Tensor:
         self.check(xs)
@@ -102,8 +103,7 @@ class Add(_InTurn):
     [[11.0, 22.0]]
     """
 
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        return a + b
+    both = staticmethod(operator.add)
 
 
 class Subtract(_InTurn):
@@ -117,8 +117,7 @@ class Subtract(_InTurn):
 
     least = most = 2
 
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        return a - b
+    both = staticmethod(operator.sub)
 
 
 class Average(Add):
@@ -147,8 +146,12 @@ class Multiply(_InTurn):
     [[3.0, 12.0]]
     """
 
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        return a * b
+    both = staticmethod(operator.mul)
+
+
+def _larger_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
+    half = ops.where(a == b, dy * 0.5, 0.0)
+    return ops.where(a > b, dy, half), ops.where(a < b, dy, half)
 
 
 class Maximum(_InTurn):
@@ -162,8 +165,8 @@ class Maximum(_InTurn):
     [[3.0, 9.0]]
     """
 
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        return _larger(a, b)
+    # Unlike `ops.maximum`, which gives the gradient to the first of two equal inputs.
+    both = staticmethod(elementwise("maximum", _larger_gradient))
 
 
 class Minimum(_InTurn):
@@ -177,18 +180,9 @@ class Minimum(_InTurn):
     [[1.0, 6.0]]
     """
 
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        return _smaller(a, b)
-
-
-def _larger_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    half = ops.where(a == b, dy * 0.5, 0.0)
-    return ops.where(a > b, dy, half), ops.where(a < b, dy, half)
-
-
-# Like `ops.maximum` and `ops.minimum`, which give the gradient to the first of two equal inputs.
-_larger = elementwise("maximum", _larger_gradient)
-_smaller = elementwise("minimum", lambda *given: tuple(reversed(_larger_gradient(*given))))
+    both = staticmethod(
+        elementwise("minimum", lambda *given: tuple(reversed(_larger_gradient(*given))))
+    )
 
 
 def _check_axis(name: str, value: Any) -> int:

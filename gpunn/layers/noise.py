@@ -56,12 +56,6 @@ class _RandomLayer(Layer):
         return super()._run(*args, training=training, **kwargs)
 
 
-def _drawn(layer: Layer, like: Tensor) -> Tensor:
-    """Return what the layer makes in training of a tensor of constants."""
-    found: Tensor = by_kernels(layer, [like], True)
-    return found
-
-
 class _Dropping(_RandomLayer):
     rate: float = field(check=check_fraction)
 
@@ -99,7 +93,7 @@ class _Dropping(_RandomLayer):
         backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return x * _drawn(self, ops.ones_like(x)) if training and self.draws else x
+        return x * by_kernels(self, [ops.ones_like(x)], True) if training and self.draws else x
 
     def _noise(self, call: Call) -> Any:
         """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""
@@ -236,7 +230,7 @@ class GaussianNoise(_RandomLayer):
         call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return x + _drawn(self, ops.zeros_like(x)) if training and self.draws else x
+        return x + by_kernels(self, [ops.zeros_like(x)], True) if training and self.draws else x
 
 
 class GaussianDropout(_Dropping):

@@ -71,6 +71,7 @@ class _Normalization(Layer):
     """Base class of normalizations with gamma, beta and epsilon."""
 
     supports_masking = True
+    centered = True
     epsilon: float = field(default=1e-3, check=check_not_negative, kw_only=True, placed=True)
     center: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
     scale: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
@@ -95,6 +96,10 @@ class _Normalization(Layer):
             self.gamma = declared(self, "gamma", shape)
         if self.center:
             self.beta = declared(self, "beta", shape)
+
+    def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:
+        mean = call.array("mean", (rows,)) if self.centered else None
+        return mean, call.array("variance", (rows,))
 
     def _affine(self) -> tuple[Any, Any]:
         """Return gamma and beta on the device, flat, or None."""
@@ -346,7 +351,6 @@ class LayerNormalization(_Normalization):
     [[-1.0, 1.0], [0.0, 0.0]]
     """
 
-    centered = True
     examples: ClassVar[Examples] = (
         {},
         {"axis": [-1], "epsilon": 0.1, "gamma_initializer": "normal", "center": False},
@@ -383,10 +387,6 @@ class LayerNormalization(_Normalization):
             return ops.layer_normalization(x, *factors, self.axis, self.epsilon)
         y = ops.rms_normalization(x, self.gamma, self.axis, self.epsilon)
         return y if self.beta is None else y + self.beta
-
-    def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:
-        mean = call.array("mean", (rows,)) if self.centered else None
-        return mean, call.array("variance", (rows,))
 
 
 class RMSNormalization(LayerNormalization):

@@ -206,7 +206,10 @@ class _Shifting(_ImageLayer):
 
     def _ends(self) -> tuple[tuple[int, int], ...]:
         """Return the zeros added before and after along each axis; negative: pixels removed."""
-        raise TypeError(f"{type(self).__name__} must define _ends().")
+        name, sign = ("padding", 1) if hasattr(self, "padding") else ("cropping", -1)
+        given = getattr(self, name)
+        sides = given if self._rank == 2 else [given]
+        return tuple((sign * before, sign * after) for before, after in sides)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         image, channels = self.image(input_shape)
@@ -261,9 +264,6 @@ class ZeroPadding2D(_Shifting):
 
     padding: Any = field(default=(1, 1), check=_check_sides)
 
-    def _ends(self) -> tuple[tuple[int, int], ...]:
-        return tuple(self.padding)
-
 
 class ZeroPadding1D(_Shifting):
     """Add steps of zeros before and after each sequence, before a convolution for example.
@@ -279,9 +279,6 @@ class ZeroPadding1D(_Shifting):
     examples = ({}, {"padding": (2, 1), "data_format": "channels_first"})
 
     padding: Any = field(default=1, check=_check_ends)
-
-    def _ends(self) -> tuple[tuple[int, int], ...]:
-        return (self.padding,)
 
 
 class Cropping2D(_Shifting):
@@ -303,9 +300,6 @@ class Cropping2D(_Shifting):
 
     cropping: Any = field(default=((0, 0), (0, 0)), check=_check_sides)
 
-    def _ends(self) -> tuple[tuple[int, int], ...]:
-        return tuple((-before, -after) for before, after in self.cropping)
-
 
 class Cropping1D(_Shifting):
     """Remove steps at the ends of each sequence; their gradient is 0.
@@ -321,7 +315,3 @@ class Cropping1D(_Shifting):
     examples = ({"cropping": (1, 0)}, {"cropping": (0, 1)})
 
     cropping: Any = field(default=(1, 1), check=_check_ends)
-
-    def _ends(self) -> tuple[tuple[int, int], ...]:
-        before, after = self.cropping
-        return ((-before, -after),)

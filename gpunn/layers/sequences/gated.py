@@ -8,7 +8,6 @@ from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_activation
 from gpunn.layers.layer import Layer
-from gpunn.layers.shapes import Shape
 
 from .cells import GRUCell, LSTMCell, RecurrentWeights, SimpleRNNCell, among
 from .recurrent import Recurrent
@@ -18,6 +17,7 @@ class _OfCell(RecurrentWeights, Recurrent):
     """Base class of layers that make their cell. It has their arguments as attributes, too."""
 
     _cell: ClassVar[Any] = None
+    _most_axes = 3
 
     activity_regularizer: Any = field(
         default=None, kw_only=True, placed=True, after="bias_regularizer"
@@ -40,14 +40,6 @@ class _OfCell(RecurrentWeights, Recurrent):
         super().__setattr__(name, value)
         if "cell" in vars(self) and name in self._of_cell():
             setattr(self.cell, name, value)
-
-    def build(self, sequences_shape: Shape) -> None:
-        if len(sequences_shape) != 3:
-            raise ValueError(
-                f"{self.name}: x must have the shape (batch, steps, features); got "
-                f"{tuple(sequences_shape)}."
-            )
-        super().build(sequences_shape)
 
 
 class SimpleRNN(_OfCell):

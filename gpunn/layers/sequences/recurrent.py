@@ -67,6 +67,7 @@ class Recurrent(Stateful):
     _abstract = True
     _may_add_losses = False
     _not_watched = Layer._not_watched | {"states"}
+    _most_axes: ClassVar[int | None] = None  # of its inputs
     supports_masking = True
 
     cell: ClassVar[Any]  # of each object; as an annotated field it would be an argument
@@ -87,7 +88,7 @@ class Recurrent(Stateful):
         return cells.as_list(self.cell.state_size)
 
     def build(self, sequences_shape: Shape) -> None:
-        if len(sequences_shape) < 3:
+        if not 3 <= len(sequences_shape) <= (self._most_axes or len(sequences_shape)):
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, steps, features); got "
                 f"{tuple(sequences_shape)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from gpunn.common import registry
@@ -24,13 +25,9 @@ def _check_layer(name: str, value: Any) -> Any:
     return layer
 
 
-def _set_forward(self: Any, layer: Any) -> None:
-    self.forward_layer = layer
-
-
-_forward = property(lambda self: self.forward_layer, _set_forward)
-
-
+_forward = property(
+    attrgetter("forward_layer"), lambda self, layer: setattr(self, "forward_layer", layer)
+)
 MERGED = {
     "concat": lambda a, b: ops.concatenate([a, b], -1),
     "sum": lambda a, b: a + b,
