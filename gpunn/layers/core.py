@@ -220,15 +220,15 @@ class Flatten(Layer):
         return ops.reshape(moved, (x.shape[0], -1))
 
     def forward(self, call: Call) -> None:
-        call.backend.swap_axes(*_by_channel(call.x, call.y))
+        call.backend.swap_axes(*by_channel(call.x, call.y))
 
     def backward(self, call: Call) -> None:
-        dx, dy = _by_channel(call.dx, call.dy)
+        dx, dy = by_channel(call.dx, call.dy)
         call.backend.swap_axes(dy, dx, call.accumulate_dx)
 
 
-def _by_channel(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return x as (batch, channels, places), and flat samples y as (batch, places, channels)."""
+def by_channel(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return x, channels first, as (batch, channels, places) and y as (batch, places, channels)."""
     batch, channels, *axes = x.shape
     places = math.prod(axes)
     return x.reshape(batch, channels, places), y.reshape(batch, places, channels)

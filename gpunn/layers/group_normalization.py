@@ -70,7 +70,7 @@ class GroupNormalization(_Normalization):
         backend = call.backend
         x = self._channels_first(call, call.x, "x")
         normal = call.array("normal", x.shape)
-        groups = x.reshape(len(x) * self._count, -1)
+        groups = self._grouped(x)
         backend.layer_norm(
             groups, None, None, self.epsilon, *self._moments(call, len(groups)),
             normal.reshape(groups.shape),
@@ -93,7 +93,7 @@ class GroupNormalization(_Normalization):
         )  # fmt: skip
         if not wanted:
             return
-        groups = x.reshape(len(x) * self._count, -1)
+        groups = self._grouped(x)
         dx = self._by_channel(call.dx) if first else dy  # dy is not read any more
         backend.layer_norm_gradient(
             groups, slope.reshape(groups.shape), None, self.epsilon,
@@ -122,7 +122,12 @@ class GroupNormalization(_Normalization):
 
     def _by_channel(self, x: Any) -> Any:
         """Reshape an array that has its channels first to (samples, channels, rest)."""
-        return x.reshape(len(x), self._sizes(x)[2], -1)
+        samples, before, channels, behind = self._sizes(x)  # no -1: there may be no samples
+        return x.reshape(samples, channels, before * behind)
+
+    def _grouped(self, x: Any) -> Any:
+        """Reshape (samples, channels, rest) to a row for each group of a sample."""
+        return x.reshape(len(x) * self._count, math.prod(x.shape[1:]) // self._count)
 
     def _channels_first(self, call: Call, x: Any, name: str) -> Any:
         """Do the same for any array, in a work array if the channels must be moved."""
@@ -131,7 +136,8 @@ class GroupNormalization(_Normalization):
         samples, before, channels, behind = self._sizes(x)
         moved = self._moved(call, x, name)
         call.backend.swap_axes(
-            x.reshape(samples, before, -1), moved.reshape(samples, channels * behind, before)
+            x.reshape(samples, before, channels * behind),
+            moved.reshape(samples, channels * behind, before),
         )
         return moved
 
@@ -143,8 +149,8 @@ class GroupNormalization(_Normalization):
     def _swap_back(self, call: Call, moved: Any, out: Any, accumulate: bool) -> None:
         samples, before, channels, behind = self._sizes(out)
         call.backend.swap_axes(
-            moved.reshape(samples, channels * behind, before), out.reshape(samples, before, -1),
-            accumulate=accumulate,
+            moved.reshape(samples, channels * behind, before),
+            out.reshape(samples, before, channels * behind), accumulate=accumulate,
         )  # fmt: skip
 
     def _nothing(self, call: Call) -> tuple[Any, Any]:

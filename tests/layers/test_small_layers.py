@@ -231,3 +231,23 @@ def test_specs_of_several_inputs() -> None:
 def test_errors_say_what_is_expected(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Conv2D(2, 2, data_format="channels_first"),
+        lambda: layers.Conv1D(2, 2, data_format="channels_first"),
+        lambda: layers.Flatten("channels_first"),
+        lambda: layers.GroupNormalization(2),
+        lambda: layers.GroupNormalization(2, axis=1),
+    ],
+)
+def test_no_samples_give_none(make: Any, every_backend: str) -> None:
+    """As a rank has that is left without rows of a batch."""
+    gpunn.use_backend(every_backend)
+    layer = make()
+    shape = (4, 4) if isinstance(layer, layers.Conv1D) else (4, 4, 4)
+    one, none = numbers(1, *shape), numbers(0, *shape)
+    assert layer(none, training=True).shape == (0, *layer(one).shape[1:])
+    assert gpunn.grad(lambda x: ops.sum(layer(x)))(none).shape == none.shape

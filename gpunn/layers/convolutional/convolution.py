@@ -20,6 +20,7 @@ from gpunn.layers.arguments import (
     check_padding_of_steps,
     check_regularizer,
 )
+from gpunn.layers.core import by_channel
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -82,7 +83,7 @@ class _Filtering(_Windowed):
         x, y = self._channels_last(call)
         z = call.array("z", y.shape) if activation.saves == "input" else y
         if not self.channels_last:
-            backend.swap_axes(_as_first(call.x), _as_last(x))
+            backend.swap_axes(*by_channel(call.x, x))
         backend.convolution(
             x, self._cells(self.kernel.value, x), None if self.bias is None else self.bias.value,
             whole or activation, self.geometry(call.x.shape), z, z if whole else y, call.precision,
@@ -90,7 +91,7 @@ class _Filtering(_Windowed):
         if whole:
             backend.bias_activation(self._samples(z), None, activation, self._samples(y))
         if not self.channels_last:
-            backend.swap_axes(_as_last(y), _as_first(call.y))
+            backend.swap_axes(*by_channel(call.y, y)[::-1])
 
     def backward(self, call: Call) -> None:
         backend, activation = call.backend, call.activation
@@ -101,7 +102,7 @@ class _Filtering(_Windowed):
             dy, dx = self.planes(dy), None if dx is None else self.planes(dx)
         else:
             dy = backend.scratch(y.shape, y.dtype, "dy with channels last")
-            backend.swap_axes(_as_first(call.dy), _as_last(dy))
+            backend.swap_axes(*by_channel(call.dy, dy))
             if dx is not None:
                 dx, accumulate = backend.scratch(x.shape, x.dtype, "dx with channels last"), False
         if activation._is_traced:
@@ -115,7 +116,7 @@ class _Filtering(_Windowed):
             dx, call.accumulate_gradients, accumulate, call.precision,
         )  # fmt: skip
         if not self.channels_last and dx is not None:
-            backend.swap_axes(_as_last(dx), _as_first(call.dx), call.accumulate_dx)
+            backend.swap_axes(*by_channel(call.dx, dx)[::-1], call.accumulate_dx)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         x = x if self.channels_last else ops.moveaxis(x, 1, -1)
@@ -282,11 +283,3 @@ class Conv1D(_Convolution):
     strides = 1
     padding: str = field(default="valid", check=check_padding_of_steps, after="strides")
     dilation_rate = 1
-
-
-def _as_first(x: Array) -> Array:
-    return x.reshape(len(x), x.shape[1], -1)  # (batch, channels, pixels)
-
-
-def _as_last(x: Array) -> Array:
-    return x.reshape(len(x), -1, x.shape[-1])  # (batch, pixels, channels)
