@@ -137,12 +137,10 @@ class FeatureSpace:
         if isinstance(given, Feature):
             return given
         check_choice(f"features[{name!r}]", given, KINDS)
-        if given.endswith("_hashed"):
-            hashed: Feature = getattr(self, given)(self.hashing_dim, name=name)
-            return hashed
-        if given == "float_discretized":
-            return self.float_discretized(self.num_discretization_bins, name=name)
-        made: Feature = getattr(self, given)(name=name)
+        own, hashed = self.num_discretization_bins, self.hashing_dim
+        sizes = {"float_discretized": own, "integer_hashed": hashed, "string_hashed": hashed}
+        options = {"num_bins": sizes[given]} if given in sizes else {}
+        made: Feature = getattr(self, given)(**options, name=name)
         return made
 
     # -- kinds of features

@@ -345,13 +345,11 @@ def _place(index: Sequence[int], first: int) -> list[int]:
 def _refuse_non_finite(
     backend: Backend, piece: Array, start: int, dtype: str, argument: str
 ) -> None:
-    values = backend.read(piece) if backend.owns(piece) else piece
+    values = _values(backend, piece)
     with np.errstate(over="ignore"):
         wrong = np.argwhere(~np.isfinite(values.astype(dtype)))
     if len(wrong):
-        row, *rest = wrong[0].tolist()
-        index = ", ".join(map(str, (start + row, *rest)))
         raise ValueError(
-            f"{argument} holds {values[tuple(wrong[0])]} at [{index}]; every value must be "
-            f"finite in {dtype}. Remove the row or fill in the value before training."
+            f"{argument} holds {values[tuple(wrong[0])]} at {_place(wrong[0], start)}; every value "
+            f"must be finite in {dtype}. Remove the row or fill in the value before training."
         )

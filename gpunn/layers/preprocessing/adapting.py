@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,8 @@ def batches(data: Any, steps: int | None = None) -> Iterator[Any]:
         yield data
         return
     if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
-        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(
-            data, (str, bytes)
-        ):
+        by_number = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+        if isinstance(data, (str, bytes)) or not by_number:
             raise TypeError(f"adapt takes an array, a column or batches of them; got {data!r}.")
         data = (data[i] for i in range(len(data)))
     for batch in itertools.islice(data, steps):
@@ -54,7 +53,10 @@ def numbers(batch: Any, name: str) -> np.ndarray:
     """
     array = np.asarray(batch)
     if array.dtype.kind not in "biuf":
-        array = _from_objects(array, name)
+        array = from_objects(array, lambda value, place: (
+            f"{name}.adapt: the data must be real numbers; at {place} there is {value!r}. Use "
+            f"StringLookup for strings."
+        ))  # fmt: skip
     if array.ndim == 0 or not array.size:
         raise ValueError(f"{name}.adapt: there are no values; the data's shape is {array.shape}.")
     array = array.astype(np.float64)
@@ -67,18 +69,17 @@ def numbers(batch: Any, name: str) -> np.ndarray:
     return array
 
 
-def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+def from_objects(array: np.ndarray, message: Callable[[Any, list[int]], str]) -> np.ndarray:
+    """Return objects as float64, NaN for missing ones; the first that is no number, and its place,
+    make the message of a TypeError."""
     found = np.empty(array.shape)
     for at, value in np.ndenumerate(array):
         if is_missing(value):
             found[at] = np.nan
-        elif isinstance(value, (bool, int, float, np.number)):
+        elif isinstance(value, (bool, int, float, np.number, np.bool_)):
             found[at] = value
         else:
-            raise TypeError(
-                f"{name}.adapt: the data must be real numbers; at {list(at)} there is {value!r}. "
-                f"Use StringLookup for strings."
-            )
+            raise TypeError(message(value, list(at)))
     return found
 
 

@@ -10,7 +10,7 @@ from gpunn.common.arguments import choice
 from gpunn.common.fields import field
 from gpunn.common.names import first_few
 
-from .adapting import batches, is_missing
+from .adapting import batches, from_objects
 from .on_host import HostLayer
 
 __all__ = ["MissingIndicator", "SimpleImputer"]
@@ -27,18 +27,10 @@ def _with_gaps(x: Any, argument: str) -> np.ndarray:
     array = np.asarray(x)
     if array.dtype.kind in "biuf":
         return array.astype(np.float64)
-    found = np.empty(array.shape)
-    for at, value in np.ndenumerate(array):
-        if is_missing(value):
-            found[at] = np.nan
-        elif isinstance(value, (bool, int, float, np.number, np.bool_)):
-            found[at] = value
-        else:
-            raise TypeError(
-                f"{argument} holds {value!r} at {list(at)}; numbers are expected, and None or NaN "
-                f"for missing values. Use StringLookup for strings."
-            )
-    return found
+    return from_objects(array, lambda value, place: (
+        f"{argument} holds {value!r} at {place}; numbers are expected, and None or NaN for missing "
+        f"values. Use StringLookup for strings."
+    ))  # fmt: skip
 
 
 def _check_statistics(name: str, value: Any) -> Any:

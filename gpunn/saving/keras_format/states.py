@@ -62,7 +62,7 @@ def class_name(name: str) -> str:
 
 def _class_of(layer: Any) -> str:
     name = type(layer).__name__
-    return RENAMED.get(name, name)
+    return class_name(RENAMED.get(name, name))
 
 
 def places(holder: Any) -> dict[str, tuple[Any, list[Parameter]]]:
@@ -78,17 +78,16 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
     attributes: dict[str, Any] = {}
     is_model = hasattr(holder, "layers")
     if not is_model or holder._has_call:
-        attributes = {name: x for name, x in vars(holder).items() if any_in(_is_operation, x)}
+        attributes = {
+            name: x for name, x in vars(holder).items()
+            if any_in(lambda one: isinstance(one, GraphOperation), x)
+        }  # fmt: skip
     if is_model:
         attributes["layers"] = list(holder.layers)
     # Private attributes come last; a model without a call has nothing but its layers.
     for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
         place = "_" + name.lstrip("_") if type(holder).__name__ in PRIVATE else name
         yield from _walk_in(attributes[name], f"{path}/{place}".lstrip("/"), seen)
-
-
-def _is_operation(value: Any) -> bool:
-    return isinstance(value, GraphOperation)
 
 
 def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -100,7 +99,7 @@ def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]
     for entry in entries:
         if not isinstance(entry, (GraphOperation, list, tuple, Mapping)):
             continue
-        name = class_name(_class_of(entry)) if isinstance(entry, GraphOperation) else "container"
+        name = _class_of(entry) if isinstance(entry, GraphOperation) else "container"
         counts[name] = counts.get(name, -1) + 1
         yield from _walk_in(entry, f"{path}/{name}_{counts[name]}".removesuffix("_0"), seen)
 
@@ -236,7 +235,7 @@ def _number(name: str) -> int:
 def _check_name(holder: Any, stored: str, place: str, has_weights: bool) -> None:
     """Raise an error if a file holds another kind of layer at a place."""
     own, other = (re.sub(r"_\d+$", "", name) for name in (holder.name, stored))
-    custom = own != class_name(_class_of(holder)) and other != class_name(_class_of(holder))
+    custom = _class_of(holder) not in (own, other)
     if has_weights and own != other and custom and holder.name != stored:
         raise ValueError(
             f"'{place}' belongs to {stored!r} in the file, but to {holder.name!r} in the model: "
