@@ -35,7 +35,7 @@ FIRST = {
     "structure/chain.py": ["Chain.graph_for"],
     "structure/graph.py": ["Graph.__init__", "Graph.plan"],
     "layers/symbolic.py": ["GraphOperation._apply"],
-    "layers/layer.py": ["Layer._ensure_built"],
+    "layers/applying.py": ["ensure_built"],
     "core/plan.py": ["Plan.__init__"],
     "core/arena.py": ["Arena.__init__", "Arena.take_slots"],
     "training/objective.py": ["Objective.__post_init__"],
