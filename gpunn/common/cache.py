@@ -39,13 +39,8 @@ def cache_folder() -> Path:
 def cached(folder: Path, key: Sequence[str], make: Callable[[], bytes]) -> bytes:
     """Return what ``make`` returns, from a file in ``folder`` if it was made before.
 
-    A file that was truncated, or holds something else, is replaced. If the folder cannot be
-    read or written, the bytes are made each time.
-
-    Args:
-        folder: the folder of the files; it is created if it does not exist.
-        key: everything that the result depends on.
-        make: makes the bytes; nothing is stored if it raises an error.
+    The key is everything that the result depends on. A file that was truncated, or holds something
+    else, is replaced. If the folder cannot be read or written, the bytes are made each time.
     """
     identity = json.dumps([*key]).encode()
     path = folder / hashlib.sha256(identity).hexdigest()

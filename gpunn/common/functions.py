@@ -51,13 +51,9 @@ class OfFunction:
 
 
 class OfOneFunction(OfFunction):
-    """Such a part without other arguments than the function.
+    """Such a part without other arguments than the function."""
 
-    Attributes:
-        reads: what the function is called with, in messages.
-    """
-
-    reads: ClassVar[str]
+    reads: ClassVar[str]  # what the function is called with, in messages
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):

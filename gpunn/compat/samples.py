@@ -40,11 +40,7 @@ def joined(samples: list[Any], function: Callable[[list[Any]], Any]) -> Any:
 
 
 def stacked(arrays: list[Any]) -> np.ndarray:
-    """Stack arrays into a batch.
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
+    """Stack arrays of one shape into a batch."""
     try:
         return np.stack(arrays)
     except ValueError:

@@ -304,11 +304,7 @@ PLAIN: dict[str, Any] = {
 
 
 def named(name: str) -> Any:
-    """Return ``tf.name``.
-
-    Raises:
-        AttributeError: if there is no such name.
-    """
+    """Return ``tf.name``, or raise an AttributeError."""
     return _found(name, PLAIN, name)
 
 
@@ -334,11 +330,7 @@ CONFIG: dict[str, Any] = {
 
 
 def config_named(name: str) -> Any:
-    """Return ``tf.config.name``, if it is not one of gpunn's own settings.
-
-    Raises:
-        AttributeError: if there is no such name.
-    """
+    """Return ``tf.config.name``, not one of gpunn's own settings, or raise an AttributeError."""
     if name in CONFIG:
         return CONFIG[name]
     known = sorted({*CONFIG, "epsilon", "floatx", "set_floatx"})

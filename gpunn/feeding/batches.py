@@ -214,11 +214,7 @@ def peek(source: Any, argument: str = "x") -> tuple[Any, Any]:
 
 
 def check_ends(source: Any, limit: int | None, argument: str, option: str) -> None:
-    """Check that a pass over ``source`` ends.
-
-    Raises:
-        ValueError: if the source is declared endless and there is no limit.
-    """
+    """Raise a ValueError if a source is declared endless and there is no limit."""
     if limit is None and getattr(source, "endless", False):
         raise ValueError(f"{argument} repeats its batches endlessly: pass {option}.")
 

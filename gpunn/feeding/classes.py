@@ -124,13 +124,8 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
 
 
 def _by_class(order: np.ndarray, labels: np.ndarray, held_out: int) -> np.ndarray:
-    """Reorder the rows so that each class has its share, within one row, of the last ones.
-
-    Args:
-        order: Row indices in random order.
-        labels: Classes of the rows.
-        held_out: Number of the last rows.
-    """
+    """Reorder rows, given in random order with their classes, so that each class has its share,
+    within one row, of the last ones that are held out."""
     _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shares = counts * held_out / len(order)
     last = np.floor(shares).astype(int)

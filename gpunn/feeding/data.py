@@ -103,10 +103,8 @@ def to_rows(
     """Check x, y and weights, and put them where steps can read them.
 
     Args:
-        spec: Spec of the model.
         x, y, sample_weight, class_weight: The user's arguments: for several inputs or
             outputs a list, or a dictionary by name.
-        needs_y: Whether y must be given.
         where: Prefix for the names of the arguments in messages.
         call: Name of the method, if these are all its data: then they are streamed if they
             do not fit into the device's memory. None for a single batch.

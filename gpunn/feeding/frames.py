@@ -88,11 +88,8 @@ def from_column(column: Any, what: str) -> np.ndarray:
 
 
 def check_known(values: Any, argument: str) -> None:
-    """Check for missing values: None, NaN, NaT, pandas's NA, nulls of polars and Arrow.
-
-    Args:
-        values: An array, a column or a frame; None passes the check.
-        argument: Name in messages.
+    """Check an array, a column or a frame for missing values: None, NaN, NaT, pandas's NA, nulls of
+    polars and Arrow. None itself passes the check.
 
     Raises:
         ValueError: naming the column, if it has a name, and the first row.

@@ -25,8 +25,7 @@ _WHOLE_WITHIN = 0.2  # levels of 255; float16 rounds by up to 0.13
 def scale_of(rows: np.ndarray) -> list[float] | None:
     """Return the factor and the offset that made rows of bytes in MNIST's form.
 
-    Args:
-        rows: Numbers (rows, ...), 784 for each picture in any shape.
+    Rows (rows, ...) have 784 numbers for each picture, in any shape.
 
     Returns:
         ``[factor, offset]``: a row is ``pixels * factor + offset``, where the pixels are light ink

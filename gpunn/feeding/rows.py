@@ -130,7 +130,6 @@ def place(
     """Place checked arrays where steps can read them, or where they can be streamed from.
 
     Args:
-        spec: Spec of the model.
         given: Arrays by their names in `Rows`, on the host or the device.
         made: Names of the arrays that the user has no reference to.
         call: Purpose of the arrays; None for a single batch, which is neither kept nor streamed.

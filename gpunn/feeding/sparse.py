@@ -33,9 +33,7 @@ class SparseBatches:
     """Batches ``(x, y, weight)`` of sparse rows, made dense one at a time.
 
     Args:
-        x: (rows, columns), sparse.
-        y: (rows, ...), or a list of such arrays; or None.
-        weight: (rows,), or None.
+        x, y, weight: (rows, columns), (rows, ...) or a list of such arrays, and (rows,); or None.
         size: Rows per batch.
         prepare: Converts sparse rows to dense ones; by default their ``toarray()``.
     """

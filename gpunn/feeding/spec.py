@@ -18,7 +18,6 @@ class TargetSpec:
     Attributes:
         name: Name of the output; empty for a single output.
         output_shape: Shape of one sample.
-        loss: Loss of the output, or None.
         exact: Whether integers among the targets must not be rounded, since a custom metric reads
             them, as a loss with a `call` does.
         varies: Whether the number of steps differs between batches. As in Keras, logs then show
@@ -69,8 +68,6 @@ class Spec:
 
     Attributes:
         inputs: Name of each input in messages, "x" or "x['left']", and its shape.
-        targets: Spec of each output.
-        names: Names of the inputs.
         eager: Whether user-defined code is called in each step.
         given: Like ``inputs``, but as users pass them; ``inputs`` are what steps read.
         host: Work on the host that turns ``given`` into ``inputs``; None if they are the same.

@@ -35,11 +35,7 @@ class Chunks:
     While the steps work on one piece, the host gathers the rows of the next but one, in
     the order of the pass. The steps read the pieces one after the other.
 
-    Args:
-        rows: Rows on the host.
-        order: Order of the rows in a pass.
-        batch_size: Batch size; a piece holds a whole number of batches.
-        dtype: Dtype of the model.
+    A piece of the rows, which are on the host, holds a whole number of batches.
 
     Attributes:
         rows: The two pieces, for `Trainer.program`.

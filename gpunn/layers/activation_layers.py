@@ -26,16 +26,11 @@ def _check_slope(name: str, value: Any) -> Any:
 
 
 class _OfArguments(ActivationLayer):
-    """Layer whose activation follows from its arguments, even if they are set later.
-
-    Attributes:
-        _of: class of the activation.
-        curve: names of these arguments.
-    """
+    """Layer whose activation follows from its arguments, even if they are set later."""
 
     _abstract = True
     _of: ClassVar[type[activations.Activation]]
-    curve: ClassVar[tuple[str, ...]]
+    curve: ClassVar[tuple[str, ...]]  # names of these arguments
 
     def __post_init__(self) -> None:
         super().__post_init__()

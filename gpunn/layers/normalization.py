@@ -36,11 +36,7 @@ def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
 
 
 def check_axes(name: str, axis: Any) -> Any:
-    """Return an axis, or a list of axes.
-
-    Raises:
-        TypeError: for anything else.
-    """
+    """Return an axis, or a list of axes."""
     given = list(axis) if isinstance(axis, (list, tuple)) else [axis]
     if not all(hasattr(n, "__index__") for n in given):
         raise TypeError(f"{name} must be an integer or a list of integers; got {axis!r}.")

@@ -177,11 +177,7 @@ class Stateless(ParameterHolder):
         return found
 
     def _paired(self, name: str, values: Sequence[Any]) -> list[tuple[Any, Any]]:
-        """Return the weights in an attribute with these values.
-
-        Raises:
-            ValueError: for another number or shape of values, or if it is not built.
-        """
+        """Return the weights in an attribute with these values, after checking both."""
         self._require_values("stateless_call")
         weights = getattr(self, name)
         if len(values) != len(weights):

@@ -18,14 +18,11 @@ _length: ContextVar[int] = ContextVar("length", default=0)  # that stands in now
 class IntegerSample(tuple[Any, ...]):
     """The shape of one sample of integers or booleans. That of floats is a plain tuple.
 
-    Attributes:
-        dtype: ``"int32"`` or ``"bool"``.
-
     >>> IntegerSample((2, 3), "int32") == (2, 3), dtype_of(IntegerSample((2,), "bool"))
     (True, 'bool')
     """
 
-    dtype: str
+    dtype: str  # "int32" or "bool"
 
     def __new__(cls, shape: Sequence[int | None], dtype: str) -> IntegerSample:
         made = super().__new__(cls, shape)

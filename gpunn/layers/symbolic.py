@@ -28,14 +28,9 @@ SampleShape = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class TreeDef:
-    """Structure of a group of values: a single one, a list, a tuple or a dict.
+    """Structure of a group of values: a single one, a list, a tuple or a dict with its keys."""
 
-    Attributes:
-        kind: None for a single value, else list, tuple or dict.
-        keys: of a dict, in its order.
-    """
-
-    kind: type | None = None
+    kind: type | None = None  # for a single value
     keys: tuple[str, ...] = ()
 
     @classmethod
@@ -133,8 +128,6 @@ class Application:
     """One application of a layer or model to symbolic tensors.
 
     Attributes:
-        layer: the layer or model.
-        inputs, outputs: the tensors.
         training: False if the layer runs in inference mode even in training, else None.
         given: the arguments of the call; None for only the inputs, or a list of them.
         masks, masked: the masks that are passed with the inputs, and the arguments with them.
@@ -248,9 +241,7 @@ class GraphOperation:
         """Append the nodes of one application to ``nodes``; return the numbers of its outputs.
 
         Args:
-            nodes: of a plan, so far.
-            sources: numbers of the nodes it reads.
-            shapes: of their outputs.
+            sources, shapes: numbers of the nodes it reads, and shapes of their outputs.
             path: prefix of the names of its nodes.
             training, given: as in `Application`.
         """

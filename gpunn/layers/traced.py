@@ -148,11 +148,8 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
 
 
 def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
-    """Return the tensors of a custom `call`'s result, and their structure.
-
-    Raises:
-        TypeError: for a result without a tensor.
-    """
+    """Return the tensors of a custom `call`'s result, of which there must be one, and their
+    structure."""
     tensors, form = OpArguments.of([y], {}, lambda x: isinstance(x, (Tensor, Parameter)))
     has_others = any_in(lambda one: not isinstance(one, Place), form.args[0])
     if tensors and form.filled(tensors) == ((y,), {}) and not has_others:
@@ -192,9 +189,7 @@ def outputs_of(
     They are found by calling it for two batch sizes: the axis that differs is the batch axis.
 
     Args:
-        layer: the custom layer.
-        given: the arguments of the call.
-        shapes: of one sample of each tensor among these.
+        shapes: of one sample of each tensor among the ``given`` arguments.
         dtype: of float tensors.
         function: used instead of the `call`.
 

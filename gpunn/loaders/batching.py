@@ -26,10 +26,8 @@ def in_batches(
     """Return a data set of batches, or of single samples without a ``batch_size``.
 
     Args:
-        kind: Class of the data set.
-        count: Number of samples.
+        kind, count: Class of the data set, and number of samples.
         seed: Seed of the order of each pass; None to keep their order.
-        batch_size: Samples in a batch.
         read: Returns the batch of the samples with these numbers; None if there is none.
     """
     size = UNBATCHED if batch_size is None else check_integer("batch_size", batch_size, 1)

@@ -22,23 +22,13 @@ class _TooLarge(ValueError):
 
 
 def look_at(path: str, max_pixels: int | None = MAX_PIXELS) -> tuple[tuple[int, int], str]:
-    """Read an image's width, height and mode from the beginning of its file.
-
-    Raises:
-        ImportError: without Pillow.
-        DamagedImage: if the file is not an image.
-        ValueError: if it has more than ``max_pixels``.
-    """
+    """Read an image's width, height and mode from the beginning of its file; errors as `opened`."""
     with opened(path, max_pixels) as image:
         return image.size, image.mode
 
 
 def pillow() -> Any:
-    """Return the module ``PIL.Image``.
-
-    Raises:
-        ImportError: without Pillow, saying what to install.
-    """
+    """Return the module ``PIL.Image``, or raise an ImportError that says what to install."""
     try:
         from PIL import Image
     except ImportError:
@@ -51,6 +41,10 @@ def opened(path: Any, max_pixels: int | None = None) -> Iterator[Any]:
     """Open an image without decoding it, and raise readable errors.
 
     Without ``max_pixels``, Pillow's own limit holds.
+
+    Raises:
+        ImportError, DamagedImage: without Pillow; if the file is not an image.
+        ValueError: if it has more pixels.
     """
     try:
         Image = pillow()

@@ -28,11 +28,7 @@ class RanksDisagreeError(ValueError):
 
 
 def compare(ranks: Communicator, values: Mapping[str, Any]) -> None:
-    """Check that all ranks have the same values.
-
-    Args:
-        ranks: the ranks, of which all call this.
-        values: by the name that a message gives them.
+    """Check that all ranks, which all call this, have the same values; messages name them so.
 
     Raises:
         RanksDisagreeError: on every rank, naming the first value that differs.

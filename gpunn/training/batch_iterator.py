@@ -42,10 +42,6 @@ class BatchIterator:
     """A data set as a sequence of `Piece`, epoch by epoch.
 
     Args:
-        trainer: Trainer of the model.
-        data: The rows, or a source of batches.
-        batch_size: Rows per step.
-        training: Whether the steps train.
         shuffle: Whether each pass has its own order.
         limit: Steps per epoch; None for all batches.
         seed: Seed of the order; None for that of the run, which a checkpoint restores.

@@ -21,13 +21,8 @@ HELD_OUT = 5000  # maximum rows that are predicted for `doubt`
 def note_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> None:
     """Record the range of the input, and how pictures in the form of MNIST's digits were scaled.
 
-    It replaces what an earlier `fit` recorded. Only some rows are read.
-
-    Args:
-        model: The model.
-        trainer: Its trainer.
-        x: The input as the user passed it.
-        rows: The checked data. Of batches, the first one is read.
+    It replaces what an earlier `fit` recorded. Only some rows are read, of batches those of the
+    first. ``x`` is the input as the user passed it.
     """
     some = _some_rows(trainer, x, rows)
     found: dict[str, Any] = {}
@@ -84,14 +79,11 @@ def are_probabilities(outputs: Any) -> bool:
 
 
 def doubt(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Return the probability below which a prediction is unsure, from held-out rows.
+    """Return the probability below which a prediction is unsure, from those (rows, classes) and the
+    true classes (rows,) of held-out rows.
 
     It is the median of the largest probabilities of wrong predictions: half of the mistakes are
     below it. Without mistakes it is 0.5.
-
-    Args:
-        probabilities: (rows, classes).
-        labels: (rows,), the true classes.
 
     >>> p = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.45, 0.55]])
     >>> doubt(p, np.array([0, 1, 1, 0]))

@@ -10,12 +10,8 @@ from gpunn.common.holds import Hold
 
 
 class ExclusiveTraining:
-    """A ``with`` block for a call that trains a model; see `Training.exclusively`.
-
-    Args:
-        training: Training of the model, whose ``exclusive`` the call holds as long as it trains.
-        method: Name of the call.
-    """
+    """A ``with`` block for a call that trains a model, and holds its ``exclusive`` as long; see
+    `Training.exclusively`."""
 
     def __init__(self, training: Any, method: str) -> None:
         self._training, self._method = training, method

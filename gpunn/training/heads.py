@@ -39,13 +39,10 @@ class Head:
 
     Attributes:
         number: Number of the output.
-        target: Spec of its targets.
         loss: The loss that the step uses.
         fused: Whether the loss is fused with the output's activation.
-        activation: Activation of the output.
         weight: Weight of its loss in the sum.
         at: Start of its sums in the totals.
-        measures: Its metrics.
         notes: Notes for the user about how the metrics read it.
         is_masked: Whether the output has a mask, by which steps are left out.
     """
@@ -163,13 +160,7 @@ def make_heads(
     weighted_metrics: Sequence[list[Any]],
     loss_weights: Sequence[float] | None = None,
 ) -> list[Head]:
-    """Return the heads of a model, one for each output that has a loss.
-
-    Args:
-        plan: Plan of the model.
-        spec: Spec whose targets hold the losses.
-        metrics, weighted_metrics: The compiled metrics, a list for each output.
-        loss_weights: Weight of each output's loss; 1 by default.
+    """Return the heads of a model, one for each output for which ``spec`` holds a loss.
 
     Raises:
         ValueError: if loss, activation and metrics do not match.

@@ -30,14 +30,8 @@ class MetricInputs:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """The properties of an output that determine how its metrics read it.
-
-    Attributes:
-        loss: The compiled loss.
-        activation: Activation of the output, or None.
-        fused: Whether the loss is fused with that activation.
-        width: Width of a prediction.
-    """
+    """The properties of an output that determine how its metrics read it; ``fused``: whether the
+    compiled loss is fused with the activation."""
 
     loss: Loss
     activation: Any
@@ -60,12 +54,8 @@ class ModelOutput:
 
 
 def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricInputs, list[str]]:
-    """Return how a metric reads an output, and notes about it for the user.
-
-    Args:
-        metric: The metric, built for the output.
-        given: The argument of ``compile`` for it.
-        output: The output that it measures.
+    """Return how a metric, ``given`` to ``compile`` and built for this output, reads it, and notes
+    about it for the user.
 
     Raises:
         ValueError: for a metric that cannot measure this output.

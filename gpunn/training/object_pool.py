@@ -18,9 +18,6 @@ class ObjectPool(Generic[Context]):
     A call takes a free context, or creates a new one. If the call ends with an error, its
     context is dropped: an interrupt may have left it in an inconsistent state.
 
-    Args:
-        make: Creates a context.
-
     >>> lists = ObjectPool(list)
     >>> lists.call(lambda first: first is lists.call(lambda second: second))
     False

@@ -29,10 +29,7 @@ class Objective:
     """The losses, metrics and optimizer of a plan whose parameters are in an arena.
 
     Args:
-        plan: The layers in order.
-        arena: Their parameters.
         spec: Shapes and dtype of the data; its targets hold the losses.
-        optimizer: The compiled optimizer.
         metrics, weighted_metrics: The compiled metrics, a list for each output.
         seed: Key of the shuffled order and of the random streams.
         precision: Requested precision of matrix products, see `usable`.

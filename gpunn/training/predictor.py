@@ -94,11 +94,7 @@ class Predictor:
     """Predictions of a model; several threads may predict at the same time.
 
     Args:
-        plan: The plan to run.
-        arena: The parameters.
-        spec: Backend, dtype and shapes of the model.
         form: Structure of the outputs.
-        seed: Seed of the model.
         calls: Counts the calls that draw random numbers.
 
     Attributes:
@@ -147,7 +143,6 @@ class Predictor:
         """Return outputs (rows, ...) for inputs (rows, ...) of any real dtype, on any device.
 
         Args:
-            xs: The samples, one array for each input.
             where, first: Prefix for argument names in messages, and the number of the first row.
             added: List that receives the losses (1,) that layers add over all samples.
 

@@ -47,8 +47,6 @@ class Programs:
     One call at a time uses them: concurrent evaluations each have their own.
 
     Args:
-        objective: The objective that the steps compute.
-        training: Whether the steps compute gradients and update weights.
         before: Earlier programs whose control block and sums they continue, if any.
 
     Attributes:

@@ -33,7 +33,6 @@ class Batch:
     """The arrays of one batch size: the workspace, and targets and weights of each head.
 
     Args:
-        objective: The objective to compute.
         backend, control, pool: Those of the programs that use the batch.
         share: The rows of the batch that this rank processes.
         training: Whether there are gradients and an update.
@@ -83,12 +82,9 @@ class HeadLoss:
     """The loss of one output in a step, with its gradient and metrics.
 
     Args:
-        head: Head of the output.
         buffers: Its targets, and views of predictions and gradient as rows.
         weighted: Whether its rows have weights.
-        backend: Backend of the step.
         totals: The sums of losses and metrics.
-        ranks: The ranks that share the rows.
     """
 
     def __init__(

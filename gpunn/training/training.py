@@ -35,9 +35,6 @@ from .trainer import Trainer
 class Training:
     """Training and prediction of a model. Each model owns one.
 
-    Args:
-        builder: What builds the model.
-
     Attributes:
         optimizer, loss, matmul_precision: See `Model.compile`; None before it.
         compiled: What `compile` configured; None before it.

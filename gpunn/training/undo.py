@@ -12,12 +12,8 @@ from gpunn.core.arena import Arena
 class Undo:
     """Backup of the state that the forward pass changes, from the beginning of the step.
 
-    Such state is moving averages, and variables that a `call` assigns to.
-
-    Args:
-        arena: The arena that holds the state.
-        control: Counts the finished steps.
-        backend: Backend of the steps.
+    Such state is moving averages, and variables that a `call` assigns to. ``control`` counts the
+    finished steps.
     """
 
     def __init__(self, arena: Arena, control: Control, backend: Backend) -> None:

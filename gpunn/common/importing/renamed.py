@@ -74,12 +74,8 @@ def now_named(module: str, name: str) -> str | None:
 
 
 class Renamed:
-    """An old name of an attribute or method, in the body of its class.
-
-    Args:
-        new: The name today.
-        since: The version that renamed it, ``"0.2"``.
-    """
+    """An old name of an attribute or method, in the body of its class: it is ``new`` from the
+    version ``since`` on, ``"0.2"``."""
 
     def __init__(self, new: str, since: str) -> None:
         self.new, self.since = new, since

@@ -30,11 +30,9 @@ class Frame:
     """A chart with two axes, to which lines, dots and bars are added.
 
     Args:
-        title: Title above the chart.
         x, y: Ticks of both axes; the first and the last tick are the ends of the axis. A single
             x is in the middle.
         last: End of x, if it is not a tick.
-        x_label: Label below the axis.
         label: Text alternative; the title by default.
         size: Width and height in pixels.
         powers: Whether y values are exponents of ten.

@@ -17,11 +17,7 @@ __all__ = ["MissingIndicator", "SimpleImputer"]
 
 
 def _with_gaps(x: Any, argument: str) -> np.ndarray:
-    """Return a float64 array with NaN for missing values.
-
-    Raises:
-        TypeError: for values that are not numbers; the first is named.
-    """
+    """Return a float64 array with NaN for missing values."""
     if isinstance(x, np.ma.MaskedArray):
         x = np.ma.filled(x.astype(np.float64), np.nan)
     array = np.asarray(x)

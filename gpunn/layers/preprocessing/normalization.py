@@ -328,11 +328,7 @@ def _set(parameter: Any, values: np.ndarray) -> None:
 
 
 def _in_dtype(what: str, values: np.ndarray, dtype: Any) -> np.ndarray:
-    """Return the values in a dtype.
-
-    Raises:
-        ValueError: if they exceed the range of the dtype.
-    """
+    """Return the values in a dtype, whose range they must not exceed."""
     with np.errstate(over="ignore"):
         found = values.astype(dtype)
     if not np.isfinite(found).all():

@@ -68,15 +68,10 @@ class RecurrentWeights(Layer):
 
 
 class _Cell(RecurrentWeights):
-    """Base class of built-in cells. The product of the inputs of all steps is taken at once.
-
-    Attributes:
-        gates: the number of products in a step.
-        state_size, output_size: as of all cells.
-    """
+    """Base class of built-in cells. The product of the inputs of all steps is taken at once."""
 
     _may_add_losses = False
-    gates: ClassVar[int] = 1
+    gates: ClassVar[int] = 1  # products in a step
     _step: ClassVar[Any]
     """Return, for (z, states, masks), the output and the new states of one step. The first state is
     the output."""
@@ -362,11 +357,7 @@ def _zeros(cell: Any, batch: int | None, dtype: Any) -> list[Any]:
 
 
 def check_cell(name: str, cell: Any) -> Any:
-    """Return a cell, which may be given as its configuration.
-
-    Raises:
-        ValueError: unless it has ``call`` and ``state_size``.
-    """
+    """Return a cell, which may be given as its configuration, and must have what a cell needs."""
     if isinstance(cell, dict) and "class_name" in cell:
         cell = registry.deserialize(cell, "layer")
     for needed in ("call", "state_size"):

@@ -58,11 +58,7 @@ class Stateful(Layer):
 
 
 class Recurrent(Stateful):
-    """Base class of layers that apply ``cell`` to each step of sequences (batch, steps, ...).
-
-    Attributes:
-        states: variables (batch, ...) with the states after the last batch, if it is stateful.
-    """
+    """Base class of layers that apply ``cell`` to each step of sequences (batch, steps, ...)."""
 
     _abstract = True
     _may_add_losses = False
@@ -80,7 +76,7 @@ class Recurrent(Stateful):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.states: Any = None
+        self.states: Any = None  # variables (batch, ...), after the last batch, if it is stateful
 
     @property
     def state_size(self) -> list[Any]:

@@ -100,11 +100,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
 
 
 def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
-    """Return whether Keras's class lacks an argument.
-
-    Raises:
-        ValueError: if it has not its default value.
-    """
+    """Return whether Keras's class lacks an argument, which then must have its default value."""
     if key != "learning_rate_multiplier" and key not in UNKNOWN_TO_KERAS.get(name, ()):
         return False
     plain: Any = cls
@@ -219,11 +215,7 @@ def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _policy(name: str, value: Any) -> Any:
-    """Return the dtype of a policy.
-
-    Raises:
-        ValueError: for half precision.
-    """
+    """Return the dtype of a policy, which must not be half precision."""
     policy = value.get("config", {}).get("name") if isinstance(value, dict) else value
     if policy not in (None, "float32", "float64", "int32", "int64", "uint8", "bool", "string"):
         raise ValueError(f"{name} has the dtype {policy!r}; gpunn computes in float32 or float64.")

@@ -36,11 +36,7 @@ SCRATCH = {"direction"}  # slots that hold nothing between updates
 
 
 def h5py_of() -> Any:
-    """Return the module h5py.
-
-    Raises:
-        ImportError: if it is not installed, with the command that installs it.
-    """
+    """Return the module h5py, or raise an ImportError with the command that installs it."""
     try:
         import h5py
     except ImportError as error:
