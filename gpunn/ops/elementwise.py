@@ -451,7 +451,8 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
 
 
 def _convert(backend: Backend, out: Array, x: Array, dtype: str) -> None:
-    if dtype == "int32":  # an operation, so that a step can be traced
+    if dtype == "int32" or (dtype.startswith("float") and x.dtype.kind in "biu"):
+        # An operation, so that a step can be traced; of a float it would lose the sign of zero.
         if not x.flags.c_contiguous:
             given, x = x, backend.scratch(x.shape, x.dtype, "cast")
             backend.xp.copyto(x, given)

@@ -12,7 +12,18 @@ from gpunn.backends.contract.backend import Array, Backend
 from .arithmetic import equal
 from .conversion import convert, floats
 from .dtypes import floating, is_float
-from .elementwise import counting, exp, isfinite, isnan, log, root, square, stop_gradient, where
+from .elementwise import (
+    counting,
+    exp,
+    isfinite,
+    isnan,
+    log,
+    logical_not,
+    root,
+    square,
+    stop_gradient,
+    where,
+)
 from .fusion.storing import FEW
 from .primitive import Gradients, Primitive
 from .shapes import Axis as Axis
@@ -80,8 +91,6 @@ _sum = _reduction(
 )
 _max = _reduction("max", "max", _extreme_gradient)
 _min = _reduction("min", "min", _extreme_gradient)
-_all = _reduction("all", "all")
-_any = _reduction("any", "any")
 
 
 def _along(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
@@ -246,7 +255,7 @@ def all_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.all([[True, False], [True, True]], axis=1).tolist()
     [False, True]
     """
-    return _along(_all, convert(x, "bool"), axis, keepdims)
+    return logical_not(any_(logical_not(x), axis, keepdims))
 
 
 @operation_named("any")
@@ -260,7 +269,8 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.any([[True, False], [False, False]], axis=1).tolist()
     [True, False]
     """
-    return _along(_any, convert(x, "bool"), axis, keepdims)
+    # As a sum it joins the loops of a step.
+    return sum_(floats(convert(x, "bool")), axis, keepdims) > 0
 
 
 @operation

@@ -121,6 +121,18 @@ __device__ inline ThreadGroup next_slices(ThreadGroup threads, int64 at_once) {
     return slices_from(slice, at_once, threads.slices, threads.size);
 }
 
+// An argument of a turn of a loop, from the turn's row of the kernel's table. The compiler knows of a
+// kernel's parameters that they point to global memory, and reads that faster.
+template <typename T> __device__ inline void is_global(T) {}
+template <typename T> __device__ inline void is_global(T* array) {
+    __builtin_assume(__isGlobal(array));
+}
+template <typename T> __device__ inline T argument(const int64* row, int place) {
+    const T value = *reinterpret_cast<const T*>(row + place);
+    is_global(value);
+    return value;
+}
+
 // The sum over a warp's lanes, in every lane; with `width` (a power of 2), over each `width` lanes.
 template <typename T> __device__ inline T warp_sum(T x, int width = WARP) {
     for (int distance = width / 2; distance > 0; distance /= 2)

@@ -393,7 +393,7 @@ def test_a_launch_is_short_on_the_slowest_gpu() -> None:
         ("persistent",
          [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
          "it calls the array function xp.multiply"),
-        ("persistent", [layers.Dense(3) for _ in range(40)], "a kernel can have 4,096"),
+        ("persistent", [layers.Dense(3 + i) for i in range(40)], "a kernel can have 4,096"),
     ],
 )  # fmt: skip
 def test_a_mode_that_is_impossible_says_why(mode: str, hidden: list[Any], why: str) -> None:

@@ -100,6 +100,11 @@ FAULTS = [
         ("persistent_steps",),
     ),
     Fault(
+        "a turn's first argument for all", "threads.cuh",
+        "reinterpret_cast<const T*>(row + place)", "reinterpret_cast<const T*>(row + 0 * place)",
+        ("persistent_scan",),
+    ),
+    Fault(
         "given to other threads", "updates.cu",
         "threads.strided(group.start, group.stop)",
         "(Range{int64(group.start) + threads.grid_rank(), int64(group.stop), threads.grid_size()})",

@@ -18,7 +18,7 @@ from host_kernels import compile_file, compile_text
 import gpunn
 from gpunn.backends.contract.backend import LAUNCH_MODES
 
-FEW = ("column_sums", "regularize", "persistent_steps")
+FEW = ("column_sums", "regularize", "persistent_steps", "persistent_scan")
 FEW_WAYS = ("fused", 61), ("persistent", 61)
 
 

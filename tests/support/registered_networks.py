@@ -37,7 +37,7 @@ CASES = [
 # In whose steps array functions remain beside operations: they multiply by numbers that repeat
 # along axes between others, ask whether any of several truths holds, or compute with the bits of
 # integers. No operation of the backends does that.
-WITH_ARRAY_FUNCTIONS = {"HashedCrossing", "Masking", "SpatialDropout1D", "SpatialDropout2D"}
+WITH_ARRAY_FUNCTIONS = {"HashedCrossing", "SpatialDropout1D", "SpatialDropout2D"}
 every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 
 

@@ -179,7 +179,9 @@ class CupyExpressions(CupySums):
         # A flat part can be split between any elements; a large one keeps the GPU busy by itself.
         sliced = rows if rows > 1 else n if made.flat and WARP < n <= MOST_SHARED else 0
         threads = rows * pieces * WARP if made.folds else n
-        self._ask(PartTask(made.name, threads, values, sliced))
+        task = PartTask(made.name, threads, values, sliced)
+        task.flat = made.flat and rows == 1
+        self._ask(task)
 
 
 def _composed(

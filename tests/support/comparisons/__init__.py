@@ -49,6 +49,7 @@ from .steps import (
     constrain,
     optimizer,
     persistent_evaluation,
+    persistent_scan,
     persistent_steps,
     persistent_updates,
     products,
@@ -80,8 +81,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     for name in EXPRESSIONS:
         yield f"expression of {name}", partial(expression, name)
     programs = (
-        shared_launch, products, stacked_products, persistent_steps, persistent_updates,
-        persistent_evaluation, expressions_in_steps,
+        shared_launch, products, stacked_products, persistent_steps, persistent_scan,
+        persistent_updates, persistent_evaluation, expressions_in_steps,
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (

@@ -116,6 +116,36 @@ def persistent_steps(gpu: Backend, sample: Sample) -> None:
     assert_alike(*both, sample.dtype, 10.0 * rows)
 
 
+def persistent_scan(gpu: Backend, sample: Sample) -> None:
+    """A recurrence and its gradients, in turns that differ in their arrays and in a number. The
+    last state of a step is the first one of the next."""
+    rows, columns = sample.shape
+    turns, units = 2 + columns % 5, 3
+    tanh = gpunn.activations.get("tanh")
+
+    def step(backend: Backend, a: dict[str, Any]) -> None:
+        x, h, dh = a["x"], a["h"], a["dh"]
+        for t in range(turns):
+            backend.matmul(h[t], a["u"], h[t + 1])
+            backend.affine(x[t], 1.0 / (t + 1), 0.0, h[t + 1], accumulate=True)
+            backend.bias_activation(h[t + 1], a["b"], tanh, h[t + 1])
+        for t in reversed(range(turns)):
+            backend.activation_gradient(tanh, h[t + 1], dh[t + 1], a["dz"][t])
+            backend.matmul(a["dz"][t], a["u"], dh[t], transpose_b=True)
+        flat = h[:-1].reshape(-1, units), a["dz"].reshape(-1, units)
+        backend.matmul(*flat, a["du"], transpose_a=True)
+        backend.affine(a["du"], 1e-3 / rows, 0.0, a["u"], accumulate=True)
+        backend.affine(h[turns], 1.0, 0.0, h[0])
+
+    both = on_both(
+        gpu, partial(program, "persistent", step, 3), x=sample.normal(turns, rows, units),
+        h=sample.normal(turns + 1, rows, units), dh=sample.normal(turns + 1, rows, units),
+        u=sample.normal(units, units), b=sample.normal(units),
+        dz=np.zeros((turns, rows, units), sample.dtype), du=sample.normal(units, units),
+    )  # fmt: skip
+    assert_alike(*both, sample.dtype, 10.0 * rows)
+
+
 def persistent_evaluation(gpu: Backend, sample: Sample) -> None:
     """Three steps in one launch, in which the blocks wait for what the last of them does: it sums
     up the losses, and the weights of the rows, which all need."""

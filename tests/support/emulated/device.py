@@ -17,6 +17,7 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 from .arrays import DeviceArray
+from .memory import MEMORY
 from .streams import Stream, current_stream
 
 
@@ -145,6 +146,9 @@ class EmulatedKernels(HostKernels):
             STREAM.perform(bind(grid, block, arguments))
 
         return launch
+
+    def in_table(self, table: Any) -> list[np.ndarray]:
+        return MEMORY.at(table.tolist())
 
 
 class Products:

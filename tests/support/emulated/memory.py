@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -77,6 +77,7 @@ class Memory:
         self._limit = self._total = self._used = 0
         self._idle = IdleChunks()
         self._returned: deque[Chunk] = deque()  # an array may be freed at any moment
+        self._held: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
     def used_bytes(self) -> int:
@@ -125,7 +126,20 @@ class Memory:
     def hold(self, array: np.ndarray, chunk: Chunk) -> None:
         """Take the chunk back when nothing refers to the array any more."""
         current_stream().keep(array)
+        self._held[array.ctypes.data] = array
         weakref.finalize(array, self._returned.append, chunk).atexit = False
+
+    def at(self, addresses: Iterable[int]) -> list[np.ndarray]:
+        """Return the arrays that contain these addresses; others are numbers."""
+        arrays = dict(self._held)
+        starts = sorted(arrays)
+        found = {}
+        for address in addresses:
+            place = bisect_right(starts, address)
+            array = arrays[starts[place - 1]] if place else None
+            if array is not None and address < array.ctypes.data + array.nbytes:
+                found[array.ctypes.data] = array
+        return list(found.values())
 
     def _put_back(self) -> None:
         while self._returned:

@@ -146,6 +146,7 @@ static inline void __syncwarp(unsigned mask = ~0u, cpu::Place place = cpu::Place
     cpu::leave(cpu::At::warp_barrier, place);
     races_warp_leaves();
 }
+#define __builtin_assume(condition)
 static inline void __threadfence() { races_fence(); }
 // In a loop that looks until another block has done something: lets the others have their turn.
 static inline void spin_wait(cpu::Place place = cpu::Place::here()) {

@@ -284,9 +284,11 @@ READ_FIRST = {
 }  # fmt: skip
 
 
-def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
-    """The arrays that this launch must fill, unless another argument is the same memory."""
-    passed = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+def _outputs(
+    kernel: Kernel, passed: dict[str, Any], hidden: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """The arrays that this launch must fill, unless another argument, or an array whose parts are
+    in a table, is the same memory."""
     named = {**dict(kernel.constants), **passed}
     # As plain NumPy arrays: NumPy functions are slow on arrays of the emulated GPU.
     arrays = {
@@ -301,7 +303,8 @@ def _outputs(kernel: Kernel, arguments: Sequence[Any]) -> list[np.ndarray]:
         return parameter.constant or accumulates or first
 
     def alone(name: str) -> bool:
-        return not any(np.may_share_memory(arrays[name], a) for n, a in arrays.items() if n != name)
+        others = [*hidden, *(a for n, a in arrays.items() if n != name)]
+        return not any(np.may_share_memory(arrays[name], a) for a in others)
 
     return [
         arrays[p.name]
@@ -369,8 +372,9 @@ class HostKernels:
 
     def bound(self, kernel: Kernel) -> Callable[..., Callable[[], None]]:
         """Return a function that makes a launch of this kernel, which can run repeatedly."""
-        if kernel.constants and not self.constants:
-            bind = self.bound(replace(kernel, constants=()))
+        general = replace(kernel, constants=()) if kernel.constants else kernel
+        if kernel.constants and not self.constants and general.fits:
+            bind = self.bound(general)
             return lambda grid, block, arguments: bind(grid, block, _general(kernel, arguments))
         name, text = kernel.name, kernel.text
         how = self.find_races, self.architecture
@@ -391,7 +395,9 @@ class HostKernels:
             if kernel.repeats and math.prod(grid) > self.resident:
                 raise RuntimeError(f"{name}: the GPU cannot hold {math.prod(grid)} blocks at once")
             self.launched |= entries
-            outputs = _outputs(kernel, arguments)
+            named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
+            hidden = self.in_table(named["table"]) if "table" in named else []
+            outputs = _outputs(kernel, named, hidden)
             once = bind(grid, block, arguments) if len(self.orders) == 1 else None
 
             def launch() -> None:
@@ -400,24 +406,32 @@ class HostKernels:
                 if once is not None:
                     once(self.orders[0])
                 else:
-                    self._in_all_orders(kernel, partial(bind, grid, block), arguments)
+                    self._in_all_orders(kernel, partial(bind, grid, block), named, hidden)
 
             return launch
 
         return launch_of
 
+    def in_table(self, table: np.ndarray) -> list[np.ndarray]:
+        """Return the arrays of the device that this kernel's table points into."""
+        raise NotImplementedError
+
     def _in_all_orders(
         self,
         kernel: Kernel,
         bind: Callable[[Sequence[Any]], Callable[[int], None]],
-        arguments: Sequence[Any],
+        named: dict[str, Any],
+        hidden: Sequence[np.ndarray],
     ) -> None:
-        named = {p.name: a for p, a in zip(kernel.parameters, arguments, strict=True)}
-        copies = Copies({name: a for name, a in named.items() if not np.isscalar(a)})
+        arrays = {name: a for name, a in named.items() if not np.isscalar(a)}
+        table = arrays.pop("table", None)
+        copies = Copies({**arrays, **{f"array {at} of table": a for at, a in enumerate(hidden)}})
         results = []
         for order in self.orders:
             memory = copies.original.copy()
-            values = {**named, **{name: copies.array(memory, name) for name in copies.arrays}}
+            values = {**named, **{name: copies.array(memory, name) for name in arrays}}
+            if table is not None:
+                values["table"] = copies.moved(memory, table)
             bind(list(values.values()))(order)
             if left := copies.array_left(memory):
                 raise RuntimeError(f"{kernel.name}, thread order {order}: writes outside of {left}")

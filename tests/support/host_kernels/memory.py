@@ -47,6 +47,16 @@ class Copies:
     def array(self, memory: np.ndarray, name: str) -> np.ndarray:
         return self.part(memory, name).view(self.arrays[name].dtype)
 
+    def moved(self, memory: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """Return this table of addresses and numbers, with addresses in the copies."""
+        table = np.array(table)
+        moved = table.copy()
+        for name, array in self.arrays.items():
+            start = array.ctypes.data
+            inside = (table >= start) & (table < start + array.nbytes)
+            moved[inside] = table[inside] - start + self.part(memory, name).ctypes.data
+        return moved
+
     def write_back(self, memory: np.ndarray, names: Iterable[str]) -> None:
         for name in names:
             flat = self.arrays[name].view(np.ndarray).reshape(-1)

@@ -17,6 +17,9 @@ A persistent kernel repeats its stages, once for each step. It has three additio
 - stage ``each``: every block does it, to its own copy of an array: the counters of the step;
 - stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
 
+What a stage repeats with other arguments, such as the steps of a scan, is a `Loop`. The arguments
+that differ from turn to turn are in a table in the device's memory.
+
 The kernels of a step have its sizes and flags as constants. Their source then defines these
 parameters instead of receiving them, and the compiler folds what depends on them.
 """
@@ -24,10 +27,11 @@ parameters instead of receiving them, and the compiler folds what depends on the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
 
 from .kernel_source import Constant, KernelParameter, add, added, part_named, parts, source
 
@@ -62,18 +66,51 @@ class PartCall:
     part: str
     choices: tuple[str, ...]
     syncs: bool = False
+    turns: ClassVar[int] = 1
+    varying: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def calls(self) -> tuple[PartCall, ...]:
+        """Itself, as a loop of one turn."""
+        return (self,)
 
     @property
     def entry(self) -> str:
         return part_named(self.part).entry(*self.choices)
 
+    def parameters(self, number: int) -> list[KernelParameter]:
+        """Return its parameters with their types, and their names as those of call ``number``."""
+        part = part_named(self.part)
+        return [
+            KernelParameter(
+                part.type_of(p, self.choices), p.pointer, p.constant, p.mark, f"{p.name}_{number}"
+            )
+            for p in part.parameters
+        ]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Parts that the threads of a stage repeat.
+
+    Attributes:
+        calls: the parts of a turn.
+        turns: how often they are done.
+        varying: the arguments that differ from turn to turn, by their positions among those of a
+            turn. They are in the kernel's table: a row for each turn, 8 bytes for each argument.
+    """
+
+    calls: tuple[PartCall, ...]
+    turns: int
+    varying: tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Stage:
-    """Parts that the same threads perform one after the other."""
+    """Parts and loops that the same threads perform one after the other."""
 
     name: str
-    calls: tuple[PartCall, ...]
+    calls: tuple[PartCall | Loop, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +121,7 @@ class Kernel:
     has three: the number of slices, how many of them a group does at a time, and the
     threads of a group. A stage ``last`` after another one has the counter of arrived blocks.
     The first parameter of a persistent kernel is its barrier's memory, the last the number of
-    steps.
+    steps. The table of its loops, if it has any, comes second.
 
     Attributes:
         stages: in order.
@@ -99,30 +136,25 @@ class Kernel:
 
     @cached_property
     def calls(self) -> tuple[PartCall, ...]:
-        return tuple(call for stage in self.stages for call in stage.calls)
+        return tuple(call for stage in self.stages for part in stage.calls for call in part.calls)
 
     @cached_property
     def declared(self) -> tuple[KernelParameter, ...]:
         """The parameters of its stages, with their types and names in its source."""
-        found, number = [], 0
+        found, numbers = [], count()
         if self.repeats:
             found = [KernelParameter("uint32", True, False, "", "barrier")]
+        if any(part.varying for stage in self.stages for part in stage.calls):
+            found.append(KernelParameter("int64", True, True, "", "table"))
         for at, stage in enumerate(self.stages):
             if stage.name == "rows":
                 found += [_number(f"slices_{at}"), _number(f"at_once_{at}", "RUN_TIME")]
                 found.append(_number(f"size_{at}"))
             elif stage.name == "last" and at:
                 found.append(KernelParameter("uint32", True, False, "", "arrivals"))
-            for call in stage.calls:
-                part = part_named(call.part)
-                found += [
-                    KernelParameter(
-                        part.type_of(p, call.choices), p.pointer, p.constant, p.mark,
-                        f"{p.name}_{number}",
-                    )
-                    for p in part.parameters
-                ]  # fmt: skip
-                number += 1
+            for part in stage.calls:
+                turn = [p for call in part.calls for p in call.parameters(next(numbers))]
+                found += [p for place, p in enumerate(turn) if place not in part.varying]
         return (*found, _number("steps", "RUN_TIME")) if self.repeats else tuple(found)
 
     @cached_property
@@ -153,24 +185,16 @@ class Kernel:
     @cached_property
     def function(self) -> str:
         """The source of its ``__global__`` function."""
-        parameters = ",\n    ".join(
-            f"{'const ' * p.constant}{p.type}{'*' * p.pointer} {p.name}" for p in self.parameters
-        )
+        parameters = ",\n    ".join(f"{p.value_type} {p.name}" for p in self.parameters)
         defined = dict(self.constants)
         constants = [p.definition(defined[p.name]) for p in self.declared if p.name in defined]
-        lines, number = [], 0
+        lines, numbers, row = [], count(), 0
         for at, stage in enumerate(self.stages):
-            calls = []
-            for call in stage.calls:
-                part = part_named(call.part)
-                names = (
-                    COPY if self.repeats and p.mark == "BLOCK_COPY" else f"{p.name}_{number}"
-                    for p in part.parameters
-                )  # fmt: skip
-                arguments = "".join(f", {name}" for name in names)
-                sync = "threads.sync(); " if call.syncs else ""
-                calls.append(f"{sync}{call.entry}(threads{arguments});")
-                number += 1
+            calls: list[str] = []
+            for part in stage.calls:
+                turn = list(self._turn(part, numbers))
+                calls += _loop(turn, part, row) if part.varying else turn * part.turns
+                row += part.turns * len(part.varying)
             lines += _stage(stage.name, at, calls)
         if self.repeats:
             inner = (f"    {line}" for line in lines)
@@ -180,6 +204,19 @@ class Kernel:
         bounds = f"__launch_bounds__(BLOCK, {RESIDENT_BLOCKS}) " * self.repeats
         head = f'extern "C" __global__ void {bounds}{self.name}('
         return f"{head}\n    {parameters}) {{\n{body}\n}}\n"
+
+    def _turn(self, part: PartCall | Loop, numbers: Iterator[int]) -> Iterator[str]:
+        """Yield the calls of one turn of a part or loop."""
+        places = count()
+        for call in part.calls:
+            arguments = ["threads"]
+            for p in call.parameters(next(numbers)):
+                place = next(places)
+                if place in part.varying:
+                    arguments.append(f"argument<{p.value_type}>(row, {part.varying.index(place)})")
+                else:
+                    arguments.append(COPY if self.repeats and p.mark == "BLOCK_COPY" else p.name)
+            yield f"{'threads.sync(); ' * call.syncs}{call.entry}({', '.join(arguments)});"
 
     @cached_property
     def text(self) -> str:
@@ -225,6 +262,17 @@ _HEADS = {
     "each": ("{", "block_group()"),
     "barrier": ("grid_barrier(barrier, [&] {", "only_group()"),
 }
+
+
+def _loop(turn: Sequence[str], loop: PartCall | Loop, row: int) -> list[str]:
+    """Return the lines of a loop whose rows of the table begin at its argument ``row``."""
+    width = len(loop.varying)
+    return [
+        f"for (int64 turn = 0; turn < {loop.turns}; ++turn) {{",
+        f"    const int64* row = table + {row} + {width} * turn;",
+        *(f"    {call}" for call in turn),
+        "}",
+    ]
 
 
 def _stage(name: str, at: int, calls: list[str]) -> list[str]:

@@ -88,6 +88,15 @@ class KernelParameter:
         """Its size, which is also its alignment."""
         return 8 if self.pointer else dtype_named(self.type).itemsize
 
+    @property
+    def value_type(self) -> str:
+        """The C++ type of its argument.
+
+        >>> KernelParameter("float", True, True, "", "x").value_type
+        'const float*'
+        """
+        return f"{'const ' * self.constant}{self.type}{'*' * self.pointer}"
+
     def is_constant(self, argument: Any) -> bool:
         """Return whether this argument is a constant in the kernels of a step.
 
@@ -105,7 +114,7 @@ class KernelParameter:
         'constexpr int64 rows = 32;'
         """
         if value is None:
-            return f"constexpr {'const ' * self.constant}{self.type}* {self.name} = nullptr;"
+            return f"constexpr {self.value_type} {self.name} = nullptr;"
         if isinstance(value, tuple):
             return f"constexpr {self.type} {self.name}[] = {{{', '.join(map(str, value))}}};"
         return f"constexpr {self.type} {self.name} = {str(value).lower()};"

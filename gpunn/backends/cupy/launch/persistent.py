@@ -9,7 +9,7 @@ parts like all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 from gpunn.backends.contract.backend import Array
 
 from .codegen import BLOCK, Kernel, Stage
-from .fuse import LaunchConfiguration, calls
+from .fuse import LaunchConfiguration
 from .kernel_source import part_named
+from .loops import eight_bytes, rolled
 from .modes import LaunchModeError
-from .tasks import Conflict, PartTask, Product, SumOverRanks, Task, region
+from .tasks import Conflict, PartTask, Product, SumOverRanks, Task, region, strictest
 
 
 def as_parts(tasks: Sequence[Task]) -> list[Task]:
@@ -80,8 +81,11 @@ def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> T
 
 
 def batch_of(tasks: Sequence[Task]) -> int:
-    """Return the rows of the batch: the fewest of all tasks that must be done row by row."""
-    return min((task.rows for task in tasks if task.rows and task.stage != "grid"), default=1)
+    """Return the rows of the batch: the fewest of all products, or else of all tasks that must be
+    done row by row. Others may have the rows of a weight."""
+    by_rows = [task for task in tasks if task.rows and task.stage != "grid"]
+    products = [task for task in by_rows if task.stage == "blocks"]
+    return min((task.rows for task in products or by_rows), default=1)
 
 
 @dataclass
@@ -101,20 +105,21 @@ def phases(tasks: Sequence[Task]) -> list[Phase]:
     batch = batch_of(tasks)
     found: list[Phase] = []
     numbers: list[int] = []  # the phase of each earlier task
+    conflicts = list(_conflicts(tasks))
     for number, task in enumerate(tasks):
-        by_rows = task.rows > 0 and task.rows % batch == 0
+        rows = task.rows or task.size * task.flat
+        by_rows = rows > 0 and rows % batch == 0
         if task.rows and task.stage == "blocks" and not by_rows:
             raise LaunchModeError("one of its products does not have the rows of the batch")
         phase = 0
-        for before, at in zip(tasks[:number], numbers, strict=True):
-            conflict = before.conflict(task)
+        for before, conflict in conflicts[number].items():
+            at = numbers[before]
             if by_rows:
                 together = conflict is Conflict.SAME_SLICE and found[at].by_rows
             else:
-                stages = before.stage, task.stage
+                stages = tasks[before].stage, task.stage
                 together = conflict is Conflict.SAME_THREAD and stages in _STRIDED
-            if conflict is not Conflict.NONE:
-                phase = max(phase, at if together else at + 1)
+            phase = max(phase, at if together else at + 1)
         while phase < len(found) and found[phase].by_rows != by_rows:
             phase += 1
         if phase == len(found):
@@ -122,6 +127,35 @@ def phases(tasks: Sequence[Task]) -> list[Phase]:
         found[phase].tasks.append(task)
         numbers.append(phase)
     return found
+
+
+def _conflicts(tasks: Sequence[Task]) -> Iterator[dict[int, Conflict]]:
+    """Yield for each task the numbers of the earlier ones that it must wait for, and how far.
+
+    A long scan has thousands of tasks. So only regions that overlap are compared, and of those with
+    the same bounds none before the last that is written: what waits for that waits for them too.
+    """
+    regions = [(region, number) for number, task in enumerate(tasks) for region in task.regions]
+    start = np.array([region.start for region, _ in regions], np.uint64)
+    stop = np.array([region.stop for region, _ in regions], np.uint64)
+    written = np.array([region.written for region, _ in regions], np.bool_)
+    compared = np.ones(len(regions), np.bool_)
+    since: dict[tuple[int, int], list[int]] = {}  # the regions compared, by their bounds
+    end = 0  # of the regions of earlier tasks
+    for task in tasks:
+        found: dict[int, set[Conflict]] = {}
+        for mine in task.regions:
+            overlap = (start[:end] < mine.stop) & (stop[:end] > mine.start) & compared[:end]
+            for at in np.flatnonzero(overlap & (written[:end] | mine.written)).tolist():
+                region, number = regions[at]
+                found.setdefault(number, set()).add(region.conflict(mine))
+        yield {number: strictest(kinds) for number, kinds in found.items()}
+        for mine in task.regions:
+            if mine.written:
+                compared[since.pop(mine[:2], [])] = False
+        for at, mine in enumerate(task.regions, end):
+            since.setdefault(mine[:2], []).append(at)
+        end += len(task.regions)
 
 
 def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
@@ -166,7 +200,10 @@ def _copied(tasks: Sequence[Task]) -> set[int]:
 
 
 def configure(
-    tasks: Sequence[Task], resident: int, barrier: Callable[[], Array]
+    tasks: Sequence[Task],
+    resident: int,
+    barrier: Callable[[], Array],
+    upload: Callable[[np.ndarray], Array],
 ) -> LaunchConfiguration:
     """Return the persistent kernel of a step. The caller adds its last argument, the number of
     steps.
@@ -175,6 +212,7 @@ def configure(
         tasks: of the step, all of them parts.
         resident: how many blocks can be resident on the GPU at once.
         barrier: returns the memory of the barrier.
+        upload: copies an array to the device.
 
     Raises:
         LaunchModeError: if the GPU does not allow it.
@@ -185,10 +223,15 @@ def configure(
         raise LaunchModeError("it has counters of several trainings")
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
+    table: list[Any] = []
     batch = batch_of(tasks)
     for name, members in stages_of(phases(tasks)):
         if name == "rows":
             arguments += [np.int64(batch), np.int64(-(-batch // resident)), np.int64(BLOCK)]
-        stages.append(Stage(name, calls(members)))
-        arguments += [argument for task in members for argument in task.arguments]
+        parts, given, rows = rolled(members)
+        stages.append(Stage(name, parts))
+        arguments += given
+        table += rows
+    if table:
+        arguments.insert(1, upload(np.array(list(map(eight_bytes, table)), np.int64)))
     return LaunchConfiguration(Kernel(tuple(stages), repeats=True), resident, arguments)

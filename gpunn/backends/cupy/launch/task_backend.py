@@ -257,7 +257,7 @@ class TaskBackend(Backend):
         Raises:
             LaunchModeError: if the GPU or the tasks do not allow it.
         """
-        configured = persistent.configure(tasks, self.kernels.resident, self._barrier)
+        configured = persistent.configure(tasks, self.kernels.resident, self._barrier, self.upload)
         if constants:
             configured = configured.with_constants(self._stream.read)
         kernel, blocks, arguments = configured

@@ -7,7 +7,7 @@ defines how threads divide the array.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -65,6 +65,18 @@ def region(array: Array, written: bool, sliced: bool = False, offset: int | None
     return Region(start, start + array.nbytes, written, sliced, strided_from)
 
 
+def strictest(found: Collection[Conflict]) -> Conflict:
+    """Return the scope in which two tasks must keep their order, from those of their regions.
+
+    >>> strictest({Conflict.NONE, Conflict.SAME_SLICE}).name
+    'SAME_SLICE'
+    >>> strictest({Conflict.SAME_THREAD, Conflict.SAME_SLICE}).name
+    'ORDER'
+    """
+    both = {Conflict.SAME_THREAD, Conflict.SAME_SLICE} <= set(found)
+    return Conflict.ORDER if both else max(found, default=Conflict.NONE)
+
+
 class Task:
     """A task for the GPU: a part with its arguments, a product, or a sum over ranks.
 
@@ -75,6 +87,7 @@ class Task:
         arguments: the part's, from `KernelPart.arguments`.
         size: the useful number of threads.
         rows: the number of rows of its arrays if they can be taken row by row, else 0.
+        flat: whether they can be cut anywhere: it computes each element from those at its place.
         operation: the operation that requested it, while a profile is made.
     """
 
@@ -83,6 +96,7 @@ class Task:
     choices: tuple[str, ...] = ()
     size = 0
     rows = 0
+    flat = False
     operation: ProfiledOperation | None = None
 
     def __init__(self, touched: Iterable[tuple[Any, ...]] = ()) -> None:
@@ -101,9 +115,7 @@ class Task:
 
     def conflict(self, other: Task) -> Conflict:
         """Return what ``other``, which comes after it, must wait for."""
-        found = {a.conflict(b) for a in self.regions for b in other.regions}
-        both = {Conflict.SAME_THREAD, Conflict.SAME_SLICE} <= found
-        return Conflict.ORDER if both else max(found, default=Conflict.NONE)
+        return strictest({a.conflict(b) for a in self.regions for b in other.regions})
 
 
 class PartTask(Task):

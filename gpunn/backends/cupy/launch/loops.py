@@ -1,0 +1,99 @@
+"""Loops in a persistent kernel: tasks that a step repeats with other arrays.
+
+A scan is traced step by step, so its tasks come in turns that are alike: the same parts with the
+same sizes, on the next slices of the same arrays. Such turns become one `Loop`, so a kernel is as
+short for a long scan as for a short one, and so are its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array
+
+from .codegen import Loop, PartCall
+from .fuse import calls
+from .tasks import Task, region
+
+LEAST_TURNS = 4
+"""The fewest turns of a loop. Fewer are written one after the other, so that the compiler can mix
+their instructions."""
+
+
+class Rolled(NamedTuple):
+    """Tasks as parts and loops of a stage.
+
+    Attributes:
+        parts: in order.
+        arguments: of their parameters, in order.
+        table: the arguments that vary in the loops, turn by turn.
+    """
+
+    parts: tuple[PartCall | Loop, ...]
+    arguments: list[Any]
+    table: list[Any]
+
+
+def rolled(tasks: Sequence[Task]) -> Rolled:
+    """Return the tasks of a stage, with a loop wherever `LEAST_TURNS` or more turns are alike."""
+    made = calls(tasks)
+    known: dict[Hashable, int] = {}
+    alike = [
+        known.setdefault((call, *_folded(call, task)), len(known))
+        for call, task in zip(made, tasks, strict=True)
+    ]
+    found = Rolled((), [], [])
+    parts: list[PartCall | Loop] = []
+    start = 0
+    while start < len(made):
+        length, turns = _longest(alike, start)
+        rows = [
+            [a for task in tasks[at : at + length] for a in task.arguments]
+            for at in range(start, start + length * turns, length)
+        ]
+        columns = [list(map(eight_bytes, column)) for column in zip(*rows, strict=True)]
+        varying = tuple(at for at, column in enumerate(columns) if len(set(column)) > 1)
+        turn = made[start : start + length]
+        parts.append(Loop(turn, turns, varying) if turns > 1 else turn[0])
+        found.arguments.extend(a for at, a in enumerate(rows[0]) if at not in varying)
+        found.table.extend(row[at] for row in rows for at in varying)
+        start += length * turns
+    return found._replace(parts=tuple(parts))
+
+
+def _folded(call: PartCall, task: Task) -> list[int | None]:
+    """Return the arguments that a kernel may have as constants, None in place of the others."""
+    return [
+        eight_bytes(argument) if parameter.is_constant(argument) else None
+        for parameter, argument in zip(call.parameters(0), task.arguments, strict=True)
+    ]
+
+
+def _longest(alike: Sequence[int], start: int) -> tuple[int, int]:
+    """Return the length and the number of the turns from ``start`` on that cover the most calls.
+
+    >>> _longest([1, 2, 3, 2, 3, 2, 3, 2, 3, 4], 1), _longest([1, 2, 2, 1], 1)
+    ((2, 4), (1, 1))
+    """
+    best = 1, 1
+    for length in range(1, (len(alike) - start) // LEAST_TURNS + 1):
+        turn, turns = alike[start : start + length], 1
+        while alike[start + length * turns : start + length * (turns + 1)] == turn:
+            turns += 1
+        if turns >= LEAST_TURNS and length * turns > best[0] * best[1]:
+            best = length, turns
+    return best
+
+
+def eight_bytes(argument: Array | np.generic) -> int:
+    """Return an argument as 8 bytes in an integer: the address of an array, or a number's bits.
+
+    >>> eight_bytes(np.float32(1)) == 0x3F800000, eight_bytes(np.bool_(True))
+    (True, 1)
+    """
+    if isinstance(argument, np.generic):
+        return int.from_bytes(argument.tobytes(), "little", signed=argument.dtype.itemsize == 8)
+    return region(argument, False).start
