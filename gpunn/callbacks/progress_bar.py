@@ -147,7 +147,7 @@ class _Terminal:
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
     ) -> None:
-        """Show the bar in place of the previous one; ``end``: samples per second, remaining time."""
+        """Show the bar in place of the previous one; ``end``: samples a second, remaining time."""
         width = columns(self._out) - 1
         begins = f"{head} {{percentage:3.0f}}%|{{bar}}|" if total else f"{head}  {done} samples"
         fixed = len(f"{head} 100%||") + _BAR if total else len(begins)
