@@ -116,11 +116,7 @@ def _on_arrays(regularizer: Any) -> ArrayFunction:
 
 
 def check_factor(name: str, value: Any) -> float:
-    """Return ``value`` as a finite float of at least 0.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return ``value`` as a finite float of at least 0."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
         value, bool
     )

@@ -18,11 +18,7 @@ def check_axis(name: str, value: Any) -> int | tuple[int, ...]:
 
 
 class _Rowwise(Activation):
-    """Activation along an axis. Kernels compute the last axis, expressions the others.
-
-    Args:
-        axis: the axis of the sum, or several.
-    """
+    """Activation along an axis. Kernels compute the last axis, expressions the others."""
 
     rowwise = True
 

@@ -10,11 +10,7 @@ COLUMNS = 80  # if the width is unknown
 
 
 def check_verbose(value: Any) -> int:
-    """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2."""
     if isinstance(value, str) and value == "auto":
         return 1 if is_live(sys.stdout) else 2
     if not isinstance(value, int) or value not in (0, 1, 2):

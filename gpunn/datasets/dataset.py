@@ -173,11 +173,7 @@ def _read_folder(dataset: DataSet, path: Path) -> list[Images]:
 
 
 def locate(folder: Path, name: str) -> Path:
-    """Return the IDX file of this name in `folder`, plain or gzip.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """Return the IDX file of this name in `folder`, plain or gzip."""
     # Some archives spell train-images.idx3-ubyte.
     for spelling in (name, name.replace("-idx", ".idx")):
         for ending in ("", ".gz"):

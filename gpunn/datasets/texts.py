@@ -32,11 +32,7 @@ def numbered(texts: Texts, start_char: int | None, index_from: int | None) -> li
 
 
 def shorter(texts: Texts, labels: Any, maxlen: int | None) -> tuple[Texts, Any]:
-    """Return the texts of fewer words than ``maxlen``, and their labels.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Return the texts of fewer words than ``maxlen``, at least one, and their labels."""
     if not maxlen:
         return texts, labels
     pairs = zip(texts, labels, strict=True)

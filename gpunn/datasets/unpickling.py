@@ -43,11 +43,7 @@ NOT_ARRAYS = (
 
 
 def read_npz_objects(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays in an .npz file, including those of Python lists, such as words.
-
-    Raises:
-        DataFileError: the file is not an .npz file, or holds other objects.
-    """
+    """Return the arrays in an .npz file, including those of Python lists, such as words."""
     import zipfile
 
     try:
@@ -80,11 +76,7 @@ def _array(content: bytes) -> NDArray[Any]:
 
 
 def read_tar_pickles(path: Path, names: list[str]) -> list[dict[str, Any]]:
-    """Return the pickled dictionaries of arrays and lists in a tar archive, by member names.
-
-    Raises:
-        DataFileError: the file is not an archive, lacks a member, or holds other objects.
-    """
+    """Return the pickled dictionaries of arrays and lists in a tar archive, by member names."""
     import tarfile
 
     try:

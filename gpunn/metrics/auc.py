@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,8 @@ CURVES = ("ROC", "PR", "PRGAIN")
 SUMMATIONS = ("interpolation", "majoring", "minoring")
 
 
-def _check_curve(name: str, value: Any) -> str:
-    return check_choice(name, str(value).upper(), CURVES)
-
-
-def _check_summation(name: str, value: Any) -> str:
-    return check_choice(name, str(value).lower(), SUMMATIONS)
+def _spelt(form: Callable[[str], str], known: tuple[str, ...]) -> Callable[[str, Any], str]:
+    return lambda name, value: check_choice(name, form(str(value)), known)
 
 
 def _as_floats(name: str, value: Any) -> list[float]:
@@ -72,8 +69,8 @@ class AUC(Levels):
     )
 
     num_thresholds: int = field(default=200)
-    curve: str = field(default="ROC", check=_check_curve)
-    summation_method: str = field(default="interpolation", check=_check_summation)
+    curve: str = field(default="ROC", check=_spelt(str.upper, CURVES))
+    summation_method: str = field(default="interpolation", check=_spelt(str.lower, SUMMATIONS))
     name: str | None = None
     dtype: Any = None
     thresholds: Any = field(default=None, check=optional(_check_thresholds))

@@ -49,6 +49,8 @@ def network(
     'out (Dense)'
     """
     figure = figure_class()
+    from matplotlib.patches import Rectangle
+
     drawing = draw(
         model,
         shapes=shapes,
@@ -72,7 +74,8 @@ def network(
         # A dollar sign in a name must not start a formula.
         ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=FONT, color=INK,
                 family="monospace", linespacing=1.25, parse_math=False)  # fmt: skip
-        ax.add_patch(_rectangle(x - width / 2, y - height / 2, width, height))
+        box = Rectangle((x - width / 2, y - height / 2), width, height)
+        ax.add_patch(box).set(facecolor="none", edgecolor=INK, linewidth=0.9)
     for line, head in drawing.arrows:
         points = [up(point) for point in line]
         ax.plot(*zip(*points, strict=True), color=INK, linewidth=0.9, solid_joinstyle="round")
@@ -82,9 +85,3 @@ def network(
                 "arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0,
             })  # fmt: skip
     return ax.figure
-
-
-def _rectangle(x: float, y: float, width: float, height: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x, y), width, height, facecolor="none", edgecolor=INK, linewidth=0.9)

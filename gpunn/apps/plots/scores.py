@@ -25,11 +25,7 @@ def class_numbers(y: Any, argument: str = "y") -> tuple[np.ndarray, np.ndarray]:
 
 
 def class_names(labels: np.ndarray, names: Sequence[str] | None, form: str = "{}") -> list[str]:
-    """Return the names of the classes: ``names``, or by default the formatted labels.
-
-    Raises:
-        ValueError: if there are more or fewer names than classes.
-    """
+    """Return the names of the classes: ``names``, or by default the formatted labels."""
     if names is None:
         return [form.format(label) for label in labels.tolist()]
     if len(names) != len(labels):
@@ -122,11 +118,8 @@ class Scores:
 
 
 def probabilities(model: Any, x: Any) -> np.ndarray:
-    """Return a classifier's probabilities (rows, classes); two columns for a single output.
-
-    Raises:
-        ValueError: if its outputs are not probabilities.
-    """
+    """Return a classifier's probabilities (rows, classes), two columns for a single output. Other
+    outputs raise ValueError."""
     if hasattr(model, "predict_proba"):
         outputs = np.asarray(model.predict_proba(x), np.float64)
     elif hasattr(model, "train_on_batch"):

@@ -30,11 +30,7 @@ FONT = 9
 
 
 def figure_class() -> Any:
-    """Return `figures.Figure`, matplotlib's figure with a picture for notebooks.
-
-    Raises:
-        ImportError: without matplotlib; the message names the extra to install.
-    """
+    """Return `figures.Figure`, matplotlib's figure with a picture for notebooks."""
     try:
         import matplotlib.figure  # noqa: F401  even if `figures` was imported before
 

@@ -241,12 +241,7 @@ class Record:
 
 
 def read(path: str | os.PathLike[str]) -> Record:
-    """Read the run in a folder or file.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is not a run; the message names the invalid line.
-    """
+    """Read the run in a folder or file, or raise ValueError, which names the invalid line."""
     path = os.fspath(path)
     if os.path.isdir(path):
         path = os.path.join(path, NAME)

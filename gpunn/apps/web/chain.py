@@ -34,13 +34,8 @@ class Link(NamedTuple):
 
 
 def chain_of(model: Any) -> list[Link]:
-    """Return a model's layers as the playground shows them.
-
-    Args:
-        model: a built model.
-
-    Raises:
-        ValueError: for a layer or setting that the playground does not have.
+    """Return a built model's layers as the playground shows them, or raise ValueError for a layer
+    or setting that it does not have.
 
     >>> from gpunn import Input, Sequential
     >>> chain_of(Sequential([Input((2,)), layers.Dense(3, "tanh"), layers.Dropout(0.1)]))

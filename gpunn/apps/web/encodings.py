@@ -29,10 +29,8 @@ def encodings(model: Any) -> dict[str, Any]:
     """Return the steps that turn given data into a model's inputs.
 
     Data are numbered as in `gpunn.core.plan.HostPart`: -1 and below are the inputs, 0 and above the
-    outputs of the steps. ``of`` is the number of a step's input.
-
-    Raises:
-        ValueError: for a layer whose encoding is not supported in a page.
+    outputs of the steps. ``of`` is the number of a step's input. A layer whose encoding a page does
+    not support raises ValueError.
 
     >>> from gpunn import Sequential, layers
     >>> lookup = layers.StringLookup(vocabulary=["oak", "elm"])

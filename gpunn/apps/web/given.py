@@ -28,12 +28,8 @@ _INTEGERS = {
 
 
 def given(model: Any, x: Any, y: Any, class_names: list[str] | None = None) -> dict[str, Any]:
-    """Return a model with its points for `playground_page`.
-
-    Raises:
-        ValueError: if the playground cannot show the model or the data; the message says what it
-            can show.
-    """
+    """Return a model with its points for `playground_page`, or raise ValueError, which says what
+    the playground can show."""
     chain = chain_of(model)
     points, names = _inputs(x, y)
     if model.input_shape[1:] != (points.shape[1],):

@@ -76,11 +76,7 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
 
 
 def described(model: Any, like: str | None = None) -> dict[str, Any]:
-    """Return what the page knows of the model besides its weights; see `js/model/main.js`.
-
-    Raises:
-        ValueError: if a page cannot show the model; the message gives the reason.
-    """
+    """Return what the page knows of the model besides its weights; see `js/model/main.js`."""
     model._require_values("A page")
     table = TableModel.of(model)
     if table is not None:

@@ -96,15 +96,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     `encodings`. ``gradient`` has the calls that, after the forward pass, turn gradients of the
     outputs, ``by``, into gradients of the inputs. If an output's layer ends with a softmax or
     sigmoid, they are gradients of the logits (``logits``), since those of the activation vanish for
-    confident predictions.
-
-    Args:
-        model: a model with weights.
-        rows: samples per call.
-        gradient: whether to include the gradients.
-
-    Raises:
-        ValueError: if a page cannot compute the model; the message gives the reason.
+    confident predictions. A model that a page cannot compute raises ValueError, with the reason.
 
     >>> from gpunn import Sequential, layers
     >>> found = forward_program(Sequential([layers.Input((2,)), layers.Dense(3, "relu")]))

@@ -27,14 +27,8 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
 
     A slider covers the 1st to the 99th percentile of the training rows, so that outliers do not
     squeeze it. In files without percentiles it covers the range, or a few deviations around the
-    mean. It starts at the median, as the field of a date does.
-
-    Args:
-        model: a model that `gpunn train` trained on a table; it is not changed.
-        table: its description of the table.
-
-    Raises:
-        ValueError: if the outputs or layers are not those of such a model.
+    mean. It starts at the median, as the field of a date does. A model whose outputs or layers are
+    not those of one that `gpunn train` made raises ValueError.
     """
     about = trained_on.known(model)
     classes = about.get("classes", []) if table.task == "classification" else []
