@@ -18,12 +18,9 @@ class ReduceLROnPlateau(_MonitorCallback):
     """Multiplies the learning rate by ``factor`` after ``patience`` epochs without improvement.
 
     Args:
-        monitor: name of the watched figure.
+        monitor, patience, mode, min_delta: as for `EarlyStopping`.
         factor: below 1.
-        patience: epochs without improvement to wait for.
         verbose: 1 prints the new rate.
-        mode: ``"min"``, ``"max"`` or ``"auto"`` (by the name).
-        min_delta: a smaller change does not count as an improvement.
         cooldown: epochs after a reduction in which nothing is counted.
         min_lr: lower bound of the rate.
 

@@ -163,12 +163,10 @@ class Huber(_LossMetric):
     """The mean Huber loss: squared for small errors, absolute for large ones.
 
     ``e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``, for e = y - t: see
-    `gpunn.losses.Huber`. ``y_true`` and ``y_pred`` have the shape (..., n), and each row counts
-    once.
+    `gpunn.losses.Huber`. Shapes, name and dtype: as for `MeanSquaredError`.
 
     Args:
         delta: the error at which the squared part becomes the absolute part.
-        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import Huber
     >>> Huber()([[0.0], [0.0]], [[1.0], [3.0]])  # the mean of 0.5 and 2.5
@@ -203,12 +201,10 @@ class CosineSimilarity(_LossMetric):
     """The mean over rows of ``(y . t) / (||y|| ||t||)``: 1 where both point the same way.
 
     -1 is the opposite direction, 0 a right angle. The loss of this name is minus the similarity, as
-    in Keras: `gpunn.losses.CosineSimilarity`. ``y_true`` and ``y_pred`` have the shape (..., n),
-    and each row counts once.
+    in Keras: `gpunn.losses.CosineSimilarity`. Shapes, name and dtype: as for `MeanSquaredError`.
 
     Args:
         axis: the axis of the vectors.
-        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import CosineSimilarity
     >>> CosineSimilarity()([[0.0, 1.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 2.0]])
@@ -309,13 +305,11 @@ class BinaryCrossentropy(_LossMetric):
     """The mean binary cross-entropy: ``-(t log p + (1 - t) log(1 - p))`` over rows and outputs.
 
     For targets of 0 and 1 and probabilities p, clipped to [1e-7, 1 - 1e-7]; see
-    `gpunn.losses.BinaryCrossentropy`. ``y_true`` and ``y_pred`` have the shape (..., n), and each
-    row counts once.
+    `gpunn.losses.BinaryCrossentropy`. Shapes, name and dtype: as for `MeanSquaredError`.
 
     Args:
         from_logits: whether y_pred holds logits.
         label_smoothing: s; targets become ``t (1 - s) + s / 2``.
-        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import BinaryCrossentropy
     >>> round(BinaryCrossentropy()([[0.0], [1.0]], [[0.5], [0.5]]), 6)  # log 2
@@ -365,11 +359,9 @@ class SparseCategoricalCrossentropy(_LossMetric):
     `gpunn.losses.SparseCategoricalCrossentropy`.
 
     Args:
-        from_logits: whether y_pred holds logits.
+        from_logits, axis, name, dtype: as for `CategoricalCrossentropy`.
         ignore_class: class number whose rows have zero loss. As in Keras, they count in the mean
             unless there are sample weights.
-        axis: the axis of the classes.
-        name, dtype: see `Metric`.
 
     >>> from gpunn.metrics import SparseCategoricalCrossentropy
     >>> round(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]), 6)  # log 2

@@ -78,11 +78,9 @@ def decision_boundary(
             by index; by default their medians. Points within a tenth of the input's range of
             these values are drawn large, the others small.
         threshold: a single output above it means the second class; see `Scores`.
-        names: names of all inputs, for the axes.
-        classes: names of the classes, in the order of their labels.
+        names, classes, ax: as for `points`.
         title: title of the plot; by default the number of wrong points.
         resolution: number of grid points along each axis.
-        ax: axes to draw in; new ones by default.
 
     Returns:
         The figure.

@@ -33,9 +33,8 @@ def confusion_matrix(
         y_pred: predicted labels (rows,), or scores (rows, classes), of which the largest counts;
             with a model, its inputs x (rows, ...).
         y: with a model, the true labels.
-        classes: names of the classes, in the order of the labels.
+        classes, ax: as for `points`.
         title: title of the plot; by default the accuracy.
-        ax: axes to draw in; new ones by default.
 
     Returns:
         The figure.

@@ -172,8 +172,7 @@ def learning_curve(
         sizes: numbers of samples (n,).
         training, held_out: the metric (n,), or that of several runs (n, runs): the line is then
             their mean, and bars extend from the smallest to the largest.
-        ylabel, title: label of the y-axis, and the title.
-        ax: axes to draw in; new ones by default.
+        ylabel, title, ax: as for `curves`.
 
     Returns:
         The figure.

@@ -79,9 +79,8 @@ def worst_mistakes(
         x: images (rows, height, width) or (rows, values).
         y: class indices (rows,) or one-hot rows.
         count: maximum number of images.
-        shape: height and width of flat images; squares by default.
         classes: names of the classes; their indices by default.
-        columns: images in a row.
+        shape, columns: as for `images`.
 
     Returns:
         The figure.

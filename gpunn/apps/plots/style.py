@@ -51,13 +51,13 @@ def new_axes(ax: Any, size: tuple[float, float] = (5.2, 4.2)) -> Any:
 
 
 def new_panels(
-    count: int, columns: int, size: tuple[float, float] = (3.6, 3.0), **options: Any
+    count: int, columns: int, size: tuple[float, float] = (3.6, 3.0)
 ) -> tuple[Any, list[Any]]:
     """Make a new figure with ``count`` axes, row by row, each of ``size`` inches."""
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
     figure = figure_class()(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for surplus in axes[count:]:
         surplus.remove()
     return figure, axes[:count]
