@@ -72,7 +72,8 @@ class GradientMonitor(Callback):
         ImportError: when training begins, if ``log_dir`` is given without the extra.
 
     >>> import gpunn
-    >>> model = gpunn.Sequential([gpunn.layers.Dense(1, name="line")])
+    >>> line = gpunn.layers.Dense(1, kernel_initializer="ones", name="line")
+    >>> model = gpunn.Sequential([line])
     >>> model.compile("sgd", "mse")
     >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
     >>> watch = gpunn.callbacks.GradientMonitor(frequency=1, verbose=0)
