@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_choice, check_integer, check_number
+from gpunn.common.importing.lazy import extra
 from gpunn.losses.loss import Loss
 from gpunn.models import Model
 from gpunn.optimizers import SGD
@@ -88,12 +89,7 @@ def fit_least_squares(
     >>> [round(float(w.item()), 5) for w in model.get_weights()], result.success
     ([2.0, 1.0], True)
     """
-    try:
-        from scipy.optimize import least_squares
-    except ImportError:
-        raise ImportError(
-            'Nonlinear least squares needs SciPy: pip install "gpunn[scipy]"'
-        ) from None
+    scipy = extra("scipy.optimize", "Nonlinear least squares needs SciPy", "scipy")
     check_choice("method", method, ("lm", "trf", "dogbox"))
     tolerance = check_number("tolerance", tolerance, 0)
     max_evaluations = check_integer("max_evaluations", max_evaluations, 1, None)
@@ -118,7 +114,7 @@ def fit_least_squares(
     if not np.isfinite(residuals(start)).all():
         raise ValueError("The model's outputs or y are not finite: the fit cannot start.")
     costs.clear()
-    found = least_squares(
+    found = scipy.least_squares(
         residuals,
         start,
         jacobian,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from gpunn.common.fields import field
+from gpunn.common.importing.lazy import extra
 from gpunn.common.registry import is_own
 from gpunn.distribution import launch
 from gpunn.metrics import MeanMetricWrapper
@@ -108,10 +109,4 @@ class OptunaPruning(_MonitorCallback):
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError(
-            'callbacks.OptunaPruning needs optuna: pip install "gpunn[optuna]"'
-        ) from None
-    return optuna
+    return extra("optuna", "callbacks.OptunaPruning needs optuna", "optuna")

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_count, check_path, check_positive_integer, requirement
 from gpunn.common.fields import field
+from gpunn.common.importing.lazy import extra
 
 from .callback import Callback, Logs
 
@@ -170,13 +171,8 @@ class TensorBoard(Callback):
 
 def open_writer(log_dir: str | os.PathLike[str], callback: str) -> Any:
     """Return a writer of event files in a folder; ``callback`` is the name for errors."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise ImportError(
-            f'callbacks.{callback} needs tensorboardX: pip install "gpunn[tensorboard]"'
-        ) from None
-    return SummaryWriter(log_dir)
+    found = extra("tensorboardX", f"callbacks.{callback} needs tensorboardX", "tensorboard")
+    return found.SummaryWriter(log_dir)
 
 
 def _images(weight: np.ndarray) -> list[np.ndarray]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.importing.lazy import extra
+
 COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#8a5a9e", "#7a7a7a")
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
@@ -31,12 +33,9 @@ FONT = 9
 
 def figure_class() -> Any:
     """Return `figures.Figure`, matplotlib's figure with a picture for notebooks."""
-    try:
-        import matplotlib.figure  # noqa: F401  even if `figures` was imported before
+    extra("matplotlib.figure", "Plots need matplotlib", "plot")  # even if `figures` was imported
+    from .figures import Figure
 
-        from .figures import Figure
-    except ImportError:
-        raise ImportError('Plots need matplotlib: pip install "gpunn[plot]"') from None
     return Figure
 
 

@@ -108,6 +108,14 @@ def import_parts(kind: str | None = None, name: str | None = None) -> None:
             package.import_part(name)
 
 
+def extra(module: str, needs: str, name: str) -> Any:
+    """Import a module of an extra of gpunn; the error without it says what ``needs`` it."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ImportError(f'{needs}: pip install "gpunn[{name}]"') from None
+
+
 def lazy(*args: Any, **kwargs: Any) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package; arguments as for `LazyPackage`."""
     package = LazyPackage(*args, **kwargs)
