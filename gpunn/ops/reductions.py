@@ -91,6 +91,7 @@ _sum = _reduction(
 )
 _max = _reduction("max", "max", _extreme_gradient)
 _min = _reduction("min", "min", _extreme_gradient)
+_any = _reduction("any", "any")
 
 
 def _along(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
@@ -269,8 +270,10 @@ def any_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.any([[True, False], [False, False]], axis=1).tolist()
     [True, False]
     """
-    # As a sum it joins the loops of a step.
-    return sum_(floats(convert(x, "bool")), axis, keepdims) > 0
+    x = convert(x, "bool")
+    if x.is_constant:
+        return _along(_any, x, axis, keepdims)
+    return sum_(floats(x), axis, keepdims) > 0  # this joins the loops of a step
 
 
 @operation
