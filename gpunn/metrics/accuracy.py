@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import requirement
+from gpunn.common.arguments import check_positive_integer
 from gpunn.common.fields import field
 from gpunn.losses.rows import row_argmax, row_starts
 
@@ -120,18 +120,12 @@ class SparseCategoricalAccuracy(MeanOfRows):
         backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=values)
 
 
-_check_k = requirement(
-    "a positive integer",
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
-)
-
-
 class _TopK(MeanOfRows):
     functor = "TopK"
     parameter_names = ("k", "from_sorted_ids")
     from_sorted_ids = False
 
-    k: int = field(default=5, check=_check_k)
+    k: int = field(default=5, check=check_positive_integer)
 
     def count(self, backend: Backend, labels: Array, y_pred: Array, values: Array) -> None:
         """Count a hit if fewer than k predictions are larger than the one at the label; NaN is

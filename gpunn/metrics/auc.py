@@ -85,7 +85,7 @@ class AUC(Levels):
             raise ValueError(f"num_labels={self.num_labels} requires multi_label=True.")
         inner, n = self.thresholds, self.num_thresholds
         if inner is None:
-            if not n > 1:
+            if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
                 raise ValueError(f"num_thresholds must be an integer above 1; got {n!r}.")
             inner = [(i + 1) / (n - 1) for i in range(n - 2)]
         self.given, self.thresholds = self.thresholds, [-epsilon(), *inner, 1 + epsilon()]

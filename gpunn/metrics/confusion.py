@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import optional, requirement
+from gpunn.common.arguments import check_positive_integer, optional
 from gpunn.common.fields import field
 from gpunn.losses.rows import row_argmax
 
 from .binned import Binned, divide
-
-_check_classes = requirement("a positive integer", lambda value: not value < 1)
 
 
 class ConfusionMatrix(Binned):
@@ -31,7 +29,7 @@ class ConfusionMatrix(Binned):
         name, dtype: see `Metric`.
 
     Raises:
-        ValueError: if ``num_classes`` is not positive.
+        ValueError: if ``num_classes`` is not a positive integer.
 
     >>> from gpunn.metrics import ConfusionMatrix
     >>> m = ConfusionMatrix()
@@ -47,7 +45,7 @@ class ConfusionMatrix(Binned):
     targets = "bits"
     examples = ({}, {"num_classes": 5}, {"threshold": 0.2, "name": "table"})
 
-    num_classes: int | None = field(default=None, check=optional(_check_classes))
+    num_classes: int | None = field(default=None, check=optional(check_positive_integer))
     threshold: float = field(default=0.5)
     name = "confusion_matrix"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import optional, requirement
+from gpunn.common.arguments import check_count, check_positive_integer, optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
@@ -114,20 +114,14 @@ class FalseNegatives(_Condition):
     examples = ({}, {"thresholds": [0.7, 0.3]})
 
 
-_check_top_k = requirement(
-    "a positive integer", lambda value: not (isinstance(value, bool) or value < 1)
-)
-_check_class_id = requirement("the number of an output", lambda value: not value < 0)
-
-
 class _Ratio(_AtThresholds):
     """True positives divided by a total, at each threshold; 0 where the total is 0."""
 
     other: ClassVar[int]
 
     thresholds: Any = None
-    top_k: int | None = field(default=None, check=optional(_check_top_k))
-    class_id: int | None = field(default=None, check=optional(_check_class_id))
+    top_k: int | None = field(default=None, check=optional(check_positive_integer))
+    class_id: int | None = field(default=None, check=optional(check_count))
 
     def array(self, state: np.ndarray) -> np.ndarray:
         counts = self.counts(state)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import requirement
+from gpunn.common.arguments import check_count, requirement
 from gpunn.common.fields import field
 from gpunn.common.names import warn
 
@@ -19,7 +19,6 @@ AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
 _check_aggregation = requirement(
     f"one of {', '.join(map(str, AGGREGATIONS))}", lambda value: value in AGGREGATIONS
 )
-_check_regressors = requirement("at least 0", lambda value: not value < 0)
 
 
 class R2Score(Binned):
@@ -52,7 +51,7 @@ class R2Score(Binned):
     examples = ({}, {"class_aggregation": None}, {"num_regressors": 2})
 
     class_aggregation: str | None = field(default="uniform_average", check=_check_aggregation)
-    num_regressors: int = field(default=0, check=_check_regressors)
+    num_regressors: int = field(default=0, check=check_count)
     name = "r2_score"
 
     @property

@@ -491,3 +491,30 @@ def test_a_metric_counts_in_integers(keras: Any) -> None:
     metric.update_state(y, np.zeros_like(y))
     assert float(metric.result()) == pytest.approx(float(np.sqrt(np.mean(y**2))), rel=1e-5)
     assert metric.variables[1].dtype == "int32" and metric.variables[1].numpy() == 24
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, 2.0, True, "2"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (gpunn.metrics.TopKCategoricalAccuracy, "k"),
+        (gpunn.metrics.SparseTopKCategoricalAccuracy, "k"),
+        (gpunn.metrics.Precision, "top_k"),
+        (gpunn.metrics.Recall, "top_k"),
+        (gpunn.metrics.ConfusionMatrix, "num_classes"),
+        (gpunn.metrics.AUC, "num_thresholds"),
+    ],
+)
+def test_a_number_of_classes_is_a_positive_integer(make: Any, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be an integer"):
+        make(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "1"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(gpunn.metrics.Precision, "class_id"), (gpunn.metrics.R2Score, "num_regressors")],
+)
+def test_a_number_from_zero_is_an_integer(make: Any, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 0"):
+        make(**{name: value})

@@ -323,5 +323,5 @@ def test_r2_score(case: tuple[Any, ...]) -> None:
 def test_r2_score_arguments() -> None:
     with pytest.raises(ValueError, match="class_aggregation must be one of"):
         metrics.R2Score(class_aggregation="wrong")
-    with pytest.raises(ValueError, match="num_regressors must be at least 0"):
+    with pytest.raises(ValueError, match="num_regressors must be an integer of at least 0"):
         metrics.R2Score(num_regressors=-1)
