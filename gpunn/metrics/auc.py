@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_choice, optional
+from gpunn.common.arguments import check_choice, check_positive_integer, optional
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
@@ -75,7 +75,7 @@ class AUC(Levels):
     dtype: Any = None
     thresholds: Any = field(default=None, check=optional(_check_thresholds))
     multi_label: bool = field(default=False)
-    num_labels: int | None = field(default=None)
+    num_labels: int | None = field(default=None, check=optional(check_positive_integer))
     label_weights: Any = field(default=None, check=optional(_as_floats))
     from_logits: bool = field(default=False)
 

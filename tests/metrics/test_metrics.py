@@ -503,6 +503,7 @@ def test_a_metric_counts_in_integers(keras: Any) -> None:
         (gpunn.metrics.Recall, "top_k"),
         (gpunn.metrics.ConfusionMatrix, "num_classes"),
         (gpunn.metrics.AUC, "num_thresholds"),
+        (gpunn.metrics.AUC, "num_labels"),
     ],
 )
 def test_a_number_of_classes_is_a_positive_integer(make: Any, name: str, value: Any) -> None:
