@@ -7,14 +7,12 @@ Each kernel is compiled with its sizes as arguments, then with its sizes as cons
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 from benchmarks import RESULTS
-from gpunn.backends.cupy.driver.nvrtc import compile_source
 from gpunn.backends.cupy.launch.codegen import Kernel
 
 from . import nvrtc
@@ -64,14 +62,12 @@ def compiled(kernels: Iterable[Kernel], architecture: int) -> Step:
 
 @cache
 def _compiled(kernel: Kernel, architecture: int) -> Step:
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        code, log = compile_source(kernel.text, f"sm_{architecture}", [nvrtc.VERBOSE])
-        seconds.append(time.perf_counter() - start)
+    (code, log, first), (*_, second) = (
+        nvrtc.machine_code(kernel.text, architecture) for _ in range(2)
+    )
     used = nvrtc.resources_of(log, kernel.name)
     divisions = len(DIVISION.findall(nvrtc.assembly(kernel.text, architecture)))
-    return Step(used.registers, used.spills, len(code), divisions, min(seconds))
+    return Step(used.registers, used.spills, len(code), divisions, min(first, second))
 
 
 def digest() -> str:

@@ -14,7 +14,6 @@ from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn.apps.roofline import step_profile
 from gpunn.backends.cupy.driver import dry
-from gpunn.backends.cupy.driver.nvrtc import compile_source
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP, Kernel
 from gpunn.backends.cupy.launch.kernel_source import NULL, dtype_named
 from gpunn.backends.cupy.launch.known_gpus import GPU, known_gpu
@@ -128,7 +127,7 @@ def thread_time(launched: Launched, architecture: int, far: bool) -> Time:
 @cache
 def compiled(kernel: Kernel, architecture: int) -> tuple[sass.Code, nvrtc.Resources]:
     """Return a kernel's machine code, and the GPU resources that it uses."""
-    code, log = compile_source(kernel.text, f"sm_{architecture}", [nvrtc.VERBOSE])
+    code, log, _ = nvrtc.machine_code(kernel.text, architecture)
     return sass.parse(sass.disassemble(code)), nvrtc.resources_of(log, kernel.name)
 
 

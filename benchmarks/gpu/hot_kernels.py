@@ -271,11 +271,13 @@ def digest() -> str:
 def text() -> str:
     """The page; the columns of each GPU are made in a process of their own."""
     gpus = [gpu for name in GPU_NAMES.values() if (gpu := find_gpu(name))]
-    with ProcessPoolExecutor(len(gpus), multiprocessing.get_context("spawn")) as pool:
+    spawn, kept = multiprocessing.get_context("spawn"), (nvrtc.CACHE,)
+    with ProcessPoolExecutor(len(gpus), spawn, nvrtc.keep_in, kept) as pool:
         columns = list(pool.map(column, gpus))
     names = [gpu.name for gpu in gpus]
     cards = [f"sm_{architecture} ({name})" for architecture, name in GPU_NAMES.items()]
-    hot = [(each.title, f"{each.bytes:,}", barriers(each)) for each in launches()]
+    counted = columns[0]["barriers"]  # of the oldest
+    hot = [(h.title, f"{h.bytes:,}", n) for h, n in zip(launches(), counted, strict=True)]
     titles = ("launches", "MB", "us")
     both = [f"{title}, {how}" for title in titles for how in ("with patches", "as launched")]
 
@@ -308,9 +310,9 @@ def text() -> str:
     )  # fmt: skip
 
 
-def barriers(hot: Hot) -> str:
+def barriers(hot: Hot, architecture: int) -> str:
     """Return the barriers of a launch: of a block, in its machine code, and of the grid."""
-    code, _ = critical_path.compiled(hot.kernel, min(GPU_NAMES))
+    code, _ = critical_path.compiled(hot.kernel, architecture)
     blocks = sum(instruction.name == "BAR" for instruction in code.instructions)
     return f"{blocks}, {sum(stage.name == 'barrier' for stage in hot.kernel.stages)}"
 
@@ -326,6 +328,7 @@ def column(gpu: GPU) -> dict[str, list[str]]:
             _range(step_seconds(each, gpu))
             for each in (_with_patches(gpu), step("W4", "fused", gpu))
         ],
+        "barriers": [barriers(hot, _architecture(gpu)) for hot in launches()],
         "resources": [_resources(hot, _architecture(gpu)) for hot in launches()],
         "launches": [_range(seconds(each, gpu)) if each else "-" for each in found],
         "threads": [_thread(_time(each, gpu)) if each else "-" for each in found],

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpunn.backends.cupy.driver.nvrtc import compile_source, version
 from gpunn.backends.cupy.launch.kernel_source import OPTIONS
@@ -29,6 +30,32 @@ class Resources:
     shared: int
     stack: int
     spills: int
+
+
+class MachineCode(NamedTuple):
+    """The machine code of a source, what ptxas says of it, and how long compiling took."""
+
+    code: bytes
+    log: str
+    seconds: float
+
+
+def keep_in(folder: Path | None) -> None:
+    """Keep results in a folder, also in a process that is started for some of them."""
+    global CACHE
+    CACHE = folder
+
+
+def machine_code(text: str, architecture: int) -> MachineCode:
+    """Compile a source for ``sm_<architecture>``; what was kept has the seconds of its time."""
+
+    def make() -> tuple[str, str, float]:
+        start = time.perf_counter()
+        code, log = compile_source(text, f"sm_{architecture}", [VERBOSE])
+        return code.hex(), log, time.perf_counter() - start
+
+    code, log, seconds = _cached(make, "machine code", str(architecture), text)
+    return MachineCode(bytes.fromhex(code), log, seconds)
 
 
 def compile_kernels(text: str, architecture: int, names: Sequence[str]) -> dict[str, Resources]:
