@@ -57,6 +57,16 @@ def build(tree: Path, folder: Path, instructions: str = INSTRUCTION_SET) -> Path
     return folder / "package"
 
 
+def built_in_place() -> list[Path]:
+    """Return the tree's own libraries for `INSTRUCTION_SET`; none if a source is newer than one."""
+    folder = ROOT / "gpunn" / "backends" / "compiled"
+    found = [*folder.glob("_kernels_chooser.*"), *folder.glob(f"_kernels_{INSTRUCTION_SET}.*")]
+    made_from = [path for name in KERNELS for path in (ROOT / name, *(ROOT / name).rglob("*.[ch]*"))]
+    newest = max(path.stat().st_mtime for path in made_from if path.is_file())
+    fresh = len(found) == 2 and all(path.stat().st_mtime >= newest for path in found)
+    return found if fresh else []
+
+
 def compare(commit: str, folder: Path, limit: float) -> list[tuple[str, int, int]]:
     """Return each piece of work with its instructions at the commit, and in the tree as it is.
 
@@ -67,7 +77,10 @@ def compare(commit: str, folder: Path, limit: float) -> list[tuple[str, int, int
     earlier.mkdir()
     _run(["git", "archive", "--output", str(folder / "tree.tar"), commit], cwd=ROOT)
     shutil.unpack_archive(folder / "tree.tar", earlier, filter="data")
-    now = build(ROOT, folder / "now")
+    libraries = built_in_place()
+    now = build(ROOT, folder / "now", "none" if libraries else INSTRUCTION_SET)
+    for library in libraries:
+        shutil.copy(library, now / library.relative_to(ROOT))
     same = subprocess.run(["git", "diff", "--quiet", commit, "--", *KERNELS], cwd=ROOT, check=False)
     then = build(earlier, folder / "then", INSTRUCTION_SET if same.returncode else "none")
     if not same.returncode:
