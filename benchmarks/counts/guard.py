@@ -61,8 +61,8 @@ def built_in_place() -> list[Path]:
     """Return the tree's own libraries for `INSTRUCTION_SET`; none if a source is newer than one."""
     folder = ROOT / "gpunn" / "backends" / "compiled"
     found = [*folder.glob("_kernels_chooser.*"), *folder.glob(f"_kernels_{INSTRUCTION_SET}.*")]
-    made_from = [path for name in KERNELS for path in (ROOT / name, *(ROOT / name).rglob("*.[ch]*"))]
-    newest = max(path.stat().st_mtime for path in made_from if path.is_file())
+    made_from = [ROOT / "setup.py", *(ROOT / "kernels").rglob("*.[ch]*")]
+    newest = max(path.stat().st_mtime for path in made_from)
     fresh = len(found) == 2 and all(path.stat().st_mtime >= newest for path in found)
     return found if fresh else []
 
