@@ -14,6 +14,9 @@ Type checkers follow the rules of dataclasses, by which arguments of a base come
 the class. An argument that comes after them at run time is ``placed``: type checkers accept it
 only by name.
 
+A class may have checks of all arguments whose names end alike, ``_checks``: those of ``Layer``
+make an initializer of every ``..._initializer``.
+
 >>> from typing import Any
 >>> from gpunn.common.arguments import check_fraction
 >>> from gpunn.optimizers import Optimizer
@@ -121,13 +124,16 @@ def add_constructor(cls: Any) -> None:
     for parent in reversed(cls.__mro__[1:] if hasattr(cls.__init__, "fields") else ()):
         declared = getattr(vars(parent).get("__init__"), "fields", {})
         inherited = {**declared, **inherited, **declared}
+    checks: dict[str, Any] = getattr(cls, "_checks", {})
     own: dict[str, _Field] = {}
     defaults: dict[str, _Field] = {}
     typed = annotations_of(cls)  # Python 3.14 stores them in the class, whose attributes are next
     for name, value in vars(cls).items():
         base = inherited.get(name)
         if isinstance(value, _Field):
-            own[name] = value._replace(check=value.check or base.check) if base else value
+            ends = (check for end, check in checks.items() if name.endswith(end))
+            check = value.check or (base.check if base else next(ends, None))
+            own[name] = value._replace(check=check)
         elif base and name in typed:
             own[name] = base._replace(default=value, kw_only=False, after=None)
         elif base and not hasattr(value, "__get__"):  # else a method or a property

@@ -12,7 +12,6 @@ from gpunn.common.fields import field
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .arguments import check_constraint, check_initializer, check_regularizer
 from .core import ActivationLayer
 from .layer import Layer
 from .parameters import declared
@@ -207,9 +206,9 @@ class PReLU(Layer):
     _may_add_losses = False
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 
-    alpha_initializer: Any = field(default="zeros", check=check_initializer)
-    alpha_regularizer: Any = field(default=None, check=check_regularizer)
-    alpha_constraint: Any = field(default=None, check=check_constraint)
+    alpha_initializer: Any = field(default="zeros")
+    alpha_regularizer: Any = field(default=None)
+    alpha_constraint: Any = field(default=None)
     shared_axes: Any = field(default=None, check=optional(_check_shared))
 
     def build(self, input_shape: Shape) -> None:

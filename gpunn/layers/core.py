@@ -18,7 +18,7 @@ from gpunn.ops.dtypes import bounds, standard
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .arguments import check_activation, check_data_format
+from .arguments import check_data_format
 from .layer import Layer
 from .shapes import Shape, check_shape, sample_of
 from .symbolic import Application, SampleShape, SymbolicTensor
@@ -400,4 +400,4 @@ class Activation(ActivationLayer):
         {"activation": "softmax"},
     )
 
-    activation: Any = field(check=check_activation)
+    activation: Any = field()

@@ -15,13 +15,7 @@ from gpunn.core.plan import Call
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_regularizer,
-    check_units,
-)
+from .arguments import check_units
 from .layer import Layer
 from .parameters import declared
 from .shapes import Shape
@@ -85,15 +79,15 @@ class Dense(Layer):
     )
 
     units: int = field(check=check_units)
-    activation: Any = field(default=None, check=check_activation)
+    activation: Any = field(default=None)
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    bias_initializer: Any = field(default="zeros")
+    kernel_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
     activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+    kernel_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
     connections: Any = field(default=None)
 
     def __post_init__(self) -> None:

@@ -26,7 +26,15 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
 
 from . import applying, traced
-from .arguments import check_multiplier, check_name, check_regularizer, check_sample
+from .arguments import (
+    check_activation,
+    check_constraint,
+    check_initializer,
+    check_multiplier,
+    check_name,
+    check_regularizer,
+    check_sample,
+)
 from .as_operation import apply_own
 from .parameters import (
     Stateless,
@@ -81,6 +89,10 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     """
 
     _kind = "layer"
+    _checks: ClassVar[Mapping[str, Any]] = {
+        "activation": check_activation, "_constraint": check_constraint,
+        "_initializer": check_initializer, "_regularizer": check_regularizer,
+    }  # fmt: skip
     __experimental__ = frozenset({"is_view", "stream_seed", "takes_list"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -146,7 +158,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     batch_input_shape: Any = field(
         default=None, check=optional(check_sample), kw_only=True, attribute="_batch_input_shape"
     )
-    activity_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True)
+    activity_regularizer: Any = field(default=None, kw_only=True)
     learning_rate_multiplier: float | str = field(
         default=1.0, check=check_multiplier, kw_only=True, managed=True
     )

@@ -15,7 +15,6 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
-from .arguments import check_constraint, check_initializer, check_regularizer
 from .layer import Layer
 from .parameters import declared
 from .shapes import Shape
@@ -71,16 +70,12 @@ class _Normalization(Layer):
     epsilon: float = field(default=1e-3, check=check_not_negative, kw_only=True, placed=True)
     center: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
     scale: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
-    beta_initializer: Any = field(
-        default="zeros", check=check_initializer, kw_only=True, placed=True
-    )
-    gamma_initializer: Any = field(
-        default="ones", check=check_initializer, kw_only=True, placed=True
-    )
-    beta_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True, placed=True)
-    gamma_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True, placed=True)
-    beta_constraint: Any = field(default=None, check=check_constraint, kw_only=True, placed=True)
-    gamma_constraint: Any = field(default=None, check=check_constraint, kw_only=True, placed=True)
+    beta_initializer: Any = field(default="zeros", kw_only=True, placed=True)
+    gamma_initializer: Any = field(default="ones", kw_only=True, placed=True)
+    beta_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    gamma_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    beta_constraint: Any = field(default=None, kw_only=True, placed=True)
+    gamma_constraint: Any = field(default=None, kw_only=True, placed=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,13 +158,11 @@ class BatchNormalization(_Normalization):
     axis: int = field(default=-1)
     momentum: float = field(default=0.99, check=check_fraction)
     moving_mean_initializer: Any = field(
-        default="zeros", check=check_initializer, kw_only=True, placed=True,
-        after="gamma_initializer",
-    )  # fmt: skip
+        default="zeros", kw_only=True, placed=True, after="gamma_initializer"
+    )
     moving_variance_initializer: Any = field(
-        default="ones", check=check_initializer, kw_only=True, placed=True,
-        after="moving_mean_initializer",
-    )  # fmt: skip
+        default="ones", kw_only=True, placed=True, after="moving_mean_initializer"
+    )
     renorm: bool = field(
         default=False, check=_refuse_true, attribute=None, after="gamma_constraint"
     )

@@ -12,14 +12,7 @@ from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
-from gpunn.layers.arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_padding,
-    check_padding_of_steps,
-    check_regularizer,
-)
+from gpunn.layers.arguments import check_padding, check_padding_of_steps
 from gpunn.layers.core import by_channel
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
@@ -156,15 +149,15 @@ class OfKernel(_ImageLayer):
     padding: str = field(default="valid", check=check_padding)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     dilation_rate: Any = field(default=(1, 1))
-    activation: Any = field(default=None, check=check_activation)
+    activation: Any = field(default=None)
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    bias_initializer: Any = field(default="zeros")
+    kernel_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
     activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+    kernel_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
 
 
 class _Convolution(OfKernel, _Filtering):

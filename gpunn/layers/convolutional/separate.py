@@ -6,13 +6,7 @@ from typing import Any
 
 from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
-from gpunn.layers.arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_padding,
-    check_regularizer,
-)
+from gpunn.layers.arguments import check_padding
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -27,15 +21,15 @@ class _Depthwise(_Filtering):
     depth_multiplier: int = field(default=1, check=check_positive_integer)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     dilation_rate: Any = field(default=(1, 1))
-    activation: Any = field(default=None, check=check_activation)
+    activation: Any = field(default=None)
     use_bias: bool = field(default=True, check=check_flag)
-    depthwise_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    depthwise_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    depthwise_initializer: Any = field(default="glorot_uniform")
+    bias_initializer: Any = field(default="zeros")
+    depthwise_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
     activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    depthwise_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+    depthwise_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)
@@ -112,18 +106,18 @@ class _Separable(_Windowed):
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     dilation_rate: Any = field(default=(1, 1))
     depth_multiplier: int = field(default=1, check=check_positive_integer)
-    activation: Any = field(default=None, check=check_activation)
+    activation: Any = field(default=None)
     use_bias: bool = field(default=True, check=check_flag)
-    depthwise_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    pointwise_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    depthwise_regularizer: Any = field(default=None, check=check_regularizer)
-    pointwise_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
+    depthwise_initializer: Any = field(default="glorot_uniform")
+    pointwise_initializer: Any = field(default="glorot_uniform")
+    bias_initializer: Any = field(default="zeros")
+    depthwise_regularizer: Any = field(default=None)
+    pointwise_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
     activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    depthwise_constraint: Any = field(default=None, check=check_constraint)
-    pointwise_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+    depthwise_constraint: Any = field(default=None)
+    pointwise_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)

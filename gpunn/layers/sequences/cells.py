@@ -12,13 +12,7 @@ from gpunn.common.arguments import check_below_one, check_flag, requirement
 from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
 from gpunn.common.random import check_seed
-from gpunn.layers.arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_regularizer,
-    check_units,
-)
+from gpunn.layers.arguments import check_units
 from gpunn.layers.as_operation import by_kernels
 from gpunn.layers.layer import Layer
 from gpunn.layers.noise import Dropout
@@ -50,17 +44,17 @@ class RecurrentWeights(Layer):
     _abstract = True
 
     units: int = field(check=check_units)
-    activation: Any = field(default="tanh", check=check_activation)
+    activation: Any = field(default="tanh")
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    recurrent_initializer: Any = field(default="orthogonal", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    recurrent_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    recurrent_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    recurrent_initializer: Any = field(default="orthogonal")
+    bias_initializer: Any = field(default="zeros")
+    kernel_regularizer: Any = field(default=None)
+    recurrent_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
+    kernel_constraint: Any = field(default=None)
+    recurrent_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
     dropout: float = field(default=0.0, check=check_below_one)
     recurrent_dropout: float = field(default=0.0, check=check_below_one)
     seed: int | None = field(default=None, check=check_seed)
@@ -209,7 +203,7 @@ class GRUCell(_Cell):
     examples = ({"units": 3, "name": "a"}, {"units": 2, "reset_after": False, "name": "a"})
     gates = 3
 
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    recurrent_activation: Any = field(default="sigmoid", after="activation")
     reset_after: bool = field(default=True, check=check_flag, after="recurrent_dropout")
 
     def _declare_bias(self, width: int) -> Any:
@@ -264,7 +258,7 @@ class LSTMCell(_Cell):
     examples = ({"units": 3, "name": "a"},)
     gates = 4
 
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    recurrent_activation: Any = field(default="sigmoid", after="activation")
     unit_forget_bias: bool = field(default=True, check=check_flag, after="bias_initializer")
 
     @property

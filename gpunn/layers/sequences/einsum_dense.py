@@ -17,13 +17,7 @@ from gpunn.ops.shapes import listed
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from ..arguments import (
-    check_activation,
-    check_constraint,
-    check_initializer,
-    check_regularizer,
-    check_units,
-)
+from ..arguments import check_units
 from ..layer import Layer
 from ..parameters import declared
 from ..shapes import Shape
@@ -93,14 +87,14 @@ class EinsumDense(Layer):
 
     equation: str = field(check=_check_equation)
     output_shape: Any = field(check=_check_sizes, attribute="partial_output_shape")
-    activation: Any = field(default=None, check=check_activation)
+    activation: Any = field(default=None)
     bias_axes: Any = field(default=None)
-    kernel_initializer: Any = field(default="glorot_uniform", check=check_initializer)
-    bias_initializer: Any = field(default="zeros", check=check_initializer)
-    kernel_regularizer: Any = field(default=None, check=check_regularizer)
-    bias_regularizer: Any = field(default=None, check=check_regularizer)
-    kernel_constraint: Any = field(default=None, check=check_constraint)
-    bias_constraint: Any = field(default=None, check=check_constraint)
+    kernel_initializer: Any = field(default="glorot_uniform")
+    bias_initializer: Any = field(default="zeros")
+    kernel_regularizer: Any = field(default=None)
+    bias_regularizer: Any = field(default=None)
+    kernel_constraint: Any = field(default=None)
+    bias_constraint: Any = field(default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,14 +10,7 @@ import numpy as np
 from gpunn.common.arguments import check_flag, check_positive, check_positive_integer, optional
 from gpunn.common.fields import field
 from gpunn.initializers import Constant
-from gpunn.layers.arguments import (
-    MOST_CODES,
-    check_codes_below,
-    check_constraint,
-    check_initializer,
-    check_regularizer,
-    check_units,
-)
+from gpunn.layers.arguments import MOST_CODES, check_codes_below, check_units
 from gpunn.layers.layer import Layer
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
@@ -79,9 +72,9 @@ class Embedding(Layer):
 
     input_dim: int = field(check=check_units)
     output_dim: int = field(check=check_units)
-    embeddings_initializer: Any = field(default="uniform", check=check_initializer)
-    embeddings_regularizer: Any = field(default=None, check=check_regularizer)
-    embeddings_constraint: Any = field(default=None, check=check_constraint)
+    embeddings_initializer: Any = field(default="uniform")
+    embeddings_regularizer: Any = field(default=None)
+    embeddings_constraint: Any = field(default=None)
     mask_zero: bool = field(default=False, check=check_flag)
     weights: Any = field(
         default=None, attribute="_given", managed=property(attrgetter("_own_parameters"))

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.layers.arguments import check_activation
 from gpunn.layers.layer import Layer
 
 from .cells import GRUCell, LSTMCell, RecurrentWeights, SimpleRNNCell, among
@@ -98,7 +97,7 @@ class GRU(_OfCell):
         {"units": 2, "reset_after": False, "use_bias": False, "return_sequences": True},
     )
 
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    recurrent_activation: Any = field(default="sigmoid", after="activation")
     reset_after: bool = field(default=True, check=check_flag, after="unroll")
     use_cudnn: Any = field(default="auto", kw_only=True, placed=True, after="reset_after")
 
@@ -126,6 +125,6 @@ class LSTM(_OfCell):
         {"units": 2, "return_sequences": True, "unit_forget_bias": False},
     )
 
-    recurrent_activation: Any = field(default="sigmoid", check=check_activation, after="activation")
+    recurrent_activation: Any = field(default="sigmoid", after="activation")
     unit_forget_bias: bool = field(default=True, check=check_flag, after="bias_initializer")
     use_cudnn: Any = field(default="auto", kw_only=True, placed=True, after="unroll")

@@ -14,7 +14,7 @@ from gpunn.ops.shapes import listed, places_of, whole
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from ..arguments import check_constraint, check_initializer, check_regularizer, check_units
+from ..arguments import check_units
 from ..layer import Layer
 from ..noise import Dropout
 from ..shapes import check_shape
@@ -43,21 +43,15 @@ class _Heads(Layer):
     flash_attention: Any = field(
         default=None, check=optional(check_flag), attribute="_flash", kw_only=True, placed=True
     )
-    kernel_initializer: Any = field(
-        default="glorot_uniform", check=check_initializer, kw_only=True, placed=True
-    )
-    bias_initializer: Any = field(
-        default="zeros", check=check_initializer, kw_only=True, placed=True
-    )
-    kernel_regularizer: Any = field(
-        default=None, check=check_regularizer, kw_only=True, placed=True
-    )
-    bias_regularizer: Any = field(default=None, check=check_regularizer, kw_only=True, placed=True)
+    kernel_initializer: Any = field(default="glorot_uniform", kw_only=True, placed=True)
+    bias_initializer: Any = field(default="zeros", kw_only=True, placed=True)
+    kernel_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    bias_regularizer: Any = field(default=None, kw_only=True, placed=True)
     activity_regularizer: Any = field(
-        default=None, check=check_regularizer, attribute="_activity", kw_only=True, placed=True
+        default=None, attribute="_activity", kw_only=True, placed=True
     )
-    kernel_constraint: Any = field(default=None, check=check_constraint, kw_only=True, placed=True)
-    bias_constraint: Any = field(default=None, check=check_constraint, kw_only=True, placed=True)
+    kernel_constraint: Any = field(default=None, kw_only=True, placed=True)
+    bias_constraint: Any = field(default=None, kw_only=True, placed=True)
     use_gate: bool = field(default=False, check=check_flag, kw_only=True, placed=True)
     seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
 
