@@ -213,13 +213,9 @@ def _measures(
         if prefix + name in names and is_weighted:
             name = f"weighted_{name}"
         name = free_name(prefix + name, names)
-        counted = (
-            loss.counts_matches
-            and not is_weighted
-            and not head.is_masked
-            and type(metric)
-            in (metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy)
-        )
+        matches = metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy
+        plain = not (is_weighted or head.is_masked)
+        counted = loss.counts_matches and plain and type(metric) in matches
         size = 0 if counted else metric.state_size
         measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted, reading))
         at += size

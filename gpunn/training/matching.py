@@ -72,16 +72,11 @@ class Compiled:
         def each(values: list[Any]) -> Any:
             return values if len(values) > 1 else values[0]
 
+        def described(m: Any) -> Any:
+            return m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
+
         def named(given: list[list[Any]]) -> Any:
-            return each(
-                [
-                    [
-                        m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
-                        for m in metrics
-                    ]
-                    for metrics in given
-                ]
-            )
+            return each([list(map(described, metrics)) for metrics in given])
 
         return {
             "loss": each([registry.serialize(loss) for loss in self.losses]),

@@ -17,12 +17,11 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
-from gpunn.feeding.spec import Spec
 from gpunn.ops.conversion import tensors_of
 from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
-from .predictor import PREDICT_BATCH
+from .predictor import PREDICT_BATCH, Predictor
 from .predictor import predict as predict_batches
 from .training import Training, inputs_and_targets
 
@@ -71,9 +70,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
         return predictor.form.pack(tensors_of(outputs))
-    xs = _on_device(predictor.spec, x)
-    if predictor.plan.unknown:
-        predictor = predictor.of(xs)
+    predictor, xs = _on_device(predictor, x)
     number = next(training.calls)
     predictor.look()  # the model has the parameters now
     bound = plan, predictor.spec.backend, predictor.spec.dtype, xs
@@ -105,18 +102,16 @@ def run_with(
     return at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
 
 
-def _on_device(spec: Spec, x: Any) -> list[Any]:
-    """Return the arrays of a batch of inputs, on the device."""
-    rows = data.to_rows(spec, x, needs_y=False)
-    return [rows.arrays[name_of("x", k)] for k in range(len(spec.inputs))]
+def _on_device(predictor: Predictor, x: Any) -> tuple[Predictor, list[Any]]:
+    """Return the predictor for a batch of inputs, and their arrays on the device."""
+    rows = data.to_rows(predictor.spec, x, needs_y=False)
+    xs = [rows.arrays[name_of("x", k)] for k in range(len(predictor.spec.inputs))]
+    return (predictor.of(xs) if predictor.plan.unknown else predictor), xs
 
 
 def activations(training: Training, x: Any) -> dict[str, np.ndarray]:
     """See `gpunn.Model.activations`."""
-    predictor = training.predictor_for(x)
-    xs = _on_device(predictor.spec, x)
-    if predictor.plan.unknown:
-        predictor = predictor.of(xs)
+    predictor, xs = _on_device(training.predictor_for(x), x)
     return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
 
 

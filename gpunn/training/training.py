@@ -192,10 +192,8 @@ class Training:
                 trainer.look()
         if not self._noted:
             self._noted = True
-            for note in (
-                *constant_outputs(trainer.plan),
-                *(n for h in trainer.heads for n in h.notes),
-            ):
+            of_heads = (note for head in trainer.heads for note in head.notes)
+            for note in (*constant_outputs(trainer.plan), *of_heads):
                 warn(note)
         return trainer
 

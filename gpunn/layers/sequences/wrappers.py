@@ -138,8 +138,8 @@ class Bidirectional(Stateful):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        config.pop("weights")
-        return {**config, "backward_layer": registry.serialize(self.backward_layer)}
+        del config["weights"]
+        return config
 
 
 def _copy(layer: Any, prefix: str, **changes: Any) -> Any:
