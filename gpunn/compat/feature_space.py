@@ -236,12 +236,9 @@ class FeatureSpace:
         return {name: feature.preprocessor for name, feature in self.features.items()}
 
     def _to_adapt(self) -> Iterator[tuple[str, Any]]:
+        """Yield the layers that learn from data, which they were not given."""
         for name, layer in self.preprocessors.items():
-            given = any(
-                getattr(layer, known, None) is not None
-                for known in ("input_mean", "bin_boundaries", "vocabulary")
-            )
-            if hasattr(layer, "adapt") and not given:
+            if hasattr(layer, "adapt") and not getattr(layer, "_is_given", False):
                 yield name, layer
 
     def adapt(self, dataset: Any) -> None:
@@ -263,15 +260,11 @@ class FeatureSpace:
                 kept.append(table[name])
         if not next(iter(parts.values())):
             raise ValueError(f"{self.name}.adapt: the data yield no batches.")
-        for name, feature in self.features.items():
-            layer = feature.preprocessor
-            if hasattr(layer, "adapt") and getattr(layer, "input_mean", None) is None:
-                if isinstance(layer, layers.Discretization) and layer.num_bins is None:
-                    continue
-                try:
-                    layer.adapt(iter(parts[name]))
-                except (TypeError, ValueError) as error:
-                    raise type(error)(f"The column {name!r}: {error}") from None
+        for name, layer in self._to_adapt():
+            try:
+                layer.adapt(iter(parts[name]))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"The column {name!r}: {error}") from None
         self._adapted, self._model = True, None
 
     def _check_columns(self, table: Any) -> None:

@@ -138,3 +138,42 @@ def test_frames_are_read_by_the_names_of_their_columns(library: str, make: Any) 
 def test_refusals(act: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         act()
+
+
+GIVEN = {
+    "StringLookup": (lambda: layers.StringLookup(vocabulary=["Oslo"]), "city"),
+    "IntegerLookup": (lambda: layers.IntegerLookup(vocabulary=[7]), "rooms"),
+    "TextVectorization": (lambda: layers.TextVectorization(vocabulary=["oslo"]), "city"),
+    "Discretization": (lambda: layers.Discretization(bin_boundaries=[30.0]), "age"),
+    "Normalization": (lambda: layers.Normalization(mean=3.0, variance=2.0), "age"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_was_given_to_a_layer_is_not_learned(name: str) -> None:
+    """The layer refuses to adapt, as in Keras, and a space leaves it as it is."""
+    make, column = GIVEN[name]
+    layer = make()
+    before = layer.get_config()
+    with pytest.raises(ValueError, match=r"adapt: .* (was|were) given"):
+        layer.adapt(TABLE[column])
+    kinds = {"city": "string", "rooms": "int32", "age": "float32"}
+    feature = FeatureSpace.feature(kinds[column], layer, "int" if column != "age" else "float")
+    space = FeatureSpace({column: feature}, output_mode="dict")
+    space.adapt(TABLE)
+    assert layer.get_config() == before
+
+
+def test_a_space_learns_anew_from_other_data() -> None:
+    space = FeatureSpace({"city": "string_categorical"})
+    space.adapt(TABLE)
+    space.adapt({"city": ["Bergen", "Bergen"]})
+    assert space.preprocessors["city"].get_vocabulary() == ["[UNK]", "Bergen"]
+
+
+def test_a_restored_layer_may_learn_again() -> None:
+    layer = layers.StringLookup()
+    layer.adapt(["a"])
+    copy = layers.StringLookup.from_config(layer.get_config())
+    copy.adapt(["b"])
+    assert copy.get_vocabulary() == ["[UNK]", "b"]

@@ -87,6 +87,10 @@ class Discretization(Layer):
             )
 
     @property
+    def _is_given(self) -> bool:
+        return self.num_bins is None
+
+    @property
     def depth(self) -> int:
         """Number of bins."""
         return len(self._known()) + 1
@@ -131,7 +135,7 @@ class Discretization(Layer):
         >>> layer.bin_boundaries
         [2.0]
         """
-        if self.num_bins is None:
+        if self._is_given:
             raise ValueError(f"{self.name}.adapt: bin_boundaries were given; give num_bins.")
         summary = np.zeros((2, 0))
         for batch in batches(data, steps):

@@ -69,6 +69,7 @@ class IndexLookup(HostLayer):
         self._weights: tuple[float, ...] = ()
         given, weights = self._given, self._given_weights
         del self._given, self._given_weights
+        self._is_given = given is not None  # so there is nothing to learn, as in Keras
         if given is not None:
             self.set_vocabulary(given, weights)
 
@@ -228,7 +229,8 @@ class IndexLookup(HostLayer):
 
         Raises:
             TypeError: for values of another kind.
-            ValueError: for no values at all, and as in `set_vocabulary`.
+            ValueError: for no values at all, if the layer was made with a vocabulary, and as in
+                `set_vocabulary`.
 
         >>> from gpunn.layers import StringLookup
         >>> layer = StringLookup()
@@ -236,6 +238,11 @@ class IndexLookup(HostLayer):
         >>> layer.get_vocabulary()
         ['[UNK]', 'oak', 'elm']
         """
+        if self._is_given:
+            raise ValueError(
+                f"{self.name}.adapt: the vocabulary was given to the layer. Make the layer without "
+                f"one, or leave adapt out."
+            )
         counts: Counter[Any] = Counter()
         in_documents: Counter[Any] = Counter()
         documents = 0
@@ -352,4 +359,6 @@ class IndexLookup(HostLayer):
     def from_config(cls, config: dict[str, Any]) -> Any:
         if isinstance(config.get("vocabulary"), str):
             raise ValueError("'vocabulary' names a file; a stored layer must hold its vocabulary.")
-        return cls(**config)
+        layer = cls(**config)
+        layer._is_given = False  # it may have been learned
+        return layer

@@ -127,6 +127,10 @@ class Normalization(Layer):
                 f"{len(self.axis)}."
             )
 
+    @property
+    def _is_given(self) -> bool:
+        return self.input_mean is not None
+
     def build(self, input_shape: Shape) -> None:
         rank = len(input_shape)
         axes = sorted(n + rank if n < 0 else n for n in self.axis)
