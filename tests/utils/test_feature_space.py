@@ -140,7 +140,7 @@ def test_refusals(act: Any, message: str) -> None:
         act()
 
 
-GIVEN = {
+GIVEN: dict[str, tuple[Any, str]] = {
     "StringLookup": (lambda: layers.StringLookup(vocabulary=["Oslo"]), "city"),
     "IntegerLookup": (lambda: layers.IntegerLookup(vocabulary=[7]), "rooms"),
     "TextVectorization": (lambda: layers.TextVectorization(vocabulary=["oslo"]), "city"),

@@ -135,7 +135,7 @@ class Discretization(Layer):
         >>> layer.bin_boundaries
         [2.0]
         """
-        if self._is_given:
+        if self.num_bins is None:
             raise ValueError(f"{self.name}.adapt: bin_boundaries were given; give num_bins.")
         summary = np.zeros((2, 0))
         for batch in batches(data, steps):
