@@ -206,26 +206,29 @@ def test_a_loss_in_some_steps_only_is_refused() -> None:
         model.fit(*data(), verbose=0)
 
 
-# By folder; the operations on one backend only.
+# By folder.
 WHAT_USERS_WRITE = {
-    "layers": [f"custom_{name}.py" for name in ("call", "call_forms", "call_random", "state")],
-    "losses": ["losses.py"],
-    "metrics": ["metrics.py"],
-    "models": ["graph_operations.py", "model_calls.py"],
-    "ops": ["dtypes.py", "errors.py", "function_gradients.py", "random.py", "tensor_methods.py"],
-    "ops one by one": ["operations.py", "-k", "numpy"],
-    "training": ["added_losses.py", "custom_functions.py", "custom_parts.py"],
+    "layers": ("custom_call", "custom_call_forms", "custom_call_random", "custom_state"),
+    "losses": ("losses",),
+    "metrics": ("metrics",),
+    "models": ("graph_operations", "model_calls"),
+    "ops": ("dtypes", "errors", "function_gradients", "random", "tensor_methods"),
+    "training": ("added_losses", "custom_functions", "custom_parts"),
+}
+# One process for all of them: each takes longer to start than most files take.
+EAGERLY = {
+    "all": [
+        f"tests/{folder}/test_{name}.py"
+        for folder, names in WHAT_USERS_WRITE.items()
+        for name in names
+    ],
+    "operations one by one, on one backend": ["tests/ops/test_operations.py", "-k", "numpy"],
 }
 
 
 @pytest.mark.more
-@pytest.mark.parametrize("folder", WHAT_USERS_WRITE)
-def test_the_tests_of_what_users_write_pass_eagerly(folder: str) -> None:
-    where = ROOT / "tests" / folder.split()[0]
-    chosen = [
-        str(where / f"test_{entry}") if entry.endswith(".py") else entry
-        for entry in WHAT_USERS_WRITE[folder]
-    ]
+@pytest.mark.parametrize("which", EAGERLY)
+def test_the_tests_of_what_users_write_pass_eagerly(which: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--eagerly"]
-    done = subprocess.run([*command, *chosen], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, *EAGERLY[which]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
