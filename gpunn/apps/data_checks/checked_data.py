@@ -246,7 +246,7 @@ def _are_classes(y: np.ndarray) -> bool:
         return bool(np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all())
     known = y[np.isfinite(y)]
     distinct = np.unique(known)
-    return len(distinct) <= max(FEW, 0) and bool((distinct == np.floor(distinct)).all())
+    return len(distinct) <= FEW and bool((distinct == np.floor(distinct)).all())
 
 
 def _some(numbers: np.ndarray, noun: str) -> str:

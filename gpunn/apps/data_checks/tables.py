@@ -10,35 +10,20 @@ import numpy as np
 
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
-from gpunn.apps.tables.kinds import (
-    Column,
-    TargetColumn,
-    answers_of,
-    column_of,
-    target_of,
-)
+from gpunn.apps.tables.kinds import Column, TargetColumn, answers_of, column_of, target_of
 from gpunn.apps.tables.preparing import TableModel, feature_of
 from gpunn.apps.tables.verdict import LEAK, tells
 from gpunn.common.names import counted, either, first_few
 
-from . import checks, train_and_test
+from . import checks
+from .check import CHECKS as EVERY
 from .check import DataReport, found_by
 from .checked_data import SEVERITIES, Data, Finding, error, note, warning
 
 # The checks of arrays that concern tables too. The others look for what reading a table or
 # `gpunn train` handles: missing values, labels, constant columns, values beyond float32.
-CHECKS = (
-    checks.duplicates,
-    checks.imbalance,
-    checks.amount,
-    checks.relevance,
-    checks.outliers,
-    checks.scales,
-    checks.targets,
-    checks.order,
-    train_and_test.leakage,
-    train_and_test.shift,
-)
+HANDLED = (checks.missing, checks.labels, checks.constant, checks.precision)
+CHECKS = tuple(check for check in EVERY if check not in HANDLED)
 SHOWN = 10  # columns to name in a finding
 
 # What `gpunn train` does with missing values, by the kind of a column.

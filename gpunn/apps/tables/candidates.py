@@ -71,6 +71,17 @@ class Problem:
 
 
 @dataclass
+class Fold:
+    """Prepared rows to train on and to check by, their targets, and the latter's indices."""
+
+    train: Rows
+    y: np.ndarray
+    check: Rows
+    truth: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass
 class Learnt:
     """A model of prepared rows, with the scale of its outputs."""
 
@@ -109,27 +120,13 @@ class Candidate(Protocol):
     def work(self, rows: int, width: int, outputs: int) -> float:
         """Estimate the cost of learning from rows, in multiplications."""
 
-    def path(
-        self,
-        problem: Problem,
-        train: Rows,
-        y: np.ndarray,
-        check: Rows,
-        truth: np.ndarray,
-        seed: int,
-    ) -> np.ndarray:
-        """Return the predictions for the rows of ``check`` by each solution on the path."""
+    def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
+        """Return the predictions for the rows to check by, by each solution on the path."""
 
     def learn(
-        self,
-        problem: Problem,
-        rows: Rows,
-        y: np.ndarray,
-        place: int,
-        seed: int,
-        *callbacks: Callback,
+        self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
-        """Return the solution at a place of the path."""
+        """Return the solution at a place of the path; the callbacks are those of a training."""
 
 
 @dataclass(frozen=True)
@@ -161,99 +158,52 @@ class LinearModel:
     def _scale(self, problem: Problem, y: np.ndarray) -> TargetScale:
         return TargetScale() if problem.classes else TargetScale.of(y, self.logs)
 
-    def path(
-        self,
-        problem: Problem,
-        train: Rows,
-        y: np.ndarray,
-        check: Rows,
-        truth: np.ndarray,
-        seed: int,
-    ) -> np.ndarray:
-        x = check.joined().astype(np.float64)
-        scale = self._scale(problem, y)
+    def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
+        x = part.check.joined().astype(np.float64)
+        scale = self._scale(problem, part.y)
         found = []
-        for kernel, bias in self._solutions(problem, train, y, scale):
+        for kernel, bias in self._solutions(problem, part.train, part.y, scale):
             outputs = x @ kernel + bias
             found.append(_softmax(outputs) if problem.classes else scale.undone(outputs))
         return np.stack(found)
 
     def learn(
-        self,
-        problem: Problem,
-        rows: Rows,
-        y: np.ndarray,
-        place: int,
-        seed: int,
-        *callbacks: Callback,
+        self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
         scale = self._scale(problem, y)
         solutions = self._solutions(problem, rows, y, scale)
-        kernel, bias = next(w for i, w in enumerate(solutions) if i == place)
+        kernel, bias = next(w for i, w in enumerate(solutions) if i == at)
         model = built(Network(()), rows, problem.classes, "linear")
         model.get_layer("output").set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
         return Learnt(model, scale)
 
 
-@dataclass(frozen=True)
-class NetworkModel:
+class NetworkModel(Network):
     """A network; the path is that of the lengths of its training."""
 
-    network: Network
     is_network = True
 
-    @property
-    def name(self) -> str:
-        return self.network.name
-
-    @property
-    def logs(self) -> bool:
-        return self.network.logs
-
-    def document(self) -> dict[str, Any]:
-        return self.network.document()
-
-    def work(self, rows: int, width: int, outputs: int) -> float:
-        return self.network.work(rows, width, outputs)
-
-    def path(
-        self,
-        problem: Problem,
-        train: Rows,
-        y: np.ndarray,
-        check: Rows,
-        truth: np.ndarray,
-        seed: int,
-    ) -> np.ndarray:
+    def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
         found: list[np.ndarray] = []
         losses: list[float] = []
-        for epochs in self.network.lengths(len(train)):
+        for at in range(len(self.lengths(len(part.train)))):
             try:
-                made = trained(
-                    self.network, train, y, problem.classes, epochs=epochs, seed=seed,
-                    robust=problem.robust,
-                )  # fmt: skip
+                learnt = self.learn(problem, part.train, part.y, at, seed)
             except NonFiniteLossError:
-                shape = (len(truth), problem.classes) if problem.classes else (len(truth),)
+                shape = (len(part.truth), problem.classes)[: 2 if problem.classes else 1]
                 found.append(np.full(shape, np.nan))
                 break
-            found.append(Learnt(*made).predict(check))
-            losses.append(float(problem.losses(found[-1], truth).mean()))
+            found.append(learnt.predict(part.check))
+            losses.append(float(problem.losses(found[-1], part.truth).mean()))
             if len(losses) - 1 - int(np.argmin(losses)) >= PATIENCE:
                 break
         return np.stack(found)
 
     def learn(
-        self,
-        problem: Problem,
-        rows: Rows,
-        y: np.ndarray,
-        place: int,
-        seed: int,
-        *callbacks: Callback,
+        self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
         made = trained(
-            self.network, rows, y, problem.classes, epochs=self.network.lengths(len(rows))[place],
+            self, rows, y, problem.classes, epochs=self.lengths(len(rows))[at],
             seed=seed, robust=problem.robust, callbacks=callbacks,
         )  # fmt: skip
         return Learnt(*made)
@@ -266,18 +216,18 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 # In the order in which they are tried: the first ones have to do where the budget is small.
 NETWORKS = (
-    Network((128, 128), dropout=0.0, rate=3e-3),
-    Network((128, 128), dropout=0.3, rate=1e-3, decay=0.02),
-    Network((128, 128), dropout=0.1, rate=3e-3, pieces=True),
-    Network((64,), "silu", dropout=0.3, rate=1e-3),
-    Network((256, 256), dropout=0.1, rate=3e-3),
-    Network((128, 128), dropout=0.3, rate=1e-3, decay=0.02, pieces=True),
-    Network((), rate=1e-2, pieces=True),
-    Network((128, 128, 128), "silu", dropout=0.1, rate=1e-3),
-    Network((32,), dropout=0.0, rate=3e-3, decay=0.1),
-    Network((256, 256), dropout=0.3, rate=3e-3, pieces=True),
-    Network((128, 128), "silu", dropout=0.0, rate=3e-3, decay=0.05),
-    Network((256, 256, 256), dropout=0.2, rate=1e-3),
+    NetworkModel((128, 128), dropout=0.0, rate=3e-3),
+    NetworkModel((128, 128), dropout=0.3, rate=1e-3, decay=0.02),
+    NetworkModel((128, 128), dropout=0.1, rate=3e-3, pieces=True),
+    NetworkModel((64,), "silu", dropout=0.3, rate=1e-3),
+    NetworkModel((256, 256), dropout=0.1, rate=3e-3),
+    NetworkModel((128, 128), dropout=0.3, rate=1e-3, decay=0.02, pieces=True),
+    NetworkModel((), rate=1e-2, pieces=True),
+    NetworkModel((128, 128, 128), "silu", dropout=0.1, rate=1e-3),
+    NetworkModel((32,), dropout=0.0, rate=3e-3, decay=0.1),
+    NetworkModel((256, 256), dropout=0.3, rate=3e-3, pieces=True),
+    NetworkModel((128, 128), "silu", dropout=0.0, rate=3e-3, decay=0.05),
+    NetworkModel((256, 256, 256), dropout=0.2, rate=1e-3),
 )
 MOST_DRAWN = 1000  # networks that `more` draws
 LOGS_TRIED = (0, 2, 4)  # networks that are also tried on the logarithm of a skewed target
@@ -297,14 +247,13 @@ def candidates(given: dict[str, Any], skewed: bool) -> list[Candidate]:
         networks += logs[1:]
     found: list[Candidate] = [LinearModel()]
     found += [LinearModel(logs=True)] if skewed else []
-    return found + [NetworkModel(network) for network in dict.fromkeys(networks)]
+    return [*found, *dict.fromkeys(networks)]
 
 
 def usable(candidate: Candidate, rows: Rows) -> bool:
     """Whether a table's numbers are few enough to be encoded in pieces, if a candidate does it."""
-    if not isinstance(candidate, NetworkModel) or not candidate.network.pieces:
-        return True
-    return 0 < rows.numbers.shape[1] * PIECES <= MOST_PIECES
+    pieces = isinstance(candidate, Network) and candidate.pieces
+    return not pieces or 0 < rows.numbers.shape[1] * PIECES <= MOST_PIECES
 
 
 def more(given: dict[str, Any], skewed: bool, seed: int) -> Iterator[Candidate]:
@@ -313,7 +262,7 @@ def more(given: dict[str, Any], skewed: bool, seed: int) -> Iterator[Candidate]:
     seen = set(NETWORKS)
     for _ in range(MOST_DRAWN):
         width = int(random.choice([32, 64, 128, 256, 384]))
-        drawn = Network(
+        drawn = NetworkModel(
             (width,) * int(random.integers(1, 4)),
             str(random.choice(["relu", "silu", "selu", "tanh"])),
             float(random.choice([0.0, 0.1, 0.2, 0.3, 0.5])),
@@ -325,16 +274,4 @@ def more(given: dict[str, Any], skewed: bool, seed: int) -> Iterator[Candidate]:
         network = replace(drawn, **given)
         if network not in seen:
             seen.add(network)
-            yield NetworkModel(network)
-
-
-__all__ = [
-    "Candidate",
-    "Learnt",
-    "LinearModel",
-    "NetworkModel",
-    "Problem",
-    "candidates",
-    "more",
-    "usable",
-]
+            yield network

@@ -15,22 +15,10 @@ import numpy as np
 
 from gpunn.common.names import counted
 
-from .candidates import Candidate, Problem
-from .networks import Rows
+from .candidates import Candidate, Fold, Problem
 
 MEMBERS = 5  # of an average, at most
 GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
-
-
-@dataclass
-class Fold:
-    """Prepared rows to train on and to check by, their targets, and the latter's indices."""
-
-    train: Rows
-    y: np.ndarray
-    check: Rows
-    truth: np.ndarray
-    rows: np.ndarray
 
 
 @dataclass
@@ -147,7 +135,7 @@ def choose(
             break
         team, total, least = [*team, best], total + outputs[best], scores[best]
     average = total / len(team)
-    team, average, why = _simplest(team, average, outputs, members, truth, rows, problem)
+    team, average, why = _simplest(team, average, outputs, truth, rows, problem)
     finalists = [members[i] for i in order]
     chosen = [members[i] for i in team]
     return Choice(chosen, finalists, rows[once], average[once], why, len(parts))
@@ -157,7 +145,6 @@ def _simplest(
     team: list[int],
     average: np.ndarray,
     outputs: list[np.ndarray],
-    members: list[Member],
     truth: np.ndarray,
     rows: np.ndarray,
     problem: Problem,

@@ -76,7 +76,9 @@ def smallest_changes(
     """
     if not len(rows):
         return []
-    search = _Search(model, prepare, inputs, np.asarray(y), np.asarray(rows, int), classes, within)
+    at = np.asarray(rows, int)
+    own = {name: np.asarray(values)[at] for name, values in inputs.items()}
+    search = _Search(model, prepare, own, np.asarray(y)[at], classes, within)
     names = list(inputs) if columns is None else list(columns)
     training = {name: _distinct(np.asarray(inputs[name])[known, 0]) for name in names}
     first = [
@@ -99,24 +101,21 @@ class _Trial:
     values: tuple[tuple[str, Any], ...]
 
 
+@dataclass
 class _Search:
-    """Judges trials, many in a call, and keeps what they gave."""
+    """Judges trials, many in a call, and keeps what they gave; ``own`` and ``y`` are the inputs and
+    the right answers of the rows to explain."""
 
-    def __init__(
-        self,
-        model: Any,
-        prepare: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-        inputs: Mapping[str, np.ndarray],
-        y: np.ndarray,
-        rows: np.ndarray,
-        classes: int,
-        within: float,
-    ) -> None:
-        self.model, self.prepare, self.classes, self.within = model, prepare, classes, within
-        self.own = {name: np.asarray(values)[rows] for name, values in inputs.items()}
-        self.y = y[rows]
-        self.before = prepare(self.own)
-        self.wrong = self._leads(model.predict(self.own, verbose=0), self.y) <= 0
+    model: Any
+    prepare: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    own: dict[str, np.ndarray]
+    y: np.ndarray
+    classes: int
+    within: float
+
+    def __post_init__(self) -> None:
+        self.before = self.prepare(self.own)
+        self.wrong = self._leads(self.model.predict(self.own, verbose=0), self.y) <= 0
         # By trial: its size, its lead (positive where the answer is right) and the output.
         self.found: dict[_Trial, tuple[float, float, np.ndarray]] = {}
 

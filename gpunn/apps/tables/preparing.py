@@ -391,12 +391,8 @@ class TableModel:
                         f"{cells[bad[0]]!r}; the model was trained on {nouns[1]} there."
                     )
                 if bad:
-                    are = (
-                        f"1 cell is not a {nouns[0]}"
-                        if len(bad) == 1
-                        else f"{len(bad):,} cells are not {nouns[1]}"
-                    )
-                    notes.append(f"{name}: {are}, such as {cells[bad[0]]!r}")
+                    are = either(len(bad), f"cell is not a {nouns[0]}", f"cells are not {nouns[1]}")
+                    notes.append(f"{name}: {len(bad):,} {are}, such as {cells[bad[0]]!r}")
                 continue
             different = cells.counts()
             nothing = missing_among(different)

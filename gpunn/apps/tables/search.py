@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from gpunn.apps.kept import KeptResults
 from gpunn.backends import get_backend
 from gpunn.distribution.launch import size
 
-from .candidates import Candidate, NetworkModel, Problem, usable
-from .choosing import MEMBERS, Choice, Fold, Trial, choose
+from .candidates import Candidate, Fold, NetworkModel, Problem, usable
+from .choosing import MEMBERS, Choice, Trial, choose
 from .folds import Rules, folds
-from .networks import Network, Rows
+from .networks import Rows
 
 WORK = 6e11  # multiplications that a search may take
 FINALISTS = 6  # candidates that see all folds, at most
@@ -74,11 +74,12 @@ def _speed() -> float:
     random = np.random.default_rng(0)
     rows = Rows(random.standard_normal((2_000, 20), np.float32), np.zeros((2_000, 0), np.float32))
     y = rows.numbers[:, 0].astype(np.float64)
-    network = NetworkModel(Network(epochs=20))
-    network.path(Problem(0), rows, y, rows, y, 0)  # the first one takes longer
+    part = Fold(rows, y, rows, y, np.arange(len(y)))
+    network = NetworkModel(epochs=20)
+    network.path(Problem(0), part, 0)  # the first one takes longer
     start = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda seed: network.path(Problem(0), rows, y, rows, y, seed), range(2)))
+        list(pool.map(lambda seed: network.path(Problem(0), part, seed), range(2)))
     return 2 * network.work(len(rows), 20, 1) / (time.perf_counter() - start)
 
 
@@ -170,6 +171,7 @@ def sample(y: np.ndarray, rules: Rules, size: int = SAMPLE) -> np.ndarray:
     return np.sort(np.argsort(rank, kind="stable")[:size])
 
 
+@dataclass
 class _Run:
     """Learns on folds, on two at once.
 
@@ -177,29 +179,21 @@ class _Run:
         interrupted: whether Ctrl-C ended it; trials without all paths are then left alone.
     """
 
-    def __init__(
-        self,
-        parts: Sequence[Fold],
-        problem: Problem,
-        seed: int,
-        progress: Progress,
-        kept: KeptResults | None,
-    ) -> None:
-        self.kept = kept
-        self.parts, self.problem, self.seed, self.progress = parts, problem, seed, progress
-        self.interrupted = False
-        # Ranks have to train in the same order, and a GPU trains one network at a time.
-        self.workers = 1 if size() > 1 or get_backend().name == "cupy" else 2
+    parts: Sequence[Fold]
+    problem: Problem
+    seed: int
+    progress: Progress
+    kept: KeptResults | None
+    interrupted: bool = False
 
     def folds(self, trials: Sequence[Trial], start: int, stop: int) -> None:
         """Add the paths of the trials on some of the folds."""
-        pool = ThreadPoolExecutor(self.workers)
-        done = 0
+        # Ranks have to train in the same order, and a GPU trains one network at a time.
+        pool = ThreadPoolExecutor(1 if size() > 1 or get_backend().name == "cupy" else 2)
         try:
             futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
-            for trial, mine in zip(trials, futures, strict=True):
+            for done, (trial, mine) in enumerate(zip(trials, futures, strict=True), 1):
                 trial.paths += [future.result() for future in mine]
-                done += 1
                 self.progress(start, done, len(trials))
         except KeyboardInterrupt:
             self.interrupted = True
@@ -207,20 +201,12 @@ class _Run:
             pool.shutdown(cancel_futures=True)
 
     def _one(self, trial: Trial, fold: int) -> np.ndarray:
-        part = self.parts[fold]
-        seed = _seed(self.seed, trial.number, fold)
         key = f"{trial.number} {trial.candidate.document()} {fold}"
         found = None if self.kept is None else self.kept.get(key)
         if found is None:
-            path = trial.candidate.path
-            found = path(self.problem, part.train, part.y, part.check, part.truth, seed)
+            sequence = np.random.SeedSequence([self.seed % 2**32, trial.number, fold])
+            seed = int(sequence.generate_state(1)[0])
+            found = trial.candidate.path(self.problem, self.parts[fold], seed)
             if self.kept is not None:
                 self.kept.put(key, found)
         return found
-
-
-def _seed(seed: int, *numbers: int) -> int:
-    return int(np.random.SeedSequence([seed % 2**32, *numbers]).generate_state(1)[0])
-
-
-__all__ = ["Budget", "Progress", "sample", "search", "silent"]
