@@ -10,6 +10,15 @@ SHARES = {"train": 0.65, "validation": 0.15, "test": 0.20}
 FEWEST = 10  # minimum number of rows to split
 
 
+def check_rows(rows: int) -> None:
+    """Raise a ValueError if there are too few rows to split."""
+    if rows < FEWEST:
+        raise ValueError(
+            f"There {either(rows, 'is', 'are')} {counted(rows, 'row')} to learn from; at least "
+            f"{FEWEST} are needed to train on some and test on others."
+        )
+
+
 def split(
     y: np.ndarray, classes: int = 0, by_order: bool = False, seed: int = 0
 ) -> dict[str, np.ndarray]:
@@ -31,11 +40,7 @@ def split(
     >>> split(np.arange(20.0), by_order=True)["test"].tolist()
     [16, 17, 18, 19]
     """
-    if len(y) < FEWEST:
-        raise ValueError(
-            f"There {either(len(y), 'is', 'are')} {counted(len(y), 'row')} to learn from; at least "
-            f"{FEWEST} are needed to train on some and test on others."
-        )
+    check_rows(len(y))
     if by_order:
         return dict(zip(SHARES, _parted(np.arange(len(y))), strict=True))
     random = np.random.default_rng(seed)

@@ -24,13 +24,8 @@ INTERRUPTED = 130  # exit status after Ctrl-C, also where something was saved
 
 
 def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
-    """Check the settings, choose backend and seed, and return the new folder of the results.
-
-    Args:
-        args: the command's arguments.
-        settings: the settings for these data.
-        name: name of the folder, if ``args`` has none.
-    """
+    """Check the settings, choose backend and seed, and return the folder of the results, which is
+    new: that of ``args``, or one of this name in ``runs``."""
     settings.check()
     use_backend(get_backend(args.backend).name)
     set_random_seed(settings.seed)

@@ -130,7 +130,9 @@ _BLANK: dict[str, Any] = {"class": None, "probability": None, "top": [], "unsure
 
 def _classes(model: Model, rows: np.ndarray, known: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the prediction for each row, as entries for JSON."""
-    outputs = _probabilities(model, rows)
+    outputs = model.predict(rows, verbose=0)
+    if not are_probabilities(outputs):
+        raise ValueError("The model's outputs are not class probabilities: it needs a softmax.")
     names: Any = known.get("classes") or range(outputs.shape[1])
     if len(names) != outputs.shape[1]:
         raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(names)} classes.")
@@ -156,13 +158,6 @@ def _line(entry: dict[str, Any]) -> str:
     more = ", ".join(f"{other}: {probability:.4f}" for other, probability in others)
     unsure = ", unsure" if entry["unsure"] else ""
     return f"{entry['image']}: class {name}, probability {most:.4f} ({more}){unsure}"
-
-
-def _probabilities(model: Model, rows: np.ndarray) -> np.ndarray:
-    outputs = model.predict(rows, verbose=0)
-    if not are_probabilities(outputs):
-        raise ValueError("The model's outputs are not class probabilities: it needs a softmax.")
-    return outputs
 
 
 def _read(

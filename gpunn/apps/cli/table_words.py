@@ -30,14 +30,8 @@ def about(
     learn: int,
     test: int,
 ) -> str:
-    """Describe a table and the use of its columns and rows.
-
-    Args:
-        table, target, columns: what was read.
-        rules: how the rows are divided.
-        by: the column whose groups stay together.
-        learn, test: numbers of rows to learn from and held out.
-    """
+    """Describe a table and the use of its columns and rows: groups in the column ``by`` stay
+    together, and ``learn`` and ``test`` are the numbers of rows to learn from and held out."""
     lines = [f"{table.path}: {counted(table.rows, 'row')}, {counted(len(table.names), 'column')}"]
     if table.notes:
         lines[0] += f" ({', '.join(table.notes)})"

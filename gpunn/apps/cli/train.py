@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.learning import Settings, compile_for
 from gpunn.apps.pictures import MAX_PIXELS
+from gpunn.apps.pictures.learning import add_dense
 from gpunn.apps.tables.kinds import MOST_CATEGORIES
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
@@ -22,7 +23,7 @@ from gpunn.common.random import set_random_seed
 from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
 from gpunn.core.arena import with_room_for
 from gpunn.distribution.launch import initialize_if_launched, is_writer
-from gpunn.layers import Dense, Dropout, Flatten, Input, Rescaling
+from gpunn.layers import Input, Rescaling
 from gpunn.models import Sequential
 from gpunn.saving import files
 from gpunn.training.data_facts import doubt
@@ -261,17 +262,10 @@ def _refuse(args: argparse.Namespace, what: str, *names: str) -> None:
 
 def make_model(settings: dict[str, Any]) -> Sequential:
     """Return the compiled network, named after its data set."""
-    model = Sequential(name=settings["dataset"])
-    model.add(Input((28, 28)))
-    model.add(Rescaling(1 / 255))
-    model.add(Flatten())
-    for units in settings["hidden"]:
-        model.add(Dense(units, activation="relu"))
-        if settings["dropout"]:
-            model.add(Dropout(settings["dropout"]))
-    model.add(Dense(10, activation="softmax"))
-    chosen = {name: settings[name] for name in ("optimizer", "learning_rate")}
-    compile_for(model, 10, Settings(**chosen))
+    chosen = Settings(**{name: settings[name] for name in SETTINGS})
+    model = Sequential([Input((28, 28)), Rescaling(1 / 255)], name=settings["dataset"])
+    add_dense(model, 10, chosen)
+    compile_for(model, 10, chosen)
     return model
 
 

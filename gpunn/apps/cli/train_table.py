@@ -37,13 +37,8 @@ SECONDS = 5.0  # between two progress lines
 
 
 def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> int:
-    """Learn from the table ``args.dataset``, after checking it for errors.
-
-    Args:
-        args: the command's arguments.
-        settings: settings of the training.
-        given: those that the user gave.
-    """
+    """Learn from the table ``args.dataset``, after checking it for errors; of the settings those
+    are searched that the user has not ``given``."""
     table = read_table(args.dataset, max_columns=args.max_columns)
     target = target_of(table, _target_name(table, args.target), args.task)
     _check_names(table, args.leave_out, "--leave-out")

@@ -161,12 +161,10 @@ class Data:
             self.y = np.nan_to_num(given.astype(np.float64)).argmax(axis=1)
             self.y_test = None if test is None else test.argmax(axis=-1).reshape(-1)
             return
-        self.labels, self.y = np.unique(given, return_inverse=True)
-        if test is not None:
-            everything = np.concatenate([given, test])
-            numbers = np.unique(everything, return_inverse=True)
-            self.labels = numbers[0]
-            self.y, self.y_test = numbers[1][: len(given)], numbers[1][len(given) :]
+        everything = given if test is None else np.concatenate([given, test])
+        self.labels, numbers = np.unique(everything, return_inverse=True)
+        self.y = numbers[: len(given)]
+        self.y_test = None if test is None else numbers[len(given) :]
 
     @property
     def classes(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -140,17 +140,15 @@ def _lower_quartile(patch: np.ndarray) -> int:
     return int(np.sort(patch, axis=None)[patch.size // 4])
 
 
-def _neighbours(values: np.ndarray) -> np.ndarray:
-    """Return an array (9, height, width): each value and the eight around it, within the edges."""
+def _neighbours(values: np.ndarray, beyond: Literal["edge", "constant"] = "edge") -> np.ndarray:
+    """Return an array (9, height, width): each value and the eight around it, within the edges or
+    with what `numpy.pad` puts ``beyond`` them."""
     height, width = values.shape
-    padded = np.pad(values, 1, mode="edge")
+    padded = np.pad(values, 1, beyond)
     return np.stack([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)])
 
 
 def _without_specks(seen: np.ndarray) -> np.ndarray:
     """Leave out single pixels, unless there are no others."""
-    padded = np.pad(seen, 1).astype(int)
-    height, width = seen.shape
-    around = sum(padded[i : i + height, j : j + width] for i in range(3) for j in range(3))
-    joined: np.ndarray = seen & (around > 1)
+    joined: np.ndarray = seen & (_neighbours(seen, "constant").sum(axis=0) > 1)
     return joined if joined.any() else seen

@@ -40,13 +40,18 @@ def network(shape: tuple[int, ...], classes: int, settings: Settings) -> Sequent
         model.add(Conv2D(filters, 3, padding="same", activation="relu"))
         model.add(MaxPooling2D(2))
         side, filters = side // 2, min(2 * filters, 128)
+    add_dense(model, classes, settings)
+    return model
+
+
+def add_dense(model: Sequential, classes: int, settings: Settings) -> None:
+    """Add the hidden layers of the settings, and one for the probabilities of the classes."""
     model.add(Flatten())
     for units in settings.hidden or []:
         model.add(Dense(units, activation="relu"))
         if settings.dropout:
             model.add(Dropout(settings.dropout))
     model.add(Dense(classes, activation="softmax"))
-    return model
 
 
 def train(
@@ -66,15 +71,10 @@ def simple_predictions(
 ) -> dict[str, np.ndarray]:
     """Return the test predictions of the class shares and of a linear model, by name."""
     test = parts["test"]
-    linear = Sequential(name="linear model")
-    for layer in (
-        Input(parts["train"].x.shape[1:]),
-        Rescaling(1 / 255),
-        Flatten(),
-        Dense(classes, activation="softmax"),
-    ):
-        linear.add(layer)
+    first = [Input(parts["train"].x.shape[1:]), Rescaling(1 / 255)]
+    linear = Sequential(first, name="linear model")
     plain = Settings(batch_size=settings.batch_size, epochs=min(settings.epochs, 50))
+    add_dense(linear, classes, plain)
     fit_best(linear, parts["train"], parts["validation"], classes, plain)
     return {
         "majority class": shares(parts["train"].y, classes, len(test.y)),

@@ -193,15 +193,9 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
     """
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> GpunnAutoRegressor:
-        """Search, and learn from all rows.
+        """Search, and learn from all rows, as `GpunnAutoClassifier.fit` does.
 
-        Args:
-            X: (rows, columns): a DataFrame, or an array.
-            y: (rows,), numbers.
-            groups: (rows,), equal for rows that belong together, such as those of a patient.
-
-        Raises:
-            ValueError, TypeError: for invalid parameters or data, before any work.
+        Its arguments and errors are the same, but ``y`` holds numbers (rows,).
         """
         check_targets(y)
         y = column_or_1d(y, warn=True, dtype=np.float64)

@@ -10,9 +10,10 @@ import numpy as np
 
 from gpunn.apps.tables import linear
 from gpunn.callbacks import Callback
+from gpunn.common.random import seeded
 from gpunn.models import Model, NonFiniteLossError
 
-from .networks import MOST_PIECES, PIECES, Network, Rows, built, trained
+from .networks import MOST_PIECES, PIECES, Network, Rows, built
 from .targets import TargetScale
 
 TEMPERATURES = (1.0, 1.2, 1.5, 2.0, 3.0)
@@ -32,6 +33,16 @@ class Problem:
     classes: int
     robust: bool = False
     unit: float = 1.0
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss that a network minimizes."""
+        if self.classes:
+            return "sparse_categorical_crossentropy"
+        return "huber" if self.robust else "mse"
+
+    def scale(self, y: np.ndarray, logs: bool) -> TargetScale:
+        return TargetScale() if self.classes else TargetScale.of(y, logs)
 
     def losses(self, predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the loss of each row (rows,): cross-entropy, squared error, or Huber's loss.
@@ -155,12 +166,9 @@ class LinearModel:
             return linear.logistic(rows, y, problem.classes)
         return linear.ridge(rows, scale.learned(y)[:, 0])
 
-    def _scale(self, problem: Problem, y: np.ndarray) -> TargetScale:
-        return TargetScale() if problem.classes else TargetScale.of(y, self.logs)
-
     def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
         x = part.check.joined().astype(np.float64)
-        scale = self._scale(problem, part.y)
+        scale = problem.scale(part.y, self.logs)
         found = []
         for kernel, bias in self._solutions(problem, part.train, part.y, scale):
             outputs = x @ kernel + bias
@@ -170,7 +178,7 @@ class LinearModel:
     def learn(
         self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
-        scale = self._scale(problem, y)
+        scale = problem.scale(y, self.logs)
         solutions = self._solutions(problem, rows, y, scale)
         kernel, bias = next(w for i, w in enumerate(solutions) if i == at)
         model = built(Network(()), rows, problem.classes, "linear")
@@ -202,11 +210,22 @@ class NetworkModel(Network):
     def learn(
         self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
-        made = trained(
-            self, rows, y, problem.classes, epochs=self.lengths(len(rows))[at],
-            seed=seed, robust=problem.robust, callbacks=callbacks,
-        )  # fmt: skip
-        return Learnt(*made)
+        classes, epochs = problem.classes, self.lengths(len(rows))[at]
+        batch, _ = self.for_rows(len(rows))
+        scale = problem.scale(y, self.logs)
+        with seeded(seed):
+            model = built(self, rows, classes)
+            optimizer = self.made_optimizer(-(-len(rows) // batch) * epochs)
+            model.compile(optimizer, problem.loss, metrics=["accuracy"] if classes else ["mae"])
+            model.fit(
+                rows.inputs,
+                y if classes else scale.learned(y),
+                batch_size=batch,
+                epochs=epochs,
+                verbose=0,
+                callbacks=[*callbacks],
+            )
+        return Learnt(model, scale)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

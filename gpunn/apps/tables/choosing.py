@@ -96,15 +96,8 @@ class Choice:
 def choose(
     trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fast: bool, most: int
 ) -> Choice:
-    """Return the answer for trials that saw the same folds.
-
-    Args:
-        trials: candidates with their predictions.
-        parts: the folds.
-        problem: what is to be learned.
-        fast: whether the answer is the best network.
-        most: number of members of the answer, at most.
-    """
+    """Return the answer, of at most ``most`` members, for trials that saw the same folds; with
+    ``fast`` it is the best network."""
     trials = [t for t in trials if np.isfinite(t.losses(problem, parts)).any()] or list(trials)
     truth = np.concatenate([part.truth for part in parts])
     rows = np.concatenate([part.rows for part in parts])

@@ -84,12 +84,7 @@ def _parsed(
     """Return the columns of any lines, and how many lines were read: some of them from the file,
     where a quotation goes on there.
 
-    Args:
-        text: whole lines.
-        file: those that follow.
-        separator: the separator of cells.
-        width: number of cells in a row; 0 if these are the first ones.
-        rows, lines: number of those before.
+    ``rows`` and ``lines`` count those before the text; ``width`` is 0 if there are none.
 
     Raises:
         TableError: which says where and why.

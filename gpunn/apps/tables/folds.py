@@ -8,8 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gpunn.apps.splitting import FEWEST
-from gpunn.common.names import counted, either
+from gpunn.apps.splitting import check_rows
 
 HELD_OUT = 5  # one in so many rows is for the verdict
 REPEATED = 3  # average number of equal rows beyond which equality says nothing
@@ -90,11 +89,7 @@ def held_out(y: np.ndarray, classes: int, rules: Rules) -> tuple[np.ndarray, np.
     Raises:
         ValueError: if there are fewer than 10 rows, or fewer than 2 groups.
     """
-    if len(y) < FEWEST:
-        raise ValueError(
-            f"There {either(len(y), 'is', 'are')} {counted(len(y), 'row')} to learn from; at least "
-            f"{FEWEST} are needed to train on some and test on others."
-        )
+    check_rows(len(y))
     if rules.by_order:
         last = len(y) - max(1, round(len(y) / HELD_OUT))
         return np.arange(last), np.arange(last, len(y))
@@ -108,16 +103,14 @@ def held_out(y: np.ndarray, classes: int, rules: Rules) -> tuple[np.ndarray, np.
         own = np.flatnonzero(y == label)
         if not len(own):
             continue
-        together = own[:1] if rules.groups is None else _group(rules.groups, own[0])
+        together = own[:1]
+        if rules.groups is not None:
+            together = np.flatnonzero(rules.groups == rules.groups[own[0]])
         if test[own].all():  # to learn from a class matters more than to test it
             test[together] = False
         elif not test[own].any() and len(np.setdiff1d(own, together)):
             test[together] = True
     return np.flatnonzero(~test), np.flatnonzero(test)
-
-
-def _group(groups: np.ndarray, row: int) -> np.ndarray:
-    return np.flatnonzero(groups == groups[row])
 
 
 def folds(y: np.ndarray, classes: int, rules: Rules) -> list[tuple[np.ndarray, np.ndarray]]:

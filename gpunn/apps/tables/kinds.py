@@ -286,16 +286,7 @@ def _check_meaning(
 ) -> None:
     """Refuse a target of dates or identifiers, from which nothing can be learned.
 
-    Args:
-        where: what messages call the target.
-        name: its column's name.
-        some: some of its cells.
-        known: all its numbers.
-        rows: how many rows have a target.
-        is_numeric: whether it is a column of numbers.
-
-    Raises:
-        TableError: which says what to do.
+    ``some`` are some of its cells, ``known`` all its numbers; ``rows`` rows have a target.
     """
     if not is_numeric and sum(map(is_date, some)) >= NUMBERS * len(some):
         raise TableError(

@@ -20,7 +20,7 @@ from .folds import Rules
 from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, feature_of, prepared
-from .search import SAMPLE, WORK, Budget, Progress, sample, search, silent
+from .search import SAMPLE, WORK, Budget, Progress, sample, search
 from .targets import Outliers, is_skewed
 
 BLOCK = 1 << 13  # rows that are prepared at once
@@ -118,11 +118,8 @@ class Plan:
         """Train the chosen members on some of the rows, and return them as one model of the
         table's columns.
 
-        Args:
-            data: the table's rows.
-            rows: indices of those to learn from.
-            callbacks: callbacks of the first network's training.
-            linear: whether to learn the linear model instead of what was chosen.
+        The callbacks are those of the first network's training; with ``linear`` the linear model is
+        learned instead of what was chosen.
         """
         members = self.choice.members
         if linear:
@@ -158,10 +155,7 @@ def planned(
         rows: indices of those that may be looked at.
         given: settings of the networks that the user gave, see `Network`.
         seed: seed of the search and of the training.
-        fast: whether one network is trained without a search.
-        progress: see `search`.
-        budget: the work that may be spent.
-        kept: where results of the search are kept.
+        fast, progress, budget, kept: see `search`.
     """
     y = data.y[rows]
     outliers = None if data.classes else Outliers.of(y)
@@ -189,8 +183,8 @@ def planned(
     if large and budget.total <= WORK:
         budget = Budget(min(budget.total, WORK_OF_LARGE))
     choice = search(
-        prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress or silent,
-        kept, 1 if large else MEMBERS,
+        prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress, kept,
+        1 if large else MEMBERS,
     )  # fmt: skip
     return Plan(problem, replace(choice, rows=some[choice.rows]), outliers, seed)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from gpunn.callbacks import Callback
 from gpunn.common import registry
-from gpunn.common.random import seeded
 from gpunn.layers import Concatenate, Dense, Dropout, Input, Normalization, ReLU
 from gpunn.models import Model
 from gpunn.optimizers import AdamW
 from gpunn.optimizers.schedules import CosineDecay
-
-from .targets import TargetScale
 
 PIECES = 16  # pieces of a column's range, by its quantiles
 MOST_PIECES = 1024  # inputs that pieces may make
@@ -131,15 +127,17 @@ class Network:
         _, epochs = self.for_rows(rows)
         return [epochs] if self.epochs else [max(1, round(epochs * part)) for part in LENGTHS]
 
+    def made_optimizer(self, steps: int) -> Any:
+        if self.optimizer is None:
+            rate = 1e-3 if self.rate is None else self.rate
+            return AdamW(CosineDecay(rate, steps), weight_decay=self.decay, beta_2=0.99)
+        chosen = registry.lookup("optimizer", self.optimizer)
+        return chosen() if self.rate is None else chosen(self.rate)
+
 
 def in_pieces(x: Any, numbers: np.ndarray, free: Callable[[str], str]) -> Any:
     """Encode scaled numbers (rows, n) as (rows, n PIECES): min(max((x - a) / (b - a), 0), 1) for
-    each piece from a to b, which are quantiles of the training rows.
-
-    Args:
-        x: the tensor of scaled numbers.
-        numbers: those of the training rows.
-        free: makes layer names.
+    each piece from a to b, which are quantiles of the training rows; ``free`` makes layer names.
     """
     ends = np.quantile(numbers, np.linspace(0, 1, PIECES + 1), axis=0)  # (PIECES + 1, n)
     widths = np.maximum(np.diff(ends, axis=0), THINNEST).ravel()
@@ -162,51 +160,3 @@ def built(network: Network, rows: Rows, classes: int, name: str = "network") -> 
     last: dict[str, Any] = {"activation": "softmax"} if classes else {}
     x = Dense(classes or 1, **last, name="output")(x)
     return Model(ends, x, name=name)
-
-
-def trained(
-    network: Network,
-    rows: Rows,
-    y: np.ndarray,
-    classes: int,
-    *,
-    epochs: int,
-    seed: int,
-    robust: bool = False,
-    callbacks: Sequence[Callback] = (),
-) -> tuple[Model, TargetScale]:
-    """Train a network, and return it with the scale of its outputs.
-
-    Args:
-        network: its settings.
-        rows, y: prepared rows and their targets.
-        classes: number of classes, 0 for regression.
-        epochs: number of epochs.
-        seed: seed of weights, order and dropout.
-        robust: whether to minimize Huber's loss instead of the squared error.
-        callbacks: callbacks of the training.
-    """
-    batch, _ = network.for_rows(len(rows))
-    scale = TargetScale() if classes else TargetScale.of(y, network.logs)
-    loss = "sparse_categorical_crossentropy" if classes else "huber" if robust else "mse"
-    with seeded(seed):
-        model = built(network, rows, classes)
-        optimizer = _optimizer(network, -(-len(rows) // batch) * epochs)
-        model.compile(optimizer, loss, metrics=["accuracy"] if classes else ["mae"])
-        model.fit(
-            rows.inputs,
-            y if classes else scale.learned(y),
-            batch_size=batch,
-            epochs=epochs,
-            verbose=0,
-            callbacks=[*callbacks],
-        )
-    return model, scale
-
-
-def _optimizer(network: Network, steps: int) -> Any:
-    if network.optimizer is None:
-        rate = 1e-3 if network.rate is None else network.rate
-        return AdamW(CosineDecay(rate, steps), weight_decay=network.decay, beta_2=0.99)
-    chosen = registry.lookup("optimizer", network.optimizer)
-    return chosen() if network.rate is None else chosen(network.rate)

@@ -103,7 +103,7 @@ def read_table(
     if start.startswith((b"PAR1", b"PK\3\4", b"\xd0\xcf\x11\xe0")):
         if start.startswith(b"PK") and os.path.splitext(name)[1].lower() not in _FRAMES:
             raise TableError(f"{name} is an archive, not a table. Should it be named .xlsx?")
-        table = _from_frame(name)
+        table = _from_frame(name, "parquet" if start.startswith(b"PAR1") else "excel")
         _check_names(name, table.names, max_columns)
         return table
     encoding, notes = _encoding(name)
@@ -296,9 +296,8 @@ def _has_commas(columns: Sequence[Sequence[str]]) -> bool:
 _FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
 
 
-def _from_frame(name: str) -> Table:
+def _from_frame(name: str, kind: str) -> Table:
     """Read a file with pandas or polars, with values as the strings that a CSV file would have."""
-    kind = "parquet" if _starts(name, b"PAR1") else "excel"
     needs = "pandas pyarrow" if kind == "parquet" else "pandas openpyxl"
     frame: Any = None
     for library in ("pandas", "polars"):
@@ -328,11 +327,6 @@ def table_of(frame: Any, path: str, notes: Sequence[str] = ()) -> Table:
     columns = [Strings(map(_text, frame[column].to_list())) for column in frame.columns]
     names = _names([str(column) for column in frame.columns])
     return Table(path, names, columns, ".", [*notes])
-
-
-def _starts(name: str, mark: bytes) -> bool:
-    with open(name, "rb") as file:
-        return file.read(len(mark)) == mark
 
 
 def _text(value: Any) -> str:

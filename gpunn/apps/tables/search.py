@@ -34,9 +34,6 @@ SAMPLE = 20_000  # rows that a search looks at, at most
 Progress = Callable[[int, int, int], None]
 
 
-def silent(fold: int, done: int, of: int) -> None: ...
-
-
 class Budget:
     """Work that may still be spent, in multiplications.
 
@@ -92,7 +89,7 @@ def search(
     more: Iterable[Candidate] = (),
     fast: bool = False,
     budget: Budget | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     kept: KeptResults | None = None,
     members: int = MEMBERS,
 ) -> Choice:
@@ -182,7 +179,7 @@ class _Run:
     parts: Sequence[Fold]
     problem: Problem
     seed: int
-    progress: Progress
+    progress: Progress | None
     kept: KeptResults | None
     interrupted: bool = False
 
@@ -194,7 +191,8 @@ class _Run:
             futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
             for done, (trial, mine) in enumerate(zip(trials, futures, strict=True), 1):
                 trial.paths += [future.result() for future in mine]
-                self.progress(start, done, len(trials))
+                if self.progress is not None:
+                    self.progress(start, done, len(trials))
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
