@@ -169,7 +169,7 @@ class GpunnEstimator(BaseEstimator):
         X, values, weights = _counting(X, values, weights * factors)
         if not len(values):
             raise ValueError("class_weight is 0 for all rows: there is nothing to train on.")
-        large = sparse.issparse(X) and not is_small(X)
+        large = _is_large(X)
         if self.shuffle and X.shape[0] <= MERGED and not large:
             X = X.toarray() if sparse.issparse(X) else X
             X, values, weights = merged(X, values, weights)
@@ -188,15 +188,11 @@ class GpunnEstimator(BaseEstimator):
                 given["validation_data"] = dense, held_y, self._each(held_weights)
                 given["validation_freq"] = self.validation_freq
             y, each = self._columns(values), self._each(weights)
-            if large:
-                prepare = lambda some: self._scaling(some, self.dtype)  # noqa: E731
-                x: Any = SparseBatches(X, y, each, batch, prepare)
-            else:
-                x = self._scaling(X, self.dtype)
+            if not large:
                 given |= {"y": y, "sample_weight": each, "batch_size": batch}
             history = self.model_.fit(
-                x, epochs=epochs, verbose=self.verbose, shuffle=bool(self.shuffle),
-                callbacks=self._callbacks(held is not None, stops),
+                self._scaled(X, y, each, batch), epochs=epochs, verbose=self.verbose,
+                shuffle=bool(self.shuffle), callbacks=self._callbacks(held is not None, stops),
                 steps_per_epoch=self.steps_per_epoch, **given,
             )  # fmt: skip
         for name, found in history.history.items():
@@ -205,6 +201,12 @@ class GpunnEstimator(BaseEstimator):
         self.loss_curve_ = self._values["loss"]
         self.n_iter_ = len(history.epoch)
         return self
+
+    def _scaled(self, X: Any, y: Any = None, weights: Any = None, batch: int = 1024) -> Any:
+        """Return the scaled rows; large sparse ones are made dense in batches, with ``y``."""
+        if not _is_large(X):
+            return self._scaling(X, self.dtype)
+        return SparseBatches(X, y, weights, batch, lambda some: self._scaling(some, self.dtype))
 
     def _split(self, targets: Targets, seed: int, *arrays: Any) -> Any:
         """Split each array into training and held-out rows."""
@@ -305,13 +307,7 @@ class GpunnEstimator(BaseEstimator):
         """Return the values of each output of the network for the rows."""
         check_is_fitted(self, "model_")
         X = validated(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
-        if sparse.issparse(X) and not is_small(X):
-            x: Any = SparseBatches(
-                X, None, None, 1024, prepare=lambda some: self._scaling(some, self.dtype)
-            )
-        else:
-            x = self._scaling(X, self.dtype)
-        found = self.model_.predict(x, verbose=0)
+        found = self.model_.predict(self._scaled(X), verbose=0)
         return [np.asarray(y, np.float64) for y in (found if isinstance(found, list) else [found])]
 
     # -- parameters
@@ -351,6 +347,10 @@ def _dense(inputs: int, units: int, **options: Any) -> layers.Dense:
     bound = math.sqrt(6 / (inputs + units))
     first = initializers.RandomUniform(-bound, bound)
     return layers.Dense(units, bias_initializer=first, **options)
+
+
+def _is_large(X: Any) -> bool:
+    return sparse.issparse(X) and not is_small(X)
 
 
 def _sizes(given: Any) -> list[int]:

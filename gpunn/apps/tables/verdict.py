@@ -85,14 +85,8 @@ NOUNS = {"network": "this network", "average": "this average", "linear model": "
 
 
 def verdict(predicted: Sequence[np.ndarray], y: np.ndarray, classes: int, kind: str) -> str:
-    """Say which model to take.
-
-    Args:
-        predicted: held-out predictions of a constant, of the linear model, and of the answer.
-        y: the held-out targets.
-        classes: number of classes, 0 for regression.
-        kind: what the answer is: "network", "average" or "linear model".
-    """
+    """Say which model to take, by what a constant, the linear model and the answer, which is of a
+    kind in `NOUNS`, predict of the held-out targets."""
     constant, linear, answer = predicted
     own, other = score(answer, y, classes), score(linear, y, classes)
     what, name = NOUNS[kind], "accuracy" if classes else "R2"
@@ -126,12 +120,8 @@ def warnings(
 ) -> list[str]:
     """Return what speaks against trusting an answer: leaks, few rows, an R2 below 0.
 
-    Args:
-        columns: the columns learned from, with a value for each row of ``y``.
-        learn, test: indices of the rows learned from, and of those held out.
-        y: class indices or numbers of all rows.
-        names: names of the classes; none for regression.
-        own: the answer's score on the held-out rows.
+    ``learn`` and ``test`` are indices of the rows of ``y``, ``names`` those of the classes, and
+    ``own`` is the answer's score on the rows held out.
     """
     found = []
     told = [c.name for c in columns if tells(c, learn, test, y, len(names)) >= LEAK]
