@@ -19,7 +19,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_integer
 from gpunn.common.random import check_seed, draw_seed
-from gpunn.feeding.batches import Held
+from gpunn.feeding.batches import BatchedArrays
 
 from .prefetching import prefetched
 from .samples import Samples, array_of, call, each, joined, leaves, stacked, tensor_of
@@ -53,7 +53,7 @@ class Dataset(Samples):
     ([[0, 1], [4, 9], [16]], 3)
     """
 
-    _held: Held | None = None  # what `fit` reads instead of the batches
+    _batched_arrays: BatchedArrays | None = None  # what `fit` reads instead of the batches
 
     def __init__(self, begin: Callable[[Pass], Iterator[Any]], length: Length = None) -> None:
         self._begin = begin

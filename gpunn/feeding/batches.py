@@ -132,7 +132,7 @@ class RepeatableBatches:
 
 
 @dataclass(frozen=True)
-class Held:
+class BatchedArrays:
     """The arrays of a data set that holds all its samples, and how it makes batches of them.
 
     ``seed`` is the user's for the order of the rows; None for that of the model."""
@@ -144,14 +144,16 @@ class Held:
     seed: int | None
 
 
-def held_by(x: Any, y: Any, weight: Any, steps: Any, split: float = 0.0) -> Held | None:
+def batched_arrays(
+    x: Any, y: Any, weight: Any, steps: Any, split: float = 0.0
+) -> BatchedArrays | None:
     """Return the arrays that a data set holds, from which a step gathers its rows without Python.
 
     None if it holds none, or if another argument says what batches of arrays do not.
     """
-    held = getattr(x, "_held", None)
+    batched = getattr(x, "_batched_arrays", None)
     alone = y is None and weight is None and not steps and not split
-    return held if alone and isinstance(held, Held) else None
+    return batched if alone and isinstance(batched, BatchedArrays) else None
 
 
 def fed(x: Any, y: Any, weight: Any, size: int, steps: int | None = None) -> tuple[Any, Any, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.common.arguments import check_choice, check_pair
-from gpunn.feeding.batches import Held
+from gpunn.feeding.batches import BatchedArrays
 from gpunn.layers.arguments import check_data_format
 
 from .batching import check_format
@@ -133,7 +133,9 @@ def image_dataset_from_directory(
         if keeps and ready.keys() >= {*part.paths}:
             pixels = reader.fill()
             if batch_size is not None:
-                made[-1]._held = Held(pixels, part.labels, batch_size, shuffle, seed)
+                made[-1]._batched_arrays = BatchedArrays(
+                    pixels, part.labels, batch_size, shuffle, seed
+                )
     ready.clear()
     return made if subset == "both" else made[0]
 

@@ -12,7 +12,7 @@ from gpunn.common.names import counted
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.compat.data import Dataset
 from gpunn.feeding.arrays import windows_of
-from gpunn.feeding.batches import Held
+from gpunn.feeding.batches import BatchedArrays
 
 from .batching import check_format, in_batches
 
@@ -92,5 +92,5 @@ def timeseries_dataset_from_array(
 
     made = in_batches(Dataset, count, first if shuffle else None, batch_size, read)
     if batch_size is not None and windows_of(windows) is not None:
-        made._held = Held(windows, targets, batch_size, shuffle, seed)
+        made._batched_arrays = BatchedArrays(windows, targets, batch_size, shuffle, seed)
     return made

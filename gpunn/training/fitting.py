@@ -11,7 +11,7 @@ from typing import Any
 from gpunn.callbacks import CallbackList, History
 from gpunn.distribution import launch
 from gpunn.feeding import classes, data
-from gpunn.feeding.batches import Batches, check_ends, fed, held_by
+from gpunn.feeding.batches import Batches, batched_arrays, check_ends, fed
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec
 
@@ -53,10 +53,10 @@ def fit(
     """Train a model; see `gpunn.Model.fit`."""
     training: Training = model._training
     with training.exclusively("fit"):
-        held = held_by(x, y, sample_weight, steps, validation_split)
-        if held is not None:
-            x, y, batch_size, shuffle = held.x, held.y, held.batch_size, held.shuffle
-        order_seed = None if held is None else held.seed
+        batched = batched_arrays(x, y, sample_weight, steps, validation_split)
+        if batched is not None:
+            x, y, batch_size, shuffle = batched.x, batched.y, batched.batch_size, batched.shuffle
+        order_seed = None if batched is None else batched.seed
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
         trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
@@ -80,8 +80,8 @@ def fit(
         validation: Any = None
         parted = None
         if validation_data is not None:
-            held = held_by(validation_data, None, None, validation_steps)
-            given = validation_data if held is None else (held.x, held.y)
+            batched = batched_arrays(validation_data, None, None, validation_steps)
+            given = validation_data if batched is None else (batched.x, batched.y)
             validation = _validation_rows(training, given)
             if ranks.size > 1:
                 agreement.compare_data(ranks, trainer, validation, "validation_data: ")
@@ -147,8 +147,8 @@ def evaluate(
     """Compute loss and metrics of a model; see `gpunn.Model.evaluate`."""
     training: Training = model._training
     check_ends(x, steps, "x", "steps")
-    held = held_by(x, y, sample_weight, steps)
-    x, y = (x, y) if held is None else (held.x, held.y)
+    batched = batched_arrays(x, y, sample_weight, steps)
+    x, y = (x, y) if batched is None else (batched.x, batched.y)
     x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
     trainer, rows = training.source(x, y, sample_weight, None, "evaluate")
     size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
