@@ -45,16 +45,12 @@ def data_or_path(text: str) -> str:
     folder, name = os.path.split(text)
     if not folder and not os.path.splitext(name)[1]:
         raise argparse.ArgumentTypeError(
-            f"{_unknown_dataset(text)} No such file or folder exists either."
+            f"{unknown('data set', text, DATASETS)} No such file or folder exists either."
         )
     there = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
     raise argparse.ArgumentTypeError(
         f"there is no file {text!r}.{hint(name, there)} Data sets: {', '.join(DATASETS)}."
     )
-
-
-def _unknown_dataset(text: str) -> str:
-    return unknown("data set", text, DATASETS)
 
 
 def optimizer(text: str) -> str:
@@ -65,48 +61,39 @@ def optimizer(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def add_backend(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--backend",
-        choices=("auto", "numpy", "compiled", "cupy"),
+SHARED: dict[str, dict[str, Any]] = {
+    "model": dict(metavar="MODEL", help="file from `gpunn train` or model.save"),
+    "--max-parts": dict(type=positive, default=MAX_PARTS, metavar="N",
+        help="maximum number of layers, losses and metrics in the model (default: 10,000)"),
+    "--max-columns": dict(type=positive, default=MAX_COLUMNS, metavar="N",
+        help="maximum number of columns of a table (default: 10,000)"),
+    "--backend": dict(choices=("auto", "numpy", "compiled", "cupy"),
         help="where to compute: auto (the default) uses a GPU if possible (cupy), else the "
-        "compiled CPU kernels if they were built, else numpy",
-    )
+        "compiled CPU kernels if they were built, else numpy"),
+    "--json": dict(action="store_true", help="print the result as JSON"),
+    "--force": dict(action="store_true", help="overwrite a file even if gpunn did not write it"),
+}  # fmt: skip
 
 
-def add_max_columns(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max-columns", type=positive, default=MAX_COLUMNS, metavar="N",
-        help="maximum number of columns of a table (default: 10,000)",
-    )  # fmt: skip
+def add_shared(parser: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        parser.add_argument(name, **SHARED[name])
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="file from `gpunn train` or model.save")
-    parser.add_argument(
-        "--max-parts", type=positive, default=MAX_PARTS, metavar="N",
-        help="maximum number of layers, losses and metrics in the model (default: 10,000)",
-    )  # fmt: skip
+def option(name: str) -> str:
+    """Return the argument of the command line that is parsed into the attribute ``name``."""
+    return name if name == "dataset" else f"--{name.replace('_', '-')}"
 
 
 def saved_model(args: argparse.Namespace) -> Model:
-    """Load the model that `add_model` names."""
-    model: Model = load_model(args.model, max_parts=args.max_parts)
-    return model
-
-
-def chosen_model(args: argparse.Namespace) -> Model:
-    """Load the saved model on the backend that ``--backend`` names.
+    """Load the model of ``args``, in a command with ``--backend`` on the backend named there.
 
     Without ``--backend``, `GPUNN_BACKEND` decides; its default is "auto".
     """
-    if args.backend is not None:
+    if getattr(args, "backend", None) is not None:
         use_backend(args.backend)
-    return saved_model(args)
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    model: Model = load_model(args.model, max_parts=args.max_parts)
+    return model
 
 
 def print_result(args: argparse.Namespace, result: Any, text: str) -> None:
@@ -125,12 +112,6 @@ def begin_folder(folder: str) -> None:
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def add_force(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--force", action="store_true", help="overwrite a file even if gpunn did not write it"
-    )
 
 
 def check_page(path: str | os.PathLike[str], force: bool) -> None:

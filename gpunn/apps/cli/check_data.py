@@ -13,7 +13,7 @@ from gpunn.apps.data_checks.tables import TableCheck
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.datasets.arrays import read_npz
 
-from .arguments import DATASETS, add_json, add_max_columns, positive, print_result
+from .arguments import DATASETS, add_shared, positive, print_result
 
 HELP = "look for problems in data"
 EXAMPLES = """\
@@ -52,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest severity that makes the exit status 1 (default: error)")
     add("--max-bytes", type=positive, metavar="N",
         help="maximum bytes of the arrays in an .npz file (default: 2**30, or 16 times the file)")
-    add_max_columns(parser)
-    add_json(parser)
+    add_shared(parser, "--max-columns", "--json")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ from gpunn.optimizers import SGD
 from gpunn.saving import load_model
 
 from . import doctor_ranks
-from .arguments import add_backend, positive
+from .arguments import add_shared, positive
 
 HELP = "show what this machine has and test the backend"
 EXAMPLES = """\
@@ -53,8 +53,6 @@ Python on, unless launch_modes.json in gpunn's cache folder is deleted.
 Modes agree within rounding.
 """
 
-_WIDTH, _LABEL = 80, 11
-
 KNOWN_LOSS = 0.0305288687  # of the self-test's network, by PyTorch in float64
 TOLERANCE = 1e-4  # relative; float32 rounding moves the loss by about 1e-6
 EPOCHS = 20
@@ -62,7 +60,7 @@ BATCH = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_backend(parser)
+    add_shared(parser, "--backend")
     parser.add_argument(
         "--step",
         nargs="?",
@@ -162,12 +160,8 @@ def describe_compiled() -> str:
 
 
 def describe_blas(pools: list[dict[str, Any]], simd: list[str]) -> str:
-    """Describe NumPy's BLAS library, and what would make it faster.
-
-    Args:
-        pools: the result of `threadpoolctl.threadpool_info`.
-        simd: the instruction sets that NumPy finds on this CPU.
-    """
+    """Describe NumPy's BLAS library of these ``pools``, and what would make it faster on a CPU with
+    these instruction sets."""
     blas = next((pool for pool in pools if pool.get("user_api") == "blas"), None)
     if blas is None:
         return "unknown to threadpoolctl"
@@ -261,8 +255,5 @@ def _version(distribution: str) -> str | None:
 
 
 def _report(label: str, text: str) -> None:
-    indent = " " * _LABEL
-    lines = textwrap.fill(
-        text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=indent
-    )
+    lines = textwrap.fill(text, 80, initial_indent=label.ljust(11), subsequent_indent=" " * 11)
     print(lines, flush=True)

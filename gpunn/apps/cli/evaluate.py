@@ -23,14 +23,11 @@ from gpunn.models import Model
 
 from .arguments import (
     DATASETS,
-    add_backend,
-    add_json,
-    add_max_columns,
-    add_model,
+    add_shared,
     as_samples,
-    chosen_model,
     data_or_path,
     print_result,
+    saved_model,
 )
 from .predict_table import read_for
 from .printing import metric
@@ -52,7 +49,7 @@ plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_shared(parser, "model", "--max-parts")
     parser.add_argument(
         "--data",
         type=data_or_path,
@@ -60,17 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mnist, fashion-mnist, a folder, or a table for a model trained on tables (default: "
         "the data set that the model was trained on)",
     )
-    add_max_columns(parser)
-    add_backend(parser)
-    add_json(parser)
+    add_shared(parser, "--max-columns", "--backend", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
-    model = chosen_model(args)
+    model = saved_model(args)
     table = TableModel.of(model)
     if table is not None:
         return _evaluate_table(args, model, table)
-    data = args.data or _trained_on(model)
+    data = args.data or model.name
+    if args.data is None and data not in DATASETS:
+        raise ValueError(f"The model's name {data!r} is not that of a data set: pass --data.")
     known = trained_on.known(model)
     x, y = _test_images(data, model.input_shape[1:], classes_of(model))
     if len(model.inputs) == 1:
@@ -111,12 +108,6 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
 def classes_of(model: Model) -> list[str]:
     """Return the names of the model's classes; empty for regression."""
     return list(trained_on.known(model).get("classes", []))
-
-
-def _trained_on(model: Model) -> str:
-    if model.name not in DATASETS:
-        raise ValueError(f"The model's name {model.name!r} is not that of a data set: pass --data.")
-    return model.name
 
 
 def _test_images(data: str, sample: tuple[Any, ...], classes: list[str]) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from gpunn.apps.web.table_form import table_notes
 from gpunn.common.atomic_files import atomic_write
 from gpunn.common.names import counted, first_few
 
-from .arguments import add_force, add_model, check_page, saved_model
+from .arguments import add_shared, check_page, saved_model
 
 HELP = "export a saved model as a web page"
 EXAMPLES = """\
@@ -35,13 +35,13 @@ ENDINGS = (".html", ".htm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_shared(parser, "model", "--max-parts")
     parser.add_argument("page", metavar="PAGE", help="the file to write, .html")
     parser.add_argument(
         "--like", choices=("mnist",),
         help="prepare drawings as MNIST's digits, for a model whose file does not record it",
     )  # fmt: skip
-    add_force(parser)
+    add_shared(parser, "--force")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from gpunn.apps.web.playground import playground_page
 from gpunn.common.atomic_files import atomic_write
 from gpunn.common.cache import cache_folder
 
-from .arguments import add_force, check_page
+from .arguments import add_shared, check_page
 
 HELP = "watch networks learn on a web page"
 EXAMPLES = """\
@@ -27,7 +27,7 @@ gpunn script. The page works in Chromium, Firefox and Safari from 2023 on.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="write the page to FILE, do not open it")
-    add_force(parser)
+    add_shared(parser, "--force")
 
 
 def run(args: argparse.Namespace) -> int:

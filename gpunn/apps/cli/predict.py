@@ -21,16 +21,7 @@ from gpunn.models import Model
 from gpunn.training.data_facts import are_probabilities
 
 from . import predict_table
-from .arguments import (
-    add_backend,
-    add_json,
-    add_max_columns,
-    add_model,
-    as_samples,
-    chosen_model,
-    positive,
-    print_result,
-)
+from .arguments import add_shared, as_samples, positive, print_result, saved_model
 
 TOP = 3  # classes shown
 
@@ -61,7 +52,7 @@ that begin with = + - @, which a spreadsheet would evaluate, get an apostrophe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_shared(parser, "model", "--max-parts")
     add = parser.add_argument
     add("files", metavar="FILE", nargs="+",
         help="image, folder of images, IDX file or .npy; or a table")
@@ -77,13 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE", help="for a table: write the CSV to this file")
     add("--raw", action="store_true", help="for a table: write strings unchanged")
     add("--force", action="store_true", help="overwrite the file of --out")
-    add_max_columns(parser)
-    add_backend(parser)
-    add_json(parser)
+    add_shared(parser, "--max-columns", "--backend", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
-    model = chosen_model(args)
+    model = saved_model(args)
     table = TableModel.of(model)
     if table is not None:
         return predict_table.run(args, model, table)
@@ -92,17 +81,11 @@ def run(args: argparse.Namespace) -> int:
     scaled = known.get("prepared") == "scaled" and args.invert == "auto"
     invert = "no" if scaled else args.invert
     read = partial(_read, model, known, invert, args.max_pixels, like_mnist, args.as_is)
-    names: list[str] = []
-    batches: list[np.ndarray | None] = []
-    for path in _files(args.files):
-        rows = read(path)
-        count = 1 if rows is None else len(rows)
-        names += [path] if count == 1 else [f"{path}[{i}]" for i in range(count)]
-        batches.append(rows)
     result = []
-    for rows in batches:
-        result += [_BLANK] if rows is None else _classes(model, rows, known)
-    result = [{"image": name, **entry} for name, entry in zip(names, result, strict=True)]
+    for path, rows in [(path, read(path)) for path in _files(args.files)]:
+        found = [_BLANK] if rows is None else _classes(model, rows, known)
+        names = [path] if len(found) == 1 else [f"{path}[{i}]" for i in range(len(found))]
+        result += [{"image": name, **entry} for name, entry in zip(names, found, strict=True)]
     print_result(args, result, "\n".join(map(_line, result)))
     below = known.get("unsure_below")
     if below is not None and any(entry["unsure"] for entry in result):

@@ -11,7 +11,7 @@ from gpunn.apps.reports.record import NAME
 from gpunn.common.atomic_files import atomic_write
 from gpunn.common.names import counted
 
-from .arguments import add_force, check_page
+from .arguments import add_shared, check_page
 
 HELP = "write a report of a run, or compare several"
 EXAMPLES = """\
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-data", action="store_true", help="leave rows of the data out of the page"
     )
-    add_force(parser)
+    add_shared(parser, "--force")
 
 
 def run(args: argparse.Namespace) -> int:

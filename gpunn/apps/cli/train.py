@@ -31,12 +31,12 @@ from gpunn.training.data_facts import doubt
 from . import train_pictures, train_table
 from .arguments import (
     DATASETS,
-    add_backend,
-    add_max_columns,
+    add_shared,
     begin_folder,
     data_or_path,
     keep_earlier,
     optimizer,
+    option,
     positive,
 )
 from .recording import RUN, record_note, recorder
@@ -131,14 +131,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--minutes", type=float, metavar="N",
         help="minutes that the search of a table may take (default: a counted amount of work, the "
         "same on every machine, of less than one; what N finds depends on the machine)")
-    add_max_columns(parser)
+    add_shared(parser, "--max-columns")
     add("--size", type=positive, metavar="N",
         help="side length that pictures are scaled to (default: 28, 32 or 64, by their size)")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
         help="maximum number of pixels of a picture (default: 25,000,000)")
     for name, setting in SETTINGS.items():
-        add(_option(name), **setting.option)
-    add_backend(parser)
+        add(option(name), **setting.option)
+    add_shared(parser, "--backend")
     add("--out", metavar="DIR",
         help="folder for model.gpunn and run.jsonl, and for a data set also history.csv and the "
         "checkpoint (default: runs/NAME)")
@@ -257,7 +257,7 @@ def _run_path(args: argparse.Namespace) -> int:
 def _refuse(args: argparse.Namespace, what: str, *names: str) -> None:
     for name in names:
         if getattr(args, name):
-            raise ValueError(f"{_option(name)} does not apply to {what} such as {args.dataset}.")
+            raise ValueError(f"{option(name)} does not apply to {what} such as {args.dataset}.")
 
 
 def make_model(settings: dict[str, Any]) -> Sequential:
@@ -319,7 +319,7 @@ def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], 
     if given.get("backend") == "auto":
         del given["backend"]  # the run's own backend satisfies "auto"
     differing = [
-        f"{_option(name)} is {_shown(stored[name])} there and {_shown(value)} here"
+        f"{option(name)} is {_shown(stored[name])} there and {_shown(value)} here"
         for name, value in given.items()
         if stored[name] != value
     ]
@@ -336,10 +336,6 @@ def _model_of(path: str, settings: dict[str, Any], weights: int) -> Sequential:
         return with_room_for(weights, lambda: make_model(settings))
     except ValueError as error:
         raise ValueError(f"Cannot load {path}: {error}") from None
-
-
-def _option(name: str) -> str:
-    return name if name == "dataset" else f"--{name.replace('_', '-')}"
 
 
 def _shown(value: Any) -> str:

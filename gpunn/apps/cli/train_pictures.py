@@ -18,6 +18,7 @@ from gpunn.callbacks import BackupAndRestore
 from gpunn.common.names import counted, first_few
 from gpunn.training.data_facts import doubt
 
+from .arguments import option
 from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save, stopped_at
 from .recording import record_note, recorder
 
@@ -87,9 +88,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _settings(settings: Settings, x: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     """Return what a training depends on, but for the number of epochs."""
-    given = {
-        f"--{name.replace('_', '-')}": value
-        for name, value in vars(settings).items()
-        if name != "epochs"
-    }
+    given = {option(name): value for name, value in vars(settings).items() if name != "epochs"}
     return {"the pictures": digest({"x": x, "y": labels}), **given}

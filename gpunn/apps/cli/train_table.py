@@ -28,6 +28,7 @@ from gpunn.common.numeric.moments import mean
 from gpunn.training.data_facts import doubt
 
 from . import table_words
+from .arguments import option
 from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save
 from .parser import hint
 from .recording import record_note, recorder
@@ -117,8 +118,8 @@ def _search_settings(
     options = ("split", "group", "fast", "minutes")
     return {
         "the table": digest({**data.given, known.target: data.y}),
-        **{f"--{name}": getattr(args, name) for name in options},
-        **{f"--{name.replace('_', '-')}": value for name, value in given.items()},
+        **{option(name): getattr(args, name) for name in options},
+        **{option(name): value for name, value in given.items()},
     }
 
 
