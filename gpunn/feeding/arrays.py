@@ -15,10 +15,11 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import strided
+from gpunn.common.numeric import is_missing
 from gpunn.ops.dtypes import LEAST, MOST
 from gpunn.ops.narrow import first_inexact
 
-from .frames import from_column, from_frame, is_column, is_frame, is_missing
+from .frames import from_column, from_frame, is_column, is_frame
 from .memory import no_room_for_data
 
 CHUNK = 1 << 18  # elements checked or converted at a time, to avoid a second copy of a data set

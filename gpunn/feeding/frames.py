@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.names import counted
+from gpunn.common.numeric import is_missing
 
 
 def columns_of(x: Any) -> list[Any] | None:
@@ -146,14 +147,6 @@ def labels_of(x: Any) -> np.ndarray:
     if is_column(x) or array.dtype.kind not in "biuf":
         return from_column(array.ravel(), "labels").reshape(array.shape)
     return array
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a Python value represents a missing value."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    numeric = isinstance(value, (float, np.inexact, np.datetime64, np.timedelta64))
-    return numeric and bool(value != value)
 
 
 def _no_numbers(what: str, kind: Any, value: Any) -> TypeError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from gpunn.feeding.frames import is_missing
+from gpunn.common.numeric import is_missing
 
 from .cells import MISSING, is_number
 from .csv_pieces import TableError, pieces

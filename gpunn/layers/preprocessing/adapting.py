@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.numeric import is_missing
+
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__")
 
 
@@ -81,14 +83,3 @@ def from_objects(array: np.ndarray, message: Callable[[Any, list[int]], str]) ->
         else:
             raise TypeError(message(value, list(at)))
     return found
-
-
-def is_missing(value: Any) -> bool:
-    """Whether an entry of a column is missing: None, NaN, pandas's NA and NaT.
-
-    >>> [is_missing(value) for value in (None, float("nan"), "", 0)]
-    [True, True, False, False]
-    """
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating)) and bool(value != value)

@@ -8,8 +8,8 @@ import numpy as np
 
 from gpunn.common.arguments import check_integer
 from gpunn.common.fields import field
+from gpunn.common.numeric import is_missing
 
-from .adapting import is_missing
 from .encoding import check_codes, encoded, mode_check, refuse_sparse
 from .fingerprint import MASK, fingerprint
 from .lookups import _as_array

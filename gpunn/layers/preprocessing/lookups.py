@@ -9,9 +9,9 @@ import numpy as np
 
 from gpunn.common.arguments import choice
 from gpunn.common.fields import field
+from gpunn.common.numeric import is_missing
 from gpunn.common.registry import Examples
 
-from .adapting import is_missing
 from .fingerprint import fingerprint
 from .index_lookup import UNKNOWN, IndexLookup
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.numeric import is_missing
 from gpunn.layers.symbolic import SampleShape
 
-from .adapting import is_missing
 from .on_host import HostLayer
 
 __all__: list[str] = []

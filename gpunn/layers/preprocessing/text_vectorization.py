@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.common.arguments import check_choice, check_integer
+from gpunn.common.numeric import is_missing
 from gpunn.common.registry import FUNCTION, Examples, lookup, name_of
 from gpunn.layers.shapes import sample_of
 from gpunn.layers.symbolic import SampleShape
 
-from .adapting import is_missing
 from .encoding import refuse_sparse
 from .lookups import StringLookup, _as_array
 
