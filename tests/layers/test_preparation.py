@@ -149,3 +149,14 @@ def test_gaps_are_filled_as_scikit_learn_does(tmp_path: Any, strategy: str) -> N
         layers.SimpleImputer().adapt([[1.0, None], [2.0, None]])
     with pytest.raises(ValueError, match=r"call simple_imputer.*\.adapt\(data\) first"):
         layers.SimpleImputer()([[1.0]])
+
+
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT")]
+)
+def test_a_lookup_leaves_out_what_is_missing(missing: Any) -> None:
+    column = np.empty(3, object)
+    column[:] = ["oak", missing, "elm"]
+    layer = layers.StringLookup()
+    layer.adapt(column)
+    assert layer.get_vocabulary() == ["[UNK]", "oak", "elm"]
