@@ -91,6 +91,22 @@ def test_a_scan_on_a_gpu_is_one_kernel_by_itself() -> None:
     assert digits.program(model, *data(32, 28), 32).mode == "persistent"
 
 
+@pytest.mark.parametrize(
+    ("steps", "mode"),
+    [(10, "persistent"), (100, "persistent"), pytest.param(6000, "fused", marks=pytest.mark.more)],
+)
+def test_a_launch_of_a_long_scan_is_short_on_a_slow_gpu(steps: int, mode: str) -> None:
+    """A part takes two microseconds there, and a launch at most 25 milliseconds. A step that takes
+    twice as long by itself is not one kernel."""
+    gpu = dry.make_backend(known_gpu("H200"))
+    model = network(gpu, lambda: [layers.SimpleRNN(2)], steps=steps, dtype="float32")
+    program = digits.program(model, *data(4, steps), 4)
+    assert program.mode == mode
+    if mode == "persistent":
+        tasks = len(program.launches[0].tasks)
+        assert 0.0125 < program.steps_per_launch * tasks * 2e-6 <= 0.025
+
+
 ARRAYS = np.zeros((6, 4), np.float32)
 
 

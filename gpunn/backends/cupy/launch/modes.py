@@ -62,6 +62,11 @@ PERSISTENT_BATCH = 128
 LEAST_FLOPS = 2e9
 LAUNCH_SECONDS = 0.025
 
+PART_SECONDS = 2e-6
+"""Seconds that a part of a persistent kernel takes on a slow GPU, however small it is: its
+instructions wait for each other. On an H200 they are 0.5 us, see `roofline.PART_CYCLES`. A scan has
+parts for each of its steps."""
+
 
 class LaunchModeError(RuntimeError):
     """A step cannot, or should not, be launched in this mode."""

@@ -20,6 +20,7 @@ from .modes import (
     GRAPH_SIZES,
     LAUNCH_SECONDS,
     LEAST_FLOPS,
+    PART_SECONDS,
     PERSISTENT_BATCH,
     PERSISTENT_WIDTH,
     LaunchModeError,
@@ -221,10 +222,11 @@ class PersistentProgram:
         # No more blocks have work than there are rows in a batch.
         busy = min(batch, backend.kernels.resident) / RESIDENT_BLOCKS
         rate = LEAST_FLOPS * max(1, busy)
-        seconds = sum(task.matmul.flops for task in products) / rate
+        flops = sum(task.matmul.flops for task in products)
+        seconds = max(flops / rate, len(parts) * PART_SECONDS)
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would freeze a display for too long")
-        self.steps_per_launch = max(1, int(LAUNCH_SECONDS / max(seconds, 1e-6)))
+        self.steps_per_launch = max(1, int(LAUNCH_SECONDS / seconds))
         self.launches = [backend.launch_steps(parts, constants)]
         count_launch([task.operation for task in parts])
 
