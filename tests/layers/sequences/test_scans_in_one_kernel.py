@@ -107,6 +107,24 @@ def test_a_launch_of_a_long_scan_is_short_on_a_slow_gpu(steps: int, mode: str) -
         assert 0.0125 < program.steps_per_launch * tasks * 2e-6 <= 0.025
 
 
+@pytest.mark.parametrize(("steps", "largest"), [(10, 64), (200, 8)])
+def test_a_graph_of_long_scans_has_fewer_steps(
+    steps: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = dry.make_backend()
+    gpu.launch_mode = "fused"
+    captured = []
+
+    def capture(self: Any, step: Any, times: int) -> Any:
+        captured.append(times)
+        return lambda: None, []
+
+    monkeypatch.setattr(type(gpu), "capture", capture)
+    model = network(gpu, lambda: [layers.GRU(16)], steps=steps, dtype="float32")
+    digits.program(model, *data(4, steps), 4).run(200)
+    assert max(captured) == largest
+
+
 ARRAYS = np.zeros((6, 4), np.float32)
 
 

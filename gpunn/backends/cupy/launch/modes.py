@@ -51,6 +51,10 @@ GRAPH_SIZES = (GRAPH_STEPS, GRAPH_STEPS // 8, 1)
 of the next: 600 steps are 9 x 64 and 3 x 8. Larger graphs would save less than their capture costs:
 it takes Python time for each launch of each step, before the first of them runs."""
 
+GRAPH_LAUNCHES = 1 << 13
+"""The most launches of a graph of several steps. A step of a long scan has thousands by itself: it
+gains little from larger graphs, whose capture takes seconds."""
+
 # With more outputs of a layer, or more rows, a library's product keeps the GPU busy.
 PERSISTENT_WIDTH = 128
 PERSISTENT_BATCH = 128

@@ -17,6 +17,7 @@ from gpunn.common.names import warn
 from .codegen import RESIDENT_BLOCKS, Kernel
 from .fuse import FusedLaunch, fuse
 from .modes import (
+    GRAPH_LAUNCHES,
     GRAPH_SIZES,
     LAUNCH_SECONDS,
     LEAST_FLOPS,
@@ -275,6 +276,8 @@ class GraphProgram:
             self._scratch = dict(self._backend._scratch.arrays)
             steps -= 1
         for size in GRAPH_SIZES if self.why_eager is None else ():
+            if size > 1 and size * len(self.launches) > GRAPH_LAUNCHES:
+                continue
             if steps >= size and size not in self._graphs and not self._capture(size):
                 break
             count, steps = divmod(steps, size)
