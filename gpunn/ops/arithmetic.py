@@ -46,11 +46,9 @@ def of_pairs(
     compute: Primitive, converted: Callable[[Any, Any], list[Tensor]], meaning: str, more: str,
     example: str, printed: str,
 ) -> Callable[[Any, Any], Tensor]:  # fmt: skip
-    """Return an operation on pairs of elements.
+    """Return an operation on pairs of elements, which ``converted`` makes tensors of one dtype.
 
     Args:
-        compute: the primitive, of its name.
-        converted: returns both arguments as tensors of one dtype.
         meaning: what it returns.
         more: its derivative, and other notes.
         example, printed: the arguments of its example, and what that prints.

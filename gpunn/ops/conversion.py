@@ -73,11 +73,7 @@ def is_known(*tensors: Tensor) -> bool:
 
 
 def floats(x: Any) -> Tensor:
-    """Convert ``x`` to a tensor of floats: integers and booleans become floatx.
-
-    >>> floats([1, 2]).dtype
-    'float32'
-    """
+    """Convert ``x`` to a tensor of floats: integers and booleans become floatx."""
     x = convert(x)
     return convert(x, floating(x.dtype))
 
@@ -157,7 +153,6 @@ def promoted(*given: Any, at_least: str | None = None) -> list[Tensor]:
     """Convert arguments to tensors of their common result dtype; Python numbers are weakly typed.
 
     Args:
-        given: the arguments.
         at_least: a dtype of the result, or "float" for any of floats: integers become floatx.
 
     Raises:

@@ -285,12 +285,7 @@ def _as_numpy(entry: Any) -> Any:
 
 
 def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Tensor:
-    """Convert indices along several axes to flat indices.
-
-    Args:
-        places: the indices along each axis, broadcast together.
-        lengths: of the axes.
-        what: the name used in messages.
+    """Convert indices along several axes, which are broadcast together, to flat indices.
 
     Raises:
         ValueError: for an index out of range, or if there are more elements than int32 can count.

@@ -111,12 +111,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
 
 
 def several(xs: Sequence[Any], name: str) -> list[Tensor]:
-    """Convert the entries of a sequence to tensors of one dtype.
-
-    Raises:
-        TypeError: if it is not a sequence.
-        ValueError: if it is empty.
-    """
+    """Convert the entries of a sequence that is not empty to tensors of one dtype."""
     if not hasattr(xs, "__iter__") or getattr(xs, "ndim", 1) == 0:
         raise TypeError(f"{name} must be a sequence of tensors; got {xs!r}.")
     tensors = promoted(*xs)
@@ -219,11 +214,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
 
 
 def sections_of(indices_or_sections: Any) -> int | None:
-    """Return the number of parts to split into, or None if indices are given.
-
-    Raises:
-        ValueError: for fewer than one part, or, as an IntegerError, what is not an integer.
-    """
+    """Return the number of parts to split into, or None if indices are given."""
     if np.ndim(indices_or_sections):
         return None
     return whole(indices_or_sections, "indices_or_sections", 1)
@@ -324,11 +315,7 @@ def pad(
 
 
 def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
-    """Return the padding before and after each axis.
-
-    Raises:
-        ValueError: if pad_width is not one number, one pair, or a pair for each axis.
-    """
+    """Return the padding before and after each axis, of a number, a pair or a pair for each."""
     try:
         pairs = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
     except ValueError:

@@ -24,20 +24,13 @@ HALVED = ("float16", "bfloat16")
 
 
 def from_host(array: np.ndarray, name: str) -> np.ndarray:
-    """Convert an array to the values of a dtype, in the dtype that it is computed in. One that has
-    it already is returned as it is.
-
-    Args:
-        array: of numbers, or of Python integers.
-        name: of the dtype.
+    """Convert an array of numbers, or of Python integers, to the values of a dtype, in the dtype
+    that it is computed in. One that has it already is returned as it is.
 
     Raises:
         OverflowError: for an integer that the dtype, or int32, cannot hold, and for one that is
             too large for a float.
         ValueError: for NaN converted to integers.
-
-    >>> from_host(np.array([3.7, -1.0]), "int32").tolist()
-    [3, -1]
     """
     if name == "bool":
         return array.astype(bool, copy=False)
@@ -74,11 +67,7 @@ def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
 
 
 def held_bounds(name: str) -> tuple[int, int]:
-    """Return the smallest and largest value of an integer dtype that int32 can hold.
-
-    >>> held_bounds("uint64"), held_bounds("int8")
-    ((0, 2147483647), (-128, 127))
-    """
+    """Return the smallest and largest value of an integer dtype that int32 can hold."""
     low, high = bounds(name)
     return max(low, LEAST), min(high, MOST)
 

@@ -39,12 +39,9 @@ class Named:
 
 
 def with_tensors(x: Any, dtype: str | None = None) -> Any:
-    """Return ``x`` with its arrays replaced by tensors.
+    """Return ``x``, in any structure, with its arrays replaced by tensors.
 
-    Args:
-        x: in any structure.
-        dtype: that of the model or layer which takes ``x``: one of float64 gets arrays of floats
-            as they are, while others get floatx.
+    A model or layer of the ``dtype`` float64 gets arrays of floats as they are, others floatx.
     """
 
     def tensor(entry: Any) -> Any:
@@ -62,11 +59,7 @@ def inputs_as_tensors(x: Any, dtype: str | None = None) -> Any:
 
 
 def constant(value: Any) -> Any:
-    """Return a constant argument for storage: arrays are copied, dtypes become their names.
-
-    Raises:
-        TypeError: if it is not a number, an array, a string or a parameter.
-    """
+    """Return a constant argument for storage: arrays are copied, dtypes become their names."""
     if isinstance(value, (*PLAIN, Place, Named, Parameter)) or value is Ellipsis:
         return value
     if isinstance(value, (type, np.dtype)):
@@ -103,11 +96,8 @@ def stored(value: Any) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """Convert the result of `stored` back to arguments; anything else is unchanged.
-
-    Raises:
-        ValueError: for a dictionary that `stored` does not write.
-    """
+    """Convert what `stored` returned back to arguments. Another dictionary is refused, all else
+    unchanged."""
     if isinstance(value, (list, tuple)):
         return type(value)([restored(entry) for entry in value])
     if not isinstance(value, dict):

@@ -129,8 +129,7 @@ class Primitive:
 def unknown_derivative(name: Callable[..., str]) -> Callable[..., Gradients]:
     """Return a gradient that raises an error, for primitives whose derivative is not implemented.
 
-    Args:
-        name: gives the name used in messages, from the attributes.
+    ``name`` gives the name used in messages, from the attributes.
     """
 
     def gradient(*tensors: Tensor, **attributes: Any) -> Gradients:
@@ -152,11 +151,7 @@ def place_in_user_code() -> str:
 
 
 def broadcast_shape(*shapes: Shape, **attributes: Any) -> Shape:
-    """Broadcast shapes by NumPy's rules.
-
-    >>> broadcast_shape((3, 1), (4,))
-    (3, 4)
-    """
+    """Broadcast shapes by NumPy's rules."""
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:

@@ -260,9 +260,6 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
 def _terms(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     """Return the letters of each operand's axes and the result's, with letters for ``...``.
 
-    Raises:
-        ValueError: if the subscripts do not match the operands' numbers of axes.
-
     >>> _terms("...i,ij", [3, 2])
     (['abi', 'ij'], 'abj')
     """

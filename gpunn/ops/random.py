@@ -363,10 +363,7 @@ def _drawn(
 def kept_at_random(shape: Sequence[int], rate: float, dtype: str, seed: int | None) -> Tensor:
     """Draw 1 with probability 1 - rate, else 0, inside a call: equal on every backend.
 
-    Args:
-        shape, dtype: of the result.
-        rate: from 0 to below 1.
-        seed: None for that of the caller.
+    Without a ``seed``, it is that of the caller.
     """
     return ops.cast(_drawn(_keep, shape, dtype, seed, rate=rate) > 0, dtype)
 
@@ -374,11 +371,7 @@ def kept_at_random(shape: Sequence[int], rate: float, dtype: str, seed: int | No
 def even(shape: Sequence[int], dtype: str, seed: int | None) -> Tensor:
     """Draw from a uniform distribution over [0, 1), inside a call: equal on every backend.
 
-    They are multiples of 2^-24, of as many fair bits.
-
-    Args:
-        shape, dtype: of the result.
-        seed: None for that of the caller.
+    They are multiples of 2^-24, of as many fair bits. Without a ``seed``, it is that of the caller.
     """
     bits = _drawn(_keep, (*shape, 24), dtype, seed, rate=0.5)  # 0 or 2
     return ops.sum(bits * np.ldexp(1.0, np.arange(-25, -1)).astype(dtype), -1)

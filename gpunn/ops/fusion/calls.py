@@ -173,12 +173,7 @@ def _each_by_itself(outputs: Mapping[str, Line]) -> dict[str, Line]:
 
 
 class _InPlace:
-    """Calls that compute outputs in their own arrays and few work arrays.
-
-    Attributes:
-        lines: the calls.
-        work_arrays: the number of work arrays.
-    """
+    """The ``lines`` of calls that compute outputs in their own arrays and few work arrays."""
 
     def __init__(
         self,
@@ -368,11 +363,7 @@ _OF_ROWS = {"row_sum": "row_sums", "row_max": "row_max"}
 
 
 def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) -> list[str]:
-    """Return the calls that compute one value.
-
-    Args:
-        may_lie_there: for each operand, whether it may be in ``out``.
-    """
+    """Return the calls for one value, of operands that each may, or may not, be in ``out``."""
     function = line.function
     if function == "copy" and line.is_truth:
         return [f"xp.not_equal({given[0]}, 0, out={out})"]

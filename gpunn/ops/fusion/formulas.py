@@ -30,37 +30,21 @@ SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 @dataclass(eq=False)
 class Line:
-    """A value of a formula.
+    """A value of a formula."""
 
-    Attributes:
-        function: one of `OPERANDS`, "clip" or "input".
-        operands: the lines that it reads.
-        name: the author's name for it, or the name of an input; "" if it has none.
-        number: the value of a "constant".
-        once: whether it is one value for all elements.
-        of_row: whether it is one value for each row.
-        is_truth: whether it is a boolean.
-        uses: how many lines and outputs read it.
-    """
-
-    function: str
-    operands: tuple[Line, ...] = ()
-    name: str = ""
-    number: float = 0.0
-    once: bool = False
-    of_row: bool = False
-    is_truth: bool = False
-    uses: int = field(default=0, repr=False)
+    function: str  # one of `OPERANDS`, "clip" or "input"
+    operands: tuple[Line, ...] = ()  # the lines that it reads
+    name: str = ""  # the author's, or that of an input; "" if it has none
+    number: float = 0.0  # the value of a "constant"
+    once: bool = False  # whether it is one value for all elements
+    of_row: bool = False  # whether it is one value for each row
+    is_truth: bool = False  # whether it is a boolean
+    uses: int = field(default=0, repr=False)  # how many lines and outputs read it
 
 
 @dataclass(frozen=True)
 class Formula:
-    """The computation of a function, in order.
-
-    Attributes:
-        lines: each after its operands.
-        outputs: the values that it returns, by name.
-    """
+    """The computation of a function: its lines, each after its operands, and outputs by name."""
 
     lines: tuple[Line, ...]
     outputs: Mapping[str, Line]
@@ -184,24 +168,15 @@ class Reader:
     """A proxy through which a formula reads the attributes of its part.
 
     A float is passed at each call; any other attribute is fixed, and a new value of it requires a
-    new formula.
-
-    Args:
-        part: the owner of the attributes.
-        recorder: of the formula.
-        given: names of attributes that the formula gets as an argument, and that argument.
-
-    Attributes:
-        numbers: the floats that were read, by name.
-        settled: the other attributes that were read, by name.
+    new formula. Attributes named in ``given`` are that argument of the formula.
     """
 
     def __init__(
         self, part: Any, recorder: Recorder, given: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         self._part, self._recorder, self._given = part, recorder, given
-        self.numbers: dict[str, Tensor] = {}
-        self.settled: dict[str, Any] = {}
+        self.numbers: dict[str, Tensor] = {}  # the floats that were read, by name
+        self.settled: dict[str, Any] = {}  # the other attributes that were read
 
     def __getattr__(self, name: str) -> Any:
         if name in self._given:

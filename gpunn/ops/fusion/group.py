@@ -30,29 +30,19 @@ from gpunn.ops.tensor import Shape, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A value of the expression.
+    """A value of the expression."""
 
-    Attributes:
-        function, operands, number: see `Instruction`; "input" is read from an array.
-        axes: the axes along which it varies.
-    """
-
-    function: str
-    axes: BroadcastAxes
+    function: str  # see `Instruction`; "input" is read from an array
+    axes: BroadcastAxes  # along which it varies
     operands: tuple[Value, ...] = ()
     number: float = 0.0
 
 
 class Member(NamedTuple):
-    """The value of a tensor of the group.
-
-    Attributes:
-        value: its value in the expression.
-        axes: the axes that its shape spans; the value may vary along fewer.
-    """
+    """The value of a tensor of the group."""
 
     value: Value
-    axes: BroadcastAxes
+    axes: BroadcastAxes  # of its shape; the value may vary along fewer
 
 
 class Group:
@@ -61,18 +51,13 @@ class Group:
     Args:
         shape: of its largest tensors.
         rows: the number of leading axes that form the rows.
-        dtype: the dtype that it computes in.
-
-    Attributes:
-        members: the tensors, in the order in which they joined.
-        inputs: the tensors that it reads.
     """
 
     def __init__(self, shape: Shape, rows: int, dtype: str) -> None:
         self.shape, self.dtype = shape, dtype
         self._lead, self._tail = shape[:rows], shape[rows:]
         self.rows, self.columns = math.prod(self._lead), math.prod(self._tail)
-        self.members: list[Tensor] = []
+        self.members: list[Tensor] = []  # in the order in which they joined
         self.inputs: list[Tensor] = []
         self._known: dict[int, Member] = {}  # members and inputs
         self._values: list[Value] = []  # the results of instructions

@@ -19,12 +19,7 @@ LARGE = 1 << 22  # elements; such an array has left the cache when it is read ag
 
 
 class InPlace:
-    """Functions of arrays for each dtype, and the state of the part that they were built for.
-
-    Args:
-        part: the owner of the formulas.
-        make: builds the functions, from the part and a dtype.
-    """
+    """Functions of arrays for each dtype, and the state of the part that they were built for."""
 
     def __init__(self, part: Any, make: Callable[[Any, str], Sequence[Function]]) -> None:
         self._seen = registry.last_change  # read before the state

@@ -21,18 +21,12 @@ linear in its length, not quadratic."""
 
 
 class Fused:
-    """A group and the results that it writes.
-
-    Attributes:
-        group: of tensors.
-        outputs: the members that are used outside.
-        later: members computed from these separately: the same values in another form.
-    """
+    """A group and the results that it writes."""
 
     def __init__(self, group: Group, needed: Collection[int]) -> None:
         self.group = group
-        self.outputs: list[Tensor] = []
-        self.later: list[Tensor] = []
+        self.outputs: list[Tensor] = []  # the members that are used outside
+        self.later: list[Tensor] = []  # members computed from these, with the same values
         required = set(needed)
         for t in reversed(group.members):
             if id(t) not in required:
@@ -50,11 +44,7 @@ def scheduled(
     """Yield the tensors and fused groups of ``order``, in the order to compute them.
 
     Operations that no expression can compute come as early as possible, for the largest groups.
-
-    Args:
-        order: each tensor after its inputs.
-        there: the ``id`` of tensors that are computed already.
-        needed: the ``id`` of tensors that are needed later.
+    ``there`` and ``needed`` are the ``id`` of tensors that are computed already, or needed later.
     """
     frontier = _Frontier(order, there)
 
@@ -88,16 +78,7 @@ def scheduled(
 
 
 class _Frontier:
-    """The tensors that can be computed next.
-
-    Args:
-        order: each tensor after its inputs.
-        there: the ``id`` of tensors that are computed already.
-
-    Attributes:
-        lacking: for each tensor, by its ``id``, the ``id`` of operands that are not computed yet.
-        shapes: how many of the tensors ahead, and of their operands, have each shape and dtype.
-    """
+    """The tensors that can be computed next."""
 
     def __init__(self, order: Sequence[Tensor], there: Collection[int]) -> None:
         self._order = order
@@ -105,12 +86,12 @@ class _Frontier:
         self._readers: dict[int, list[Tensor]] = {}
         self._fusible = {id(t) for t in order if t.primitive.lowering in RULES and t.size > 0}
         self._computed = set[int]()
-        self.lacking: dict[int, set[int]] = {}
+        self.lacking: dict[int, set[int]] = {}  # by `id`: that of operands not computed yet
         self._unseen: dict[int, int] = {}  # how many of these are not in the window
         self._alone: list[int] = []  # a heap of numbers: unfused and ready
         self._next: list[int] = []  # a heap of numbers: fusible, after the window
         self._ahead: list[int] = []  # the window: numbers, in order
-        self.shapes = Counter[tuple[Shape, str]]()
+        self.shapes = Counter[tuple[Shape, str]]()  # with dtypes, of tensors ahead and operands
         for t in order:
             lacking = {id(x) for x in t.inputs if id(x) not in there and not x.is_constant}
             for key in lacking:

@@ -41,12 +41,7 @@ def _of_elements(
 def write_elements(
     backend: Backend, function: str, arrays: Sequence[Array], out: Array, accumulate: bool = False
 ) -> None:
-    """out = a function of arrays of its size, element-wise, or += with ``accumulate``.
-
-    Args:
-        function: one of `gpunn.backends.contract.expression.OPERANDS`.
-        arrays: contiguous, as is ``out``.
-    """
+    """out = one of the `OPERANDS` of contiguous arrays of its size, or += with ``accumulate``."""
     axes = ELEMENTS if out.size > 1 else ONE
     made = _of_elements(function, out.dtype.name, len(arrays), axes, accumulate)
     rows = [array.reshape(1, -1) for array in (*arrays, out)]

@@ -12,11 +12,7 @@ from gpunn.ops.tensor import Tensor
 
 
 def _integers(name: str, *given: Any) -> list[Tensor]:
-    """Convert arguments to one dtype of integers or booleans.
-
-    Raises:
-        TypeError: for floats.
-    """
+    """Convert arguments to one dtype of integers or booleans; floats are refused."""
     tensors = promoted(*given)
     if is_float(tensors[0].dtype):
         raise TypeError(f"{name}: integers are expected; got {tensors[0].dtype}.")

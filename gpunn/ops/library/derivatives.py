@@ -110,12 +110,7 @@ def value_and_grad(
 
 
 def numbered(argnums: int | Sequence[int], count: int) -> list[int]:
-    """Return the indices of the arguments that ``argnums`` names, counted from the first.
-
-    Raises:
-        TypeError: if it names none of ``count`` arguments, or is no integer.
-        ValueError: if it names one of them twice.
-    """
+    """Return the indices of the arguments that ``argnums`` names, each once, from the first."""
     found = []
     for number in argnums if isinstance(argnums, Sequence) else [argnums]:
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
@@ -146,12 +141,7 @@ def at_once(function: Callable[[], Any], backend: Backend | None = None) -> Any:
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
-    """Compute dy f'(x) for a function that works on each element, or each row, of ``x``.
-
-    >>> from gpunn import ops
-    >>> derivative(ops.square, constant(3.0, "float32")).item()
-    6.0
-    """
+    """Compute dy f'(x) for a function that works on each element, or each row, of ``x``."""
     if x.is_constant:
         found: Tensor = grad(lambda x: sum_(function(x) * dy))(x)
         return found
@@ -201,11 +191,7 @@ def as_tensors(x: Any) -> Any:
 
 
 def _single(y: Any) -> Tensor:
-    """Convert the result of a function to a scalar.
-
-    Raises:
-        TypeError: if it is not one float.
-    """
+    """Convert the result of a function, one float, to a scalar."""
     if isinstance(y, (Operators, float, int, np.generic)):
         y = convert(y)
         if y.size == 1 and is_float(y.dtype):

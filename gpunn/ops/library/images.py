@@ -163,12 +163,8 @@ _mean_gradient: Primitive = Primitive(
 
 
 class _Images:
-    """Images in the backend's format, (samples, height, width, channels), and back.
-
-    Args:
-        x: images of one or two spatial axes, in either format.
-        data_format: None means channels last.
-    """
+    """Images of one or two spatial axes, in either format, in the backend's format (samples,
+    height, width, channels), and back."""
 
     def __init__(self, x: Tensor, data_format: str | None) -> None:
         if data_format not in (None, "channels_last", "channels_first"):
@@ -198,11 +194,8 @@ class _Images:
         return height, width
 
     def kernel(self, kernel: Tensor, axis: int = 2, grouped: bool = False) -> Tensor:
-        """Return a kernel of two spatial axes, after checking the channels along ``axis``.
-
-        Args:
-            grouped: whether it may have the channels of a group of these.
-        """
+        """Return a kernel of two spatial axes, after checking the channels along ``axis``: those of
+        the images, or if it is ``grouped`` of a group of these."""
         channels = self.x.shape[3]
         kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
         depth = kernel.shape[axis] if kernel.ndim == 4 else 0

@@ -22,11 +22,7 @@ from gpunn.ops.tensor import Tensor
 
 
 def _alike(target: Any, output: Any) -> tuple[Tensor, Tensor]:
-    """Return targets and outputs of the same shape, since broadcasting would pair each with all.
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
+    """Return targets and outputs of the same shape, since broadcasting would pair each with all."""
     t, y = floats(target), floats(output)
     if t.shape != y.shape:
         raise ValueError(f"target has shape {t.shape} and output {y.shape}; they must be equal.")
@@ -91,8 +87,7 @@ def categorical_cost(t: Tensor, y: Tensor, axis: int = -1) -> Tensor:
 def categorical_cost_of_logits(t: Tensor, y: Tensor, axis: int = -1, clips: bool = False) -> Tensor:
     """Compute sum(t (log(sum(exp(y))) - y)) along an axis: `categorical_cost` of softmax(y).
 
-    Args:
-        clips: as in `binary_cost_of_logits`.
+    It ``clips`` as `binary_cost_of_logits` does.
     """
     z = y - largest(y, axis)
     e = exp(z)

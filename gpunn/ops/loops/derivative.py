@@ -60,22 +60,14 @@ gradient_of_loop.append(_gradient_of_loop)
 
 
 class _Back:
-    """The loop that computes gradients, while it is being made.
-
-    Args:
-        forward: the loop that it is the derivative of.
-
-    Attributes:
-        nexts: what it carries out of a step, for each of its `carries`.
-        loop: it, once it is closed.
-    """
+    """The loop that computes gradients of the ``forward`` loop, while it is being made."""
 
     loop: Loop
 
     def __init__(self, forward: Loop) -> None:
         self._forward = forward
         self._carries: list[Tensor] = []
-        self.nexts: list[Tensor] = []
+        self.nexts: list[Tensor] = []  # what it carries out of a step, for each of its `carries`
         self._firsts: list[Tensor] = []
         self._rows: dict[int, Tensor] = {}
         self._sequences: list[Tensor] = []
@@ -127,12 +119,9 @@ def _leaf(like: Tensor) -> Tensor:
 
 
 class _Sum:
-    """A gradient that is a sum over all steps.
+    """A gradient that is a sum of the terms of one step over all steps.
 
-    Args:
-        back: the loop that computes its terms.
-        terms: those of one step.
-        factors: the ``id`` of what is kept for products.
+    ``factors`` are the ``id`` of what is kept for products.
     """
 
     def __init__(self, back: _Back, terms: Sequence[Tensor], factors: Collection[int]) -> None:

@@ -26,11 +26,10 @@ class Loop:
         nexts: these values when it ends: leaves, tensors of the body, or fixed ones.
         rows: the leaves for the rows of the sequences. A leaf may be the result of an operation:
             then it is read, and not computed.
-        length: the number of steps.
+        kept: tensors whose values of all steps are wanted. Derivatives add theirs.
         reverse: whether the first step takes the last rows.
 
     Attributes:
-        kept: tensors whose values of all steps are wanted. Derivatives add theirs.
         inside: the ``id`` of the tensors that the body computes.
         fixed: the tensors that it reads from outside.
         token: the operation that runs it, once it is applied.

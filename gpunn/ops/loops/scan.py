@@ -54,13 +54,7 @@ def _length(length: Any, sequences: dict[str, Tensor]) -> int:
 
 
 class _Body:
-    """The function of a scan.
-
-    Args:
-        f, init, reverse: see `scan`.
-        form: the structure of the rows.
-        length: the number of steps.
-    """
+    """The function of a `scan`, of rows of this ``form``."""
 
     def __init__(
         self, f: Callable[..., Any], init: Any, form: Any, reverse: bool, length: int

@@ -52,17 +52,11 @@ Kind = Callable[[str], Exception]
 
 
 def checked(x: Tensor, low: float, high: float, what: str, error: Kind = PlaceError) -> Tensor:
-    """Return ``x``, after checking that each element is between ``low`` and ``high``.
+    """Return ``x``, after checking that each element is between ``low`` and ``high``; NaN is not.
 
     Where the values are known, an error is raised immediately. Otherwise the step raises it: on the
     host before any later operation, on a GPU when it is next synchronized. The check runs only if
     the returned tensor is used.
-
-    Args:
-        x: of int32 or floats; NaN is outside the bounds.
-        low, high: the bounds, inclusive.
-        what: what the values are, at the beginning of the message.
-        error: the exception to raise.
 
     >>> from gpunn import ops
     >>> checked(ops.convert_to_tensor([1, 5]), 0, 4, "take: indices")

@@ -124,10 +124,8 @@ def put(
 
     Args:
         rows: of this shape, with another length along the axis.
-        places: the index of each row (count,), or with ``along`` in each row (..., count).
-        shape: of the result.
-        axis: along which the indices are.
-        along: whether the indices differ from row to row; then the axis is the last.
+        places: the index of each row (count,), or with ``along`` in each row (..., count); then
+            the axis is the last.
         wraps: whether negative indices count from the end. Indices out of range are ignored.
         merging: "Sum" or "Largest".
         before: the initial value: a tensor of this shape, or one number.
@@ -153,9 +151,7 @@ def take_along(x: Tensor, places: Tensor, axis: int) -> Tensor:
 def places_along(indices: Any, n: int, what: str) -> Tensor:
     """Check indices along an axis of length n; negative ones count from the end.
 
-    Raises:
-        PlaceError: if an index is out of range; in a trace, the step raises it.
-        IntegerError: if it is not an integer, likewise.
+    In a trace, the step raises the `PlaceError` or `IntegerError`.
     """
     what = f"{what}: indices"
     return checked(integers(indices, what), -n, n - 1, what)
