@@ -262,19 +262,12 @@ class Parameter(Operators):
 
 @dataclass
 class ParameterGroup:
-    """Adjacent parameters with the same update, as one slice of the flat arrays.
-
-    Attributes:
-        start, stop: their slice of the flat arrays.
-        multiplier: factor on the learning rate.
-        decay: whether weight decay applies.
-        values, gradients, slots: these slices of the flat arrays (stop - start,).
-    """
+    """Adjacent parameters with the same update, as one slice of the flat arrays."""
 
     start: int
     stop: int
-    multiplier: float
-    decay: bool
+    multiplier: float  # factor on the learning rate
+    decay: bool  # whether weight decay applies
     values: Array
     gradients: Array
     slots: dict[str, Array] = field(default_factory=dict)
@@ -283,11 +276,7 @@ class ParameterGroup:
 class Arena:
     """The flat arrays of a connected set of layers.
 
-    Args:
-        backend: of the arrays.
-        dtype: ``"float32"`` or ``"float64"``.
-        parameters: those to hold. Parameters of another arena move here with
-            their values; the others are initialised.
+    Parameters of another arena move here with their values; the others are initialised.
 
     Attributes:
         access: to the weights, for threads that read them and the one that writes them.

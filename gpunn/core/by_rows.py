@@ -20,11 +20,6 @@ class RowGradient:
     The backward pass writes it instead of the parameter's gradient, so that a step costs what its
     batch costs, whatever the number of rows. Rows that are read several times are there as often.
 
-    Args:
-        backend: of the step.
-        parameter: the table.
-        count: the number of rows that the step reads.
-
     Attributes:
         rows: the gradient of each row that is read (count, ...).
         places: the indices of these rows (count,).
@@ -66,10 +61,8 @@ def tables(plan: Plan, arena: Arena, optimizer: Any, share: Share) -> list[Param
     """Return the parameters that steps on a batch update by rows.
 
     A rule that leaves weights of gradient 0 as they are gives the same numbers either way: then
-    tables are updated by rows if these are fewer than half of all. A lazy rule must be.
-
-    Raises:
-        ValueError: for a lazy optimizer, if a table cannot be updated by rows.
+    tables are updated by rows if these are fewer than half of all. A lazy rule must be, or raises a
+    ValueError.
     """
     found: list[Parameter] = []
     if optimizer is None or not (optimizer._is_lazy or optimizer._skips_zeros):
@@ -117,12 +110,6 @@ class RowUpdate:
     """The update of one table: rows are copied, updated as an array of their own, and put back.
 
     A row that is read several times is updated once, with the sum of its gradients.
-
-    Args:
-        gradient: the rows and their gradients.
-        arena: of the table.
-        optimizer: makes the update.
-        backend: of the step.
     """
 
     def __init__(

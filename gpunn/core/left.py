@@ -15,20 +15,13 @@ _logs: dict[int, list[Any]] = {}  # likewise
 
 
 class Left:
-    """The state of a part after its last traced call.
-
-    Attributes:
-        version: increases if other code changed something after the preceding call.
-        contents: of each attribute.
-        changed: the attributes that calls have changed.
-        warned: whether the user was warned.
-    """
+    """The state of a part after its last traced call."""
 
     def __init__(self) -> None:
-        self.version = 0
-        self.contents: Any = None
-        self.changed = set[str]()
-        self.warned = False
+        self.version = 0  # increases if other code changed something after the preceding call
+        self.contents: Any = None  # of each attribute
+        self.changed = set[str]()  # the attributes that calls have changed
+        self.warned = False  # whether the user was warned
         self._grown: dict[int, list[Any]] = {}
 
     def or_else(self, contents: Any) -> tuple[int, Any]:

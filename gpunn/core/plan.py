@@ -188,7 +188,6 @@ class Plan:
         """Return its nodes as nodes of another plan from index ``start`` on, and its outputs there.
 
         Args:
-            start: the number of nodes of the other plan.
             sources: the indices, in the other plan, of this one's inputs.
             path: the prefix of the nodes' names.
             training: as in `Node`; None keeps each node's own.
@@ -260,11 +259,7 @@ class Plan:
 
 
 def check_unchanged(plan: Plan, arena: Arena) -> None:
-    """Raise an error if a plan's layers have changed since it was made.
-
-    Raises:
-        ValueError: naming the changes.
-    """
+    """Raise a ValueError that names the changes of a plan's layers since it was made."""
     held = {id(p): path for path, p in plan.parameters.items()}
     known = set(map(id, arena.parameters))
     names = ", ".join(path for key, path in held.items() if key not in known)

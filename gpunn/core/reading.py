@@ -217,19 +217,12 @@ def slots(cls: type) -> tuple[Any, ...]:
 
 
 class Names(NamedTuple):
-    """The names in code, including those of nested functions.
+    """The names in code, including those of nested functions."""
 
-    Attributes:
-        read: globals.
-        named: attributes, and strings that may be their names.
-        imported: modules.
-        computed: whether it may access attributes by computed names.
-    """
-
-    read: tuple[str, ...]
-    named: tuple[str, ...]
-    imported: tuple[str, ...]
-    computed: bool
+    read: tuple[str, ...]  # globals
+    named: tuple[str, ...]  # attributes, and strings that may be their names
+    imported: tuple[str, ...]  # modules
+    computed: bool  # whether it may access attributes by computed names
 
 
 @lru_cache(maxsize=4096)

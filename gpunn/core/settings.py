@@ -20,10 +20,9 @@ Result = TypeVar("Result")
 
 
 class Settings:
-    """A snapshot of all that some parts hold.
+    """A snapshot of all that some parts of programs hold.
 
     Args:
-        parts: those of the programs.
         seen: the last change before the caller examined other values; by default the last one now.
 
     Attributes:
@@ -57,11 +56,8 @@ class Settings:
         return Settings, ((),)
 
     def are_untouched(self, now: int) -> bool:
-        """Return whether no attribute of any part was set since the snapshot.
-
-        Args:
-            now: `gpunn.common.registry.last_change`.
-        """
+        """Return whether no part's attribute was set since the snapshot; ``now`` is the last
+        change."""
         return self.seen == now and self._floatx == floatx()
 
     def are_same(self, now: int | None = None) -> bool:
@@ -79,13 +75,8 @@ class Settings:
 
 
 def noted(part: Entry, name: str, call: Callable[[], Result]) -> Result:
-    """Return ``call()``, a traced call of a custom part. Programs ignore the changes that it makes
-    to the part, see `gpunn.core.left`.
-
-    Args:
-        part: of the call; its contents are examined.
-        name: its name in messages.
-    """
+    """Return ``call()``, a traced call of a custom part that messages call ``name``. Programs
+    ignore the changes that it makes to the part, see `gpunn.core.left`."""
     if runs_eagerly():  # it is called in each step
         return call()
     around, names = _noting.family, _noting.names
@@ -106,11 +97,9 @@ def noted(part: Entry, name: str, call: Callable[[], Result]) -> Result:
 
 
 def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
-    """Record what a call has changed in a part.
+    """Record what a call has changed in a custom part; ``known`` is the contents before.
 
     Args:
-        part: a custom part.
-        known: its contents before.
         name: the name of the call in messages, if it was the part's own.
     """
     changes, left = known.grown(), left_by_call(part)

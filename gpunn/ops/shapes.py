@@ -29,10 +29,7 @@ class IntegerError(TypeError, ValueError):
 
 
 def axes_of(axis: Axis, ndim: int, name: str = "axis") -> tuple[int, ...]:
-    """Return the axes that ``axis`` names, as sorted non-negative integers; None names all.
-
-    Raises:
-        ValueError: if an axis is out of range or named twice.
+    """Return the axes, each named once, as sorted non-negative integers; None names all.
 
     >>> axes_of(-1, 3), axes_of(None, 2), axes_of([2, 0], 3)
     ((2,), (0, 1), (0, 2))
@@ -41,11 +38,7 @@ def axes_of(axis: Axis, ndim: int, name: str = "axis") -> tuple[int, ...]:
 
 
 def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[int]:
-    """Return the axes that ``axis`` names as non-negative integers, in the given order.
-
-    Raises:
-        ValueError: as in `axes_of`.
-    """
+    """Return the axes that ``axis`` names, as non-negative integers in its order; see `axes_of`."""
     found = [whole(a, name) for a in listed(axis)]
     found = [a + ndim if a < 0 else a for a in found]
     if len(set(found)) != len(found) or not all(0 <= a < ndim for a in found):
@@ -54,12 +47,7 @@ def places_of(axis: int | Sequence[int], ndim: int, name: str = "axis") -> list[
 
 
 def axis_of(axis: int, ndim: int, name: str = "axis") -> int:
-    """Return the axis that an integer, or a sequence of one, names, as a non-negative integer.
-
-    Raises:
-        IntegerError: a TypeError and ValueError, if it is not an integer.
-        ValueError: if it is out of range.
-    """
+    """Return the axis that an integer, or a sequence of one, names, as a non-negative integer."""
     if len(given := listed(axis)) != 1:
         raise IntegerError(f"{name} must be one integer; got {axis!r}.")
     place = whole(given[0], name)
@@ -69,11 +57,7 @@ def axis_of(axis: int, ndim: int, name: str = "axis") -> int:
 
 
 def sizes_of(shape: Any, name: str = "shape") -> tuple[int, ...]:
-    """Return a shape as a tuple; a single integer is one size.
-
-    Raises:
-        ValueError: if a size is negative or not an integer.
-    """
+    """Return a shape as a tuple; a single integer is one size."""
     sizes = tuple(whole(n, name) for n in listed(shape))
     if any(n < 0 for n in sizes):
         raise ValueError(f"{name} must contain sizes of 0 or more; got {shape!r}.")
@@ -93,11 +77,7 @@ def check_some(x: Tensor, axes: Sequence[int]) -> None:
 
 
 def with_axes(x: Any, ndim: int) -> Tensor:
-    """Convert x to a tensor of at least ``ndim`` axes.
-
-    Raises:
-        ValueError: if x has fewer axes.
-    """
+    """Convert x, which has ``ndim`` axes or more, to a tensor."""
     x = convert(x)
     if x.ndim < ndim:
         raise ValueError(f"expected a tensor of {ndim} or more axes; got shape {x.shape}.")
@@ -112,15 +92,10 @@ def whole_number(n: Any, name: str) -> int:
 
 
 def whole(n: Any, name: str, least: int | None = None) -> int:
-    """Return a Python or NumPy integer, or a tensor of one, as an int.
+    """Return a Python or NumPy integer, or a tensor of one, as an int of ``least`` or more.
 
     Raises:
         IntegerError: a TypeError and ValueError, for anything else, as floats and booleans.
-        ValueError: if it is below ``least``.
-
-    >>> whole(2.5, "num")
-    Traceback (most recent call last):
-    gpunn.ops.shapes.IntegerError: num must be given in integers; got 2.5.
     """
     try:
         found = None if isinstance(n, (bool, np.bool_)) else operator.index(n)

@@ -23,17 +23,11 @@ _numbers = itertools.count(1)
 
 @dataclass(eq=False)
 class TracedVariable:
-    """A parameter or a variable in a trace.
+    """A parameter or a variable in a trace."""
 
-    Attributes:
-        source: the parameter or variable.
-        first: the leaf for its value when the step begins.
-        now: its value after all assignments so far.
-    """
-
-    source: Any
-    first: Tensor
-    now: Tensor
+    source: Any  # the parameter or variable
+    first: Tensor  # the leaf for its value when the step begins
+    now: Tensor  # its value after all assignments so far
 
     @property
     def is_assigned(self) -> bool:
@@ -48,16 +42,10 @@ class Effect:
     """What a traced step does besides computing tensors, at one point of the program: an optimizer
     updates weights, a metric counts.
 
-    Args:
-        inputs: the tensors that it reads.
-        changes: the parameters and variables that it changes.
-        parts: those whose settings it uses.
-
-    Attributes:
-        position: that of the first tensor after it.
+    It reads ``inputs``, ``changes`` parameters and variables, and uses the settings of ``parts``.
     """
 
-    position = 0
+    position = 0  # that of the first tensor after it
 
     def __init__(
         self, inputs: Sequence[Tensor], changes: Sequence[Any] = (), parts: Sequence[Any] = ()
@@ -160,10 +148,8 @@ class Trace:
     def assign(self, source: Any, value: Tensor) -> None:
         """Assign ``value`` to a parameter or variable, from here on.
 
-        In predict and evaluate it stays assigned until the end of the call.
-
-        Raises:
-            TypeError: in these, for a parameter that would change again by the next call.
+        In predict and evaluate it stays assigned until the end of the call, and a parameter that
+        would change again by the next call is refused.
         """
         if isinstance(source, Parameter) and not self.assigns and not self._settles(source, value):
             raise TypeError(
@@ -201,12 +187,8 @@ class Trace:
 
     @contextmanager
     def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
-        """Return a context in which parameters and variables have given values.
-
-        Args:
-            values: parameters and variables, with their values.
-            keeps: whether what is assigned to them in the context remains.
-        """
+        """Return a context in which parameters and variables have given values; with ``keeps``,
+        what is assigned to them in the context remains."""
         kept, before = [], self.changes_nothing
         self.changes_nothing = before or not keeps
         try:
@@ -284,11 +266,7 @@ class Trace:
             return t
 
     def take(self, t: Tensor) -> None:
-        """Add a tensor to this trace.
-
-        Raises:
-            ValueError: if it is computed from a tensor of another trace.
-        """
+        """Add a tensor to this trace; one that is computed from a tensor of another is refused."""
         t.trace, t.position = self.number, next(self._positions)
         for x in t.inputs:
             if x.trace is not None and x.trace != self.number:
@@ -384,11 +362,7 @@ def trace_of(
     training: bool = False,
     batch: int = 0,
 ) -> tuple[Trace, Any]:
-    """Trace ``function`` by calling it with leaves of these shapes and dtypes.
-
-    Returns:
-        the trace, and the function's result.
-    """
+    """Trace ``function``, called with leaves of these shapes and dtypes; return its result too."""
     trace = ShapeTrace(training, batch)
     with trace.active():
         return trace, function(*(trace.leaf(*given) for given in shapes))
@@ -402,11 +376,7 @@ def entries_per_sample(
 ) -> list[int]:
     """Return what `Trace.entries` needs to know of a function: the entries for each sample.
 
-    Args:
-        name: of the function, for the error.
-        function: called with leaves for two samples, then three.
-        samples: shape and dtype of one sample of each leaf.
-        training: whether it is called for a training step.
+    It is called with leaves for two samples, then three, of these shapes and dtypes.
 
     Raises:
         ValueError: if it asks for more axes with one of these numbers of samples.
@@ -422,11 +392,7 @@ def entries_per_sample(
 
 def check_axes(name: str, first: Sequence[int], second: Sequence[int]) -> None:
     """Check that a function asks for as many axes whatever the number of samples: else each rank
-    would draw other random numbers.
-
-    Raises:
-        ValueError: naming the function.
-    """
+    would draw other random numbers."""
     if len(first) != len(second):
         raise ValueError(
             f"{name} draws random numbers, applies layers or adds losses more often for some "

@@ -248,11 +248,7 @@ class Variable(Operators):
 
 
 def assign_in_trace(source: Any, value: Any) -> bool:
-    """Assign ``value`` to a parameter or variable if a trace is active; return whether it was.
-
-    Raises:
-        ValueError: for another shape.
-    """
+    """Assign ``value`` to a parameter or variable if a trace is active; return whether it was."""
     trace = current()
     if trace is None:
         return False

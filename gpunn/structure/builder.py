@@ -36,16 +36,8 @@ class Builder:
     """Builds a model once the shapes of its inputs are known. Each model owns one.
 
     Args:
-        name: Name of the model.
         source: What gives the graph.
-        dtype: The requested dtype, or None.
         backend: The requested backend. It is fixed, whatever is chosen later.
-
-    Attributes:
-        dtype_given: The requested dtype; None if none was requested.
-        graph: The graph from inputs to outputs; None before it is known.
-        arena: The arena that holds the parameters; None before the model is built.
-        preparing: For preparations that only one thread makes.
     """
 
     def __init__(self, name: str, source: Source, dtype: Any, backend: Any) -> None:
@@ -53,9 +45,9 @@ class Builder:
         self.source: Any = source
         self.dtype_given = None if dtype is None else resolve_dtype(dtype)
         self.backend = get_backend(backend)
-        self.preparing = Exclusive()
+        self.preparing = Exclusive()  # for preparations that only one thread makes
         self.graph: Graph | None = source if isinstance(source, Graph) else None
-        self.arena: Arena | None = None
+        self.arena: Arena | None = None  # None before the model is built
         self._plan: Plan | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,11 +94,7 @@ class Builder:
         return self.source.declared_inputs() if graph is None else graph.declared_inputs()
 
     def build(self, shapes: Sequence[SampleShape]) -> None:
-        """Build the layers and the plan for inputs of these shapes.
-
-        Raises:
-            ValueError: if the model takes inputs of other shapes.
-        """
+        """Build the layers and the plan for inputs of these shapes."""
         known = self.declared_inputs()
         if known is not None and not covers(known, list(shapes)):
             names = [", ".join(map(str, given)) for given in (known, shapes)]
@@ -123,11 +111,7 @@ class Builder:
                     self.graph, self._plan = graph, plan
 
     def plan_for(self, shapes: Sequence[SampleShape]) -> Plan:
-        """Return the plan for samples of these shapes, of which `plan` may leave axes unknown.
-
-        Raises:
-            ValueError: for shapes that the model, or one of its layers, does not take.
-        """
+        """Return the plan for samples of these shapes, of which `plan` may leave axes unknown."""
         self.build(shapes)
         plan = self.known_plan("plan")
         return plan if any(None in shape for shape in shapes) else plan.of(shapes)

@@ -27,14 +27,7 @@ from .graph import Graph, by_name
 
 
 class ModelCall(Layer):
-    """The call of a model as a layer.
-
-    Args:
-        model: The model.
-
-    Attributes:
-        form: Structure of the model's inputs; None before it is known.
-    """
+    """The call of a model as a layer."""
 
     _abstract = True  # not an entry to look up
     _reads_integers = True
@@ -43,7 +36,7 @@ class ModelCall(Layer):
     def __init__(self, model: Any) -> None:
         super().__init__(name="call")
         self.model = model
-        self.form: TreeDef | None = None
+        self.form: TreeDef | None = None  # of the inputs; None before it is known
         self._output_form = TreeDef()
         self._masked: list[bool] = []  # which outputs have a mask, which follow them
         self._builds = replaces(type(model), "build")
@@ -114,11 +107,7 @@ class ModelCall(Layer):
 
 
 def arguments_of(model: Any) -> dict[str, Any]:
-    """Return the arguments of a model's constructor, read from its attributes.
-
-    Raises:
-        ValueError: if a required argument is not an attribute.
-    """
+    """Return the arguments of a model's constructor, each read from its attribute of that name."""
     config: dict[str, Any] = {}
     own = signature(type(model)).parameters
     for name, parameter in arguments(type(model)).items():

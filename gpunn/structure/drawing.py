@@ -28,20 +28,13 @@ Point = tuple[float, float]
 
 @dataclass(eq=False)
 class Box:
-    """A layer's box. Without text, a point where an arrow passes a row of boxes.
+    """A layer's box. Without text, a point where an arrow passes a row of boxes."""
 
-    Attributes:
-        lines: Lines of its text.
-        sources: The boxes that it reads.
-        row: Length of the longest path to it.
-        across, along: Position of its centre in its row, and position of the row.
-    """
-
-    lines: list[str] = field(default_factory=list)
-    sources: list[Box] = field(default_factory=list)
-    row: int = 0
-    across: float = 0.0
-    along: float = 0.0
+    lines: list[str] = field(default_factory=list)  # of its text
+    sources: list[Box] = field(default_factory=list)  # the boxes that it reads
+    row: int = 0  # length of the longest path to it
+    across: float = 0.0  # position of its centre in its row
+    along: float = 0.0  # position of the row
 
     @property
     def size(self) -> tuple[float, float]:

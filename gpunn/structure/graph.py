@@ -321,11 +321,7 @@ def restore_layer(document: Any) -> Any:
 
 
 def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Restore the inputs and outputs of a graph from `Graph.get_config`, with new layers.
-
-    Raises:
-        ValueError: for a layer that is applied to a missing tensor.
-    """
+    """Restore the inputs and outputs of a graph from `Graph.get_config`, with new layers."""
     layers: dict[str, Any] = {}
     waiting: list[tuple[Any, int, dict[str, Any]]] = []
     tensors: dict[tuple[Any, ...], SymbolicTensor] = {}
@@ -381,19 +377,15 @@ def _restored(argument: str, given: Any, form: str, tensors: Mapping[tuple, Any]
 
 
 def by_name(names: Sequence[str], given: Any, what: str, missing: bool = False) -> list[Any]:
-    """Return the entry for each of several inputs or outputs, in order.
+    """Return the entry for each of several inputs or outputs, in order, from a list or tuple, or a
+    dictionary by name.
 
     Args:
-        names: Names of the inputs or outputs.
-        given: A list or tuple with one entry each, or a dictionary by name.
         what: Name of the argument in messages.
         missing: Whether a dictionary may leave out entries, which are then None.
 
     Raises:
         ValueError: for too many, too few, or unknown entries.
-
-    >>> by_name(["a", "b"], {"b": 2, "a": 1}, "x")
-    [1, 2]
     """
     if isinstance(given, Mapping):
         for key in given:

@@ -14,7 +14,6 @@ class Fed:
     """The part of a graph that runs while data are fed, built application by application.
 
     Args:
-        inputs: Inputs of the graph.
         read: For each input, whether steps read it unencoded.
 
     Attributes:
@@ -53,11 +52,8 @@ class Fed:
         return INPUT - self._host.fed.index(number)
 
     def sources(self, application: Application) -> list[int]:
-        """Return the numbers of the data that the nodes of an application read.
-
-        Raises:
-            ValueError: if the host must encode values that are computed in a step.
-        """
+        """Return the numbers of the data that the nodes of an application read, none computed in a
+        step."""
         layer: Any = application.layer
         inputs = application.inputs
         if layer._check_values is not None and id(inputs[0]) in self._on_host:

@@ -18,11 +18,8 @@ DRAWN = 60  # maximum number of layers for which a notebook also shows a drawing
 def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bool = False) -> str:
     """Return a table of layers, output shapes, parameter counts and, for a graph, connections.
 
-    Args:
-        model: The model.
-        width: Width of the page in columns.
-        show_trainable: Whether to add a column that shows which layers are trained.
-        expand_nested: Whether to show the layers of models used as layers.
+    Its ``width`` is in columns. It may show which layers are trained, and the layers of models that
+    are used as layers.
     """
     built = model.built  # reading it builds a model that declares its input shape, so do it first
     header = ["Layer (type)", "Output shape", "Param #"]

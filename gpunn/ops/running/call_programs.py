@@ -39,12 +39,9 @@ MOST = 1 << 22
 
 
 def call_program(trace: Any, part: Any, function: Callable[..., Any], args: Any) -> Any:
-    """Return what ``function(*args)`` returns, a call of a model or loss in a tape.
+    """Return what ``function(*args)`` returns, a call of a model or loss ``part`` in a `TapeTrace`.
 
-    Args:
-        trace: the `TapeTrace`.
-        part: the model or loss.
-        args: tensors, numbers and names, in any structure.
+    ``args`` are tensors, numbers and names, in any structure.
     """
     program = None if runs_eagerly() else _calls_of(part).program_for(trace, part, function, args)
     return function(*args) if program is None else program.applied(trace, args)
@@ -133,8 +130,6 @@ class CallProgram:
     """The call of a part with arguments of one form.
 
     Args:
-        part, function, args: see `call_program`.
-        backend: where it runs.
         all_wanted: what programs of the part were asked for, see `wanted`.
 
     Attributes:
@@ -253,12 +248,7 @@ class CallProgram:
 
 
 class BoundCall:
-    """A call as two programs, with arrays of its own.
-
-    Args:
-        program: of the call.
-        wanted: the inputs to take gradients by; None for no gradients.
-    """
+    """A call as two programs, with arrays of its own. Without ``wanted`` it has no gradients."""
 
     def __init__(self, program: CallProgram, wanted: Wanted | None) -> None:
         self.wanted = wanted

@@ -22,12 +22,7 @@ Wanted = tuple[bool, ...]
 
 
 class CallRun:
-    """One run of a call in a tape: what its gradients are computed from.
-
-    Args:
-        program: the `CallProgram` of the call.
-        trace: the `TapeTrace`.
-        inputs: tensors with values, for the program's inputs.
+    """One run of a call in a tape, on inputs with values: what its gradients are computed from.
 
     Raises:
         ValueError: for a value that the call refuses, such as a label that is no class.
@@ -85,7 +80,6 @@ class CallRun:
         Args:
             found: the number of each result, what it is like, and its array.
             given: the operation's arguments before the inputs.
-            attributes: those that all have.
         """
         trace, empty, write = self.trace(), self.program.backend.empty, self.program.backend.write
         assert trace is not None

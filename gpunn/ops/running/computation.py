@@ -19,13 +19,7 @@ from gpunn.ops.tensor import Tensor
 
 
 class Destination:
-    """The destination of a result.
-
-    Args:
-        tensor: the result.
-        array: the array that it is written to, of its shape; None: it is only computed.
-        accumulate: whether it is added to the array's contents.
-    """
+    """The array that a result is written or added to; None for one that is only computed."""
 
     def __init__(self, tensor: Tensor, array: Array = None, accumulate: bool = False) -> None:
         self.tensor, self.array, self.accumulate = tensor, array, accumulate
@@ -38,9 +32,7 @@ class Computation:
     of an earlier one. Memory of results that are no longer needed is reused.
 
     Args:
-        backend: where it runs.
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
-        stages: the destinations of each stage.
         context: the call that layers inside it belong to, or a function that creates it.
         outer: the computation that this one is a step of: it uses its memory, and gives it back.
 
@@ -120,11 +112,7 @@ class Computation:
             work()
 
     def array(self, t: Tensor) -> Any:
-        """Return the array of a tensor.
-
-        Raises:
-            ValueError: if the tensor does not belong to this computation.
-        """
+        """Return the array of a tensor that belongs to this computation."""
         if id(t) not in self._arrays and t.is_constant:
             self._constants.append(t)
             # A single number is passed as an argument, on any device.
@@ -250,10 +238,7 @@ class Computation:
     def _in_place(self, steps: Sequence[Tensor | Fused], made: set[int], added: set[int]) -> None:
         """Find results that can overwrite an operand which nothing else reads.
 
-        Args:
-            steps: of a stage, in order.
-            made: the ``id`` of the results that are allocated in it.
-            added: the ``id`` of those that are accumulated.
+        ``made`` and ``added`` are the ``id`` of results allocated in the stage, and accumulated.
         """
         for fused in steps:
             if not isinstance(fused, Fused) or len(fused.outputs) != 1:

@@ -23,10 +23,7 @@ from .eager import Stages, stages_of, trace_for
 class ArrayFunction:
     """A user-defined function instead of a formula: traced once for the arrays it is called with.
 
-    Args:
-        function: takes tensors and returns one.
-        what: its name in messages.
-        part: its owner.
+    It takes tensors and returns one; ``part`` is its owner.
     """
 
     def __init__(self, function: Callable[..., Any], what: str, part: Any) -> None:
@@ -103,11 +100,7 @@ class ArrayFunction:
 
 
 def of_tensors(y: Any, what: str) -> Tensor:
-    """Convert the result of a function of tensors.
-
-    Raises:
-        TypeError: for a NumPy array, which an eager step may produce.
-    """
+    """Convert the result of a function, which in an eager step may wrongly be a NumPy array."""
     if isinstance(y, (np.ndarray, np.generic)):
         raise TypeError(
             f"{what} returns the result of a NumPy function, whose gradient is not known: "

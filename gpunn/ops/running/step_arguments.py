@@ -19,21 +19,16 @@ MOST_INTEGERS = 3
 
 
 class Arguments:
-    """The arguments of a call: arrays, and everything else.
-
-    Attributes:
-        arrays: those of tensors, arrays and floats, in order, on the host.
-        key: the same for calls that one program can do.
-    """
+    """The arguments of a call: arrays, and everything else."""
 
     def __init__(self, args: Any, kwargs: Any, integers: dict[int, set[int]]) -> None:
-        self.arrays: list[np.ndarray] = []
+        self.arrays: list[np.ndarray] = []  # tensors, arrays and floats, in order, on the host
         self._integers, self._count = integers, 0  # the integers so far
         self.kept: list[Any] = []  # objects compared by identity
         found = [self._taken(x) for x in args]
         named = {name: self._taken(x) for name, x in kwargs.items()}
         self._args, self._kwargs = found, named
-        self.key = (
+        self.key = (  # the same for calls that one program can do
             tuple(key for _, key in found), tuple((name, k) for name, (_, k) in named.items()),
             floatx(),
         )  # fmt: skip

@@ -45,12 +45,7 @@ class GoesOnError(Exception):
 
 
 class StepProgram:
-    """A function as a program for arguments of one form.
-
-    Args:
-        function, arguments: which, and for what.
-        parts: what else it uses.
-        stops: see `StepTrace`.
+    """A function as a program for arguments of one form, which ``stops`` as in `StepTrace`.
 
     Raises:
         GoesOnError: if the device of its weights does not stop; then trace it without ``stops``.
@@ -198,10 +193,7 @@ class StepProgram:
 class OnRows:
     """A program whose steps gather their arguments from arrays, one batch after the other.
 
-    Args:
-        of: the program.
-        sources: the arrays (rows, ...), which must exist as long as this is used.
-        order: of their rows.
+    The arrays (rows, ...) must exist as long as this is used.
     """
 
     def __init__(self, of: StepProgram, sources: Sequence[np.ndarray], order: Order) -> None:

@@ -104,14 +104,9 @@ class StepComputation:
     """The computation of a traced step on a backend.
 
     Args:
-        trace: the trace.
-        backend: where it runs.
         inputs: the arrays of the leaves for its arguments.
-        outputs: tensors whose values are kept in arrays of their own.
+        outputs: tensors whose values are kept, in the arrays of the attribute ``outputs``.
         context: the call that layers and random numbers inside it belong to.
-
-    Attributes:
-        outputs: these arrays.
     """
 
     def __init__(

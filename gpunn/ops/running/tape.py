@@ -254,12 +254,8 @@ class GradientTape:
         return _packed(found, source, [source], "zero", y.shape, 1)
 
     def _begin(self, unconnected_gradients: Any) -> str:
-        """Return how to treat sources that the target does not depend on.
-
-        Raises:
-            ValueError: for an unknown way.
-            RuntimeError: if the tape has recorded nothing, or was used up.
-        """
+        """Return how to treat sources that the target does not depend on, after checking that the
+        tape has recorded something and is not used up."""
         unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)
         if unconnected not in UNCONNECTED:
             raise ValueError(

@@ -236,11 +236,7 @@ def _applied(
     numbers: Iterable[int],
 ) -> tuple[InTrace, Any]:
     """Call a function with the arguments of these numbers to differentiate by. Return its result as
-    tensors.
-
-    Raises:
-        TypeError: for an argument without floats, and for a result that is no tensor of floats.
-    """
+    tensors; these and the arguments must be floats."""
     given, named = [data_as_tensors(x) for x in args], data_as_tensors(kwargs)
     for k in numbers:
         before = len(by.arguments)
@@ -260,11 +256,7 @@ def _applied(
 
 
 def _float_tensor(what: str, y: Any) -> Tensor:
-    """Convert a result of a function to differentiate.
-
-    Raises:
-        TypeError: if it is no tensor of floats.
-    """
+    """Convert a result of a function to differentiate, a tensor of floats."""
     if not isinstance(y, Operators):
         raise TypeError(
             f"{what}: the function must return a tensor of floats, or a list, tuple or dictionary "
@@ -291,12 +283,8 @@ def _with(like: Any, tensors: Iterable[Any], fits: Callable[[Any], bool] = _is_t
 
 
 def _matched(what: str, like: Any, given: Any, fits: Callable[[Any], bool]) -> list[Tensor]:
-    """Return the entries of ``given`` as tensors, in the places of those of ``like`` that fit.
-
-    Raises:
-        ValueError: for another structure or shape.
-        TypeError: for what is no number.
-    """
+    """Return the entries of ``given`` as tensors, in the places of those of ``like`` that fit; its
+    structure and shapes must be the same."""
     if fits(like):
         shape = tuple(like.shape if hasattr(like, "shape") else np.shape(like))
         try:

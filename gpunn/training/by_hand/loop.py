@@ -184,11 +184,7 @@ def rows_of(batch: Any) -> int:
 
 
 def logs_of(result: Any, method: str) -> dict[str, float]:
-    """Return what a step returned as numbers by name.
-
-    Raises:
-        TypeError: for what is not such a dictionary.
-    """
+    """Return what a step returned, a dictionary, as numbers by name."""
     found = result.values()
     if found is None:
         return {}

@@ -17,19 +17,11 @@ from gpunn.training.matching import free_name, resolve_metric
 
 
 class Steps:
-    """The metrics and the compiled steps of a model; each call of `compile` makes new ones.
-
-    Args:
-        model: the model.
-
-    Attributes:
-        loss: the mean of the loss.
-        passes: over the data, begun so far.
-    """
+    """The metrics and the compiled steps of a model; each call of `compile` makes new ones."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self.loss, self.passes = Mean(name="loss"), 0
+        self.loss, self.passes = Mean(name="loss"), 0  # passes over the data, begun so far
         self._compiled: list[list[tuple[Metric, bool]]] | None = None
         self._functions: dict[tuple[str, bool], Function] = {}
 
@@ -84,11 +76,7 @@ class Steps:
 
 
 def steps_of(model: Any) -> Steps:
-    """Return the steps of a model.
-
-    Raises:
-        ValueError: before `compile`.
-    """
+    """Return the steps of a model that is compiled."""
     training = model._training
     if training.compiled is None:
         raise ValueError(
