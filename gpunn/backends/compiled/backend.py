@@ -165,13 +165,8 @@ class CompiledBackend(
 
 @dataclass(frozen=True)
 class _Passes:
-    """A program of several passes.
-
-    Args:
-        replay: performs steps in passes.
-        count: the number of passes.
-        between: the compiled call between two of them.
-    """
+    """A program of several passes: ``replay`` performs steps in passes, with the compiled call
+    ``between`` between two of them."""
 
     replay: Any
     count: int

@@ -141,11 +141,8 @@ def _program(
 
 
 class _Blocks(NamedTuple):
-    """The matrix, and the blocks that it is split into.
-
-    Attributes:
-        by_rows: whether the blocks are in row-major order, not column by column.
-    """
+    """The matrix, and the blocks that it is split into: ``by_rows``, in row-major order, or column
+    by column."""
 
     rows: int
     columns: int
@@ -157,8 +154,7 @@ class _Blocks(NamedTuple):
     def of(expression: Expression, rows: int, columns: int, most: int = BLOCK) -> _Blocks | None:
         """Return the blocks; their size depends only on the columns, so that sums have one order.
 
-        Args:
-            most: bytes of a register. With sums it must be `BLOCK`, else the result is None.
+        ``most`` are the bytes of a register. With sums it must be `BLOCK`, else the result is None.
         """
         functions = {step.function for step in expression.instructions}
         folds = functions & ROW_REDUCTIONS
@@ -182,12 +178,8 @@ _ONCE, _COLUMN, _BLOCK, _END = range(4)
 
 @dataclass
 class _Encoder:
-    """Encodes an expression as steps for these blocks.
-
-    Attributes:
-        dtypes: of the outputs.
-        sections: the steps, by when they are performed.
-    """
+    """Encodes an expression with outputs of these dtypes as steps for these blocks, in sections by
+    when they are performed."""
 
     expression: Expression
     blocks: _Blocks

@@ -55,14 +55,8 @@ class _Sums(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """What computes the gradient of some weights.
-
-    Attributes:
-        name: of the joined operation.
-        factors: the arrays that it reads.
-        sizes: the arguments of the joined operation after the weights.
-        replaced: the indices of the calls that it joins.
-    """
+    """What computes the gradient of some weights: the joined operation, the arrays that it reads,
+    its arguments after the weights, and the indices of the calls that it replaces."""
 
     name: str
     out: np.ndarray
@@ -88,13 +82,11 @@ class _Update(NamedTuple):
 
 
 def join_updates(calls: Sequence[Any], operations: Mapping[tuple[Any, ...], Any]) -> list[Any]:
-    """Return the calls of a step, with products and updates joined where that changes no weight.
+    """Return the bound calls of a step, with products and updates joined where that changes no
+    weight.
 
-    After these calls the gradients that were not stored are those of an earlier step.
-
-    Args:
-        calls: bound calls of compiled operations.
-        operations: of the library, by name and choices. That of browsers has no joined ones.
+    After these calls the gradients that were not stored are those of an earlier step. The
+    operations are by name and choices; those of browsers have no joined ones.
     """
     joined = list(calls)
     if not any(key[0] == "matmul_update" for key in operations):

@@ -29,8 +29,6 @@ class Loop:
 
     Attributes:
         expression: that of the loop. Its last outputs are the ones to sum.
-        key: identifies the loop.
-        constants: of the expression, in order.
         others: the indices of outputs that are not column sums.
         sums: the indices of those that are.
     """

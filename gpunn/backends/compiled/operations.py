@@ -19,10 +19,8 @@ _TYPES = {dtype: dtype.name for dtype in REALS}
 
 
 class CompiledOperations(NumpyBackend):
-    """The NumPy backend with access to the compiled operations.
-
-    Args:
-        given: the library and its instruction set; by default the best for this CPU.
+    """The NumPy backend with access to the compiled operations of a library, by default the best
+    for this CPU.
 
     Attributes:
         compiled_operations: those of the library, by name and choices.
@@ -49,11 +47,7 @@ class CompiledOperations(NumpyBackend):
 
 
 def name_of(dtype: np.dtype) -> str | None:
-    """Return the name of a type in operations, or None. (``dtype.name`` is slow.)
-
-    >>> name_of(np.dtype("float32")), name_of(np.dtype(complex))
-    ('float32', None)
-    """
+    """Return the name of a type in operations, or None. (``dtype.name`` is slow.)"""
     return _TYPES.get(dtype)
 
 

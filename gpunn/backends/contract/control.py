@@ -28,14 +28,7 @@ RATES = 16
 
 
 class Control:
-    """Counters (int64) and rates (float64) on the device of ``backend``.
-
-    >>> from gpunn.backends import get_backend
-    >>> control = Control(get_backend("numpy"))
-    >>> control.set(POSITION, 64)
-    >>> int(control.get()[POSITION])
-    64
-    """
+    """Counters (int64) and rates (float64) on the device of ``backend``."""
 
     def __init__(self, backend: Device) -> None:
         self.backend = backend
@@ -45,11 +38,8 @@ class Control:
         self.set(BAD_BATCH, -1)
 
     def set(self, position: int, value: int) -> None:
-        """Write one counter from the host.
-
-        Raises:
-            ValueError: for a number that is not a possible count.
-        """
+        """Write one counter from the host, or raise a ValueError for a number that is not a
+        possible count."""
         _check(position, value)
         if position == POSITION:
             self.shift = 0
@@ -85,11 +75,7 @@ class Control:
         return counters
 
     def restore(self, counters: np.ndarray) -> None:
-        """Restore the counters that `get` returned.
-
-        Raises:
-            ValueError: for numbers that are not possible counts.
-        """
+        """Restore the counters that `get` returned, or raise a ValueError for impossible counts."""
         for position, value in enumerate(counters[: len(NAMES)].tolist()):
             _check(position, value)
         self.shift = 0

@@ -82,7 +82,6 @@ class Argument:
             shape and dtype.
         dtype: one of `DTYPES`.
         read, written: whether it is read or written; a function of the call if it depends on it.
-        optional: whether it may be None.
         transposed: an argument that, if true, swaps the last two sizes of the shape.
         over: arguments that it may be, in place; it shares no memory with others.
         of: returns it if it is part of an argument: an array, or arrays by name.
@@ -199,7 +198,6 @@ class OpDeclaration:
     """A declared operation of the contract.
 
     Attributes:
-        name: of the method.
         method: the declaration, whose docstring describes the computation.
         arrays: the declarations of its arrays, by name.
         where: conditions on arguments and sizes, as Python expressions of their names.

@@ -23,7 +23,6 @@ class Check:
     It belongs to the one computation whose values it checks.
 
     Args:
-        backend: of the computation.
         low, high: the bounds, both inclusive.
         complaint: makes the error.
 

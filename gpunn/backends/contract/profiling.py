@@ -44,7 +44,6 @@ class Profile:
     """Records the operations that the current thread calls on a backend in a ``with`` block.
 
     Attributes:
-        operations: the list.
         calls: for each of them, the function that performed it, and its call.
         performing: the operation that is being performed.
     """

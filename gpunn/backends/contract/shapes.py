@@ -38,12 +38,8 @@ def names_of_sizes(shape: str) -> set[str]:
 
 
 def _sizes(shape: str, values: dict[str, Any]) -> list[tuple[bool, str, int | None]]:
-    """Return the sizes of a shape: (whether it is any number of sizes, name, size if known).
-
-    Args:
-        shape: as declared.
-        values: known arguments and sizes, by name.
-    """
+    """Return the sizes of a declared shape: (whether it is any number of sizes, name, size if known
+    from the values of arguments and sizes)."""
     sizes: list[tuple[bool, str, int | None]] = []
     for starred, name, attribute in _parts(shape):
         if name.isdigit():

@@ -153,10 +153,8 @@ class CupyImages(TaskBackend):
         product would have to wait for all others.
 
         Args:
-            call: of the operation.
             sizes: the rows, columns and terms of this product.
             saved: bytes, besides the patches, that need not be written and read again.
-            launches: that are saved.
             pieces: of the terms, each with blocks of its own.
         """
         geometry, x, kernel = call.geometry, call.x, call.kernel

@@ -53,11 +53,8 @@ class TracingBackend(Backend):
             self._trace.add_call_once(function, *args)
 
     def trace(self, step: Step) -> CallTrace:
-        """Record the array calls of a step without performing them.
-
-        Raises:
-            NotTraceableError: if the step does more than such calls.
-        """
+        """Record the array calls of a step without performing them. If it does more than such
+        calls, this raises a NotTraceableError."""
         self._trace = trace = CallTrace()
         try:
             step()
@@ -131,7 +128,6 @@ class HostProgram:
 
     Args:
         backend: the only one whose operations the step calls.
-        step: the step to repeat.
         traceable: whether it may be traced. If not, or if tracing fails, the step itself is
             called each time.
 
@@ -186,12 +182,10 @@ class HostProgram:
 
 
 def replay_of(calls: list[ArrayCall], ours: bool = True) -> Callable[[int], None]:
-    """Return a function of a number of steps that performs the calls that many times.
+    """Return a function of a number of steps that performs the calls of one step that many times.
 
-    Args:
-        calls: of one step.
-        ours: whether all of them are the framework's. Then an interrupt (Ctrl-C) waits for the
-            end of a step. User code may take long or hang: there it is delivered at once.
+    If all of them are the framework's, ``ours``, an interrupt (Ctrl-C) waits for the end of a step.
+    User code may take long or hang: there it is delivered at once.
     """
 
     def run(steps: int) -> None:

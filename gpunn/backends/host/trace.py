@@ -70,12 +70,8 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
 
 
 class CallTrace:
-    """Replaces ``xp`` while a step is traced: it records calls without performing them.
-
-    Attributes:
-        calls: the array calls so far, in order.
-        threads: whether BLAS may use several threads in one of them.
-    """
+    """Replaces ``xp`` while a step is traced: it records calls without performing them;
+    ``threads``: whether BLAS may use several threads in one of them."""
 
     def __init__(self) -> None:
         self.calls: list[ArrayCall] = []

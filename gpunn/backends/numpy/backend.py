@@ -252,12 +252,8 @@ def _find_rows(order: Order, counters: Array, first: int, out: Array) -> None:
 
 
 def check_position(order: Order, counters: Array, first: int, batch: int) -> int:
-    """Return the position in the pass of row ``first`` of the next batch, of which ``batch`` rows
-    are read.
-
-    Raises:
-        ValueError: if the batch is not completely within the pass.
-    """
+    """Return the position in the pass of row ``first`` of the next batch, or raise a ValueError if
+    the ``batch`` rows from there on are not all within the pass."""
     position = int(counters[POSITION]) + first
     if not 0 <= position <= order.rows - batch:
         raise ValueError(

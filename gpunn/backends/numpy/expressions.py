@@ -49,11 +49,8 @@ def _blocks(
 
 
 class _Block:
-    """An expression over some rows and columns.
-
-    Attributes:
-        values: of inputs and instructions: arrays, or numbers for constants.
-    """
+    """An expression over some rows and columns; ``values`` of inputs and instructions are arrays,
+    or numbers for constants."""
 
     def __init__(
         self, backend: NumpyExpressions, call: OpCall, rows: slice, columns: slice

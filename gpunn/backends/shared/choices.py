@@ -25,13 +25,8 @@ def select(backend: Any, where: Any, x: Any, out: Any) -> None:
 
 
 def choose(backend: Any, where: Any, a: Any, b: Any, out: Any, over_b: bool = False) -> None:
-    """out = a where the mask is true, else b, by bit operations on both.
-
-    Args:
-        where: truth values.
-        a, b: floats of the dtype of ``out``, or numbers.
-        over_b: whether ``out`` may be b; it may always be a.
-    """
+    """out = a where the mask is true, else b, by bit operations on both: floats of the dtype of
+    ``out``, or numbers. ``out`` may be a and, with ``over_b``, b."""
     xp, dtype = backend.xp, out.dtype
     first, second = _bits(a, dtype), _bits(b, dtype)
     signs = backend.scratch(where.shape, np.int8, "signs")

@@ -17,8 +17,6 @@ class Geometry:
     ignored in a pooling.
 
     Attributes:
-        image: its size.
-        windows: the number of windows.
         window: the number of cells of each.
         strides: from one window to the next.
         padding: missing pixels before the first, at the top and on the left.

@@ -24,12 +24,8 @@ _SIGINT = int(_signal.SIGINT)
 
 
 class _Handler:
-    """Replaces the handler of SIGINT while steps are performed.
-
-    Attributes:
-        before: the replaced handler.
-        pending: whether a signal is waiting for the end of a step.
-    """
+    """Replaces the handler of SIGINT while steps are performed; ``pending``: whether a signal is
+    waiting for the end of a step."""
 
     def __init__(self, before: Any) -> None:
         self.before = before

@@ -36,11 +36,7 @@ __all__ = ["make_backend", "why_not"]
 
 
 def make_backend() -> CupyBackend:
-    """Return the backend of the current GPU.
-
-    Raises:
-        RuntimeError: if there is no usable GPU; the message names what is missing.
-    """
+    """Return the backend of the current GPU, or raise a RuntimeError that names what is missing."""
     reason = why_not()
     if reason is not None:
         raise RuntimeError(f"The CuPy backend cannot be used. {reason}")

@@ -22,11 +22,8 @@ def make_backend(gpu: GPU | None = None) -> CupyBackend:
     """Return the CuPy backend with arrays in host memory, and without kernels and products.
 
     The arrays hold zeros. The operations, the types of their arguments, and the number of kernel
-    launches are the same as on the GPU.
-
-    Args:
-        gpu: the GPU; by default a GTX 1060 without cooperative launches, which persistent kernels
-            need.
+    launches are the same as on the GPU: by default a GTX 1060 without cooperative launches, which
+    persistent kernels need.
 
     >>> backend = make_backend()
     >>> with backend.profile() as operations:

@@ -107,11 +107,8 @@ def is_seen() -> bool:
 
 
 def is_on_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
-    """Return whether there is an NVIDIA GPU on the PCI bus; False if this is not Linux.
-
-    Args:
-        devices: the folder in which Linux describes the devices on the bus.
-    """
+    """Return whether there is an NVIDIA GPU on the PCI bus, whose devices Linux describes in this
+    folder; False if this is not Linux."""
     for device in devices.glob("*"):
         try:
             vendor, kind = (device / "vendor").read_text(), (device / "class").read_text()

@@ -13,12 +13,8 @@ SUM, TYPES = "NCCL_SUM", {"float32": "NCCL_FLOAT32", "float64": "NCCL_FLOAT64"}
 class NcclSum:
     """The sum of an array over the GPUs of all ranks, in place, on the backend's stream.
 
-    Creating it is collective. A first sum sets up the connections, which a capture may not do.
-
-    Args:
-        cupy: the module.
-        stream: the backend's.
-        ranks: the ranks, each with a GPU of its own; they send each other NCCL's identifier.
+    Creating it is collective: the ranks, each with a GPU of its own, send each other NCCL's
+    identifier. A first sum sets up the connections, which a capture may not do.
 
     Raises:
         ImportError: if NCCL is missing.

@@ -30,12 +30,9 @@ _TOO_MUCH = re.compile(r"uses too much shared data \(0x(\w+) bytes, 0x(\w+) max\
 
 
 class Compiled(NamedTuple):
-    """What the compiler returns.
-
-    Attributes:
-        code: machine code, or virtual assembly (PTX) for a virtual architecture.
-        log: warnings, and what the options request, such as the registers of each kernel.
-    """
+    """What the compiler returns: machine code, or virtual assembly (PTX) for a virtual
+    architecture, and a log of warnings and what the options request, such as the registers of each
+    kernel."""
 
     code: bytes
     log: str
@@ -54,7 +51,6 @@ def load_code(text: str, capability: int) -> bytes:
     A cached file serves the same source, options and version of NVRTC.
 
     Args:
-        text: the source.
         capability: such as 61 for 6.1. For one that this NVRTC does not know, the code is PTX,
             which the GPU's driver compiles.
 
@@ -85,7 +81,6 @@ def compile_source(text: str, architecture: str, more: Sequence[str] = ()) -> Co
     """Compile a source with the options of all kernels.
 
     Args:
-        text: the source.
         architecture: ``sm_61`` for machine code, ``compute_61`` for PTX.
         more: further options, which do not change the code.
 

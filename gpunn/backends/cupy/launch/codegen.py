@@ -55,13 +55,8 @@ same way for all GPUs. See the CUDA C++ Programming Guide, "Function Parameters"
 
 @dataclass(frozen=True)
 class PartCall:
-    """A part in a kernel.
-
-    Attributes:
-        part: its name.
-        choices: its template arguments.
-        syncs: whether the threads of a group synchronize before it.
-    """
+    """A part in a kernel, with its template arguments; ``syncs``: whether the threads of a group
+    synchronize before it."""
 
     part: str
     choices: tuple[str, ...]
@@ -94,8 +89,6 @@ class Loop:
     """Parts that the threads of a stage repeat.
 
     Attributes:
-        calls: the parts of a turn.
-        turns: how often they are done.
         varying: the arguments that differ from turn to turn, by their positions among those of a
             turn. They are in the kernel's table: a row for each turn, 8 bytes for each argument.
     """
@@ -124,7 +117,6 @@ class Kernel:
     steps. The table of its loops, if it has any, comes second.
 
     Attributes:
-        stages: in order.
         repeats: whether it repeats them: then it is persistent, and all of its blocks must be
             resident on the GPU at once.
         constants: the values of parameters that are constants, by name.

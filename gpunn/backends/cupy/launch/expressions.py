@@ -69,14 +69,8 @@ _INDENT = " " * 4
 
 
 def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> str:
-    """Return the CUDA source of the part that computes an expression. Instead of a column sum, it
-    writes the operand of the sum.
-
-    Args:
-        expression: the expression.
-        dtypes: of its inputs, then of its outputs.
-        **options: see `Composition`.
-    """
+    """Return the CUDA source of the part that computes an expression; see `Composition` for the
+    arguments. Instead of a column sum, it writes the operand of the sum."""
     steps = dict(enumerate(expression.instructions, len(expression.inputs)))
     outputs = [
         ExpressionOutput(steps[output.value].operands[0])
@@ -114,7 +108,6 @@ class Composition:
     elements, and needs neither rows nor columns.
 
     Args:
-        expression: the expression.
         dtypes: of its inputs, then of its outputs.
         rows, columns: whether there are several.
         pieces: whether rows are split into pieces of `PIECE` columns. A row reduction then has one

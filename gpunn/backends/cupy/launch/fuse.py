@@ -116,10 +116,8 @@ class LaunchConfiguration(NamedTuple):
     def with_constants(self, read: Callable[[Array], np.ndarray]) -> LaunchConfiguration:
         """Return this launch by a kernel that has sizes, flags and null pointers as constants.
 
-        It is for launches that are repeated: each kernel is compiled for its constants.
-
-        Args:
-            read: copies an array to the host.
+        It is for launches that are repeated: each kernel is compiled for its constants. ``read``
+        copies an array to the host.
         """
         constants: list[tuple[str, Constant]] = []
         arguments = []
@@ -139,13 +137,8 @@ class LaunchConfiguration(NamedTuple):
 def configure(
     launch: FusedLaunch, blocks: int, arrivals: Callable[[], Array]
 ) -> LaunchConfiguration:
-    """Return the kernel of a launch of parts.
-
-    Args:
-        launch: its tasks are parts.
-        blocks: the largest useful grid.
-        arrivals: returns the counter for a last stage.
-    """
+    """Return the kernel of a launch of parts. ``blocks`` is the largest useful grid; ``arrivals``
+    returns the counter for a last stage."""
     stages: list[Stage] = []
     arguments: list[Any] = []
     wanted = 1

@@ -51,11 +51,7 @@ _PARAMETER = re.compile(
 
 @cache  # NumPy makes the name of a dtype anew each time
 def type_name(dtype: Any) -> str:
-    """Return the name of a NumPy dtype in the kernels.
-
-    >>> type_name(np.float32), type_name("int64")
-    ('float', 'int64')
-    """
+    """Return the name of a NumPy dtype in the kernels, such as ``float`` for float32."""
     name = np.dtype(dtype).name
     return {"float32": "float", "float64": "double"}.get(name, name)
 
@@ -74,7 +70,6 @@ class KernelParameter:
         mark: how threads divide the array, ``ROW_SLICED``, ``GRID_STRIDED`` or ``BLOCK_COPY``, or
             when the value is known, ``RUN_TIME`` or ``COMPILE_TIME``; "" without one. See
             ``threads.cuh``.
-        name: as in the source.
     """
 
     type: str
@@ -90,11 +85,7 @@ class KernelParameter:
 
     @property
     def value_type(self) -> str:
-        """The C++ type of its argument.
-
-        >>> KernelParameter("float", True, True, "", "x").value_type
-        'const float*'
-        """
+        """The C++ type of its argument, such as ``const float*``."""
         return f"{'const ' * self.constant}{self.type}{'*' * self.pointer}"
 
     def is_constant(self, argument: Any) -> bool:
@@ -108,11 +99,7 @@ class KernelParameter:
         return self.mark != "RUN_TIME" and argument.dtype.kind in "biu"
 
     def definition(self, value: Constant) -> str:
-        """Return the line of source that defines it as a constant.
-
-        >>> KernelParameter("int64", False, False, "", "rows").definition(32)
-        'constexpr int64 rows = 32;'
-        """
+        """Return the line of source that defines it as a constant: ``constexpr int64 n = 32;``."""
         if value is None:
             return f"constexpr {self.value_type} {self.name} = nullptr;"
         if isinstance(value, tuple):
@@ -125,7 +112,6 @@ class KernelPart:
     """One function that kernels are composed of.
 
     Attributes:
-        name: its name in C++.
         file: the ``.cu`` file that contains it.
         mark: the threads that must do it together, ``ELEMENT``, ``ROW``, ``BLOCK`` or ``LAST``.
         template: names of its template parameters: ``T``, ``Source``, ``Out``, ``Held`` or a kind
@@ -145,11 +131,7 @@ class KernelPart:
         return any(p.mark == "BLOCK_COPY" and not p.constant for p in self.parameters)
 
     def entry(self, *choices: str) -> str:
-        """Return the C++ name of one instantiation.
-
-        >>> parts()["bias_activation"].entry("float", "Relu")
-        'bias_activation<float, Relu>'
-        """
+        """Return the C++ name of one instantiation, such as ``bias_activation<float, Relu>``."""
         for kind, choice in zip(self.template, choices, strict=True):
             if choice not in options(kind):
                 close = difflib.get_close_matches(choice, options(kind), 1)

@@ -57,8 +57,6 @@ class GPU:
 
     Attributes:
         name: name reported by `nvidia-smi`, without the maker.
-        capability: compute capability.
-        multiprocessors: number of multiprocessors.
         flops: float32 operations per second, as published (without tensor cores).
         bandwidth: memory bandwidth in bytes per second, as published.
         l2: size of the L2 cache in bytes.
@@ -87,11 +85,7 @@ class GPU:
 
 
 def lanes(capability: tuple[int, int]) -> int:
-    """Return the float32 lanes of a multiprocessor (CUDA C++ Programming Guide, 5.4.1).
-
-    >>> lanes((6, 1)), lanes((7, 5))
-    (128, 64)
-    """
+    """Return the float32 lanes of a multiprocessor (CUDA C++ Programming Guide, 5.4.1)."""
     return 64 if capability in ((6, 0), (7, 0), (7, 2), (7, 5), (8, 0)) else 128
 
 
@@ -114,11 +108,7 @@ GPUS = (
 
 
 def known_gpu(name: str) -> GPU:
-    """Return the GPU of `GPUS` with this name.
-
-    >>> known_gpu("RTX 2060").multiprocessors
-    30
-    """
+    """Return the GPU of `GPUS` with this name."""
     return next(gpu for gpu in GPUS if gpu.name == name)
 
 
@@ -147,7 +137,6 @@ def describe_gpu(name: str, capability: tuple[int, int], stated: Mapping[str, in
 
     Args:
         name: as `nvidia-smi` gives it.
-        capability: compute capability.
         stated: the attributes, by CuPy's names; rates in kHz, widths in bits, sizes in bytes.
 
     >>> found = describe_gpu("Quadro P400", (6, 1), {

@@ -24,13 +24,8 @@ their instructions."""
 
 
 class Rolled(NamedTuple):
-    """Tasks as parts and loops of a stage.
-
-    Attributes:
-        parts: in order.
-        arguments: of their parameters, in order.
-        table: the arguments that vary in the loops, turn by turn.
-    """
+    """Tasks as parts and loops of a stage, with the arguments of their parameters in order; the
+    table has the arguments that vary in the loops, turn by turn."""
 
     parts: tuple[PartCall | Loop, ...]
     arguments: list[Any]

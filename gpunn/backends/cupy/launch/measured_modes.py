@@ -33,11 +33,7 @@ def measured_modes(gpu: str) -> dict[str, str]:
 
 
 def keep_mode(gpu: str, step: str, mode: str) -> None:
-    """Write that a step takes this mode on the GPU with this name.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Write that a step takes this mode on the GPU with this name, or raise an OSError."""
     modes = _read()
     modes.setdefault(gpu, {})[step] = mode
     path = settings_path()

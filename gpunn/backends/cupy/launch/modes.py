@@ -86,11 +86,8 @@ def step_key(operations: Sequence[ProfiledOperation]) -> str:
 
 
 def forced_mode(mode: str | None) -> str | None:
-    """Return ``mode``, or else ``GPUNN_LAUNCH_MODE``; None if the rules decide.
-
-    Raises:
-        ValueError: if there is no such mode.
-    """
+    """Return ``mode``, or else ``GPUNN_LAUNCH_MODE``, or raise a ValueError if there is no such
+    mode; None if the rules decide."""
     mode = mode or os.environ.get("GPUNN_LAUNCH_MODE") or None
     if mode is not None and mode not in LAUNCH_MODES:
         raise ValueError(

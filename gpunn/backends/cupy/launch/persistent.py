@@ -205,14 +205,8 @@ def configure(
     barrier: Callable[[], Array],
     upload: Callable[[np.ndarray], Array],
 ) -> LaunchConfiguration:
-    """Return the persistent kernel of a step. The caller adds its last argument, the number of
-    steps.
-
-    Args:
-        tasks: of the step, all of them parts.
-        resident: how many blocks can be resident on the GPU at once.
-        barrier: returns the memory of the barrier.
-        upload: copies an array to the device.
+    """Return the persistent kernel of a step, all of whose tasks are parts, for a GPU on which so
+    many blocks can be resident at once. The caller adds its last argument, the number of steps.
 
     Raises:
         LaunchModeError: if the GPU does not allow it.

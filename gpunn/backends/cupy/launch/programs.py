@@ -38,13 +38,11 @@ CAPTURE_STATUSES = range(900, 909)
 
 
 class CupyProgram:
-    """The CuPy backend's `Program`. Its launch mode is chosen in the first ``run``.
+    """The CuPy backend's `Program`; see `Backend.program`. Its launch mode is chosen in the first
+    ``run``.
 
-    All steps are launched in the same mode, including the first, so that a resumed training
-    gives the same bits as an uninterrupted one.
-
-    Args:
-        backend, step, traceable, modes: see `Backend.program`.
+    All steps are launched in the same mode, including the first, so that a resumed training gives
+    the same bits as an uninterrupted one.
 
     Attributes:
         mode: its launch mode; None before the first ``run``, when the launches are not known.
@@ -198,8 +196,6 @@ class PersistentProgram:
     """A program whose steps are one launch of a persistent kernel, or as few as possible.
 
     Args:
-        backend: of the step.
-        tasks: of the step.
         constants: whether its sizes are constants in the kernel.
         forced: whether the mode is requested even if another would be faster.
 
@@ -248,10 +244,7 @@ class GraphProgram:
     that fails on.
 
     Args:
-        backend: of the step.
-        step: the step to capture.
         ours: whether all of it is the framework's: then an interrupt waits for its end.
-        launches: the launches of a step, if known.
 
     Attributes:
         why_eager: the reason if the step cannot be captured.

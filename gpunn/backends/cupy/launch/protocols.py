@@ -95,11 +95,7 @@ class KernelSet(Protocol):
     """What the device can do, from which its launch modes and convolutions are chosen."""
 
     def prepare(self, kernel: Kernel) -> KernelLauncher:
-        """Compile a kernel.
-
-        Raises:
-            LaunchModeError: if it needs more than this GPU has.
-        """
+        """Compile a kernel, or raise a LaunchModeError if it needs more than this GPU has."""
 
 
 class Stream(Current, Protocol):

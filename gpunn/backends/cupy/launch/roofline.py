@@ -129,8 +129,6 @@ def graph_step_seconds(
     """Return the predicted time of a step that is replayed in a CUDA graph.
 
     Args:
-        operations: the step's operations.
-        gpu: the GPU.
         kernels: number of kernels that the step launches; by default that of its profile.
     """
     if kernels is None:
@@ -156,12 +154,8 @@ def persistent_step_seconds(
 ) -> float:
     """Return the predicted time of a step in a persistent kernel, which runs many steps.
 
-    A block computes all layers for some rows of the batch, so each block reads all weights.
-
-    Args:
-        operations: the step's operations.
-        gpu: the GPU.
-        batch: rows of the batch; by default those that the step gathers.
+    A block computes all layers for some rows of the batch, by default of those that the step
+    gathers, so each block reads all weights.
     """
     bandwidth = gpu_bandwidth(operations, gpu)
     if batch is None:

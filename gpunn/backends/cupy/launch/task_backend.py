@@ -48,10 +48,7 @@ class TaskBackend(Backend):
 
     Args:
         xp: the array module, cupy.
-        kernels: the kernels of ``kernels/``.
-        blas: the matrix product.
         stream: the queue that all of them use.
-        name: the name in ``get_backend``.
         free: returns the number of free bytes on the device.
         launch_mode: how programs are launched, see `modes`; None lets the rules there decide.
         measured: launch modes that overrule the predicted ones, see `measured_modes`.
@@ -213,7 +210,6 @@ class TaskBackend(Backend):
         """Return the tasks of a step. Nothing is launched.
 
         Args:
-            step: the step.
             epilogues: whether a product may take the next operation as its epilogue.
 
         Raises:
@@ -229,12 +225,8 @@ class TaskBackend(Backend):
     # -- launching
 
     def launch(self, launch: FusedLaunch, constants: bool) -> Launch:
-        """Return the launch that does the tasks of ``launch``.
-
-        Args:
-            launch: the tasks.
-            constants: whether its kernel is compiled for their sizes.
-        """
+        """Return the launch that does the tasks of ``launch``, with ``constants`` by a kernel that
+        is compiled for their sizes."""
         first = launch.tasks[0]
         if isinstance(first, Product):
             return Launch(launch.tasks, None, partial(self.blas, first.matmul))
@@ -248,11 +240,8 @@ class TaskBackend(Backend):
         return Launch(launch.tasks, kernel, run)
 
     def launch_steps(self, tasks: Sequence[Task], constants: bool) -> Launch:
-        """Return a launch of many steps of these tasks; it is called with their number.
-
-        Args:
-            tasks: of a step.
-            constants: whether its kernel is compiled for their sizes.
+        """Return a launch of many steps of these tasks; it is called with their number. With
+        ``constants`` its kernel is compiled for their sizes.
 
         Raises:
             LaunchModeError: if the GPU or the tasks do not allow it.
@@ -318,19 +307,11 @@ class TaskBackend(Backend):
         functor: str | None = None,
         **values: Any,
     ) -> PartTask:
-        """Return a part of an operation, with ``values`` for its parameters by name.
+        """Return a part of an operation, with ``values`` for its parameters by name. For
+        ``threads`` and ``sliced`` see the size and the rows of a `PartTask`.
 
-        Other parameters take the argument or size of the operation with the same
-        name or, for ``counters`` and ``rates``, an array of its control block.
-
-        Args:
-            name: of the part.
-            call: the call of the operation.
-            threads: the useful number of threads.
-            sliced: the number of rows of its arrays if they can be taken row by row, else 0.
-            reads_rows: whether this is true of what it reads, not only of what it writes.
-            functor: the formula, if the part applies one.
-            **values: parameters that differ from the operation's.
+        Other parameters take the argument or size of the operation with the same name or, for
+        ``counters`` and ``rates``, an array of its control block.
         """
         known = call.__dict__
         control = known.get("control")

@@ -35,7 +35,6 @@ class Region(NamedTuple):
 
     Attributes:
         start, stop: addresses.
-        written: whether it is written.
         sliced: whether it is a ``ROW_SLICED`` array.
         strided_from: for a ``GRID_STRIDED`` array, the address of element 0, else None.
     """
@@ -122,7 +121,6 @@ class PartTask(Task):
     """A part with values for its parameters.
 
     Args:
-        name: of the part.
         size: the useful number of threads.
         values: its arguments by the names of its parameters; there may be others.
         rows: the number of rows of its arrays if they can be taken row by row, else 0.
@@ -158,12 +156,8 @@ class PartTask(Task):
 
 
 class Product(Task):
-    """A matrix product.
-
-    Attributes:
-        matmul: the request to the library.
-        epilogue_operation: the operation that is its epilogue, so that it needs no launch.
-    """
+    """A matrix product; ``epilogue_operation`` is the operation that is its epilogue, so that it
+    needs no launch."""
 
     epilogue_operation: ProfiledOperation | None = None
 
@@ -203,7 +197,6 @@ class Launch:
     """Tasks that are launched together, ready to be launched repeatedly.
 
     Attributes:
-        tasks: in order.
         kernel: the kernel generated for them; None for what a library does.
         run: launches it; for a persistent kernel it takes the number of steps.
     """
