@@ -14,10 +14,8 @@ class Share:
     """The rows of a batch that a rank processes.
 
     Attributes:
-        ranks: The ranks that share the batch.
         first: The number of rows that other ranks process before these.
         rows: The number of these rows; there may be none.
-        whole: The number of rows of the batch.
     """
 
     ranks: Communicator
@@ -27,13 +25,10 @@ class Share:
 
 
 class Communicator:
-    """A run of one process, and the interface of runs of several.
+    """A run of one process, and the interface of runs of several: this is the one of number
+    ``rank``, from 0.
 
     The methods from `sum` on are collective: all ranks call them, in the same order.
-
-    Attributes:
-        rank: the number of this process, from 0.
-        size: the number of processes.
     """
 
     rank = 0

@@ -13,9 +13,6 @@ class HeldWarnings:
     """Rank 0 prints its warnings at once; the other ranks hold theirs back until they compare.
 
     It replaces `warnings.showwarning`, so filters and ``catch_warnings`` work as ever.
-
-    Args:
-        ranks: the ranks of the run.
     """
 
     def __init__(self, ranks: Communicator) -> None:

@@ -21,7 +21,6 @@ class Watchdog:
         timeout: seconds that a wait may take.
         rank: how messages name this process.
         in_vain: returns why a wait can never end, or None.
-        end: ends all processes.
     """
 
     def __init__(

@@ -11,11 +11,7 @@ from gpunn.common.arguments import check_integer
 
 
 def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: str = "") -> None:
-    """Raise an error if targets and predictions differ in shape.
-
-    Raises:
-        ValueError: naming both shapes.
-    """
+    """Raise a ValueError that names both shapes if targets and predictions differ in shape."""
     if tuple(true) != tuple(pred):
         raise ValueError(
             f"{name}: y_true has shape {tuple(true)} and y_pred {tuple(pred)}; they must be "

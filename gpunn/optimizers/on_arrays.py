@@ -52,19 +52,14 @@ def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequenc
 
 
 class Update:
-    """A step of an optimizer on some variables.
+    """A step of an optimizer on some variables: weights, variables or arrays.
 
     Weights that are trained together are updated where they are, with the slots that `fit` uses.
     Others are copied to an arena of their own, and back.
 
-    Args:
-        optimizer: the optimizer.
-        variables: weights, variables or arrays.
-
     Attributes:
         arenas: those in which the optimizer steps.
         places: for each of the variables, the parameter whose gradient is written.
-        control: the control block of the optimizer.
     """
 
     def __init__(self, optimizer: Any, variables: Sequence[Any]) -> None:

@@ -276,11 +276,8 @@ class Optimizer(ByHand, Formula):
         return False
 
     def _needs_all_rows(self, decay: bool = True) -> str | None:
-        """Return why all rows of a table must be updated, if an option requires it.
-
-        Args:
-            decay: whether weight decay applies to the table.
-        """
+        """Return why all rows of a table, with weight ``decay`` or without, must be updated, if an
+        option requires it."""
         for name in (
             "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "loss_scale_factor",
             "gradient_accumulation_steps", *(("weight_decay",) if decay else ()),

@@ -20,13 +20,10 @@ def _give_back(lock: weakref.ref[FolderLock]) -> None:
 
 
 class FolderLock:
-    """A lock that lets one run of one process write to a folder.
+    """A lock that lets one run of one process write to a folder, which it creates if needed.
 
-    Nothing is left in the folder, and nothing stays locked when the process ends, however it
-    ends. On a file system without locks (some network file systems) every process gets the lock.
-
-    Args:
-        folder: Path of the folder; it is created if it does not exist.
+    Nothing is left in the folder, and nothing stays locked when the process ends, however it ends.
+    On a file system without locks (some network file systems) every process gets the lock.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -48,12 +45,8 @@ class FolderLock:
         return FolderLock, (self.folder,)
 
     def take(self, model: Any = None) -> bool:
-        """Take the lock; return False if another run has it.
-
-        Args:
-            model: The model trained meanwhile. When its training is over, other runs of
-                this process can take the lock, released or not.
-        """
+        """Take the lock; return False if another run has it. When the training of the model is
+        over, other runs of this process can take the lock, released or not."""
         for lock in list(_held):
             if lock() is None:  # an interrupt prevented its release
                 _give_back(lock)

@@ -339,11 +339,8 @@ def _renamed(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain(name: str) -> str:
-    """Remove the numeric suffixes that distinguish equal names: ``dense_1/kernel``.
-
-    >>> plain("dense_12/kernel")
-    'dense/kernel'
-    """
+    """Remove the numeric suffixes that distinguish equal names: ``dense/kernel`` of
+    ``dense_12/kernel``."""
     return re.sub(r"_\d+(?=/|$)", "", name)
 
 

@@ -147,7 +147,6 @@ class Recorder(Callback):
         A model that was computed without `fit` gets a record of no epochs.
 
         Args:
-            model: the compiled model.
             x, y: rows that it was not trained on; x may be a list of the model's inputs.
             outputs: its outputs for these rows.
             part, cells: as for the class.

@@ -32,8 +32,6 @@ class TableReport:
     """Explains a model's answers for the rows of a table that were held out.
 
     Attributes:
-        table: the table.
-        target: its target.
         features: the columns that the model reads, with their statistics in the training rows.
         inputs: the model's inputs for the rows that have a target.
         train, test: indices among these rows.

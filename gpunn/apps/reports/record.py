@@ -200,7 +200,6 @@ class Record:
     Attributes:
         begin, epochs, end: as declared above; ``end`` is None during the run, or if it was
             killed.
-        path: path of the file it was read from.
     """
 
     begin: dict[str, Any]

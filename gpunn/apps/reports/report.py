@@ -23,12 +23,8 @@ EPOCHS = 30  # in the table of epochs
 
 
 def report(runs: Sequence[Record], show_data: bool = True) -> str:
-    """Return a report as the HTML of a page without scripts.
-
-    Args:
-        runs: one run, or several to compare.
-        show_data: whether to show rows of the data.
-    """
+    """Return a report of one run, or of several to compare, as the HTML of a page without scripts.
+    With ``show_data`` it shows rows of the data."""
     if len(runs) == 1:
         title, body = f"Report: {runs[0].name}", _one(runs[0], show_data)
     else:

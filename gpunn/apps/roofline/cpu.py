@@ -24,7 +24,6 @@ class Cpu:
     """The result of `measure_cpu`.
 
     Attributes:
-        cores: number of cores.
         product_one: float32 operations per second of a matrix product on one thread.
         product_all: the same on all threads.
         copies: (bytes read and written, bytes per second) of copies, from small to large.
@@ -45,10 +44,8 @@ PRODUCT_SIZE = 768
 
 
 def measure_cpu(seconds: float = 1.0) -> Cpu:
-    """Measure this machine's rates with NumPy: matrix products and copies, each the best of many.
-
-    Args:
-        seconds: approximate total duration.
+    """Measure this machine's rates with NumPy, in about so many seconds: matrix products and
+    copies, each the best of many.
 
     >>> cpu = measure_cpu(0.05)
     >>> cpu.product_all > 0 and cpu.bandwidth(10**5) >= cpu.bandwidth(10**9) > 0
@@ -92,14 +89,9 @@ def _best(work: Callable[[], Any], seconds: float) -> float:
 def cpu_seconds(operations: Sequence[ProfiledOperation], cpu: Cpu, python: float = 0.0) -> float:
     """Return the lower bound of a step's time on a CPU.
 
-    Each operation passes over its arrays once, at the speed of a copy that fits into the same
-    cache as the step; a product uses all threads. NumPy needs several passes for most operations
-    and is slower.
-
-    Args:
-        operations: the step's operations.
-        cpu: the CPU's rates.
-        python: seconds of Python overhead per operation; 0 gives the bound of compiled code.
+    Each operation passes over its arrays once, at the speed of a copy that fits into the same cache
+    as the step; a product uses all threads. NumPy needs several passes for most operations and is
+    slower. ``python`` seconds are added for each operation; 0 gives the bound of compiled code.
     """
     bandwidth = cpu.bandwidth(working_set(operations))
     return sum(

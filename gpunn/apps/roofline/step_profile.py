@@ -121,9 +121,6 @@ def measure(
     The model is not changed: a copy is trained on noise.
 
     Args:
-        model: a built and compiled model.
-        batch: rows per step.
-        backend: the backend to run on.
         seconds: duration of the measurement, within `SAMPLES`.
     """
     copy = copied(model, backend)
@@ -157,7 +154,6 @@ class OnGpu(NamedTuple):
     """A training step on the GPU of this machine.
 
     Attributes:
-        gpu: name of the GPU.
         mode: the launch mode that it takes.
         seconds: of the step in each launch mode that it can take.
         why_eager: why it cannot be captured; None if it can.

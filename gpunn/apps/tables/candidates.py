@@ -253,12 +253,9 @@ LOGS_TRIED = (0, 2, 4)  # networks that are also tried on the logarithm of a ske
 
 
 def candidates(given: dict[str, Any], skewed: bool) -> list[Candidate]:
-    """Return what is tried, the linear model first.
-
-    Args:
-        given: settings that the user gave; candidates that then are equal are tried once.
-        skewed: whether logarithms of the target are also tried.
-    """
+    """Return what is tried, the linear model first, with the settings that the user gave:
+    candidates that then are equal are tried once. With ``skewed``, logarithms of the target are
+    also tried."""
     networks = [replace(network, **given) for network in NETWORKS]
     if skewed:
         logs = [replace(networks[i], logs=True) for i in LOGS_TRIED]

@@ -156,11 +156,7 @@ def _parsed(cells: Sequence[str], decimal: str, unit: str) -> np.ndarray:
 
 
 def missing_among(cells: Iterable[str]) -> set[str]:
-    """Return the distinct cells that are markers of missing values.
-
-    >>> sorted(missing_among(["a", "NA", "", "NA"]))
-    ['', 'NA']
-    """
+    """Return the distinct cells that are markers of missing values."""
     different = cells.counts() if isinstance(cells, Strings) else set(cells)
     return {cell for cell in different if cell[:1] in _BEGIN and is_missing(cell)}
 

@@ -45,7 +45,6 @@ class Member:
     """One part of the answer.
 
     Attributes:
-        candidate: how it learns.
         place: the solution on the candidate's path.
         factor: see `Problem.adjusted`.
         loss: mean loss on the rows of the folds.
@@ -67,10 +66,8 @@ class Choice:
         rows: indices of the rows that the folds checked, each once.
         predicted: predictions of the answer for these rows, none of which it had been trained on.
         why: the reason for the number of members, in words.
-        folds: number of folds.
         tried: number of candidates that saw some folds.
         diverged: number of networks that diverged on all folds.
-        interrupted: whether Ctrl-C ended the search.
     """
 
     members: list[Member]

@@ -32,15 +32,12 @@ class Column:
     """One column and its inferred kind.
 
     Attributes:
-        name: name in the header.
         kind: ``"number"``, ``"category"``, ``"date"``, ``"text"`` or ``"left out"``.
-        why: the reason why it is left out.
         values: for numbers, float64 with NaN for missing values; for dates, days.
         cells: for the other kinds and for dates, strings, empty for missing values.
         categories: for categories, the distinct ones, the most frequent first.
         unit: for numbers, what is written with them, such as a currency; "" for nothing.
         dates: for dates, how they are written.
-        notes: remarks for the user.
     """
 
     name: str
@@ -123,11 +120,7 @@ def column_of(
 
 
 def words_each(cells: Sequence[str]) -> float:
-    """Return how many words, separated by blanks, cells have on average.
-
-    >>> words_each(["see ad", "green"])
-    1.5
-    """
+    """Return how many words, separated by blanks, cells have on average."""
     return sum(len(cell.split()) for cell in cells) / max(len(cells), 1)
 
 
@@ -189,12 +182,10 @@ class TargetColumn:
     """The column to predict.
 
     Attributes:
-        name: name in the header.
         task: ``"classification"`` or ``"regression"``.
         rows: indices of the rows that have a target.
         y: class indices or values of these rows.
         classes: names of the classes, by index.
-        notes: remarks for the user.
     """
 
     name: str
@@ -367,11 +358,7 @@ def alike(names: Sequence[str], decimal: str = ".") -> list[str]:
 
 
 def same_numbers(names: Sequence[str], decimal: str) -> dict[float | None, list[str]]:
-    """Group the names that are numbers by their value.
-
-    >>> same_numbers(["7", "007", "a"], ".")
-    {7.0: ['7', '007']}
-    """
+    """Group the names that are numbers by their value."""
     found: dict[float | None, list[str]] = {}
     for name in names:
         value = number(name, decimal)

@@ -35,7 +35,6 @@ class TableData:
     """The rows of a table that have a target.
 
     Attributes:
-        columns: the columns to learn from.
         given: model inputs by name, each (rows, 1).
         y: class indices or numbers (rows,).
         classes: number of classes, 0 for regression.
@@ -148,11 +147,9 @@ def planned(
     budget: Budget | None = None,
     kept: KeptResults | None = None,
 ) -> Plan:
-    """Search for the best answer, by some of the rows.
+    """Search for the best answer, by the rows of these indices alone.
 
     Args:
-        data: the table's rows.
-        rows: indices of those that may be looked at.
         given: settings of the networks that the user gave, see `Network`.
         seed: seed of the search and of the training.
         fast, progress, budget, kept: see `search`.

@@ -18,11 +18,8 @@ CLOSE = 1e-5  # it has converged when no entry of the mean gradient is larger
 
 
 class _Blocks:
-    """Rows in float64, `BLOCK` at a time: all at once would take much memory.
-
-    Args:
-        x: (rows, columns): an array, or prepared rows.
-    """
+    """Rows in float64, `BLOCK` at a time, of an array (rows, columns) or prepared rows: all at once
+    would take much memory."""
 
     def __init__(self, x: np.ndarray | Rows) -> None:
         self.x = x
@@ -67,15 +64,11 @@ def ridge(x: np.ndarray | Rows, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.
 def logistic(
     x: np.ndarray | Rows, y: np.ndarray, classes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield kernel (columns, classes) and bias (classes,) of logistic regression, for each penalty.
+    """Yield kernel (columns, classes) and bias (classes,) of logistic regression from x (rows,
+    columns) to class indices y (rows,), for each penalty.
 
     They minimize sum -log softmax(x w + b)[y] + penalty |w|^2 / 2, as scikit-learn's
     LogisticRegression with C = 1 / penalty.
-
-    Args:
-        x: (rows, columns).
-        y: (rows,), class indices.
-        classes: number of classes.
 
     >>> kernel, bias = next(logistic(np.array([[0.0], [1.0]]), np.array([0, 1]), 2))
     >>> kernel.shape, bool(kernel[0, 1] > 0 > kernel[0, 0])

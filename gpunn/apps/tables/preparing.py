@@ -58,7 +58,6 @@ class Feature:
     """A column that a model reads, and its statistics in training.
 
     Attributes:
-        name: name of the column.
         median: for numbers, the value that replaces missing ones.
         mean, deviation: for numbers, the scaling.
         categories: for categories, the ones that are encoded; None for other columns.
@@ -310,11 +309,8 @@ class TableModel:
 
     @classmethod
     def of(cls, model: Any) -> TableModel | None:
-        """Return a model's description, or None if it was not trained on a table.
-
-        Raises:
-            ValueError: if an entry is invalid; the message names it.
-        """
+        """Return a model's description, or None if it was not trained on a table; a ValueError
+        names an invalid entry."""
         document = model.trained_on.get("table")
         if document is None:
             return None

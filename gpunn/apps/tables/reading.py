@@ -39,7 +39,6 @@ class Table:
     """Columns of strings.
 
     Attributes:
-        path: path of the file.
         names: names of the columns, all different.
         columns: cells of each column, stripped of surrounding blanks.
         decimal: the decimal separator, ``"."`` or ``","``.
@@ -65,11 +64,7 @@ class Table:
 
 
 def is_table(path: str) -> bool:
-    """Whether a file's name has the extension of a table.
-
-    >>> is_table("a.csv"), is_table("a.xlsx"), is_table("a.png")
-    (True, True, False)
-    """
+    """Whether a file's name has the extension of a table."""
     return os.path.splitext(path)[1].lower() in (".csv", ".tsv", ".txt", ".tab", *_FRAMES)
 
 

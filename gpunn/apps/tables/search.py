@@ -48,11 +48,8 @@ class Budget:
 
     @classmethod
     def for_minutes(cls, minutes: float | None) -> Budget:
-        """Return what this machine does in so many minutes, from the time of a short training.
-
-        Raises:
-            ValueError: unless the number of minutes is positive.
-        """
+        """Return what this machine does in so many minutes, a positive number, from the time of a
+        short training."""
         if minutes is None:
             return cls()
         if not 0 < minutes < np.inf:
@@ -98,8 +95,6 @@ def search(
     Args:
         prepare: returns all rows, prepared by statistics of those at the given indices.
         y: targets of all rows.
-        problem: what is to be learned.
-        rules: how the rows may be divided.
         tried: the candidates, in the order in which they are tried.
         more: further ones, for as long as the budget allows.
         fast: whether one fold decides, and one network is the answer.

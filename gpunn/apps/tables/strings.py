@@ -80,11 +80,7 @@ class Strings(Sequence[str]):
         return (self._piece(number) for number in range(len(self._pieces) + 1))
 
     def counts(self) -> Counter[str]:
-        """Return how often each string occurs, in the order of their first ones.
-
-        >>> Strings(["b", "a", "b"]).counts()
-        Counter({'b': 2, 'a': 1})
-        """
+        """Return how often each string occurs, in the order of their first ones."""
         found = Counter[str]()
         words = [*self._words]
         for number, piece in enumerate(self._pieces):
@@ -112,11 +108,7 @@ class Strings(Sequence[str]):
         return np.concatenate([*found, function(self._piece(len(self._pieces)))])
 
     def replaced(self, by: Mapping[str, Any]) -> np.ndarray:
-        """Return the strings as an array of objects, some of them replaced.
-
-        >>> Strings(["b", "", "b"]).replaced({"": None})
-        array(['b', None, 'b'], dtype=object)
-        """
+        """Return the strings as an array of objects, some of them replaced."""
         return self.each(lambda some: np.array([by.get(one, one) for one in some], object))
 
     def kept(self, name: Hashable, make: Callable[[], T]) -> T:

@@ -23,8 +23,6 @@ class Outliers:
     """Targets far from all others, such as typing errors.
 
     Attributes:
-        count: number of them; 0 for none.
-        rows: number of targets.
         low, high: range of the others.
         scale: robust standard deviation of all targets.
     """

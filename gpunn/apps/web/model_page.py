@@ -32,7 +32,6 @@ def model_page(model: Any, name: str = "model", like: str | None = None) -> str:
 
     Args:
         model: a model with weights; it is not changed.
-        name: the page's title.
         like: ``"mnist"`` to prepare pictures as MNIST's digits although the model's file does not
             record it.
 

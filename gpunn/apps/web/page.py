@@ -49,7 +49,6 @@ def page(
     Trusted Types, assigning to ``innerHTML`` is an error.
 
     Args:
-        title: any text.
         body: the content of ``<body>``, made by `gpunn.common.markup` so that user strings are
             escaped; ``Markup(text)`` for HTML without such strings.
         scripts: ES modules: a path, whose relative imports are inlined (see
@@ -127,11 +126,7 @@ def is_page(beginning: bytes) -> bool:
 
 
 def pack(content: bytes) -> str:
-    """Compress bytes with gzip and encode them in base64. Equal bytes give equal strings.
-
-    >>> gzip.decompress(base64.b64decode(pack(b"engine")))
-    b'engine'
-    """
+    """Compress bytes with gzip and encode them in base64. Equal bytes give equal strings."""
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 

@@ -45,11 +45,8 @@ SHAPE = {"shape": [None], "dtype": "float32"}  # of tensors: Keras finds them ag
 
 
 def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Keras's description of a model, from that of `registry.serialize`.
-
-    Raises:
-        ValueError: naming what Keras does not have.
-    """
+    """Return Keras's description of a model from that of `registry.serialize`, or raise a
+    ValueError that names what Keras does not have."""
     cls, config = registry.lookup("model", entry["class_name"]), entry["config"]
     if "layers" not in config:  # it has a call of its own
         return own_entry(cls, dict(config))
@@ -180,11 +177,8 @@ def _arguments(given: Any, tensors: list[Any]) -> Any:
 
 
 def model_from_keras(entry: Any) -> Any:
-    """Return the model that Keras has described, with new initial weights.
-
-    Raises:
-        ValueError: naming what gpunn does not have.
-    """
+    """Return the model that Keras has described, with new initial weights, or raise a ValueError
+    that names what gpunn does not have."""
     config = entry.get("config") if isinstance(entry, dict) else None
     if not isinstance(config, dict) or not isinstance(entry.get("class_name"), str):
         raise ValueError(f"a model is described as {entry!r}.")

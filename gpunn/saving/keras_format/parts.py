@@ -76,11 +76,8 @@ def own_entry(cls: type, config: Any) -> dict[str, Any]:
 
 
 def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
-    """Return Keras's description of a part, from that of `registry.serialize`.
-
-    Raises:
-        ValueError: naming the part or argument that Keras does not have.
-    """
+    """Return Keras's description of a part from that of `registry.serialize`, or raise a ValueError
+    that names the part or argument that Keras does not have."""
     name, config = entry["class_name"], entry["config"]
     cls = registry.lookup(kind, name)
     if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
@@ -166,11 +163,7 @@ def _activation(name: str, cls: Any, config: Mapping[str, Any]) -> str:
 
 def from_keras(entry: Any, kind: str) -> Any:
     """Return the description for `registry.deserialize` of a part that Keras has described; names
-    stay names.
-
-    Raises:
-        ValueError: naming the class or argument that gpunn does not have.
-    """
+    stay names. A ValueError names the class or argument that gpunn does not have."""
     if entry is None or isinstance(entry, str):
         return entry
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
@@ -195,11 +188,8 @@ def known_as(entry: Mapping[str, Any], kind: str) -> str:
 
 
 def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments for a class from Keras's configuration.
-
-    Raises:
-        ValueError: for one that gpunn's class lacks, unless its value changes nothing.
-    """
+    """Return the arguments for a class from Keras's configuration, or raise a ValueError for one
+    that the class lacks, unless its value changes nothing."""
     if not is_framework(cls) and "from_config" in vars(cls):
         return dict(config)
     known, found = arguments(cls), dict[str, Any]()

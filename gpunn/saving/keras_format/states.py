@@ -144,11 +144,8 @@ def _slots_of(model: Any) -> list[str] | None:
 
 
 def opened(data: bytes) -> Any:
-    """Return an HDF5 file for reading, after a check that all it holds is in it.
-
-    Raises:
-        ValueError: if it is none, or if it refers to other files.
-    """
+    """Return an HDF5 file for reading, or raise a ValueError if it is none, or refers to other
+    files."""
     h5py = h5py_of()
     try:
         file = h5py.File(io.BytesIO(data), "r")

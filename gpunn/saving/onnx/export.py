@@ -55,12 +55,10 @@ def export_onnx(model: Any, filepath: Path) -> None:
 
 
 def _made(model: Any, onnx: Any) -> Any:
-    """Return the ONNX model on which two traces with different batch sizes agree.
+    """Return the ONNX model on which two traces with different batch sizes agree, or raise a
+    ValueError for a model that cannot be exported.
 
     A single trace is not enough: another axis of the model may be as long as the batch.
-
-    Raises:
-        ValueError: for a model that cannot be exported.
     """
     if model._plan.unknown:
         raise ValueError(

@@ -14,11 +14,8 @@ class NotExportable(ValueError):
 
 
 def activation(f: Any, x: Any, where: str) -> Any:
-    """Apply an activation to x.
-
-    Raises:
-        NotExportable: for a custom activation with a handwritten forward pass.
-    """
+    """Apply an activation to x, or raise NotExportable for a custom one with a handwritten forward
+    pass."""
     if not f.states_call:
         raise NotExportable(
             f"{where}: the activation {type(f).__name__} with a handwritten forward pass"
@@ -27,11 +24,8 @@ def activation(f: Any, x: Any, where: str) -> Any:
 
 
 def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
-    """Apply a layer to tensors, by its `call` or its formula.
-
-    Raises:
-        NotExportable: for a layer with handwritten passes.
-    """
+    """Apply a layer to tensors by its `call` or formula, or raise NotExportable for handwritten
+    passes."""
     if layer._has_call:
         return call_of(layer, args, kwargs, False)
     formula = formula_of(layer)

@@ -13,11 +13,8 @@ Graph = Any  # an `OnnxGraph`, which has these operators
 
 
 def scanned(graph: Graph, t: Tensor, *inputs: str) -> dict[Any, str]:
-    """Return the names of the results of a scan, by their kind and number.
-
-    Raises:
-        NotExportable: for a scan over the samples.
-    """
+    """Return the names of the results of a scan by their kind and number, or raise NotExportable
+    for a scan over the samples."""
     loop: Loop = t.attributes["loop"]
     if loop.length % graph.batch == 0:
         raise NotExportable("a scan over the samples of the batch")

@@ -119,11 +119,8 @@ class OnnxGraph(ImageOperators):
         self._tensors.append(tensor)
 
     def name_of(self, tensor: Tensor) -> str:
-        """Return the name of a tensor; append the nodes that compute it first.
-
-        Raises:
-            NotExportable: for an operation without a counterpart.
-        """
+        """Return the name of a tensor; append the nodes that compute it first, or raise
+        NotExportable for an operation without a counterpart."""
         waiting = [tensor]
         while waiting:
             t = waiting[-1]

@@ -14,11 +14,8 @@ Graph = Any  # an `OnnxGraph`, which has these operators
 
 
 def checked(graph: Graph, t: Tensor, x: str) -> str:
-    """Return the indices unchanged: the operators that use them check them, too.
-
-    Raises:
-        NotExportable: for a cast, where nothing else checks them.
-    """
+    """Return the indices unchanged: the operators that use them check them, too. For a cast, where
+    nothing else checks them, raise NotExportable."""
     if t.attributes["error"] is OverflowError:
         raise NotExportable("a cast to integers that int32 holds only in part")
     return x
@@ -40,11 +37,8 @@ def taken(graph: Graph, t: Tensor, x: str, places: str) -> str:
 
 
 def put(graph: Graph, t: Tensor, before: str, rows: str, places: str) -> str:
-    """Export `scatter`: add values to the existing ones, or keep the larger ones.
-
-    Raises:
-        NotExportable: if the indices are along the batch.
-    """
+    """Export `scatter`: add values to the existing ones, or keep the larger ones. Indices along the
+    batch are NotExportable."""
     given = t.attributes
     n, axis, along = given["shape"][given["axis"]], int(given["axis"]), given["along"]
     if not n or n % graph.batch == 0 or (axis and not along):
