@@ -200,9 +200,7 @@ class OpDeclaration:
     Attributes:
         method: the declaration, whose docstring describes the computation.
         arrays: the declarations of its arrays, by name.
-        where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: returns the number of flops of a call; None: one for each element of the largest
-            array.
+        where, flops: as in `operation`.
         kernel: the arguments of its kernels; None if each backend passes its own.
     """
 

@@ -121,9 +121,8 @@ class PartTask(Task):
     """A part with values for its parameters.
 
     Args:
-        size: the useful number of threads.
+        size, rows: as in `Task`.
         values: its arguments by the names of its parameters; there may be others.
-        rows: the number of rows of its arrays if they can be taken row by row, else 0.
         functor: the formula, if it applies one.
         reads_rows: whether ``rows`` is true of what it reads, not only of what it writes.
     """
