@@ -152,7 +152,8 @@ def test_gaps_are_filled_as_scikit_learn_does(tmp_path: Any, strategy: str) -> N
 
 
 @pytest.mark.parametrize(
-    "missing", [None, float("nan"), np.float32("nan"), np.datetime64("NaT"), np.timedelta64("NaT")]
+    "missing",
+    [None, float("nan"), np.float32("nan"), np.datetime64("NaT", "D"), np.timedelta64("NaT", "s")],
 )
 def test_a_lookup_leaves_out_what_is_missing(missing: Any) -> None:
     column = np.empty(3, object)

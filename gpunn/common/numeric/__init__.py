@@ -10,10 +10,11 @@ import numpy as np
 def is_missing(value: Any) -> bool:
     """Return whether a value stands for a missing one: None, NaN, NaT, or NA of pandas.
 
-    >>> [is_missing(value) for value in (None, float("nan"), np.datetime64("NaT"), "", 0)]
+    >>> [is_missing(value) for value in (None, float("nan"), np.datetime64("NaT", "D"), "", 0)]
     [True, True, True, False, False]
     """
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    numeric = isinstance(value, (float, np.inexact, np.datetime64, np.timedelta64))
-    return numeric and bool(value != value)
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    return isinstance(value, (float, np.inexact)) and bool(value != value)
