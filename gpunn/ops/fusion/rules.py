@@ -18,7 +18,7 @@ from gpunn.backends.contract.expression import (
     TRUTHS,
     BroadcastAxes,
 )
-from gpunn.ops.dtypes import LEAST, MOST
+from gpunn.ops.dtypes import LEAST, MOST, is_float
 from gpunn.ops.tensor import Tensor
 
 from .group import Group, Member, Value
@@ -85,6 +85,8 @@ def _cast(group: Group, t: Tensor) -> Member | None:
         return None
     if known is None and x.is_number:
         return None
+    if t.dtype == "bool" and is_float(x.dtype) and x.dtype != group.dtype:
+        return None  # what is tiny in float64 is 0 in float32
     value = group.read(x, value_axes)
     if t.dtype == "bool":
         return Member(group.do("not_equal", value, group.constant(0.0)), value_axes)
