@@ -372,9 +372,8 @@ class HostKernels:
 
     def bound(self, kernel: Kernel) -> Callable[..., Callable[[], None]]:
         """Return a function that makes a launch of this kernel, which can run repeatedly."""
-        general = replace(kernel, constants=()) if kernel.constants else kernel
-        if kernel.constants and not self.constants and general.fits:
-            bind = self.bound(general)
+        if kernel.constants and not self.constants and replace(kernel, constants=()).fits:
+            bind = self.bound(replace(kernel, constants=()))
             return lambda grid, block, arguments: bind(grid, block, _general(kernel, arguments))
         name, text = kernel.name, kernel.text
         how = self.find_races, self.architecture

@@ -185,7 +185,7 @@ class Kernel:
             calls: list[str] = []
             for part in stage.calls:
                 turn = list(self._turn(part, numbers))
-                calls += _loop(turn, part, row) if part.varying else turn * part.turns
+                calls += _loop(turn, part, row) if part.turns > 1 else turn
                 row += part.turns * len(part.varying)
             lines += _stage(stage.name, at, calls)
         if self.repeats:
@@ -261,7 +261,7 @@ def _loop(turn: Sequence[str], loop: PartCall | Loop, row: int) -> list[str]:
     width = len(loop.varying)
     return [
         f"for (int64 turn = 0; turn < {loop.turns}; ++turn) {{",
-        f"    const int64* row = table + {row} + {width} * turn;",
+        *([f"    const int64* row = table + {row} + {width} * turn;"] if width else []),
         *(f"    {call}" for call in turn),
         "}",
     ]

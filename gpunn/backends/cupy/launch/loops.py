@@ -40,8 +40,9 @@ def rolled(tasks: Sequence[Task]) -> Rolled:
         known.setdefault((call, *_folded(call, task)), len(known))
         for call, task in zip(made, tasks, strict=True)
     ]
-    found = Rolled((), [], [])
     parts: list[PartCall | Loop] = []
+    arguments: list[Any] = []
+    table: list[Any] = []
     start = 0
     while start < len(made):
         length, turns = _longest(alike, start)
@@ -53,10 +54,10 @@ def rolled(tasks: Sequence[Task]) -> Rolled:
         varying = tuple(at for at, column in enumerate(columns) if len(set(column)) > 1)
         turn = made[start : start + length]
         parts.append(Loop(turn, turns, varying) if turns > 1 else turn[0])
-        found.arguments.extend(a for at, a in enumerate(rows[0]) if at not in varying)
-        found.table.extend(row[at] for row in rows for at in varying)
+        arguments += [a for at, a in enumerate(rows[0]) if at not in varying]
+        table += [row[at] for row in rows for at in varying]
         start += length * turns
-    return found._replace(parts=tuple(parts))
+    return Rolled(tuple(parts), arguments, table)
 
 
 def _folded(call: PartCall, task: Task) -> list[int | None]:
