@@ -12,6 +12,18 @@ OUT ?= runs/mnist
 ARGS ?=
 # A test process for each core, four at most; with PARALLEL= all tests run in one, as --pdb needs.
 PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist worksteal
+# A folder of the package, as in `make test AREA=layers`: its tests, and others that run its lines.
+AREA ?=
+
+# With ccache, clones of a machine share compiled kernels: an unchanged one is compiled once.
+ifneq ($(shell command -v ccache),)
+ifeq ($(origin CXX),default)
+export CC := ccache cc
+export CXX := ccache c++
+endif
+endif
+# In test processes too, which build wheels in folders of their own.
+export CCACHE_NOHASHDIR = true
 
 # Small products are many times slower on several BLAS threads as soon as another process runs.
 test: export OPENBLAS_NUM_THREADS = 1
@@ -23,7 +35,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-more newest-pythons bench bench-full bench-guard gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel wheels arm64-python release clean
+.PHONY: help train test test-more newest-pythons bench bench-full bench-guard suite-times gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel wheels arm64-python release clean
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,12 +44,17 @@ train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/m
 	$(BIN)/gpunn train mnist --out $(OUT)
 
 test: lint ## run the tests: ten minutes
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(if $(AREA),--area $(AREA)) $(ARGS)
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
 test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as sanitizers and every line: half an hour
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
+	$(BIN)/python -m benchmarks.counts.suite check
+	@git diff --quiet HEAD && git update-ref refs/tests/green HEAD || true
+
+suite-times: $(VENV)/.for-test ## write the CPU seconds of the last whole `make test`, by folder, in benchmarks/results
+	$(BIN)/python -m benchmarks.counts.suite write
 
 newest-pythons: | $(BIN)/python ## fetch the newest Pythons of Debian testing, for test-more
 	$(BIN)/python tools/newest_pythons.py

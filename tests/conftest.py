@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import compiled_once
 import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 from scripts import Scripts
+from selection import PLUGINS
+from selection.scope import is_more
 
 from benchmarks.gpu import nvrtc
 from gpunn import backends
@@ -31,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 os.fsync = lambda fd: None  # a sync takes ten milliseconds, and no test simulates a power failure
-nvrtc.CACHE = ROOT / "build" / "nvrtc"  # an unchanged kernel is compiled once
+nvrtc.CACHE = compiled_once.folder("nvrtc")  # an unchanged kernel is compiled once
 with contextlib.suppress(ImportError):  # `make gpu` does without it
     import hypothesis
 
@@ -46,6 +49,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Define the `timeout` option without pytest-timeout too: `make gpu` needs no plugins."""
+    for plugin in PLUGINS:
+        pluginmanager.register(plugin)
     parser.addoption(
         "--eagerly", action="store_true",
         help="run steps eagerly (gpunn.config.run_eagerly), without the tests marked traced",
@@ -60,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Skip tests of the compiled kernels if there are none: `test_compiled_library.py` checks
     whether that is a fault.
     """
-    if "more" not in config.getoption("markexpr"):  # `make test-more` asks for it
+    if not is_more(config):
         config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("more")])
         items[:] = [item for item in items if not item.get_closest_marker("more")]
     # Slow tests first: one that starts last would run alone while the other processes are idle.
@@ -79,6 +84,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "compiled" in [value for value in values if isinstance(value, str)]:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        for name in ("host", "nvrtc"):
+            compiled_once.forget_old(name)
 
 
 def pytest_collection_finish() -> None:

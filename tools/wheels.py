@@ -23,6 +23,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,9 @@ SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
            "unrolled": "*/products.cpp*|*/convolution.cpp*|*/steps.cpp*|*/updates.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
+ZIG = """#!/bin/sh
+exec {zig} "$@"
+"""
 CXX = """#!/bin/sh
 case "$*" in
   {small}|{rare}) exec {command} "$@" -Os ;;
@@ -210,9 +214,14 @@ def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
     """Return the variables with which setup.py compiles for a machine, by Zig."""
     target = f"-target {machine}-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
     cc, cxx = f"{zig()} cc {target}", folder / "c++"
-    script = CXX.format(command=f"{zig()} c++ -w {target}", rare=RARE[machine], **SMALLER)
-    cxx.write_text(script, encoding="utf-8")
-    cxx.chmod(0o755)
+    plain, cached = folder / "zig-c++", shutil.which("ccache")
+    command = f"{cached} {plain}" if cached else str(plain)
+    for path, script in {
+        plain: ZIG.format(zig=f"{zig()} c++ -w {target}"),
+        cxx: CXX.format(command=command, rare=RARE[machine], **SMALLER),
+    }.items():
+        path.write_text(script, encoding="utf-8")
+        path.chmod(0o755)
     suffix = f".cpython-{python.name[2:]}-{machine}-linux-gnu.so"
     # Debian's Python.h includes <MACHINE-linux-gnu/python3.x/pyconfig.h>, which is the same text
     # on all Linux machines of 64 bits.
@@ -229,6 +238,10 @@ def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
         "LDSHARED": f"{cc} -shared -s",
         "LDCXXSHARED": f"{cxx} -shared -s",
         "CFLAGS": f"-idirafter {folder / 'include'}",
+        # What ccache cannot see: the script stands in another folder each time.
+        "CCACHE_COMPILERTYPE": "clang",
+        "CCACHE_COMPILERCHECK": f"string:zig {metadata.version('ziglang')} {target}",
+        "CCACHE_NOHASHDIR": "true",
         "SETUPTOOLS_EXT_SUFFIX": suffix,
         "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
         **since(),

@@ -26,28 +26,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from benchmarks import RESULTS, ROOT
 
+from .tracing import environment, trace, traced
+
 PATH = RESULTS / "mutants.json"
-TRACE = ROOT / ".mutants"
 SUBJECTS = (
     "gpunn/core", "gpunn/structure", "gpunn/feeding", "gpunn/training", "gpunn/models",
     "gpunn/optimizers", "gpunn/callbacks", "gpunn/saving", "gpunn/regularizers.py",
     "gpunn/constraints.py", "gpunn/losses", "gpunn/metrics",
     "gpunn/backends/contract/control.py", "gpunn/backends/shared/order.py",
     "gpunn/utils", "gpunn/apps/data_checks",
-)  # fmt: skip
-# They execute no line of the subjects, or all of them in a separate process.
-LEFT_OUT = (
-    "bench", "contestants", "packaging", "sanitized", "kernels_compile", "kernels_on_cpu",
-    "cuda_on_cpu", "planted_faults", "math_functions", "examples", "small_examples",
-    "task_examples", "scale", "roofline", "readme", "compiled_images", "compiled_products",
-    "layering", "gpu_command", "cuda_extra", "interrupts", "threads",
 )  # fmt: skip
 OPERATORS = (
     "ReplaceBinaryOperator_Add_Sub", "ReplaceBinaryOperator_Sub_Add",
@@ -67,74 +60,6 @@ OPERATORS = (
 LIMIT = 240.0  # seconds for all tests of a mutant
 FIRST = 20  # the shortest tests, which run first by themselves: they need few files
 HANGS = 60.0  # seconds for one of them: a test that does not end has detected the fault
-
-
-def test_files() -> list[str]:
-    left_out = {f"test_{name}.py" for name in LEFT_OUT}
-    return [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").rglob("test_*.py"))
-            if p.name not in left_out]  # fmt: skip
-
-
-def trace() -> None:
-    """Find out which test functions run which lines, and how long each takes."""
-    TRACE.mkdir(exist_ok=True)
-    settings = TRACE / "coveragerc"
-    sources = ",".join(s if s.endswith(".py") else f"{s}/*" for s in SUBJECTS)
-    settings.write_text(
-        f"[run]\ndata_file = {TRACE}/coverage\ninclude = {sources}\n"
-        "parallel = true\nrelative_files = true\n"
-    )
-    environment = _environment() | {"PYTHONPATH": str(ROOT)}
-    files, running = test_files(), []
-    for part in range(2):
-        command = [
-            sys.executable, "-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest",
-            "-q", "-p", "no:cacheprovider", "-p", "benchmarks.faults.mutants",
-            f"--junitxml={TRACE}/times-{part}.xml", *files[part::2],
-        ]  # fmt: skip
-        running.append(subprocess.Popen(command, cwd=ROOT, env=environment))
-    for process in running:
-        process.wait()
-    coverage = [sys.executable, "-m", "coverage"]
-    subprocess.run([*coverage, "combine", f"--rcfile={settings}"], cwd=ROOT, check=True)
-
-
-def pytest_runtest_setup(item: Any) -> None:
-    """As a plugin: attribute coverage from now on to this test function, with any parameters."""
-    from coverage import Coverage
-
-    if coverage := Coverage.current():
-        coverage.switch_context(_function(item.nodeid))
-
-
-def _function(node: str) -> str:
-    return node.partition("[")[0]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-
-
-def _traced() -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
-    """Return the test functions that run each line of each file; and the functions' seconds."""
-    from coverage import CoverageData
-
-    data = CoverageData(str(TRACE / "coverage"))
-    data.read()
-    lines: dict[str, dict[int, list[str]]] = {}
-    for file in data.measured_files():
-        of_file = lines.setdefault(file, {})
-        for line, contexts in data.contexts_by_lineno(file).items():
-            of_file[line] = [context for context in contexts if context]
-    seconds: dict[str, float] = {}
-    for times in TRACE.glob("times-*.xml"):
-        for case in ElementTree.parse(times).getroot().iter("testcase"):
-            module, _, group = case.get("classname", "").partition(".test_")
-            name, *classes = f"test_{group}".split(".")
-            path = f"{module.replace('.', '/')}/{name}.py"
-            node = _function("::".join([path, *classes, case.get("name", "")]))
-            seconds[node] = seconds.get(node, 0.0) + float(case.get("time", 0))
-    return lines, seconds
 
 
 def drawn(count: int, seed: int) -> list[Any]:
@@ -177,7 +102,7 @@ def _tests_of(mutation: Any, lines: dict[str, dict[int, list[str]]]) -> list[str
 
 def run(count: int, seed: int, part: str, out: Path) -> None:
     """Plant each mutant, run its tests; each result is written to ``out`` immediately."""
-    lines, seconds = _traced()
+    lines, seconds = traced()
     number, parts = map(int, part.split("/"))
     found: list[dict[str, Any]] = json.loads(out.read_text())["mutants"] if out.exists() else []
     known = {(m["file"], m["operator"], m["occurrence"]) for m in found}
@@ -231,16 +156,19 @@ def _difference(before: str, after: str) -> Iterator[str]:
             yield f"{line[0]} {line[1:].strip()}"
 
 
-def tried(tests: list[str], limit: float = LIMIT) -> tuple[str, str]:
+def tried(
+    tests: list[str], limit: float = LIMIT, options: Sequence[str] = ()
+) -> tuple[str, str]:
     """Whether one of the tests fails ("killed", and which), or none does ("survived")."""
     if not tests:
         return "survived", ""
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-rfE",
-        "-p", "no:cacheprovider", f"--timeout={HANGS:.0f}", "-o", "timeout_method=thread", *tests,
+        "-p", "no:cacheprovider", f"--timeout={HANGS:.0f}", "-o", "timeout_method=thread",
+        *options, *tests,
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**_environment(), "PYTHONDONTWRITEBYTECODE": "1"}, text=True,
+        command, cwd=ROOT, env={**environment(), "PYTHONDONTWRITEBYTECODE": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
@@ -249,7 +177,7 @@ def tried(tests: list[str], limit: float = LIMIT) -> tuple[str, str]:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return "survived", f"the first {limit:.0f} s of its tests"
-    if process.returncode == 0:
+    if process.returncode in (0, 5):  # 5: none of them is run, as on another backend
         return "survived", ""
     failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return "killed", failed[0].split(" - ")[0] if failed else f"exit status {process.returncode}"

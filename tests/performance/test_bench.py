@@ -23,6 +23,8 @@ from benchmarks.race.one_point_a_step import IN_ORDER, TEN_ROWS
 from gpunn.apps.cli import main
 from gpunn.backends.compiled import cpu_kernels
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "bench.json"
 OURS = ["gpunn", "gpunn (NumPy)"] if cpu_kernels.why_not() is None else ["gpunn (NumPy)"]

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.common import machine
 from benchmarks.race import catalog, goals, page, readme
 from benchmarks.race.cold import ONLY_NUMPY
 from benchmarks.race.one_point_a_step import IN_ORDER, TEN_ROWS
+
+pytestmark = pytest.mark.checks("benchmarks")
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

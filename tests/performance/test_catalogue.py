@@ -13,6 +13,8 @@ from benchmarks.race import catalog, cold, one_point_a_step, suite, tiers
 from gpunn.apps.cli import bench
 from gpunn.backends.compiled import cpu_kernels
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 OURS = ["gpunn", "gpunn (NumPy)"] if cpu_kernels.why_not() is None else ["gpunn (NumPy)"]
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from benchmarks.common import charts
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -23,6 +23,8 @@ import pytest
 
 from gpunn.backends.compiled import cpu_kernels
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "contestants"
 FILES = {path.stem: runpy.run_path(str(path)) for path in sorted(FOLDER.glob("*.py"))}
 FILES = {stem: file for stem, file in FILES.items() if "VARIANTS" in file and "ONLY" not in file}

@@ -20,6 +20,8 @@ from benchmarks.gpu import compile_ahead, inside_steps, nvrtc, run, run_tests
 from benchmarks.gpu.results import DONE, Results
 from gpunn.backends.contract.backend import LAUNCH_MODES
 
+pytestmark = pytest.mark.checks("benchmarks/gpu", "Makefile")
+
 ROOT = Path(__file__).parents[2]
 ABSENT = (
     "PIL", "hypothesis", "jax", "nvidia", "sklearn", "tensorboard", "tensorboardX", "torch",

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.counts import guard
 
+pytestmark = pytest.mark.checks("benchmarks/counts")
+
 PARENT = subprocess.run(
     ["git", "rev-parse", "--verify", "--quiet", "HEAD^"],
     cwd=guard.ROOT, capture_output=True, check=False,

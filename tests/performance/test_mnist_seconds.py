@@ -13,6 +13,8 @@ import pytest
 from benchmarks.common.workloads import NAMES
 from benchmarks.studies import mnist_seconds
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 
 def digits(folder: Path) -> str:
     """Write noisy images of ten patterns, few enough for a test."""

@@ -15,6 +15,8 @@ from benchmarks import ROOT
 from benchmarks.programs import names, sources
 from benchmarks.programs.rewrite import GPUNN, imports
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 Program = dict[str, Any]
 Found = tuple[dict[str, Any], str]
 

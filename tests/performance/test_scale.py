@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from benchmarks.scale import curves, page, point
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 XS = [2**k for k in range(4, 14)]
 CACHES = {"L1": 48 << 10, "L2": 1 << 20, "L3": 32 << 20}
 

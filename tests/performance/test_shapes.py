@@ -16,6 +16,8 @@ from benchmarks.contestants import gpunn_fit, torch_mlp
 from benchmarks.race import shapes
 from gpunn.backends.compiled import cpu_kernels
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 
 def test_children_are_held_to_an_instruction_set() -> None:
     """Where the CPU has more than AVX2, each library says that it uses AVX2."""

@@ -11,6 +11,8 @@ from benchmarks.common import machine
 from benchmarks.pages.contestants import NETWORK_CODE
 from benchmarks.pages.table import markdown
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 PUBLISHED = RESULTS / "pages.json"
 
 

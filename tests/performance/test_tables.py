@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from benchmarks.studies.tables import large, measure, page, rivals, scores, sets
 
+pytestmark = pytest.mark.checks("benchmarks")
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,8 @@ import pytest
 import gpunn
 from gpunn.common import registry
 
+pytestmark = pytest.mark.checks("docs/course", "examples", "tools/course.py")
+
 ROOT = Path(__file__).parents[2]
 COURSE = ROOT / "docs" / "course"
 PARTS = ROOT / "docs" / "reference" / "parts.md"

@@ -8,6 +8,8 @@ import pytest
 
 import gpunn
 
+pytestmark = pytest.mark.checks("examples")
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").rglob("*.py")}
 

@@ -10,6 +10,8 @@ from typing import Any
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.checks("examples", "tools/notebooks.py")
+
 ROOT = Path(__file__).parents[2]
 TOOL = runpy.run_path(str(ROOT / "tools" / "notebooks.py"))
 # The contents of the parameters cell in these tests.

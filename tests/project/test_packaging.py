@@ -25,6 +25,8 @@ import pytest
 
 from gpunn.backends.compiled import cpu_kernels
 
+pytestmark = pytest.mark.checks("pyproject.toml", "setup.py", "MANIFEST.in", "Makefile")
+
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORTED = {(3, minor) for minor in range(11, 16)}
 NEWEST = runpy.run_path(str(ROOT / "tools" / "newest_pythons.py"))["pythons"]()

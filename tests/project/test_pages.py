@@ -13,6 +13,8 @@ import pytest
 from gpunn.common import registry
 from gpunn.compat.backend import clear_session
 
+pytestmark = pytest.mark.checks("docs", "README.md", "CONTRIBUTING.md")
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TOOL = runpy.run_path(str(ROOT / "tools" / "pages.py"))

@@ -19,6 +19,8 @@ from packaging.version import Version
 
 import gpunn
 
+pytestmark = pytest.mark.checks("tools/release.py", "Makefile")
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "release.py"
 RELEASE = runpy.run_path(str(TOOL))

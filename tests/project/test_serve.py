@@ -23,6 +23,8 @@ import pytest
 
 import gpunn
 
+pytestmark = pytest.mark.checks("examples")
+
 SERVE = Path(__file__).parents[2] / "examples" / "serve.py"
 CLIENTS, REQUESTS = 8, 200
 ROW = [0.5, -1.5, 2.0]

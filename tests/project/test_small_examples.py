@@ -13,6 +13,8 @@ from scipy.special import huber
 import gpunn
 from gpunn.datasets import toy
 
+pytestmark = pytest.mark.checks("examples")
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

@@ -19,6 +19,8 @@ from sklearn.model_selection import ParameterGrid, StratifiedKFold
 
 from gpunn.sklearn import GpunnClassifier
 
+pytestmark = pytest.mark.checks("docs/how-to/sweeps.md")
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "sweeps.md").read_text(encoding="utf-8")
 PROGRAMS = {

@@ -11,6 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from gpunn import datasets
 
+pytestmark = pytest.mark.checks("examples")
+
 
 @pytest.fixture(scope="module")
 def digits(mnist):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checks("pyproject.toml", "setup.py", "MANIFEST.in", "tools/wheels.py")
+
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
 LEFT_BEHIND = runpy.run_path(str(ROOT / "tools" / "wheels.py"))["LEFT_BEHIND"]

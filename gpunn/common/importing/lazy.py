@@ -76,7 +76,9 @@ class LazyPackage:
         elif new := _now_named(self._package, name):
             return self.get(new)
         else:
-            hint = closest(name, [*self._modules, *self._classes])
+            # Tools ask each module for names such as __wrapped__, thousands of times.
+            hidden = name.startswith("_")
+            hint = "" if hidden else closest(name, [*self._modules, *self._classes])
             raise AttributeError(f"module {self._package!r} has no attribute {name!r}.{hint}")
         setattr(sys.modules[self._package], name, found)
         return found

@@ -1,7 +1,7 @@
 """The kernels on the CPU: the source that NVRTC gets, compiled by g++ and called through ctypes.
 
-``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` replace CUDA. The libraries are cached in
-``build/host`` under a name derived from their source, so an unchanged kernel is compiled once.
+``tests/support/host/cuda_on_cpu.h`` and ``.cpp`` replace CUDA. The libraries are cached under a
+name derived from their source, so an unchanged kernel is compiled once, see `compiled_once`.
 
 With GPUNN_FIND_RACES=1 in the environment, a launch fails if two of its blocks race for a memory
 location, see ``tests/support/host/races.cpp``. That takes about ten times as long.
@@ -22,6 +22,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import compiled_once
 import numpy as np
 import ptx
 
@@ -41,7 +42,7 @@ from .memory import POISON, Copies, poison
 __all__ = ["POISON", "HostKernels", "compile_file", "compile_library", "compile_text", "poison"]
 
 HEADER = Path(__file__).parents[1] / "host" / "cuda_on_cpu.h"
-CACHE = Path(__file__).parents[3] / "build" / "host"
+CACHE = compiled_once.folder("host")
 # A fifth faster for a small kernel. Searched where it is installed, whatever PATH a test sets.
 LINKER = ["-fuse-ld=gold"] if shutil.which("ld.gold", path=os.defpath) else []
 COMPILER = (
@@ -218,7 +219,7 @@ def _made(path: Path, make: Callable[[Path], object]) -> Path:
                 unfinished = path.with_suffix(f".{os.getpid()}")
                 make(unfinished)
                 unfinished.replace(path)
-    return path
+    return compiled_once.used(path)
 
 
 def _compile(*options: str, source: str = "") -> Callable[[Path], object]:
@@ -227,7 +228,14 @@ def _compile(*options: str, source: str = "") -> Callable[[Path], object]:
 
 
 def _name(*sources: str) -> str:
-    return hashlib.sha256("\0".join((*COMPILER, *sources)).encode()).hexdigest()[:24]
+    made_of = "\0".join((*COMPILER, _version(), *sources))
+    return hashlib.sha256(made_of.encode()).hexdigest()[:24]
+
+
+@cache
+def _version() -> str:
+    """The version of the compiler: the cache outlives it, and precompiled headers are of one."""
+    return subprocess.run([COMPILER[0], "--version"], capture_output=True, text=True).stdout
 
 
 @cache

@@ -1,0 +1,56 @@
+"""The CPU seconds of each test function, of its process and of the children that it waited for.
+
+A run of the whole suite writes them to ``build/suite-seconds.json``, for `make suite-times` and
+`make test-more`, see `benchmarks.counts.suite`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import scope
+
+PATH = Path(__file__).parents[3] / "build" / "suite-seconds.json"
+# Cases, seconds of the process, of its children, and of the clock, by function.
+_seconds: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0, 0.0])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    before, start = os.times(), time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        after, took = os.times(), time.perf_counter() - start
+        function = _seconds[item.nodeid.partition("[")[0]]
+        own, children = (
+            sum(after[at : at + 2]) - sum(before[at : at + 2]) for at in (0, 2)
+        )  # fmt: skip
+        for at, value in enumerate((1, own, children, took)):
+            function[at] += value
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a process of xdist measured."""
+    for function, values in getattr(node, "workeroutput", {}).get("seconds", {}).items():
+        _seconds[function] = [a + b for a, b in zip(_seconds[function], values, strict=True)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["seconds"] = dict(_seconds)
+    elif scope.is_whole(config) and exitstatus == pytest.ExitCode.OK and _seconds:
+        PATH.parent.mkdir(exist_ok=True)
+        rounded = {f: [round(v, 3) for v in values] for f, values in sorted(_seconds.items())}
+        PATH.write_text(json.dumps(rounded, indent=0) + "\n", encoding="utf-8")

@@ -1,0 +1,64 @@
+"""Cases that a run leaves out anyway, those marked ``more`` or ``gpu``, are not even made.
+
+They are a third of all, and each process of a run would make them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gpunn.backends.cupy.driver.gpu import why_not as why_no_gpu
+
+from . import scope
+
+
+def left_out(config: pytest.Config) -> frozenset[str]:
+    """Return the marks of tests that this run leaves out."""
+    marks = set() if scope.is_more(config) else {"more"}
+    if os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_gpu() is not None:
+        marks.add("gpu")
+    return frozenset(marks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = left_out(config)
+
+
+LEFT_OUT = pytest.StashKey[frozenset[str]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> list[Any] | None:
+    """Make no item of a function or class that is marked so."""
+    marks = obj.__dict__.get("pytestmark", ()) if callable(obj) and hasattr(obj, "__dict__") else ()
+    names = {mark.name for mark in marks} if isinstance(marks, list) else set()
+    return [] if names & collector.config.stash[LEFT_OUT] else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Leave out parameters that are marked so, unless all of a function's are."""
+    parametrize, left_out = metafunc.parametrize, metafunc.config.stash[LEFT_OUT]
+
+    def of_this_run(
+        argnames: Any, argvalues: Any, *others: Any, ids: Any = None, **options: Any
+    ) -> None:
+        values = [*argvalues]
+        kept = [not _names(value) & left_out for value in values]
+        if any(kept) and not all(kept):
+            if isinstance(ids, Sequence) and not isinstance(ids, str):
+                ids = [each for each, keep in zip(ids, kept, strict=True) if keep]
+            values = [value for value, keep in zip(values, kept, strict=True) if keep]
+        parametrize(argnames, values, *others, ids=ids, **options)
+
+    metafunc.parametrize = of_this_run  # type: ignore[method-assign]
+
+
+def _names(value: Any) -> set[str]:
+    """Return the names of a parameter's marks; only what `pytest.param` returns has some."""
+    return {mark.name for mark in value.marks} if hasattr(value, "marks") else set()

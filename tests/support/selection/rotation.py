@@ -1,0 +1,91 @@
+"""Each case on one of the backends that its test names, another one from commit to commit.
+
+What Python decides is the same on each backend, so a case of it needs one. Tests whose subject is
+a backend, a kernel or a gradient run on all of them: those in `SUBJECTS`, and those that are marked
+``all_backends``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from . import scope
+
+ROOT = Path(__file__).parents[3]
+BACKENDS = ("numpy", "compiled", "emulated")
+# Folders and files, below tests/, that are about what a backend computes.
+SUBJECTS = ("backends/", "kernels/", "layers/test_gradients.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rotation", type=int, metavar="N",
+        help="run each case on one backend, which N chooses; by default the number of commits",
+    )  # fmt: skip
+    parser.addoption(
+        "--all-backends", action="store_true", help="run each case on every backend it names"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the rotation of a run of the whole suite; processes of xdist get it as an option.
+
+    Whoever names files or tests gets them on every backend.
+    """
+    config.addinivalue_line("markers", "all_backends: runs on every backend in each run")
+    if hasattr(config, "workerinput"):
+        return
+    if config.getoption("all_backends"):
+        config.option.rotation = None
+    elif scope.is_whole(config) and config.getoption("rotation") is None:
+        config.option.rotation = _commits()
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    rotation = config.getoption("rotation")
+    if rotation is None:
+        return None
+    return f"backends: each case on one of those it names, --rotation {rotation}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rotation = config.getoption("rotation")
+    if rotation is None:
+        return
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        backend = _backend(item)
+        if backend is not None and not _on_all(item):
+            cases[re.sub(rf"(?<=[\[-]){backend}(?=[\]-])", "", item.nodeid, count=1)].append(item)
+    dropped = set()
+    for case, alike in cases.items():
+        number = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4]) + rotation
+        dropped |= {id(item) for item in alike} - {id(alike[number % len(alike)])}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
+    items[:] = [item for item in items if id(item) not in dropped]
+
+
+def _backend(item: pytest.Item) -> str | None:
+    """Return the backend that one of a test's arguments names."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return next((v for v in values if isinstance(v, str) and v in BACKENDS), None)
+
+
+def _on_all(item: pytest.Item) -> bool:
+    below_tests = item.nodeid.removeprefix("tests/")
+    return below_tests.startswith(SUBJECTS) or item.get_closest_marker("all_backends") is not None
+
+
+def _commits() -> int:
+    """Return the number of commits, or 0 outside of a repository."""
+    count = subprocess.run(
+        ["git", "rev-list", "--count", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    return int(count.stdout) if count.returncode == 0 else 0

@@ -1,0 +1,30 @@
+"""Whether a run is `make test` or `make test-more`: nobody has named files or other tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole-suite", action="store_true", help="as if no files were named")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes of xdist get the option; their arguments are the paths of the whole suite."""
+    if hasattr(config, "workerinput"):
+        return
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    options = ("keyword", "deselect", "lf")  # the last is missing without the cache of pytest
+    chosen = any(config.getoption(option, None) for option in options)
+    if not named and not chosen and config.getoption("markexpr") in ("", "more"):
+        config.option.whole_suite = True
+
+
+def is_whole(config: pytest.Config) -> bool:
+    return bool(config.getoption("whole_suite"))
+
+
+def is_more(config: pytest.Config) -> bool:
+    """Whether it is `make test-more`."""
+    return "more" in config.getoption("markexpr")
