@@ -13,6 +13,7 @@ import pytest
 from command_line import SMALL, result, run, start, stop
 
 import gpunn
+from gpunn import backends
 from gpunn.apps.cli import main
 from gpunn.apps.reports import read
 from gpunn.datasets import idx
@@ -136,17 +137,25 @@ def test_interrupted_says_how_to_go_on(tmp_path, trained):
     assert result(tmp_path) == result(alone)
 
 
-@pytest.fixture
-def unfinished(tmp_path, monkeypatch, mnist):
-    """The folder of a run that was interrupted in its second epoch."""
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory, mnist):
+    """The folder of a run that was interrupted in its second epoch, which nobody may change."""
+    folder = tmp_path_factory.mktemp("interrupted")
 
     def interrupt(self, epoch, logs=None):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, backends.choice_put_back():
         patch.setattr(gpunn.callbacks.BackupAndRestore, "on_epoch_begin", interrupt)
-        assert main(["train", "mnist", *SMALL, "--out", str(tmp_path)]) == 130
+        assert main(["train", "mnist", *SMALL, "--out", str(folder)]) == 130
+    return folder
+
+
+@pytest.fixture
+def unfinished(interrupted, tmp_path):
+    """A copy of the folder of a run that was interrupted in its second epoch."""
+    shutil.copytree(interrupted, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

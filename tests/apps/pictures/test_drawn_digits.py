@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -76,8 +77,16 @@ def test_without_the_preparation_it_does_not(
 SCALES = {"0 to 1": (1 / 255, 0), "-1 to 1": (2 / 255, -1), "inverted": (-1 / 255, 1)}
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1), (1, 784)])
+# Each shape and each scale occurs; all pairs of them do in `make test-more`.
+PAIRS = [("0 to 1", (784,)), ("-1 to 1", (28, 28)), ("inverted", (28, 28, 1)), ("0 to 1", (1, 784))]
+SHAPES = [shape for _, shape in PAIRS]
+OTHERS = [pair for pair in itertools.product(SCALES, SHAPES) if pair not in PAIRS]
+
+
+@pytest.mark.parametrize(
+    ("scale", "shape"),
+    [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.more) for pair in OTHERS)],
+)
 def test_values_and_shapes_are_those_of_the_script(
     scale: str, shape: tuple[int, ...], mnist: Any, tmp_path: Path, capsys: Any
 ) -> None:
