@@ -159,6 +159,12 @@ def every_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def rotation(request: pytest.FixtureRequest) -> int | None:
+    """The number that chooses what a run of the whole suite takes of much; None for all of it."""
+    return request.config.getoption("rotation")
+
+
+@pytest.fixture
 def doubles() -> Iterator[None]:
     """Numbers are float64 by default."""
     set_floatx("float64")

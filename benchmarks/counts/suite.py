@@ -85,15 +85,17 @@ def page(result: dict) -> str:
     return "\n".join(text) + "\n"
 
 
-def read() -> dict[str, Row]:
+def read() -> dict[str, Row] | None:
     try:
         return json.loads(MEASURED.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        sys.exit(f"There is no {MEASURED.relative_to(ROOT)}: run `make test` first.")
+        return None
 
 
 def write() -> None:
     measured = read()
+    if measured is None:
+        sys.exit("Nothing is measured: `make test` has not passed here.")
     slowest = sorted(measured.items(), key=lambda item: -sum(item[1][1:3]))[:SLOWEST]
     described = machine.describe()
     result = {
@@ -106,7 +108,12 @@ def write() -> None:
 
 
 def check() -> None:
-    lines = grown(by_folder(read()), json.loads(PATH.read_text(encoding="utf-8"))["folders"])
+    measured = read()
+    if measured is None:
+        print("The seconds of each folder are not compared: `make test` was not run before.")
+        return
+    then = json.loads(PATH.read_text(encoding="utf-8"))["folders"]
+    lines = grown(by_folder(measured), then)
     if lines:
         sys.exit("\n".join(["Folders take much longer than benchmarks/results/suite.md:", *lines]))
     print("No folder takes much longer than benchmarks/results/suite.md says.")

@@ -174,13 +174,19 @@ def test_an_interrupt_at_some_lines(undisturbed: Undisturbed, name: str) -> None
 @pytest.mark.more
 @pytest.mark.parametrize("name", WORK)
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
-def test_an_interrupt_at_every_line(undisturbed: Undisturbed, name: str) -> None:
-    """On the slow emulated GPU: at all lines that the CPU does not reach, and at some others."""
+def test_an_interrupt_at_every_line(
+    undisturbed: Undisturbed, name: str, rotation: int | None
+) -> None:
+    """On the slow emulated GPU: at all lines that the CPU does not reach, and at some others.
+
+    A run of the whole suite takes every fourth line, others from commit to commit.
+    """
     lines = lines_of(name, undisturbed.backend, undisturbed.path)
     if undisturbed.backend == "emulated":
         others = {*lines_of(name, "compiled", undisturbed.path)}
         lines = [line for i, line in enumerate(lines) if line not in others or i % 8 == 0]
-    interrupt_everywhere(undisturbed, name, lines)
+    chosen = lines if rotation is None else lines[rotation // 3 % 4 :: 4]
+    interrupt_everywhere(undisturbed, name, chosen)
 
 
 # -- signals at random moments

@@ -2,7 +2,7 @@
 
 `make test` runs them with this machine's settings and one BLAS thread. Each case here is another
 such run in its own process. Each OpenBLAS kernel, each instruction set and each number of threads
-occurs in one of the four."""
+occurs in one of the four. Each run takes another of the backends for cases that need only one."""
 
 from __future__ import annotations
 
@@ -23,21 +23,26 @@ COMPARED = (
     "tests/training/test_beside_keras.py", "tests/training/test_eager.py",
     "tests/training/test_training_pairs.py", "tests/training/test_weighted_rows.py",
 )  # fmt: skip
-SETTINGS = [("Prescott", "baseline", 2), ("Zen", "avx2", 1), ("SkylakeX", "avx512", 2)]
+# OpenBLAS's kernels, instruction set, number of threads, and what is added to the rotation.
+SETTINGS = [("Prescott", "baseline", 2, 0), ("Zen", "avx2", 1, 1), ("SkylakeX", "avx512", 2, 2)]
 
 
 @pytest.mark.more
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("core", "instructions", "threads"), SETTINGS)
-def test_trainings_compare_as_here(core: str, instructions: str, threads: int) -> None:
+@pytest.mark.parametrize(("core", "instructions", "threads", "further"), SETTINGS)
+def test_trainings_compare_as_here(
+    core: str, instructions: str, threads: int, further: int, rotation: int | None
+) -> None:
     if cpu_kernels.why_not() is None and instructions not in cpu_kernels.available():
         pytest.skip(f"this machine has no {instructions}, or it was not built for it")
     settings = {
         "OPENBLAS_CORETYPE": core, "GPUNN_INSTRUCTIONS": instructions,
         "OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads),
     }  # fmt: skip
+    backends = ["--all-backends"] if rotation is None else ["--rotation", str(rotation + further)]
+    options = ["-q", "-n0", "-p", "no:cacheprovider", *backends]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *COMPARED],
+        [sys.executable, "-m", "pytest", *options, *COMPARED],
         cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]

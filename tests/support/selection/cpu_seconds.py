@@ -1,7 +1,7 @@
 """The CPU seconds of each test function, of its process and of the children that it waited for.
 
-A run of the whole suite writes them to ``build/suite-seconds.json``, for `make suite-times` and
-`make test-more`, see `benchmarks.counts.suite`.
+`make test` writes them to ``build/suite-seconds.json``, see `benchmarks.counts.suite`, and
+`make test-more` its own to ``build/suite-more-seconds.json``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,21 @@ import pytest
 
 from . import scope
 
-PATH = Path(__file__).parents[3] / "build" / "suite-seconds.json"
+BUILD = Path(__file__).parents[3] / "build"
 # Cases, seconds of the process, of its children, and of the clock, by function.
 _seconds: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0, 0.0])
+
+
+def _path(config: pytest.Config) -> Path | None:
+    """Return the file of a run of the whole suite; None for others, and in processes of xdist."""
+    if not scope.is_whole(config) or hasattr(config, "workerinput"):
+        return None
+    return BUILD / ("suite-more-seconds.json" if scope.is_more(config) else "suite-seconds.json")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if path := _path(session.config):
+        path.unlink(missing_ok=True)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -50,7 +62,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["seconds"] = dict(_seconds)
-    elif scope.is_whole(config) and exitstatus == pytest.ExitCode.OK and _seconds:
-        PATH.parent.mkdir(exist_ok=True)
+    elif (path := _path(config)) and exitstatus == pytest.ExitCode.OK and _seconds:
+        path.parent.mkdir(exist_ok=True)
         rounded = {f: [round(v, 3) for v in values] for f, values in sorted(_seconds.items())}
-        PATH.write_text(json.dumps(rounded, indent=0) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(rounded, indent=0) + "\n", encoding="utf-8")

@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the rotation of a run of the whole suite; processes of xdist get it as an option.
+    """Choose the rotation of a run of the suite or an area; processes of xdist get it as an option.
 
     Whoever names files or tests gets them on every backend.
     """
@@ -43,7 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("all_backends"):
         config.option.rotation = None
-    elif scope.is_whole(config) and config.getoption("rotation") is None:
+    elif config.getoption("rotation") is None and (
+        scope.is_whole(config) or config.getoption("area")
+    ):
         config.option.rotation = _commits()
 
 

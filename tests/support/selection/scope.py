@@ -15,7 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
-    options = ("keyword", "deselect", "lf")  # the last is missing without the cache of pytest
+    options = ("area", "keyword", "deselect", "lf")  # without pytest's cache there is no "lf"
     chosen = any(config.getoption(option, None) for option in options)
     if not named and not chosen and config.getoption("markexpr") in ("", "more"):
         config.option.whole_suite = True
