@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     changed = [] if scope.is_more(config) else changed_files()
     for item in checking:
         paths = [path for mark in item.iter_markers("checks") for path in mark.args]
-        paths.append(item.path.relative_to(ROOT).as_posix())
+        paths.append(item.nodeid.partition("::")[0])
         if not any(_within(file, paths) for file in changed):
             item.add_marker("more")
 
