@@ -75,10 +75,13 @@ def marked() -> Iterator[tuple[Any, frozenset[str]]]:
 
 
 def all_modules() -> list[types.ModuleType]:
-    """Return all modules of gpunn that can be imported here."""
+    """Return all modules of gpunn that can be imported here.
+
+    Kernels for instruction sets that the CPU lacks would end the process.
+    """
     found = [gpunn]
     for info in pkgutil.walk_packages(gpunn.__path__, "gpunn.", onerror=lambda name: None):
-        if "__main__" not in info.name:
+        if "__main__" not in info.name and "._kernels_" not in info.name:
             try:
                 found.append(importlib.import_module(info.name))
             except ImportError:  # of an extra
