@@ -185,7 +185,8 @@ class Callback(Entry):
         return self.listens("on_predict_batch_begin", "on_predict_batch_end")
 
     def release(self) -> None:
-        """Release what is held for one `fit`. Called when it is over, however it ended."""
+        """Release what is held for one `fit`. Called when it is over, however it ended, and when
+        an evaluation or prediction ends by an error."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Training begins; the model is built."""

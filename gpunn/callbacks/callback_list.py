@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, update_wrapper
 from operator import attrgetter
 from typing import Any
@@ -147,6 +148,16 @@ class CallbackList(Callback):
 
     def __exit__(self, *error: object) -> None:
         self.release()
+
+    @contextmanager
+    def released_at_error(self) -> Iterator[None]:
+        """Return a context for an evaluation or prediction, after which all is released if it
+        fails."""
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
 
     def on_train_progress(self, done: int, total: int | None) -> None:
         self._call("on_train_progress", done, total)

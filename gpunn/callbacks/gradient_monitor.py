@@ -134,8 +134,13 @@ class GradientMonitor(Callback):
         self._spent += time.perf_counter() - started
 
     def on_train_end(self, logs: Logs = None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Close the event file, also if training ends with an error or Ctrl-C."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
 
     # -- figures
 

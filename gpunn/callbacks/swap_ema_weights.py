@@ -63,6 +63,10 @@ class SwapEMAWeights(Callback):
     def on_train_end(self, logs: Logs = None) -> None:
         self._weights = None  # the average replaces them for good
 
+    def release(self) -> None:
+        """Put the weights back if training, an evaluation or a prediction ends with an error."""
+        self._put_weights()
+
     def on_test_begin(self, logs: Logs = None) -> None:
         self._put_average()
 

@@ -115,6 +115,10 @@ class TensorBoard(Callback):
             writer.flush()
 
     def on_train_end(self, logs: Logs = None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Close the files, also if training ends with an error or Ctrl-C."""
         self._training = False
         self._close()
 

@@ -37,6 +37,7 @@ def prefetched(begin: Callable[[], Iterator[Any]], ahead: int) -> Iterator[Any]:
         except BaseException as error:  # all are raised in the consumer's thread
             last = error
         made.put(last)
+        last = None  # its traceback has this frame, and others that hold iterators
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), daemon=True, name="prefetch").start()
@@ -46,6 +47,7 @@ def prefetched(begin: Callable[[], Iterator[Any]], ahead: int) -> Iterator[Any]:
         if found is not None:
             raise found
     finally:
+        found = None  # likewise: what an error has left is freed at once, and its threads end
         stopped.set()
         while not made.empty():  # room for the one that the thread may be putting
             made.get()

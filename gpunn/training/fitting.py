@@ -157,7 +157,8 @@ def evaluate(
         callbacks, model=model, steps=steps or feed.steps(), verbose=verbose
     )
     evaluated = partial(loops.evaluate, model)
-    logs: dict[str, float] = trainer.evaluations.call(evaluated, feed, callback_list)
+    with callback_list.released_at_error():
+        logs: dict[str, float] = trainer.evaluations.call(evaluated, feed, callback_list)
     if verbose:
         print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
     return logs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,8 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         source, first = peek(x)
         predictor = training.predictor_for(inputs_and_targets(first)[0])
         batches = inputs_of(predictor.spec, source, steps)
-    return predict_batches(predictor.predict, batches, callback_list, predictor.form)
+    with callback_list.released_at_error() if callback_list else nullcontext():
+        return predict_batches(predictor.predict, batches, callback_list, predictor.form)
 
 
 def predict_on_batch(training: Training, x: Any) -> Any:

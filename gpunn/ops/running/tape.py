@@ -59,6 +59,8 @@ class GradientTape:
         if self._active is not None:
             raise RuntimeError("The tape is already recording: open another one.")
         outer = current()
+        if outer is not self._trace or (self._used and not self._persistent):
+            self._recorded = []  # positions of another trace, or of a use that is over
         self._trace, self._owns, self._used = outer or TapeTrace(), outer is None, False
         self._recorded.append((self._trace.mark(), 1 << 62))
         self._active = self._trace.active() if self._owns else self._trace.composing()

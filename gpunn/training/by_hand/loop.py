@@ -214,7 +214,8 @@ def evaluate(
     size = rows_of_a_batch(batch_size, x, steps)
     feed = Feed(x, y, sample_weight, size, None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps(), verbose=verbose)
-    logs = _evaluate(model, feed, listeners)
+    with listeners.released_at_error():
+        logs = _evaluate(model, feed, listeners)
     if verbose:
         print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
     return logs
@@ -247,16 +248,17 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
     feed = Feed(x, None, None, rows_of_a_batch(size, x, steps, PREDICT_BATCH), None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps())
     step = steps_of(model).function("predict_step")
-    listeners.on_predict_begin({})
     found: list[list[np.ndarray]] = []
     form = None
-    for number, batch in enumerate(feed.epoch()):
-        listeners.on_predict_batch_begin(number, {})
-        y = step.start(batch).values()
-        form = form or TreeDef.of(y)
-        found.append([np.asarray(part) for part in form.unpack(y)])
-        listeners.on_predict_batch_end(number, {"outputs": y})
-    listeners.on_predict_end({})
+    with listeners.released_at_error():
+        listeners.on_predict_begin({})
+        for number, batch in enumerate(feed.epoch()):
+            listeners.on_predict_batch_begin(number, {})
+            y = step.start(batch).values()
+            form = form or TreeDef.of(y)
+            found.append([np.asarray(part) for part in form.unpack(y)])
+            listeners.on_predict_batch_end(number, {"outputs": y})
+        listeners.on_predict_end({})
     if form is None:
         raise ValueError("x yields no batches: there is no data.")
     outputs = [np.concatenate(parts) for parts in zip(*found, strict=True)]
