@@ -26,6 +26,11 @@ LEFT_OUT = {
 }
 
 
+# Like another one in most of their code: `make test-more` runs them.
+LATER = {"SimpleRNN", "GRU", "RNN", "AdditiveAttention", "GroupQueryAttention", "Minimum",
+         "Average", "ReLU", "LeakyReLU", "GaussianNoise", "AlphaDropout"}  # fmt: skip
+
+
 def takes_masks() -> list[Any]:
     """(name, arguments) of every registered layer of masked sequences of numbers."""
     found, names = [], set()
@@ -34,7 +39,7 @@ def takes_masks() -> list[Any]:
         pictures = registered.takes_images(layer) and not registered.has_one_axis(layer)
         codes = isinstance(layer, layers.Embedding)
         if layer.supports_masking and not pictures and not codes and "2D" not in name:
-            marks = [pytest.mark.more] * (name in names)
+            marks = [pytest.mark.more] * (name in names or name in LATER)
             label = f"{name}-{registered.label(arguments)}"
             found.append(pytest.param(name, arguments, marks=marks, id=label))
             names.add(name)
@@ -110,3 +115,21 @@ def test_outputs_and_slopes_are_those_without_masked_steps(
     expected = sequences.slopes(squeezed, [sequences.squeezed(x, mask)], layer)
     assert not np.asarray(dx)[~mask].any()
     near([y, sequences.squeezed(np.asarray(dx), mask), *rest], expected)
+
+
+@pytest.mark.parametrize("axis", [1, -1, 2, -2])
+@pytest.mark.parametrize("unmasked", [None, 0, 1])
+def test_a_joined_sequence_has_the_masks_of_its_parts(axis: int, unmasked: int | None) -> None:
+    """One after the other, or where any of the parts counts; a part without a mask counts."""
+    draw = random.Random(f"{axis} {unmasked}")
+    masks = [sequences.a_mask(draw, BATCH, STEPS) for _ in range(3)]
+    x = [numbers(draw, BATCH, STEPS, FEATURES) for _ in masks]
+    given = [sequences.marked(a, None if k == unmasked else m) for k, (a, m) in
+             enumerate(zip(x, masks, strict=True))]  # fmt: skip
+    whole = [np.ones_like(m) if k == unmasked else m for k, m in enumerate(masks)]
+    joined = np.concatenate(whole, 1) if axis in (1, -2) else np.any(whole, 0)
+    y = layers.Concatenate(axis)(given)
+    np.testing.assert_array_equal(np.asarray(y._keras_mask), joined)
+    total = layers.Add()(given)  # has a mask only if all have one, as in Keras
+    found = total._keras_mask
+    assert found is None if unmasked is not None else np.array_equal(found, np.any(masks, 0))

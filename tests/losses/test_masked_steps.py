@@ -1,0 +1,77 @@
+"""Every loss, and every mean of a metric, counts the steps that a mask leaves, and only these."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import masked_sequences as sequences
+import numpy as np
+import pytest
+import registered
+from masked_sequences import Marked, near, numbers, seeds
+
+import gpunn
+from gpunn import layers
+
+pytestmark = pytest.mark.usefixtures("doubles")
+ROWS, BATCH, STEPS, FEATURES, CLASSES = 5, 2, 4, 3, 3
+METRICS = ["mae", "RootMeanSquaredError", "CosineSimilarity", "CategoricalAccuracy"]
+"""Without those that count or rank, which read masked steps too."""
+
+
+def compiled(loss: Any, inputs: Any, y: Any) -> Any:
+    metrics = ["SparseCategoricalAccuracy"] if loss.sparse else METRICS
+    model = gpunn.Model(inputs, y)
+    model.compile(gpunn.optimizers.SGD(0.01), loss, weighted_metrics=[*metrics])
+    return model
+
+
+NAMES = registered.names("loss")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.more] * (i % 3 > 0)) for i, n in enumerate(NAMES)]
+)
+@seeds(1, 8)
+def test_a_masked_step_is_no_step(backend: str, name: str, seed: int) -> None:
+    """In batches, of which the last is smaller, with weights of steps or without."""
+    gpunn.use_backend(backend)
+    draw = random.Random(f"{name} {seed}")
+    arguments = draw.choice(registered.examples("loss", name))
+    number = NAMES.index(name) // 3 + seed
+    reduction = ("sum_over_batch_size", "sum", "mean_with_sample_weight")[number % 3]
+    loss, other = (
+        registered.make("loss", name, {**arguments, "reduction": reduction}) for _ in "ab"
+    )
+    output = "linear" if getattr(loss, "from_logits", False) else "softmax"
+    mask = sequences.a_mask(draw, ROWS, STEPS)
+    mask[::BATCH, draw.randrange(STEPS)] = True
+    x = sequences.spoiled(numbers(draw, ROWS, STEPS, FEATURES), mask, 30.0)
+    y = np.random.default_rng(seed).integers(0, CLASSES, (ROWS, STEPS))
+    y = y if loss.sparse else np.eye(CLASSES)[y] * 0.5 + 0.2 * ("Cross" not in name)
+    weights = np.abs(numbers(draw, ROWS, STEPS)) + 0.1 if number % 2 else None
+
+    given = [gpunn.Input((STEPS, FEATURES)), gpunn.Input((STEPS,))]
+    model = compiled(loss, given, layers.Dense(CLASSES, output)(Marked()(given)))
+    one = gpunn.Input((FEATURES,))
+    flat = compiled(other, one, layers.Dense(CLASSES, output)(one))
+    sequences.randomized(model, draw)
+    flat.set_weights(model.get_weights())
+    history = model.fit(
+        [x, mask * 1.0], y, BATCH, epochs=1, sample_weight=weights, shuffle=False, verbose=0
+    )
+    losses, rows = [], []
+    for k in range(0, ROWS, BATCH):
+        part = slice(k, k + BATCH)
+        left = mask[part]
+        by = None if weights is None else weights[part][left]
+        found = flat.train_on_batch(x[part][left], y[part][left], by, return_dict=True)
+        losses.append(found["loss"]), rows.append(len(left))
+    near(model.get_weights(), flat.get_weights())
+    assert np.isfinite(history.history["loss"]).all()
+    near(history.history["loss"][0], np.average(losses, weights=rows))
+    scores = model.evaluate([x, mask * 1.0], y, ROWS, 0, weights, return_dict=True)
+    by = None if weights is None else weights[mask]
+    expected = flat.evaluate(x[mask], y[mask], mask.sum(), 0, by, return_dict=True)
+    near([*scores.values()], [expected[key] for key in scores])
