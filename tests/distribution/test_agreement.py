@@ -41,11 +41,16 @@ BEGINNINGS = {
     scope="module", params=["numpy", "compiled", pytest.param("emulated", marks=pytest.mark.more)]
 )  # fmt: skip
 def messages(
-    run_ranks: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> list[dict[str, str]]:
-    file = tmp_path_factory.mktemp("refusals") / "messages"
-    done = run_ranks(2, "refusals.py", file, backend=request.param)
-    assert done.returncode == 0, done.stderr
+    ran: Any, run_ranks: Any, tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> list[dict[str, str]]:  # fmt: skip
+    if request.param == "emulated":
+        file = tmp_path_factory.mktemp("refusals") / "messages"
+        done = run_ranks(2, "refusals.py", file, backend=request.param)
+        assert done.returncode == 0, done.stderr
+    else:
+        folder = ran("two ranks").finished("refusals", request.param)
+        file = folder / f"refused-{request.param}"
     return [json.loads(Path(f"{file}-{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -14,28 +14,36 @@ import pytest
 import gpunn
 
 
-def test_an_exception_on_one_rank_ends_all(run_ranks: Any, tmp_path: Path) -> None:
-    done = run_ranks(2, "failing.py", "raise", tmp_path)
+def test_an_exception_on_one_rank_ends_all(ran: Any) -> None:
+    done = ran("two ranks that end")
+    _, error = done.of_case("failing")
     assert done.returncode != 0
-    assert "gpunn: rank 1 of 2 ends all:\nTraceback (most recent call last):" in done.stderr
-    assert "RuntimeError: the third epoch is unlucky" in done.stderr
-    assert gpunn.models.load_model(tmp_path / "last.gpunn").built
+    assert "gpunn: rank 1 of 2 ends all:\nTraceback (most recent call last):" in error
+    assert "RuntimeError: the third epoch is unlucky" in error
+    assert gpunn.models.load_model(done.folder / "raised" / "last.gpunn").built
 
 
-@pytest.mark.parametrize("status", [0, pytest.param(1, marks=pytest.mark.more)])
-def test_sys_exit_on_one_rank_ends_those_that_wait_for_it(
-    run_ranks: Any, tmp_path: Path, status: int
-) -> None:
-    done = run_ranks(3, "failing.py", f"exit {status}", tmp_path)
-    assert done.returncode != 0
-    assert "gpunn: rank 2 of 3 waits for rank 1, which has ended: by sys.exit" in done.stderr
-    assert "Current thread" in done.stderr and "loops.py" in done.stderr
-    assert gpunn.models.load_model(tmp_path / "last.gpunn").built
+def check_exit(status: int, error: str, ranks: int, folder: Path) -> None:
+    assert status != 0
+    assert f"gpunn: rank 2 of {ranks} waits for rank 1, which has ended: by sys.exit" in error
+    assert "Current thread" in error and "loops.py" in error
+    assert gpunn.models.load_model(folder / "last.gpunn").built
 
 
-def test_a_rank_may_end_before_one_that_works_alone(run_ranks: Any, tmp_path: Path) -> None:
-    done = run_ranks(2, "failing.py", "after training", tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "evaluated\n", "")
+def test_sys_exit_on_one_rank_ends_those_that_wait_for_it(ran: Any) -> None:
+    done = ran("four ranks")
+    check_exit(done.returncode, done.of_case("failing")[1], 4, done.folder / "exited")
+
+
+@pytest.mark.more
+def test_sys_exit_with_a_status_ends_those_that_wait_too(run_ranks: Any, tmp_path: Path) -> None:
+    done = run_ranks(3, "failing.py", "exit 1", tmp_path)
+    check_exit(done.returncode, done.stderr, 3, tmp_path)
+
+
+def test_a_rank_may_end_before_one_that_works_alone(ran: Any) -> None:
+    done = ran("two ranks")
+    assert (done.returncode, *done.of_case("failing")) == (0, "evaluated\n", "")
 
 
 @pytest.mark.more

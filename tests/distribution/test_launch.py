@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from several_ranks import STARTS
 
 from gpunn import distribution
 
@@ -41,21 +42,43 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_processes_that_do_not_find_each_other(launcher: str) -> None:
+ALL_LAUNCHERS = f"""
+import os, gpunn
+for name, variables in {LAUNCHERS}.items():
+    os.environ.update(variables)
+    try:
+        gpunn.distribution.initialize()
+    except RuntimeError as error:
+        print(error)
+    for variable in variables:
+        del os.environ[variable]
+os.environ["SLURM_NTASKS"] = "4"
+gpunn.distribution.initialize()
+print(gpunn.distribution.rank(), gpunn.distribution.size())
+"""
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    """The error of each launcher, and at last rank and size in a batch job of Slurm."""
     pytest.importorskip("mpi4py")
-    done = python(BEGIN, **LAUNCHERS[launcher])
-    assert done.returncode == 1
-    error = done.stderr.strip().splitlines()[-1]
-    begin = f"RuntimeError: {launcher} started 4 processes, but each of them is alone: MPI finds 1."
+    done = python(ALL_LAUNCHERS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_processes_that_do_not_find_each_other(launcher: str, lines: list[str]) -> None:
+    error = lines[list(LAUNCHERS).index(launcher)]
+    begin = f"{launcher} started 4 processes, but each of them is alone: MPI finds 1."
     assert error.startswith(begin)
     expected = "use mpiexec" if launcher == "torchrun" else "Use that of the same MPI"
     assert expected in error
 
 
-def test_a_batch_job_without_srun_is_a_run_of_one() -> None:
+def test_a_batch_job_without_srun_is_a_run_of_one(lines: list[str]) -> None:
     """Slurm sets the number of tasks in the script itself, too."""
-    assert python(BEGIN + SHOW, SLURM_NTASKS="4").stdout == "0 1\n"
+    assert lines[len(LAUNCHERS) :] == ["0 1"]
 
 
 def test_without_mpi4py_the_error_names_the_extra(tmp_path: Any) -> None:
@@ -106,17 +129,24 @@ def test_only_a_distribution_is_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "expected"),
-    [(None, ["0", "1"]), ("3,GPU-4", ["3", "GPU-4"]), ("5", ["5", "5"])],
+    ("start", "visible", "expected"),
+    [
+        ("two ranks", None, ["0", "1"]),
+        ("two ranks that end", "3,GPU-4", ["3", "GPU-4"]),
+        ("commands of two ranks", "5", ["5", "5"]),
+    ],
     ids=["all", "two named", "assigned by the launcher"],
 )
 def test_cores_and_gpus_are_divided(
-    run_ranks: Any, monkeypatch: pytest.MonkeyPatch, visible: str | None, expected: list[str]
+    ran: Any, start: str, visible: str | None, expected: list[str]
 ) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    variables = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    done = run_ranks(2, "alone.py", **variables)
-    assert done.returncode == 0, done.stderr
-    threads, gpus = zip(*(line.split("; ") for line in done.stdout.splitlines()), strict=True)
-    assert {int(number) for number in threads} <= {max(1, len(os.sched_getaffinity(0)) // 2), 1}
-    assert sorted(gpus) == expected
+    assert STARTS[start].variables == {"CUDA_VISIBLE_DEVICES": visible}
+    reports = ran(start).reports()
+    threads = {report["threads"] for report in reports}
+    assert threads <= {max(1, len(os.sched_getaffinity(0)) // 2), 1}
+    assert sorted(report["gpus"] for report in reports) == expected
+
+
+@pytest.mark.parametrize("start", ["two ranks", "two ranks that end"])
+def test_each_rank_may_train_alone(ran: Any, start: str) -> None:
+    ran(start).finished("alone")

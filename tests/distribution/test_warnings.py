@@ -7,10 +7,9 @@ from typing import Any
 MOMENTS = "before training", "in an epoch", "after training"
 
 
-def test_rank_0_prints_the_warnings_of_all(run_ranks: Any) -> None:
-    done = run_ranks(3, "warns.py")
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stderr.splitlines() if "Warning: " in line]
+def test_rank_0_prints_the_warnings_of_all(ran: Any) -> None:
+    _, error = ran("three ranks").succeeded().of_case("warns")
+    lines = [line for line in error.splitlines() if "Warning: " in line]
     for moment in MOMENTS:
         (everyone,) = [line for line in lines if f"{moment} on all ranks" in line]
         (one,) = [line for line in lines if f"{moment} on one rank" in line]
@@ -20,7 +19,7 @@ def test_rank_0_prints_the_warnings_of_all(run_ranks: Any) -> None:
     assert len(lines) == 2 * len(MOMENTS) + 1
 
 
-def test_an_error_on_one_rank_does_not_hide_its_warnings(run_ranks: Any) -> None:
-    done = run_ranks(2, "warns.py", "raise")
+def test_an_error_on_one_rank_does_not_hide_its_warnings(ran: Any) -> None:
+    done = ran("two ranks that end")
     assert done.returncode != 0
-    assert "in an epoch on one rank" in done.stderr
+    assert "bad luck on one rank" in done.of_case("failing")[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Fail(Callback):
         if rank() != 1 or epoch != 3:
             return
         if self.how == "raise":
+            warnings.warn("bad luck on one rank", stacklevel=2)
             raise RuntimeError("the third epoch is unlucky")
         if self.how == "os._exit":
             os._exit(0)
@@ -31,9 +33,9 @@ class Fail(Callback):
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}[self.how])
 
 
-def main() -> None:
-    how, folder = sys.argv[1], Path(sys.argv[2])
-    initialize(timeout=10 if how == "freeze" else 120)
+def run(how: str, place: str) -> None:
+    folder = Path(place)
+    folder.mkdir(exist_ok=True)
     x = np.random.default_rng(0).normal(size=(100, 4))
     model = Sequential([Input((4,)), layers.Dense(50, activation="relu"), layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse")
@@ -48,4 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    initialize(timeout=10 if sys.argv[1] == "freeze" else 120)
+    run(*sys.argv[1:])

@@ -213,8 +213,7 @@ def model_declared_as_independent() -> Any:
     return _fit_model_that_mixes_rows(independent=True)
 
 
-def main() -> None:
-    initialize(timeout=60)
+def run(file: str) -> None:
     gpunn.config.set_floatx("float64")
     gpunn.utils.set_random_seed(1)
     messages = {}
@@ -225,8 +224,9 @@ def main() -> None:
             messages[name] = f"{type(error).__name__}: {error}"
         else:
             messages[name] = ""
-    Path(f"{sys.argv[1]}-{rank()}.json").write_text(json.dumps(messages))
+    Path(f"{file}-{rank()}.json").write_text(json.dumps(messages))
 
 
 if __name__ == "__main__":
-    main()
+    initialize(timeout=60)
+    run(*sys.argv[1:])

@@ -288,9 +288,7 @@ def calls_of_few_rows() -> Any:
     return fitted(network(layers.Dense(8, activation="relu"), Gate()), x[:10], y[:10], batch_size=3)
 
 
-def main() -> None:
-    file, *names = sys.argv[1:]
-    initialize(timeout=60)
+def run(file: str, *names: str) -> None:
     gpunn.config.set_floatx("float64")
     found = {}
     for name in names or TRAININGS:
@@ -305,4 +303,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    initialize(timeout=60)
+    run(*sys.argv[1:])

@@ -1,8 +1,7 @@
-"""Warnings on all ranks and on one, while training and after it: ``warns.py [raise]``."""
+"""Warnings on all ranks and on one, while training and after it."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from gpunn import Input, Sequential, layers
 from gpunn.callbacks import Callback
-from gpunn.distribution import initialize, rank
+from gpunn.distribution import rank
 
 
 def warn(when: str) -> None:
@@ -23,12 +22,9 @@ class Warn(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch == 1:
             warn("in an epoch")
-            if rank() == 1 and "raise" in sys.argv:
-                raise RuntimeError("one rank ends")
 
 
-def main() -> None:
-    initialize(timeout=60)
+def run() -> None:
     warn("before training")
     model = Sequential([Input((4,)), layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse")
@@ -39,7 +35,3 @@ def main() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warn("unseen")
     assert len(caught) == 1 + (rank() == 1)
-
-
-if __name__ == "__main__":
-    main()
