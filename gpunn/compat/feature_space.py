@@ -410,6 +410,9 @@ def _is_table(data: Any) -> bool:
 
 
 def _tables(batches: Any) -> Iterator[Any]:
+    by_number = hasattr(batches, "__len__") and hasattr(batches, "__getitem__")
+    if by_number and not isinstance(batches, Iterable):  # a PyDataset
+        batches = map(batches.__getitem__, range(len(batches)))
     if not isinstance(batches, Iterable) or hasattr(batches, "__array__"):
         raise TypeError(
             f"adapt takes a dictionary of columns, a frame, or batches of these; got "

@@ -36,7 +36,7 @@ def batches(data: Any, steps: int | None = None) -> Iterator[Any]:
         by_number = hasattr(data, "__len__") and hasattr(data, "__getitem__")
         if isinstance(data, (str, bytes)) or not by_number:
             raise TypeError(f"adapt takes an array, a column or batches of them; got {data!r}.")
-        data = (data[i] for i in range(len(data)))
+        data = map(data.__getitem__, range(len(data)))
     for batch in itertools.islice(data, steps):
         yield batch[0] if isinstance(batch, tuple) else batch
 
