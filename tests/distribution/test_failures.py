@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 import gpunn
+from gpunn.distribution.communicator import Communicator
 
 
 def test_an_exception_on_one_rank_ends_all(ran: Any) -> None:
@@ -44,6 +47,40 @@ def test_sys_exit_with_a_status_ends_those_that_wait_too(run_ranks: Any, tmp_pat
 def test_a_rank_may_end_before_one_that_works_alone(ran: Any) -> None:
     done = ran("two ranks")
     assert (done.returncode, *done.of_case("failing")) == (0, "evaluated\n", "")
+
+
+REASONS = {
+    "returns": "gpunn: rank 0 of 2 waits for rank 1, which has ended: by sys.exit, or because its "
+               "program is shorter.",
+    "raises": "gpunn: rank 1 of 2 ends all:\nTraceback (most recent call last):",
+    "is killed": "signal 9",
+}  # fmt: skip
+OPERATIONS = ("any", "compare_warnings", "first", "gather", "least", "meet", "share_of", "sum")
+NOW = {("returns", "gather"), ("returns", "meet"), ("is killed", "least")}
+
+
+@pytest.mark.parametrize(
+    ("how", "operation"),
+    [
+        pytest.param(*pair, marks=[] if pair in NOW else [pytest.mark.more])
+        for pair in itertools.product(REASONS, OPERATIONS)
+    ],
+)
+def test_a_rank_that_ends_before_an_operation_of_all(
+    run_ranks: Any, how: str, operation: str
+) -> None:
+    """The others end long before the time that they may wait, an hour."""
+    done = run_ranks(2, "ending.py", how, operation)
+    assert done.returncode != 0
+    assert REASONS[how].lower() in done.stderr.lower()
+    assert "came back" not in done.stdout
+
+
+def test_every_operation_of_all_is_here() -> None:
+    """Each public method of a communicator is one, but for what a rank does alone."""
+    alone = {"abort", "release", "reserve", "share"}
+    methods = {name for name, _ in inspect.getmembers(Communicator, inspect.isfunction)}
+    assert {name for name in methods if not name.startswith("_")} - alone == {*OPERATIONS}
 
 
 @pytest.mark.more

@@ -140,11 +140,18 @@ def test_only_a_distribution_is_set() -> None:
 def test_cores_and_gpus_are_divided(
     ran: Any, start: str, visible: str | None, expected: list[str]
 ) -> None:
-    assert STARTS[start].variables == {"CUDA_VISIBLE_DEVICES": visible}
+    assert STARTS[start].variables["CUDA_VISIBLE_DEVICES"] == visible
     reports = ran(start).reports()
     threads = {report["threads"] for report in reports}
     assert threads <= {max(1, len(os.sched_getaffinity(0)) // 2), 1}
     assert sorted(report["gpus"] for report in reports) == expected
+
+
+def test_two_ranks_divide_64_cores(ran: Any) -> None:
+    """A library of 64 threads gets 32, one that tells no number too; one of 5 keeps them."""
+    assert [report["divided"] for report in ran("two ranks that end").reports()] == [
+        [32, 32, 5]
+    ] * 2
 
 
 @pytest.mark.parametrize("start", ["two ranks", "two ranks that end"])

@@ -23,9 +23,45 @@ import gpunn
 from gpunn.distribution import DataParallel, initialize, rank, set_distribution
 
 
+class Library:
+    """A BLAS library that reports this many threads."""
+
+    def __init__(self, threads: int | None) -> None:
+        self.num_threads = threads
+
+    def set_num_threads(self, threads: int) -> None:
+        self.num_threads = threads
+
+
+LIBRARIES = Library(64), Library(None), Library(5)
+
+
+def join_on_a_large_machine(cores: int) -> None:
+    """Join the ranks on a machine of so many cores, with three libraries of many threads."""
+    machine = {
+        "sched_getaffinity": (os, lambda process: {*range(cores)}),
+        "ThreadpoolController": (threadpoolctl, LargeMachine),
+    }
+    before = [getattr(module, name) for name, (module, _) in machine.items()]
+    for name, (module, pretended) in machine.items():
+        setattr(module, name, pretended)
+    initialize(timeout=60)
+    for (name, (module, _)), original in zip(machine.items(), before, strict=True):
+        setattr(module, name, original)
+
+
+class LargeMachine:
+    lib_controllers = LIBRARIES
+
+    def select(self, **which: Any) -> LargeMachine:
+        return self
+
+
 def main() -> None:
     report, cases = sys.argv[1], json.loads(sys.argv[2])
-    if cases[0][0] != "commands":  # which joins the ranks itself
+    if "PRETENDED_CORES" in os.environ:
+        join_on_a_large_machine(int(os.environ["PRETENDED_CORES"]))
+    elif cases[0][0] != "commands":  # which joins the ranks itself
         initialize(timeout=60)
     statuses: list[Any] = []
     for number, (program, backend, *words) in enumerate(cases):
@@ -37,7 +73,8 @@ def main() -> None:
         set_distribution(DataParallel())
         statuses.append(importlib.import_module(program).run(*words))
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-        notes = {"statuses": statuses, "threads": threads(), "gpus": gpus}
+        divided = [library.num_threads for library in LIBRARIES]
+        notes = {"statuses": statuses, "threads": threads(), "gpus": gpus, "divided": divided}
         Path(f"{report}-{rank()}.json").write_text(json.dumps(notes))
     sys.exit(max(status or 0 for status in statuses))
 

@@ -189,7 +189,7 @@ STARTS = {
             ("trainings", "compiled", f"{FOLDER}/again", TWICE),
             ("failing", "numpy", "raise", f"{FOLDER}/raised"),
         ),
-        variables={GPUS: "3,GPU-4"},
+        variables={GPUS: "3,GPU-4", "PRETENDED_CORES": "64"},
     ),
     "commands of one rank": _commands(1, ("doctor", "--ranks")),
     "commands of two ranks": _commands(

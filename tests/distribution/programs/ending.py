@@ -1,0 +1,37 @@
+"""One rank ends before the others' collective operation: ``ending.py HOW OPERATION``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import numpy as np
+
+from gpunn.distribution import initialize, rank
+from gpunn.distribution.launch import world
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "any": (False,), "compare_warnings": (), "first": ("value",), "gather": (3,), "least": (4, 5),
+    "meet": (), "share_of": (6,), "sum": (np.ones(3),),
+}  # fmt: skip
+
+
+def main() -> None:
+    how, name = sys.argv[1:]
+    initialize(timeout=3600)
+    operation = getattr(world(), name)
+    operation(*ARGUMENTS[name])  # of all, as it should be
+    if rank() == 1 and how == "returns":
+        return
+    if rank() == 1 and how == "raises":
+        raise RuntimeError("no more")
+    if rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    operation(*ARGUMENTS[name])
+    print("came back")
+
+
+if __name__ == "__main__":
+    main()
