@@ -61,6 +61,10 @@ OBSERVED = (
 )
 WITHOUT_SANITIZER = ("-nodefaultlibs", "-lstdc++", "-lm", "-lc", "-lgcc_s")
 
+# A kernel that has wide elements checks each address.
+WIDE = "alignas("
+ALIGNED = ("-fsanitize=alignment",)
+
 PARAMETER_SPACE = 4096  # bytes of kernel parameters on older GPUs, such as compute capability 6.1
 
 _NUMBERED = re.compile(r"(\w+?)((?:_\d+)?)")  # a parameter's name and the number of its part
@@ -114,10 +118,25 @@ def compile_library(text: str) -> Path:
 def _compile_kernels(text: str, find_races: bool) -> Path:
     """A library of kernels, and the code that runs them."""
     header = _host(find_races)
-    options = *(OBSERVED if find_races else ()), "-include", str(header)
-    linked = str(header.with_suffix(".o")), *(WITHOUT_SANITIZER if find_races else ())
+    options, linked = [*(OBSERVED if find_races else ())], [str(header.with_suffix(".o"))]
+    how = header.parent.name
+    if WIDE in text and not find_races:
+        options += ALIGNED
+        linked.append(str(_alignment()))
+        how = f"{how} {_alignment().name}"
+    if options:
+        linked += WITHOUT_SANITIZER
+    options += ["-include", str(header)]
     compiled = _compile(*options, "-x", "c++", "-", "-x", "none", *linked, source=text)
-    return _made(CACHE / f"{_name(header.parent.name, text)}.so", compiled)
+    return _made(CACHE / f"{_name(how, text)}.so", compiled)
+
+
+@cache
+def _alignment() -> Path:
+    """What refuses a kernel that takes several elements at once where it must not."""
+    source = HEADER.with_name("alignment.cpp")
+    path = CACHE / f"{_name(HEADER.read_text(), source.read_text())}.o"
+    return _made(path, _compile("-O2", "-c", str(source)))
 
 
 class Launch:
