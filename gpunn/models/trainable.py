@@ -727,6 +727,7 @@ class TrainableModel(NestedModel):
             "optimizer": registry.serialize(self.optimizer),
             **compiled.get_config(),
             "matmul_precision": self.matmul_precision,
+            **({"run_eagerly": True} if self.run_eagerly else {}),
         }
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:

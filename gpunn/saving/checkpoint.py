@@ -14,8 +14,8 @@ from .files import HEADER_LIMIT
 from .model_files import describe, opened, plain, set_training, set_weights
 
 # Settings that may differ between a checkpoint and the model: the restored training state has
-# the values that count.
-_RESTORED = ("learning_rate", "seed")
+# the values that count, and eager steps compute the same.
+_RESTORED = ("learning_rate", "seed", "run_eagerly")
 
 
 class Stateful(Protocol):

@@ -95,8 +95,8 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
     if config is None:
         return None
     made: dict[str, Any] = {
-        "loss_weights": config["loss_weights"], "run_eagerly": False, "steps_per_execution": 1,
-        "jit_compile": False,
+        "loss_weights": config["loss_weights"], "run_eagerly": config.get("run_eagerly", False),
+        "steps_per_execution": 1, "jit_compile": False,
     }  # fmt: skip
     alone = len(model.output_names) == 1
     for key, kind in KINDS.items():
@@ -204,7 +204,8 @@ def _compile(model: Any, config: Mapping[str, Any]) -> None:
         return replaced(own, config.get(key), is_part)
 
     options = {key: made(kind, key) for key, kind in KINDS.items()}
-    model.compile(**options, loss_weights=config.get("loss_weights"))
+    eager = config.get("run_eagerly") is True
+    model.compile(**options, loss_weights=config.get("loss_weights"), run_eagerly=eager)
 
 
 def _set_training(file: Any, model: Any, own: Any) -> None:
