@@ -18,9 +18,10 @@ from gpunn.apps.tables.folds import Rules, equal_rows
 from gpunn.apps.tables.kinds import Column, column_of
 from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading import table_of
+from gpunn.apps.tables.reading import table_of, text_of
 from gpunn.apps.tables.search import Budget
-from gpunn.feeding.frames import is_frame
+from gpunn.common.columns import type_of
+from gpunn.feeding.frames import each_column, is_frame
 
 from .estimator import _seed_of
 from .validation import check_names, check_targets, validated
@@ -81,12 +82,7 @@ class _Auto(BaseEstimator):
         if is_frame(X):
             check_names(self, X, first)
             table = table_of(X, "X")
-            kinds = [str(getattr(X[c].dtype, "kind", "")) for c in X.columns]
-            texts = [str(X[c].dtype).lower() for c in X.columns]
-            is_number = [
-                kind in "iuf" if kind else text.startswith(("int", "uint", "float"))
-                for kind, text in zip(kinds, texts, strict=True)
-            ]
+            is_number = [_is_number(column) for _, column in each_column(X)]
             return table, dict(zip(table.names, is_number, strict=True))
         if sparse.issparse(X):
             raise TypeError(
@@ -214,9 +210,15 @@ def _printed(fold: int, done: int, of: int) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    return str(float(value)) if isinstance(value, bool) else str(value)
+    return str(float(value)) if isinstance(value, bool) else text_of(value)
+
+
+def _is_number(column: Any) -> bool:
+    """Return whether the type of a column says that it holds numbers."""
+    dtype = type_of(column)
+    if kind := getattr(dtype, "kind", ""):
+        return kind in "iuf"
+    return str(dtype).lower().startswith(("int", "uint", "float", "double", "halffloat"))
 
 
 def _column(table: Table, name: str, is_number: bool) -> Column:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+from gpunn.common.columns import objects_of
 from gpunn.common.numeric import is_missing
+from gpunn.feeding.frames import each_column
 
 from .cells import MISSING, is_number
 from .csv_pieces import TableError, pieces
@@ -318,20 +320,22 @@ def _from_frame(name: str, kind: str) -> Table:
 
 
 def table_of(frame: Any, path: str, notes: Sequence[str] = ()) -> Table:
-    """Return the table in a pandas or polars frame; ``path`` is what messages call it."""
-    columns = [Strings(map(_text, frame[column].to_list())) for column in frame.columns]
-    names = _names([str(column) for column in frame.columns])
-    return Table(path, names, columns, ".", [*notes])
+    """Return the table in a frame of pandas, polars or Arrow; ``path`` is what messages call it."""
+    given = [*each_column(frame)]
+    columns = [Strings(map(text_of, objects_of(column))) for _, column in given]
+    return Table(path, _names([name for name, _ in given]), columns, ".", [*notes])
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Return a value as it would stand in a CSV file; empty if it is missing.
 
-    >>> _text(1.5), _text(2.0), _text(None), _text(float("nan"))
-    ('1.5', '2', '', '')
+    >>> text_of(1.5), text_of(2.0), text_of(b"oak"), text_of(None), text_of(float("nan"))
+    ('1.5', '2', 'oak', '', '')
     """
     if is_missing(value):
         return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()

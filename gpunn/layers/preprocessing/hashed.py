@@ -91,7 +91,7 @@ class Hashing(HostLayer):
             return value.decode("utf-8", "replace")
         if isinstance(value, str):
             return value
-        whole = isinstance(value, (int, float)) and not is_missing(value)
+        whole = isinstance(value, (int, float, np.integer, np.floating)) and not is_missing(value)
         if whole and float(value).is_integer():
             return str(int(value))
         place = [int(n) for n in np.unravel_index(k, shape)]

@@ -18,9 +18,11 @@ __all__ = ["MissingIndicator", "SimpleImputer"]
 
 def _with_gaps(x: Any, argument: str) -> np.ndarray:
     """Return a float64 array with NaN for missing values."""
-    if isinstance(x, np.ma.MaskedArray):
+    if isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "biuf":
         x = np.ma.filled(x.astype(np.float64), np.nan)
     array = np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray) and array.dtype.kind == "O":
+        array = np.where(np.ma.getmaskarray(x), np.asarray(None, object), array)
     if array.dtype.kind in "biuf":
         return array.astype(np.float64)
     return from_objects(array, lambda value, place: (

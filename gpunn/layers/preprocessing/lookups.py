@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.common.arguments import choice
+from gpunn.common.columns import values_of
 from gpunn.common.fields import field
 from gpunn.common.numeric import is_missing
 from gpunn.common.registry import Examples
@@ -21,9 +22,10 @@ __all__ = ["IntegerLookup", "StringLookup"]
 def _as_array(x: Any) -> np.ndarray:
     """Return the values as a NumPy array, with None for masked ones."""
     if isinstance(x, np.ma.MaskedArray):
-        x = np.where(np.ma.getmaskarray(x), np.asarray(None, object), x.data)
+        known = x.data.astype("datetime64[us]") if x.dtype.kind == "M" else x.data  # no integers
+        x = np.where(np.ma.getmaskarray(x), np.asarray(None, object), known)
     if not isinstance(x, (list, tuple)):
-        return np.asarray(x)
+        return np.asarray(values_of(x))
     try:
         array = np.asarray(x)
     except ValueError:  # rows of different lengths: a later error names the lists

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.columns import values_of
 from gpunn.common.numeric import is_missing
 from gpunn.layers.symbolic import SampleShape
 
@@ -59,8 +60,8 @@ class RowEncoder(HostLayer):
 
     def _values(self, x: Any, argument: str) -> list[Any]:
         """Return the values of a column as a list, with None for missing ones."""
-        if isinstance(x, np.ma.MaskedArray):
-            x = np.where(np.ma.getmaskarray(x), np.asarray(None, object), x.data.astype(object))
+        gaps = np.ma.getmaskarray(x) if isinstance(x, np.ma.MaskedArray) else None
+        x = values_of(x)
         array = np.asarray(x, object) if isinstance(x, (list, tuple)) else np.asarray(x)
         if array.ndim == 0 or array.size != len(array):
             raise ValueError(
@@ -69,9 +70,13 @@ class RowEncoder(HostLayer):
             )
         if array.dtype.kind == "M":  # in nanoseconds, NumPy makes integers of them
             array = array.astype("datetime64[s]")
+        if gaps is not None:
+            array = np.where(gaps, np.asarray(None, object), array.astype(object))
         found = []
         for value in array.reshape(-1).tolist():
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
+            if isinstance(value, np.datetime64) and not is_missing(value):
+                value = value.astype("datetime64[s]").item()
             found.append(None if is_missing(value) else value)
         return found
