@@ -12,8 +12,6 @@ import emulated
 import numpy as np
 import pretended_cuda
 import pytest
-import registered
-import registered_networks as parity
 
 import gpunn
 from gpunn import layers
@@ -296,10 +294,3 @@ def test_a_prediction_says_what_it_leaves_out() -> None:
         lines = step_profile.predictions(model, step_profile.profile_step(model)).splitlines()
         assert ("   without the launches of array functions (xp)" in lines) is left_out
         assert max(map(len, lines)) <= 80
-
-
-def test_every_kind_of_layer_keeps_to_the_width() -> None:
-    for name, arguments in registered.cases("layer", *parity.NO_CASE["layer"]):
-        model = parity.network("numpy", "float32", "layer", name, arguments)
-        text = step_profile.table(model, step_profile.profile_step(model))
-        assert max(map(len, text.splitlines())) <= step_profile.WIDTH

@@ -183,6 +183,8 @@ def test_the_list_without_a_gpu_is_that_of_the_step(kind: str, name: str, argume
     x, y = parity.data(host)
     listed = step_profile.profile_step(host, parity.BATCH)
     assert listed == profiled(gpu, x, y, parity.BATCH)
+    printed = step_profile.table(host, listed).splitlines()
+    assert max(map(len, printed)) <= step_profile.WIDTH
 
     def described(operations: list[ProfiledOperation]) -> list[tuple]:
         return [(x.name, x.formula, x.shapes, x.bytes, x.flops) for x in operations]

@@ -31,9 +31,8 @@ from gpunn.backends.shared.threads import (
 )
 
 
-@pytest.mark.parametrize("backend", ["numpy", "compiled"])
 @unusual
-@names_in_turn(1)
+@names_in_turn(1, ("numpy", "compiled"))
 def test_a_traced_step_is_the_plain_one(
     kind: str, name: str, arguments: dict, backend: str
 ) -> None:

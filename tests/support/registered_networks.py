@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,22 +40,49 @@ CASES = [
 # along axes between others, ask whether any of several truths holds, or compute with the bits of
 # integers. No operation of the backends does that.
 WITH_ARRAY_FUNCTIONS = {"HashedCrossing", "SpatialDropout1D", "SpatialDropout2D"}
-every_case = pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 
 
-def names_in_turn(now: int) -> Any:
+def _of_each_name() -> Iterator[tuple[int, Any]]:
+    """Yield the cases, each after its number among those of its name."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for case in CASES:
+        yield seen[case[:2]], case
+        seen[case[:2]] += 1
+
+
+# The first case of each name, and every other one of its further ones; `make test-more` runs all.
+every_case = pytest.mark.parametrize(
+    ("kind", "name", "arguments"),
+    [
+        pytest.param(*case, marks=[] if number % 2 == 0 else [pytest.mark.more])
+        for number, case in _of_each_name()
+    ],
+    ids=registered.label,
+)
+
+
+def names_in_turn(now: int, backends: Sequence[str] = ()) -> Any:
     """Parametrize with the first case of every other name; `make test-more` also runs the rest.
 
     Args:
         now: which names: those with even (0) or with odd indices (1).
+        backends: also parametrize with these, of which each name has one, in turn.
     """
     firsts: dict[tuple[str, str], Any] = {}
     for case in CASES:
         firsts.setdefault(case[:2], case)
     chosen = [*firsts.values()][now::2]
+    now_with = [
+        [case, *backends[place % len(backends) :][:1]] if backends else [case]
+        for place, case in enumerate(chosen)
+    ]
+    every = [[case, *one] for case in CASES for one in ([[b] for b in backends] or [[]])]
     return pytest.mark.parametrize(
-        ("kind", "name", "arguments"),
-        [pytest.param(*case, marks=[] if case in chosen else [pytest.mark.more]) for case in CASES],
+        ("kind", "name", "arguments", *(["backend"] if backends else [])),
+        [
+            pytest.param(*case, *one, marks=[] if [case, *one] in now_with else [pytest.mark.more])
+            for case, *one in every
+        ],
         ids=registered.label,
     )
 
