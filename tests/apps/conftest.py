@@ -7,6 +7,7 @@ from browser import missing
 from command_line import SMALL, run
 
 from gpunn import backends
+from gpunn.apps.tables.search import Budget
 
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -17,6 +18,12 @@ ARGUMENTS = (
 @pytest.fixture
 def numpy_is_asked_for(monkeypatch, no_backend_yet):
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+
+
+@pytest.fixture
+def little_search(monkeypatch):
+    """What is trained on a table searches as little as it can: among the first candidates."""
+    monkeypatch.setattr(Budget, "for_minutes", lambda minutes: Budget(0.0))
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,7 @@ def test_the_same_number_in_another_notation_is_reported(tmp_path: Path) -> None
     assert (rows.tolist(), y.tolist()) == ([1, 2], [2, 0])
 
 
+@pytest.mark.usefixtures("little_search")
 def test_train_evaluate_and_check_data_know_the_same_classes(tmp_path: Path, capsys: Any) -> None:
     path = str(table(tmp_path, "csv", ["007", "7"] * 20))
     out = str(tmp_path / "out")

@@ -103,6 +103,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("little_search")
 @pytest.mark.parametrize("target", ["price", "kind"])
 def test_a_table_has_its_rows_in_the_page(
     table: Path, tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]
@@ -134,6 +135,7 @@ def test_a_table_has_its_rows_in_the_page(
     assert "<b>small" not in text and ("&lt;b&gt;small" in text) == (target == "kind")
 
 
+@pytest.mark.usefixtures("little_search")
 def test_no_row_is_kept_where_none_is_wanted(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["train", str(table), "--target", "price", "--epochs", "2", "--out", str(out)]
