@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -234,11 +235,17 @@ def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:
     assert least <= roofline.working_set(operations) < least * 1.2
 
 
+@functools.cache
+def operations_of(name: str) -> list[ProfiledOperation]:
+    """The operations of a step of one of the page's workloads."""
+    workload = program.WORKLOADS[name]
+    return step_profile.profile_step(program.network(**workload), workload["batch"])
+
+
 @every_gpu
 @pytest.mark.parametrize("name", program.WORKLOADS)
 def test_nothing_is_faster_than_memory_arithmetic_or_launches(gpu: Any, name: str) -> None:
-    workload = program.WORKLOADS[name]
-    operations = step_profile.profile_step(program.network(**workload), workload["batch"])
+    operations = operations_of(name)
     traffic, flops = (sum(getattr(x, of) for x in operations) for of in ("bytes", "flops"))
     fits = roofline.working_set(operations) <= gpu.l2
     bandwidth = gpu.l2_bandwidth if fits else gpu.bandwidth
@@ -254,7 +261,7 @@ def test_nothing_is_faster_than_memory_arithmetic_or_launches(gpu: Any, name: st
 
 
 def test_wider_layers_and_larger_batches_take_no_less() -> None:
-    widths, batches = (1, 16, 31, 32, 33, 128, 700, 1024), (1, 10, 32, 33, 500)
+    widths, batches = (1, 31, 32, 33, 128, 1024), (1, 32, 33, 500)
     lists = {
         (w, b): step_profile.profile_step(program.classic(w), b) for w in widths for b in batches
     }
@@ -343,26 +350,20 @@ def test_figures_of_a_gpu_stand_beside(tmp_path: Path) -> None:
     assert row.startswith("| GTX 1080 Ti |")
 
 
-def test_the_page_is_made_again_without_measuring(
+def test_the_committed_page_says_what_its_file_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "roofline.json"
-    result = json.loads(program.PATH.read_text())
+    """It is made again elsewhere, without measuring."""
+    again = "python -m benchmarks.gpu.roofline --page writes it anew"
+    path, result = tmp_path / "roofline.json", json.loads(program.PATH.read_text())
     path.write_text(json.dumps({"measured": result["measured"]}))
     monkeypatch.setattr("sys.argv", ["roofline.py", "--page", "--out", str(path)])
     program.main()
-    assert json.loads(path.read_text())["measured"] == result["measured"]
+    assert json.loads(path.read_text()) == result, again
     assert capsys.readouterr().out.strip() == path.with_suffix(".md").read_text().strip()
-    assert path.with_suffix(".svg").read_text().startswith("<svg ")
-
-
-def test_the_committed_page_says_what_its_file_says() -> None:
-    again = "python -m benchmarks.gpu.roofline --page writes it anew"
-    result = json.loads(program.PATH.read_text())
-    assert result["predicted"] == json.loads(json.dumps(program.predict(result["measured"]))), again
     text = program.page(result, program.measured_on_gpus(program.RESULTS))
     assert program.PATH.with_suffix(".md").read_text() == text, again
-    assert program.PATH.with_suffix(".svg").read_text() == program.chart(result), again
+    assert program.PATH.with_suffix(".svg").read_text() == path.with_suffix(".svg").read_text()
     assert "**Predicted, not measured,**" in text
     for workload in result["predicted"]["workloads"].values():
         assert all(math.isfinite(c["fused"]) for c in workload["cards"].values())
