@@ -6,7 +6,9 @@ that touch the same address, one of them writing, must not run at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -105,19 +107,31 @@ kinds = st.sampled_from(
 tasks = st.builds(
     lambda kind, some: task(*kind, *some), kinds, st.lists(regions, min_size=1, max_size=3)
 )
-thorough = hypothesis.settings(max_examples=500, derandomize=True, database=None)
 
 
-@thorough
-@hypothesis.given(tasks, tasks)
+def for_many(*given: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Ask for examples of these strategies: 150 of them, and 500 in `make test-more`."""
+
+    def checking(check: Callable[..., None]) -> Callable[..., None]:
+        @pytest.mark.parametrize("count", [150, pytest.param(500, marks=pytest.mark.more)])
+        def checked(count: int) -> None:
+            settings = hypothesis.settings(max_examples=count, derandomize=True, database=None)
+            settings(hypothesis.given(*given)(check))()
+
+        checked.__name__, checked.__doc__ = check.__name__, check.__doc__
+        return checked
+
+    return checking
+
+
+@for_many(tasks, tasks)
 def test_a_conflict_is_no_smaller_than_it_is(first: Task, second: Task) -> None:
     found = first.conflict(second)
     across = {Conflict.NONE: "all", Conflict.SAME_THREAD: "threads", Conflict.SAME_SLICE: "slices"}
     assert found is Conflict.ORDER or not collides(first, second, across[found])
 
 
-@thorough
-@hypothesis.given(st.lists(tasks, max_size=9))
+@for_many(st.lists(tasks, max_size=9))
 def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
     launches = fuse(some)
     assert sorted(map(id, some)) == sorted(id(t) for launch in launches for t in launch.tasks)
@@ -172,8 +186,7 @@ def cut_alike(some: list[Task]) -> bool:
     return least > 0 and all(t.rows % least == 0 for t in some)
 
 
-@thorough
-@hypothesis.given(st.lists(tasks.filter(lambda t: t.stage is not None), max_size=9))
+@for_many(st.lists(tasks.filter(lambda t: t.stage is not None), max_size=9))
 def test_what_shares_a_phase_may_run_at_once(some: list[Task]) -> None:
     try:
         found = phases(some)
@@ -211,8 +224,7 @@ small_regions = st.lists(
 )  # fmt: skip
 
 
-@thorough
-@hypothesis.given(small_regions, st.lists(kinds, min_size=12, max_size=12))
+@for_many(small_regions, st.lists(kinds, min_size=12, max_size=12))
 def test_tasks_that_depend_on_each_other_keep_their_order(
     all_regions: list[list[Region]], kinds: list[tuple[str | None, int]]
 ) -> None:
