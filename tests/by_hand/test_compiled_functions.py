@@ -88,7 +88,9 @@ def drawn_step(seed: int) -> Any:
     return step
 
 
-@pytest.mark.parametrize("first", range(0, 60, 15))
+@pytest.mark.parametrize(
+    "first", [0, 15, *(pytest.param(n, marks=pytest.mark.more) for n in (30, 45))]
+)
 def test_random_steps_do_what_python_does(first: int) -> None:
     """On NumPy and on the compiled kernels, in turn, with a short batch among others."""
     gpunn.use_backend("compiled" if first % 2 else "numpy")

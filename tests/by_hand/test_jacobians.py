@@ -314,15 +314,23 @@ def drawn_function(draw: np.random.Generator) -> Callable[[Any], Any]:
     return function
 
 
-def programs() -> Iterator[tuple[np.random.Generator, Any, Any, np.ndarray]]:
-    for seed in range(25):
+some_seeds = pytest.mark.parametrize(
+    "seeds", [range(8), pytest.param(range(8, 25), marks=pytest.mark.more)]
+)
+
+
+def programs(seeds: range) -> Iterator[tuple[np.random.Generator, Any, Any, np.ndarray]]:
+    for seed in seeds:
         draw = np.random.default_rng(seed)
         yield draw, drawn_function(draw), drawn_function(draw), draw.uniform(-1, 1, 4)
 
 
-def test_products_with_a_jacobian_agree_with_it_and_with_each_other(backend: str) -> None:
+@some_seeds
+def test_products_with_a_jacobian_agree_with_it_and_with_each_other(
+    backend: str, seeds: range
+) -> None:
     gpunn.use_backend(backend)
-    for draw, f, _, x in programs():
+    for draw, f, _, x in programs(seeds):
         u, v = draw.standard_normal((2, 4))
         _, along = gpunn.jvp(f, (x,), (v,))
         (back,) = gpunn.vjp(f, x)[1](u)
@@ -333,8 +341,9 @@ def test_products_with_a_jacobian_agree_with_it_and_with_each_other(backend: str
         assert np.abs(whole - whole.T).max() > 0.01  # transposed it would be another
 
 
-def test_of_a_chain_it_is_the_product_and_that_of_a_gradient_is_symmetric() -> None:
-    for _, f, g, x in programs():
+@some_seeds
+def test_of_a_chain_it_is_the_product_and_that_of_a_gradient_is_symmetric(seeds: range) -> None:
+    for _, f, g, x in programs(seeds):
         chained = gpunn.jacobian(lambda x, f=f, g=g: g(f(x)))(x).numpy()
         parts = gpunn.jacobian(g)(f(ops.convert_to_tensor(x))), gpunn.jacobian(f)(x)
         assert_allclose(chained, parts[0].numpy() @ parts[1].numpy(), rtol=1e-9, atol=1e-9)

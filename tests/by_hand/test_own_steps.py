@@ -404,8 +404,9 @@ FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("every", [37, pytest.param(11, marks=pytest.mark.more)])
 @pytest.mark.parametrize("cls", [Own, OwnInPython])
-def test_an_interrupt_leaves_a_model_that_trains(cls: Any) -> None:
+def test_an_interrupt_leaves_a_model_that_trains(cls: Any, every: int) -> None:
     """At sampled lines: afterwards it trains from given weights as an undisturbed one does."""
     alone = classifier(cls)
     start = alone.get_weights()
@@ -413,18 +414,21 @@ def test_an_interrupt_leaves_a_model_that_trains(cls: Any) -> None:
     alone.fit(X, Y, **given)
     lines = places(lambda: classifier(cls).fit(X, Y, **given), FILES)
     assert len(lines) > 200
-    for place in lines[:: 23 if cls is Own else 41]:
+
+    def train(model: Any) -> None:
+        gpunn.utils.set_random_seed(0)
+        model.set_weights(start)
+        model.compile(gpunn.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+        model.fit(X, Y, shuffle=False, **given)
+
+    other = classifier(cls)
+    train(other)
+    for place in lines[:: every if cls is Own else 2 * every]:
         model = classifier(cls)
         interrupt(lambda model=model: model.fit(X, Y, **given), place)  # type: ignore[misc]
         assert current() is None and all(np.isfinite(w).all() for w in model.get_weights())
         model.fit(X, Y, **given)  # whatever state it was left in
-        other = classifier(cls)
-        for one in (model, other):
-            gpunn.utils.set_random_seed(0)
-            one.set_weights(start)
-            one.compile(gpunn.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
-        for one in (model, other):
-            one.fit(X, Y, shuffle=False, **given)
+        train(model)
         alike(model, other)
 
 
