@@ -21,8 +21,9 @@ import gpunn
 pytestmark = unusual
 
 LONG = 20  # epochs, as in the comparison of the kernels of pages
-SOME = {repr(case) for case in CASES[::8]}
-SOME |= {repr(case) for case in CASES if case[0] == "loss"}  # the most doubtful ones
+SOME = {repr(case) for case in CASES[::16]}
+LOSSES = {case[1]: case for case in reversed(CASES) if case[0] == "loss"}  # the first case of each
+SOME |= {repr(case) for case in LOSSES.values()}  # the most doubtful ones
 
 
 def last_bit(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
