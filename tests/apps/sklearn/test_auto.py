@@ -25,22 +25,39 @@ def frame(rows: int = 300, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     return pd.DataFrame({"size": size, "area": area, "floor": random.integers(0, 6, rows)}), rent
 
 
-@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
-def test_a_frame_is_taken_as_it_is(library: Any) -> None:
+def by_library(now: Any, later: Any) -> Any:
+    return pytest.mark.parametrize("library", [now, pytest.param(later, marks=pytest.mark.more)])
+
+
+TRAIN, TEST = np.arange(240), np.arange(240, 300)
+
+
+def divided(library: Any) -> tuple[Any, Any, np.ndarray]:
+    """Rows to learn from and others, as frames of a library, and the targets of all."""
     x, y = frame()
-    train, test = np.arange(240), np.arange(240, 300)
-    parts = [library({name: x[name].to_numpy()[at] for name in x}) for at in (train, test)]
-    model = GpunnAutoRegressor(fast=True, random_state=0).fit(parts[0], y[train])
-    known = ~np.isnan(x["size"].to_numpy()[test])
-    assert r2_score(y[test][known], model.predict(parts[1])[known]) > 0.95
+    train, test = (library({name: x[name].to_numpy()[at] for name in x}) for at in (TRAIN, TEST))
+    return train, test, y
+
+
+@by_library(pd.DataFrame, pl.DataFrame)
+def test_a_frame_is_taken_as_it_is(library: Any) -> None:
+    train, test, y = divided(library)
+    model = GpunnAutoRegressor(fast=True, random_state=0).fit(train, y[TRAIN])
+    known = ~np.isnan(frame()[0]["size"].to_numpy()[TEST])
+    assert r2_score(y[TEST][known], model.predict(test)[known]) > 0.95
     assert model.feature_names_in_.tolist() == ["size", "area", "floor"]
     with pytest.raises(ValueError, match="feature names"):
-        model.predict(parts[1][["floor", "area"]])
+        model.predict(test[["floor", "area"]])
+
+
+@by_library(pl.DataFrame, pd.DataFrame)
+def test_a_frame_is_classified_as_it_is(library: Any) -> None:
+    train, test, y = divided(library)
     labels = np.where(y > np.median(y), "dear", "cheap")
-    classifier = GpunnAutoClassifier(fast=True, random_state=0).fit(parts[0], labels[train])
+    classifier = GpunnAutoClassifier(fast=True, random_state=0).fit(train, labels[TRAIN])
     assert classifier.classes_.tolist() == ["cheap", "dear"]
-    assert accuracy_score(labels[test], classifier.predict(parts[1])) > 0.85
-    np.testing.assert_allclose(classifier.predict_proba(parts[1]).sum(axis=1), 1, 1e-6)
+    assert accuracy_score(labels[TEST], classifier.predict(test)) > 0.85
+    np.testing.assert_allclose(classifier.predict_proba(test).sum(axis=1), 1, 1e-6)
 
 
 def test_the_result_depends_on_the_seed_alone() -> None:
