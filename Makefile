@@ -15,6 +15,8 @@ PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 # A folder of the package, as in `make test AREA=layers`: its tests, and others that run its lines.
 AREA ?=
 
+# What tests and checks keep, for all clones of a machine: an unchanged file is checked once.
+CACHE ?= $(or $(GPUNN_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gpunn/tests)
 # With ccache, clones of a machine share compiled kernels: an unchanged one is compiled once.
 ifneq ($(shell command -v ccache),)
 ifeq ($(origin CXX),default)
@@ -97,7 +99,7 @@ counters: $(VENV)/.for-test ## count calls, arrays and bytes of a step, in bench
 
 lint: $(VENV)/.for-test ## check style and types
 	$(BIN)/python -m ruff check
-	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy --cache-dir $(CACHE)/mypy
 
 docs: $(VENV)/.for-test ## write what pages take from the program, and build the site in build/docs
 	$(BIN)/python tools/docs.py
