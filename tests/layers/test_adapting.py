@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -124,6 +125,30 @@ def learned(layer: Any) -> list[Any]:
     return [*(config[name] for name in sorted(config) if name != "name"), *weights]
 
 
+def assert_as_counted(layer: Any, x: np.ndarray) -> None:
+    """Compare with what NumPy and a counter say of all rows."""
+    if isinstance(layer, gpunn.layers.Normalization):
+        kept = {k % x.ndim for k in layer.axis}
+        around = tuple(k for k in range(x.ndim) if k not in kept)
+        np.testing.assert_allclose(layer.mean, x.mean(around, keepdims=True), rtol=1e-12)
+        np.testing.assert_allclose(layer.variance, x.var(around, keepdims=True), rtol=1e-12)
+    elif isinstance(layer, SimpleImputer):
+        of = np.nanmedian if layer.strategy == "median" else np.nanmean
+        np.testing.assert_allclose(layer.statistics, of(x, axis=0), rtol=1e-12)
+    elif type(layer) in (StringLookup, IntegerLookup):
+        counts = Counter(x.ravel().tolist())
+        del counts[layer.oov_token], counts[layer.mask_token]
+        tokens = layer.get_vocabulary(include_special_tokens=False)
+        assert tokens == sorted(counts, key=lambda t: (counts[t], t), reverse=True)[: len(tokens)]
+        size, most = layer.vocabulary_size(), layer.max_tokens
+        assert len(tokens) == len(counts) if most is None else size == min(most, size)
+        if layer.output_mode == "tf_idf":
+            documents = np.array([(x == token).any(-1).sum() for token in tokens])
+            weights = np.log(1 + len(x) / (1 + documents))
+            found = layer.get_config()["idf_weights"][-len(tokens) :]
+            np.testing.assert_allclose(found, weights, rtol=1e-12)
+
+
 def assert_same(found: Any, expected: Any) -> None:
     if isinstance(expected, (list, tuple)):
         assert len(found) == len(expected)
@@ -151,6 +176,7 @@ def test_batches_are_all_rows(name: str, seed: int, doubles: None) -> None:
     arguments, x = options(kind, seed), rows(kind, seed)
     whole = kind(**arguments)
     whole.adapt(x)
+    assert_as_counted(whole, x)
     expected = learned(whole)
     again = kind(**arguments)
     for k, form in enumerate(FORMS):

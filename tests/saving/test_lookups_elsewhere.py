@@ -20,12 +20,12 @@ MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 COLUMNS = 3
 
 
-def options(draw: random.Random, kind: type, mode: str) -> dict[str, Any]:
-    """Draw the arguments of a lookup: with or without a mask, given or adapted, padded or not."""
+def options(draw: random.Random, kind: type, mode: str, masked: bool) -> dict[str, Any]:
+    """Draw the arguments of a lookup: given or adapted, padded or not."""
     known = WORDS if kind is layers.StringLookup else NUMBERS
     tokens = draw.sample(known, draw.randint(1, len(known)))
     given: dict[str, Any] = {"output_mode": mode}
-    if draw.random() < 0.6:
+    if masked:
         given["mask_token"] = draw.choice(known)
         tokens = [token for token in tokens if token != given["mask_token"]] or [known[-1] * 2]
     if draw.random() < 0.3:
@@ -39,11 +39,11 @@ def options(draw: random.Random, kind: type, mode: str) -> dict[str, Any]:
     return given
 
 
-def model_and_data(seed: int, kind: type, mode: str) -> tuple[Any, np.ndarray]:
+def model_and_data(seed: int, kind: type, mode: str, masked: bool) -> tuple[Any, np.ndarray]:
     """Return a model of one lookup, and rows of its values, masks and unknown ones."""
     draw = random.Random(f"{seed} {kind.__name__} {mode}")
     strings = kind is layers.StringLookup
-    given = options(draw, kind, mode)
+    given = options(draw, kind, mode, masked)
     lookup = kind(**given)
     known = [*(WORDS if strings else NUMBERS), *(["new", "?"] if strings else [8, -99])]
     values = [draw.choice(known) for _ in range(20 * COLUMNS)]
@@ -86,13 +86,14 @@ def expected(lookup: Any, rows: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(k, marks=pytest.mark.more) for k in range(1, 40))]
 )
+@pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [layers.StringLookup, layers.IntegerLookup])
 def test_a_lookup_gives_the_same_everywhere(
-    kind: type, mode: str, seed: int, backend: str, tmp_path: Path
+    kind: type, mode: str, masked: bool, seed: int, backend: str, tmp_path: Path
 ) -> None:
     gpunn.use_backend(backend)
-    model, rows = model_and_data(seed, kind, mode)
+    model, rows = model_and_data(seed, kind, mode, masked)
     lookup = model.layers[1]
     found = model.predict(rows, verbose=0)
     alone = np.asarray(lookup(rows))

@@ -148,15 +148,15 @@ def window(draw: random.Random, both: Both) -> Both:
     data, samples = both.data, both.samples
     if samples and isinstance(samples[0], (tuple, dict)):
         data, samples = data.map(lambda *parts: first(parts)), [first(s) for s in samples]
-    size, shift, stride = (draw.choice([1, 2, 3, 5]) for _ in range(3))
-    drop, default = draw.random() < 0.5, draw.random() < 0.3
-    if any(np.shape(sample) != np.shape(samples[0]) for sample in samples):
-        return both
-    starts = range(0, len(samples), size if default else shift)
-    parts = [samples[k : k + (size - 1) * stride + 1 : stride] for k in starts]
-    windows = data.window(size, None if default else shift, stride, drop)
-    whole = windows.map(lambda part: next(iter(part.batch(99))))
-    return Both(whole, [part for part in parts if len(part) == size or not drop], both.is_known)
+    for drop, default in itertools.product((True, False), repeat=2):
+        size, shift, stride = (draw.choice([1, 2, 3, 5]) for _ in range(3))
+        starts = range(0, len(samples), size if default else shift)
+        parts = [samples[k : k + (size - 1) * stride + 1 : stride] for k in starts]
+        parts = [part for part in parts if len(part) == size or not drop]
+        windows = data.window(size, None if default else shift, stride, drop)
+        whole = windows.map(lambda part: next(iter(part.batch(99))))
+        check(made := Both(whole, parts, both.is_known))
+    return made
 
 
 def take(draw: random.Random, both: Both) -> Both:
@@ -209,9 +209,20 @@ def concatenate(draw: random.Random, both: Both) -> Both:
 
 
 def cache(draw: random.Random, both: Both) -> Both:
-    data = both.data.cache()
+    """What is read once to its end is not made again."""
+    made: list[Any] = []
+
+    def noted(*parts: Any) -> Any:
+        made.append(parts)
+        return parts if len(parts) > 1 else parts[0]
+
+    data = both.data.map(noted).cache()
     for _ in data.take(1):  # a pass that is not read to its end
         break
+    made.clear()
+    for _ in range(2):
+        assert [*map(plain, data)] == both.samples
+        assert len(made) == len(both.samples)
     return both._replace(data=data)
 
 
