@@ -180,6 +180,7 @@ def test_each_gate_has_its_mask_of_all_steps(
     several = implementation == 1 or kind == "recurrent_dropout"
     share_is(~vanished[:, : vanished.shape[1] if several else 1])
     assert ((other != 0) | (other == 0).all(0)).all()
+    assert vanished.any(0).all()
     by_gate = {tuple(column) for column in vanished.T}
     assert len(by_gate) == (vanished.shape[1] if several else 1)
 

@@ -15,7 +15,7 @@ import gpunn
 from gpunn import layers, ops
 
 pytestmark = pytest.mark.usefixtures("doubles")
-BATCH, QUERIES, VALUES, SIZE = 2, 3, 4, 4
+BATCH, QUERIES, VALUES, SIZE = 2, 4, 5, 4
 
 
 def attends(layer: Any) -> bool:
@@ -49,7 +49,9 @@ def test_outputs_and_slopes(backend: str, name: str, arguments: Any, seed: int) 
     options: dict[str, Any] = {"use_causal_mask": every or draw.random() < 0.5}
     options["return_attention_scores"] = draw.random() < 0.5
     of_query = sequences.a_mask(draw, BATCH, QUERIES) if draw.random() < 0.7 else None
-    of_value = sequences.a_mask(draw, BATCH, VALUES, draw.randint(2, VALUES - 1))
+    of_value = sequences.a_mask(
+        draw, BATCH, VALUES, VALUES - 2 if every else draw.randrange(VALUES)
+    )
     of_value = of_value if every or draw.random() < 0.8 else None
     seen = np.ones((BATCH, QUERIES, VALUES), bool)
     seen &= True if of_value is None else of_value[:, None]
@@ -58,7 +60,7 @@ def test_outputs_and_slopes(backend: str, name: str, arguments: Any, seed: int) 
     if heads:
         given = {"query_mask": of_query, "value_mask": of_value}
         if every or draw.random() < 0.5:
-            given["key_mask"] = sequences.a_mask(draw, BATCH, VALUES, draw.randint(2, VALUES))
+            given["key_mask"] = sequences.a_mask(draw, BATCH, VALUES, VALUES - 1)
             seen &= given["key_mask"][:, None]
         if every or draw.random() < 0.6:
             given["attention_mask"] = numbers(draw, *seen.shape) > -0.7
