@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from gpunn.apps.tables.search import Budget
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 SHORT = {"epochs": 12, "hidden": (16,)}
+LONGER = {"epochs": 20, "hidden": (32,)}  # networks then predict better than the line
+LITTLE = 0.0  # work that a search may take: it tries the first few
+ONCE = {"by_order": True}  # rules by which there are five folds, instead of three times five
 
 
 def data(x: dict[str, Any], y: np.ndarray, classes: int = 0, **rules: Any) -> TableData:
@@ -34,18 +38,18 @@ def data(x: dict[str, Any], y: np.ndarray, classes: int = 0, **rules: Any) -> Ta
     return TableData(columns, given, y, classes, Rules(**rules))
 
 
-def waves(rows: int = 240, seed: int = 0) -> TableData:
+def waves(rows: int = 240, seed: int = 0, **rules: Any) -> TableData:
     random = np.random.default_rng(seed)
     a, b = random.uniform(-2, 2, rows), random.uniform(-2, 2, rows)
     kind = random.choice(["p", "q", "r"], rows)
     y = 20 + 5 * np.abs(a) * b + 3 * (kind == "q") + random.normal(0, 0.3, rows)
-    return data({"a": a, "b": b, "kind": kind}, y)
+    return data({"a": a, "b": b, "kind": kind}, y, **rules)
 
 
-def line(rows: int = 120) -> TableData:
+def line(rows: int = 120, **rules: Any) -> TableData:
     random = np.random.default_rng(1)
     a, b = random.normal(0, 1, (2, rows))
-    return data({"a": a, "b": b}, 3 * a - 2 * b + random.normal(0, 1, rows))
+    return data({"a": a, "b": b}, 3 * a - 2 * b + random.normal(0, 1, rows), **rules)
 
 
 def predicted(plan: Plan, table: TableData, rows: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -58,7 +62,7 @@ def names(plan: Plan) -> list[str]:
 
 
 def test_a_network_is_chosen_for_what_no_line_follows_and_the_line_otherwise() -> None:
-    table = waves()
+    table = waves(**ONCE)
     rows, at = np.arange(200), np.arange(200, 240)
     plan = planned(table, rows, {"epochs": 40, "hidden": (64,)}, budget=Budget(1e10))
     assert plan.kind in ("network", "average")
@@ -66,16 +70,27 @@ def test_a_network_is_chosen_for_what_no_line_follows_and_the_line_otherwise() -
     linear = plan.learn(table, rows, linear=True)
     other = linear.predict({name: x[at] for name, x in table.given.items()}, verbose=0)
     assert r2_score(table.y[at], other) < 0.85
-    assert "linear model" in names(planned(line(), np.arange(120), SHORT, budget=Budget(2e10)))
+    plan = planned(line(**ONCE), np.arange(120), SHORT, budget=Budget(LITTLE))
+    assert "linear model" in names(plan)
+
+
+@functools.cache
+def three_finalists(classes: int) -> tuple[TableData, np.ndarray, Plan]:
+    """A table, the rows that a search looked at, and its plan."""
+    table = waves(**ONCE)
+    if classes:
+        table = replace(table, y=np.digitize(table.y, [18, 23]), classes=3)
+    else:
+        table = replace(table, y=np.exp(table.y / 10))  # logarithms are among the members
+    rows = np.arange(150)
+    plan = planned(table, rows, LONGER, budget=Budget(1.5e10))
+    assert len(plan.choice.finalists) >= 3
+    return table, rows, plan
 
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_an_average_is_one_model_that_gives_the_mean_of_its_members(classes: int) -> None:
-    table = waves()
-    if classes:
-        table = replace(table, y=np.digitize(table.y, [18, 23]), classes=3)
-    rows = np.arange(150)
-    plan = planned(table, rows, SHORT, budget=Budget(2e10))
+    table, rows, plan = three_finalists(classes)
     finalists = plan.choice.finalists[:3]
     whole = replace(plan, choice=replace(plan.choice, members=finalists))
     found = predicted(whole, table, rows, np.arange(150, 240))
@@ -88,17 +103,22 @@ def test_an_average_is_one_model_that_gives_the_mean_of_its_members(classes: int
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
-    table, rows = waves(), np.arange(200)
-    given = {"epochs": 20, "hidden": (32,)}
-    plans = [planned(table, rows, given, seed, budget=Budget(0.0)) for seed in (3, 3, 4)]
+    table, rows = waves(**ONCE), np.arange(200)
+    plans = [planned(table, rows, LONGER, seed, budget=Budget(LITTLE)) for seed in (3, 3, 4)]
     found = [predicted(plan, table, rows, np.arange(200, 240)) for plan in plans]
     assert names(plans[0]) == names(plans[1])
     assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()
 
 
-def test_a_larger_budget_tries_more() -> None:
+def test_a_larger_budget_tries_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is learned: here the mean."""
     table, rows = waves(), np.arange(200)
+
+    def path(self: Any, problem: Any, part: Any, seed: int) -> np.ndarray:
+        return np.full((1, len(part.truth)), part.y.mean())
+
+    monkeypatch.setattr(made.NetworkModel, "path", path)
     tried = [
         planned(table, rows, SHORT, budget=Budget(work)).choice.tried for work in (0.0, 2e10, 5e10)
     ]
@@ -130,7 +150,8 @@ def test_an_interrupt_keeps_the_best_that_is_complete(monkeypatch: pytest.Monkey
 
 
 def test_a_diverging_network_is_no_answer() -> None:
-    plan = planned(line(), np.arange(120), {**SHORT, "rate": 1e6}, budget=Budget(1e10))
+    given = {**SHORT, "rate": 1e6}
+    plan = planned(line(**ONCE), np.arange(120), given, budget=Budget(LITTLE))
     assert plan.kind == "linear model" and plan.choice.diverged
 
 
@@ -152,7 +173,7 @@ def test_a_large_table_is_learned_in_few_passes_by_one_model(
 
 
 def test_outliers_do_not_spoil_the_other_rows() -> None:
-    table, rows, at = waves(400), np.arange(300), np.arange(300, 400)
+    table, rows, at = waves(400, **ONCE), np.arange(300), np.arange(300, 400)
     spoilt = replace(table, y=table.y.copy())
     spoilt.y[[7, 70, 270]] = [1e6, -3e7, 1e5]
     plan = planned(spoilt, rows, {"epochs": 40, "hidden": (64,)}, budget=Budget(1e10))
@@ -170,7 +191,7 @@ def test_one_network_is_the_answer_of_a_fast_run_also_for_a_skewed_target() -> N
 
 def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
     """Values that only other rows have must not change what is learned."""
-    table, rows = waves(), np.arange(150)
+    table, rows = waves(**ONCE), np.arange(150)
     other = {name: x.copy() for name, x in table.given.items()}
     other["a"][150:] = 1e6
     changed = replace(
@@ -178,7 +199,7 @@ def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
                                      *table.columns[1:]],
     )  # fmt: skip
     found = [
-        predicted(planned(t, rows, SHORT, budget=Budget(1e10)), t, rows, rows)
+        predicted(planned(t, rows, SHORT, budget=Budget(LITTLE)), t, rows, rows)
         for t in (table, changed)
     ]
     assert_array_equal(*found)
@@ -194,7 +215,7 @@ def test_an_interrupted_search_goes_on_to_the_same_answer(
             if done == stop:
                 raise KeyboardInterrupt
 
-        return planned(table, rows, SHORT, progress=progress, budget=Budget(2e10), kept=kept)
+        return planned(table, rows, SHORT, progress=progress, budget=Budget(LITTLE), kept=kept)
 
     whole = found(None)
     assert not whole.choice.interrupted
@@ -220,12 +241,7 @@ def test_an_interrupted_search_goes_on_to_the_same_answer(
 @pytest.mark.parametrize("classes", [0, 3])
 def test_an_average_is_stored_and_exported_like_any_model(tmp_path: Path, classes: int) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    table, rows = waves(), np.arange(240)
-    if classes:
-        table = replace(table, y=np.digitize(table.y, [18, 23]), classes=3)
-    else:
-        table = replace(table, y=np.exp(table.y / 10))  # logarithms are among the members
-    plan = planned(table, rows, SHORT, budget=Budget(2e10))
+    table, rows, plan = three_finalists(classes)
     several = replace(plan.choice, members=plan.choice.finalists[:3])
     model = replace(plan, choice=several).learn(table, rows)
     expected = model.predict(table.given, verbose=0)
