@@ -23,9 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the files; processes of xdist are given them."""
+    """Name the files to collect."""
     area = config.getoption("area")
-    if not area or hasattr(config, "workerinput"):
+    if not area:
         return
     known = json.loads(PATH.read_text(encoding="utf-8"))
     if area not in known and not _own(area):

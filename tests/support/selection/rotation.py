@@ -34,13 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the rotation of a run of the suite or an area; processes of xdist get it as an option.
+    """Choose the rotation of a run of the suite or an area.
 
     Whoever names files or tests gets them on every backend.
     """
     config.addinivalue_line("markers", "all_backends: runs on every backend in each run")
-    if hasattr(config, "workerinput"):
-        return
     if config.getoption("all_backends"):
         config.option.rotation = None
     elif config.getoption("rotation") is None and (

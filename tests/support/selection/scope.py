@@ -11,9 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes of xdist get the option; their arguments are the paths of the whole suite."""
-    if hasattr(config, "workerinput"):
-        return
+    """Find out; processes of xdist do so themselves, since they get the same arguments."""
     named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
     options = ("area", "keyword", "deselect", "lf")  # without pytest's cache there is no "lf"
     chosen = any(config.getoption(option, None) for option in options)
