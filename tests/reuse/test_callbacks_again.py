@@ -88,24 +88,28 @@ def written(folder: Path) -> Any:
     }  # fmt: skip
 
 
-def check(name: str, folder: Path, seed: int, times: int) -> None:
-    draw, before = random.Random(f"{seed} {name}"), {*threading.enumerate()}
+Point = tuple[str, int]  # a hook, and how often it has been called before
+
+# In the first epoch; and in a later validation, where averages may replace weights.
+POINTS: list[Point] = [("on_train_batch_end", 1), ("on_test_batch_end", 2)]
+
+
+def check(name: str, folder: Path, points: list[Point]) -> None:
+    """Leave fits of one model, each at a point, and after each use the callback for a new one."""
+    before = {*threading.enumerate()}
     folders = [folder / "used", folder / "fresh"]
     for path in folders:
         path.mkdir()
     kind = registry.entries("callback")[name]
     used, fresh = (kind(**ARGUMENTS[name](path)) for path in folders)
     wanted = trained(fresh)
-    for _ in range(times):
+    model = network("numpy", optimizer=gpunn.optimizers.Adam(0.3, use_ema=True))
+    for number, (hook, left) in enumerate(points):
         trap = Trap()
-        trap.set(draw.randint(0, 5), draw.choice(LEAVING))
-        hook = Leaving(draw.choice(HOOKS), trap)
-        hooks = [used, hook]
-        draw.shuffle(hooks)
-        model = network("numpy", optimizer=gpunn.optimizers.Adam(0.3, use_ema=True))
-        left_by(trap, lambda: model.fit(  # noqa: B023
-            X, -Y, 3, 4, verbose=0, validation_data=(X, Y), callbacks=hooks,  # noqa: B023
-        ))  # fmt: skip
+        trap.set(left, LEAVING[number % 2])
+        hooks = [used, Leaving(hook, trap)]
+        given = {"validation_data": (X, Y), "callbacks": hooks[:: 1 - number % 2 * 2]}
+        left_by(trap, partial(model.fit, X, -Y, 3, 4, 0, **given))
         assert threads_end(before)
         for path in folders[0].rglob("*.gpunn"):
             path.unlink()
@@ -116,14 +120,15 @@ def check(name: str, folder: Path, seed: int, times: int) -> None:
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_callback_that_was_left_is_a_new_one(name: str, tmp_path: Path) -> None:
-    check(name, tmp_path, 0, 1)
+    check(name, tmp_path, POINTS)
 
 
 @pytest.mark.more
 @pytest.mark.parametrize("seed", range(1, 20))
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_callback_that_was_left_often(name: str, tmp_path: Path, seed: int) -> None:
-    check(name, tmp_path, seed, 6)
+    draw = random.Random(seed)
+    check(name, tmp_path, [(draw.choice(HOOKS), draw.randint(0, 5)) for _ in range(6)])
 
 
 def test_every_callback_is_among_them() -> None:

@@ -52,6 +52,7 @@ class Use:
     def compute(self, parts: Parts, x: Any, before: Any, trap: Trap) -> Any:
         y = x
         for kind, which in self.plan:
+            self.seen = y
             trap()
             if kind == "net":
                 y = parts.nets[which](x, training=False) + ops.mean(y)
@@ -104,6 +105,9 @@ def check_tape(seed: int, backend: str) -> None:
         if draw.random() < 0.5:
             trap.set(draw.randint(0, 4), draw.choice(LEAVING))
             left_by(trap, lambda: use.run(tape, parts, trap))  # noqa: B023
+            with gpunn.GradientTape() as later:  # what the left block computed is constant
+                y = ops.sum(use.seen) * parts.v
+            assert_allclose(np.asarray(later.gradient(y, parts.v)), float(ops.sum(use.seen)))
             use = Use(draw)
         if draw.random() < 0.3:  # another tape, over the same networks
             Use(draw).run(other, parts, trap)
