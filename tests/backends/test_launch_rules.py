@@ -109,11 +109,13 @@ tasks = st.builds(
 )
 
 
-def for_many(*given: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Ask for examples of these strategies: 150 of them, and 500 in `make test-more`."""
+def for_many(*given: Any, now: int = 150) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Ask for examples of these strategies: ``now`` of them, and 500 in `make test-more`."""
 
     def checking(check: Callable[..., None]) -> Callable[..., None]:
-        @pytest.mark.parametrize("count", [150, pytest.param(500, marks=pytest.mark.more)])
+        later = [] if now == 500 else [pytest.param(500, marks=pytest.mark.more)]
+
+        @pytest.mark.parametrize("count", [now, *later])
         def checked(count: int) -> None:
             settings = hypothesis.settings(max_examples=count, derandomize=True, database=None)
             settings(hypothesis.given(*given)(check))()
@@ -124,7 +126,7 @@ def for_many(*given: Any) -> Callable[[Callable[..., None]], Callable[..., None]
     return checking
 
 
-@for_many(tasks, tasks)
+@for_many(tasks, tasks, now=500)
 def test_a_conflict_is_no_smaller_than_it_is(first: Task, second: Task) -> None:
     found = first.conflict(second)
     across = {Conflict.NONE: "all", Conflict.SAME_THREAD: "threads", Conflict.SAME_SLICE: "slices"}
