@@ -27,6 +27,8 @@ from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import called, current, trace_of
 
+from .rows import ignored_class
+
 
 def on_arrays(loss: Any, steps: int = 0) -> ArrayFunction:
     """Return the loss's `call` as a function of predictions and targets with one sample per row.
@@ -255,7 +257,7 @@ def _known_classes(part: Any, labels: Tensor, classes: int, dtype: str) -> Tenso
     which holds every class: operations on integers would have launches of their own.
     """
     what, trace = f"{part.name}: labels", current()
-    ignored = getattr(part, "ignore_class", None)
+    ignored = ignored_class(part)
     if ignored is None and trace is not None and trace.stops:
         return checked(labels, 0, classes - 1, what)
     if ignored is None:

@@ -37,14 +37,19 @@ def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.nd
                 f"{y_true.shape}, but y_pred of shape {y_pred.shape} requires "
                 f"{y_pred.shape[:-1]}."
             )
-        ignored = getattr(loss, "ignore_class", None)
-        return check_labels(y_true, y_pred.shape[-1], loss.name, ignored), y_pred
+        return check_labels(y_true, y_pred.shape[-1], loss.name, ignored_class(loss)), y_pred
     if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
         y_true = y_true[..., np.newaxis]
     elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
         y_true = y_true[..., 0]
     loss.check(y_true.shape, y_pred.shape)
     return np.ascontiguousarray(y_true, y_pred.dtype), y_pred
+
+
+def ignored_class(part: Any) -> int | None:
+    """Return the class that a loss, a metric or the loss of its model ignores; any number."""
+    ignored: int | None = getattr(part, "ignore_class", None)
+    return getattr(part, "_ignored", None) if ignored is None else ignored
 
 
 def check_labels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,9 +23,14 @@ def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -
         y_pred = reshape(y_pred, (-1, 1))
     y_true, rows = as_rows(metric, bool(metric.sparse), y_true, y_pred)
     given = [y_true, rows]
-    if weight is not None:  # of each sample, which may have several rows
-        leading = y_pred.shape[:-1]
-        weight = convert(weight, rows.dtype)
+    leading = y_pred.shape[:-1]
+    # A mean counts samples, as in eager steps and in Keras, and a sample may have several rows.
+    ignores = getattr(metric, "ignore_class", None) is not None
+    divides = metric._of_rows and not (ignores and weight is None)
+    share = 1 / math.prod(leading[1:]) if divides else 1
+    if weight is not None or share != 1:
+        weight = convert(1.0 if weight is None else weight, rows.dtype)
+        weight = weight if share == 1 else weight * share
         if weight.ndim == len(leading) + 1 and weight.shape[-1] == 1:
             weight = reshape(weight, weight.shape[:-1])
         weight = reshape(weight, (*weight.shape, *(1,) * (len(leading) - weight.ndim)))

@@ -107,6 +107,7 @@ class Metric(Formula):
     _is_mean = False
     """True for a mean of values whose custom subclasses may write `update_state` and `result`."""
     _of_rows = False
+    _ignored = cast("int | None", None)  # the class that the loss of its model ignores
     """True for a mean of the values of rows, each with its weight."""
     _keeps_variables = False
     """True for such a subclass: its sums are the variables ``total`` and ``count``, as in Keras."""

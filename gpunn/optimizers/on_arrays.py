@@ -136,11 +136,20 @@ class Update:
                 into.write(p.gradient, given)
             optimizer.write_rates()
             self._program().run(1)
-            for v, p in self.copies:
-                if isinstance(v, np.ndarray):
-                    v[...] = p.value
-                else:
-                    v.assign(p.value.copy())
+            self._write_back()
+
+    def finish(self) -> None:
+        """End training: with averages, they replace the weights."""
+        for arena in self.arenas:
+            self.optimizer.finish(arena)
+        self._write_back()
+
+    def _write_back(self) -> None:
+        for v, p in self.copies:
+            if isinstance(v, np.ndarray):
+                v[...] = p.value
+            else:
+                v.assign(p.value.copy())
 
     def _program(self) -> Program:
         """Return the program of the step; it is made again if what it uses has changed."""

@@ -457,7 +457,7 @@ ERRORS: dict[str, Any] = {
         "read only once: pass steps_per_epoch",
     ),
     "y beside batches": (lambda: classifier(Own).fit(iter([(X, Y)]), Y), ValueError, "leave it"),
-    "a part of nothing": (lambda: classifier(Own).fit(X, Y, validation_split=0.01), ValueError,
+    "a part of nothing": (lambda: classifier(Own).fit(X, Y, validation_split=0.99), ValueError,
                           "leaves none"),
     "no loss": (lambda: without_loss().fit(X, Y, verbose=0), ValueError, "no loss"),
     "no dictionary": (lambda: returning(3.0).fit(X, Y, verbose=0), TypeError, "dictionary"),

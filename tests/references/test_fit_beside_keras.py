@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import random_fits
 from random_fits import Config
+from random_fits.rows_of_fits import callbacks_in
 
 import gpunn
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SEED = int(os.environ.get("GPUNN_FITS_SEED", "0"))
 BACKENDS = ("numpy", "compiled")
 EACH_TIME, EACH_NIGHT = 40, 400
+ROWS = (1, 3)  # of several fits, each time
 
 
 class Difference(NamedTuple):
@@ -155,6 +157,23 @@ def test_trainings(keras: Any, number: int) -> None:
 @pytest.mark.parametrize("number", range(EACH_TIME, EACH_NIGHT))
 def test_more_trainings(keras: Any, number: int) -> None:
     check(keras, number)
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=[] if n in ROWS else [pytest.mark.more]) for n in range(7)]
+)
+def test_fits_in_a_row(keras: Any, number: int) -> None:
+    """Several fits of one model, with other options each, and callbacks that are used again."""
+    config = random_fits.row_of_fits(number)
+    for part in config["fits"]:
+        part["shuffle"] = False  # the orders differ
+    first = random_fits.first_weights(config)
+    theirs = random_fits.run_row(keras, config, first)
+    ours = random_fits.run_row(gpunn, config, first, backend=BACKENDS[number % 2])
+    for k, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+        config["fit"], config["callbacks"] = config["fits"][k]["fit"], callbacks_in(config, k)
+        found = unexplained(config, random_fits.differences(config, one, other))
+        assert not found, (k, found)
 
 
 def test_a_number_names_one_configuration() -> None:

@@ -16,6 +16,7 @@ from gpunn.feeding import data
 from gpunn.feeding.arrays import as_array
 from gpunn.feeding.batches import check_ends, items_of_pass
 from gpunn.ops.narrow import from_host
+from gpunn.training.fitting import rows_of_a_batch
 
 
 class Feed:
@@ -23,10 +24,11 @@ class Feed:
 
     Args:
         x, y, weight: arrays in any structure; or something that yields batches, as ``x`` alone.
-        size: rows of a batch.
+        size: rows of a batch; None for those that give ``limit`` batches, or 32 without it.
         seed: of the order of rows; None keeps the order.
         limit: batches of an epoch; None for all.
         argument, option: the names of ``x`` and ``limit`` in messages.
+        by_class: the weight of each class; rows of classes without one weigh 1.
 
     Raises:
         ValueError, TypeError: for data that are not numbers, or differ in their rows.
@@ -37,13 +39,14 @@ class Feed:
         x: Any,
         y: Any = None,
         weight: Any = None,
-        size: int = 32,
+        size: int | None = None,
         seed: int | None = None,
         limit: int | None = None,
         argument: str = "x",
         option: str = "steps",
+        by_class: Any = None,
     ) -> None:
-        self._size, self._seed, self.limit = size, seed, limit
+        self._seed, self.limit, self._by_class = seed, limit, by_class
         self.passes = self._position = 0  # passes begun so far; rows used in the current one
         self._iterator: Iterator[Any] | None = None
         self.exhausted = False
@@ -57,8 +60,9 @@ class Feed:
             check_ends(x, limit, argument, option)
             self._source = x
             return
+        weight = weights_by_class(by_class, y, weight)
         parts = {"x": x, "y": y, "sample_weight": weight}
-        given = {name: _arrays(part, name) for name, part in parts.items() if part is not None}
+        given = {name: arrays_of(part, name) for name, part in parts.items() if part is not None}
         if not given:
             raise ValueError(f"{argument} is None: there are no data.")
         lengths = {name: [len(a) for a in found_in(part, np.ndarray)]
@@ -72,6 +76,7 @@ class Feed:
                 )
         if not self.rows:
             raise ValueError(f"{argument} has no rows.")
+        self._size = rows_of_a_batch(size, range(self.rows), limit)
         self._parts = list(given.values())
         self.order = Order(self.rows, self._seed)
 
@@ -129,9 +134,15 @@ class Feed:
                 if count or begins or self.exhausted:
                     break
                 continue  # the last epoch used the last batch: begin from the start
-            yield _batch(batch)
+            yield _batch(batch if self._by_class is None else self._weighted(batch))
             count += 1
         self._tell("on_epoch_end")
+
+    def _weighted(self, batch: Any) -> Any:
+        """Return a batch of a stream with the weights of its rows' classes."""
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+        x, y, weight = (*parts, None, None)[:3]
+        return x, y, weights_by_class(self._by_class, y, weight)
 
     def _tell(self, event: str) -> None:
         if hasattr(self._source, event):
@@ -166,7 +177,7 @@ def _is_arrays(x: Any) -> bool:
     return bool(several and all(hasattr(a, "shape") and len(a.shape) for a in x))
 
 
-def _arrays(x: Any, argument: str) -> Any:
+def arrays_of(x: Any, argument: str) -> Any:
     """Return arrays in the structure of ``x``."""
     if _is_arrays(x):
         return replaced(lambda a: _array(a, argument), x, lambda a: hasattr(a, "shape"))
@@ -201,10 +212,10 @@ def _batch(given: Any) -> Any:
     return replaced(converted, given, lambda a: hasattr(a, "shape") or np.isscalar(a))
 
 
-def weights_by_class(class_weight: Any, y: Any, weight: Any) -> np.ndarray | None:
+def weights_by_class(class_weight: Any, y: Any, weight: Any) -> Any:
     """Return the weight of each row: its own, times that of its class."""
     if class_weight is None:
-        return None if weight is None else np.asarray(weight)
+        return weight
     if y is None or isinstance(y, Mapping):
         raise ValueError("class_weight needs y, the classes of one output.")
     labels = np.asarray(y)

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import CallbackList, History
+from gpunn.common.nested import found_in, replaced
 from gpunn.distribution import launch
 from gpunn.feeding import data
 from gpunn.feeding.batches import RepeatableBatches
 from gpunn.layers.symbolic import TreeDef
 from gpunn.ops.running.step_function import Function
+from gpunn.optimizers.on_arrays import Update
 from gpunn.training.batch_iterator import CHUNK_SECONDS
-from gpunn.training.fitting import READ_ONCE, rows_of_a_batch
+from gpunn.training.fitting import READ_ONCE
 from gpunn.training.loops import NonFiniteLossError, validates, warn_of_end
 from gpunn.training.predictor import PREDICT_BATCH
 
-from .feed import Feed, weights_by_class
+from .feed import Feed, arrays_of
 from .steps import steps_of
 
 
@@ -55,18 +57,21 @@ def fit(
             )
         if validation_strategy != "tail":
             raise ValueError(f"validation_strategy must be 'tail' for {model.name}'s train_step.")
+        held_out: Any = None
         if validation_split:
-            x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
-        sample_weight = weights_by_class(class_weight, y, sample_weight)
-        size = rows_of_a_batch(batch_size, x, steps)
+            (x, y, sample_weight), held_out = _split(x, y, sample_weight, validation_split)
         seed = training.seed if shuffle else None
-        feed = Feed(x, y, sample_weight, size, seed, steps, "x", "steps_per_epoch")
+        feed = Feed(
+            x, y, sample_weight, batch_size, seed, steps, "x", "steps_per_epoch", class_weight
+        )
         if steps is None and feed.once and epochs > initial_epoch + 1:
             raise ValueError(READ_ONCE.format(argument="x", option="steps_per_epoch"))
         own = steps_of(model)
-        feed.passes, check = own.passes, None
+        feed.passes, check = own.passes_begun(), None
         if validation_data is not None:
-            check = _validation(validation_data, validation_batch, validation_steps)
+            held_out = data.validation_parts(validation_data, _inputs_of(model))
+        if held_out is not None:
+            check = _validation(held_out, validation_batch, validation_steps)
         listeners = CallbackList(
             callbacks, add_history=True, add_progbar=verbose != 0, model=model, epochs=epochs,
             steps=feed.steps(), verbose=verbose, samples=None if feed.is_stream else feed.rows,
@@ -77,7 +82,7 @@ def fit(
             try:
                 _fit(model, step, feed, check, listeners, run, validation_freq)
             finally:
-                own.passes = feed.passes
+                own.count_passes(feed.passes)
         history: History = model.history
         return history
 
@@ -123,6 +128,9 @@ def _fit(
         callbacks.on_epoch_end(epoch, dict(logs))
         if model.stop_training or feed.exhausted:
             break
+    optimizer, variables = model._training.optimizer, model.trainable_variables
+    if optimizer is not None and optimizer.use_ema and variables and len(epochs):
+        Update.of(optimizer, variables).finish()
     callbacks.on_train_end(logs)
 
 
@@ -211,8 +219,7 @@ def evaluate(
     callbacks: Any,
 ) -> dict[str, float]:
     """Evaluate a model by its `test_step`; see `gpunn.Model.evaluate`."""
-    size = rows_of_a_batch(batch_size, x, steps)
-    feed = Feed(x, y, sample_weight, size, None, steps)
+    feed = Feed(x, y, sample_weight, batch_size, None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps(), verbose=verbose)
     with listeners.released_at_error():
         logs = _evaluate(model, feed, listeners)
@@ -245,7 +252,8 @@ def _evaluate(model: Any, feed: Feed, callbacks: CallbackList) -> dict[str, floa
 
 def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: Any) -> Any:
     """Predict by a model's `predict_step`; see `gpunn.Model.predict`."""
-    feed = Feed(x, None, None, rows_of_a_batch(size, x, steps, PREDICT_BATCH), None, steps)
+    size = size if size or steps else PREDICT_BATCH
+    feed = Feed(x, None, None, size, None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps())
     step = steps_of(model).function("predict_step")
     found: list[list[np.ndarray]] = []
@@ -268,32 +276,42 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
 def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) -> dict[str, float]:
     """Run `train_step` or `test_step` on one batch."""
     with model._training.exclusively(name.replace("step", "on_batch")):
-        weight = weights_by_class(by_class, y, weight)
         rows = max(len(np.atleast_1d(a)) for a in TreeDef.of(x).unpack(x))
         model.reset_metrics()
-        (batch,) = Feed(x, y, weight, rows).epoch()
+        (batch,) = Feed(x, y, weight, rows, by_class=by_class).epoch()
         return logs_of(steps_of(model).function(name).start(batch), name)
 
 
-def _split(x: Any, y: Any, weight: Any, fraction: float) -> tuple[Any, Any, Any, Any]:
-    """Return the first rows, and the last ones as validation data."""
+def _split(x: Any, y: Any, weight: Any, fraction: float) -> tuple[list[Any], list[Any]]:
+    """Return the first rows of each part, and the last ones as validation data."""
     if not data.is_array(x):
         raise ValueError("validation_split needs arrays; x yields batches. Use validation_data.")
-    rows = len(x)
-    at = rows - int(rows * fraction)
+    names = ("x", "y", "sample_weight")
+    parts = [
+        None if part is None else arrays_of(part, name)
+        for part, name in zip((x, y, weight), names, strict=True)
+    ]
+    rows = len(next(found_in(parts, np.ndarray)))
+    at = math.floor(rows * (1.0 - fraction))
     if not 0 < at < rows:
         raise ValueError(
             f"validation_split={fraction} of {rows} rows leaves none for one of the two parts."
         )
-    parts = [None if part is None else np.asarray(part) for part in (x, y, weight)]
-    held = tuple(part[at:] for part in parts if part is not None)
-    first = [None if part is None else part[:at] for part in parts]
-    return first[0], first[1], first[2], held
+
+    def part_of(place: slice) -> list[Any]:
+        return [None if p is None else replaced(lambda a: a[place], p) for p in parts]
+
+    return part_of(slice(at)), part_of(slice(at, None))
 
 
-def _validation(given: Any, batch_size: int | None, steps: int | None) -> Feed:
-    x, y, weight = data.validation_parts(given)
+def _inputs_of(model: Any) -> int:
+    """Return the number of a model's inputs; 1 if it is not known."""
+    declared = model._builder.declared_inputs()
+    return 1 if declared is None else len(declared)
+
+
+def _validation(parts: Any, batch_size: int | None, steps: int | None) -> Feed:
+    x, y, weight = parts
     if hasattr(x, "__next__"):  # each epoch gets the same batches
         x = RepeatableBatches(x, steps)
-    size = rows_of_a_batch(batch_size, x, steps)
-    return Feed(x, y, weight, size, None, steps, "validation_data", "validation_steps")
+    return Feed(x, y, weight, batch_size, None, steps, "validation_data", "validation_steps")

@@ -35,6 +35,18 @@ class Steps:
             self._functions[name, in_python] = Function(method, losses, in_python)
         return self._functions[name, in_python]
 
+    def passes_begun(self) -> int:
+        """Return the passes begun so far, those of `fit` without steps by hand included."""
+        trainer = self._model._training.trainer
+        return self.passes if trainer is None else max(self.passes, trainer.passes)
+
+    def count_passes(self, passes: int) -> None:
+        """Set the passes begun so far, from which each fit goes on."""
+        self.passes, trainer = passes, self._model._training.trainer
+        if trainer is not None and passes > trainer.passes:
+            trainer.control.begin_pass(passes - 1)
+            trainer.passes = passes
+
     def measures(self, y_pred: Any = None) -> list[list[tuple[Metric, bool]]]:
         """Return the compiled metrics of each output, and whether each is weighted; none before
         the outputs are known."""
@@ -69,6 +81,7 @@ class Steps:
                 f"metric, such as 'sparse_categorical_accuracy'."
             )
         found, name = resolve_metric(given, loss, shape)
+        found._ignored = None if loss is None else loss.ignore_class  # as a label it is no error
         found.name = free_name(prefix + name if name in names else name, names)
         names.append(found.name)
         made: Metric = found

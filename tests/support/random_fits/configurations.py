@@ -38,8 +38,8 @@ def configuration(number: int, seed: int = 0) -> Config:
     # other optimizers divide by their own size.
     normalized = any(part[0] == "BatchNormalization" for part in config["body"])
     config["optimizer"] = _optimizer(d, "SGD" if normalized else None)
-    config["fit"] = _fit(d, config)
-    config["callbacks"] = _callbacks(d, config)
+    config["fit"] = fit_drawn(d, config)
+    config["callbacks"] = callbacks_drawn(d, config)
     config["after"] = d.some(AFTER, 1)
     config["frozen"] = d.one(range(len(config["body"]))) if d.chance(0.15) else None
     plain = not any(part[0] in ("residual", "twice") for part in config["body"])
@@ -100,7 +100,7 @@ def _optimizer(d: Draw, name: str | None) -> Config:
     return {"name": name, "rate": rate, "arguments": arguments}
 
 
-def _fit(d: Draw, config: Config) -> Config:
+def fit_drawn(d: Draw, config: Config) -> Config:
     rows, several = config["rows"], len(config["heads"]) > 1
     batch = d.one([4, 5, 7, rows, None])
     fit: Config = {"epochs": d.whole(1, 3), "batch_size": batch}
@@ -143,7 +143,7 @@ def _fit(d: Draw, config: Config) -> Config:
     return fit
 
 
-def _callbacks(d: Draw, config: Config) -> list[Part]:
+def callbacks_drawn(d: Draw, config: Config) -> list[Part]:
     monitors = ["loss"]
     if config["fit"]["validation"] is not None and config["fit"].get("validation_freq", 1) == 1:
         monitors.append("val_loss")

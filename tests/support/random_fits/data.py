@@ -90,20 +90,20 @@ def parts_of(config: Config, given: Config, suffix: str, weights: Any) -> list[A
     return found
 
 
-def _rows(part: Any, rows: slice) -> Any:
+def rows_in(part: Any, rows: slice) -> Any:
     if isinstance(part, dict):
         return {name: one[rows] for name, one in part.items()}
-    return [_rows(one, rows) for one in part] if isinstance(part, list) else part[rows]
+    return [rows_in(one, rows) for one in part] if isinstance(part, list) else part[rows]
 
 
-def _batches(parts: list[Any], size: int) -> list[tuple[Any, ...]]:
+def batches_of(parts: list[Any], size: int) -> list[tuple[Any, ...]]:
     x = parts[0]
     first = x[0] if isinstance(x, list) else x["in0"] if isinstance(x, dict) else x
     starts = range(0, len(first), size)
     return [
         tuple(
             tuple(batch) if isinstance(batch, list) else batch
-            for batch in (_rows(part, slice(at, at + size)) for part in parts)
+            for batch in (rows_in(part, slice(at, at + size)) for part in parts)
         )
         for at in starts
     ]
@@ -114,7 +114,7 @@ def _generator(batches: list[Any]) -> Iterator[Any]:
         yield from batches
 
 
-def _data_set(module: Any, batches: list[Any]) -> Any:
+def data_set_of(module: Any, batches: list[Any]) -> Any:
     class Batches(module.utils.PyDataset):  # type: ignore[misc]
         def __len__(self) -> int:
             return len(batches)
@@ -137,9 +137,9 @@ def fit_arguments(module: Any, config: Config, given: Config) -> Config:
     weights = fit["weights"]
     parts = parts_of(config, given, "", weights)
     if fit["data"] in ("generator", "data set"):
-        batches = _batches(parts, made.pop("batch_size"))
+        batches = batches_of(parts, made.pop("batch_size"))
         made["x"] = (
-            _generator(batches) if fit["data"] == "generator" else _data_set(module, batches)
+            _generator(batches) if fit["data"] == "generator" else data_set_of(module, batches)
         )
     else:
         made |= dict(zip(("x", "y", "sample_weight"), parts, strict=False))
@@ -151,8 +151,9 @@ def fit_arguments(module: Any, config: Config, given: Config) -> Config:
     if validation in ("data", "weighted data", "generator", "data set"):
         weighted = weights if validation == "weighted data" and weights != "classes" else None
         parts = parts_of(config, given, "_val", weighted)
-        batches = _batches(parts, 3)
+        batches = batches_of(parts, 3)
         made["validation_data"] = {
-            "generator": lambda: _generator(batches), "data set": lambda: _data_set(module, batches)
+            "generator": lambda: _generator(batches),
+            "data set": lambda: data_set_of(module, batches),
         }.get(validation, lambda: tuple(parts))()  # fmt: skip
     return made

@@ -152,13 +152,13 @@ def _run(module: Any, config: Config, weights: Any, folder: str, of: Config) -> 
         x, y, sample_weight=w[0], batch_size=4, verbose=0, return_dict=True
     )
     found["evaluate"] = numbers(evaluate)
-    found["predict"] = _several(model.predict(x, batch_size=4, verbose=0))
+    found["predict"] = arrays_of(model.predict(x, batch_size=4, verbose=0))
     for step in config["after"]:
         _after(module, model, config, given, step, found)
     return found
 
 
-def _several(outputs: Any) -> list[Any]:
+def arrays_of(outputs: Any) -> list[Any]:
     return [np.asarray(y) for y in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
 
 
@@ -183,7 +183,7 @@ def _after(
         logs = model.fit(**arguments).history
     elif step == "in steps":
         logs = model.evaluate(x, y, steps=2, verbose=0, return_dict=True)
-        found["predicted in steps"] = _several(model.predict(x, steps=2, verbose=0))
+        found["predicted in steps"] = arrays_of(model.predict(x, steps=2, verbose=0))
     elif step == "by classes" and config["fit"]["weights"] == "classes":
         by_class = arguments["class_weight"]
         logs = model.train_on_batch(x, y, class_weight=by_class, return_dict=True)
