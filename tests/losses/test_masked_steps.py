@@ -33,7 +33,7 @@ NAMES = registered.names("loss")
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.more] * (i % 3 > 0)) for i, n in enumerate(NAMES)]
 )
-@seeds(1, 8)
+@seeds(1, 5)
 def test_a_masked_step_is_no_step(backend: str, name: str, seed: int) -> None:
     """In batches, of which the last is smaller, with weights of steps or without."""
     gpunn.use_backend(backend)

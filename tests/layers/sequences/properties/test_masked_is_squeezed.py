@@ -67,7 +67,7 @@ def given(draw: Draw, x: np.ndarray, mask: np.ndarray, large: bool) -> Any:
 
 
 @pytest.mark.parametrize(("name", "arguments"), takes_masks())
-@seeds(1, 10)
+@seeds(1, 4)
 def test_outputs_and_slopes_are_those_without_masked_steps(
     backend: str, name: str, arguments: Any, seed: int
 ) -> None:

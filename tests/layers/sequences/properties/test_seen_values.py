@@ -37,7 +37,7 @@ CASES = [
     ],
     ids=registered.label,
 )
-@seeds(1, 20)
+@seeds(1, 8)
 def test_outputs_and_slopes(backend: str, name: str, arguments: Any, seed: int) -> None:
     """Masks of queries, values and keys, of pairs, causal ones and windows hold all at once."""
     gpunn.use_backend(backend)

@@ -60,7 +60,7 @@ def counts(layer: Any, mask: Any, pieces: list[slice]) -> Any:
 
 
 @every_kind
-@seeds(1, 12)
+@seeds(1, 5)
 def test_passed_states_and_kept_states_continue_a_sequence(
     backend: str, kind: Any, seed: int
 ) -> None:
