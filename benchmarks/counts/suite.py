@@ -109,8 +109,8 @@ def write() -> None:
 
 def check() -> None:
     measured = read()
-    if measured is None:
-        print("The seconds of each folder are not compared: `make test` was not run before.")
+    if measured is None or not PATH.exists():
+        print("The seconds of folders are not compared: run `make test`, and once `make suite-times`.")
         return
     then = json.loads(PATH.read_text(encoding="utf-8"))["folders"]
     lines = grown(by_folder(measured), then)

@@ -62,7 +62,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["seconds"] = dict(_seconds)
-    elif (path := _path(config)) and exitstatus == pytest.ExitCode.OK and _seconds:
+    elif (path := _path(config)) and exitstatus in (0, 1) and _seconds:  # some may have failed
         path.parent.mkdir(exist_ok=True)
         rounded = {f: [round(v, 3) for v in values] for f, values in sorted(_seconds.items())}
         path.write_text(json.dumps(rounded, indent=0) + "\n", encoding="utf-8")
