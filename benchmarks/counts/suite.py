@@ -110,7 +110,7 @@ def write() -> None:
 def check() -> None:
     measured = read()
     if measured is None or not PATH.exists():
-        print("The seconds of folders are not compared: run `make test`, and once `make suite-times`.")
+        print("Folders are not compared: `make test` or `make suite-times` was not run.")
         return
     then = json.loads(PATH.read_text(encoding="utf-8"))["folders"]
     lines = grown(by_folder(measured), then)
