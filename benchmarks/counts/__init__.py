@@ -1,4 +1,4 @@
 """The cost of a step in counts that do not depend on the machine's load: `make counters`.
 
-It imports gpunn, and nothing else of the benchmarks.
+It imports gpunn, and `common` of the benchmarks.
 """

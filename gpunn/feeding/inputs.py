@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.columns import values_of
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, HostPart
 from gpunn.layers.shapes import covers
@@ -115,7 +114,7 @@ def columns(spec: Spec, x: Any, argument: str) -> Any:
 
 def _read(spec: Spec, x: Any) -> Any:
     """Copy a device array to the host; return anything else unchanged."""
-    if type(x) in (np.ndarray, np.ma.MaskedArray):
+    if type(x) is np.ndarray or type(x) is np.ma.MaskedArray:
         return x
     if spec.backend.owns(x):
         spec.backend.wait_for_caller()
@@ -137,6 +136,8 @@ def _to_encode(spec: Spec, argument: str, shape: tuple[int, ...], x: Any) -> np.
         plain = np.asarray(x, dtype=object)
         numbers = np.asarray(x) if plain.ndim else plain
         x = numbers if numbers.dtype.kind in "biuf" else plain
+    from gpunn.common.numeric.columns import values_of  # most models encode nothing
+
     x = values_of(x)
     array = x if isinstance(x, np.ma.MaskedArray) else np.asarray(x)
     return _shaped(array, shape, argument, x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -52,7 +51,9 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         source, first = peek(x)
         predictor = training.predictor_for(inputs_and_targets(first)[0])
         batches = inputs_of(predictor.spec, source, steps)
-    with callback_list.released_at_error() if callback_list else nullcontext():
+    if not callback_list:
+        return predict_batches(predictor.predict, batches, None, predictor.form)
+    with callback_list.released_at_error():
         return predict_batches(predictor.predict, batches, callback_list, predictor.form)
 
 

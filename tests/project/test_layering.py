@@ -61,7 +61,7 @@ BENCHMARKS = {
     "race": {"gpunn", "common", "contestants"},
     "gpu": {"gpunn", "common", "contestants", "race"},
     "scale": {"gpunn", "common"},
-    "counts": {"gpunn"},
+    "counts": {"gpunn", "common"},
     "faults": set(),
     "pages": {"gpunn", "common"},
     "programs": {"common", "gpunn"},

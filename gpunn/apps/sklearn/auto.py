@@ -20,7 +20,7 @@ from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading import table_of, text_of
 from gpunn.apps.tables.search import Budget
-from gpunn.common.columns import type_of
+from gpunn.common.numeric.columns import type_of
 from gpunn.feeding.frames import each_column, is_frame
 
 from .estimator import _seed_of

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from gpunn.common.columns import objects_of
 from gpunn.common.numeric import is_missing
+from gpunn.common.numeric.columns import objects_of
 from gpunn.feeding.frames import each_column
 
 from .cells import MISSING, is_number

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.common.arguments import choice
-from gpunn.common.columns import values_of
 from gpunn.common.fields import field
 from gpunn.common.numeric import is_missing
+from gpunn.common.numeric.columns import values_of
 from gpunn.common.registry import Examples
 
 from .fingerprint import fingerprint

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.columns import values_of
 from gpunn.common.numeric import is_missing
+from gpunn.common.numeric.columns import values_of
 from gpunn.layers.symbolic import SampleShape
 
 from .on_host import HostLayer
