@@ -22,7 +22,7 @@ from comparisons import COMPARISONS
 from comparisons.samples import DTYPES, VALUES, Sample
 from gpu_programs import PROGRAMS, SPARSE, trained
 from little_memory import limited, refusal, used
-from pairwise import pairwise
+from properties.pairwise import pairwise
 
 import gpunn
 from gpunn import layers

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from reused import (
+from properties.reused import (
     HOOKS,
     LEAVING,
     Leaving,

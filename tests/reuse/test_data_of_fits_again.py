@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from reused import (
+from properties.reused import (
     HOOKS,
     LEAVING,
     Leaving,

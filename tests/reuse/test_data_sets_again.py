@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reused import LEAVING, Trap, assert_leaves_nothing, left_by, threads_end
+from properties.reused import LEAVING, Trap, assert_leaves_nothing, left_by, threads_end
 
 import gpunn as tf
 from gpunn.utils import timeseries_dataset_from_array

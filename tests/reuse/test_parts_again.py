@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from reused import LEAVING, Trap, left_by, network, plain
+from properties.reused import LEAVING, Trap, left_by, network, plain
 
 import gpunn
 from gpunn import layers

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from reused import LEAVING, Trap, assert_leaves_nothing, left_by
+from properties.reused import LEAVING, Trap, assert_leaves_nothing, left_by
 
 import gpunn
 from gpunn import layers, ops

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import written
+from properties import written
 
 import gpunn
 from gpunn import layers, ops

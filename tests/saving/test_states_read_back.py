@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-import written
+from properties import written
 from registered_networks import CASES, data, network, unusual
 
 import gpunn

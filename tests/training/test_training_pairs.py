@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairwise import pairwise
+from properties.pairwise import pairwise
 
 import gpunn
 from gpunn import callbacks, layers

@@ -10,12 +10,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import columns
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from properties import columns
 
 import gpunn
 from gpunn.apps.cli import main

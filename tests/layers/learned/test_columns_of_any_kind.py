@@ -10,10 +10,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-import columns
 import numpy as np
 import pytest
 import registered
+from properties import columns
 
 import gpunn
 from gpunn import layers

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import masked_sequences as sequences
 import numpy as np
 import pytest
 import registered
-from masked_sequences import near, numbers
+from properties import masked_sequences as sequences
+from properties.masked_sequences import near, numbers
 
 import gpunn
 from gpunn import layers, ops

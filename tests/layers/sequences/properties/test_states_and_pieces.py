@@ -6,10 +6,10 @@ import random
 from itertools import pairwise
 from typing import Any
 
-import masked_sequences as sequences
 import numpy as np
 import pytest
-from masked_sequences import FEATURES, Draw, every_kind, flat, near, numbers, seeds
+from properties import masked_sequences as sequences
+from properties.masked_sequences import FEATURES, Draw, every_kind, flat, near, numbers, seeds
 
 import gpunn
 

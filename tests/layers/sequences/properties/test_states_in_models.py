@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import masked_sequences as sequences
 import numpy as np
 import pytest
-from masked_sequences import FEATURES, Draw, Marked, flat, near, numbers, seeds
+from properties import masked_sequences as sequences
+from properties.masked_sequences import FEATURES, Draw, Marked, flat, near, numbers, seeds
 
 import gpunn
 from gpunn import layers, ops

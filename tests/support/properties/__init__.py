@@ -1,0 +1,1 @@
+"""What tests of properties share: masked sequences, objects used again, files, columns, pairs."""
