@@ -81,10 +81,14 @@ def ran(run_ranks: Run, shared_folder: Path) -> Callable[[str], Ran]:
                 start.prepare(shared_folder)
                 cases = json.dumps(start.in_folder(shared_folder))
                 report = shared_folder / f"{name} report"
-                done = run_ranks(
-                    start.ranks, "cases.py", report, cases, tagged=True, **start.variables
-                )
-                left.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+                try:
+                    done = run_ranks(
+                        start.ranks, "cases.py", report, cases, tagged=True, **start.variables
+                    )
+                    ended = [done.returncode, done.stdout, done.stderr]
+                except subprocess.TimeoutExpired as error:  # each test of it fails, and waits once
+                    ended = [-1, "", f"{name}: {error}"]
+                left.write_text(json.dumps(ended))
         return Ran(name, shared_folder, *json.loads(left.read_text()))
 
     return ran
