@@ -148,6 +148,8 @@ def window(draw: random.Random, both: Both) -> Both:
     data, samples = both.data, both.samples
     if samples and isinstance(samples[0], (tuple, dict)):
         data, samples = data.map(lambda *parts: first(parts)), [first(s) for s in samples]
+    if any(shapes(sample) != shapes(samples[0]) for sample in samples):
+        return both  # their batch needs one shape
     for drop, default in itertools.product((True, False), repeat=2):
         size, shift, stride = (draw.choice([1, 2, 3, 5]) for _ in range(3))
         starts = range(0, len(samples), size if default else shift)
