@@ -34,8 +34,8 @@ ARGUMENTS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
     "Report": lambda folder, model: {"filepath": folder / "report.html"},
     "StopAfter": lambda folder, model: {"updates": 7},
     "StopAtTarget": lambda folder, model: {"monitor": "accuracy", "target": 0.3},
-    "StopOnSmallChange": lambda folder, model: {"tolerance": 0.05, "patience": 1},
-    "StopOnSmallGradient": lambda folder, model: {"tolerance": 0.3},
+    "StopOnSmallChange": lambda folder, model: {"tolerance": 0.5, "patience": 1},
+    "StopOnSmallGradient": lambda folder, model: {"tolerance": 10.0},
     "SwapEMAWeights": lambda folder, model: {"swap_on_epoch": True},
     "TensorBoard": lambda folder, model: {"log_dir": folder / "logs"},
 }
@@ -47,7 +47,8 @@ ACT = (
 KEEP = ("History", "ModelCheckpoint")  # as in Keras: all figures, and the best one so far
 FITS: tuple[dict[str, Any], ...] = (
     {"epochs": 4, "batch_size": 6},
-    {"epochs": 5, "batch_size": 7, "initial_epoch": 1, "sample_weight": np.linspace(0.2, 2, 20)},
+    # It begins with the epoch with which the first one ends.
+    {"epochs": 7, "batch_size": 7, "initial_epoch": 3, "sample_weight": np.linspace(0.2, 2, 20)},
 )
 
 

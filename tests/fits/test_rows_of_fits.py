@@ -16,7 +16,7 @@ import gpunn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = ("fit", *random_fits.KINDS)
-NOW = (107, 144, 147, 256)
+NOW = (107, 144, 147, 169)
 
 
 def some(now: Any, many: int) -> Any:
