@@ -16,14 +16,14 @@ import gpunn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = ("fit", *random_fits.KINDS)
-NOW = (107, 144, 147, 169)
+NOW = (107, 147, 169, 256)
 
 
 def some(now: Any, many: int) -> Any:
     """Parametrize by numbers of configurations; `make test-more` also runs the other ones."""
     return pytest.mark.parametrize(
         "number", [pytest.param(n, marks=[] if n in now else [pytest.mark.more])
-                   for n in sorted({*now, *range(many)})],
+                   for n in sorted({*now, *range(many), 144, 380})],
     )  # fmt: skip
 
 
@@ -67,3 +67,23 @@ def test_fits_equal_epochs_in_new_models(backend: str, number: int) -> None:
     assert_equal_rows(config, far, found)
     assert [len(one["epochs"]) for one in found] == [len(epochs) for epochs in orders]
     assert all(np.isfinite(w).all() for one in found for w in one["weights"])
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_each_pass_has_an_order_of_its_own(backend: str, steps: str) -> None:
+    """Also that of another fit, with and without validation; told from the losses of batches."""
+    module: Any = gpunn if steps == "fit" else random_fits.WithSteps(random_fits.KINDS[steps])
+    gpunn.utils.set_random_seed(0)
+    line = gpunn.layers.Dense(1, kernel_initializer="zeros")
+    model = module.Sequential([gpunn.Input((1,)), line], backend=backend)
+    model.compile(gpunn.optimizers.SGD(0.0), "mse")
+    x, y = np.ones((8, 1)), np.sqrt(2.0 ** np.arange(8))[:, np.newaxis]
+    sums: list[float] = []
+    note = gpunn.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: sums.append((batch + 1) * logs["loss"])
+    )
+    for validation in (None, (x, y), None, (x, y)):
+        model.fit(x, y, 1, 2, verbose=0, callbacks=[note], validation_data=validation)
+    rows = np.log2(np.diff(np.reshape(sums, (8, 8)), prepend=0)).round().astype(int)
+    assert (np.sort(rows) == np.arange(8)).all()
+    assert len({*map(tuple, rows)}) == 8

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SEED = int(os.environ.get("GPUNN_FITS_SEED", "0"))
 BACKENDS = ("numpy", "compiled")
 EACH_TIME, EACH_NIGHT = 40, 400
-ROWS = (1, 3)  # of several fits, each time
+ROWS = (1,)  # of several fits, each time
 
 
 class Difference(NamedTuple):
@@ -160,7 +160,7 @@ def test_more_trainings(keras: Any, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=[] if n in ROWS else [pytest.mark.more]) for n in range(7)]
+    "number", [pytest.param(n, marks=[] if n in ROWS else [pytest.mark.more]) for n in range(24)]
 )
 def test_fits_in_a_row(keras: Any, number: int) -> None:
     """Several fits of one model, with other options each, and callbacks that are used again."""
