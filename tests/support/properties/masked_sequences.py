@@ -90,7 +90,7 @@ def slopes(f: Callable[..., Any], inputs: list[np.ndarray], layer: Any) -> list[
 # -- recurrent layers
 
 
-@gpunn.saving.register_keras_serializable()
+@gpunn.saving.register_keras_serializable(package="masked_sequences")
 class Decaying(layers.Layer):
     """A cell of one's own, whose output is not its state."""
 
