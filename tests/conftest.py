@@ -103,6 +103,7 @@ def pytest_collection_finish() -> None:
 def pass_over_what_stays() -> None:
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)  # automatic collections took a thirtieth of the time
 
 
 @pytest.fixture(params=[pytest.param("cupy", marks=pytest.mark.gpu), "emulated"])

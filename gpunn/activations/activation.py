@@ -14,6 +14,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfOneFunction
 from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import snake_case
+from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
@@ -123,11 +124,11 @@ class Activation(Stated, Formula):
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         """Compute out = f(x) on arrays; ``out`` may be ``x``."""
-        self.in_place(x.dtype.name)[0](backend, x, out)
+        self.in_place(name_of(x.dtype))[0](backend, x, out)
 
     def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         """Compute out = dy f'(x) on arrays; ``out`` may be ``dy``."""
-        self.in_place(dy.dtype.name)[1](backend, saved, dy, out)
+        self.in_place(name_of(dy.dtype))[1](backend, saved, dy, out)
 
     @property
     def states_call(self) -> bool:

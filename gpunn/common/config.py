@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .importing.lazy import offer
+from .numeric.dtypes import name_of
 
 __all__ = [
     "eagerly", "epsilon", "floatx", "run_eagerly", "set_floatx",
@@ -134,7 +135,7 @@ def resolve_dtype(dtype: Any) -> str:
     if dtype is None:
         return _floatx
     try:
-        name = np.dtype(dtype).name
+        name = name_of(np.dtype(dtype))
     except TypeError:
         name = str(dtype)
     if name not in ("float32", "float64"):

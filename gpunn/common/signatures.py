@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
+from weakref import ref as weak
 
 if sys.version_info >= (3, 14):
     import annotationlib
@@ -37,7 +40,7 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function, **_WRITTEN)
 
 
-def arguments(cls: type) -> dict[str, inspect.Parameter]:
+def arguments(cls: type) -> Mapping[str, inspect.Parameter]:
     """Return what a class's constructor takes, by name. ``**options`` stands for what the
     constructor of the next base takes besides.
 
@@ -51,8 +54,27 @@ def arguments(cls: type) -> dict[str, inspect.Parameter]:
     >>> list(arguments(Scaled))
     ['scale', 'name']
     """
+    # inspect takes 50 us for each class, and every copy and file of a model asks for each part.
+    made = [
+        weak(vars(base)[name])
+        for base in cls.__mro__
+        for name in ("__new__", "__init__")
+        if isinstance(vars(base).get(name), FunctionType)
+    ]
+    before = _known.get(cls)
+    if before is None or before[0] != made:
+        before = _known[cls] = made, _arguments(cls)
+    return before[1]
+
+
+_known: WeakKeyDictionary[type, tuple[list[Any], dict[str, inspect.Parameter]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _arguments(cls: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
-    bases = [base for base in cls.__mro__[1:] if "__init__" in vars(base)]
+    bases = [base for base in cls.__mro__[1:-1] if "__init__" in vars(base)]  # without object
     for base in (cls, *bases):
         parameters = signature(base).parameters.values()
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

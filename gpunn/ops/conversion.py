@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn.common.config import floatx
 from gpunn.common.nested import replaced
+from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.operators import FUNCTIONS
 
 from .dtypes import COMPUTED, floating, named, result_type, standard
@@ -93,7 +94,7 @@ def _loaded(x: Any) -> Tensor | np.ndarray:
         raise ValueError(f"nested lists must have rows of equal length; got {x!r}.") from None
     if array.dtype.kind == "f" and isinstance(x, (list, tuple)) and _are_integers(array, x):
         array = np.asarray(x, object)  # beyond int64, NumPy converts some integers to floats
-    if array.dtype.name == "bfloat16":
+    if name_of(array.dtype) == "bfloat16":
         return array.astype(np.float32)
     if array.dtype.kind in "biuf" or (array.dtype.kind == "O" and _is_integers(array)):
         return array

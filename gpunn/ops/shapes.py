@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.numeric.dtypes import name_of
 
 from .conversion import convert
 from .dtypes import is_float
@@ -224,7 +225,7 @@ def _exchanged(shape: Shape, axes: tuple[int, ...]) -> Shape | None:
 
 def compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, ...]) -> None:
     """Write x with permuted axes."""
-    sizes = _exchanged(x.shape, axes) if x.size and is_float(x.dtype.name) else None
+    sizes = _exchanged(x.shape, axes) if x.size and is_float(name_of(x.dtype)) else None
     if sizes is not None and x.flags.c_contiguous and out.flags.c_contiguous:
         others, a, b = sizes
         backend.swap_axes(x.reshape(others, a, b), out.reshape(others, b, a))

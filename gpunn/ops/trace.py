@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import runs_eagerly
+from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.arena import Parameter
 from gpunn.distribution.communicator import Share
 
@@ -137,7 +138,7 @@ class Trace:
 
     def placeholder(self, array: Array) -> Tensor:
         """Create a leaf for the contents of an array in each step."""
-        t = self.leaf(array.shape, array.dtype.name)
+        t = self.leaf(array.shape, name_of(array.dtype))
         self.arrays[id(t)] = array
         return t
 

@@ -78,6 +78,7 @@ def test_every_function_is_called_here(digits):
     assert {*pictures(digits), "PathRecorder"} == set(plots.__all__)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", [name for name in plots.__all__ if name != "PathRecorder"])
 def test_a_picture_is_labelled_and_leaves_settings_alone(name, digits, tmp_path):
     before = dict(matplotlib.rcParams)

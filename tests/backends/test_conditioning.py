@@ -47,6 +47,7 @@ def nudged(dtype: str, seed: int | None, model: gpunn.Sequential) -> np.ndarray:
     return last_bit(ones, random)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("kind", "name", "arguments"),
     [

@@ -81,6 +81,7 @@ def _train(backend: str, dtype: str, optimizer: str, loss: str, how: str) -> dic
     }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
     ("optimizer", "loss", "how"),

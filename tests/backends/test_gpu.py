@@ -96,6 +96,7 @@ def test_nan_goes_through_a_relu(
             own.write(out, np.zeros((m, n), dtype))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_captured_steps_give_the_bits_of_eager_ones(
     gpu: str, program: str, monkeypatch: pytest.MonkeyPatch
@@ -108,6 +109,7 @@ def test_captured_steps_give_the_bits_of_eager_ones(
     assert trained(gpu, program) == captured
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "program",
     [pytest.param(p, marks=[pytest.mark.more] * (i % 2)) for i, p in enumerate(PROGRAMS)],
@@ -120,6 +122,7 @@ def test_many_steps_in_a_launch_give_the_bits_of_single_ones(
     assert trained(gpu, program, watched=True) == trained(gpu, program)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_kernels_agree_with_numpy(gpu: str, name: str) -> None:
     """Run the ordinary run's comparisons of every kernel on the GPU instead of the CPU.
@@ -272,6 +275,7 @@ SHORTAGES = {"call": [*CALLS], "hidden": [*HIDDEN], "spare": [2_000_000, 4_850_0
 EVERY_TWO = [tuple(row.values()) for row in pairwise(SHORTAGES)]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("call", "hidden", "spare"),
     [

@@ -104,6 +104,7 @@ def assert_same_bits(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None
 # -- the same training as NumPy's
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
@@ -260,6 +261,7 @@ def test_steps_in_any_portions_give_the_same_bits(mode: str) -> None:
     assert_same_bits(stepped(mode, 1, 1, 35), stepped(mode, 37))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_give_the_same_bits(mode: str) -> None:
     program = "784-128-dropout-10, Adam"

@@ -175,8 +175,9 @@ def test_clipping_touches_the_gradients_alone() -> None:
     assert next(x for x in operations if x.name == "clip_gradients").launches == 2
 
 
+@pytest.mark.in_turn(6)
 @parity.unusual
-@parity.names_in_turn(1)
+@parity.every_case
 def test_the_list_without_a_gpu_is_that_of_the_step(kind: str, name: str, arguments: dict) -> None:
     case = ("float32", kind, name, arguments)
     host, gpu = (parity.network(backend, *case) for backend in ("numpy", GPU))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import registered
 import threadpoolctl
-from registered_networks import assert_same_bits, drive, names_in_turn, unusual
+from registered_networks import assert_same_bits, drive, every_case, unusual
 
 import gpunn
 from gpunn import layers
@@ -31,8 +31,10 @@ from gpunn.backends.shared.threads import (
 )
 
 
+@pytest.mark.in_turn(12)
 @unusual
-@names_in_turn(1, ("numpy", "compiled"))
+@every_case
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_a_traced_step_is_the_plain_one(
     kind: str, name: str, arguments: dict, backend: str
 ) -> None:

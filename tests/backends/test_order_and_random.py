@@ -62,6 +62,7 @@ def chi_square(counts: np.ndarray) -> float:
     return (((counts - expected) ** 2).sum() / expected - freedom) / math.sqrt(2 * freedom)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "rows", [10, 33, *(pytest.param(n, marks=pytest.mark.more) for n in (16, 100, 128))]
 )
@@ -77,6 +78,7 @@ def test_every_row_is_as_likely_at_every_place(rows: int) -> None:
     assert abs(statistic - freedom) / math.sqrt(2 * freedom) < 5
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("rows", [64, 100, 1000])
 def test_neighbours_in_the_data_are_not_neighbours_in_the_order(rows: int) -> None:
     """The distance between the positions of rows 0 and 1 is that of two random positions."""

@@ -27,7 +27,6 @@ from registered_networks import (
     data,
     drive,
     every_case,
-    names_in_turn,
     network,
     state,
     unusual,
@@ -75,6 +74,7 @@ def test_everything_registered_has_a_case() -> None:
         assert {n for k, n, _ in CASES if k == kind} | {*left_out} == {*registered.names(kind)}
 
 
+@pytest.mark.in_turn(3)
 @every_case
 @pytest.mark.parametrize(
     ("other", "dtype"),
@@ -94,7 +94,8 @@ def test_training_is_that_of_numpy(
 # -- captured steps
 
 
-@names_in_turn(0)
+@pytest.mark.in_turn(6)
+@every_case
 def test_a_replayed_step_is_the_eager_one(
     gpu: str, kind: str, name: str, arguments: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def drawn_step(seed: int) -> Any:
     return step
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "first", [0, 15, *(pytest.param(n, marks=pytest.mark.more) for n in (30, 45))]
 )

@@ -108,6 +108,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
 }  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("case", CASES)
 def test_all_four_are_those_of_pytorch(every_backend: str, case: str) -> None:
     gpunn.use_backend(every_backend)

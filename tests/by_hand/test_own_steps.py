@@ -404,6 +404,7 @@ FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("every", [37, pytest.param(11, marks=pytest.mark.more)])
 @pytest.mark.parametrize("cls", [Own, OwnInPython])
 def test_an_interrupt_leaves_a_model_that_trains(cls: Any, every: int) -> None:

@@ -83,6 +83,7 @@ def python2_pickle(pairs: tuple) -> bytes:
     return b"\x80\2(" + b"".join(one(x) + one(y) + b"\x86" for x, y in pairs) + b"t."
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dump", [pickle.dumps, protocol_5, python2_pickle])
 def test_wheel_route(
     cache: Path, tmp_path: Path, monkeypatch, capfd, dump: Callable[[tuple], bytes]

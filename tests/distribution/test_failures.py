@@ -59,6 +59,7 @@ OPERATIONS = ("any", "compare_warnings", "first", "gather", "least", "meet", "sh
 NOW = {("returns", "gather"), ("returns", "meet"), ("is killed", "least")}
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("how", "operation"),
     [

@@ -110,6 +110,7 @@ def combinations() -> Iterator[Any]:
             yield pytest.param(place, case, size, marks=more)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("timed", "case", "size"), list(combinations()), indirect=["timed"])
 def test_streamed_training_has_the_bits_of_any_other(
     timed: str, case: str, size: int, streamed: Any, capsys: pytest.CaptureFixture[str]
@@ -141,6 +142,7 @@ class Crashing(callbacks.Callback):
             raise Crash
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("batches", [3, 11, 15])
 def test_a_run_goes_on_in_the_middle_of_a_piece(
     timed: str, batches: int, streamed: Any, tmp_path: Path

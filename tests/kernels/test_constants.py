@@ -142,6 +142,7 @@ def test_predictions_of_all_sizes_share_kernels(
     assert found[0] and found[0] == found[1] == found[2]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("metrics", [[], ["r2_score"]])
 def test_a_step_with_too_much_shared_memory_for_one_kernel_is_several(
     metrics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

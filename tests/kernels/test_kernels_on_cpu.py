@@ -43,6 +43,7 @@ def check(name: str, backend: str, sample: Sample, blocks: int) -> None:
     COMPARISONS[name](GPU if backend == "emulated" else get_backend(backend), sample)
 
 
+@pytest.mark.in_turn(3)
 @every_kernel
 @every_comparison
 @some(4)

@@ -177,6 +177,7 @@ def units(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
     return np.abs(difference) / np.spacing(rounded)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize(  # the others give the same bits, see below
     "instructions",
@@ -222,6 +223,7 @@ SPECIAL_64 = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
 def test_special_values(instructions: str, builds: Callable[[str], Build]) -> None:
     for name in EXACT:

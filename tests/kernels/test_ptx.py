@@ -22,6 +22,7 @@ FEW = ("column_sums", "regularize", "persistent_steps", "persistent_scan")
 FEW_WAYS = ("fused", 61), ("persistent", 61)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("architecture", [61, 90])
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.more]) for n in COMPARISONS]
@@ -59,6 +60,7 @@ def test_a_fault_in_the_ptx_is_noticed(
         compile_file.cache_clear()
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("program", [program_1, program_2])
 @pytest.mark.parametrize(
     ("mode", "architecture"),

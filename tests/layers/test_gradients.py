@@ -67,6 +67,7 @@ def in_turn(number: int, backend: str, shape: str) -> bool:
     return shape == "ragged" or (backend == "compiled" and OTHERS.index(shape) % 2 == number % 2)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("name", "arguments", "backend", "shape"),
     [
@@ -180,6 +181,7 @@ def test_a_node_read_by_two_layers_gets_the_sum_of_their_gradients() -> None:
 AWKWARD = np.array([[-700.0, -40.0, -1.1, -1e-3, 1e-3, 0.3, 0.6, 1.1, 40.0, 700.0]])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("name", "arguments"), registered.cases("activation"), ids=registered.label
@@ -210,6 +212,7 @@ def registered_relu(negative_slope: float) -> Any:
 # -- losses
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("name", "arguments"), registered.cases("loss"), ids=registered.label)
@@ -297,6 +300,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("rows", [1, 6])

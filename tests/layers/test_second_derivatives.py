@@ -46,6 +46,7 @@ def curvature_is_the_change_of_the_slope(function: Any, x: np.ndarray) -> None:
     assert np.sum(found * direction) == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("name", "arguments"), LAYERS, ids=registered.label)
 def test_layers(name: str, arguments: dict[str, Any]) -> None:
     gpunn.utils.set_random_seed(1)  # with this seed, no relu's input is near 0

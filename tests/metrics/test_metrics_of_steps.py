@@ -126,6 +126,7 @@ CASES = [
 MAKE = {**DENSE, **FUNCTIONS, "class": custom_class}
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("loss", "name"), CASES)
 def test_they_are_those_of_keras(keras: Any, loss: str, name: str) -> None:
     metric = (SPARSE if LOSSES[loss][1] is LABELS else MAKE)[name]

@@ -84,6 +84,7 @@ def model_of(function: Callable[[Any, int], Any], n: int) -> Any:
     return model
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.traced
 @pytest.mark.parametrize("function", GRAPHS, ids=lambda f: f.__name__)
 def test_a_graph_twice_as_long_takes_twice_the_calls(function: Callable[[Any, int], Any]) -> None:

@@ -39,6 +39,7 @@ def test_every_operation_has_an_oracle() -> None:
     assert set(ORACLES) == set(FUNCTIONS)
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_ordinary_numbers(name: str) -> None:
     check(name, "eager", "float64")
@@ -46,6 +47,7 @@ def test_ordinary_numbers(name: str) -> None:
     check(name, "traced", "float64", calls=slice(FEW.stop, None))
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_numbers_at_the_edge(name: str) -> None:
     for edge in ("", *ORACLES[name].edges):

@@ -329,12 +329,14 @@ every_case = pytest.mark.parametrize("name", CASES)
 SOME = ("take rows", "x[rows, columns]", "scatter", "scatter_update None", "segment_max", "sort")
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("compiled", marks=more)])
 @every_case
 def test_nothing_else_changes(name: str, backend: str) -> None:
     check(name, backend)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("backend", ["compiled", pytest.param("numpy", marks=more)])
 @every_case
 def test_nothing_else_changes_among_others(name: str, backend: str) -> None:

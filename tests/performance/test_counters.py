@@ -18,6 +18,7 @@ from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.core import arena
 
 
+@pytest.mark.checks("gpunn", "kernels", "benchmarks/counts", "benchmarks/results/counters.json")
 def test_nothing_got_worse_and_what_got_better_is_committed() -> None:
     """In a separate process: imports of this one must not count."""
     command = [sys.executable, "-m", "benchmarks.counts.counters", "--check"]

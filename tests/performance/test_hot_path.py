@@ -74,6 +74,7 @@ NOT_IN_A_CHAIN = (
 )  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_built_in_layers_keep_off_the_slow_path(
     optimizer: str, monkeypatch: pytest.MonkeyPatch

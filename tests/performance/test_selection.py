@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def test_rotating(backend, n): ...
 @pytest.mark.all_backends
 def test_everywhere(backend): ...
 
+@pytest.mark.in_turn(2)
+@pytest.mark.parametrize("n", range(5))
+def test_parts(backend, n): ...
+
 @more
 def test_long(): ...
 
@@ -58,6 +63,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
 def collected(suite: Path, *options: str) -> list[str]:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qp", "no:cacheprovider"]
     done = subprocess.run([*command, *options], cwd=suite, capture_output=True, text=True)
@@ -80,9 +86,24 @@ def test_each_case_has_one_backend_and_the_rotation_says_which(suite: Path) -> N
         assert sorted(backends) == ["compiled", "emulated", "numpy"]
 
 
+def test_parts_take_turns_and_the_next_time_have_another_backend(suite: Path) -> None:
+    seen: dict[str, list[str]] = {}
+    for rotation in range(6):
+        found = collected(suite, "--rotation", str(rotation), "--whole-suite")
+        parts = [test.rstrip("]") for test in found if test.startswith("test_parts")]
+        assert len(parts) in (2, 3)
+        for test in parts:
+            backend, number = test.partition("[")[2].split("-")
+            seen.setdefault(number, []).append(backend)
+    assert sorted(seen) == list("01234")
+    for backends in seen.values():
+        assert sorted(backends) == ["compiled", "emulated", "numpy"]
+
+
 def test_whoever_names_tests_gets_all_of_them(suite: Path) -> None:
     found = collected(suite, "tests/test_some.py")
     assert len([test for test in found if test.startswith("test_rotating")]) == 6
+    assert len([test for test in found if test.startswith("test_parts")]) == 15
     assert "test_of_files" in found
 
 

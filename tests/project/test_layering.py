@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,13 @@ def room(path: Path) -> str:
     return "/".join(inside.parts[:-1]) or inside.stem
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> list[str]:
     """Return everything that a file imports, as full names, down to the imported objects."""
+    return [*_imported(path)]
+
+
+def _imported(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -98,6 +104,7 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{name}.{alias.name}" for alias in node.names)
 
 
+@cache
 def files_imported(path: Path) -> set[Path]:
     """Return the files of gpunn that a file imports from."""
     found = set()

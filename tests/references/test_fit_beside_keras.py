@@ -148,6 +148,7 @@ def asked_for() -> list[int]:
     return [*chain.from_iterable(given)] or [*range(EACH_TIME)]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("number", asked_for())
 def test_trainings(keras: Any, number: int) -> None:
     check(keras, number)

@@ -102,6 +102,7 @@ def interrupt_everywhere(tmp_path, name, every):
             assert not (folder / "backup").exists(), where
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", WORK)
 def test_an_interrupt_at_some_lines_leaves_whole_files(tmp_path, name):
     interrupt_everywhere(tmp_path, name, {"load": 11, "fit": 11}.get(name, 5))

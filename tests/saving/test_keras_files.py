@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import registered
 from registered_networks import data as data_of
-from registered_networks import names_in_turn, network, unusual
+from registered_networks import every_case, network, unusual
 
 import gpunn
 from gpunn.saving import load_model
@@ -58,7 +58,8 @@ def is_known_to_keras(kind: str, name: str, arguments: dict) -> bool:
     return name not in UNKNOWN or (name == "Huber" and kind == "loss")
 
 
-@names_in_turn(1)
+@pytest.mark.in_turn(4)
+@every_case
 @pytest.mark.filterwarnings("ignore:.* is in gpunn's own format")
 def test_every_part_goes_to_keras_and_back(tmp_path, kind, name, arguments, keras):
     model = network(gpunn.get_backend(), "float32", kind, name, arguments)
@@ -83,6 +84,7 @@ def test_every_part_goes_to_keras_and_back(tmp_path, kind, name, arguments, kera
         assert ours.optimizer.iterations == model.optimizer.iterations == 5
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("name", "options"),
     [case for case in registered.cases("optimizer") if case[0] not in ANEW],

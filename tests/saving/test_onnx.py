@@ -40,6 +40,7 @@ def randomized(model: Any) -> None:
     model.set_weights([RANDOM.uniform(0.2, 1.0, w.shape) for w in model.get_weights()])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
 def test_everything_registered(kind: str, name: str, arguments: Any, tmp_path: Path) -> None:
     part = registered.make(kind, name, arguments)

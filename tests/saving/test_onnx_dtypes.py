@@ -158,6 +158,7 @@ def functions() -> dict[str, Callable[[Any], Any]]:
 FUNCTIONS = functions()
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("dtype", X)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_operations_on_each_dtype(name: str, dtype: str, tmp_path: Path) -> None:

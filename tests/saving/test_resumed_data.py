@@ -199,6 +199,7 @@ def rooms(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return make
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.filterwarnings("ignore:.*data ran out:UserWarning")
 @pytest.mark.parametrize(
     ("steps", "everywhere"),

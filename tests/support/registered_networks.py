@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -59,32 +59,6 @@ every_case = pytest.mark.parametrize(
     ],
     ids=registered.label,
 )
-
-
-def names_in_turn(now: int, backends: Sequence[str] = ()) -> Any:
-    """Parametrize with the first case of every other name; `make test-more` also runs the rest.
-
-    Args:
-        now: which names: those with even (0) or with odd indices (1).
-        backends: also parametrize with these, of which each name has one, in turn.
-    """
-    firsts: dict[tuple[str, str], Any] = {}
-    for case in CASES:
-        firsts.setdefault(case[:2], case)
-    chosen = [*firsts.values()][now::2]
-    now_with = [
-        [case, *backends[place % len(backends) :][:1]] if backends else [case]
-        for place, case in enumerate(chosen)
-    ]
-    every = [[case, *one] for case in CASES for one in ([[b] for b in backends] or [[]])]
-    return pytest.mark.parametrize(
-        ("kind", "name", "arguments", *(["backend"] if backends else [])),
-        [
-            pytest.param(*case, *one, marks=[] if [case, *one] in now_with else [pytest.mark.more])
-            for case, *one in every
-        ],
-        ids=registered.label,
-    )
 
 
 # Nothing learns through a step function, but the training steps are the same: that is compared too.

@@ -74,6 +74,7 @@ def busy_neighbours() -> Iterator[None]:
             neighbour.wait()
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("arguments", "backend"),
     [

@@ -163,6 +163,7 @@ def check_process(where: str) -> None:
     assert threads.Session.threads() == 1, where
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", WORK)
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_an_interrupt_at_some_lines(undisturbed: Undisturbed, name: str) -> None:

@@ -172,6 +172,7 @@ def assert_like_new(model: Any, logs: Any, before: Any, kind: str, **attributes:
         np.testing.assert_allclose(array, wanted, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.in_turn(2)
 @each_case
 def test_another_number_compiles_nothing(device: Any, kind: str) -> None:
     backend, compiled = device
@@ -199,6 +200,7 @@ def test_another_number_compiles_nothing(device: Any, kind: str) -> None:
     assert len(compiled) == evaluated
 
 
+@pytest.mark.in_turn(2)
 @each_case
 def test_what_is_no_float_is_traced_again(device: Any, kind: str) -> None:
     """A string, a flag and an integer: other operations, and so other kernels."""
@@ -266,6 +268,7 @@ def test_another_array_compiles_nothing(device: Any) -> None:
     assert (counts[0] > 0) == (backend not in HOSTS) and counts == [counts[0]] * len(counts)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("backend", ["numpy", "emulated"])
 def test_nothing_is_kept_of_numbers_that_were(backend: str, kind: str) -> None:

@@ -108,6 +108,7 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("make", [dense, convolutional])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("share", [0.1, pytest.param(1.0, marks=pytest.mark.more)])

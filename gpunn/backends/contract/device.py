@@ -230,7 +230,7 @@ class Device(ABC):
             self.write(array, values)
             return array
 
-        return self._kept((slot, values.dtype.name, values.shape, values.tobytes()), make)
+        return self._kept((slot, values.dtype, values.shape, values.tobytes()), make)
 
     def kept(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """Return a formula's cached object for ``key``. ``make()`` creates it once in each thread,

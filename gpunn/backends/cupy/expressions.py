@@ -20,6 +20,7 @@ from gpunn.backends.contract.expression import (
     ExpressionOutput,
     Instruction,
 )
+from gpunn.common.numeric.dtypes import name_of
 
 from .launch.codegen import WARP
 from .launch.expressions import PIECE, Composition, compose
@@ -191,5 +192,5 @@ def _composed(
     written = tuple(output for output, _ in outputs)
     if written != expression.outputs:
         expression = replace(expression, outputs=written)
-    dtypes = [array.dtype.name for array in (*inputs, *(array for _, array in outputs))]
+    dtypes = [name_of(array.dtype) for array in (*inputs, *(array for _, array in outputs))]
     return compose(expression, dtypes, rows=rows > 1, columns=columns > 1, pieces=pieces)

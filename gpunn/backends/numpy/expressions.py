@@ -13,6 +13,7 @@ from gpunn.backends.contract.expression import ELEMENTS, ROW_REDUCTIONS, TRUTHS,
 from gpunn.backends.host.program import TracingBackend
 from gpunn.backends.shared.choices import choose
 from gpunn.backends.shared.erfc import erfc
+from gpunn.common.numeric.dtypes import name_of
 
 LARGE = 1 << 18  # elements; below, an instruction's result is still in the cache
 BLOCK = 1 << 15
@@ -66,7 +67,7 @@ class _Block:
         self._direct: dict[int, Array] = {}  # values computed directly in their output
         for output, array in zip(self.expression.outputs, self._outputs, strict=True):
             made = output.value >= len(call.inputs) and not output.accumulate
-            fits = made and array.dtype.name == self._dtype(output.value)
+            fits = made and name_of(array.dtype) == self._dtype(output.value)
             if fits and not self._is_read_late(output.value, array, call):
                 self._direct.setdefault(output.value, array)
         for number, array in enumerate(call.inputs):
@@ -182,7 +183,7 @@ class _Block:
 
     def _read(self, number: int, array: Array) -> Array:
         """Return an input in the dtype of the computation."""
-        if array.dtype.name in ("bool", self.expression.dtype):
+        if name_of(array.dtype) in ("bool", self.expression.dtype):
             return array
         out = self._register(number, array.shape, self.expression.dtype)
         self.backend._do(np.copyto, out, array, casting="unsafe")
@@ -207,7 +208,7 @@ class _Block:
     def _release(self, numbers: list[int]) -> None:
         for number in numbers:
             if (array := self._registers.pop(number, None)) is not None:
-                self._free.setdefault((array.shape, array.dtype.name), []).append(array)
+                self._free.setdefault((array.shape, name_of(array.dtype)), []).append(array)
 
     def _column_index(self) -> Array:
         first = self.columns.start

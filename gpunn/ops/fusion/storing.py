@@ -19,13 +19,14 @@ from gpunn.backends.contract.expression import (
     Instruction,
     filling,
 )
+from gpunn.common.numeric.dtypes import name_of
 from gpunn.ops.primitive import Work
 
 
 def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
     """Write a number to all elements of an array, or add it, as an expression that is part of a
     step's program. Integers must be representable in float32."""
-    dtype = array.dtype.name if array.dtype.kind == "f" else "float32"
+    dtype = name_of(array.dtype) if array.dtype.kind == "f" else "float32"
     made = filling(dtype, number, math.copysign(1.0, number), accumulate)
     backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
 
@@ -43,14 +44,14 @@ def write_elements(
 ) -> None:
     """out = one of the `OPERANDS` of contiguous arrays of its size, or += with ``accumulate``."""
     axes = ELEMENTS if out.size > 1 else ONE
-    made = _of_elements(function, out.dtype.name, len(arrays), axes, accumulate)
+    made = _of_elements(function, name_of(out.dtype), len(arrays), axes, accumulate)
     rows = [array.reshape(1, -1) for array in (*arrays, out)]
     backend.expression(made, 1, out.size, rows[:-1], rows[-1:])
 
 
 def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False) -> Work:
     """Return work that writes an array, or a number, to an array of the same size, or adds it."""
-    dtype, is_number = array.dtype.name, not hasattr(source, "dtype")
+    dtype, is_number = name_of(array.dtype), not hasattr(source, "dtype")
     if not is_number and source.size == array.size:
         source = source.reshape(array.shape)
     fits = dtype in ("float32", "float64") and array.flags.c_contiguous and array.size > 0

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import MOST_ARRAYS, TRUTHS
+from gpunn.common.numeric.dtypes import name_of
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
@@ -338,7 +339,7 @@ class Computation:
     def give_back(self, array: Array) -> list[Work]:
         """Let memory be used again. Return the work to do."""
         array = array.reshape(-1)
-        self.free.setdefault((array.size, array.dtype.name), []).append(array)
+        self.free.setdefault((array.size, name_of(array.dtype)), []).append(array)
         return self.released(array)
 
 

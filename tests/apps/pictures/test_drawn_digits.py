@@ -52,6 +52,7 @@ def saved(folder: Path, kind: str) -> list[str]:
     return paths
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("kind", PICTURES)
 def test_the_script_of_the_readme_reads_it(
     kind: str, of_the_readme: str, tmp_path: Path, capsys: Any

@@ -183,6 +183,7 @@ def by_engine(engine: Any) -> dict[str, Any]:
     return dict(zip(CASES, engine(*CASES.values()), strict=True))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("case", CASES)
 def test_a_hundred_steps_are_those_of_python(case: str, by_engine: dict[str, Any]) -> None:
     """Including the order of rows and the dropout, which both affect the weights."""

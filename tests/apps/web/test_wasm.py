@@ -76,6 +76,7 @@ FIRSTS = list({case[:2]: case for case in reversed(CASES)}.values())
 SOME = [case for case in FIRSTS if case[0] != "metric"][::8]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("kind", "name", "arguments"), SOME, ids=[f"{k} {n}" for k, n, _ in SOME])
 def test_a_hundred_steps_are_those_of_numpy(
     page: Any, kind: str, name: str, arguments: dict

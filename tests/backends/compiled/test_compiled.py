@@ -95,6 +95,7 @@ def test_every_operation_is_compared_with_numpy() -> None:
     assert own & set(backend.operations) <= {operation.name for operation in operations}
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_more_numbers_than_a_thread_takes_at_once(name: str) -> None:
     """A thread takes 2^16 elements: larger work has a second piece here, and a ragged one."""

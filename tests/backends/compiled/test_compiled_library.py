@@ -79,6 +79,7 @@ WITH_PRODUCTS = {
 }  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 def test_each_instruction_set(instructions: str) -> None:
     """A training and every operation agree with NumPy; all but products have the same bits."""
     found = digests_of(instructions)

@@ -88,6 +88,7 @@ SHAPES = [
 ]  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_errors_stay_within_their_bound(
@@ -160,6 +161,7 @@ LARGE = [
 ]  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_threads_change_no_bits(module: Any, accumulate: bool, dtype: str) -> None:

@@ -70,6 +70,7 @@ def test_each_optimizer(kind: Any, options: dict[str, Any], dtype: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("zeros", [0.0, 0.5, 0.85])
 @pytest.mark.parametrize(
     ("units", "inputs", "batch"),
@@ -155,6 +156,7 @@ def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_table_with_each_optimizer(kind: Any, options: dict[str, Any], dtype: str) -> None:
@@ -166,6 +168,7 @@ def test_a_table_with_each_optimizer(kind: Any, options: dict[str, Any], dtype: 
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("words", "width"), [(20_000, 7), (64, 2500), (5, 30_000), (140_000, 1), (9000, 64)]
 )

@@ -39,6 +39,7 @@ def trained(eagerly: bool, epochs: int = 2, **given: Any) -> list[np.ndarray]:
     return [np.array(values) for values in history.history.values()] + model.get_weights()
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "given",
     [

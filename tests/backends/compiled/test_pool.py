@@ -37,6 +37,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return made
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_pool(program: Path, name: str) -> None:
     run = subprocess.run([str(program), name], capture_output=True, text=True, timeout=120)

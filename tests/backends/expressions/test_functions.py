@@ -105,6 +105,7 @@ def compiled_together() -> None:
     compile_together(emulated.launched(ask))
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.usefixtures("compiled_together")
 @in_full
 @each_backend
@@ -129,6 +130,7 @@ def is_one_of_few(value_axes: tuple[BroadcastAxes, ...]) -> bool:
     return len(places) == 1 or sum(places) % len(EXTENTS) == 0
 
 
+@pytest.mark.in_turn(3)
 @in_full
 @each_backend
 @pytest.mark.parametrize("function", PLAIN)
@@ -145,6 +147,7 @@ def test_each_function_of_what_was_just_computed(
                     check(backend, function, dtype, size, value_axes, computed)
 
 
+@pytest.mark.in_turn(3)
 @each_backend
 @pytest.mark.parametrize("first", ["add", "subtract", "multiply", "divide"])
 @pytest.mark.parametrize("then", ["add", "subtract", "multiply"])
@@ -175,6 +178,7 @@ def test_a_function_of_another(backend: Backend, first: str, then: str, dtype: s
             np.testing.assert_array_equal(got, np.broadcast_to(expected, got.shape))
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("function", PLAIN)
 def test_a_result_may_take_the_place_of_an_operand(backend: Backend, function: str) -> None:
     """Alone, and after a softmax-like fold of the rows."""

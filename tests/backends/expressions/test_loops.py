@@ -51,6 +51,7 @@ def test_each_loop_is_that_of_an_expression(expressions: list[Expression]) -> No
     assert {key[2] for key in operations if key[0] == "loop"} == asked
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("accumulate", [False, True])

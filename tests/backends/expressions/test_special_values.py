@@ -181,6 +181,7 @@ REDUCTIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "columns", [1, 2, 33, *(pytest.param(n, marks=more) for n in (5, 200, 3000))]
 )

@@ -40,6 +40,7 @@ def value(given: dict[str, Any], case: Any, sum_of: Any, mean_of: Any) -> Any:
     return mean_of(found * found)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 @pytest.mark.parametrize(
     "backend",

@@ -60,6 +60,7 @@ CERTAIN: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("name", "options"), CERTAIN, ids=str)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_the_result_is_keras_s(

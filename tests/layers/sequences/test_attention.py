@@ -77,6 +77,7 @@ def both(name: str, arguments: dict[str, Any], args: Any, kwargs: Any) -> tuple[
     return made, theirs
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("name", "arguments", "args", "kwargs"), CALLS)
 def test_outputs_are_those_of_keras(
     name: str, arguments: dict, args: Any, kwargs: Any, every_backend: str

@@ -148,6 +148,7 @@ MODELS: dict[str, Any] = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(m, marks=[pytest.mark.more] * (i % 3 > 0)) for i, m in enumerate(MODELS)],

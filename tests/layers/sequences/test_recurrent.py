@@ -37,6 +37,7 @@ def near(ours: Any, theirs: Any, tolerance: float = 2e-6) -> None:
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), tolerance, tolerance)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("sequences", "backwards"), [*product([False, True], repeat=2)])
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
 def test_predictions_and_steps_are_those_of_keras(

@@ -56,6 +56,7 @@ NETWORKS = {
 }  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_is_that_of_numpy(name: str) -> None:
     """Three epochs with a ragged last batch; the mode is forced, so another would be an error."""
@@ -69,6 +70,7 @@ def test_training_is_that_of_numpy(name: str) -> None:
         np.testing.assert_allclose(gpu, host, 1e-9, 1e-11)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", ["SimpleRNN", "GRU", "LSTM", "two LSTMs"])
 def test_a_kernel_is_as_short_for_a_long_scan_as_for_a_short_one(name: str) -> None:
     """So it is compiled as fast, and its parameters fit whatever the scan's length."""
@@ -107,6 +109,7 @@ def test_a_launch_of_a_long_scan_is_short_on_a_slow_gpu(steps: int, mode: str) -
         assert 0.0125 < program.steps_per_launch * tasks * 2e-6 <= 0.025
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("steps", "largest"), [(10, 64), (200, 8)])
 def test_a_graph_of_long_scans_has_fewer_steps(
     steps: int, largest: int, monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ def test_activations(name: str, arguments: dict, dtype: str) -> None:
             assert_close(dx, x_torch.grad, TOLERANCE[dtype], "dx")
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("shape", [(1, 3), (8, 20), (2, 3, 5)], ids=str)
 @compared("layer", LAYERS)
@@ -440,6 +441,7 @@ def network(optimizer: Any, dtype: str, frozen: bool = False) -> tuple[Any, list
     return model, parameters, forward
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("frozen", [False, True], ids=["all", "one frozen"])
 @compared("optimizer", OPTIMIZERS)

@@ -1,15 +1,18 @@
 """Cases that a run leaves out anyway, those marked ``more`` or ``gpu``, are not even made.
 
-They are a third of all, and each process of a run would make them.
+They are a third of all, and each process of a run would make them. Nor is a module without an
+example looked through for examples: that takes each process half of its time before the first test.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 from gpunn.backends.cupy.driver.gpu import why_not as why_no_gpu
 
@@ -30,6 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 LEFT_OUT = pytest.StashKey[frozenset[str]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[Any], list[Any]]:
+    """Collect doctests of files that have some."""
+    found = yield
+    modules = [each for each in found if isinstance(each, DoctestModule)]
+    if modules and b">>>" not in file_path.read_bytes():
+        return [each for each in found if each not in modules]
+    return found
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,9 @@
 What Python decides is the same on each backend, so a case of it needs one. Tests whose subject is
 a backend, a kernel or a gradient run on all of them: those in `SUBJECTS`, and those that are marked
 ``all_backends``.
+
+A test with many slow cases that run much the same lines is marked ``in_turn(n)``: a run takes every
+n-th of them, the next run others. Each layer, say, still takes part in some of these tests.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import hashlib
 import re
 import subprocess
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -26,19 +31,21 @@ SUBJECTS = ("backends/", "kernels/", "layers/test_gradients.py")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rotation", type=int, metavar="N",
-        help="run each case on one backend, which N chooses; by default the number of commits",
+        help="run each case on one backend, and a part of the tests in_turn, which N chooses; by "
+        "default the number of commits",
     )  # fmt: skip
     parser.addoption(
-        "--all-backends", action="store_true", help="run each case on every backend it names"
+        "--all-backends", action="store_true", help="run every case on every backend it names"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the rotation of a run of the suite or an area.
 
-    Whoever names files or tests gets them on every backend.
+    Whoever names files or tests gets all cases on every backend.
     """
     config.addinivalue_line("markers", "all_backends: runs on every backend in each run")
+    config.addinivalue_line("markers", "in_turn(n): a run takes every n-th case, by rotation")
     if config.getoption("all_backends"):
         config.option.rotation = None
     elif config.getoption("rotation") is None and (
@@ -51,7 +58,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     rotation = config.getoption("rotation")
     if rotation is None:
         return None
-    return f"backends: each case on one of those it names, --rotation {rotation}"
+    return f"backends: each case on one of those it names; parts in turn: --rotation {rotation}"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,15 +68,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        backend = _backend(item)
-        if backend is not None and not _on_all(item):
-            cases[re.sub(rf"(?<=[\[-]){backend}(?=[\]-])", "", item.nodeid, count=1)].append(item)
-    dropped = set()
+        cases[_without_backend(item)].append(item)
+    places: dict[str, Iterator[int]] = defaultdict(count)  # of the next case of a function
+    kept = set()
     for case, alike in cases.items():
-        number = int.from_bytes(hashlib.sha256(case.encode()).digest()[:4]) + rotation
-        dropped |= {id(item) for item in alike} - {id(alike[number % len(alike)])}
-    config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
-    items[:] = [item for item in items if id(item) not in dropped]
+        function, parts = case.partition("[")[0], _parts(alike[0])
+        if parts > 1 and (next(places[function]) + _number(function) + rotation) % parts:
+            continue
+        if _backend(alike[0]) is not None and not _on_all(alike[0]):
+            # Of a case in every third run, the next time another backend.
+            alike = [alike[(_number(case) + rotation // parts) % len(alike)]]
+        kept |= set(map(id, alike))
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
+
+
+def _without_backend(item: pytest.Item) -> str:
+    backend = _backend(item)
+    if backend is None:
+        return item.nodeid
+    return re.sub(rf"(?<=[\[-]){backend}(?=[\]-])", "", item.nodeid, count=1)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def _parts(item: pytest.Item) -> int:
+    """Return the number of runs that its function's cases are divided among."""
+    mark = item.get_closest_marker("in_turn")
+    return mark.args[0] if mark is not None else 1
 
 
 def _backend(item: pytest.Item) -> str | None:
