@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from gpunn.apps.cli import COMMANDS
+from gpunn.apps.cli import COMMANDS, module_of
 from gpunn.apps.cli.parser import Parser
 
 
@@ -14,7 +14,7 @@ def generated() -> str:
 
 
 def command(name: str) -> Iterator[str]:
-    module = COMMANDS[name]
+    module = module_of(name)
     parser = Parser(prog=f"gpunn {name}", add_help=False)
     module.add_arguments(parser)
     yield from (f"## gpunn {name}", "", (module.__doc__ or "").strip(), "")

@@ -179,6 +179,8 @@ def tried(
         return "survived", f"the first {limit:.0f} s of its tests"
     if process.returncode in (0, 5):  # 5: none of them is run, as on another backend
         return "survived", ""
+    if process.returncode == 4:  # such as a test that is gone since the trace
+        raise ValueError(f"pytest did not understand: {output[-2000:]}")
     failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return "killed", failed[0].split(" - ")[0] if failed else f"exit status {process.returncode}"
 

@@ -14,7 +14,7 @@ from command_line import SMALL, result, run, start, stop
 
 import gpunn
 from gpunn import backends
-from gpunn.apps.cli import main
+from gpunn.apps.cli import main, train
 from gpunn.apps.reports import read
 from gpunn.datasets import idx
 
@@ -51,7 +51,7 @@ def test_training_prints_and_saves_what_came_of_it(trained, mnist):
 
 
 def test_the_default_network_is_the_classic_one():
-    model = gpunn.apps.cli.train.make_model({**gpunn.apps.cli.train.DEFAULTS, "dataset": "mnist"})
+    model = train.make_model({**train.DEFAULTS, "dataset": "mnist"})
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == ["Rescaling", "Flatten", "Dense", "Dropout", "Dense"]
     assert model.count_params() == 784 * 128 + 128 + 128 * 10 + 10

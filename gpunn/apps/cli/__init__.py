@@ -6,19 +6,20 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 from gpunn import __version__
 
-from . import bench, check_data, doctor, evaluate, export, playground, predict, report, train
 from .own_data import INTERRUPTED
 from .parser import Parser
 
 __all__ = ["main"]
 
-COMMANDS = {
-    module.__name__.rpartition(".")[2].replace("_", "-"): module
-    for module in (train, evaluate, predict, export, report, check_data, playground, doctor, bench)
-}
+COMMANDS = (
+    "train", "evaluate", "predict", "export", "report", "check-data", "playground", "doctor",
+    "bench",
+)  # fmt: skip
 EXAMPLES = """\
 examples:
   gpunn train mnist                         train on MNIST, save to runs/mnist
@@ -51,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        args = _parser().parse_args(argv)
-        args.words = [*(sys.argv[1:] if argv is None else argv)]
+        words = [*(sys.argv[1:] if argv is None else argv)]
+        args = _parser(words).parse_args(words)
+        args.words = words
     except SystemExit as stop:  # --help and --version, or wrong usage
         return int(stop.code or 0)
     try:
@@ -77,7 +79,13 @@ def _message(error: Exception) -> str:
     return str(error)
 
 
-def _parser() -> Parser:
+def module_of(command: str) -> Any:
+    """Import a subcommand's module."""
+    return import_module(f"{__name__}.{command.replace('-', '_')}")
+
+
+def _parser(words: Sequence[str]) -> Parser:
+    """Return the parser of these words. It imports no other command's module."""
     parser = Parser(
         prog="gpunn",
         description="Train small neural networks on an NVIDIA GPU or on the CPU.",
@@ -86,7 +94,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
+    asked = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    for name in asked:
+        module = module_of(name)
         command = commands.add_parser(
             name,
             help=module.HELP,
