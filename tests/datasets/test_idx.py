@@ -26,9 +26,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("idx")
 
 
-@given(array=ARRAYS, packed=st.booleans())
+IN_MEMORY = {
+    "as it is": lambda array: array,
+    "of the other byte order": lambda array: array.astype(array.dtype.newbyteorder()),
+    "big-endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "in the order of Fortran": np.asfortranarray,
+    "every other row of another": lambda array: np.repeat(array, 2, axis=0)[::2],
+}
+
+
+@given(array=ARRAYS, packed=st.booleans(), layout=st.sampled_from(sorted(IN_MEMORY)))
 def test_reads_and_writes_what_the_format_says(
-    folder: Path, array: np.ndarray, packed: bool
+    folder: Path, array: np.ndarray, packed: bool, layout: str
 ) -> None:
     content = idx_bytes(array)
     path = folder / "any-name"
@@ -37,9 +46,10 @@ def test_reads_and_writes_what_the_format_says(
     got = idx.read(path, dtype=array.dtype, shape=array.shape, sha256=digest)
     assert got.dtype == array.dtype and got.dtype.isnative and got.flags.writeable
     np.testing.assert_array_equal(got, array)
-    idx.write(path, array)
+    given = IN_MEMORY[layout](array)
+    idx.write(path, given)
     assert path.read_bytes() == content
-    assert idx.sha256(array) == digest
+    assert idx.sha256(given) == digest
 
 
 @given(cut=st.integers(0, 15 + 24), packed=st.booleans())

@@ -164,11 +164,28 @@ def test_what_was_given_to_a_layer_is_not_learned(name: str) -> None:
     assert layer.get_config() == before
 
 
-def test_a_space_learns_anew_from_other_data() -> None:
-    space = FeatureSpace({"city": "string_categorical"})
-    space.adapt(TABLE)
-    space.adapt({"city": ["Bergen", "Bergen"]})
+OTHER = {
+    "raw": [1.0, 2.0],
+    "age": [1.0, 9.0],
+    "city": ["Bergen", "Bergen"],
+    "rooms": [8, 9],
+    "sea": [True, True],
+}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_space_learns_anew_from_other_data(used: bool, times: int) -> None:
+    space, fresh = FeatureSpace(KINDS), FeatureSpace(KINDS)
+    for _ in range(times):
+        space.adapt(TABLE)
+        if used:
+            assert_allclose(space(TABLE), ROWS, rtol=1e-6, atol=1e-7)
+    for one in (space, fresh):
+        one.adapt(OTHER)
     assert space.preprocessors["city"].get_vocabulary() == ["[UNK]", "Bergen"]
+    for table in (OTHER, TABLE):
+        assert_array_equal(space(table), fresh(table))
 
 
 def test_a_restored_layer_may_learn_again() -> None:

@@ -90,6 +90,18 @@ def test_weights_are_repetitions_to_the_last_bit(make: Any) -> None:
         assert other.predict(X).tobytes() == weighted.predict(X).tobytes()
 
 
+@pytest.mark.parametrize("held_out", [{}, {"early_stopping": True, "validation_split": 0.5}])
+def test_a_row_of_weight_0_has_no_say(held_out: Any) -> None:
+    weights = np.arange(60) % 3
+    other = np.where(weights == 0, 1e3, SUMS[:, 0])
+    fitted = [
+        regressor(epochs=8, scale=False, **held_out).fit(LINE, y, sample_weight=weights)
+        for y in (SUMS[:, 0], other)
+    ]
+    assert fitted[0].history_ == fitted[1].history_
+    assert fitted[0].predict(LINE).tobytes() == fitted[1].predict(LINE).tobytes()
+
+
 def test_balanced_classes_weigh_the_same() -> None:
     x = np.concatenate([RANDOM.normal(0, 1, (90, 1)), RANDOM.normal(1.5, 1, (10, 1))])
     y = np.repeat([0, 1], [90, 10])

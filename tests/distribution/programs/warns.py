@@ -22,6 +22,8 @@ class Warn(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch == 1:
             warn("in an epoch")
+        if epoch == 0 or rank() == 1:  # the same words, later on one rank
+            warnings.warn_explicit("once more", UserWarning, "warns.py", 1)
 
 
 def run() -> None:
