@@ -17,12 +17,11 @@ AREA ?=
 
 # What tests and checks keep, for all clones of a machine: an unchanged file is checked once.
 CACHE ?= $(or $(GPUNN_TEST_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gpunn/tests)
-# With ccache, clones of a machine share compiled kernels: an unchanged one is compiled once.
-ifneq ($(shell command -v ccache),)
-ifeq ($(origin CXX),default)
-export CC := ccache cc
-export CXX := ccache c++
-endif
+# With ccache, clones of a machine share compiled kernels: an unchanged one is compiled once. Its
+# folder has compilers of the usual names, which every tool finds.
+CCACHE := $(firstword $(wildcard /usr/lib/ccache /usr/lib64/ccache /opt/homebrew/opt/ccache/libexec))
+ifneq ($(CCACHE),)
+export PATH := $(CCACHE):$(PATH)
 endif
 # In test processes too, which build wheels in folders of their own.
 export CCACHE_NOHASHDIR = true

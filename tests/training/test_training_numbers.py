@@ -71,6 +71,36 @@ def test_no_parameter_lies_in_anothers_place(backend: str, dtype: str) -> None:
                 assert_array_equal(own, np.full(p.shape, factor * (number + 1)))
 
 
+@pytest.mark.in_turn(3)
+@each_backend
+@pytest.mark.all_backends
+@pytest.mark.parametrize("units", [3, 64, 200])
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [8, 5])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 1e-4), ("float64", 1e-9)])
+def test_after_training_the_gradients_are_those_of_the_last_batch(
+    backend: str, units: int, epochs: int, batch_size: int, dtype: str, rtol: float
+) -> None:
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(8, 64)), draw.normal(size=(8, 1))
+    network = [gpunn.Input((64,)), layers.Dense(units), layers.Dense(1)]
+    model = gpunn.Sequential(network, backend=backend, dtype=dtype)
+    model.compile(SGD(0.01), "mse")
+    values = [value.astype("float64") for value in model.get_weights()]
+    model.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+    for start in [*range(0, 8, batch_size)] * epochs:
+        rows = slice(start, start + batch_size)
+        w, b, v, c = values
+        hidden = x[rows] @ w + b
+        dy = 2 * (hidden @ v + c - y[rows]) / len(hidden)
+        gradients = x[rows].T @ (dy @ v.T), (dy @ v.T).sum(0), hidden.T @ dy, dy.sum(0)
+        values = [value - 0.01 * g for value, g in zip(values, gradients, strict=True)]
+    for weight, value, gradient in zip(model.weights, values, gradients, strict=True):
+        found = model.backend.read(weight.gradient).reshape(gradient.shape)
+        assert_allclose(found, gradient, rtol, rtol)
+        assert_allclose(weight.numpy(), value, rtol, rtol)
+
+
 @pytest.mark.parametrize(
     ("name", "backend"),
     [(name, backend) for name in registered.names("optimizer") for backend in ("numpy", "compiled")]

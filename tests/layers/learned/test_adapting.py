@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import random
 from collections import Counter
@@ -52,6 +53,9 @@ def rows(kind: type, seed: int, count: int = ROWS) -> np.ndarray:
     if issubclass(kind, IntegerLookup):
         return picked - 1  # the word for an unknown value is -1
     numbers = draw.normal(draw.uniform(-9, 9, COLUMNS), draw.uniform(0.1, 9, COLUMNS), picked.shape)
+    if seed % 3 == 1:  # of mean 0, to the last bit
+        numbers[1::2] = -numbers[: 2 * (len(numbers) // 2) : 2]
+        numbers[2 * (len(numbers) // 2) :] = 0.0
     if issubclass(kind, SimpleImputer):
         numbers[draw.random(picked.shape) < 0.3] = np.nan
         numbers[0] = 1.0
@@ -130,7 +134,7 @@ def assert_as_counted(layer: Any, x: np.ndarray) -> None:
     if isinstance(layer, gpunn.layers.Normalization):
         kept = {k % x.ndim for k in layer.axis}
         around = tuple(k for k in range(x.ndim) if k not in kept)
-        np.testing.assert_allclose(layer.mean, x.mean(around, keepdims=True), rtol=1e-12)
+        np.testing.assert_allclose(layer.mean, x.mean(around, keepdims=True), 1e-12, 1e-12)
         np.testing.assert_allclose(layer.variance, x.var(around, keepdims=True), rtol=1e-12)
     elif isinstance(layer, SimpleImputer):
         of = np.nanmedian if layer.strategy == "median" else np.nanmean
@@ -155,7 +159,7 @@ def assert_same(found: Any, expected: Any) -> None:
         for one, other in zip(found, expected, strict=True):
             assert_same(one, other)
     elif isinstance(expected, (float, np.ndarray)) and np.asarray(expected).dtype.kind == "f":
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     elif isinstance(expected, np.ndarray):
         np.testing.assert_array_equal(found, expected)
     else:
@@ -189,6 +193,32 @@ def test_batches_are_all_rows(name: str, seed: int, doubles: None) -> None:
         whole.adapt(x[:10])
         again.adapt(of_generator(x, 5), steps=2)
         assert_same(learned(again), learned(whole))
+
+
+@every(3, 30)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_knows_what_the_layer_has_learned(name: str, seed: int, doubles: None) -> None:
+    kind: Any = registry.entries("layer")[name]
+    layer, x = kind(**options(kind, seed)), rows(kind, seed)
+    layer.adapt(x)
+    expected = np.asarray(layer(x))
+    for again in (kind.from_config(layer.get_config()), copy.deepcopy(layer)):
+        assert_same(np.asarray(again(x)), expected)
+        assert_same(learned(again), learned(layer))
+
+
+@every(3, 12)
+def test_boundaries_divide_many_rows_evenly_whatever_the_batches(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    bins, epsilon = int(draw.integers(2, 9)), 0.01
+    sizes = draw.choice([3, 40, 700, 9000], 6)
+    # Each batch from elsewhere: one that counted too much would move the boundaries.
+    batches = [draw.normal(draw.uniform(-5, 5), 1, (size, 1)) for size in sizes]
+    layer = gpunn.layers.Discretization(num_bins=bins, epsilon=epsilon)
+    layer.adapt(iter(batches))
+    values = np.sort(np.concatenate(batches).ravel())
+    shares = np.searchsorted(values, layer.bin_boundaries) / len(values)
+    np.testing.assert_allclose(shares, np.arange(1, bins) / bins, atol=len(sizes) * epsilon)
 
 
 @every(1, 20)
