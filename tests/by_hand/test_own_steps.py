@@ -90,6 +90,27 @@ def alike(one: Any, other: Any) -> None:
         assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("kind", ["x", "y", "both", "the first again"])
+def test_a_second_fit_reads_its_own_arrays(every_backend: str, kind: str) -> None:
+    """They have as many rows as the first ones, of one form."""
+    rng = np.random.default_rng(3)
+    x, y, u, v = (rng.normal(size=(10, n)).astype("float32") for n in (3, 1, 3, 1))
+    then = {"x": (u, y), "y": (x, v), "both": (u, v), "the first again": (x, y)}[kind]
+    logs = []
+    for cls in (Own, gpunn.Model):
+        given = gpunn.Input((3,))
+        start = layers.Dense(1, kernel_initializer="ones")(given)
+        model = cls(given, start, backend=every_backend)
+        model.compile(gpunn.optimizers.SGD(0.0), "mse", metrics=["mae"])
+        logs.append([
+            model.fit(*data, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+            for data in ((x, y), then, (x, y))
+        ])  # fmt: skip
+    for own, plain in zip(*logs, strict=True):
+        for name, values in plain.items():
+            assert_allclose(own[name], values, rtol=1e-5)
+
+
 def test_rows_that_are_not_contiguous() -> None:
     """Slices of larger arrays train as their copies do."""
     wide = np.repeat(X, 2, axis=1)[:, ::2], np.repeat(Y[:, None], 2, axis=1)[:, 0]

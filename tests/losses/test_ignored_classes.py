@@ -49,7 +49,6 @@ def trained(
     return {**history.history, "weights": model.get_weights()[0], "by hand": by_hand}
 
 
-@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(
     ("ignored", "weighted"), [(-1, False), (-1, True), (1, False), (1, True), (255, True)]

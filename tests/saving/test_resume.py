@@ -370,14 +370,21 @@ def test_a_run_that_failed_leaves_the_folder_to_others(tmp_path):
     assert failed is not None
 
 
-def test_a_lock_that_was_never_given_back_keeps_nobody_out(tmp_path, monkeypatch):
-    """As after a second Ctrl-C, during the handling of the first."""
-    left, model = callbacks.BackupAndRestore(tmp_path), network()
+def link_to(folder):
+    link = folder.parent / f"link to {folder.name}"
+    link.symlink_to(folder)
+    return link
+
+
+@pytest.mark.parametrize("spelled", [str, "{}/".format, os.path.relpath, link_to])
+def test_a_lock_that_was_never_given_back_keeps_nobody_out(tmp_path, monkeypatch, spelled):
+    """As after a second Ctrl-C, during the handling of the first; however the folder is written."""
+    left, model, path = callbacks.BackupAndRestore(tmp_path), network(), spelled(tmp_path)
     monkeypatch.setattr(left, "release", lambda: None)
     for again in (model, network()):
         with pytest.raises(Crash):
             train(model, left, Crashing(2))
-        train(again, callbacks.BackupAndRestore(tmp_path))
+        train(again, callbacks.BackupAndRestore(path))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

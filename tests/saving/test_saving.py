@@ -73,6 +73,40 @@ def test_training_goes_on_as_if_it_had_not_been_saved(tmp_path, optimizer):
     assert bits(again) == bits(model)
 
 
+COMPILED = {
+    "loss_weights": {"a": 0.5, "b": 20.0},
+    "metrics": {"a": ["mae"], "b": ["mse", "mape"]},
+    "weighted_metrics": {"b": ["mae"]},
+    "run_eagerly": True,
+    "loss": {"a": "mae", "b": gpunn.losses.Huber(0.1)},
+    "optimizer": gpunn.optimizers.SGD(0.05, momentum=0.5),
+}
+
+
+@pytest.mark.parametrize("suffix", ["gpunn", "keras"])
+@pytest.mark.parametrize("argument", COMPILED)
+def test_each_argument_of_compile_is_read_back(tmp_path, argument, suffix):
+    x = gpunn.Input((2,))
+    outputs = [layers.Dense(1, name=name)(x) for name in "ab"]
+    model = gpunn.Model(x, outputs)
+    of_file = {"optimizer": "sgd", "loss": "mse", argument: COMPILED[argument]}
+    model.compile(**copy.deepcopy(of_file))
+    rows = np.random.default_rng(0).normal(size=(6, 2))
+    data = rows, {"a": rows[:, :1], "b": rows[:, 1:]}
+    weights = {"a": np.arange(6.0), "b": np.ones(6)}
+    model.save(tmp_path / f"model.{suffix}")
+    again = gpunn.saving.load_model(tmp_path / f"model.{suffix}")
+    for _ in range(2):
+        found, expected = (
+            m.evaluate(*data, sample_weight=weights, verbose=0, return_dict=True)
+            for m in (again, model)
+        )
+        assert found == pytest.approx(expected, rel=1e-6)
+        for each in (model, again):
+            each.fit(*data, batch_size=3, shuffle=False, verbose=0)
+    assert again.run_eagerly == model.run_eagerly
+
+
 def test_without_the_optimizer_the_model_is_compiled_afresh(tmp_path):
     model = trained()
     gpunn.saving.save_model(model, tmp_path / "m", include_optimizer=False)

@@ -136,7 +136,6 @@ def two_outputs(seed: int, name: str, own: dict[str, Any]) -> Any:
     return model
 
 
-@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("number", every(5, [*range(len(OPTIMIZERS))]))
 def test_optimizers_with_several_options_go_on(
     backend: str, number: int, tmp_path: Path
