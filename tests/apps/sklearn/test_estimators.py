@@ -173,6 +173,20 @@ def test_warm_start_and_partial_fit_go_on() -> None:
     assert line.score(LINE, SUMS) > 0.9
 
 
+@pytest.mark.parametrize("order", [[2, 0, 1], [1, 2, 0, 1]])
+@pytest.mark.parametrize("kind", ["int", "str"])
+def test_classes_may_be_given_in_any_order(order: Any, kind: str) -> None:
+    names: Any = [3, 7, 11] if kind == "int" else ["no", "perhaps", "yes"]
+    y = np.array(names)[Y].astype(kind)
+    given, sorted_ = (classifier(learning_rate=0.05) for _ in range(2))
+    for _ in range(3):
+        given.partial_fit(X, y, classes=[names[k] for k in order])
+        sorted_.partial_fit(X, y, classes=names)
+    assert given.classes_.tolist() == names
+    assert given.predict(X).tolist() == sorted_.predict(X).tolist()
+    assert given.predict_proba(X).tobytes() == sorted_.predict_proba(X).tobytes()
+
+
 def test_training_stops_by_the_loss_or_by_rows_held_out() -> None:
     by_loss = classifier(epochs=500, tol=0.01, n_iter_no_change=3).fit(X, Y)
     curve, best, waited = by_loss.loss_curve_, np.inf, 0
