@@ -13,9 +13,11 @@ from targets import predictions_for, targets_for
 import gpunn
 from gpunn import layers, losses
 from gpunn.backends import get_backend
+from gpunn.common import registry
 from gpunn.core.arena import Arena
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.core.workspace import Pool, Workspace
+from gpunn.layers.preprocessing.on_host import HostLayer
 from gpunn.testing import check_gradients
 
 # Names that are not checked, and the reason.
@@ -84,6 +86,45 @@ def test_layers(name: str, arguments: dict, shape: str, backend: str) -> None:
     size = (IMAGE_SHAPES if images else STEP_SHAPES if steps else SHAPES)[shape]
     size = registered.images_for(layer, size) if images else registered.fitting(layer, size)
     check_gradients(layer, [size] * 2 if layer.takes_list else size, backend=backend)
+
+
+CLASSES = registry.entries("layer")
+
+
+def changed(name: str, arguments: dict, backend: str, ways: tuple[str, ...]) -> Any:
+    """Return how a step changes a layer whose output goes into the named layer, or past it."""
+    gpunn.utils.set_random_seed(0)
+    layer = registered.alone(registered.make("layer", name, arguments))
+    images, steps = registered.takes_images(layer), registered.takes_steps(layer)
+    shape = (IMAGE_SHAPES if images else STEP_SHAPES if steps else SHAPES)["three axes"]
+    shape = registered.images_for(layer, shape) if images else registered.fitting(layer, shape)
+    x = gpunn.Input(shape[1:])
+    before = layers.Dense(shape[-1], use_bias=False, kernel_initializer="orthogonal")
+    h = before(x)
+    made = {"into": lambda: layer([h, h] if layer.takes_list else h),
+            "past": lambda: layers.Rescaling(2.0)(h)}  # fmt: skip
+    model = gpunn.Model(x, [made[way]() for way in ways], backend=backend)
+    model.compile("sgd", ["mse"] * len(ways))
+    rows = np.random.default_rng(1).normal(size=shape) + 0.5
+    start = before.kernel.numpy().copy()
+    model.train_on_batch(rows, [np.ones((len(rows), *t.shape[1:])) for t in model.outputs])
+    return before.kernel.numpy() - start
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [(name, registered.examples("layer", name)[0]) for name in registered.names("layer")
+     if name not in NO_LAYER_GRADIENT and not issubclass(CLASSES[name], HostLayer)
+     and not name.startswith("Random")],  # they draw by their place in the model
+    ids=registered.label,
+)  # fmt: skip
+def test_a_gradient_is_the_sum_of_the_ways_into_a_layer_and_past_it(
+    rotation: int | None, name: str, arguments: dict
+) -> None:
+    case = name, arguments, BACKENDS[(rotation or 0) % 3]
+    one, other = (changed(*case, (way,)) for way in ("into", "past"))
+    for ways in (("into", "past"), ("past", "into")):
+        np.testing.assert_allclose(changed(*case, ways), one + other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", [None, "tanh", "relu", "softmax"])
