@@ -52,7 +52,7 @@ test-more: export OMP_NUM_THREADS = 1
 test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as sanitizers and every line: half an hour
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 	$(BIN)/python -m benchmarks.counts.suite check
-	@git diff --quiet HEAD && git update-ref refs/tests/green HEAD || true
+	@$(if $(ARGS)$(shell git status --porcelain 2>&1),,git update-ref refs/tests/green $(shell git rev-parse HEAD))
 
 suite-times: $(VENV)/.for-test ## write the CPU seconds of the last whole `make test`, by folder, in benchmarks/results
 	$(BIN)/python -m benchmarks.counts.suite write

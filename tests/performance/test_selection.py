@@ -160,6 +160,33 @@ def test_what_changed_is_counted_from_the_last_green_commit(clone: Path) -> None
     assert changes.changed_files() == ["docs/a.py"]
 
 
+def test_a_file_that_moved_has_changed_where_it_was_too(clone: Path) -> None:
+    (clone / "examples" / "\u00e4 b.py").write_text("3\n")
+    git(clone, "mv", "docs/a.py", "moved.py")
+    assert sorted(changes.changed_files()) == ["docs/a.py", "examples/\u00e4 b.py", "moved.py"]
+
+
+def test_without_git_or_a_repository_of_ones_own_everything_counts_as_changed(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = clone / "examples"
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "ROOT", inside)
+        assert changes.changed_files() == ["a.py"]
+    monkeypatch.setenv("PATH", "")
+    assert {"docs/a.py", "examples/a.py"} <= {*changes.changed_files()}
+
+
+def test_a_test_that_is_named_is_left_out_by_its_mark_not_unknown(suite: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-qp", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/test_some.py::test_long"], cwd=suite, capture_output=True, text=True
+    )
+    assert done.returncode == 5 and "not found" not in done.stdout + done.stderr  # none is left
+    of_files = collected(suite, "-m", "more", "tests/test_some.py")
+    assert "test_of_files" in of_files
+
+
 def test_without_an_upstream_everything_counts_as_changed(clone: Path) -> None:
     git(clone, "remote", "remove", "origin")
     assert sorted(changes.changed_files()) == ["docs/a.py", "examples/a.py"]

@@ -103,7 +103,11 @@ def compile_text(
     path = _compile_kernels(text, find_races)
     if find_races:
         _load_races()
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # a damaged file, which no later run should meet
+        path.unlink()
+        library = ctypes.CDLL(str(_compile_kernels(text, find_races)))
     return {
         entry: Launch(library, f"launch_{number}", entry, path)
         for number, entry in enumerate(entries)

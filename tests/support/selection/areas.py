@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the files to collect."""
-    area = config.getoption("area")
+    area = config.option.area = (config.getoption("area") or "").strip("/")
     if not area:
         return
     known = json.loads(PATH.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ where the branch left its upstream, or where `make test-more` last passed. `make
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark them ``more``, so that `make test-more` runs them, and `make test` leaves them out."""
     checking = [item for item in items if item.get_closest_marker("checks")]
-    if not checking or not scope.is_whole(config) or config.getoption("unchanged"):
+    more = scope.is_more(config)
+    if not checking or not (more or scope.is_whole(config)) or config.getoption("unchanged"):
         return
-    changed = [] if scope.is_more(config) else changed_files()
+    changed = [] if more else changed_files()
     for item in checking:
         paths = [path for mark in item.iter_markers("checks") for path in mark.args]
         paths.append(item.nodeid.partition("::")[0])
@@ -53,15 +55,16 @@ def _within(file: str, paths: list[str]) -> bool:
 def changed_files() -> list[str]:
     """Return the files that differ from the last green commit: all of them if none is known."""
     for commit in (GREEN, _left_upstream()):
-        if commit and (differ := _git("diff", "--name-only", commit)) is not None:
-            new = _git("ls-files", "--others", "--exclude-standard") or ""
-            return [*differ.splitlines(), *new.splitlines()]
-    known = _git("ls-files")
-    return known.splitlines() if known is not None else _every_file()
+        differ = commit and git("diff", "--name-only", "--no-renames", "-z", commit)
+        if differ is not None and commit:
+            new = git("ls-files", "--others", "--exclude-standard", "-z") or ""
+            return (differ + new).split("\0")[:-1]
+    known = git("ls-files", "-z")
+    return known.split("\0")[:-1] if known is not None else _every_file()
 
 
 def _left_upstream() -> str | None:
-    upstream = _git("merge-base", "HEAD", "origin/HEAD")
+    upstream = git("merge-base", "HEAD", "origin/HEAD")
     return upstream and upstream.strip()
 
 
@@ -69,6 +72,9 @@ def _every_file() -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file()]
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
+    """Return what git prints; None if it fails, or the project is no repository of its own."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        return None
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
     return done.stdout if done.returncode == 0 else None

@@ -25,7 +25,11 @@ _seconds: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0, 0.0])
 
 def _path(config: pytest.Config) -> Path | None:
     """Return the file of a run of the whole suite; None for others, and in processes of xdist."""
+    others = ("all_backends", "collectonly", "eagerly", "maxfail", "ignore", "ignore_glob",
+              "showfixtures", "stepwise")  # fmt: skip
     if not scope.is_whole(config) or hasattr(config, "workerinput"):
+        return None
+    if any(config.getoption(option, None) for option in others):
         return None
     return BUILD / ("suite-more-seconds.json" if scope.is_more(config) else "suite-seconds.json")
 

@@ -7,7 +7,7 @@ example looked through for examples: that takes each process half of its time be
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from . import scope
 
 
 def left_out(config: pytest.Config) -> frozenset[str]:
-    """Return the marks of tests that this run leaves out."""
+    """Return the marks of tests that this run leaves out. Whoever names one is told so instead."""
+    if not (scope.is_whole(config) or config.getoption("area")):
+        return frozenset()
     marks = set() if scope.is_more(config) else {"more"}
     if os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_gpu() is not None:
         marks.add("gpu")
@@ -64,7 +66,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         values = [*argvalues]
         kept = [not _names(value) & left_out for value in values]
         if any(kept) and not all(kept):
-            if isinstance(ids, Sequence) and not isinstance(ids, str):
+            if ids is not None and not callable(ids):
                 ids = [each for each, keep in zip(ids, kept, strict=True) if keep]
             values = [value for value, keep in zip(values, kept, strict=True) if keep]
         parametrize(argnames, values, *others, ids=ids, **options)
