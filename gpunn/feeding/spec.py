@@ -33,6 +33,15 @@ class TargetSpec:
     varies: bool = False
     label: str = ""
 
+    def __post_init__(self) -> None:
+        axes = len(self.output_shape) + 1
+        if self.loss is not None and self.loss.axis not in (-1, axes - 1):
+            raise ValueError(
+                f"The loss {self.loss.name!r} has axis={self.loss.axis}, and outputs have {axes} "
+                f"axes: fit and evaluate compute losses along the last axis. Move that axis to the "
+                f"end, by layers.Permute in the model and numpy.moveaxis in the targets."
+            )
+
     @property
     def rows_per_sample(self) -> int:
         """Rows of a sample as the loss counts them: a prediction with several axes has several.

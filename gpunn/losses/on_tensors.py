@@ -23,7 +23,7 @@ from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of
 from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, places
-from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
+from gpunn.ops.shapes import broadcast_to, expand_dims, moveaxis, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import called, current, trace_of
 
@@ -141,6 +141,10 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     if loss._has_call:
         check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
+    if loss.axis not in (-1, y_pred.ndim - 1):
+        both = y_true.ndim == y_pred.ndim
+        y_true = moveaxis(y_true, loss.axis, -1) if both else y_true
+        y_pred = moveaxis(y_pred, loss.axis, -1)
     if sample_weight is not None:
         sample_weight = convert(sample_weight, y_pred.dtype)
     found: Tensor = called(loss, partial(_reduced, loss), y_true, y_pred, sample_weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -326,3 +327,26 @@ def test_metrics_count_in_a_step_what_they_count_on_arrays(case: str, weighted: 
         alone.update_state(targets, predictions, *weights)
         assert float(found) == pytest.approx(float(alone.result()), rel=1e-9)
     assert counted.compiled
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+@pytest.mark.parametrize("where", ["a dictionary", "a dictionary in it", "keywords"])
+def test_named_arguments_may_come_in_any_order(
+    backend: str, order: tuple[str, ...], where: str
+) -> None:
+    gpunn.use_backend(backend)
+
+    @gpunn.function
+    def computed(of: Any, a: Any = 0.0, b: Any = 0.0, c: Any = 0.0) -> Any:
+        inner = of.get("d", of)
+        return inner["a"] - 2 * inner["b"] + 5 * inner["c"] + 11 * a - 17 * b + 23 * c
+
+    values = {name: np.full(2, 3.0**k, "float32") for k, name in enumerate("abc")}
+    a, b, c = values.values()
+    for names in ("abc", "abc", "abc", order, order):
+        given = {name: values[name] for name in names}
+        if where == "keywords":
+            found, more = computed(values, **given), 11 * a - 17 * b + 23 * c
+        else:
+            found, more = computed(given if where == "a dictionary" else {"d": given}), 0.0
+        np.testing.assert_allclose(np.asarray(found), a - 2 * b + 5 * c + more, rtol=1e-6)

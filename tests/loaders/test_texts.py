@@ -140,3 +140,20 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
         text_dataset_from_directory(tmp_path, format="grain")
     with pytest.raises(ValueError, match="max_length"):
         text_dataset_from_directory(tmp_path, max_length=0)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 9, 10, 11, 12, 101])
+@pytest.mark.parametrize("mode", ["int", "categorical"])
+def test_any_number_of_classes_of_ones_own(tmp_path: Path, classes: int, mode: str) -> None:
+    rows = [*range(classes), 0]
+    for k in range(len(rows)):
+        (tmp_path / f"{k:03}.txt").write_text(str(k))
+    data = text_dataset_from_directory(
+        tmp_path, labels=rows, label_mode=mode, shuffle=False, batch_size=7, verbose=False
+    )
+    names = [str(k) for k in range(classes)]
+    assert data.class_names == names
+    texts, labels = map(np.concatenate, zip(*data, strict=True))
+    codes = labels.argmax(1) if mode == "categorical" else labels
+    assert [int(text) for text in texts] == [*range(len(rows))]
+    assert [int(names[code]) for code in codes] == rows

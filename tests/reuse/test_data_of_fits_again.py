@@ -208,3 +208,35 @@ def test_fits_left_early_leave_nothing(backend: str) -> None:
         left_by(trap, lambda: model.fit(data, verbose=0, validation_data=data, callbacks=hooks))
 
     assert_leaves_nothing(use, 6, 200_000)
+
+
+KEPT = {
+    "contiguous": lambda x: x,
+    "every other column": lambda x: x.repeat(2, axis=1)[:, ::2],
+    "in the order of Fortran": np.asfortranarray,
+    "from the end": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("dtypes", [("uint8", "float32"), ("bool", "float64", "int16"),
+                                    ("float64", "uint8", "float32"), ("float32", "int8")])
+def test_arrays_of_one_shape_may_have_another_dtype(
+    backend: str, dtypes: tuple[str, ...], kept: str
+) -> None:
+    def model() -> Any:
+        tf.utils.set_random_seed(0)
+        made = tf.Sequential([tf.Input((3,)), tf.layers.Dense(2)], backend=backend)
+        made.compile(tf.optimizers.SGD(0.0), "mse")
+        return made
+
+    def losses(made: Any, k: int) -> Any:
+        x = KEPT[kept]((X * 2 + k / 4).astype(dtypes[k]))
+        of = {"batch_size": 4, "shuffle": False, "verbose": 0}
+        return [made.fit(x, Y, epochs=epochs, **of).history["loss"] for epochs in (1, 2)]
+
+    expected = [losses(model(), k) for k in range(len(dtypes))]
+    one = model()
+    for k, wanted in enumerate(expected):
+        for found, each in zip(losses(one, k), wanted, strict=True):
+            assert found == pytest.approx(each, rel=1e-6)

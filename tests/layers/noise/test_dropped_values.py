@@ -231,3 +231,28 @@ def test_steps_of_a_fit_draw_anew_and_twice_in_one_step(backend: str, name: str)
         near(kinds[1], 1 / (1 - RATE), 1e-5)
         of_steps = (changes * weights[:-1]).reshape(2, 3, -1).sum(2)
         near(losses, of_steps.mean(1))
+
+
+@pytest.mark.parametrize("dropped", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell", "SimpleRNNCell"])
+def test_any_of_stacked_cells_may_drop_whatever_their_sizes(
+    backend: str, kind: str, dropped: Any
+) -> None:
+    def network(rate: float) -> Any:
+        set_random_seed(0)
+        cells = [
+            getattr(layers, kind)(units, dropout=rate if k in dropped else 0.0)
+            for k, units in enumerate((7, 3, 5))
+        ]
+        layers_ = [gpunn.Input((4, 2)), layers.RNN(cells), layers.Dense(1)]
+        model = gpunn.Sequential(layers_, backend=backend)
+        model.compile("sgd", "mse")
+        return model
+
+    x = np.random.default_rng(0).normal(size=(6, 4, 2))
+    some, none = network(0.5), network(0.0)
+    near(some.predict(x, verbose=0), none.predict(x, verbose=0), 1e-6)
+    first, *_ = (model.fit(x, x[:, 0, :1], epochs=2, verbose=0) for model in (some, none))
+    assert np.isfinite(first.history["loss"]).all()
+    assert np.asarray(some.layers[0](x, training=True)).shape == (6, 5)
+    assert (np.asarray(some(x, training=True)) != np.asarray(none(x, training=True))).any()

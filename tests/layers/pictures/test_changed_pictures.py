@@ -181,6 +181,24 @@ def test_the_ends_of_ranges() -> None:
     assert -400 <= shift.min() < -390 and 390 < shift.max() <= 400
 
 
+def test_a_factor_of_zero_leaves_its_axis_alone(keras: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 5, 6, 2)).astype("float32")
+    rows, columns = x[:, :, :1].repeat(6, 2), x[:, :1].repeat(5, 1)  # equal along one axis
+    for name, factor in (("RandomZoom", (0.4, 0.4)), ("RandomTranslation", (0.4, 0.4))):
+        for first, second, still in ((factor, 0.0, columns), (0.0, factor, rows)):
+            layer = getattr(layers, name)(first, second, fill_mode="nearest", seed=1)
+            theirs = getattr(keras.layers, name)(first, second, fill_mode="nearest", seed=1)
+            found = np.asarray(layer(x, training=True))
+            # What is equal along the other axis stays as it is; anything else does not.
+            assert_allclose(np.asarray(layer(still, training=True)), still, atol=1e-5)
+            assert_allclose(np.asarray(theirs(still, training=True)), still, atol=1e-5)
+            assert abs(found - x).max() > 0.1
+            wanted = np.asarray(theirs(x, training=True))  # factors of one value: no chance
+            assert_allclose(found, wanted, atol=1e-4)
+        both = getattr(layers, name)(0.0, 0.0)
+        assert_allclose(np.asarray(both(x, training=True)), x, atol=1e-6)
+
+
 def test_gradients_by_the_pictures(backend: str) -> None:
     for name in NAMES:
         gpunn.testing.check_gradients(make(name, seed=2), (3, 6, 7, 2), backend=backend)

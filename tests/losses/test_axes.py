@@ -1,0 +1,63 @@
+"""A loss with an axis computes along it, counted from the start or from the end."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import registered
+
+import gpunn
+from gpunn import ops
+from gpunn.common import registry
+
+WITH_AXIS = [
+    name
+    for name in registered.names("loss")
+    if "axis" in inspect.signature(registry.entries("loss")[name]).parameters
+]
+
+
+@pytest.mark.parametrize("axis", [1, -2])
+@pytest.mark.parametrize("name", WITH_AXIS)
+def test_fit_and_evaluate_refuse_what_they_would_compute_along_the_last_axis(
+    name: str, axis: int
+) -> None:
+    model = gpunn.Sequential([gpunn.Input((5, 3)), gpunn.layers.Softmax(axis=1)])
+    x = np.ones((4, 5, 3))
+    y = np.zeros((4, 3)) if name.startswith("Sparse") else x
+    kind = registry.entries("loss")[name]
+    for act in (model.evaluate, model.fit):
+        with pytest.raises(ValueError, match=f"has axis={axis}, and outputs have 3 axes"):
+            model.compile("sgd", kind(axis=axis))
+            act(x, y, verbose=0)
+    for last in (2, -1):
+        model.compile("sgd", kind(axis=last))
+        targets = np.zeros((4, 5)) if name.startswith("Sparse") else x
+        assert np.isfinite(model.evaluate(x, targets, verbose=0))
+
+
+@pytest.mark.parametrize("how", ["arrays", "tensors", "in a step"])
+@pytest.mark.parametrize("axis", [1, 2, 3, -1, -2, -3])
+@pytest.mark.parametrize("name", WITH_AXIS)
+def test_the_axis_may_be_counted_from_either_end(name: str, axis: int, how: str) -> None:
+    random = np.random.default_rng(0)
+    sparse = name.startswith("Sparse")
+    p = random.dirichlet(np.ones(5), (2, 3, 4))
+    y: Any = random.integers(0, 5, (2, 3, 4)) if sparse else random.dirichlet(np.ones(5), (2, 3, 4))
+    kind = registry.entries("loss")[name]
+    expected = np.asarray(kind(axis=-1, reduction="none")(y, p))
+    p_moved = np.moveaxis(p, -1, axis)
+    y_moved = y if sparse else np.moveaxis(y, -1, axis)
+    loss = kind(axis=axis, reduction="none")
+    if how == "tensors":
+        found = loss(ops.convert_to_tensor(y_moved), ops.convert_to_tensor(p_moved))
+    elif how == "in a step":
+        step = gpunn.function(lambda a, b: loss(a, b))
+        step(y_moved, p_moved)
+        found = step(y_moved, p_moved)
+    else:
+        found = loss(y_moved, p_moved)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-5)
