@@ -415,3 +415,27 @@ def test_batches_read_while_the_model_changes() -> None:
     model.fit(source(), verbose=0)
     assert len(seen) == 4
     assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(seen))
+
+
+@pytest.mark.parametrize("orders", [(False, True, False), (True, False, True), (True, True, False)])
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_each_fit_shuffles_if_it_says_so(backend: str, orders: Any, batch_size: int) -> None:
+    """On the same arrays; one that does not is a fit of a new model with these weights."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(8, 1)), random.normal(size=(8, 1))
+
+    def model() -> Any:
+        gpunn.utils.set_random_seed(1)
+        made = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)], backend=backend)
+        made.compile(gpunn.optimizers.SGD(0.3), "mse")
+        return made
+
+    one, given = model(), {"batch_size": batch_size, "epochs": 2, "verbose": 0}
+    for shuffle in orders:
+        fresh = model()
+        fresh.set_weights(one.get_weights())
+        fresh.fit(x, y, shuffle=False, **given)
+        one.fit(x, y, shuffle=shuffle, **given)
+        both = [m.get_weights() for m in (one, fresh)]
+        alike = [np.array_equal(*pair) for pair in zip(*both, strict=True)]
+        assert all(alike) if not shuffle else not any(alike)

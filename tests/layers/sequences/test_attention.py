@@ -337,3 +337,21 @@ def test_second_derivatives_of_blocks(
 def test_wrong_arguments_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("queries", "values"), [(4, 4), (3, 6), (6, 3), (1, 1)])
+def test_a_window_hides_what_is_far_away_on_either_side(
+    backend: str, queries: int, values: int, causal: bool
+) -> None:
+    gpunn.use_backend(backend)
+    random = np.random.default_rng(0)
+    x, v = (random.normal(size=(2, steps, 3)).astype("float32") for steps in (queries, values))
+    for window in (1, 2, 3, 7):
+        layer = layers.MultiHeadAttention(2, 3, sliding_window=window)
+        _, scores = layer(x, v, return_attention_scores=True, use_causal_mask=causal)
+        apart = np.arange(queries)[:, None] - np.arange(values)
+        seen = (abs(apart) < window) & ((apart >= 0) | (not causal))
+        some = seen.any(axis=1)  # what a query that sees nothing gives is said elsewhere
+        found = np.asarray(scores) > 1e-6
+        assert (found[:, :, some] == seen[some]).all()
