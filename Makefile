@@ -44,12 +44,12 @@ help: ## say what there is to make
 train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/mnist)
 	$(BIN)/gpunn train mnist --out $(OUT)
 
-test: lint ## run the tests: ten minutes (AREA=layers: those of a folder)
+test: lint ## run the tests: a quarter of an hour (AREA=layers: those of a folder)
 	$(BIN)/python -m pytest $(PARALLEL) $(if $(AREA),--area $(AREA)) $(ARGS)
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
-test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as sanitizers and every line: half an hour
+test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as sanitizers and every line
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 	$(BIN)/python -m benchmarks.counts.suite check
 	@$(if $(ARGS)$(shell git status --porcelain 2>&1),,git update-ref refs/tests/green $(shell git rev-parse HEAD))

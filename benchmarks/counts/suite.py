@@ -55,7 +55,8 @@ def grown(now: dict[str, Row], then: dict[str, Row]) -> list[str]:
     >>> grown({name: [1, 60.0, 0.0, 80.0] for name in "abc"}, before)
     []
     """
-    cpu = {name: (sum(then[name][1:3]), sum(now[name][1:3])) for name in now.keys() & then.keys()}
+    # Other processes, which may have to compile something, are left aside.
+    cpu = {name: (then[name][1], now[name][1]) for name in now.keys() & then.keys()}
     factor = statistics.median(new / max(old, 0.1) for old, new in cpu.values()) if cpu else 1.0
     return [
         f"{name}: {old:.0f} -> {new / factor:.0f} CPU seconds"

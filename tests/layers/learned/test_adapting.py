@@ -248,7 +248,7 @@ def test_a_model_computes_with_what_its_layer_learns_later(
     other = model_of(fresh)
     for part in (x, x[:3]):
         expected = other.predict(part, verbose=0)
-        np.testing.assert_allclose(model.predict(part, verbose=0), expected, rtol=1e-12)
+        np.testing.assert_allclose(model.predict(part, verbose=0), expected, 1e-12, 1e-12)
 
 
 def test_a_feature_space_learns_from_batches_as_from_all_rows() -> None:

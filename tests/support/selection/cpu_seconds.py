@@ -1,5 +1,6 @@
 """The CPU seconds of each test function, of its process and of the children that it waited for.
 
+Not of tests that run if files have changed, nor of those that compiled kernels which are kept.
 `make test` writes them to ``build/suite-seconds.json``, see `benchmarks.counts.suite`, and
 `make test-more` its own to ``build/suite-more-seconds.json``.
 """
@@ -11,9 +12,11 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import compiled_once
 import pytest
 
 from . import scope
@@ -41,17 +44,28 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    before, start = os.times(), time.perf_counter()
+    before, start, cached = os.times(), time.perf_counter(), _cached()
     try:
         return (yield)
     finally:
         after, took = os.times(), time.perf_counter() - start
-        function = _seconds[item.nodeid.partition("[")[0]]
-        own, children = (
-            sum(after[at : at + 2]) - sum(before[at : at + 2]) for at in (0, 2)
-        )  # fmt: skip
-        for at, value in enumerate((1, own, children, took)):
-            function[at] += value
+        if not item.get_closest_marker("checks") and _cached() == cached:
+            function = _seconds[item.nodeid.partition("[")[0]]
+            own, children = (
+                sum(after[at : at + 2]) - sum(before[at : at + 2]) for at in (0, 2)
+            )  # fmt: skip
+            for at, value in enumerate((1, own, children, took)):
+                function[at] += value
+
+
+def _cached() -> list[int]:
+    """Return when the folders of compiled kernels last got a file."""
+    return [folder.stat().st_mtime_ns for folder in _folders()]
+
+
+@cache
+def _folders() -> list[Path]:
+    return [compiled_once.folder(name) for name in ("host", "nvrtc")]
 
 
 @pytest.hookimpl(optionalhook=True)
