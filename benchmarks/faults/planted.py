@@ -111,7 +111,9 @@ def run(out: Path, part: str, rotation: int, only_survivors: bool, names: list[s
         if (only_survivors and before.get("noticed")) or (names and path.stem not in names):
             continue
         known = before.get("by", "") if before.get("noticed") else ""
-        results[path.stem] = plant(path, known.rpartition(" ")[2], rotation, trace)
+        found = plant(path, known.rpartition(" ")[2], rotation, trace)
+        later = {"later": True} if only_survivors and found["noticed"] else {}
+        results[path.stem] = found | later
         out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 
 

@@ -54,7 +54,7 @@ def arguments(cls: type) -> Mapping[str, inspect.Parameter]:
     >>> list(arguments(Scaled))
     ['scale', 'name']
     """
-    # inspect takes 50 us for each class, and every copy and file of a model asks for each part.
+    # inspect takes long, and every copy and file of a model asks for the class of each part.
     made = [
         weak(vars(base)[name])
         for base in cls.__mro__

@@ -35,7 +35,8 @@ class TargetSpec:
 
     def __post_init__(self) -> None:
         axes = len(self.output_shape) + 1
-        if self.loss is not None and self.loss.axis not in (-1, axes - 1):
+        own = self.loss is None or self.any_shape  # an axis of a `call` is its own affair
+        if not own and self.loss.axis not in (-1, axes - 1):
             raise ValueError(
                 f"The loss {self.loss.name!r} has axis={self.loss.axis}, and outputs have {axes} "
                 f"axes: fit and evaluate compute losses along the last axis. Move that axis to the "

@@ -141,7 +141,7 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     if loss._has_call:
         check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
-    if loss.axis not in (-1, y_pred.ndim - 1):
+    if not loss._has_call and loss.axis not in (-1, y_pred.ndim - 1):
         both = y_true.ndim == y_pred.ndim
         y_true = moveaxis(y_true, loss.axis, -1) if both else y_true
         y_pred = moveaxis(y_pred, loss.axis, -1)

@@ -39,6 +39,30 @@ def test_fit_and_evaluate_refuse_what_they_would_compute_along_the_last_axis(
         assert np.isfinite(model.evaluate(x, targets, verbose=0))
 
 
+@pytest.mark.parametrize("axis", [1, (1, 2), None])
+def test_an_axis_of_a_loss_of_ones_own_is_its_own_affair(backend: str, axis: Any) -> None:
+    class Unnamed(gpunn.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            apart = ops.max(ops.abs(y_true - y_pred), axis=axis or 1)
+            return apart if axis == (1, 2) else ops.mean(apart, axis=-1)
+
+    class Own(Unnamed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.axis = axis  # type: ignore[misc]
+
+    x = np.random.default_rng(0).normal(size=(4, 5, 3))
+    network = [gpunn.Input((5, 3)), gpunn.layers.Activation("tanh")]
+    model = gpunn.Sequential(network, backend=backend)
+    found = []
+    for loss in (Own(), Unnamed()):
+        model.compile("sgd", loss)
+        step = gpunn.function(lambda a, b, loss=loss: loss(a, b))
+        found.append((model.evaluate(x, x, verbose=0), float(step(x, np.tanh(x)))))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+    np.testing.assert_allclose(found[0][0], found[0][1], rtol=1e-5)
+
+
 @pytest.mark.parametrize("how", ["arrays", "tensors", "in a step"])
 @pytest.mark.parametrize("axis", [1, 2, 3, -1, -2, -3])
 @pytest.mark.parametrize("name", WITH_AXIS)
