@@ -42,6 +42,15 @@ class _LossMetric(MeanOfRows):
     targets = property(attrgetter("loss.targets"))
     parameters = property(attrgetter("loss.parameters"))
 
+    def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        """The loss of each row, along the loss's axis."""
+        axis, axes = self.loss.axis, np.ndim(y_pred)
+        if axes > 1 and axis not in (-1, axes - 1):
+            if np.ndim(y_true) == axes:
+                y_true = np.moveaxis(np.asarray(y_true), axis, -1)
+            y_pred = np.moveaxis(np.asarray(y_pred), axis, -1)
+        return super().values(y_true, y_pred)
+
     def rows(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         self.loss.forward(backend, y_true, y_pred, values)
 
@@ -216,12 +225,6 @@ class CosineSimilarity(_LossMetric):
     name: str | None = "cosine_similarity"
     dtype: Any = None
     axis: int = field(default=-1)
-
-    def values(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The loss of each row: minus the similarity."""
-        if np.ndim(y_true) == np.ndim(y_pred) > 1:
-            y_true, y_pred = (np.moveaxis(np.asarray(a), self.axis, -1) for a in (y_true, y_pred))
-        return super().values(y_true, y_pred)
 
     def compute(self, state: np.ndarray) -> float:
         return -super().compute(state)

@@ -39,6 +39,23 @@ def test_fit_and_evaluate_refuse_what_they_would_compute_along_the_last_axis(
         assert np.isfinite(model.evaluate(x, targets, verbose=0))
 
 
+@pytest.mark.parametrize("axis", [1, 2, -1, -2])
+@pytest.mark.parametrize(
+    "name", ["CategoricalCrossentropy", "SparseCategoricalCrossentropy", "CosineSimilarity"]
+)
+def test_metrics_that_are_losses_are_those_of_keras(keras: Any, name: str, axis: int) -> None:
+    random = np.random.default_rng(0)
+    p, y = (random.dirichlet(np.ones(5), (6, 3)) for _ in range(2))
+    y = random.integers(0, 5, (6, 3)) if name.startswith("Sparse") else np.moveaxis(y, -1, axis)
+    found = []
+    for module in (gpunn, keras):
+        metric = getattr(module.metrics, name)(axis=axis)
+        for _ in range(2):
+            metric.update_state(y, np.moveaxis(p, -1, axis))
+        found.append(float(metric.result()))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
 @pytest.mark.parametrize("axis", [1, (1, 2), None])
 def test_an_axis_of_a_loss_of_ones_own_is_its_own_affair(backend: str, axis: Any) -> None:
     class Unnamed(gpunn.losses.Loss):
