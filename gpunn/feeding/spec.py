@@ -34,13 +34,17 @@ class TargetSpec:
     label: str = ""
 
     def __post_init__(self) -> None:
+        if self.loss is not None and not self.any_shape:  # an axis of a `call` is its own affair
+            self.check_axis(f"The loss {self.loss.name!r}", self.loss.axis)
+
+    def check_axis(self, what: str, axis: int) -> None:
+        """Raise a ValueError unless a loss or metric computes along the last axis of the output."""
         axes = len(self.output_shape) + 1
-        own = self.loss is None or self.any_shape  # an axis of a `call` is its own affair
-        if not own and self.loss.axis not in (-1, axes - 1):
+        if axis not in (-1, axes - 1):
             raise ValueError(
-                f"The loss {self.loss.name!r} has axis={self.loss.axis}, and outputs have {axes} "
-                f"axes: fit and evaluate compute losses along the last axis. Move that axis to the "
-                f"end, by layers.Permute in the model and numpy.moveaxis in the targets."
+                f"{what} has axis={axis}, and outputs have {axes} axes: fit and evaluate compute "
+                f"along the last axis. Move that axis to the end, by layers.Permute in the model "
+                f"and numpy.moveaxis in the targets."
             )
 
     @property

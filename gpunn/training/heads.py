@@ -207,6 +207,9 @@ def _measures(
                 f"{'class indices' if loss.sparse else 'a row of targets'}. Pass "
                 f"'accuracy' to get the metric that fits."
             )
+        of = getattr(metric, "loss", None)
+        if isinstance(of, Loss) and not (of._has_call or metric._has_call):
+            head.target.check_axis(f"The metric {metric.name!r}", of.axis)
         reading, notes = metric_inputs(metric, given, output)
         head.notes += [note for note in notes if note not in head.notes]
         names = [*taken, *(m.name for m in measures)]

@@ -33,6 +33,10 @@ def test_fit_and_evaluate_refuse_what_they_would_compute_along_the_last_axis(
         with pytest.raises(ValueError, match=f"has axis={axis}, and outputs have 3 axes"):
             model.compile("sgd", kind(axis=axis))
             act(x, y, verbose=0)
+    metric = gpunn.metrics.CosineSimilarity(axis=axis)
+    with pytest.raises(ValueError, match=f"has axis={axis}, and outputs have 3 axes"):
+        model.compile("sgd", "mse", metrics=[metric])
+        model.evaluate(x, x, verbose=0)
     for last in (2, -1):
         model.compile("sgd", kind(axis=last))
         targets = np.zeros((4, 5)) if name.startswith("Sparse") else x
