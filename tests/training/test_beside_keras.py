@@ -222,7 +222,8 @@ def test_a_layer_that_does_not_fit_is_refused_when_it_is_added() -> None:
 def test_a_subclass_has_the_name_that_keras_gives_it(keras: Any, kind: str, base: str) -> None:
     names: list[dict[str, str]] = []
     for module in (keras, gpunn):
-        classes, found = vars(getattr(module, kind)), dict[str, str]()
+        of_kind, found = getattr(module, kind), dict[str, str]()
+        classes = {name: getattr(of_kind, name) for name in dir(of_kind)}  # imported at first use
         for name, cls in classes.items():
             if isinstance(cls, type) and issubclass(cls, classes[base]):
                 with contextlib.suppress(TypeError):  # some take arguments
