@@ -23,8 +23,9 @@ CCACHE := $(firstword $(wildcard /usr/lib/ccache /usr/lib64/ccache /opt/homebrew
 ifneq ($(CCACHE),)
 export PATH := $(CCACHE):$(PATH)
 endif
-# In test processes too, which build wheels in folders of their own.
+# In test processes too, which build wheels in folders of their own, with headers of this clone's.
 export CCACHE_NOHASHDIR = true
+export CCACHE_BASEDIR = $(CURDIR)
 
 # Small products are many times slower on several BLAS threads as soon as another process runs.
 test: export OPENBLAS_NUM_THREADS = 1

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import zig
 
 ROOT = Path(__file__).parents[1]
 MODULE = Path("gpunn/apps/web/gpunn.wasm")
@@ -49,21 +51,25 @@ def hashes() -> str:
 def build(target: Path) -> None:
     """Write the module to ``target``."""
     with tempfile.TemporaryDirectory() as folder:
+        command, variables = zig.compiler(Path(folder))
+
+        def run(*arguments: str) -> None:
+            subprocess.run(
+                [*shlex.split(command), *arguments], cwd=ROOT, check=True,
+                env=os.environ | variables,
+            )  # fmt: skip
+
         objects: list[str] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting = []
             for source in (path for path in sources() if path.suffix == ".cpp"):
                 objects.append(str(Path(folder, f"{len(objects):02}_{source.stem}.o")))
                 level = "-Os" if source.name in SMALL else "-O3"
-                command = [*FLAGS, level, "-c", str(source), "-o", objects[-1]]
-                waiting.append(pool.submit(_compiler, command))
+                options = (*FLAGS, level, "-c", str(source), "-o", objects[-1])
+                waiting.append(pool.submit(run, *options))
             for done in waiting:
                 done.result()
-        _compiler([*LINK, *objects, "-o", str(target.resolve())])
-
-
-def _compiler(arguments: list[str]) -> None:
-    subprocess.run([sys.executable, "-m", "ziglang", "c++", *arguments], cwd=ROOT, check=True)
+        run(*LINK, *objects, "-o", str(target.resolve()))
 
 
 def main() -> None:

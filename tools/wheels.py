@@ -23,8 +23,9 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
+
+import zig
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "wheels"  # environments of the Pythons, kept
@@ -45,9 +46,6 @@ SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
            "unrolled": "*/products.cpp*|*/convolution.cpp*|*/steps.cpp*|*/updates.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
-ZIG = """#!/bin/sh
-exec {zig} "$@"
-"""
 CXX = """#!/bin/sh
 case "$*" in
   {small}|{rare}) exec {command} "$@" -Os ;;
@@ -213,15 +211,13 @@ def pack_tightly(path: Path) -> None:
 def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
     """Return the variables with which setup.py compiles for a machine, by Zig."""
     target = f"-target {machine}-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
-    cc, cxx = f"{zig()} cc {target}", folder / "c++"
-    plain, cached = folder / "zig-c++", shutil.which("ccache")
-    command = f"{cached} {plain}" if cached else str(plain)
-    for path, script in {
-        plain: ZIG.format(zig=f"{zig()} c++ -w {target}"),
-        cxx: CXX.format(command=command, rare=RARE[machine], **SMALLER),
-    }.items():
-        path.write_text(script, encoding="utf-8")
-        path.chmod(0o755)
+    try:
+        command, variables = zig.compiler(folder, "-w", *target.split())
+    except ModuleNotFoundError:
+        raise CannotBuild("The package ziglang is needed: make .venv/.for-wheels") from None
+    cc, cxx = f"{zig.program()} cc {target}", folder / "c++"
+    cxx.write_text(CXX.format(command=command, rare=RARE[machine], **SMALLER), encoding="utf-8")
+    cxx.chmod(0o755)
     suffix = f".cpython-{python.name[2:]}-{machine}-linux-gnu.so"
     # Debian's Python.h includes <MACHINE-linux-gnu/python3.x/pyconfig.h>, which is the same text
     # on all Linux machines of 64 bits.
@@ -234,27 +230,15 @@ def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
         "GPUNN_BUILD": MODULES[machine],
         "CC": cc,
         "CXX": str(cxx),
-        "AR": f"{zig()} ar",
+        "AR": f"{zig.program()} ar",
         "LDSHARED": f"{cc} -shared -s",
         "LDCXXSHARED": f"{cxx} -shared -s",
         "CFLAGS": f"-idirafter {folder / 'include'}",
-        # What ccache cannot see: the script stands in another folder each time.
-        "CCACHE_COMPILERTYPE": "clang",
-        "CCACHE_COMPILERCHECK": f"string:zig {metadata.version('ziglang')} {target}",
-        "CCACHE_NOHASHDIR": "true",
+        **variables,
         "SETUPTOOLS_EXT_SUFFIX": suffix,
         "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
         **since(),
     }
-
-
-def zig() -> Path:
-    """Return the program of the package ``ziglang``."""
-    try:
-        import ziglang
-    except ImportError:
-        raise CannotBuild("The package ziglang is needed: make .venv/.for-wheels") from None
-    return Path(ziglang.__file__).parent / "zig"
 
 
 def since() -> dict[str, str]:

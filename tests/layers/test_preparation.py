@@ -84,6 +84,14 @@ def test_a_vocabulary_is_ordered_by_how_often_its_entries_occur() -> None:
     assert_allclose(numbers([[7, 10**15, 7]]), [[0, 2 * weights[0], weights[1]]], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("kind", "vocabulary"), [(layers.StringLookup, ["[UNK]"]), (layers.IntegerLookup, [-1])]
+)
+def test_a_vocabulary_of_nothing_but_unknown_values_is_refused(kind: Any, vocabulary: Any) -> None:
+    with pytest.raises(ValueError, match="vocabulary holds nothing but"):
+        kind(vocabulary=vocabulary)
+
+
 VALUES = np.random.default_rng(5).normal(5, 3, (200, 3)).astype("float32")
 
 

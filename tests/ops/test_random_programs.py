@@ -207,7 +207,7 @@ def test_a_few_on_the_kernels_of_a_gpu(program: Program) -> None:
 
 @pytest.mark.more
 @pytest.mark.timeout(3600)
-@many(10_000)
+@many(3_000)
 @given(program=programs())
 def test_many(program: Program) -> None:
     """To draw a program takes as long as to compute it: both backends get the same ones."""

@@ -325,9 +325,10 @@ LONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.more] if n in LONG else []) for n in sorted(SHORT)]
-)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.more(3)] if name in LONG else [])
+    for name in sorted(SHORT)
+])  # fmt: skip
 def test_as_a_script(name, mnist, scripts, tmp_path):
     arguments, expected = SHORT[name]
     write = {"character_gpt": write_text, "reviews": write_reviews, "spam": write_messages}

@@ -26,7 +26,7 @@ def pages() -> Iterator[Any]:
     for path in sorted(DOCS.rglob("*.md")):
         name = path.relative_to(DOCS).with_suffix("").as_posix()
         if name not in OWN_TESTS and next(TOOL["blocks"](path.read_text(encoding="utf-8")), None):
-            yield pytest.param(name, marks=[pytest.mark.more] if name in LONG else [])
+            yield pytest.param(name, marks=[pytest.mark.more(2)] if name in LONG else [])
 
 
 @pytest.mark.parametrize("name", list(pages()))

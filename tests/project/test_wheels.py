@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import runpy
 import shutil
 import subprocess
 import sys
@@ -18,12 +17,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from scripts import tool
 
-pytestmark = pytest.mark.checks("pyproject.toml", "setup.py", "MANIFEST.in", "tools/wheels.py")
+pytestmark = pytest.mark.checks(
+    "pyproject.toml", "setup.py", "MANIFEST.in", "tools/wheels.py", "tools/zig.py"
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
-LEFT_BEHIND = runpy.run_path(str(ROOT / "tools" / "wheels.py"))["LEFT_BEHIND"]
+LEFT_BEHIND = tool("wheels")["LEFT_BEHIND"]
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 ENVIRONMENT = {
     name: value
@@ -184,11 +186,7 @@ def test_the_wheel_trains_here(dist: Path, tmp_path: Path) -> None:
 @pytest.mark.timeout(3000)
 def test_the_arm64_wheel_trains_under_qemu(tmp_path: Path) -> None:
     """With the Python of `make arm64-python`, and a wheel of the stable interface."""
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        python = runpy.run_path(str(ROOT / "tools" / "arm64_python.py"))["command"]()
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
+    python = tool("arm64_python")["command"]()
     if not python:
         pytest.skip("make arm64-python fetches Debian's Python for ARM64 and QEMU")
     pytest.importorskip("ziglang", reason="make .venv/.for-wheels installs what builds wheels")

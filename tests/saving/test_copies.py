@@ -95,7 +95,14 @@ def with_layer() -> Any:
     return gpunn.Sequential([gpunn.Input((6,)), Scaled(4), layers.Dense(3)])
 
 
-NETWORKS = {"chain": chain, "graph": graph, "layer": with_layer, "call": Own}
+def recurrent() -> Any:
+    both = layers.Bidirectional(layers.LSTM(4, dropout=0.2))
+    return gpunn.Sequential([layers.Reshape((2, 3)), both, layers.Dense(3)])
+
+
+NETWORKS = {
+    "chain": chain, "graph": graph, "layer": with_layer, "call": Own, "recurrent": recurrent,
+}  # fmt: skip
 
 
 def optimizer() -> Any:

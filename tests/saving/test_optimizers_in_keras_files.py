@@ -69,10 +69,11 @@ CHOSEN = {6, 53}  # Adam with amsgrad, and RMSprop with all that it can keep
 
 
 @pytest.mark.parametrize("number", [
-    pytest.param(k, marks=() if k in CHOSEN else pytest.mark.more)
+    pytest.param(k, marks=() if k in CHOSEN else pytest.mark.more(4))
     for k in range(4 * len(CASES))
 ])  # fmt: skip
 def test_training_goes_on_in_both(number: int, tmp_path: Path, keras: Any) -> None:
+    gpunn.utils.set_random_seed(number)
     ours, first = network(gpunn, number), network(keras, number)
     first.set_weights(ours.get_weights())
     ours.fit(X, Y, **FIT)

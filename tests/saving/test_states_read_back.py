@@ -32,7 +32,7 @@ ANEW = {"Nadam"}
 def every(nth: int, values: list[Any], first: int = 0) -> list[Any]:
     """Return parameters of which `make test` takes one in so many."""
     return [
-        pytest.param(value, marks=() if k % nth == first else pytest.mark.more)
+        pytest.param(value, marks=() if k % nth == first else pytest.mark.more(3))
         for k, value in enumerate(values)
     ]
 
@@ -64,8 +64,6 @@ def test_a_network_with_any_part_goes_on(backend: str, number: int, tmp_path: Pa
     way = WAYS[number % len(WAYS)]
     if way == "keras" and case[1] in ANEW:
         way = "own"
-    if way in ("pickle", "joblib") and "LSTM" in case[1]:  # a bias at its default is not pickled
-        way = "deepcopy"
     gpunn.use_backend(backend)
     model = network(backend, "float32", *case)
     x, y = data(model)

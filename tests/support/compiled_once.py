@@ -14,18 +14,20 @@ from pathlib import Path
 from gpunn.common.cache import cache_folder
 
 MONTH = 30 * 24 * 3600  # seconds
+_ROOT = Path(__file__).parents[2]
 _VARIABLE = "GPUNN_TEST_CACHE"  # processes that tests start use the same, whatever their HOME
 
 
 def folder(name: str) -> Path:
     """Return the folder for one kind of files, below ``GPUNN_TEST_CACHE`` or gpunn's cache."""
-    top = Path(os.environ.setdefault(_VARIABLE, str(cache_folder() / "tests")))
+    top = _ROOT / os.environ.get(_VARIABLE, cache_folder() / "tests")
+    os.environ[_VARIABLE] = str(top)  # a relative path means the same in other folders
     try:
         (top / name).mkdir(parents=True, exist_ok=True)
         writable = os.access(top / name, os.W_OK)
     except OSError:
         writable = False
-    return (top if writable else Path(__file__).parents[2] / "build") / name
+    return (top if writable else _ROOT / "build") / name
 
 
 def used(path: Path) -> Path:
@@ -41,5 +43,7 @@ def forget_old(name: str) -> None:
     with contextlib.suppress(OSError), os.scandir(folder(name)) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
-                if entry.is_file() and time.time() - entry.stat().st_mtime > MONTH:
+                state = entry.stat()
+                last = max(state.st_mtime, state.st_atime)
+                if entry.is_file() and time.time() - last > MONTH:
                     os.unlink(entry.path)

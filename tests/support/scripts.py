@@ -14,6 +14,18 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def tool(name: str) -> dict[str, Any]:
+    """Return the names of a script in tools/, in this process; it may import from another one."""
+    sys.path.insert(0, str(TOOLS))
+    try:
+        return runpy.run_path(str(TOOLS / f"{name}.py"))
+    finally:
+        sys.path.remove(str(TOOLS))
 
 
 class Scripts:

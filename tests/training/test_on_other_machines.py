@@ -27,7 +27,7 @@ COMPARED = (
 SETTINGS = [("Prescott", "baseline", 2, 0), ("Zen", "avx2", 1, 1), ("SkylakeX", "avx512", 2, 2)]
 
 
-@pytest.mark.more
+@pytest.mark.more(3)
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("core", "instructions", "threads", "further"), SETTINGS)
 def test_trainings_compare_as_here(

@@ -167,6 +167,11 @@ class IndexLookup(HostLayer):
         special = self.get_vocabulary()[: self._token_start]
         has_special = bool(special) and entries[: len(special)] == special
         tokens = entries[len(special) :] if has_special else entries
+        if not tokens:
+            raise ValueError(
+                f"{self.name}: the vocabulary holds nothing but {special!r}, the entries for "
+                f"masks and unknown values."
+            )
         twice = [token for token, count in Counter(tokens).items() if count > 1]
         if twice:
             raise ValueError(f"{self.name}: the vocabulary holds {twice[0]!r} more than once.")

@@ -268,14 +268,12 @@ class LSTMCell(_Cell):
     def _declare_bias(self, width: int) -> Any:
         if not self.unit_forget_bias:
             return super()._declare_bias(width)
+        return declared(self, "bias", (width,), initializer=self._first_bias)
 
-        def first_values(shape: Any, dtype: Any) -> np.ndarray:
-            start, ones = (self.units,), np.ones(self.units, dtype)
-            rest = self.bias_initializer((2 * self.units,))
-            values = np.concatenate([self.bias_initializer(start), ones, rest])
-            return values.astype(dtype)
-
-        return declared(self, "bias", (width,), initializer=first_values)
+    def _first_bias(self, shape: Any, dtype: Any) -> np.ndarray:
+        start, ones = (self.units,), np.ones(self.units, dtype)
+        rest = self.bias_initializer((2 * self.units,))
+        return np.concatenate([self.bias_initializer(start), ones, rest]).astype(dtype)
 
     def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
         h, c = states

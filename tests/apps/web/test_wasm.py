@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from registered_networks import (
     network,
     unusual,
 )
+from scripts import tool
 
 import gpunn
 from gpunn import layers
@@ -30,7 +30,7 @@ from gpunn.backends.contract.control import BATCHES, PASS, Control
 from gpunn.backends.shared.order import Order, permutation
 
 ROOT = Path(__file__).parents[3]
-TOOL = runpy.run_path(str(ROOT / "tools" / "web.py"))
+TOOL = tool("web")
 
 pytestmark = unusual
 

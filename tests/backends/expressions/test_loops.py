@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scripts import tool
 
 import gpunn
 from gpunn import layers
@@ -17,21 +15,16 @@ from gpunn.backends import get_backend
 from gpunn.backends.compiled.loops import Loop
 from gpunn.backends.contract.expression import Expression, ExpressionOutput
 
-TOOLS = Path(__file__).parents[3] / "tools"
 SIZES = {"one": (1, 1), "small": (3, 5), "odd": (7, 67), "long": (300, 70), "shared": (1100, 1000)}
 
 
 @pytest.fixture(scope="module")
 def expressions() -> list[Expression]:
     """The expressions that layers use, once for each loop."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        tool = runpy.run_path(str(TOOLS / "loops.py"))
-    finally:
-        sys.path.remove(str(TOOLS))
+    loops = tool("loops")
     found = {
         loop.key: loop.expression
-        for layer in (*tool["BINARY"], *tool["UNARY"]) for loop in tool["_expressions"](layer)
+        for layer in (*loops["BINARY"], *loops["UNARY"]) for loop in loops["_expressions"](layer)
     }  # fmt: skip
     return list(found.values())
 

@@ -27,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     area = config.option.area = (config.getoption("area") or "").strip("/")
     if not area:
         return
+    source, worker = config.args_source, hasattr(config, "workerinput")  # xdist passes it files
+    if source is pytest.Config.ArgsSource.ARGS and not worker:
+        named = " ".join(config.args)
+        raise pytest.UsageError(f"--area chooses the files; leave it out, or {named}")
     known = json.loads(PATH.read_text(encoding="utf-8"))
     if area not in known and not _own(area):
         folders = sorted({*known, *(p.name for p in (ROOT / "tests").iterdir() if _own(p.name))})

@@ -5,7 +5,8 @@ a backend, a kernel or a gradient run on all of them: those in `SUBJECTS`, and t
 ``all_backends``.
 
 A test with many slow cases that run much the same lines is marked ``in_turn(n)``: a run takes every
-n-th of them, the next run others. Each layer, say, still takes part in some of these tests.
+n-th of them, the next run others. Each layer, say, still takes part in some of these tests. Cases
+that only `make test-more` runs are marked ``more(n)`` instead.
 """
 
 from __future__ import annotations
@@ -64,13 +65,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rotation = config.getoption("rotation")
     if rotation is None:
         return
+    more = scope.is_more(config)
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        cases[_without_backend(item)].append(item)
+        if not more or item.get_closest_marker("more"):  # what is counted is what may run
+            cases[_without_backend(item)].append(item)
     places: dict[str, Iterator[int]] = defaultdict(count)  # of the next case of a function
     kept = set()
     for case, alike in cases.items():
-        function, parts = case.partition("[")[0], _parts(alike[0])
+        function, parts = case.partition("[")[0], _parts(alike[0], more)
         if parts > 1 and (next(places[function]) + _number(function) + rotation) % parts:
             continue
         if _backend(alike[0]) is not None and not _on_all(alike[0]):
@@ -92,10 +95,11 @@ def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
-def _parts(item: pytest.Item) -> int:
+def _parts(item: pytest.Item, more: bool) -> int:
     """Return the number of runs that its function's cases are divided among."""
-    mark = item.get_closest_marker("in_turn")
-    return mark.args[0] if mark is not None else 1
+    names = ("more", "in_turn") if more else ("in_turn",)
+    marks = map(item.get_closest_marker, names)
+    return next((mark.args[0] for mark in marks if mark is not None and mark.args), 1)
 
 
 def _backend(item: pytest.Item) -> str | None:
