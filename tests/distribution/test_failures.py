@@ -50,9 +50,9 @@ def test_a_rank_may_end_before_one_that_works_alone(ran: Any) -> None:
 
 
 REASONS = {
-    "returns": "gpunn: rank 0 of 2 waits for rank 1, which has ended: by sys.exit, or because its "
-               "program is shorter.",
-    "raises": "gpunn: rank 1 of 2 ends all:\nTraceback (most recent call last):",
+    "returns": "gpunn: rank {waits} of 2 waits for rank {ends}, which has ended: by sys.exit, or "
+               "because its program is shorter.",
+    "raises": "gpunn: rank {ends} of 2 ends all:\nTraceback (most recent call last):",
     "is killed": "signal 9",
 }  # fmt: skip
 OPERATIONS = ("any", "compare_warnings", "first", "gather", "least", "meet", "share_of", "sum")
@@ -71,9 +71,10 @@ def test_a_rank_that_ends_before_an_operation_of_all(
     run_ranks: Any, how: str, operation: str
 ) -> None:
     """The others end long before the time that they may wait, an hour."""
-    done = run_ranks(2, "ending.py", how, operation)
+    ends = 0 if operation == "first" else 1  # rank 0 waits for nobody there: it only sends
+    done = run_ranks(2, "ending.py", how, operation, str(ends))
     assert done.returncode != 0
-    assert REASONS[how].lower() in done.stderr.lower()
+    assert REASONS[how].format(ends=ends, waits=1 - ends).lower() in done.stderr.lower()
     assert "came back" not in done.stdout
 
 

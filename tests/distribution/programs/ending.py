@@ -1,4 +1,4 @@
-"""One rank ends before the others' collective operation: ``ending.py HOW OPERATION``."""
+"""One rank ends before the others' collective operation: ``ending.py HOW OPERATION RANK``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 
 def main() -> None:
-    how, name = sys.argv[1:]
+    how, name, ends = sys.argv[1:]
     initialize(timeout=3600)
     operation = getattr(world(), name)
     operation(*ARGUMENTS[name])  # of all, as it should be
-    if rank() == 1 and how == "returns":
+    if rank() == int(ends) and how == "returns":
         return
-    if rank() == 1 and how == "raises":
+    if rank() == int(ends) and how == "raises":
         raise RuntimeError("no more")
-    if rank() == 1:
+    if rank() == int(ends):
         os.kill(os.getpid(), signal.SIGKILL)
     operation(*ARGUMENTS[name])
     print("came back")
