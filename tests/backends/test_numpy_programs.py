@@ -6,7 +6,9 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -211,6 +213,44 @@ def test_every_piece_is_done_once_by_all_threads(workers: Workers) -> None:
         workers.share(10, work)
         assert sorted(piece for piece, _ in done) == list(range(10))
         assert len({thread for _, thread in done}) == 3
+
+
+class Numbers:
+    """Numbers of pieces: a helper that has taken one rests until its caller finds none left."""
+
+    taken, over = threading.Event(), threading.Event()
+
+    def __init__(self) -> None:
+        self.count, self.caller = itertools.count(), threading.get_ident()
+        self.taken.clear()
+        self.over.clear()
+
+    def __next__(self) -> int:
+        number = next(self.count)
+        if threading.get_ident() == self.caller:
+            if number >= 4:
+                self.over.set()
+            return number
+        self.taken.set()
+        self.over.wait(60)
+        for _ in range(1000):
+            time.sleep(0)  # the caller goes on
+        return number
+
+
+def test_a_helper_that_rests_before_its_piece_does_it(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = SimpleNamespace(count=Numbers, product=itertools.product)
+    monkeypatch.setattr("gpunn.backends.shared.threads.itertools", numbers)
+    done: list[int] = []
+
+    def work(piece: int) -> None:
+        Numbers.taken.wait(60)
+        done.append(piece)
+
+    workers.share(4, work)
+    assert sorted(done) == [0, 1, 2, 3]
 
 
 def test_a_piece_may_share_again(workers: Workers) -> None:

@@ -147,6 +147,7 @@ class _Job:
         self.hold = hold
         self.error: BaseException | None = None
         self._pieces = pieces
+        self._stopped = False  # no further number is taken; a piece whose number is taken is done
         self._work: Callable[[int], Any] | None = work
         self._numbers = itertools.count()
         self._inside: deque[None] = deque()  # an entry for each helper working on pieces
@@ -154,7 +155,7 @@ class _Job:
 
     def take_pieces(self, work: Callable[[int], Any]) -> None:
         """Do pieces until none is left."""
-        while (number := next(self._numbers)) < self._pieces:
+        while not self._stopped and (number := next(self._numbers)) < self._pieces:
             work(number)
 
     def help(self) -> None:
@@ -165,14 +166,14 @@ class _Job:
                 self.take_pieces(work)
         except BaseException as error:
             self.error = error
-            self._pieces = 0
+            self._stopped = True
         finally:
             self._inside.pop()
             self._left.put(None)
 
     def finish(self) -> None:
         """Start no further piece, and wait for the pieces in progress in helpers."""
-        self._pieces = 0
+        self._stopped = True
         self._work = None  # it refers to arrays, and a helper may take this job late
         while self._inside:
             self._left.get()
