@@ -51,7 +51,7 @@ def nudged(dtype: str, seed: int | None, model: gpunn.Sequential) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "name", "arguments"),
     [
-        pytest.param(*case, marks=[] if repr(case) in SOME else [pytest.mark.more])
+        pytest.param(*case, marks=[] if repr(case) in SOME else [pytest.mark.more(3)])
         for case in CASES
     ],
     ids=registered.label,
@@ -60,8 +60,8 @@ def nudged(dtype: str, seed: int | None, model: gpunn.Sequential) -> np.ndarray:
     ("dtype", "epochs"),
     [
         ("float32", LONG),
-        pytest.param("float32", EPOCHS, marks=pytest.mark.more),
-        pytest.param("float64", EPOCHS, marks=pytest.mark.more),
+        pytest.param("float32", EPOCHS, marks=pytest.mark.more(3)),
+        pytest.param("float64", EPOCHS, marks=pytest.mark.more(3)),
     ],
 )
 def test_a_last_bit_moves_it_by_a_tenth_of_the_tolerance_at_most(

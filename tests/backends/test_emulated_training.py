@@ -144,9 +144,9 @@ def test_the_environment_chooses_the_backend() -> None:
 @pytest.mark.parametrize(
     "backend",
     [
-        pytest.param("numpy", marks=pytest.mark.more),
+        pytest.param("numpy", marks=pytest.mark.more(2)),
         "compiled",
-        pytest.param("emulated", marks=pytest.mark.more),
+        pytest.param("emulated", marks=pytest.mark.more(2)),
     ],
 )
 def test_the_engines_own_tests_pass_on_it(backend: str) -> None:

@@ -58,7 +58,7 @@ def between(draw: random.Random, model: Any, x: Any, y: Any) -> None:
 @unusual
 @pytest.mark.parametrize(
     ("kind", "name", "arguments"),
-    [pytest.param(*case, marks=[] if case in NOW else [pytest.mark.more]) for case in CASES],
+    [pytest.param(*case, marks=[] if case in NOW else [pytest.mark.more(3)]) for case in CASES],
     ids=registered.label,
 )
 def test_fits_equal_those_of_new_models(

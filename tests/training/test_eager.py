@@ -226,7 +226,7 @@ EAGERLY = {
 }
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("which", EAGERLY)
 def test_the_tests_of_what_users_write_pass_eagerly(which: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--eagerly"]

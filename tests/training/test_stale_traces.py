@@ -60,7 +60,7 @@ def table() -> list[tuple[str, str, str, str, str]]:
 # Every run tests each part and each moment; half of their pairs run in `make test-more`.
 FEW = {(part, MOMENTS[7 * k % len(MOMENTS)]) for k, part in enumerate(PARTS)}
 CASES = [
-    pytest.param(*case, marks=[] if case[:2] in FEW else [pytest.mark.more])
+    pytest.param(*case, marks=[] if case[:2] in FEW else [pytest.mark.more(3)])
     for number, case in enumerate(table())
     if case[:2] in FEW or number % 2
 ]
