@@ -40,7 +40,7 @@ test-more: export PYTHONDONTWRITEBYTECODE =
 .PHONY: help train test test-more newest-pythons bench bench-full bench-guard suite-times gpu kernels web picture counters coverage lint docs notebooks formulas exports wheel wheels arm64-python release clean
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 train: $(VENV)/.for-train ## train a network on MNIST and save it in OUT (runs/mnist)
 	$(BIN)/gpunn train mnist --out $(OUT)
@@ -50,7 +50,7 @@ test: lint ## run the tests: a quarter of an hour (AREA=layers: those of a folde
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
-test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as sanitizers and every line
+test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as browsers, sanitizers, an interrupt at each line
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 	$(BIN)/python -m benchmarks.counts.suite check
 	@$(if $(ARGS)$(shell git status --porcelain 2>&1),,git update-ref refs/tests/green $(shell git rev-parse HEAD))

@@ -71,7 +71,7 @@ class NamedAtOnce:
         if report.failed and terminal is not None:
             crash = getattr(report.longrepr, "reprcrash", None)
             why = (crash.message if crash else report.longreprtext).partition("\n")[0]
-            terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {why}", red=True)
+            terminal.write_line(f"\n{report.nodeid} failed in its {report.when}: {why}", red=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -96,7 +96,7 @@ def read() -> dict[str, Row] | None:
 def write() -> None:
     measured = read()
     if measured is None:
-        sys.exit("Nothing is measured: `make test` has not passed here.")
+        sys.exit("Nothing is measured: `make test` has not run to its end here.")
     slowest = sorted(measured.items(), key=lambda item: -sum(item[1][1:3]))[:SLOWEST]
     described = machine.describe()
     result = {

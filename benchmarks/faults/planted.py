@@ -78,6 +78,8 @@ def plant(path: Path, known: str, rotation: int, trace: Any) -> dict[str, Any]:
     patch, begin = path.read_text(encoding="utf-8"), time.perf_counter()
     file = next(changed_lines(patch))[0]
     tests = tests_of(patch, trace[0])
+    if not tests and not file.startswith("kernels/"):
+        raise SystemExit(f"{path.stem}: no test of the trace runs its lines; trace again.")
     stages = in_stages(file, tests, trace[1])
     if known and (ROOT / known.partition("::")[0]).exists():
         stages.insert(0, [known])
@@ -104,6 +106,8 @@ def plant(path: Path, known: str, rotation: int, trace: Any) -> dict[str, Any]:
 
 
 def run(out: Path, part: str, rotation: int, only_survivors: bool, names: list[str]) -> None:
+    if unknown := [name for name in names if not (PATCHES / f"{name}.patch").exists()]:
+        raise SystemExit(f"There is no {PATCHES.name}/{unknown[0]}.patch.")
     results = json.loads(out.read_text()) if out.exists() else {}
     trace, (number, parts) = traced(), map(int, part.split("/"))
     for path in sorted(PATCHES.glob("*.patch"))[number::parts]:
@@ -111,7 +115,7 @@ def run(out: Path, part: str, rotation: int, only_survivors: bool, names: list[s
         if (only_survivors and before.get("noticed")) or (names and path.stem not in names):
             continue
         known = before.get("by", "") if before.get("noticed") else ""
-        found = plant(path, known.rpartition(" ")[2], rotation, trace)
+        found = plant(path, known.partition(" ")[2], rotation, trace)
         later = {"later": True} if only_survivors and found["noticed"] else {}
         results[path.stem] = found | later
         out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
@@ -132,7 +136,7 @@ def page(results: dict[str, Any], before: dict[str, Any]) -> str:
     ]  # fmt: skip
     for name, result in sorted(results.items()):
         what = re.search(r"What: (.*)", (PATCHES / f"{name}.patch").read_text(encoding="utf-8"))
-        by = f"`{result['by'].rpartition(' ')[2]}`" if result["noticed"] else "**nothing**"
+        by = f"`{result['by'].partition(' ')[2]}`" if result["noticed"] else "**nothing**"
         text.append(f"| {name} | {what[1] if what else ''} | {by} |".replace("::", ": "))
     return "\n".join(text) + "\n"
 

@@ -81,6 +81,8 @@ def traced() -> tuple[dict[str, dict[int, list[str]]], dict[str, float]]:
     """Return the test functions that run each line of each file; and the functions' seconds."""
     from coverage import CoverageData
 
+    if not (TRACE / "coverage").exists():
+        raise SystemExit("First: python -m benchmarks.faults.mutants trace")
     data = CoverageData(str(TRACE / "coverage"))
     data.read()
     lines: dict[str, dict[int, list[str]]] = {}

@@ -2,7 +2,8 @@
 
 A test marked ``checks("examples", "docs")`` is about these files at least as much as about the
 package. `make test` leaves it out if they, and the test, are as in the last green commit: the one
-where the branch left its upstream, or where `make test-more` last passed. `make test-more` runs it.
+where `make test-more` last passed, or else where the branch left origin/HEAD. `make test-more` runs
+it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _within(file: str, paths: list[str]) -> bool:
 
 def changed_files() -> list[str]:
     """Return the files that differ from the last green commit: all of them if none is known."""
-    for commit in (GREEN, _left_upstream()):
+    for commit in (GREEN, _left_origin()):
         differ = commit and git("diff", "--name-only", "--no-renames", "-z", commit)
         if differ is not None and commit:
             new = git("ls-files", "--others", "--exclude-standard", "-z") or ""
@@ -63,7 +64,7 @@ def changed_files() -> list[str]:
     return known.split("\0")[:-1] if known is not None else _every_file()
 
 
-def _left_upstream() -> str | None:
+def _left_origin() -> str | None:
     upstream = git("merge-base", "HEAD", "origin/HEAD")
     return upstream and upstream.strip()
 

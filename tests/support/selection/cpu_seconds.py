@@ -30,7 +30,8 @@ def _path(config: pytest.Config) -> Path | None:
     """Return the file of a run of the whole suite; None for others, and in processes of xdist."""
     others = ("all_backends", "collectonly", "eagerly", "maxfail", "ignore", "ignore_glob",
               "showfixtures", "stepwise")  # fmt: skip
-    if not scope.is_whole(config) or hasattr(config, "workerinput"):
+    named = config.args_source is pytest.Config.ArgsSource.ARGS  # with --whole-suite
+    if not scope.is_whole(config) or named or hasattr(config, "workerinput"):
         return None
     if any(config.getoption(option, None) for option in others):
         return None

@@ -29,8 +29,7 @@ def left_out(config: pytest.Config) -> frozenset[str]:
     return frozenset(marks)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config: pytest.Config) -> None:  # after scope's, which comes first
     config.stash[LEFT_OUT] = left_out(config)
 
 

@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the rotation of a run of the suite or an area.
 
-    Whoever names files or tests gets all cases on every backend.
+    Whoever names files or tests gets all cases on every backend, and a named case always runs.
     """
     config.addinivalue_line("markers", "all_backends: runs on every backend in each run")
     config.addinivalue_line("markers", "in_turn(n): a run takes every n-th case, by rotation")
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     rotation = config.getoption("rotation")
     if rotation is None:
         return
-    more = scope.is_more(config)
+    more, named = scope.is_more(config), any("[" in argument for argument in config.args)
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if not more or item.get_closest_marker("more"):  # what is counted is what may run
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = set()
     for case, alike in cases.items():
         function, parts = case.partition("[")[0], _parts(alike[0], more)
-        if parts > 1 and (next(places[function]) + _number(function) + rotation) % parts:
+        if parts > 1 and not named and (next(places[function]) + _number(function) + rotation) % parts:
             continue
         if _backend(alike[0]) is not None and not _on_all(alike[0]):
             # Of a case in every third run, the next time another backend.
