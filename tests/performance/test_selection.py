@@ -44,6 +44,12 @@ def test_everywhere(backend): ...
 @pytest.mark.parametrize("n", range(5))
 def test_parts(backend, n): ...
 
+@pytest.mark.parametrize("name", ["numpy", pytest.param("emulated", marks=more)])
+def test_one_later(name): ...
+
+@pytest.mark.parametrize("n", [0, *(pytest.param(n, marks=more(3)) for n in range(1, 7))])
+def test_thirds(n): ...
+
 @more
 def test_long(): ...
 
@@ -74,14 +80,15 @@ def collected(suite: Path, *options: str) -> list[str]:
 def test_each_case_has_one_backend_and_the_rotation_says_which(suite: Path) -> None:
     seen: dict[str, list[str]] = {"a-numpy": [], "c": []}
     for rotation in range(3):
-        found = collected(suite, "--rotation", str(rotation), "--whole-suite")
+        found = collected(suite, "--rotation", str(rotation))
         rotating = [test for test in found if test.startswith("test_rotating")]
         assert len(rotating) == 2
         for test, case in zip(sorted(rotating, key=lambda t: t[-2]), ("c", "a-numpy"), strict=True):
             assert test.endswith(f"-{case}]")
             seen[case].append(test.partition("[")[2].partition("-")[0])
         assert len([test for test in found if test.startswith("test_everywhere")]) == 3
-        assert "test_long" not in found
+        assert {"test_one_later[numpy]", "test_thirds[0]"} <= {*found}
+        assert not {"test_one_later[emulated]", "test_thirds[1]", "test_long"} & {*found}
     for backends in seen.values():
         assert sorted(backends) == ["compiled", "emulated", "numpy"]
 
@@ -89,7 +96,7 @@ def test_each_case_has_one_backend_and_the_rotation_says_which(suite: Path) -> N
 def test_parts_take_turns_and_the_next_time_have_another_backend(suite: Path) -> None:
     seen: dict[str, list[str]] = {}
     for rotation in range(6):
-        found = collected(suite, "--rotation", str(rotation), "--whole-suite")
+        found = collected(suite, "--rotation", str(rotation))
         parts = [test.rstrip("]") for test in found if test.startswith("test_parts")]
         assert len(parts) in (2, 3)
         for test in parts:
@@ -108,10 +115,17 @@ def test_whoever_names_tests_gets_all_of_them(suite: Path) -> None:
 
 
 def test_what_takes_longer_is_made_if_it_is_asked_for(suite: Path) -> None:
-    found = collected(suite, "-m", "more", "--rotation", "0")
-    assert [test.partition("[")[0] for test in found] == [
-        "test_rotating", "test_long", "test_of_files",
-    ]  # fmt: skip
+    thirds = []
+    for rotation in range(3):
+        found = collected(suite, "-m", "more", "--rotation", str(rotation))
+        thirds += [test for test in found if test.startswith("test_thirds")]
+        assert [test.partition("[")[0] for test in found] == [
+            "test_rotating", "test_one_later", "test_thirds", "test_thirds", "test_long",
+            "test_of_files",
+        ]  # fmt: skip
+        named = f"tests/test_some.py::test_thirds[{rotation + 1}]"
+        assert collected(suite, "-m", "more", "--rotation", "0", named)
+    assert sorted(thirds) == [f"test_thirds[{n}]" for n in range(1, 7)]
 
 
 def test_unchanged_files_are_not_checked(suite: Path) -> None:
