@@ -162,6 +162,7 @@ print(json.dumps({{
 """
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("name", LACKING)
 def test_auto_takes_the_cpu_and_says_so_once_if_there_is_a_gpu_and_cupy_refuses(
     name: str, run: Run

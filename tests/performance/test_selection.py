@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from selection import changes
 
+pytestmark = pytest.mark.checks("tests/support/selection", "tests/conftest.py")
+
 SUPPORT = Path(__file__).parents[1] / "support"
 CONFTEST = f"""
 import sys

@@ -233,6 +233,7 @@ def test_steps_of_a_fit_draw_anew_and_twice_in_one_step(backend: str, name: str)
         near(losses, of_steps.mean(1))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("dropped", [(0,), (1,), (2,), (0, 1, 2)])
 @pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell", "SimpleRNNCell"])
 def test_any_of_stacked_cells_may_drop_whatever_their_sizes(
