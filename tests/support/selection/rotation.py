@@ -73,8 +73,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places: dict[str, Iterator[int]] = defaultdict(count)  # of the next case of a function
     kept = set()
     for case, alike in cases.items():
-        function, parts = case.partition("[")[0], _parts(alike[0], more)
-        if parts > 1 and not named and (next(places[function]) + _number(function) + rotation) % parts:
+        function, parts = case.partition("[")[0], 1 if named else _parts(alike[0], more)
+        if parts > 1 and (next(places[function]) + _number(function) + rotation) % parts:
             continue
         if _backend(alike[0]) is not None and not _on_all(alike[0]):
             # Of a case in every third run, the next time another backend.
