@@ -97,7 +97,7 @@ def resolve(path: str) -> Any:
     return functools.reduce(getattr, names, gpunn)
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_shows_what_its_lesson_prints(page: str, mnist: tuple, tmp_path: Path) -> None:
     """In the same words; figures may differ as they do between processors."""

@@ -28,7 +28,7 @@ def test_scikit_learn_checks_it(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-@pytest.mark.more
+@pytest.mark.more(3)
 @parametrize_with_checks([GpunnAutoClassifier(fast=True), GpunnAutoRegressor(fast=True)])
 def test_scikit_learn_checks_what_searches(estimator: Any, check: Any) -> None:
     check(estimator)

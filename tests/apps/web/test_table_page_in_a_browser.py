@@ -124,6 +124,7 @@ def visits() -> tuple[list[str], list[list[Any]]]:
     return ["day</script>", HOSTILE, "of day/time", "notes", "price"], rows
 
 
+@pytest.mark.more(2)
 @pytest.mark.parametrize("table", [iris, messy, diabetes, visits])
 def test_rows_are_answered_as_predict_does(
     opened: Any,
