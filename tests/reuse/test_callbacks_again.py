@@ -123,7 +123,7 @@ def test_a_callback_that_was_left_is_a_new_one(name: str, tmp_path: Path) -> Non
     check(name, tmp_path, POINTS)
 
 
-@pytest.mark.more
+@pytest.mark.more(4)
 @pytest.mark.parametrize("seed", range(1, 20))
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_callback_that_was_left_often(name: str, tmp_path: Path, seed: int) -> None:

@@ -22,7 +22,7 @@ from gpunn.apps.pictures import as_mnist, read_image
 from gpunn.apps.web.model_page import model_page
 from gpunn.datasets import mnist
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 EVIL = (
     "<img src=x onerror=document.title='run'>",

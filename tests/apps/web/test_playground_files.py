@@ -9,7 +9,7 @@ from browser.pages import executed, script_of, until
 import gpunn
 from gpunn import layers, regularizers
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 X = np.random.default_rng(5).normal(size=(40, 2)).astype("float32")
 ANSWERS = "x => [...playground.training.network.predict(Float32Array.from(x), x.length / 2)]"

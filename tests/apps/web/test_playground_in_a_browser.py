@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 
 def test_by_keyboard_alone(playground):

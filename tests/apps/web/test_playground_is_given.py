@@ -12,7 +12,7 @@ from browser.pages import executed, script_of, until
 import gpunn
 from gpunn import layers
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 
 def test_the_address_holds_the_settings(playground, opened, address):

@@ -8,7 +8,7 @@ from browser.pages import executed, script_of, until
 
 from gpunn import initializers, layers
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 
 def run_until(page, condition):

@@ -11,7 +11,7 @@ import pytest
 import gpunn
 from gpunn.training.loops import NonFiniteLossError
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 NOW = "playground.training.now"
 # What each lesson shows before its cure, in the diagnostics, and what is true before and after it.

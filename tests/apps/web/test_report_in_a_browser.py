@@ -12,7 +12,7 @@ import gpunn
 from gpunn import layers
 from gpunn.apps.reports import Report, read, report
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 EVIL = (
     "<img src=x onerror=document.title='run'>",

@@ -18,7 +18,7 @@ from gpunn.apps.tables.preparing import Feature, Range
 from gpunn.apps.web.model_page import model_page
 from gpunn.layers import Dense
 
-pytestmark = pytest.mark.more
+pytestmark = pytest.mark.more(2)
 
 SOIL = FEATURES[1].name
 # For each row: fill in the fields as a user would, and read the page's answer.
@@ -124,7 +124,6 @@ def visits() -> tuple[list[str], list[list[Any]]]:
     return ["day</script>", HOSTILE, "of day/time", "notes", "price"], rows
 
 
-@pytest.mark.more(2)
 @pytest.mark.parametrize("table", [iris, messy, diabetes, visits])
 def test_rows_are_answered_as_predict_does(
     opened: Any,

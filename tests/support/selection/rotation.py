@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import count
 
@@ -70,10 +70,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not more or item.get_closest_marker("more"):  # what is counted is what may run
             cases[_without_backend(item)].append(item)
+    several = Counter(case.partition("[")[0] for case in cases)
     places: dict[str, Iterator[int]] = defaultdict(count)  # of the next case of a function
     kept = set()
     for case, alike in cases.items():
-        function, parts = case.partition("[")[0], 1 if named else _parts(alike[0], more)
+        function = case.partition("[")[0]
+        parts = 1 if named else _parts(alike[0], more and several[function] > 1)
         if parts > 1 and (next(places[function]) + _number(function) + rotation) % parts:
             continue
         if _backend(alike[0]) is not None and not _on_all(alike[0]):
@@ -95,9 +97,14 @@ def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
-def _parts(item: pytest.Item, more: bool) -> int:
-    """Return the number of runs that its function's cases are divided among."""
-    names = ("more", "in_turn") if more else ("in_turn",)
+def _parts(item: pytest.Item, later: bool) -> int:
+    """Return the number of runs that its function's cases are divided among.
+
+    Args:
+        item: one of these cases.
+        later: whether they are several cases of a run of `make test-more`.
+    """
+    names = ("more", "in_turn") if later else ("in_turn",)
     marks = map(item.get_closest_marker, names)
     return next((mark.args[0] for mark in marks if mark is not None and mark.args), 1)
 
