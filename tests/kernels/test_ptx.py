@@ -25,7 +25,7 @@ FEW_WAYS = ("fused", 61), ("persistent", 61)
 @pytest.mark.in_turn(2)
 @pytest.mark.parametrize("architecture", [61, 90])
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.more]) for n in COMPARISONS]
+    "name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.more(4)]) for n in COMPARISONS]
 )
 def test_ptx_agrees_with_numpy(name: str, architecture: int) -> None:
     gpu = make_gpu(architecture=architecture, orders=(0, 2))
