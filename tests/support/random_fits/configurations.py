@@ -148,10 +148,10 @@ def callbacks_drawn(d: Draw, config: Config) -> list[Part]:
     if config["fit"]["validation"] is not None and config["fit"].get("validation_freq", 1) == 1:
         monitors.append("val_loss")
     chosen: list[Part] = []
-    if d.chance(0.25):
+    if d.chance(0.25):  # min_delta: where weights accumulate, two epochs may differ by rounding
         chosen.append(["EarlyStopping", {
             "monitor": d.one(monitors), "patience": d.whole(0, 2),
-            "restore_best_weights": d.chance(0.5), "min_delta": d.one([0, 0.01, 0.5]),
+            "restore_best_weights": d.chance(0.5), "min_delta": d.one([1e-5, 0.01, 0.5]),
             "start_from_epoch": d.one([0, 0, 1]), "mode": d.one(["auto", "min", "max"]),
             "baseline": d.one([None, None, 0.5]),
         }])  # fmt: skip
