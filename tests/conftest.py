@@ -33,6 +33,8 @@ from gpunn.saving.onnx import export as onnx_export
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
+for _name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"):
+    os.environ.pop(_name, None)  # a git hook sets them: tests would commit where it runs
 os.fsync = lambda fd: None  # a sync takes ten milliseconds, and no test simulates a power failure
 nvrtc.CACHE = compiled_once.folder("nvrtc")  # an unchanged kernel is compiled once
 with contextlib.suppress(ImportError):  # `make gpu` does without it

@@ -14,6 +14,7 @@ import argparse
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -215,7 +216,8 @@ def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
         command, variables = zig.compiler(folder, "-w", *target.split())
     except ModuleNotFoundError:
         raise CannotBuild("The package ziglang is needed: make .venv/.for-wheels") from None
-    cc, cxx = f"{zig.program()} cc {target}", folder / "c++"
+    program = shlex.quote(str(zig.program()))
+    cc, cxx = f"{program} cc {target}", folder / "c++"
     cxx.write_text(CXX.format(command=command, rare=RARE[machine], **SMALLER), encoding="utf-8")
     cxx.chmod(0o755)
     suffix = f".cpython-{python.name[2:]}-{machine}-linux-gnu.so"
@@ -230,7 +232,7 @@ def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
         "GPUNN_BUILD": MODULES[machine],
         "CC": cc,
         "CXX": str(cxx),
-        "AR": f"{zig.program()} ar",
+        "AR": f"{program} ar",
         "LDSHARED": f"{cc} -shared -s",
         "LDCXXSHARED": f"{cxx} -shared -s",
         "CFLAGS": f"-idirafter {folder / 'include'}",

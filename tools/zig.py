@@ -26,14 +26,14 @@ def program() -> Path:
     import ziglang
 
     package = Path(ziglang.__file__).parent
-    shared = cache_folder() / f"zig-{metadata.version('ziglang')}"
-    if not (shared / "zig").exists():
+    shared = cache_folder().absolute() / f"zig-{metadata.version('ziglang')}"
+    if not os.path.isfile(shared / "zig"):  # False also where the folder cannot be searched
         with contextlib.suppress(OSError):  # no room, or another process was faster
             shared.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=shared.parent) as folder:
                 shutil.copytree(package, Path(folder, "zig"), symlinks=True)
                 os.rename(Path(folder, "zig"), shared)
-    return next(path for path in (shared / "zig", package / "zig") if path.exists())
+    return next(path for path in (shared / "zig", package / "zig") if os.path.isfile(path))
 
 
 def compiler(folder: Path, *arguments: str) -> tuple[str, dict[str, str]]:
@@ -48,7 +48,7 @@ def compiler(folder: Path, *arguments: str) -> tuple[str, dict[str, str]]:
     # What ccache cannot see: the script stands in another folder each time.
     variables = {
         "CCACHE_COMPILERTYPE": "clang",
-        "CCACHE_COMPILERCHECK": f"string:{command}",
+        "CCACHE_COMPILERCHECK": f"string:{metadata.version('ziglang')} {command}",
         "CCACHE_NOHASHDIR": "true",
     }
     return shlex.join(filter(None, [shutil.which("ccache"), str(script)])), variables

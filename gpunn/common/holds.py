@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -204,9 +205,13 @@ class Access:
     Writers write one after the other. A reader may exclude them with `reading`. Or it uses
     `read`, which costs less: it reads at once, checks afterwards whether a writer wrote
     meanwhile, and if so reads again. A writer that writes repeatedly lets waiting readers in.
+    Whoever needs several at once takes them by `with_all`.
     """
 
+    _numbers = itertools.count()
+
     def __init__(self) -> None:
+        self.number = next(self._numbers)  # several are taken in the order of their numbers
         self._writers = Exclusive()
         self._revision = 0  # odd while a writer writes
         self._readers: dict[Hold, None] = {}  # readers that writers wait for
@@ -214,6 +219,11 @@ class Access:
 
     def __reduce__(self) -> tuple[Any, ...]:  # see Exclusive
         return Access, ()
+
+    @property
+    def revision(self) -> int:
+        """A number that is another one after each write."""
+        return self._revision
 
     def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Return ``work(*arguments)`` computed from arrays that no writer changed meanwhile.
@@ -235,6 +245,34 @@ class Access:
     def writing(self) -> _Writing:
         """Return a ``with`` block during which no other thread writes or is `reading`."""
         return _Writing(self)
+
+
+def in_order(wanted: Iterable[tuple[Access, bool]]) -> list[tuple[Access, bool]]:
+    """Return each access once, in the order in which all threads take them, and whether anyone
+    wants to write.
+
+    >>> one, two = Access(), Access()
+    >>> found = in_order([(two, False), (one, False), (two, True)])
+    >>> found == [(one, False), (two, True)]
+    True
+    """
+    found: dict[int, tuple[Access, bool]] = {}
+    for access, writes in wanted:
+        found[access.number] = access, writes or found.get(access.number, (access, False))[1]
+    return [found[number] for number in sorted(found)]
+
+
+def with_all(wanted: Sequence[tuple[Access, bool]], work: Callable[[], Result]) -> Result:
+    """Return ``work()``; meanwhile no other thread writes the arrays, nor reads those that are
+    written here (True). ``wanted`` is `in_order`.
+
+    Each block is that of a call, with which its hold ends: an `ExitStack` would end it at once.
+    """
+    if not wanted:
+        return work()
+    (access, writes), *others = wanted
+    with access.writing() if writes else access.reading():
+        return with_all(others, work)
 
 
 class _Reading:

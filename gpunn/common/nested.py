@@ -20,6 +20,8 @@ def replaced(
         return {key: replaced(function, entry, leaf) for key, entry in x.items()}
     if isinstance(x, (list, tuple)):
         entries = [replaced(function, entry, leaf) for entry in x]
+        if hasattr(x, "_fields"):  # a named tuple
+            return type(x)(*entries)
         return entries if isinstance(x, list) else tuple(entries)
     if isinstance(x, slice):
         return slice(*(replaced(function, end, leaf) for end in (x.start, x.stop, x.step)))

@@ -22,7 +22,7 @@ from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
-from .operators import ASSIGNED, Operators
+from .operators import ASSIGNED, READ, Operators
 
 ALIGNMENT = 16  # elements: segments begin on a cache line, which cuBLAS also prefers
 
@@ -174,9 +174,29 @@ class Parameter(Operators):
         return self.value
 
     def numpy(self) -> np.ndarray:
-        """Return a copy of the values on the host."""
+        """Return a copy of the values on the host.
+
+        Raises:
+            NeedsValuesError: in a step that is traced: these are the values of one step.
+        """
+        for read in READ:
+            if (found := read(self)) is not None:
+                return found
+        return self.stored()
+
+    def stored(self) -> np.ndarray:
+        """Return a copy of the values that are stored now, inside a trace too."""
         arena = self._arena()
         return arena.access.read(lambda: arena.backend.read(self.value))
+
+    @property
+    def access(self) -> Access:
+        """The access to its values."""
+        return self._arena().access
+
+    def values_on(self, backend: Backend) -> Array:
+        """Return an array with the values that are stored now, to copy from."""
+        return self.array_on(backend)
 
     def assign(self, values: Any) -> None:
         """Set the values; masked connections stay 0.
@@ -235,7 +255,7 @@ class Parameter(Operators):
             )
 
     def _arena(self) -> Arena:
-        if self.arena is None and self.kept is not None and self.layer is not None:
+        if self.arena is None and self.layer is not None and self.layer.built:
             self.layer._own_arena()
         if self.arena is None:
             raise ValueError(f"{self.path} has no values yet: its layer is not built.")
@@ -247,8 +267,12 @@ class Parameter(Operators):
     def __dlpack__(self, **options: Any) -> Any:
         """Return a copy of the values for another library, on their device."""
         arena = self._arena()
-        with arena.backend.turn:
-            return arena.access.read(lambda: self.value.copy()).__dlpack__(**options)
+
+        def copied() -> Array:
+            with arena.backend.turn:
+                return self.value.copy()
+
+        return arena.access.read(copied).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return the device of the values."""
@@ -336,7 +360,7 @@ class Arena:
 
     def _first_values(self, parameter: Parameter) -> np.ndarray:
         if parameter.arena is not None:
-            return parameter.numpy().astype(self.dtype)
+            return parameter.stored().astype(self.dtype)
         if parameter.kept is not None:
             return parameter.kept.astype(self.dtype)
         if parameter.initializer is None:

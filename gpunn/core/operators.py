@@ -13,6 +13,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 ASSIGNED: list[Callable[[Any, Any], bool]] = []
 """Functions that assign a value to a parameter during a trace. `gpunn.ops` registers them here."""
+READ: list[Callable[[Any], np.ndarray | None]] = []
+"""Functions that return a parameter's values during a trace, or refuse to; None outside of one."""
 
 
 def _unary(name: str) -> Any:

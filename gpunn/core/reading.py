@@ -67,6 +67,8 @@ def never_changes(value: Any) -> bool:
         return not is_users(value.__module__)
     if kind is object or isinstance(value, IDENTICAL):
         return True
+    if callable(kind) and "__wrapped__" in getattr(value, "__dict__", ()):
+        return False  # it calls a function, which may be a user's
     return kind.__module__.split(".")[0] == "gpunn" and not isinstance(value, Entry)
 
 
@@ -94,6 +96,8 @@ def fixed_entries(value: Any) -> Iterable[Any] | None:
         return value.__func__, value.__self__
     if isinstance(value, partial):
         return value.func, value.args, value.keywords
+    if type(value).__module__.split(".")[0] == "gpunn" and hasattr(value, "__wrapped__"):
+        return (value.__wrapped__,)
     if isinstance(value, slice):
         return value.start, value.stop, value.step
     if isinstance(value, property):

@@ -8,7 +8,7 @@ thread's last call made, and refills them for a call with data of the same shape
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -143,35 +143,54 @@ def place(
         if found is not None:
             windows[name], stored[name] = found, np.dtype(spec.dtype_of(name))
     held = given | {name: found.series for name, found in windows.items()}
-
-    def put(name: str, into: Array | None = None) -> Array:
-        return on_device(backend, held[name], stored[name], arguments[name], into)
-
-    def rows_of(arrays: dict[str, Array], copies: Copies | None = None) -> Rows:
-        laid = {n: w.of(backend, arrays[n], given[n].shape) for n, w in windows.items()}
-        return Rows(arrays | laid, copies=copies)
-
     if call is None:
-        return Rows({name: put(name) for name in given})
-    own = {n for n, a in held.items() if n in made or not is_ready(backend, a, stored[n])}
-    kept = kept_data(backend)
-    copies = kept.get(call)
-    if copies is not None and copies.arrays.keys() == own and copies.fit(held, stored):
-        return rows_of({name: put(name, copies.arrays.get(name)) for name in given}, copies)
-    del copies
-    kept.pop(call, None)
-    size = sum(held[name].size * stored[name].itemsize for name in own)
-    if _lack(backend, size, call):
+        return Rows({n: on_device(backend, a, stored[n], arguments[n]) for n, a in held.items()})
+    placed = sent(backend, held, stored, made, call, arguments)
+    if placed is None:
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
         for name in host:  # floats are streamed as floats of the model
             if spec.dtype_of(name) == "int32" and host[name].dtype.kind == "f":
                 host[name] = host[name].astype(np.int32)
         return Rows(host, backend)
+    arrays, copies = placed
+    laid = {n: w.of(backend, arrays[n], given[n].shape) for n, w in windows.items()}
+    return Rows(arrays | laid, copies=copies)
+
+
+def sent(
+    backend: Backend,
+    given: Mapping[str, Array],
+    stored: Mapping[str, np.dtype],
+    made: Collection[str],
+    call: str,
+    arguments: Mapping[str, str],
+) -> tuple[dict[str, Array], Copies | None] | None:
+    """Return arrays where steps read them, and the copies among them that the next call may
+    overwrite, if any; None if they do not fit on the device, with a notice.
+
+    Args:
+        given: arrays by name, on the host or the device.
+        stored: the `stored_dtype` of each.
+        made, call, arguments: as in `place`.
+    """
+
+    def put(name: str, into: Array | None = None) -> Array:
+        return on_device(backend, given[name], stored[name], arguments[name], into)
+
+    own = {n for n, a in given.items() if n in made or not is_ready(backend, a, stored[n])}
+    kept = kept_data(backend)
+    copies = kept.get(call)
+    if copies is not None and copies.arrays.keys() == own and copies.fit(given, stored):
+        return {name: put(name, copies.arrays.get(name)) for name in given}, copies
+    del copies
+    kept.pop(call, None)
+    size = sum(given[name].size * stored[name].itemsize for name in own)
+    if _lack(backend, size, call):
+        return None
     placed = {name: put(name) for name in given}
-    rows = rows_of(placed)
     if own and _keeps(backend, size):
-        kept[call] = rows.copies = Copies({name: placed[name] for name in own})
-    return rows
+        kept[call] = Copies({name: placed[name] for name in own})
+    return placed, kept.get(call)
 
 
 def _lack(backend: Backend, size: int, call: str) -> bool:

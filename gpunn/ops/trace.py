@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.control import Control
 from gpunn.common.config import runs_eagerly
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.arena import Parameter
 from gpunn.distribution.communicator import Share
 
-from .tensor import Tensor, leaf
+from .tensor import NeedsValuesError, Tensor, leaf
 
 _numbers = itertools.count(1)
 
@@ -91,6 +92,7 @@ class Trace:
         assigns: whether parameters may be assigned to.
         losses: scalars that are added to the model's loss.
         share: the rank's share of the samples; None if there is only one process.
+        controls: the blocks that it reads numbers of.
         lengths: of the axes passed to `entries`, in order.
         entries_of: the entries that each sample has along these axes; with a share only.
         draws: the number of random streams handed out.
@@ -116,6 +118,7 @@ class Trace:
         self.assigns = True
         self.losses: list[Tensor] = []
         self.share: Share | None = None
+        self.controls: list[Control] = []
         self.lengths: list[int] = []
         self.entries_of: Sequence[int] = ()
         self.draws = 0
@@ -145,6 +148,40 @@ class Trace:
     def read(self, source: Any) -> Tensor:
         """Return the value of a parameter or variable at this point of a step."""
         return self._held(source).now
+
+    def values_of(self, source: Any) -> np.ndarray | None:
+        """Return the values of a parameter or variable for Python; None for those stored now.
+
+        Raises:
+            NeedsValuesError: if they are those of each step.
+        """
+        name = getattr(source, "path", None) or source.name
+        self.refuse_values(f"the values of {name}")
+        return None
+
+    def number_of(self, part: Any, control: Control, place: int, is_rate: bool) -> Tensor | None:
+        """Return a number of a control block, which is that of ``part``, as a tensor of each step;
+        None where each step is called in Python: then it is the number now.
+
+        Args:
+            place: in its rates, with ``is_rate``; else in its counters.
+        """
+        if not is_rate:
+            self.refuse_values(f"the count of steps of {part.name}")
+        self.controls.append(control)
+        return self.placeholder(control.rates[place : place + 1])
+
+    def refuse_values(self, what: str) -> None:
+        """Raise an error, unless each step is called in Python.
+
+        Raises:
+            NeedsValuesError: since Python asks for something that each step has its own of.
+        """
+        raise NeedsValuesError(
+            f"Python asks for {what} in a step, of which each has its own. Compute with tensors "
+            f"and gpunn.ops. To look at values while debugging, call "
+            f"gpunn.config.run_eagerly(True) first."
+        )
 
     def assign(self, source: Any, value: Tensor) -> None:
         """Assign ``value`` to a parameter or variable, from here on.
@@ -350,6 +387,10 @@ class ShapeTrace(Trace):
 
     def made(self, t: Tensor) -> Tensor:
         return self._with_zeros(super().made(t))
+
+    def refuse_values(self, what: str) -> None:
+        if not runs_eagerly():
+            super().refuse_values(what)
 
     def _with_zeros(self, t: Tensor) -> Tensor:
         if runs_eagerly():

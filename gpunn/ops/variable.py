@@ -10,8 +10,9 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import floatx
+from gpunn.common.holds import Access
 from gpunn.core.arena import Parameter
-from gpunn.core.operators import ASSIGNED, FUNCTIONS, Operators
+from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Operators
 
 from .conversion import convert, held_by
 from .dtypes import MOST, floating, named, standard
@@ -70,7 +71,8 @@ class Variable(Operators):
         self.own_name, self.trainable = name, trainable
         self.name = name or "variable"
         self._value = constant(first, dtype)
-        self._arrays: list[tuple[Any, Array]] = []  # its arrays in steps, by backend
+        self.access = Access()
+        self._place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,31 +119,66 @@ class Variable(Operators):
 
         It is created at the first call, with the current value.
 
+        Raises:
+            ValueError: if steps on another device use it already.
+
         >>> import gpunn
         >>> Variable([1.0, 2.0]).array_on(gpunn.get_backend("numpy"))
         array([1., 2.], dtype=float32)
         """
-        for known, array in self._arrays:
-            if known is backend.root:
-                return array
-        array = backend.upload(self.numpy()).reshape(self.shape)
-        self._arrays.append((backend.root, array))
-        return array
+        with self.access.writing():
+            if self._place is None:
+                array = backend.upload(self._value.numpy()).reshape(self.shape)
+                self._place = backend.root, array
+            if not self.is_on(backend):
+                raise ValueError(
+                    f"{self.name} is used by steps on {self._place[0].name!r}, and cannot be by "
+                    f"others on {backend.name!r}: it has one value. Create a variable for each, or "
+                    f"run all of them on one backend, see gpunn.use_backend."
+                )
+            return self._place[1]
+
+    def is_on(self, backend: Backend) -> bool:
+        """Whether its array can be used on a backend: it has none yet, or one in this memory."""
+        if self._place is None:
+            return True
+        there = self._place[0]
+        return there is backend.root or there.xp is backend.xp is np
+
+    def values_on(self, backend: Backend) -> Array:
+        """Return an array with the value that is stored now, to copy from: that of steps, if it is
+        on this backend; else one of NumPy."""
+        if self._place is not None and self.is_on(backend):
+            return self._place[1]
+        return self.stored()
 
     def numpy(self) -> np.ndarray:
-        """Return a copy of the value as a NumPy array; after steps, from the backend that was added
-        last.
+        """Return a copy of the value as a NumPy array.
+
+        Raises:
+            NeedsValuesError: in a step that is traced: this is the value of one step.
 
         >>> Variable([1.0, 2.0]).numpy()
         array([1., 2.], dtype=float32)
         """
-        if self._arrays:
-            backend, array = self._arrays[-1]
-            return backend.read(array)
-        return self._value.numpy()
+        for read in READ:
+            if (found := read(self)) is not None:
+                return found
+        return self.stored()
+
+    def stored(self) -> np.ndarray:
+        """Return a copy of the value that is stored now, inside a trace too."""
+        return self.access.read(self._stored)
+
+    def _stored(self) -> np.ndarray:
+        if self._place is None:
+            return self._value.numpy()
+        backend, array = self._place
+        found: np.ndarray = backend.read(array)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_value": constant(self.numpy(), self.dtype), "_arrays": []}
+        return {**vars(self), "_value": constant(self.stored(), self.dtype), "_place": None}
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self.dtype, copy=False)
@@ -183,9 +220,11 @@ class Variable(Operators):
         >>> v.write(np.array([3.0, 4.0])); v.tolist()
         [3.0, 4.0]
         """
-        self._value = constant(numbers, self.dtype)
-        for backend, array in self._arrays:
-            backend.write(array, self._value.numpy())
+        with self.access.writing():
+            self._value = constant(numbers, self.dtype)
+            if self._place is not None:
+                backend, array = self._place
+                backend.write(array, self._value.numpy())
 
     def assign_add(self, value: Any) -> Tensor:
         """Add ``value`` to the variable: ``v = v + value``; return the new value as a tensor.
@@ -241,7 +280,7 @@ class Variable(Operators):
         >>> v.reset(); v.tolist()
         [1.0, 2.0]
         """
-        self.write(self.first)
+        self.assign(self.first)
 
     def __repr__(self) -> str:
         return f"<Variable {self.name} {constant(self.numpy(), self.dtype)!r}>"
@@ -261,6 +300,13 @@ def assign_in_trace(source: Any, value: Any) -> bool:
     return True
 
 
+def read_in_trace(source: Any) -> np.ndarray | None:
+    """Return the values of a parameter or variable in the active trace, or refuse to; None for
+    those that are stored."""
+    trace = current()
+    return None if trace is None else trace.values_of(source)
+
+
 def _integers_of(source: Parameter, value: Any) -> Tensor:
     """Convert a value for a parameter of integers stored as floats; each step checks its range, as
     floats do not hold all integers."""
@@ -271,3 +317,4 @@ def _integers_of(source: Parameter, value: Any) -> Tensor:
 
 
 ASSIGNED.append(assign_in_trace)
+READ.append(read_in_trace)

@@ -21,13 +21,17 @@ from gpunn.common.arguments import (
     check_positive,
     optional,
 )
+from gpunn.common.config import floatx
 from gpunn.common.fields import add_defaults, field
 from gpunn.common.formula import Formula
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Arena
+from gpunn.ops.elementwise import cast as cast_to
+from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import current
 
 from .by_hand import ByHand
 from .learning_rate import LearningRate, checked_rate
@@ -165,18 +169,32 @@ class Optimizer(ByHand, Formula):
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     _learning_rate = cast("float | LearningRateSchedule", 0.0)
     _control = cast("Control | None", None)
+    _attached = 0
 
     def _rate_now(self) -> Any:
         """The learning rate; for a schedule, its value for the next batch.
 
         Setting it affects a captured step too. As in Keras, a schedule can be replaced by
-        another one but not by a number, which the next update would overwrite.
+        another one but not by a number, which the next update would overwrite. In a step that is
+        traced it is a tensor, and cannot be set.
         """
+        trace = current()
+        if trace is not None and self._control is not None:
+            if self.schedules:
+                trace.refuse_values(f"the learning rate of {self.name}, which a schedule gives")
+            else:
+                found = trace.number_of(self, self._control, LEARNING_RATE, True)
+                if found is not None:
+                    return cast_to(reshape(found, ()), floatx())
+        return LearningRate(self._rate_stored(), self)
+
+    def _rate_stored(self) -> float:
         rate = self._learning_rate
-        now = rate(self.steps_done) if isinstance(rate, LearningRateSchedule) else rate
-        return LearningRate(now, self)
+        return float(rate(self.steps_done) if isinstance(rate, LearningRateSchedule) else rate)
 
     def _set_rate(self, value: Any) -> None:
+        if (trace := current()) is not None:
+            trace.refuse_values(f"a change of the learning rate of {self.name}")
         self._learning_rate = rate = checked_rate(value, self._learning_rate)
         if self._control is not None and not isinstance(rate, LearningRateSchedule):
             self._control.set_learning_rate(rate)
@@ -223,7 +241,7 @@ class Optimizer(ByHand, Formula):
             backend, counters = counted
             self._control = Control(backend)
             self._control.restore(counters)
-            self._control.set_learning_rate(self.learning_rate)
+            self._control.set_learning_rate(self._rate_stored())
         for arena, _ in state.get("_loose", {}).values():
             self._slots.append((weakref.ref(arena), arena.slots))
         add_defaults(self)
@@ -239,7 +257,7 @@ class Optimizer(ByHand, Formula):
     @property
     def fixed_learning_rate(self) -> float | None:
         """The learning rate if it is a number; None if a schedule computes it."""
-        return None if LEARNING_RATE in self.schedules else float(self.learning_rate)
+        return None if LEARNING_RATE in self.schedules else self._rate_stored()
 
     @property
     def schedules(self) -> dict[int, LearningRateSchedule]:
@@ -248,8 +266,13 @@ class Optimizer(ByHand, Formula):
         return {LEARNING_RATE: rate} if isinstance(rate, LearningRateSchedule) else {}
 
     @property
-    def iterations(self) -> int:
-        """Updates done so far."""
+    def iterations(self) -> Any:
+        """Updates done so far; in a step that is traced a tensor."""
+        trace = current()
+        if trace is not None and (control := self._control) is not None:
+            found = trace.number_of(self, control, UPDATES, False)
+            if found is not None:
+                return cast_to(reshape(found, ()), "int32") // self.steps_per_update
         return self.steps_done // self.steps_per_update
 
     @property
@@ -302,10 +325,12 @@ class Optimizer(ByHand, Formula):
 
     def attach(self, control: Control) -> None:
         """Tie the learning rate and the update count to a model's control block."""
-        if self._control is not None and self._control is not control:
-            control.set(UPDATES, int(self._control.get()[UPDATES]))
+        if self._control is not control:
+            if self._control is not None:
+                control.set(UPDATES, int(self._control.get()[UPDATES]))
+            self._attached += 1  # so that steps which read the block are made again
         self._control = control
-        control.set_learning_rate(self.learning_rate)
+        control.set_learning_rate(self._rate_stored())
         if any(place >= PARAMETERS for place in self.schedules):
             for place, value in enumerate(self.parameters, PARAMETERS):
                 control.set_rate(place, value)

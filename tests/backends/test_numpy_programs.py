@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +33,7 @@ from gpunn.backends.shared.threads import (
     Workers,
     pieces_of_product,
 )
+from gpunn.common.holds import Exclusive
 
 
 @pytest.mark.in_turn(12)
@@ -251,6 +254,44 @@ def test_a_helper_that_rests_before_its_piece_does_it(
 
     workers.share(4, work)
     assert sorted(done) == [0, 1, 2, 3]
+
+
+def test_two_threads_go_on_after_an_interrupted_call(workers: Workers) -> None:
+    """Both wait for the helper that Ctrl-C has left at work."""
+    inside, ends, main = threading.Event(), threading.Event(), threading.main_thread().ident
+
+    def work(piece: int) -> None:
+        if threading.get_ident() == main:
+            inside.wait(20)
+            return
+        inside.set()
+        while sys._current_frames()[main].f_code.co_name != "finish":
+            ends.wait(0.001)
+        os.kill(os.getpid(), signal.SIGINT)  # while the caller waits for this piece
+        ends.wait(20)
+
+    def interrupted() -> None:  # the call that holds the job ends with it
+        workers.share(2, work)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with Exclusive():  # taking a lock, this thread sees that the call is over
+        pass
+    done: list[int] = []
+
+    def other() -> None:
+        with Session():
+            workers.share(3, done.append)
+
+    others = [threading.Thread(target=other, daemon=True) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    while any(sys._current_frames()[t.ident].f_code.co_name != "finish" for t in others):
+        ends.wait(0.001)
+    ends.set()
+    for thread in others:
+        thread.join(20)
+    assert sorted(done) == [0, 0, 1, 1, 2, 2]
 
 
 def test_a_piece_may_share_again(workers: Workers) -> None:

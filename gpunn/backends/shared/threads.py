@@ -177,6 +177,7 @@ class _Job:
         self._work = None  # it refers to arrays, and a helper may take this job late
         while self._inside:
             self._left.get()
+        self._left.put(None)  # another thread may wait for the same job, after an interrupt
 
 
 class Workers:

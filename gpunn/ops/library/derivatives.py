@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -13,6 +13,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.config import floatx, runs_eagerly
+from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
@@ -331,12 +332,9 @@ class _AtOnce:
             if p.arena is None:
                 p.layer._own_arena()
         arena = next((p.arena for p in weights), None)
-        access: Any = nullcontext()
-        if arena is not None:
-            writes = trains or any(isinstance(held.source, Parameter) for held in trace.assigned)
-            access = arena.access.writing() if writes else arena.access.reading()
-        with access:
-            return self._computed(results, arena, trains)
+        writes = trains or any(isinstance(held.source, Parameter) for held in trace.assigned)
+        wanted = in_order((p.arena.access, writes) for p in weights if p.arena is not None)
+        return with_all(wanted, lambda: self._computed(results, arena, trains))
 
     def _computed(self, results: list[Tensor], arena: Any, trains: bool) -> list[Tensor]:
         """Compute the results: the value first, then the gradients."""

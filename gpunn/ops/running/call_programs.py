@@ -120,8 +120,10 @@ def _form_of(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return type(x), *map(_form_of, x)
     if isinstance(x, dict):
-        return dict, *((name, _form_of(entry)) for name, entry in x.items())
-    if isinstance(x, (bool, int, float, str, type(None))):
+        return dict, *((type(name), name, _form_of(entry)) for name, entry in x.items())
+    if isinstance(x, float):
+        return type(x), float.hex(x)  # which tells 0 and -0 apart
+    if isinstance(x, (bool, int, str, type(None))):
         return type(x), x
     raise Unsupported(f"an argument is a {type(x).__name__}.")
 
@@ -156,7 +158,7 @@ class CallProgram:
         with trace.active():
             self.result = function(*self.form)  # it may build the part
         self._settings = Settings([part])
-        if trace.effects or trace.late:
+        if trace.effects or trace.late or trace.begins:
             raise Unsupported("it does more than computing tensors.")
         if any(t.attributes["layer"]._own_parameters for t in trace.applied):
             raise Unsupported("a layer defines its passes on arrays.")
@@ -310,7 +312,7 @@ class _Stage:
 def is_on(backend: Any, source: Any) -> bool:
     """Whether a backend can read the values of a parameter or variable where they are."""
     if not isinstance(source, Parameter):
-        return True
+        return bool(source.is_on(backend))
     source.array_on(backend)  # which gives it one, if it has none
     home = backend if source.arena is None else source.arena.backend
     return home.root is backend.root or home.xp is backend.xp is np

@@ -48,7 +48,7 @@ class CallRun:
                 array = t.array_at(backend)
                 backend.write(into, t.value if array is None else array)
             else:
-                backend.write(into, program.sources[k - first].array_on(backend))
+                backend.write(into, program.sources[k - first].values_on(backend))
                 assert trace is not None
                 trace.computed.put(t, into, is_own=True)
         try:

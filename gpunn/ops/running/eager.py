@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import Control
 from gpunn.backends.contract.expression import TRUTHS
 from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
@@ -59,6 +60,12 @@ def stages_of(
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
+    for control in trace.controls:
+        if not reaches(control.backend, backend):
+            raise ValueError(
+                f"a step on {backend.name!r} reads the learning rate of an optimizer on "
+                f"{control.backend.name!r}: run both on one backend."
+            )
     arrays, before = dict(trace.arrays), list[Work]()
     for held in trace.held.values():
         if id(held.first) not in arrays:
@@ -71,6 +78,11 @@ def stages_of(
     computation = Computation(backend, arrays, stages, context)
     computation.work[0][:0] = before
     return computation
+
+
+def reaches(there: Any, backend: Any) -> bool:
+    """Whether steps on a backend can read arrays of another: it is the same, or both use NumPy."""
+    return there.root is backend.root or there.xp is backend.xp is np
 
 
 class EagerTrace(Trace):
@@ -97,6 +109,16 @@ class EagerTrace(Trace):
         backend.write(copy, array)
         self.computed.put(t, copy, is_own=True)
         return t
+
+    def values_of(self, source: Any) -> np.ndarray | None:
+        held = self.held.get(id(source))
+        return held.now.numpy() if held is not None and held.is_assigned else None
+
+    def number_of(self, part: Any, control: Control, place: int, is_rate: bool) -> Tensor | None:
+        return None
+
+    def refuse_values(self, what: str) -> None:
+        pass
 
     def made(self, t: Tensor) -> Tensor:
         self.take(t)

@@ -46,10 +46,11 @@ class Arguments:
         if isinstance(x, dict):
             named = {name: self._taken(one) for name, one in x.items()}
             made_of = {name: part for name, (part, _) in named.items()}
-            return made_of, (dict, *((name, key) for name, (_, key) in named.items()))
-        if isinstance(x, (bool, str, bytes, type(None))):
-            return x, (type(x), x)
-        if isinstance(x, int):
+            keys = ((type(name), name, key) for name, (_, key) in named.items())
+            return made_of, (dict, *keys)
+        if type(x) is not int and isinstance(x, (int, str, bytes, type(None))):
+            return x, (type(x), x)  # a member of an IntEnum equals the number, and those of others
+        if type(x) is int:
             seen = self._integers.setdefault(self._count, set())
             self._count += 1
             if len(seen) < MOST_INTEGERS:

@@ -8,16 +8,15 @@ from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
 
-import numpy as np
-
 from gpunn.backends import get_backend
 from gpunn.common.config import runs_eagerly
+from gpunn.common.names import warn
 from gpunn.common.nested import replaced
-from gpunn.ops.tensor import NeedsValuesError, constant
-from gpunn.ops.trace import Unsupported, current
+from gpunn.ops.tensor import constant
+from gpunn.ops.trace import current
 
 from .step_arguments import Arguments
-from .step_program import GoesOnError, Result, StepProgram
+from .step_program import GoesOnError, Result, StepProgram, as_result
 
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
@@ -41,11 +40,14 @@ class Function:
         functools.update_wrapper(self, function)
         self._function = function
         owner = getattr(function, "__self__", None)
+        self._name = getattr(function, "__qualname__", "the function")
         self._parts = [function, *([] if owner is None else [owner]), *parts]
         self._programs: dict[Any, StepProgram | None] = {}
         self._integers: dict[int, set[int]] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # of the programs
         self._changes, self._called, self._in_python = 0, False, in_python
+        self._reason: str | None = None  # why Python runs it
+        self._is_announced = False
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -56,31 +58,39 @@ class Function:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current() is not None or runs_eagerly():
             return self._function(*args, **kwargs)
-        with self._lock:
-            arguments = Arguments(args, kwargs, self._integers)
-            program = self._program(arguments)
-            if program is not None:  # values are read before another thread runs it
-                return program.run(arguments.arrays).values()
-        return self._by_python(arguments).values()
+        arguments = Arguments(args, kwargs, self._integers)
+        program = self._program(arguments)
+        if program is None:
+            return self._by_python(arguments).values()
+        return program.values(arguments.arrays)
 
     def start(self, *args: Any, **kwargs: Any) -> Result:
         """Run it, in one thread; the results are read from the device when they are asked for."""
-        with self._lock:
-            arguments = Arguments(args, kwargs, self._integers)
-            program = self._program(arguments)
-            if program is not None:
-                return program.run(arguments.arrays)
-        return self._by_python(arguments)
+        arguments = Arguments(args, kwargs, self._integers)
+        program = self._program(arguments)
+        return self._by_python(arguments) if program is None else program.run(arguments.arrays)
 
     def _by_python(self, arguments: Arguments) -> Result:
         result = in_python(self._function, arguments)
         self._called = True
+        if self._reason is not None and not self._is_announced:  # Python has not refused it
+            self._is_announced = True
+            warn(
+                f"{self._name} runs in Python in each call, operation by operation, which is "
+                f"slower than a program: {self._reason}"
+            )
         return result
 
     def program_for(self, *args: Any, **kwargs: Any) -> StepProgram | None:
         """Return the program for such arguments; None if Python runs it, or has to run it first."""
+        return self._program(Arguments(args, kwargs, self._integers))
+
+    def forget_rows(self) -> None:
+        """Free what its programs hold for the rows of arrays."""
         with self._lock:
-            return self._program(Arguments(args, kwargs, self._integers))
+            for program in self._programs.values():
+                if program is not None:
+                    program.forget_rows()
 
     @property
     def compiled(self) -> bool:
@@ -89,26 +99,32 @@ class Function:
 
     def _program(self, arguments: Arguments) -> StepProgram | None:
         """Return the program for arguments of this form; None if Python has to run it, as it has
-        the first time: that builds layers and creates variables."""
+        the first time: that builds layers and creates variables.
+
+        No lock is held while the function itself is called: it may wait for another thread.
+        """
         if self._in_python or not self._called:
             return None
         key = arguments.key
-        known = self._programs.get(key)
-        if known is None and key in self._programs:
+        with self._lock:
+            is_known, known = key in self._programs, self._programs.get(key)
+        if is_known and known is None:
             return None
         if known is not None:
             if known.is_current():
                 self._changes = 0
                 return known
             self._changes += 1
-            if self._changes > MOST_CHANGES:
-                self._programs[key] = None
-                return None
-        made = self._made(arguments)
-        self._programs.pop(key, None)
-        while len(self._programs) >= PROGRAMS:
-            del self._programs[next(iter(self._programs))]
-        self._programs[key] = made
+        made = None
+        if self._changes > MOST_CHANGES:
+            self._reason = "what it uses changes from call to call."
+        else:
+            made = self._made(arguments)
+        with self._lock:
+            self._programs.pop(key, None)
+            while len(self._programs) >= PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+            self._programs[key] = made
         return made
 
     def _made(self, arguments: Arguments) -> StepProgram | None:
@@ -118,7 +134,8 @@ class Function:
                 return StepProgram(*given, stops=get_backend().stops)
             except GoesOnError:  # its weights are on a GPU, where the default backend is not
                 return StepProgram(*given, stops=False)
-        except (NeedsValuesError, Unsupported):
+        except Exception as error:  # what is wrong with it raises an error in Python too
+            self._reason = str(error)
             return None
 
 
@@ -155,10 +172,7 @@ def in_python(function: Callable[..., Any], arguments: Arguments) -> Result:
     given = [constant(x, x.dtype.name) for x in arguments.arrays]
     args, kwargs = arguments.with_tensors(given)
 
-    def converted(x: Any) -> Any:
-        return constant(x, x.dtype.name) if isinstance(x, np.ndarray) else x
-
-    return Result(replaced(converted, function(*args, **kwargs)))
+    return Result(replaced(as_result, function(*args, **kwargs)))
 
 
 __all__ = ["Function", "function"]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.backends.contract.backend import Backend, Program
+from gpunn.backends.contract.backend import Array, Backend, Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
 from gpunn.common import registry
 from gpunn.common.config import floatx
+from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
+from gpunn.common.registry import Entry
 from gpunn.core.arena import Arena, Parameter
+from gpunn.core.operators import Operators
 from gpunn.core.settings import Settings
 from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor, constant
@@ -55,6 +59,7 @@ class StepProgram:
     def __init__(
         self, function: Callable[..., Any], arguments: Arguments, parts: Sequence[Any], stops: bool
     ) -> None:
+        self._lock = threading.RLock()  # of its arrays
         self._trace = trace = StepTrace(stops)
         leaves = [trace.leaf(x.shape, x.dtype.name) for x in arguments.arrays]
         args, kwargs = arguments.with_tensors(leaves)
@@ -63,6 +68,7 @@ class StepProgram:
         try:
             with trace.active():
                 self._result = function(*args, **kwargs)
+            _check_result(self._result)
             if _random_states() != before:  # its draws would be the same in each step
                 raise Unsupported("it draws random numbers of NumPy or Python.")
             if Settings(used) != settings:
@@ -86,6 +92,7 @@ class StepProgram:
             if p.arena is None:
                 p.layer._own_arena()
         self._homes = [(p, p.arena) for p in weights]
+        self._begins = [*trace.begins.values()]
         self._treatments = [p.treatment for p in weights]
         self._seen = 0  # the last change of any part after which these were the same
         found: dict[int, Arena] = {id(p.arena): p.arena for p in weights if p.arena is not None}
@@ -99,7 +106,8 @@ class StepProgram:
         dtype = self._arenas[0].dtype if self._arenas else floatx()
         changed = {id(source) for effect in trace.effects for source in effect.changes}
         changed |= {id(held.source) for held in trace.assigned}
-        self._written = {id(p.arena) for p in weights if id(p) in changed and p.arena is not None}
+        sources = [held.source for held in trace.held.values()]
+        self._accesses = in_order((source.access, id(source) in changed) for source in sources)
         self._context = context_of(backend, draw_seed(), dtype)
         self._backend = backend = self._context.backend
         assert self._context.control is not None
@@ -121,9 +129,15 @@ class StepProgram:
 
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
+        with self._lock:
+            return self._is_current()
+
+    def _is_current(self) -> bool:
         if self._is_running or any(p.arena is not home for p, home in self._homes):
             return False
         if not all(effect.is_current() for effect in self._trace.effects):
+            return False
+        if any(part._control is not control for _, part, control, *_ in self._begins):
             return False
         if not self._settings.are_same():
             settings = Settings(self._parts)
@@ -138,15 +152,31 @@ class StepProgram:
         return True
 
     def run(self, arrays: Sequence[np.ndarray]) -> Result:
-        """Run it with these arguments."""
-        for effect in self._trace.effects:
-            effect.before_each()
-        self._within(self._arenas, lambda: self._run_once(arrays))
+        """Run it with these arguments; the result is read when it is asked for, before another
+        run."""
+        with self._lock:
+            for effect in self._trace.effects:
+                effect.before_each()
+            self._alone(lambda: self._run_once(arrays))
         return Result(self._result, self._read)
 
-    def on_rows(self, sources: Sequence[np.ndarray], order: Order) -> OnRows | None:
-        """Return this program for the rows of arrays, as many at a time as its arguments have; None
-        if the host has to prepare each step."""
+    def values(self, arrays: Sequence[np.ndarray]) -> Any:
+        """Run it with these arguments, and return its result, in any thread."""
+        with self._lock:
+            return self.run(arrays).values()
+
+    @property
+    def backend(self) -> Any:
+        """The backend that it runs on."""
+        return self._backend.root
+
+    def forget_rows(self) -> None:
+        """Free the program for the rows of arrays, and these."""
+        self._rows = None
+
+    def on_rows(self, sources: Sequence[Array], order: Order) -> OnRows | None:
+        """Return this program for the rows of arrays of its backend, as many at a time as its
+        arguments have; None if the host has to prepare each step."""
         if any(effect.by_host for effect in self._trace.effects):
             return None
         kinds = {"float32": "f", "float64": "f", "int32": "iu"}  # that a program gathers
@@ -159,17 +189,15 @@ class StepProgram:
             self._rows = key, OnRows(self, sources, order)
         return self._rows[1]
 
-    def _within(self, arenas: Sequence[Arena], work: Callable[[], None]) -> None:
-        """Do work while no other thread changes the weights of these arenas."""
-        if not arenas:
+    def _alone(self, work: Callable[[], None]) -> None:
+        """Do work while no other thread changes the weights."""
+
+        def noted() -> None:
             self._is_running = True
             work()
             self._is_running = False
-            return
-        first, *others = arenas
-        writes = id(first) in self._written
-        with first.access.writing() if writes else first.access.reading():
-            self._within(others, work)
+
+        with_all(self._accesses, noted)
 
     def _run_once(self, arrays: Sequence[np.ndarray]) -> None:
         for into, array in zip(self._arrays, arrays, strict=True):
@@ -182,12 +210,14 @@ class StepProgram:
         for t, array in zip(self._outputs, self._computation.outputs, strict=True):
             values[id(t)] = constant(self._backend.read(array), t.dtype)
 
-        def value_of(t: Tensor) -> Any:
-            if id(t) in self._trace.late:
-                return self._trace.late[id(t)][1]()
-            return values.get(id(t), t)
+        def value_of(x: Any) -> Any:
+            if not isinstance(x, Tensor):
+                return as_result(x)
+            if id(x) in self._trace.late:
+                return self._trace.late[id(x)][1]()
+            return values.get(id(x), x)
 
-        return replaced(lambda x: value_of(x) if isinstance(x, Tensor) else x, result)
+        return replaced(value_of, result)
 
 
 class OnRows:
@@ -196,12 +226,10 @@ class OnRows:
     The arrays (rows, ...) must exist as long as this is used.
     """
 
-    def __init__(self, of: StepProgram, sources: Sequence[np.ndarray], order: Order) -> None:
+    def __init__(self, of: StepProgram, sources: Sequence[Array], order: Order) -> None:
         self._of, self._order = of, order
         backend = of._backend
-        self._sources = [
-            backend.borrowed(a) if backend.owns(a) else backend.upload(a) for a in sources
-        ]
+        self._sources = list(map(backend.borrowed, sources))
         self._size = len(of._arrays[0])
         self._program: Program = backend.program(self._step, True, {})
 
@@ -220,8 +248,30 @@ class OnRows:
     def run(self, steps: int) -> Result:
         """Run so many steps; return the result of the last one."""
         with self._of._backend.session():
-            self._of._within(self._of._arenas, lambda: self._program.run(steps))
+            self._of._alone(lambda: self._program.run(steps))
         return Result(self._of._result, self._of._read)
+
+
+PLAIN = (
+    bool, int, float, complex, str, bytes, type(None), type(...), type, np.generic, np.dtype,
+    np.ndarray, Operators, Entry,
+)  # fmt: skip
+"""What a step may return besides tensors, in lists, tuples and dictionaries."""
+
+
+def _check_result(result: Any) -> None:
+    """Refuse a result that hides what it holds: a program could not put values in their place."""
+    for x in found_in(result, object):
+        if not isinstance(x, PLAIN):
+            raise Unsupported(
+                f"it returns a {type(x).__name__}, which may hold tensors: return them in lists, "
+                f"tuples and dictionaries."
+            )
+
+
+def as_result(x: Any) -> Any:
+    """Return a part of a result as each call returns it: an array as a tensor of its values now."""
+    return constant(x, x.dtype.name) if isinstance(x, np.ndarray) else x
 
 
 def _random_states() -> Any:

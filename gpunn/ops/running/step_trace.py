@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import Control
 from gpunn.ops.elementwise import copy
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
@@ -20,6 +22,7 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Effect, Trace, Unsupported
 
 from .computation import Computation, Destination
+from .eager import reaches
 
 
 class _Assigned(Primitive):
@@ -48,6 +51,7 @@ class StepTrace(Trace):
 
     Attributes:
         effects: what it does besides computing tensors, in order.
+        begins: leaves for numbers of control blocks when the step begins; see `number_of`.
         late: leaves whose values are known after the step, with functions that return them.
     """
 
@@ -57,6 +61,7 @@ class StepTrace(Trace):
         self.stops = stops
         self.effects: list[Effect] = []
         self.late: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
+        self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
         self._watched: list[Tensor] = []
 
@@ -71,6 +76,14 @@ class StepTrace(Trace):
             t.is_constant, t.trace = False, self.number
             t.position = next(self._positions)
             self._watched.append(t)
+
+    def number_of(self, part: Any, control: Control, place: int, is_rate: bool) -> Tensor:
+        key = id(control), place, is_rate
+        if key not in self.begins:
+            self.begins[key] = self.leaf((1,), "float64"), part, control, place, is_rate
+        found = self.begins[key][0]
+        done = sum(getattr(effect, "optimizer", None) is part for effect in self.effects)
+        return found if is_rate or not done else found + done
 
     def late_value(self, function: Callable[[], Any]) -> Tensor:
         found = self.leaf((), "float32")
@@ -131,6 +144,13 @@ class StepComputation:
             arrays[id(t)] = backend.upload(t.value).reshape(t.shape)
         again = {id(held.source) for held in trace.assigned}
         copies: dict[int, list[Work]] = {}  # by the stage after which they are made
+        for t, _, control, place, is_rate in trace.begins.values():
+            if not reaches(control.backend, backend):
+                raise Unsupported("it reads numbers of an optimizer on another backend.")
+            block = control.rates if is_rate else control.counters
+            arrays[id(t)] = array = backend.empty((1,), "float64")
+            given = block[place : place + 1], 1.0, 0.0, array
+            copies.setdefault(-1, []).append(partial(backend.affine, *given))
         for held in trace.held.values():
             whole = held.source.array_on(backend)
             for t in trace.reads_of(held.source):

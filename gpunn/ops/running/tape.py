@@ -151,11 +151,11 @@ class GradientTape:
         """
         unconnected = self._begin(unconnected_gradients)
         targets, given, cotangents = [*found_in(target, object)], [*found_in(sources, object)], None
-        if not isinstance(target, (list, tuple, dict)):
-            output_gradients = None if output_gradients is None else [np.asarray(output_gradients)]
         ys = [_target(y) for y in targets]
         if output_gradients is not None:
-            pairs = zip(ys, found_in(output_gradients, object), strict=True)
+            several = isinstance(target, (list, tuple, dict))
+            begins = found_in(output_gradients, object) if several else [output_gradients]
+            pairs = zip(ys, begins, strict=True)
             cotangents = [None if g is None else convert(g, y.dtype) for y, g in pairs]
         found = self._derived(self._pulled(ys, given), cotangents)
         return _packed(found, sources, given, unconnected)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import get_backend
+from gpunn.common.holds import Access
 from gpunn.common.random import draw_seed
+from gpunn.core.arena import Parameter
 from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, TracedVariable
@@ -26,18 +28,37 @@ class TapeTrace(EagerTrace):
         super().__init__(backend, False, 0, lambda: context_of(backend, draw_seed()))
         self.composes = self.by_hand = True
         self._lent = set[int]()  # the `id` of leaves whose values are the arrays of a call
+        self._seen: dict[int, tuple[Access, int]] = {}  # revisions of sources, by their `id`
 
     def first_of(self, source: Any) -> Tensor:
         backend = self.computed.backend
-        if is_on(backend, source):
-            found = super().first_of(source)
-        else:  # a model of another backend: its values are copied
-            found = Trace.first_of(self, source)
-            array = backend.upload(source.numpy()).reshape(source.shape)
-            self.computed.put(found, array, is_own=True)
+        self._see(source)
+        if isinstance(source, Parameter) and is_on(backend, source):
+            return super().first_of(source)
+        # Copied: a variable belongs to no backend as long as only tapes read it.
+        found = Trace.first_of(self, source)
+        array = backend.empty(source.shape, found.dtype)
+        backend.write(array, source.values_on(backend))
+        self.computed.put(found, array, is_own=True)
         return found
 
+    def values_of(self, source: Any) -> np.ndarray | None:
+        return None  # those stored now: it assigns at once
+
+    def _see(self, source: Any) -> None:
+        """Note of which revision the values of a source are."""
+        self._seen[id(source)] = source.access, source.access.revision
+
+    def _renew(self, source: Any) -> None:
+        """Let a source be read again if its values were changed, by an optimizer for example."""
+        held = self.held.get(id(source))
+        if held is None or self._seen.get(id(source)) == (source.access, source.access.revision):
+            return
+        if any(held.now is t for t in self.reads_of(source)):  # else it is given, see `reading`
+            held.now = self.first_of(source)
+
     def read(self, source: Any) -> Tensor:
+        self._renew(source)
         found = super().read(source)
         if id(found) in self._lent:
             if not found.has_values:  # the call has failed
@@ -48,7 +69,9 @@ class TapeTrace(EagerTrace):
 
     def lent_to_call(self, source: Any) -> Tensor:
         """Return the leaf of a weight; if it was not read before, the call gives it its values."""
+        self._renew(source)
         if id(source) not in self.held:
+            self._see(source)
             first = Trace.first_of(self, source)
             self.held[id(source)] = TracedVariable(source, first, first)
             self._lent.add(id(first))
@@ -94,8 +117,12 @@ class TapeTrace(EagerTrace):
             super().assign(source, value)
             return
         held = self._held(source)
+        others = [key for key, seen in self._seen.items() if seen == self._seen[id(source)]]
+        revision = source.access.revision
         source.write(np.asarray(value))
         held.now = self.first_of(source)
+        if source.access.revision == revision + 2:  # by this alone: others have their values
+            self._seen.update(dict.fromkeys(others, self._seen[id(source)]))
 
     def end(self) -> None:
         """Let all its tensors be constants from now on."""

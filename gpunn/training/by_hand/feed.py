@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import floatx
 from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
-from gpunn.feeding.arrays import as_array
+from gpunn.feeding.arrays import as_array, stored_dtype
 from gpunn.feeding.batches import check_ends, items_of_pass
+from gpunn.feeding.rows import Copies, sent
 from gpunn.ops.narrow import from_host
 from gpunn.training.fitting import rows_of_a_batch
 
@@ -51,6 +53,9 @@ class Feed:
         self._iterator: Iterator[Any] | None = None
         self.exhausted = False
         self._source: Any = None
+        self._is_placed = False
+        self._placed: list[Any] | None = None
+        self._copies: Copies | None = None
         if not data.is_array(x) and not _is_arrays(x):
             if y is not None or weight is not None:
                 extra = "y" if y is not None else "sample_weight"
@@ -84,6 +89,26 @@ class Feed:
     def arrays(self) -> list[np.ndarray]:
         """The arrays whose rows the batches have, in the order of a batch's."""
         return list(found_in(self._parts, np.ndarray))
+
+    def placed(self, backend: Backend) -> list[Any] | None:
+        """Return the arrays where steps on a backend gather their rows, written once in a fit; None
+        if they do not fit there, so that each batch is sent."""
+        if not self._is_placed:
+            self._is_placed = True
+            given = {str(k): array for k, array in enumerate(self.arrays)}
+            stored = {name: stored_dtype(a, floatx()) for name, a in given.items()}
+            found = sent(backend, given, stored, (), "fit", dict.fromkeys(given, "x or y"))
+            if found is not None:
+                self._placed, self._copies = [*found[0].values()], found[1]
+                if self._copies is not None:
+                    self._copies.readers.add(self)
+        return self._placed
+
+    @property
+    def has_large_copies(self) -> bool:
+        """Whether there are copies that the next fit does not refill, but make anew."""
+        pairs = zip(self._placed or (), self.arrays, strict=False)
+        return self._copies is None and any(there is not given for there, given in pairs)
 
     @property
     def is_stream(self) -> bool:

@@ -83,6 +83,8 @@ def fit(
                 _fit(model, step, feed, check, listeners, run, validation_freq)
             finally:
                 own.count_passes(feed.passes)
+                if not feed.is_stream and feed.has_large_copies:
+                    step.forget_rows()
         history: History = model.history
         return history
 
@@ -168,7 +170,10 @@ def _train_on_rows(
         while position < until and not model.stop_training:
             started = time.perf_counter()
             program = step.program_for(feed.batch(slice(0, size)))
-            rows = None if program is None else program.on_rows(feed.arrays, feed.order)
+            sources = None if program is None else feed.placed(program.backend)
+            rows = None
+            if program is not None and sources is not None:
+                rows = program.on_rows(sources, feed.order)
             if rows is None:
                 now = 1
                 place = feed.order.indices(number)[position : position + size]

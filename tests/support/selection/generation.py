@@ -24,9 +24,14 @@ def left_out(config: pytest.Config) -> frozenset[str]:
     if not (scope.is_whole(config) or config.getoption("area")):
         return frozenset()
     marks = set() if scope.is_more(config) else {"more"}
-    if os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_gpu() is not None:
+    if not has_gpu():
         marks.add("gpu")
     return frozenset(marks)
+
+
+def has_gpu() -> bool:
+    """Whether tests marked ``gpu`` run."""
+    return os.environ.get("GPUNN_BACKEND") == "cupy" or why_no_gpu() is None
 
 
 def pytest_configure(config: pytest.Config) -> None:  # after scope's, which comes first

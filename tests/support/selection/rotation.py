@@ -21,6 +21,7 @@ import pytest
 
 from . import scope
 from .changes import git
+from .generation import has_gpu
 
 BACKENDS = ("numpy", "compiled", "emulated")
 # Folders and files, below tests/, that are about what a backend computes.
@@ -67,18 +68,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     more, named = scope.is_more(config), any("[" in argument for argument in config.args)
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    kept = set()
     for item in items:
-        if not more or item.get_closest_marker("more"):  # what is counted is what may run
+        marked = item.get_closest_marker
+        if (marked("more") is not None) != more or (marked("gpu") and not has_gpu()):
+            kept.add(id(item))  # not counted: others decide whether it runs
+        else:
             cases[_without_backend(item)].append(item)
     several = Counter(case.partition("[")[0] for case in cases)
     places: dict[str, Iterator[int]] = defaultdict(count)  # of the next case of a function
-    kept = set()
     for case, alike in cases.items():
         function = case.partition("[")[0]
         parts = 1 if named else _parts(alike[0], more and several[function] > 1)
         if parts > 1 and (next(places[function]) + _number(function) + rotation) % parts:
             continue
-        if _backend(alike[0]) is not None and not _on_all(alike[0]):
+        if _backend(alike[0]) is not None and not (named or _on_all(alike[0])):
             # Of a case in every third run, the next time another backend.
             alike = [alike[(_number(case) + rotation // parts) % len(alike)]]
         kept |= set(map(id, alike))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 
@@ -24,5 +26,5 @@ def is_whole(config: pytest.Config) -> bool:
 
 
 def is_more(config: pytest.Config) -> bool:
-    """Whether it is `make test-more`."""
-    return "more" in config.getoption("markexpr")
+    """Whether it is `make test-more`, or a part of it."""
+    return re.search(r"(?<!not )\bmore\b", config.getoption("markexpr")) is not None

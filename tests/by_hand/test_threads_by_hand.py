@@ -1,0 +1,150 @@
+"""Functions and steps by hand in several threads: none waits for ever, and none loses an update."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers, ops
+
+LIMIT = 30
+"""Seconds after which a thread counts as stopped."""
+
+
+@pytest.fixture(autouse=True)
+def _switches_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def network(seed: int) -> gpunn.Sequential:
+    gpunn.utils.set_random_seed(seed)
+    model = gpunn.Sequential([layers.Input((2,)), layers.Dense(3, "tanh"), layers.Dense(1)])
+    model.get_weights()
+    return model
+
+
+def run_all(works: Sequence[Callable[[], None]]) -> None:
+    """Run functions in a thread each, and raise the first error."""
+    errors: list[BaseException] = []
+
+    def kept(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=kept, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
+    if errors:
+        raise errors[0]
+
+
+def test_functions_that_write_two_models_in_opposite_order(backend: str) -> None:
+    gpunn.use_backend(backend)
+    one, two = network(0), network(1)
+    x = np.ones((2, 2), "float32")
+
+    def scaled(first: Any, second: Any) -> Any:
+        @gpunn.function
+        def scale(x: Any) -> Any:
+            total = ops.sum(first(x)) + ops.sum(second(x))
+            for model in (first, second):
+                kernel = model.layers[-1].kernel
+                kernel.assign_add(ops.ones_like(kernel))
+            return total
+
+        return scale
+
+    calls = 150 if backend != "emulated" else 20
+    before = [m.layers[-1].kernel.numpy() for m in (one, two)]
+    functions = [scaled(one, two), scaled(two, one)]
+    for f in functions:
+        f(x)  # the first call runs in Python, where an assignment is two steps
+    run_all([lambda f=f: [f(x) for _ in range(calls)] for f in functions])  # type: ignore[misc]
+    for model, kernel in zip((one, two), before, strict=True):
+        found = model.layers[-1].kernel.numpy()
+        np.testing.assert_allclose(found, kernel + 2 * calls + 2, rtol=1e-5)
+
+
+def test_two_models_whose_train_steps_use_each_other(backend: str) -> None:
+    gpunn.use_backend(backend)
+
+    others: dict[int, Any] = {}
+
+    class Follows(gpunn.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with gpunn.GradientTape() as tape:
+                loss = ops.mean((self(x) - y) ** 2) + ops.mean((self(x) - others[id(self)](x)) ** 2)
+            slopes = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply(slopes, self.trainable_variables)
+            return {"loss": loss}
+
+    x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
+    one, two = Follows(), Follows()
+    for model, other in ((one, two), (two, one)):
+        others[id(model)] = other
+        model.compile("sgd", "mse")
+        model(x)
+    epochs = 40 if backend != "emulated" else 4
+    run_all(
+        [lambda m=m: m.fit(x, y, batch_size=1, epochs=epochs, verbose=0) for m in (one, two)]  # type: ignore[misc]
+    )
+
+
+def test_no_lock_is_held_while_a_users_body_runs() -> None:
+    """A body may wait for another thread that calls the same function."""
+    inner = threading.Event()
+
+    @gpunn.function
+    def doubled(x: Any, waits: bool) -> Any:
+        if waits:
+            assert inner.wait(LIMIT)
+        return x * 2
+
+    doubled(1.0, False)
+
+    def first() -> None:
+        assert doubled(3.0, True).item() == 6.0
+
+    def second() -> None:
+        assert doubled(np.ones(2), False).tolist() == [2.0, 2.0]
+        inner.set()
+
+    run_all([first, second])
+
+
+@pytest.mark.parametrize("threads", [4])
+def test_one_function_in_many_threads_counts_every_call(threads: int, backend: str) -> None:
+    gpunn.use_backend(backend)
+    total = gpunn.Variable(0.0)
+
+    @gpunn.function
+    def add(x: Any) -> Any:
+        total.assign_add(x)
+        return x + 1
+
+    calls = 100
+    add(0.0)
+    run_all([lambda: [add(float(k)) for k in range(calls)] for _ in range(threads)])  # type: ignore[misc]
+    assert float(total) == threads * sum(range(calls))
