@@ -82,9 +82,9 @@ class _Backward(Primitive):
         given, own = arrays[0], computation.is_last_use(y.inputs[0])
         call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
         at = 0
-        for k, x in enumerate(call.xs):
-            call.writes(k, out[at : at + x.size].reshape(x.shape), False)
-            at += x.size
+        for k, (x, wanted) in enumerate(zip(call.xs, y.attributes["wants"], strict=True)):
+            call.writes(k, out[at : at + x.size].reshape(x.shape) if wanted else None, False)
+            at += x.size if wanted else 0
         layer = call.layer
         call.trains = trains and parent.trains and any(p.trainable for p in layer._own_parameters)
         again = id(layer) in computation.written
@@ -92,9 +92,11 @@ class _Backward(Primitive):
             computation.written.add(id(layer))
         call.accumulate_gradients = parent.accumulate_gradients or again
 
-        steps: list[Work] = [] if own else [stored(backend, given, call.dy)]
-        view = layer.is_view(call)
-        steps.append(stored(backend, call.dy, call.dx) if view else partial(layer.backward, call))
+        if layer.is_view(call):
+            return stored(backend, given, call.dx)
+        if own:
+            return partial(layer.backward, call)
+        steps: list[Work] = [stored(backend, given, call.dy), partial(layer.backward, call)]
 
         def work() -> None:
             for step in steps:
@@ -104,17 +106,18 @@ class _Backward(Primitive):
 
 
 def _application_gradient(
-    dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, **attributes: Any
+    dy: Tensor, y: Tensor, *xs: Tensor, layer: Any, wants: Sequence[bool], **attributes: Any
 ) -> Gradients:
     trace = current()
     trains = trace is None or trace.trains
-    token = _backward(dy, y, *xs, layer=layer, trains=trains)
+    token = _backward(dy, y, *xs, layer=layer, trains=trains, wants=tuple(wants))
     if trace is not None and trains:
         trace.calls.append(token)
-    parts, at = [], 0
-    for x in xs:
-        parts.append(_gradient_part(token, start=at, shape=x.shape))
-        at += x.size
+    parts: list[Tensor | None] = []
+    at = 0
+    for x, wanted in zip(xs, wants, strict=True):
+        parts.append(_gradient_part(token, start=at, shape=x.shape) if wanted else None)
+        at += x.size if wanted else 0
     return parts
 
 
@@ -124,13 +127,16 @@ _applied = _Application(
     lambda *shapes, layer, **attributes: _shape_of(layer, shapes),
     gradient=_application_gradient,
 )
+_applied.selects = True
 
 
 _backward = _Backward(
     "layer's gradient",
     None,
-    lambda dy, y, *xs, layer, trains: (sum(math.prod(x) for x in xs),),
-    gradient=unknown_derivative(lambda layer, trains: layer.name),
+    lambda dy, y, *xs, layer, trains, wants: (
+        sum(math.prod(x) for x, wanted in zip(xs, wants, strict=True) if wanted),
+    ),
+    gradient=unknown_derivative(lambda layer, trains, wants: layer.name),
 )
 _gradient_part = Primitive(
     "part of a gradient",

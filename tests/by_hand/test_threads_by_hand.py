@@ -89,7 +89,7 @@ def test_two_models_whose_train_steps_use_each_other(backend: str) -> None:
             super().__init__()
             self.dense = layers.Dense(1)
 
-        def call(self, x: Any) -> Any:
+        def call(self, x: Any, training: bool | None = None) -> Any:
             return self.dense(x)
 
         def train_step(self, data: Any) -> Any:

@@ -22,6 +22,8 @@ from gpunn.ops.tensor import Tensor
 class Destination:
     """The array that a result is written or added to; None for one that is only computed."""
 
+    is_read = True  # whether its tensor must still be there at the end of its stage
+
     def __init__(self, tensor: Tensor, array: Array = None, accumulate: bool = False) -> None:
         self.tensor, self.array, self.accumulate = tensor, array, accumulate
 
@@ -139,9 +141,14 @@ class Computation:
         self, orders: list[list[Tensor]], stages: Sequence[Sequence[Destination]]
     ) -> dict[int, int]:
         uses: dict[int, int] = {}
-        readers = [x for order in orders for t in order for x in self._sources(t)]
-        for t in (*readers, *(target.tensor for targets in stages for target in targets)):
-            uses[id(t)] = uses.get(id(t), 0) + 1
+        for read in [x for order in orders for t in order for x in self._sources(t)]:
+            uses[id(read)] = uses.get(id(read), 0) + 1
+        for target in [target for targets in stages for target in targets]:
+            t = target.tensor
+            if target.array is None and id(t) in uses and t.primitive and t.primitive.writes:
+                target.is_read = False  # it is computed for what it writes besides
+            else:
+                uses[id(t)] = uses.get(id(t), 0) + 1
         return uses
 
     def _stage(
@@ -168,7 +175,8 @@ class Computation:
             if target.array is not None and target not in written:
                 source = self.array(target.tensor)
                 work.append(stored(self.backend, source, target.array, target.accumulate))
-            self._done_with(target.tensor, work)
+            if target.is_read:
+                self._done_with(target.tensor, work)
         return work
 
     def _scheduled(self, computed: list[Tensor], needed: set[int]) -> list[Tensor | Fused]:

@@ -1,0 +1,69 @@
+"""What a user writes by hand launches what `fit` does, and runs in the same mode on a GPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.apps.roofline.step_profile import step_program
+from gpunn.backends.cupy.driver import dry
+from gpunn.backends.cupy.launch.known_gpus import known_gpu
+
+Chain = Callable[[], list[Any]]
+CHAINS: dict[str, tuple[tuple[int, ...], Chain]] = {
+    "dense": (
+        (20,),
+        lambda: [layers.Dense(16, "sigmoid"), layers.Dense(16, "tanh"), layers.Dense(4, "softmax")],
+    ),
+    "dropout": (
+        (20,),
+        lambda: [layers.Dense(16, "relu"), layers.Dropout(0.2), layers.Dense(4, "softmax")],
+    ),
+    "convolution": (
+        (10, 10, 1),
+        lambda: [layers.Conv2D(8, 3, activation="relu"), layers.MaxPooling2D(), layers.Flatten(),
+                 layers.Dense(4, "softmax")],
+    ),
+}  # fmt: skip
+
+
+class Own(gpunn.Model):
+    def __init__(self, chain: list[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.chain = chain
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        for layer in self.chain:
+            x = layer(x)
+        return x
+
+
+def operations(own: bool, case: str) -> tuple[Counter[str], str | None]:
+    """Return the operations of a step, and its launch mode on an H200."""
+    shape, chain = CHAINS[case]
+    backend = dry.make_backend(known_gpu("H200"))
+    if own:
+        model: Any = Own(chain(), backend=backend)
+        model.build((None, *shape))
+    else:
+        model = gpunn.Sequential([layers.Input(shape), *chain()], backend=backend)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    program: Any = step_program(model, 16, 4)
+    with backend.profile() as found:
+        program.run(1)
+    program.run(2)
+    return Counter(operation.name for operation in found), program.program.mode
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_a_model_with_a_call_computes_only_the_gradients_that_are_wanted(case: str) -> None:
+    (own, own_mode), (chain, mode) = operations(True, case), operations(False, case)
+    assert own_mode == mode
+    products = [name for name in chain if "matmul" in name or "convolution" in name]
+    assert {name: own[name] for name in products} == {name: chain[name] for name in products}
+    assert (own - chain).total() <= 4
