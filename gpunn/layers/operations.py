@@ -21,10 +21,10 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.op_arguments import Named, OpArguments, Place, constant, restored, stored
+from gpunn.ops.running.shape_trace import trace_of
 from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import trace_of
 
 from .applying import MOST_KNOWN
 from .layer import Layer

@@ -27,9 +27,15 @@ from gpunn.ops.op_arguments import OpArguments, Place
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace_for
 from gpunn.ops.running.functions import or_zero
+from gpunn.ops.running.shape_trace import (
+    ShapeTrace,
+    check_axes,
+    entries_per_sample,
+    trace_of,
+)
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import ShapeTrace, Trace, check_axes, current, entries_per_sample, trace_of
+from gpunn.ops.trace import Trace, current
 
 from .as_operation import apply_own, is_training
 from .shapes import check_spec, covers, dtype_of, sample_of, unknown, without_batch_axis

@@ -23,9 +23,10 @@ from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of
 from gpunn.ops.running.functions import ArrayFunction, of_tensors, or_zero, places
+from gpunn.ops.running.shape_trace import trace_of
 from gpunn.ops.shapes import broadcast_to, expand_dims, moveaxis, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
-from gpunn.ops.trace import called, current, trace_of
+from gpunn.ops.trace import called, current
 
 from .rows import ignored_class
 

@@ -13,7 +13,7 @@ import pytest
 
 from gpunn import ops
 from gpunn.core.operators import FUNCTIONS
-from gpunn.ops.trace import trace_of
+from gpunn.ops.running.shape_trace import trace_of
 
 # Members of `keras.ops` that are namespaces, not operations.
 NAMESPACES = {"image", "linalg", "nn", "numpy"}

@@ -12,7 +12,7 @@ from operation_cases.computed import BACKENDS, by_torch, eagerly, in_steps
 
 import gpunn
 from gpunn import layers, ops
-from gpunn.ops.trace import trace_of
+from gpunn.ops.running.shape_trace import trace_of
 
 X = np.random.default_rng(5).standard_normal((2, 1, 3)).astype(np.float32)
 

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 import gpunn
 from gpunn import layers, ops
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.ops.trace import trace_of
+from gpunn.ops.running.shape_trace import trace_of
 
 X = np.random.default_rng(2).standard_normal((20, 6)).astype(np.float32)
 Y = np.zeros((20, 6), np.float32)

@@ -12,9 +12,10 @@ from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.ops.conversion import convert
+from gpunn.ops.running.shape_trace import ShapeTrace
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import ShapeTrace, current
+from gpunn.ops.trace import current
 from gpunn.ops.variable import Variable
 
 from . import cells

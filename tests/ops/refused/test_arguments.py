@@ -18,8 +18,8 @@ import gpunn
 from gpunn import layers, ops, random
 from gpunn.common.config import set_floatx
 from gpunn.core.operators import FUNCTIONS
+from gpunn.ops.running.shape_trace import trace_of
 from gpunn.ops.tensor import leaf
-from gpunn.ops.trace import trace_of
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 ROWS = np.arange(15, dtype=np.float32).reshape(5, 3)
