@@ -130,7 +130,7 @@ def _fit(
             break
     optimizer, variables = model._training.optimizer, model.trainable_variables
     if optimizer is not None and optimizer.use_ema and variables and len(epochs):
-        Update.of(optimizer, variables).finish()
+        Update.of(optimizer, variables).finish(variables)
     callbacks.on_train_end(logs)
 
 
