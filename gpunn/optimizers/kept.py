@@ -33,6 +33,7 @@ class Place:
         held: the arena, if it holds copies for the optimizer alone.
         stands: the parameter that stands for the variable there.
         token: what the variable and its copies are known by; None for arrays.
+        stepped: whether a step by hand has updated the variable.
     """
 
     owner: Callable[[], Any]
@@ -46,6 +47,7 @@ class Place:
     stands: Parameter | None
     flat: Flat
     at: slice
+    stepped: bool = False
 
     def copied(self, read: dict[int, np.ndarray]) -> Unclaimed:
         """Return a copy of the slots; ``read`` has flat arrays on the host, by their ``id``."""
@@ -115,6 +117,11 @@ class KeptSlots:
         made._unclaimed = [place.copied(read) for place in self._places.copy().values()]
         made._unclaimed += self._unclaimed
         return made
+
+    def is_stepped(self, variable: Any) -> bool:
+        """Whether a step by hand has updated the variable."""
+        place = self.find(variable)
+        return place is not None and place.stepped
 
     def find(self, variable: Any) -> Place | None:
         """Return the place of a variable's slots, if it has any."""

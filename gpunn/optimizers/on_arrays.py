@@ -101,7 +101,7 @@ class Update:
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
             if place.held is not None
         ]  # fmt: skip
-        self.runs = Runs(optimizer, self.arenas)
+        self.runs, self._noted = Runs(optimizer, self.arenas), False
         self.control: Control = self.runs.control
 
     @classmethod
@@ -144,6 +144,7 @@ class Update:
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
+        self.note_step()
         optimizer, scale = self.optimizer, self.scale
         with ExitStack() as stack:
             for arena in self.arenas:
@@ -164,6 +165,13 @@ class Update:
             optimizer.write_rates()
             self.runs()
             self._write_back(variables)
+
+    def note_step(self) -> None:
+        """Note that the variables are updated."""
+        if not self._noted:
+            for place in self.kept:
+                place.stepped = True
+            self._noted = True
 
     def finish(self, variables: Sequence[Any]) -> None:
         """End training: with averages, they replace the weights."""
@@ -207,6 +215,7 @@ class UpdateInStep(Effect):
         if update.runs.by_host:
             raise Unsupported("the norm of gradients in several arenas is limited by the host.")
         self._update = update
+        update.note_step()
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:

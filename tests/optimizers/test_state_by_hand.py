@@ -241,6 +241,32 @@ def test_averages_belong_to_each_variable() -> None:
         assert_allclose(v.numpy(), w, rtol=1e-9)
 
 
+def test_averages_replace_only_weights_that_the_optimizer_has_updated(backend: str) -> None:
+    class Both(gpunn.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with gpunn.GradientTape() as tape:
+                loss = ops.mean(ops.square(self(x, training=True) - y))
+            first, *others = self.trainable_variables
+            slope, *slopes = tape.gradient(loss, [first, *others])
+            self.optimizer.apply([slope], [first])
+            plain.apply(slopes, others)
+            return {"loss": loss}
+
+    found = []
+    for averages in (False, True):
+        gpunn.utils.set_random_seed(1)
+        plain = SGD(0.1)
+        model = Both(
+            [layers.Input((3,)), layers.Dense(2), layers.Dense(1)], backend=backend, dtype="float64"
+        )
+        model.compile(SGD(0.1, use_ema=averages, ema_momentum=0.5), "mse")
+        fit(model, 4)
+        found.append(model.get_weights())
+    for number, (without, with_averages) in enumerate(zip(*found, strict=True)):
+        assert np.allclose(without, with_averages, rtol=1e-9) == (number > 0)
+
+
 # -- NumPy arrays
 
 
