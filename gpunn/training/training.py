@@ -234,17 +234,23 @@ class Training:
             document = {**document, "learning_rate": optimizer.fixed_learning_rate}
         trainer.set_state(trainer.completed(tensors), document)
 
+    def _has_state(self) -> bool:
+        """Whether there is a loss, or an optimizer for steps by hand."""
+        return self.can_train() or None not in (self.optimizer, self._builder.plan)
+
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Model.training_state`."""
-        if not self.can_train():
+        if not self._has_state():
             return {}, {}
         with (trainer := self.current_trainer()).arena.access.reading():
             return trainer.state()
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
         """See `Model.set_training_state`."""
-        if not self.can_train():
-            raise ValueError("Training state: the model is not built and compiled with a loss.")
+        if not (self.can_train() or tensors or document):
+            return  # that of a model without a loss
+        if not self._has_state():
+            raise ValueError("Training state: the model is not built and compiled to be trained.")
         with (trainer := self.current_trainer()).arena.access.writing():
             trainer.set_state(tensors, document)
         self.seed = trainer.seed

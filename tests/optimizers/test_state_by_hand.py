@@ -612,7 +612,7 @@ def test_a_compiled_step_notices_that_slots_have_moved(backend: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["gpunn", "keras"])
-@pytest.mark.parametrize("loss", ["mse"])
+@pytest.mark.parametrize("loss", ["mse", None])
 def test_files_keep_the_slots_of_steps_by_hand(
     backend: str, tmp_path: Any, loss: Any, suffix: str
 ) -> None:
@@ -625,6 +625,13 @@ def test_files_keep_the_slots_of_steps_by_hand(
     by_hand(model, 2)
     by_hand(other, 2)
     same_weights(model, other, 1e-5)
+
+
+def test_a_file_of_a_model_without_loss_and_optimizer_is_loaded(tmp_path: Any) -> None:
+    model = model_of("numpy")
+    model.compile(None, None)
+    model.save(tmp_path / "model.gpunn")
+    assert gpunn.models.load_model(tmp_path / "model.gpunn").optimizer is None
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
