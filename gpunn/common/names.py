@@ -24,6 +24,12 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$))", "_", name).lower()
 
 
+def plain(name: str) -> str:
+    """Remove the numeric suffixes that distinguish equal names: ``dense/kernel`` of
+    ``dense_12/kernel``."""
+    return re.sub(r"_\d+(?=/|$)", "", name)
+
+
 def closest(name: str, known: list[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or an empty string.
 

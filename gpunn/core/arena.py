@@ -337,10 +337,6 @@ class Arena:
             backend.write(parameter.value, values)
         self.refresh()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        slots = {name: self.backend.read(slot) for name, slot in self.slots.items()}
-        return _copied, (self.backend, self.dtype, self.parameters, slots)
-
     def _check_room(self) -> None:
         wanted, room = sum(p.size for p in self.parameters), _ROOM.get()
         if wanted > room:
@@ -383,11 +379,14 @@ class Arena:
         self.slots = slots
         self.refresh()
 
-    def part(self, parameters: Sequence[Parameter]) -> Arena:
+    def part(
+        self, parameters: Sequence[Parameter], among: Sequence[Parameter] | None = None
+    ) -> Arena:
         """Return an arena of the same arrays that trains these parameters alone, with slots of its
-        own."""
+        own. They are ``among`` those that stand for its trained ones, if these are given."""
         made, own = Arena.__new__(Arena), {id(p) for p in parameters}
         vars(made).update(vars(self), segments=self.segments.copy(), slots={}, _own=own)
+        made.parameters = list(self.parameters if among is None else among)
         made.refresh()
         return made
 
@@ -434,14 +433,3 @@ class Arena:
         index = [p for p in self.parameters if p.trained].index(parameter)
         offset, size = (int(self.segments[index][name]) for name in ("offset", "size"))
         return flat[offset : offset + size].reshape(parameter.shape)
-
-
-def _copied(
-    backend: Backend, dtype: str, parameters: list[Parameter], slots: dict[str, np.ndarray]
-) -> Arena:
-    """Return an arena of copies of parameters, with their slots."""
-    arena = Arena(backend, dtype, parameters)
-    arena.add_slots(list(slots))
-    for name, values in slots.items():
-        backend.write(arena.slots[name], values)
-    return arena

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends import get_backend
 from gpunn.backends.contract.control import UPDATES
 from gpunn.common.config import floatx
-from gpunn.core.arena import Arena
 from gpunn.ops.tensor import Tensor, constant
 
 State = list[Tensor]
@@ -46,15 +44,11 @@ class ByHand:
         from .on_arrays import Update
 
         built: Sequence[Any] = vars(self).get("_built_for", ())
-        found = _numbers(self, str(built[0].dtype) if built else floatx())
+        found = _numbers(self, _widest(built) if built else floatx())
         if built:
-            update = Update.of(self, built)
-            homes = [next(a for a in update.arenas if any(p is q for q in a.parameters))
-                     for p in update.places]  # fmt: skip
+            places: list[Any] = Update.of(self, built).places
             for name in self.all_slot_names:  # type: ignore[attr-defined]
-                for arena, p in zip(homes, update.places, strict=True):
-                    values = arena.backend.read(arena.segment(arena.slots[name], p))
-                    found.append(constant(values, str(arena.dtype)))
+                found += [constant(p.arena.backend.read(_slot(name, p)), p.dtype) for p in places]
         return found
 
     def stateless_apply(
@@ -81,7 +75,9 @@ class ByHand:
         >>> weights[0].tolist(), int(state[0]), optimizer.iterations
         ([0.0, -1.0], 1, 0)
         """
-        from .on_arrays import stand_in
+        from .kept import key_of
+        from .on_arrays import new_arenas
+        from .runs import Runs
 
         built: Sequence[Any] = vars(self).get("_built_for", ())
         if not built:
@@ -91,10 +87,12 @@ class ByHand:
             )
         # Another optimizer of the same settings, as this one's state stays as it is.
         worker: Any = type(self).from_config(self.get_config())  # type: ignore[attr-defined]
-        dtype = str(built[0].dtype)
-        arena = Arena(get_backend("numpy"), dtype, [stand_in(n, v) for n, v in enumerate(built)])
-        places, names = arena.parameters, worker.all_slot_names
-        numbers = _numbers(worker, dtype)
+        arenas = new_arenas(built)
+        own = {key_of(v): p for arena, of in arenas
+               for v, p in zip(of, arena.parameters, strict=True)}  # fmt: skip
+        places: list[Any] = [own[key_of(v)] for v in built]
+        names = worker.all_slot_names
+        numbers = _numbers(worker, _widest(places))
         slots = [(name, p) for name in names for p in places]
         wanted = [*[()] * len(numbers), *[p.shape for _, p in slots]]
         _check("optimizer_variables", optimizer_variables, wanted)
@@ -103,20 +101,21 @@ class ByHand:
         count, *rates = optimizer_variables[: len(numbers)]
         for p, value, gradient in zip(places, trainable_variables, grads, strict=True):
             p.value[...] = np.asarray(value)
-            p.gradient[...] = p.existing(np.asarray(gradient, dtype))
+            p.gradient[...] = p.existing(np.asarray(gradient, p.dtype))
             p.gradient[...] /= worker.loss_scale_factor or 1.0
-        arena.take_slots(worker.slots_in(arena))
+        for arena, _ in arenas:
+            arena.take_slots(worker.slots_in(arena))
         for (name, p), value in zip(slots, optimizer_variables[len(numbers) :], strict=True):
-            arena.segment(arena.slots[name], p)[...] = np.asarray(value)
+            _slot(name, p)[...] = np.asarray(value)
         if rates:
             worker.learning_rate = float(np.asarray(rates[0]))
-        control = worker.control_on(arena.backend)
-        control.set(UPDATES, int(np.asarray(count)))
+        runs = Runs(worker, [arena for arena, _ in arenas])
+        runs.control.set(UPDATES, int(np.asarray(count)))
         worker.write_rates()
-        worker.step(arena, control)
-        control.set(UPDATES, int(np.asarray(count)) + 1)
-        state = [constant(arena.segment(arena.slots[name], p), dtype) for name, p in slots]
-        return [constant(p.value, dtype) for p in places], [*_numbers(worker, dtype), *state]
+        runs()  # which counts it
+        state = [constant(_slot(name, p), p.dtype) for name, p in slots]
+        values = [constant(p.value, p.dtype) for p in places]
+        return values, [*_numbers(worker, _widest(places)), *state]
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
         """Make one step for pairs of a gradient and a weight; see `apply`."""
@@ -139,8 +138,9 @@ class ByHand:
         self.apply(tape.gradient(loss, list(var_list)), var_list)
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
-        """Make one step on weights, variables or plain NumPy arrays, in place. Slots are kept
-        between calls. Weights whose gradient is None stay as they are, with a warning.
+        """Make one step on weights, variables or plain NumPy arrays, in place. Each has slots of
+        its own, which are kept between calls and freed with it; an array is known by its memory.
+        Weights whose gradient is None stay as they are, with a warning.
 
         Args:
             gradients: one for each of the variables.
@@ -171,6 +171,15 @@ def _numbers(optimizer: Any, dtype: str) -> State:
     if optimizer.fixed_learning_rate is not None:
         found.append(constant(optimizer.fixed_learning_rate, dtype))
     return found
+
+
+def _slot(name: str, parameter: Any) -> Any:
+    arena = parameter.arena
+    return arena.segment(arena.slots[name], parameter)
+
+
+def _widest(variables: Sequence[Any]) -> str:
+    return "float64" if any(str(v.dtype) == "float64" for v in variables) else "float32"
 
 
 def _check(name: str, given: Sequence[Any], wanted: Sequence[tuple[int, ...]]) -> None:

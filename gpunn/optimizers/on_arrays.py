@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, cast
@@ -10,16 +11,23 @@ from typing import Any, cast
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.backends.contract.backend import Backend, Program
+from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
+from gpunn.common.config import resolve_dtype
 from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
-from gpunn.core.settings import Settings
 from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Effect, Unsupported, current
+
+from .kept import Place, key_of, reference
+from .runs import Runs
+
+RECENT = 4
+"""Steps by hand that an optimizer keeps, if it is given other variables in turns."""
 
 
 def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
@@ -48,18 +56,21 @@ def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequenc
     if trace is not None and trace.has_effects:
         trace.add_effect(UpdateInStep(optimizer, gradients, variables))
         return
-    Update.of(optimizer, variables).apply(gradients)
+    Update.of(optimizer, variables).apply(gradients, variables)
 
 
 class Update:
     """A step of an optimizer on some variables: weights, variables or arrays.
 
     Weights that are trained together are updated where they are, with the slots that `fit` uses.
-    Others are copied to an arena of their own, and back.
+    Others are copied to arenas of the optimizer, and back. It does not keep the variables alive.
 
     Attributes:
-        arenas: those in which the optimizer steps.
+        arenas: those in which the optimizer steps; parameters stand there for the variables.
         places: for each of the variables, the parameter whose gradient is written.
+        copies: the parameters to which values are copied, each with the number of its variable.
+        kept: the places of the variables' slots.
+        runs: the programs of the step.
     """
 
     def __init__(self, optimizer: Any, variables: Sequence[Any]) -> None:
@@ -68,63 +79,80 @@ class Update:
                 f"{type(optimizer).__name__}(lazy=True) updates rows of tables in fit and "
                 f"train_on_batch; steps by hand are given whole gradients. Leave lazy out for them."
             )
-        self.optimizer, self.variables = optimizer, variables
-        self._homes = homes = [_home_of(v) for v in variables]
-        arenas = {id(arena): arena for arena in homes if arena is not None}
-        if optimizer.global_clipnorm and (len(arenas) > 1 or None in homes):
-            homes, arenas = [None] * len(homes), {}  # the norm is that of all gradients
+        self.optimizer, slots = optimizer, optimizer._slots
+        homes = [_home_of(v) for v in variables]
+        self._variables = [reference(v) for v in variables]
+        self._homes = [_nowhere if home is None else weakref.ref(home) for home in homes]
         self._treatments = _treatments(variables)
         self._seen = registry.last_change
-        self.arenas: list[Arena] = []
-        for arena in arenas.values():
-            own = [v for v, home in zip(variables, homes, strict=True) if home is arena]
-            part = arena.part(own)
-            part.take_slots(optimizer.slots_in(arena))
-            self.arenas.append(part)
+        for home in {id(home): home for home in homes}.values():
+            if home is not None:
+                slots.give(home, optimizer)
         loose = [v for v, home in zip(variables, homes, strict=True) if home is None]
-        self.copies = []
-        if loose:
-            own_arena = _arena_of_copies(optimizer, loose)
-            self.copies = [*zip(loose, own_arena.parameters, strict=True)]
-            self.arenas.append(own_arena)
-        copies = {id(v): p for v, p in self.copies}
-        self.places: list[Parameter] = [copies.get(id(v), v) for v in variables]
-        self.control: Control = optimizer.control_on(self.arenas[0].backend)
-        self._no_loss = self.arenas[0].backend.zeros((1,), np.float64)
-        self._made: tuple[Program, list[int], Settings] | None = None
+        for arena, copied in new_arenas(slots.without_copies(loose, optimizer)):
+            slots.give(arena, optimizer, copied)
+        self.kept: list[Place] = [slots.known(v) for v in variables]
+        self._flat, self._moves = [place.flat for place in self.kept], slots.moves
+        parts = _parts(variables, self.kept)
+        self.arenas = [part for part, _ in parts.values()]
+        self.places = [parts[id(place.arena())][1][id(place.stands or v)]
+                       for v, place in zip(variables, self.kept, strict=True)]  # fmt: skip
+        self.copies = [
+            (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
+            if place.held is not None
+        ]  # fmt: skip
+        self.runs, self._noted = Runs(optimizer, self.arenas), False
+        self.control: Control = self.runs.control
 
     @classmethod
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
-        """Return the update of these variables; the last one is kept."""
-        known: Update | None = vars(optimizer).get("_last_update")
-        if known is None or not known.is_of(variables):
-            known = vars(optimizer)["_last_update"] = cls(optimizer, variables)
-        return known
+        """Return the update of these variables; the last ones are kept."""
+        recent: list[Update] = optimizer._slots.recent
+        for known in recent:
+            if known.is_of(variables):
+                return known
+        made = cls(optimizer, variables)
+        optimizer._slots.recent = [made, *optimizer._slots.recent[: RECENT - 1]]
+        return made
 
     def is_of(self, variables: Sequence[Any]) -> bool:
         """Whether it is that of these variables, which are where they were, and trained as then."""
+        if len(variables) != len(self._variables) or not all(
+            map(lambda v, known: known() is v, variables, self._variables)
+        ):
+            return False
         now = registry.last_change
         if now != self._seen:
             if _treatments(variables) != self._treatments:
                 return False
             self._seen = now
         return (
-            len(variables) == len(self.variables)
-            and all(map(lambda a, b: a is b, variables, self.variables))
-            and all(map(lambda v, home: _home_of(v) is home, variables, self._homes))
-            and self.control is self.optimizer._control
-            and all(list(arena.slots) == self.optimizer.all_slot_names for arena in self.arenas)
+            all(map(lambda v, home: _home_of(v) is home(), variables, self._homes))
+            and self.is_current()
         )
 
-    def apply(self, gradients: Sequence[Any]) -> None:
+    def is_current(self) -> bool:
+        """Whether the slots are where they were, and the control block, which `fit` may replace."""
+        slots = self.optimizer._slots
+        if slots.moves != self._moves:
+            if any(place.flat is not flat
+                   for place, flat in zip(self.kept, self._flat, strict=True)):  # fmt: skip
+                return False
+            self._moves = slots.moves
+        names = self.optimizer.all_slot_names
+        return self.control is self.optimizer._control and [*self._flat[0]] == names
+
+    def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
+        self.note_step()
         optimizer, scale = self.optimizer, self.scale
         with ExitStack() as stack:
             for arena in self.arenas:
                 stack.enter_context(arena.access.writing())
-            stack.enter_context(self.arenas[0].backend.turn)
-            for v, p in self.copies:
-                p.value[...] = np.asarray(v)  # in an arena of NumPy
+            for backend in self.runs.backends:
+                stack.enter_context(backend.turn)
+            for n, p in self.copies:
+                p.value[...] = np.asarray(variables[n])  # in an arena of NumPy
             for g, p in zip(gradients, self.places, strict=True):
                 into = cast(Arena, p.arena).backend
                 as_it_is = isinstance(g, Tensor) and g.dtype == p.dtype
@@ -135,43 +163,29 @@ class Update:
                     given = given if scale == 1 else given * scale
                 into.write(p.gradient, given)
             optimizer.write_rates()
-            self._program().run(1)
-            self._write_back()
+            self.runs()
+            self._write_back(variables)
 
-    def finish(self) -> None:
+    def note_step(self) -> None:
+        """Note that the variables are updated."""
+        if not self._noted:
+            for place in self.kept:
+                place.stepped = True
+            self._noted = True
+
+    def finish(self, variables: Sequence[Any]) -> None:
         """End training: with averages, they replace the weights."""
         for arena in self.arenas:
             self.optimizer.finish(arena)
-        self._write_back()
+        self._write_back(variables)
 
-    def _write_back(self) -> None:
-        for v, p in self.copies:
+    def _write_back(self, variables: Sequence[Any]) -> None:
+        for n, p in self.copies:
+            v = variables[n]
             if isinstance(v, np.ndarray):
                 v[...] = p.value
             else:
                 v.assign(p.value.copy())
-
-    def _program(self) -> Program:
-        """Return the program of the step; it is made again if what it uses has changed."""
-        now = registry.last_change
-        places = [id(a) for arena in self.arenas for a in arena.slots.values()]
-        if self._made is not None:
-            program, known, settings = self._made
-            if known == places and (settings.are_untouched(now) or settings.are_same(now)):
-                return program
-        backend = self.arenas[0].backend.isolated()
-        constraints = [p.constraint for arena in self.arenas for p in arena.trained if p.constraint]
-        parts = [self.optimizer, *self.optimizer.schedules.values(), *constraints]
-        traceable = all(map(registry.is_traceable, parts))
-        program = backend.program(partial(self.step, backend), traceable)
-        self._made = program, places, Settings(parts, now)
-        return program
-
-    def step(self, backend: Backend) -> None:
-        """Issue the operations of the step, and count it."""
-        for arena in self.arenas:
-            self.optimizer.step(arena, self.control, backend)
-        backend.advance(self.control, 0, self._no_loss)
 
     @property
     def scale(self) -> float:
@@ -198,15 +212,18 @@ class UpdateInStep(Effect):
         update = Update(self.optimizer, self._variables)
         if update.copies or any(a.backend.root is not backend.root for a in update.arenas):
             raise Unsupported("variables outside the model's arrays are copied by the host.")
+        if update.runs.by_host:
+            raise Unsupported("the norm of gradients in several arenas is limited by the host.")
         self._update = update
+        update.note_step()
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        return partial(self._update.step, backend)
+        return partial(self._update.runs.step, backend)
 
     def is_current(self) -> bool:
-        """Whether the control block is that of the optimizer: `fit` may have given it another."""
-        return self._update.control is self.optimizer._control
+        """Whether `Update.is_current`."""
+        return self._update.is_current()
 
     @property
     def by_host(self) -> bool:  # type: ignore[override]
@@ -232,6 +249,10 @@ def _treatments(variables: Sequence[Any]) -> list[Any]:
     return [getattr(v, "treatment", None) for v in variables]
 
 
+def _nowhere() -> None:
+    """Return the arena of a variable that is copied to one."""
+
+
 def _home_of(variable: Any) -> Arena | None:
     """Return the arena of a weight that has a gradient there, if it is one."""
     if not isinstance(variable, Parameter) or not variable.trained:
@@ -241,33 +262,52 @@ def _home_of(variable: Any) -> Arena | None:
     return variable.arena
 
 
-def _arena_of_copies(optimizer: Any, variables: Sequence[Any]) -> Arena:
-    """Return the arena for copies of variables with the optimizer's slots for them; variables are
-    told apart by what they are, arrays by their shapes."""
-    key: Any = tuple(np.shape(v) for v in variables)
-    kept = vars(optimizer).setdefault("_loose", {})
-    alive: Sequence[Any] = []
-    if any(isinstance(v, Operators) for v in variables):
-        key, alive = tuple(map(id, variables)), variables
-    if key not in kept:
-        dtype = str(variables[0].dtype) if variables else "float32"
-        arena = Arena(
-            get_backend("numpy"), dtype, [stand_in(n, v) for n, v in enumerate(variables)]
-        )
-        for parameter, v in zip(arena.parameters, variables, strict=True):
-            parameter.value[...] = np.asarray(v)
-        kept[key] = arena, alive
-    found: Arena = kept[key][0]
-    found.take_slots(optimizer.slots_in(found))
+def new_arenas(variables: Iterable[Any]) -> list[tuple[Arena, list[Any]]]:
+    """Return arenas for copies of variables, one for each dtype, and the variables of each."""
+    by_dtype: dict[str, dict[Any, Any]] = {}
+    for v in variables:
+        dtype = resolve_dtype(standard(v.dtype))
+        by_dtype.setdefault(dtype, {}).setdefault(key_of(v), v)
+    found: list[tuple[Arena, list[Any]]] = []
+    for dtype, own in by_dtype.items():
+        places = [stand_in(str(n), v) for n, v in enumerate(own.values())]
+        for p, v in zip(places, own.values(), strict=True):
+            p.kept = np.array(v, dtype)  # its first values
+        found.append((Arena(get_backend("numpy"), dtype, places), list(own.values())))
     return found
 
 
-def stand_in(number: int, variable: Any) -> Parameter:
+def _parts(
+    variables: Sequence[Any], places: Sequence[Place]
+) -> dict[int, tuple[Arena, dict[int, Parameter]]]:
+    """Return the part that trains these variables of each arena with their slots, by its ``id``.
+
+    With it are the parameters that stand for those of the arena there, by their ``id``: without
+    layers and arenas, which the optimizer must not keep alive.
+    """
+    found: dict[int, tuple[Arena, dict[int, Parameter]]] = {}
+    for place in places:
+        arena = place.arena()
+        if arena is None or id(arena) in found:
+            continue
+        own = {id(other.stands or v): v for v, other in zip(variables, places, strict=True)
+               if other.arena() is arena}  # fmt: skip
+        trained = [p for p in arena.parameters if p.trained]
+        stand = {id(p): stand_in(p.name, own.get(id(p), p)) for p in trained}
+        part = arena.part([stand[number] for number in own], list(stand.values()))
+        for p in trained:
+            vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, arena=part)
+        part.take_slots(place.flat)
+        found[id(arena)] = part, stand
+    return found
+
+
+def stand_in(name: str, variable: Any) -> Parameter:
     """Return a parameter that is treated as a weight is."""
     if not isinstance(variable, Parameter):
-        return Parameter(np.shape(variable), name=str(number))
+        return Parameter(np.shape(variable), name=name)
     made = Parameter(
-        variable.shape, name=str(number), multiplier=variable.multiplier, decay=variable.decay,
+        variable.shape, name=name, multiplier=variable.multiplier, decay=variable.decay,
         constraint=variable.constraint,
     )  # fmt: skip
     made.connections = variable.connections

@@ -34,6 +34,7 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
 from .by_hand import ByHand
+from .kept import KeptSlots
 from .learning_rate import LearningRate, checked_rate
 from .rules import Calls
 from .schedules import LearningRateSchedule
@@ -118,9 +119,7 @@ class Optimizer(ByHand, Formula):
         | {"not_negative", "number_now", "options", "schedules", "slots_in", "step"}
         | {"steps_by_norms", "steps_done", "steps_per_update", "take_owner", "write_rates"}
     )
-    _not_watched = frozenset(
-        {"_control", "_owner", "_slots", "_loose", "_calls", "_last_update", "_built_for"}
-    )
+    _not_watched = frozenset({"_control", "_owner", "_slots", "_calls", "_built_for"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
@@ -221,29 +220,25 @@ class Optimizer(ByHand, Formula):
             )
         self.name = self.name or snake_case(type(self).__name__)
         self._owner: weakref.ref[Any] | None = None
-        self._slots: list[tuple[weakref.ref[Arena], dict[str, Array]]] = []  # in each arena
+        self._slots = KeptSlots()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state without the model, which provides the slots, but with the update count."""
+        """The state with copies of the slots and the update count, without the model."""
         control = self._control
         counted = None if control is None else (control.backend.root, control.get())
-        state = {**vars(self), "_control": counted, "_owner": None, "_slots": []}
-        for name in ("_calls", "_last_update", "_built_for"):
+        state = {**vars(self), "_control": counted, "_owner": None, "_slots": self._slots.copied()}
+        for name in ("_calls", "_built_for"):
             state.pop(name, None)
-        if "_loose" in state:  # of arrays: weights are known by what they are
-            kept = state["_loose"].items()
-            state["_loose"] = {k: v for k, v in kept if all(isinstance(n, tuple) for n in k)}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({**state, "_slots": []})
+        kept = state["_slots"]  # a list in a pickle of an earlier version
+        vars(self).update(state, _slots=kept if isinstance(kept, KeptSlots) else KeptSlots())
         if (counted := state["_control"]) is not None:
             backend, counters = counted
             self._control = Control(backend)
             self._control.restore(counters)
             self._control.set_learning_rate(self._rate_stored())
-        for arena, _ in state.get("_loose", {}).values():
-            self._slots.append((weakref.ref(arena), arena.slots))
         add_defaults(self)
 
     def _watched(self) -> Mapping[str, Any]:
@@ -338,13 +333,13 @@ class Optimizer(ByHand, Formula):
     def add_slots(self, arena: Arena) -> None:
         """Add the arrays that the optimizer keeps alongside the parameters to ``arena``.
 
-        Arrays already kept for the same arena are reused, as is the update count, which
-        `attach` carries over.
+        Slots already kept for a parameter are carried over. The update count, which `attach`
+        carries over, begins anew if slots are kept for no parameter at all.
         """
-        names = self.all_slot_names
-        if not any(known() is arena and [*slots] == names for known, slots in self._slots):
-            self._control, self._slots = None, []
+        alive, waiting = self._slots.counts
         arena.take_slots(self.slots_in(arena))
+        if not alive and self._slots.counts[1] == waiting:
+            self._control = None
 
     @property
     def all_slot_names(self) -> list[str]:
@@ -354,18 +349,16 @@ class Optimizer(ByHand, Formula):
 
     def slots_in(self, arena: Arena) -> dict[str, Array]:
         """Return its slots for the parameters of an arena; they are created once."""
-        names, backend = self.all_slot_names, arena.backend
-        self._slots = [(known, slots) for known, slots in self._slots if known() is not None]
-        for known, slots in self._slots:
-            if known() is arena and [*slots] == names:
-                return slots
-        made = {name: backend.zeros(arena.values.shape, arena.dtype) for name in names}
+        return self._slots.give(arena, self)
+
+    def _first_slots(self, arena: Arena) -> dict[str, Array]:
+        """Return new slots for an arena, with their first values."""
+        backend = arena.backend
+        made = {n: backend.zeros(arena.values.shape, arena.dtype) for n in self.all_slot_names}
         for name, value in self.first_values.items():
             backend.write(made[name], np.array(value, arena.dtype))
         if self.use_ema:
             backend.write(made[AVERAGE], arena.values)
-        others = [(known, slots) for known, slots in self._slots if known() is not arena]
-        self._slots = [*others, (weakref.ref(arena), made)]
         return made
 
     def control_on(self, backend: Backend) -> Control:
@@ -399,10 +392,18 @@ class Optimizer(ByHand, Formula):
         ``backend`` is the arena's, or one that is `Backend.isolated` from it.
         """
         backend = backend or arena.backend
-        if self.gradient_accumulation_steps:
-            backend.accumulate_gradients(self, arena, control)
+        self._gather(arena, control, backend)
         if self.clipping:
             backend.clip_gradients(arena, *self.clipping)
+        self._change(arena, control, backend)
+
+    def _gather(self, arena: Arena, control: Control, backend: Backend) -> None:
+        """Issue the operations of a step that come before clipping."""
+        if self.gradient_accumulation_steps:
+            backend.accumulate_gradients(self, arena, control)
+
+    def _change(self, arena: Arena, control: Control, backend: Backend) -> None:
+        """Issue the operations of a step that come after clipping."""
         for place, schedule in self.schedules.items():
             if schedule.functor is not None:  # else the host has written the rate
                 backend.schedule(schedule, control, place)

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from gpunn.backends.contract.control import COUNTERS, POSITION
 from gpunn.common.atomic_files import Path
+from gpunn.common.names import plain
 from gpunn.common.stored import Integer, check, check_array
 
 from . import files
 from .files import HEADER_LIMIT
-from .model_files import describe, opened, plain, set_training, set_weights
+from .model_files import describe, opened, set_training, set_weights
 
 # Settings that may differ between a checkpoint and the model: the restored training state has
 # the values that count, and eager steps compute the same.

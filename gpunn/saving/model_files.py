@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from gpunn.common import registry
 from gpunn.common.atomic_files import Path
+from gpunn.common.names import plain
 from gpunn.core.arena import with_room_for
 
 from . import files
@@ -336,12 +336,6 @@ def _renamed(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     if set(own) != set(stored) and list(map(plain, own)) == list(map(plain, stored)):
         return dict(zip(own, stored.values(), strict=True))
     return stored
-
-
-def plain(name: str) -> str:
-    """Remove the numeric suffixes that distinguish equal names: ``dense/kernel`` of
-    ``dense_12/kernel``."""
-    return re.sub(r"_\d+(?=/|$)", "", name)
 
 
 def _check_finite(arrays: Any, place: str, prefix: str = "") -> None:

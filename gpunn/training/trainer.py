@@ -87,12 +87,17 @@ class Trainer(Objective):
     def is_current(self) -> bool:
         """Whether `look` has nothing to do, as in most calls."""
         now, settings = registry.last_change, self._settings  # before it is looked
-        if settings is None:
+        if settings is None or not self._counts:
             return False
         if settings.are_untouched(now):
             return True
         treatments = [p.treatment for p in self.arena.parameters]
         return treatments == self._treatments and settings.are_same(now)
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the optimizer counts here: steps by hand on another backend count there."""
+        return self.optimizer is None or self.optimizer._control is self.control
 
     @property
     def is_simple(self) -> bool:
@@ -126,6 +131,12 @@ class Trainer(Objective):
             if self.optimizer is not None:
                 self.optimizer.attach(self.control)
         self._settings = settings
+        self._count()
+
+    def _count(self) -> None:
+        """Let the optimizer count here, from its count on."""
+        if self.optimizer is not None and not self._counts:
+            self.optimizer.attach(self.control)
 
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
@@ -150,6 +161,7 @@ class Trainer(Objective):
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return all state besides the weights that the next step depends on."""
+        self._count()
         totals = self.backend.read(self.training.totals)
         tensors = {"counters": self.control.get(), "totals": totals}
         tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
@@ -162,6 +174,13 @@ class Trainer(Objective):
         if self.launch_modes:  # on a GPU
             document["launch_modes"] = dict(self.launch_modes)
         return tensors, document
+
+    def completed(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return an earlier state with the slots of the optimizer, unless it has slots, and with
+        its count, as there may have been steps by hand since then."""
+        own, counters = self.state()[0], tensors["counters"].copy()
+        counters[UPDATES] = max(counters[UPDATES], own["counters"][UPDATES])
+        return {**own, **tensors, "counters": counters}
 
     def _slots(self) -> Iterator[tuple[str, Array]]:
         """Yield each parameter's part of each slot, with its entry in a file."""
@@ -266,6 +285,14 @@ class Trainer(Objective):
     def updates(self) -> int:
         """Optimizer updates so far."""
         return int(self.control.get()[UPDATES])
+
+
+def without_slots(
+    tensors: Mapping[str, np.ndarray], document: dict[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the state of a trainer without the slots, which the optimizer keeps by itself."""
+    kept = {name: array for name, array in tensors.items() if not name.startswith("slot/")}
+    return kept, document
 
 
 class _Training:

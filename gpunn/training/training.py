@@ -29,7 +29,7 @@ from .exclusive import ExclusiveTraining, in_training
 from .matching import Compiled, warn_of_zero_gradients
 from .metric_inputs import constant_outputs
 from .predictor import Predictor
-from .trainer import Trainer
+from .trainer import Trainer, without_slots
 
 
 class Training:
@@ -76,7 +76,7 @@ class Training:
         state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None}
         if (trainer := self._trainer) is not None:
             with trainer.arena.access.reading():
-                state["_kept"] = trainer.state()
+                state["_kept"] = without_slots(*trainer.state())
         return state
 
     def copy_for(self, builder: Builder) -> Training:
@@ -217,9 +217,9 @@ class Training:
         """Move parameters back from other arenas, and the state of the trainer with them."""
         before = self._trainer
         if self._builder.take_parameters(plan) and before is not None:
-            state = before.state()
+            tensors, document = without_slots(*before.state())
             self._trainer = trainer = self._new_trainer(plan)
-            trainer.set_state(*state)
+            trainer.set_state(trainer.completed(tensors), document)
 
     def _restore_kept(self, trainer: Trainer) -> None:
         """Restore the training state of the original in the trainer of a copy."""
@@ -232,22 +232,26 @@ class Training:
             optimizer.take_owner(self)
             # Its learning rate may have been set since the copy was made.
             document = {**document, "learning_rate": optimizer.fixed_learning_rate}
-        trainer.set_state(tensors, document)
+        trainer.set_state(trainer.completed(tensors), document)
+
+    def _has_state(self) -> bool:
+        """Whether there is a loss, or an optimizer for steps by hand."""
+        return self.can_train() or None not in (self.optimizer, self._builder.plan)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Model.training_state`."""
-        if not self.can_train():
+        if not self._has_state():
             return {}, {}
-        trainer = self.current_trainer()
-        with trainer.arena.access.reading():
+        with (trainer := self.current_trainer()).arena.access.reading():
             return trainer.state()
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
         """See `Model.set_training_state`."""
-        if not self.can_train():
-            raise ValueError("Training state: the model is not built and compiled with a loss.")
-        trainer = self.current_trainer()
-        with trainer.arena.access.writing():
+        if not (self.can_train() or tensors or document):
+            return  # that of a model without a loss
+        if not self._has_state():
+            raise ValueError("Training state: the model is not built and compiled to be trained.")
+        with (trainer := self.current_trainer()).arena.access.writing():
             trainer.set_state(tensors, document)
         self.seed = trainer.seed
 

@@ -130,9 +130,11 @@ def _fit(
         callbacks.on_epoch_end(epoch, dict(logs))
         if model.stop_training or feed.exhausted:
             break
-    optimizer, variables = model._training.optimizer, model.trainable_variables
-    if optimizer is not None and optimizer.use_ema and variables and len(epochs):
-        Update.of(optimizer, variables).finish()
+    optimizer = model._training.optimizer
+    if optimizer is not None and optimizer.use_ema and len(epochs):
+        variables = [v for v in model.trainable_variables if optimizer._slots.is_stepped(v)]
+        if variables:  # the step may leave some to another optimizer
+            Update.of(optimizer, variables).finish(variables)
     callbacks.on_train_end(logs)
 
 

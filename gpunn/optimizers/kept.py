@@ -1,0 +1,252 @@
+"""`KeptSlots`: where the slots of each variable of an optimizer are, and their copies."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.names import plain
+from gpunn.core.arena import Arena, Parameter
+from gpunn.core.operators import Operators
+
+Flat = dict[str, Array]
+"""The slots of an arena: for each name a flat array, laid out as the arena's values are."""
+TOKEN = "_slots_token"
+"""The attribute by which a variable and its copies are known."""
+
+
+@dataclass(eq=False)
+class Place:
+    """The place of one variable's slots: a segment of the flat arrays of an arena.
+
+    Attributes:
+        owner: returns the variable, or what owns the memory of an array; None once it is freed.
+        variable: returns the variable as it was given last.
+        held: the arena, if it holds copies for the optimizer alone.
+        stands: the parameter that stands for the variable there.
+        token: what the variable and its copies are known by; None for arrays.
+        stepped: whether a step by hand has updated the variable.
+    """
+
+    owner: Callable[[], Any]
+    variable: Callable[[], Any]
+    token: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    arena: Callable[[], Arena | None]
+    backend: Backend
+    held: Arena | None
+    stands: Parameter | None
+    flat: Flat
+    at: slice
+    stepped: bool = False
+
+    def copied(self, read: dict[int, np.ndarray]) -> Unclaimed:
+        """Return a copy of the slots; ``read`` has flat arrays on the host, by their ``id``."""
+        for array in self.flat.values():
+            if id(array) not in read:
+                read[id(array)] = self.backend.read(array)
+        values = {name: read[id(array)][self.at] for name, array in self.flat.items()}
+        variable = self.variable()
+        array = variable if isinstance(variable, np.ndarray) else None
+        return Unclaimed(self.token, _path(variable), self.shape, self.dtype, values, array)
+
+
+@dataclass(eq=False)
+class Unclaimed:
+    """The slots in a copy of an optimizer, before it is given the variable."""
+
+    token: str | None
+    path: str | None  # of a weight
+    shape: tuple[int, ...]
+    dtype: str
+    values: dict[str, np.ndarray]
+    array: np.ndarray | None  # copied with the optimizer
+
+    def is_of(self, variable: Any) -> bool:
+        """Whether the variable was copied together with the optimizer."""
+        if self.token is None:
+            return self.array is not None and self.array is variable
+        return bool(self.token == getattr(variable, TOKEN, None))
+
+    def is_named(self, variable: Any) -> bool:
+        """Whether the variable is a weight of the same path."""
+        return self.path is not None and self.path == _path(variable) and self.is_like(variable)
+
+    def is_like(self, variable: Any) -> bool:
+        """Whether shape, dtype and path are the variable's, but for numbers in the path."""
+        shape, path = tuple(np.shape(variable)), _path(variable)
+        same = self.shape == shape and self.dtype == str(variable.dtype)
+        return same and plain(self.path or "") == plain(path or "")
+
+
+class KeptSlots:
+    """The slots that an optimizer keeps, by variable: weights, variables and arrays of NumPy.
+
+    An array is known by its memory, as long as what owns the memory lives. Slots are freed with
+    their variable. Copies of the optimizer have them as plain arrays, until they are given the
+    variables.
+
+    Attributes:
+        moves: counts how often slots have moved to other arrays.
+        recent: the last steps by hand, which those on the same variables use again.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[Any, Place] = {}
+        self._unclaimed: list[Unclaimed] = []
+        self.moves = 0
+        self.recent: list[Any] = []
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The numbers of variables with slots, and of copies that no variable has claimed."""
+        return len(self._places), len(self._unclaimed)
+
+    def copied(self) -> KeptSlots:
+        """Return a copy, in which all slots are plain arrays that wait for their variables."""
+        made, read = KeptSlots(), dict[int, np.ndarray]()
+        made._unclaimed = [place.copied(read) for place in self._places.copy().values()]
+        made._unclaimed += self._unclaimed
+        return made
+
+    def is_stepped(self, variable: Any) -> bool:
+        """Whether a step by hand has updated the variable."""
+        place = self.find(variable)
+        return place is not None and place.stepped
+
+    def find(self, variable: Any) -> Place | None:
+        """Return the place of a variable's slots, if it has any."""
+        place = self._places.get(key_of(variable))
+        return None if place is None or place.owner() is not _owner(variable) else place
+
+    def known(self, variable: Any) -> Place:
+        """Return the place of a variable's slots, which it has."""
+        place = self.find(variable)
+        assert place is not None
+        return place
+
+    def without_copies(self, variables: Sequence[Any], optimizer: Any) -> list[Any]:
+        """Return those of these variables that need a new arena for copies of them: they have none
+        with all slots of the optimizer, or another variable there is gone."""
+        found: list[Any] = []
+        counts = Counter(id(place.held) for place in self._places.copy().values())
+        for v in variables:
+            place = self.find(v)
+            held = None if place is None else place.held
+            if (
+                place is None or held is None or [*place.flat] != optimizer.all_slot_names
+                or counts[id(held)] < len(held.parameters)
+            ):  # fmt: skip
+                found.append(v)
+        return found
+
+    def give(self, arena: Arena, optimizer: Any, variables: Sequence[Any] | None = None) -> Flat:
+        """Return the slots of an arena; values of those that have others are carried over.
+
+        Args:
+            variables: those that the parameters of the arena, which holds copies of them, stand
+                for; None: the parameters themselves.
+        """
+        names, holds = optimizer.all_slot_names, variables is not None
+        trained = [p for p in arena.parameters if p.trained]
+        known = [self.find(v) for v in variables or trained]
+        flat: Flat | None = next(
+            (k.flat for k in known if k and k.arena() is arena and [*k.flat] == names), None
+        )
+        if flat is None:
+            flat = optimizer._first_slots(arena)
+        rows = zip(trained, variables or trained, known, arena.segments.tolist(), strict=True)
+        new = [
+            (p, v, place, slice(row[0], row[0] + row[1])) for p, v, place, row in rows
+            if p.arena is arena and (place is None or place.flat is not flat)
+        ]  # fmt: skip
+        read: dict[int, np.ndarray] = {}
+        before = {id(v): place.copied(read) for _, v, place, _ in new if place is not None}
+        before |= self._claimed([v for _, v, place, _ in new if place is None])
+        tokens = {place.token for place in self._places.copy().values()}
+        for p, v, place, at in new:
+            for name, values in before[id(v)].values.items() if id(v) in before else ():
+                if name in flat:
+                    arena.backend.write(flat[name][at], values.astype(arena.dtype))
+            now = {
+                "shape": p.shape, "dtype": str(v.dtype), "arena": weakref.ref(arena),
+                "backend": arena.backend, "held": arena if holds else None,
+                "stands": p if holds else None, "flat": flat, "at": at,
+            }  # fmt: skip
+            if place is None:
+                self._add(v, tokens, now)
+            else:
+                vars(place).update(now)
+                self.moves += 1
+                self.recent = []
+        return flat
+
+    def _add(self, variable: Any, tokens: set[str | None], now: dict[str, Any]) -> None:
+        key, token = key_of(variable), getattr(variable, TOKEN, None)
+        if isinstance(variable, Operators) and (token is None or token in tokens):
+            # A copy of a variable with slots has the token too.
+            token = vars(variable)[TOKEN] = os.urandom(16).hex()  # not as a change of a weight
+        tokens.add(token)
+        owner = reference(_owner(variable), partial(_free, weakref.ref(self), key))
+        self._places[key] = Place(owner, reference(variable), token, **now)
+
+    def _claimed(self, variables: Sequence[Any]) -> dict[int, Unclaimed]:
+        """Return the slots that belong to these variables, by ``id``: first of all those of copies
+        of the variables themselves, then of weights of the same path, then of like variables."""
+        found: dict[int, Unclaimed] = {}
+        for fits in (Unclaimed.is_of, Unclaimed.is_named, Unclaimed.is_like):
+            for v in variables if self._unclaimed else ():
+                if id(v) not in found:
+                    number = next((n for n, u in enumerate(self._unclaimed) if fits(u, v)), None)
+                    if number is not None:
+                        found[id(v)] = self._unclaimed.pop(number)
+        return found
+
+
+def _free(kept: weakref.ref[KeptSlots], key: Any, owner: Any) -> None:
+    slots = kept()
+    place = None if slots is None else slots._places.get(key)
+    if slots is not None and place is not None and place.owner is owner:
+        del slots._places[key]
+        slots.recent = [update for update in slots.recent if place not in update.kept]
+
+
+def reference(thing: Any, freed: Any = None) -> Callable[[], Any]:
+    """Return a weak reference; of what none can be made of, one that keeps it alive."""
+    try:
+        return weakref.ref(thing, freed)
+    except TypeError:
+        return partial(_itself, thing)
+
+
+def _itself(thing: Any) -> Any:
+    return thing
+
+
+def key_of(variable: Any) -> Any:
+    """Return what identifies a variable as long as it lives; of an array, its memory."""
+    if not isinstance(variable, np.ndarray):
+        return id(variable)
+    address = variable.__array_interface__["data"][0]
+    return address, variable.shape, variable.strides, variable.dtype.str
+
+
+def _owner(variable: Any) -> Any:
+    """Return what owns the memory of an array; any other variable itself."""
+    owner, of = variable, getattr(variable, "base", None)
+    while of is not None and isinstance(variable, np.ndarray):
+        owner, of = of, getattr(of, "obj" if isinstance(of, memoryview) else "base", None)
+    return owner
+
+
+def _path(variable: Any) -> str | None:
+    return variable.path if isinstance(variable, Parameter) else None

@@ -1,0 +1,107 @@
+"""`Runs`: the programs of an optimizer's step in arenas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.backend import Backend
+from gpunn.backends.contract.control import Control
+from gpunn.common import registry
+from gpunn.core.arena import Arena
+from gpunn.core.settings import Settings
+
+
+class Runs:
+    """An optimizer's step in some arenas, which may be on several backends.
+
+    Each backend has a control block: that of the optimizer, or a copy.
+
+    Attributes:
+        backends: those of the arenas.
+        control: the optimizer's control block, which is on one of them.
+    """
+
+    def __init__(self, optimizer: Any, arenas: Sequence[Arena]) -> None:
+        self._optimizer, self._arenas = optimizer, arenas
+        roots = {id(arena.backend.root): arena.backend for arena in arenas}
+        self.backends = list(roots.values())
+        now: Control | None = optimizer._control
+        own = None if now is None else roots.get(id(now.backend.root))
+        self.control: Control = optimizer.control_on(own or self.backends[0])
+        self._controls = [
+            self.control if backend.root is self.control.backend.root else Control(backend.root)
+            for backend in self.backends
+        ]
+        self._no_loss = [backend.zeros((1,), np.float64) for backend in self.backends]
+        self._made: tuple[list[Callable[[], None]], Settings] | None = None
+
+    @property
+    def by_host(self) -> bool:
+        """Whether the host limits the norm, which is that of the gradients of several arenas."""
+        return len(self._arenas) > 1 and bool(self._optimizer.global_clipnorm)
+
+    def __call__(self) -> None:
+        """Make the step."""
+        for control in self._controls:
+            if control is not self.control:
+                control.restore(self.control.get())
+                control.backend.write(control.rates, self.control.backend.read(self.control.rates))
+        for run in self._programs():
+            run()
+
+    def step(self, backend: Backend) -> None:
+        """Issue the operations of a step on the backend of all arenas, and count it."""
+        self._issue(0, backend, self._optimizer.step)
+
+    def _issue(self, number: int, backend: Backend, operations: Any, counts: bool = True) -> None:
+        """Issue operations in the arenas on a backend, the one of this number."""
+        control = self._controls[number]
+        for arena in self._arenas:
+            if arena.backend.root is backend.root:
+                operations(arena, control, backend)
+        if counts:
+            backend.advance(control, 0, self._no_loss[number])
+
+    def _programs(self) -> list[Callable[[], None]]:
+        """Return the programs of the step; they are made again if what it uses has changed."""
+        now = registry.last_change
+        if self._made is not None:
+            runs, settings = self._made
+            if settings.are_untouched(now) or settings.are_same(now):
+                return runs
+        optimizer = self._optimizer
+        constraints = [p.constraint for a in self._arenas for p in a.trained if p.constraint]
+        parts = [optimizer, *optimizer.schedules.values(), *constraints]
+        traceable = all(map(registry.is_traceable, parts))
+        if not self.by_host:
+            runs = self._runs_of(optimizer.step, True, traceable)
+        else:
+            runs = [
+                *self._runs_of(optimizer._gather, False, traceable),
+                partial(limit_norm, self._arenas, optimizer.global_clipnorm),
+                *self._runs_of(optimizer._change, True, traceable),
+            ]
+        self._made = runs, Settings(parts, now)
+        return runs
+
+    def _runs_of(self, operations: Any, counts: bool, traceable: bool) -> list[Callable[[], None]]:
+        made: list[Callable[[], None]] = []
+        for number, of in enumerate(self.backends):
+            backend = of.isolated()
+            issue = partial(self._issue, number, backend, operations, counts)
+            made.append(partial(backend.program(issue, traceable).run, 1))
+        return made
+
+
+def limit_norm(arenas: Sequence[Arena], limit: float) -> None:
+    """Limit the norm of all gradients of these arenas, on the host."""
+    found = [(arena.backend, g.gradients) for arena in arenas for g in arena.groups]
+    values = [backend.read(array) for backend, array in found]
+    norm = np.sqrt(sum(np.sum(np.square(v, dtype=np.float64)) for v in values))
+    factor = limit / np.maximum(norm, limit)
+    for (backend, array), v in zip(found, values, strict=True):
+        backend.write(array, v * factor.astype(v.dtype))
