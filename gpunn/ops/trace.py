@@ -103,6 +103,7 @@ class Trace:
         by_hand: whether a tape records it, and no step adds up its losses.
         stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
             on until the host waits for it.
+        knows: whether operations are computed at once, so that Python may read values.
         has_effects: whether it is a whole step, to which optimizers and metrics belong.
         number: identifies the trace; its tensors have it too.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
@@ -123,7 +124,7 @@ class Trace:
         self.calls: list[Tensor] = []
         self.trains = True
         self.composes = self.by_hand = self.changes_nothing = self.has_effects = False
-        self.stops = False
+        self.stops = self.knows = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}

@@ -9,18 +9,18 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.common.config import floatx
+from gpunn.common.config import floatx, runs_eagerly
 from gpunn.core.arena import Parameter
-from gpunn.core.operators import ASSIGNED, FUNCTIONS, Operators
+from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Kept
 
 from .conversion import convert, held_by
 from .dtypes import MOST, floating, named, standard
 from .places.checks import checked
-from .tensor import Tensor, constant
+from .tensor import NeedsValuesError, Tensor, constant
 from .trace import current
 
 
-class Variable(Operators):
+class Variable(Kept):
     """An array that can be assigned to, and keeps its value from step to step.
 
     A layer's call, a loss and so on read its current value in each step, so a callback may assign
@@ -124,7 +124,7 @@ class Variable(Operators):
         for known, array in self._arrays:
             if known is backend.root:
                 return array
-        array = backend.upload(self.numpy()).reshape(self.shape)
+        array = backend.upload(self._numbers()).reshape(self.shape)
         self._arrays.append((backend.root, array))
         return array
 
@@ -135,6 +135,10 @@ class Variable(Operators):
         >>> Variable([1.0, 2.0]).numpy()
         array([1., 2.], dtype=float32)
         """
+        check_known(self)
+        return self._numbers()
+
+    def _numbers(self) -> np.ndarray:
         if self._arrays:
             backend, array = self._arrays[-1]
             return backend.read(array)
@@ -145,9 +149,6 @@ class Variable(Operators):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self.dtype, copy=False)
-
-    def __float__(self) -> float:
-        return float(self.numpy())
 
     def assign(self, value: Any) -> Tensor:
         """Set the value, which must have the variable's shape; it is converted to its dtype.
@@ -244,7 +245,7 @@ class Variable(Operators):
         self.write(self.first)
 
     def __repr__(self) -> str:
-        return f"<Variable {self.name} {constant(self.numpy(), self.dtype)!r}>"
+        return f"<Variable {self.name} {constant(self._numbers(), self.dtype)!r}>"
 
 
 def assign_in_trace(source: Any, value: Any) -> bool:
@@ -270,4 +271,17 @@ def _integers_of(source: Parameter, value: Any) -> Tensor:
     return convert(checked(whole, -most, most, what, OverflowError), source.dtype or floatx())
 
 
+def check_known(source: Any) -> None:
+    """Raise an error for a parameter or variable whose values Python reads in a trace, where they
+    are those of each step."""
+    trace = current()
+    if trace is not None and not trace.knows and not runs_eagerly():
+        raise NeedsValuesError(
+            f"{source.name}: numpy() and NumPy's functions need the values of a weight or "
+            f"variable, which are those of each step: compute with gpunn.ops instead of numpy. "
+            f"To look at values while debugging, call gpunn.config.run_eagerly(True) first."
+        )
+
+
 ASSIGNED.append(assign_in_trace)
+READ.append(check_known)

@@ -325,7 +325,7 @@ class _AtOnce:
         return found
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
-        trace, trains = self.trace, any(self._weights)
+        trace, trains = self.trace, any(w is not None for w in self._weights)
         weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
             if p.arena is None:

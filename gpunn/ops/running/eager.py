@@ -82,7 +82,7 @@ class EagerTrace(Trace):
 
     def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
         super().__init__(training, batch)
-        self.stops = backend.stops
+        self.stops, self.knows = backend.stops, True
         self.computed = _OneByOne(backend, context, Immediate(backend.root))
 
     def placeholder(self, array: Array) -> Tensor:
