@@ -21,7 +21,7 @@ from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
 from .table import operation, operation_named, ops
-from .tensor import NeedsValuesError, Shape, Tensor
+from .tensor import Shape, Tensor, UnknownShapeError
 
 
 def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:
@@ -161,7 +161,7 @@ def get_item(x: Any, key: Any) -> Tensor:
         PlaceError: an IndexError and ValueError, for an index out of range, which the step raises
             if it is known only there, and for too many indices.
         IndexError: for any other kind of index, and a mask of another shape.
-        NeedsValuesError: a TypeError, for a mask of each step in a trace.
+        UnknownShapeError: a TypeError and ValueError, for a mask of each step in a trace.
 
     >>> from gpunn import ops
     >>> ops.convert_to_tensor([[1, 2, 3], [4, 5, 6]])[:, 1:].tolist()
@@ -327,7 +327,7 @@ def _places_of(mask: Tensor, lengths: Shape) -> list[Tensor]:
             f"indexing: a mask of shape {mask.shape} does not fit axes of the lengths {lengths}."
         )
     if mask.value is None:
-        raise NeedsValuesError(
+        raise UnknownShapeError(
             f"indexing: the shape of x[mask] depends on the values of the mask, of shape "
             f"{mask.shape}, which are those of each step. Choose with ops.where(mask, x, 0)."
         )

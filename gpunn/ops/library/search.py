@@ -18,7 +18,7 @@ from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
 from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import NeedsValuesError, Tensor
+from gpunn.ops.tensor import Tensor, UnknownShapeError
 
 
 def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -128,7 +128,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     Raises:
         ValueError: if ``minlength`` is negative or not an integer; if x has no axes, or the weights
             do not fit.
-        NeedsValuesError: a TypeError, if ``minlength`` is missing where the values are not known.
+        UnknownShapeError: a TypeError and ValueError, if ``minlength`` is missing where the values
+            are not known.
         IntegerError: a TypeError and ValueError, for a value that is not an integer; in a trace,
             the step raises it.
         IndexError: for negative values, and in a step also for values of ``minlength`` or more.
@@ -143,7 +144,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     if x.value is not None:
         n = max(n, int(x.value.max(initial=-1)) + 1)
     elif not n:
-        raise NeedsValuesError(
+        raise UnknownShapeError(
             "in a trace, minlength must give the number of bins: the values are those of each step."
         )
     x = checked(x, 0, max(n, 1) - 1, "bincount: values")

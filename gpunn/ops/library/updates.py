@@ -14,7 +14,7 @@ from gpunn.ops.places.checks import integers
 from gpunn.ops.places.taking import places_along, put, take_unchecked
 from gpunn.ops.shapes import listed, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import NeedsValuesError, Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, UnknownShapeError
 
 
 @operation
@@ -159,7 +159,7 @@ def segment_sum(
 
     Raises:
         ValueError: if the shapes do not match, or ``num_segments`` is negative.
-        NeedsValuesError: a TypeError, if it is missing where the ids are not known.
+        UnknownShapeError: a TypeError and ValueError, if it is missing where the ids are not known.
         IntegerError: a TypeError and ValueError, if ``num_segments`` or an id is not an integer.
 
     >>> from gpunn import ops
@@ -190,7 +190,7 @@ def segment_max(
 def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, what: str) -> Tensor:
     data, ids = counting(data), integers(segment_ids, f"{what}: segment_ids")
     if count is None and ids.value is None:
-        raise NeedsValuesError(
+        raise UnknownShapeError(
             "in a trace, num_segments must be given: segment_ids are those of each step."
         )
     n = int(ids.numpy().max(initial=-1)) + 1 if count is None else count
