@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend, Program
 from gpunn.backends.contract.control import Control
+from gpunn.backends.shared.interrupts import perform
 from gpunn.common import registry
 from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
@@ -135,8 +136,12 @@ class Update:
                     given = given if scale == 1 else given * scale
                 into.write(p.gradient, given)
             optimizer.write_rates()
-            self._program().run(1)
-            self._write_back()
+            run = partial(self._program().run, 1)
+            if self.copies and self._is_ours:  # an interrupt waits until they are written back
+                perform([run, self._write_back], 1)
+            else:
+                run()
+                self._write_back()
 
     def finish(self) -> None:
         """End training: with averages, they replace the weights."""
@@ -164,6 +169,7 @@ class Update:
         parts = [self.optimizer, *self.optimizer.schedules.values(), *constraints]
         traceable = all(map(registry.is_traceable, parts))
         program = backend.program(partial(self.step, backend), traceable)
+        self._is_ours = traceable
         self._made = program, places, Settings(parts, now)
         return program
 
