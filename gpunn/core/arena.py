@@ -22,7 +22,7 @@ from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
-from .operators import ASSIGNED, READ, Operators
+from .operators import ASSIGNED, READ, Kept
 
 ALIGNMENT = 16  # elements: segments begin on a cache line, which cuBLAS also prefers
 
@@ -53,7 +53,7 @@ def with_room_for(values: int, work: Callable[[], Result]) -> Result:
     return context.run(work)
 
 
-class Parameter(Operators):
+class Parameter(Kept):
     """An array that a layer declares: its values, its gradient, and its training options.
 
     A layer creates one with ``self.kernel = self.parameter(shape, initializer)``.

@@ -272,3 +272,36 @@ class Operators:
         [1.0, 2.0]
         """
         return np.asarray(self).tolist()
+
+
+class Kept(Operators):
+    """Base class of parameters and variables, whose values last from step to step.
+
+    ``float(v)`` and ``int(v)`` read a single number. In a trace, where it has no value, they raise
+    the error that reading a tensor raises.
+    """
+
+    name: str
+
+    def __float__(self) -> float:
+        return float(self._scalar())
+
+    def __int__(self) -> int:
+        return int(self._scalar())
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self.name!r} is a {type(self).__name__.lower()}, no condition, as in Keras: "
+            f"compare its value, `if float(v) > 0`, or ask whether there is one, `v is not None`."
+        )
+
+    def __pos__(self) -> Any:
+        return FUNCTIONS["convert_to_tensor"](self)
+
+    def _scalar(self) -> Any:
+        if self.shape:
+            raise TypeError(
+                f"only a single number becomes a Python number; got the shape {self.shape}. Use "
+                f"tolist() or numpy() for all values."
+            )
+        return FUNCTIONS["convert_to_tensor"](self)

@@ -588,7 +588,7 @@ class TrainableModel(NestedModel):
         >>> model.get_metrics_result()  # of no batch
         {'loss': 0.0, 'mae': 0.0}
         """
-        return _steps().result_of(self.metrics)
+        return _steps().result_of(self, self.metrics)
 
     def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
         """Return the outputs for one batch, as tensors. `predict` returns NumPy arrays.

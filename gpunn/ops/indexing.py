@@ -21,7 +21,7 @@ from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
 from .table import operation, operation_named, ops
-from .tensor import Shape, Tensor
+from .tensor import Shape, Tensor, UnknownShapeError
 
 
 def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:
@@ -154,14 +154,14 @@ def get_item(x: Any, key: Any) -> Tensor:
 
     Args:
         x: a tensor or array-like; the result has its dtype.
-        key: one index or a tuple of them, by NumPy's rules. Outside a trace, a tensor may also be a
-            boolean mask.
+        key: one index or a tuple of them, by NumPy's rules. A tensor may also be a boolean mask
+            whose values are known: outside a step, and in a tape.
 
     Raises:
         PlaceError: an IndexError and ValueError, for an index out of range, which the step raises
             if it is known only there, and for too many indices.
         IndexError: for any other kind of index, and a mask of another shape.
-        ValueError: for a mask in a trace.
+        UnknownShapeError: a TypeError and ValueError, for a mask of each step in a trace.
 
     >>> from gpunn import ops
     >>> ops.convert_to_tensor([[1, 2, 3], [4, 5, 6]])[:, 1:].tolist()
@@ -246,24 +246,17 @@ def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) ->
 
 def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
     """Compute x[entries] where some entries are tensors of indices, by NumPy's rules."""
-    arrays = [isinstance(e, (Tensor, np.ndarray, list)) for e in entries]
-    tensors = [convert(e) if a else e for e, a in zip(entries, arrays, strict=True)]
-    dtypes = {t.dtype for t, a in zip(tensors, arrays, strict=True) if a}
-    if any(map(is_float, dtypes)):
+    key = [_index(e) for e in entries]
+    tensors = [e for e in key if isinstance(e, Tensor)]
+    if any(is_float(t.dtype) for t in tensors):
         raise PlaceError(f"indexing: tensors in an index must be integers; got {entries!r}.")
-    if "bool" in dtypes or any(e is None for e in tensors):
-        if x.is_constant:
-            return convert(x.numpy()[tuple(map(_as_numpy, tensors))], x.dtype)
-        raise ValueError(
-            "indexing: in a trace, tensors in an index are integers, without None; see ops.where."
-        )
-    rest = [slice(None)] * (x.ndim - sum(e is not Ellipsis for e in tensors))
-    at = next((i for i, e in enumerate(tensors) if e is Ellipsis), len(tensors))
-    whole = [*tensors[:at], *rest, *tensors[at + 1 :]]
+    masks = any(t.dtype == "bool" for t in tensors)
+    if masks and x.is_constant and all(t.has_values for t in tensors):
+        return convert(x.numpy()[tuple(map(_as_numpy, key))], x.dtype)
+    new, whole, gap = _by_axes(x.shape, key)
     axes = [axis for axis, e in enumerate(whole) if not isinstance(e, slice)]
-    if len(whole) > x.ndim:
-        raise PlaceError(f"indexing: {len(whole)} indices are too many for shape {x.shape}.")
-    x = get_item(x, tuple(e if isinstance(e, slice) else slice(None) for e in whole))
+    x = get_item(expand_dims(x, new) if new else x,
+                 tuple(e if isinstance(e, slice) else slice(None) for e in whole))  # fmt: skip
     if len(axes) == 1:
         return take_places(x, whole[axes[0]], axes[0], "x[indices]")
     row = row_numbers(
@@ -274,10 +267,71 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
     rows = reshape(front, (math.prod(front.shape[: len(axes)]), *kept))
     found = take_unchecked(rows, reshape(row, (-1,)), wraps=False)
     found = reshape(found, (*row.shape, *kept))
-    if axes[-1] - axes[0] == len(axes) - 1:  # adjacent: they are replaced in place
-        new = list(range(row.ndim))
-        return moveaxis(found, new, [axes[0] + a for a in new])
+    adjacent = axes[-1] - axes[0] == len(axes) - 1 and not axes[0] < gap <= axes[-1]
+    if adjacent:  # they are replaced in place
+        places = list(range(row.ndim))
+        return moveaxis(found, places, [axes[0] + a for a in places])
     return found
+
+
+def _index(entry: Any) -> Any:
+    """Return an entry of an index with tensors, with a tensor for each array and list."""
+    if isinstance(entry, list) and not np.size(entry):
+        return convert(entry, "int32")
+    if isinstance(entry, (Tensor, np.ndarray, list)):
+        return convert(entry)
+    return _plain(entry)
+
+
+def _by_axes(shape: Shape, key: Sequence[Any]) -> tuple[list[int], list[Any], int]:
+    """Return the new axes that an index with tensors adds, a slice, integer or tensor for each axis
+    that there is then, and before which axis an empty ``...`` is, which separates tensors too.
+
+    >>> new, whole, gap = _by_axes((2, 3), [None, convert([True, False])])
+    >>> new, whole[0], whole[1].tolist(), whole[2]
+    ([0], slice(None, None, None), [0], slice(None, None, None))
+    """
+    taken = [0 if e is None or e is Ellipsis else _axes_of(e) for e in key]
+    rest = len(shape) - sum(taken)
+    if rest < 0:
+        raise PlaceError(f"indexing: {sum(taken)} indices are too many for shape {shape}.")
+    new: list[int] = []
+    whole: list[Any] = []
+    gap = axis = 0
+    if not any(e is Ellipsis for e in key):
+        key, taken = [*key, Ellipsis], [*taken, 0]
+    for e, axes in zip(key, taken, strict=True):
+        if e is Ellipsis:
+            gap = 0 if rest else len(whole)
+            whole += [slice(None)] * rest
+            axis += rest
+        elif isinstance(e, Tensor) and e.dtype == "bool":
+            new += [] if axes else [len(whole)]
+            whole += _places_of(e, shape[axis : axis + axes])
+        else:
+            new += [] if axes else [len(whole)]
+            whole.append(slice(None) if e is None else e)
+        axis += axes
+    return new, whole, gap
+
+
+def _axes_of(entry: Any) -> int:
+    """Return how many axes an entry of an index takes: a mask all that it has."""
+    return entry.ndim if isinstance(entry, Tensor) and entry.dtype == "bool" else 1
+
+
+def _places_of(mask: Tensor, lengths: Shape) -> list[Tensor]:
+    """Return the indices of the elements that a mask takes, along each of its axes."""
+    if mask.shape != lengths:
+        raise IndexError(
+            f"indexing: a mask of shape {mask.shape} does not fit axes of the lengths {lengths}."
+        )
+    if mask.value is None:
+        raise UnknownShapeError(
+            f"indexing: the shape of x[mask] depends on the values of the mask, of shape "
+            f"{mask.shape}, which are those of each step. Choose with ops.where(mask, x, 0)."
+        )
+    return [convert(places, "int32") for places in np.nonzero(np.atleast_1d(mask.value))]
 
 
 def _as_numpy(entry: Any) -> Any:

@@ -18,6 +18,10 @@ class NeedsValuesError(TypeError):
     """Values of a placeholder were asked for."""
 
 
+class UnknownShapeError(NeedsValuesError, ValueError):
+    """The shape of a result depends on values of a placeholder."""
+
+
 class Home(Protocol):
     """Where the values of tensors are, and operations on them are computed."""
 

@@ -104,6 +104,7 @@ class Trace:
         by_hand: whether a tape records it, and no step adds up its losses.
         stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
             on until the host waits for it.
+        knows: whether operations are computed at once, so that Python may read values.
         has_effects: whether it is a whole step, to which optimizers and metrics belong.
         number: identifies the trace; its tensors have it too.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
@@ -125,7 +126,7 @@ class Trace:
         self.calls: list[Tensor] = []
         self.trains = True
         self.composes = self.by_hand = self.changes_nothing = self.has_effects = False
-        self.stops = False
+        self.stops = self.knows = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
@@ -165,6 +166,8 @@ class Trace:
         Args:
             place: in its rates, with ``is_rate``; else in its counters.
         """
+        if self.knows:
+            return None
         if not is_rate:
             self.refuse_values(f"the count of steps of {part.name}")
         self.controls.append(control)
@@ -176,6 +179,8 @@ class Trace:
         Raises:
             NeedsValuesError: since Python asks for something that each step has its own of.
         """
+        if self.knows:
+            return
         raise NeedsValuesError(
             f"Python asks for {what} in a step, of which each has its own. Compute with tensors "
             f"and gpunn.ops. To look at values while debugging, call "

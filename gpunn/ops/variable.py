@@ -12,7 +12,7 @@ from gpunn.common import registry
 from gpunn.common.config import floatx
 from gpunn.common.holds import Access
 from gpunn.core.arena import Parameter
-from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Operators
+from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Kept
 
 from .conversion import convert, held_by
 from .dtypes import MOST, floating, named, standard
@@ -21,7 +21,7 @@ from .tensor import Tensor, constant
 from .trace import current
 
 
-class Variable(Operators):
+class Variable(Kept):
     """An array that can be assigned to, and keeps its value from step to step.
 
     A layer's call, a loss and so on read its current value in each step, so a callback may assign
@@ -72,7 +72,7 @@ class Variable(Operators):
         self.name = name or "variable"
         self._value = constant(first, dtype)
         self.access = Access()
-        self._place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
+        self._places: dict[str, tuple[Any, Array]] = {}  # at most one: backend and array of steps
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -126,30 +126,33 @@ class Variable(Operators):
         >>> Variable([1.0, 2.0]).array_on(gpunn.get_backend("numpy"))
         array([1., 2.], dtype=float32)
         """
-        with self.access.writing():
-            if self._place is None:
-                array = backend.upload(self._value.numpy()).reshape(self.shape)
-                self._place = backend.root, array
-            if not self.is_on(backend):
-                raise ValueError(
-                    f"{self.name} is used by steps on {self._place[0].name!r}, and cannot be by "
-                    f"others on {backend.name!r}: it has one value. Create a variable for each, or "
-                    f"run all of them on one backend, see gpunn.use_backend."
-                )
-            return self._place[1]
+        if not self._places:  # without its access, which may not be asked for in a backend's turn
+            value = self._value
+            array = backend.upload(value.numpy()).reshape(self.shape)
+            kept = self._places.setdefault("", (backend.root, array))  # that of one thread
+            if kept[1] is array and self._value is not value:  # assigned to meanwhile
+                backend.write(array, self._value.numpy())
+        there, array = self._places[""]
+        if not self.is_on(backend):
+            raise ValueError(
+                f"{self.name} is used by steps on {there.name!r}, and cannot be by others on "
+                f"{backend.name!r}: it has one value. Create a variable for each, or run all of "
+                f"them on one backend, see gpunn.use_backend."
+            )
+        return array
 
     def is_on(self, backend: Backend) -> bool:
         """Whether its array can be used on a backend: it has none yet, or one in this memory."""
-        if self._place is None:
+        if not self._places:
             return True
-        there = self._place[0]
+        there = self._places[""][0]
         return there is backend.root or there.xp is backend.xp is np
 
     def values_on(self, backend: Backend) -> Array:
         """Return an array with the value that is stored now, to copy from: that of steps, if it is
         on this backend; else one of NumPy."""
-        if self._place is not None and self.is_on(backend):
-            return self._place[1]
+        if self._places and self.is_on(backend):
+            return self._places[""][1]
         return self.stored()
 
     def numpy(self) -> np.ndarray:
@@ -171,20 +174,17 @@ class Variable(Operators):
         return self.access.read(self._stored)
 
     def _stored(self) -> np.ndarray:
-        if self._place is None:
+        if not self._places:
             return self._value.numpy()
-        backend, array = self._place
+        backend, array = self._places[""]
         found: np.ndarray = backend.read(array)
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_value": constant(self.stored(), self.dtype), "_place": None}
+        return {**vars(self), "_value": constant(self.stored(), self.dtype), "_places": {}}
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self.dtype, copy=False)
-
-    def __float__(self) -> float:
-        return float(self.numpy())
 
     def assign(self, value: Any) -> Tensor:
         """Set the value, which must have the variable's shape; it is converted to its dtype.
@@ -222,8 +222,7 @@ class Variable(Operators):
         """
         with self.access.writing():
             self._value = constant(numbers, self.dtype)
-            if self._place is not None:
-                backend, array = self._place
+            for backend, array in self._places.values():
                 backend.write(array, self._value.numpy())
 
     def assign_add(self, value: Any) -> Tensor:

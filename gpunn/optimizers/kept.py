@@ -49,6 +49,10 @@ class Place:
     at: slice
     stepped: bool = False
 
+    def stands_for(self, variable: Any) -> Any:
+        """Return what stands for the variable in the arena: a parameter, or itself."""
+        return variable if self.stands is None else self.stands
+
     def copied(self, read: dict[int, np.ndarray]) -> Unclaimed:
         """Return a copy of the slots; ``read`` has flat arrays on the host, by their ``id``."""
         for array in self.flat.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, cast
 
@@ -13,8 +12,10 @@ import numpy as np
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
+from gpunn.backends.shared.interrupts import perform
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
+from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
@@ -95,7 +96,7 @@ class Update:
         self._flat, self._moves = [place.flat for place in self.kept], slots.moves
         parts = _parts(variables, self.kept)
         self.arenas = [part for part, _ in parts.values()]
-        self.places = [parts[id(place.arena())][1][id(place.stands or v)]
+        self.places = [parts[id(place.arena())][1][id(place.stands_for(v))]
                        for v, place in zip(variables, self.kept, strict=True)]  # fmt: skip
         self.copies = [
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
@@ -145,26 +146,41 @@ class Update:
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
         self.note_step()
-        optimizer, scale = self.optimizer, self.scale
-        with ExitStack() as stack:
-            for arena in self.arenas:
-                stack.enter_context(arena.access.writing())
-            for backend in self.runs.backends:
-                stack.enter_context(backend.turn)
-            for n, p in self.copies:
-                p.value[...] = np.asarray(variables[n])  # in an arena of NumPy
-            for g, p in zip(gradients, self.places, strict=True):
-                into = cast(Arena, p.arena).backend
-                as_it_is = isinstance(g, Tensor) and g.dtype == p.dtype
-                as_it_is = as_it_is and scale == 1 and p.connections is None
-                given = g.array_at(into) if as_it_is else None  # if it is where the weight is
-                if given is None:
-                    given = p.existing(np.asarray(g, p.dtype))
-                    given = given if scale == 1 else given * scale
-                into.write(p.gradient, given)
-            optimizer.write_rates()
-            self.runs()
-            self._write_back(variables)
+        wanted = [arena.access for arena in self.arenas]
+        wanted += [variables[n].access for n, _ in self.copies
+                   if isinstance(variables[n], Operators)]  # fmt: skip
+        with_all(
+            in_order((access, True) for access in wanted),
+            lambda: self._apply_in(self.runs.backends, gradients, variables),
+        )
+
+    def _apply_in(
+        self, backends: Sequence[Backend], gradients: Sequence[Any], variables: Sequence[Any]
+    ) -> None:
+        """Make the step, in the turn of each of these backends."""
+        if backends:
+            with backends[0].turn:
+                self._apply_in(backends[1:], gradients, variables)
+            return
+        scale = self.scale
+        for n, p in self.copies:
+            p.value[...] = np.asarray(variables[n])  # in an arena of NumPy
+        for g, p in zip(gradients, self.places, strict=True):
+            into = cast(Arena, p.arena).backend
+            as_it_is = isinstance(g, Tensor) and g.dtype == p.dtype
+            as_it_is = as_it_is and scale == 1 and p.connections is None
+            given = g.array_at(into) if as_it_is else None  # if it is where the weight is
+            if given is None:
+                given = p.existing(np.asarray(g, p.dtype))
+                given = given if scale == 1 else given * scale
+            into.write(p.gradient, given)
+        self.optimizer.write_rates()
+        works: list[Callable[[], None]] = [self.runs, partial(self._write_back, variables)]
+        if self.copies and self.runs.is_ours:  # an interrupt waits until they are written back
+            perform(works, 1)
+        else:
+            for work in works:
+                work()
 
     def note_step(self) -> None:
         """Note that the variables are updated."""
@@ -290,7 +306,7 @@ def _parts(
         arena = place.arena()
         if arena is None or id(arena) in found:
             continue
-        own = {id(other.stands or v): v for v, other in zip(variables, places, strict=True)
+        own = {id(other.stands_for(v)): v for v, other in zip(variables, places, strict=True)
                if other.arena() is arena}  # fmt: skip
         trained = [p for p in arena.parameters if p.trained]
         stand = {id(p): stand_in(p.name, own.get(id(p), p)) for p in trained}

@@ -38,11 +38,18 @@ class Runs:
         ]
         self._no_loss = [backend.zeros((1,), np.float64) for backend in self.backends]
         self._made: tuple[list[Callable[[], None]], Settings] | None = None
+        self._is_ours = False
 
     @property
     def by_host(self) -> bool:
         """Whether the host limits the norm, which is that of the gradients of several arenas."""
         return len(self._arenas) > 1 and bool(self._optimizer.global_clipnorm)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether only parts of the framework's own run in it."""
+        self._programs()
+        return self._is_ours
 
     def __call__(self) -> None:
         """Make the step."""
@@ -76,7 +83,7 @@ class Runs:
         optimizer = self._optimizer
         constraints = [p.constraint for a in self._arenas for p in a.trained if p.constraint]
         parts = [optimizer, *optimizer.schedules.values(), *constraints]
-        traceable = all(map(registry.is_traceable, parts))
+        self._is_ours = traceable = all(map(registry.is_traceable, parts))
         if not self.by_host:
             runs = self._runs_of(optimizer.step, True, traceable)
         else:

@@ -15,7 +15,7 @@ from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.losses import Loss
 
-from .matching import free_name, fuse, resolve_metric
+from .matching import fuse, loss_names, reported_name, resolve_metric
 from .metric_inputs import MetricInputs, ModelOutput, metric_inputs
 
 LOSS_TOTALS = 3  # sum of losses, rows, correct rows
@@ -166,7 +166,7 @@ def make_heads(
         ValueError: if loss, activation and metrics do not match.
     """
     heads: list[Head] = []
-    taken = ["loss", *(f"{t.name}_loss" for t in spec.targets if t.name)]
+    taken = ["loss", *loss_names(t.name for t in spec.targets)]
     for k, target in enumerate(spec.targets):
         if target.loss is None:
             continue
@@ -195,7 +195,6 @@ def _measures(
     loss, at = head.loss, head.at + LOSS_TOTALS
     shape = head.target.output_shape
     output = ModelOutput(head.target.loss, head.activation, head.fused, shape[-1])
-    prefix = f"{head.target.label}_" if head.target.label else ""
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
         free = loss._has_call or metric.sparse is None
@@ -213,9 +212,7 @@ def _measures(
         reading, notes = metric_inputs(metric, given, output)
         head.notes += [note for note in notes if note not in head.notes]
         names = [*taken, *(m.name for m in measures)]
-        if prefix + name in names and is_weighted:
-            name = f"weighted_{name}"
-        name = free_name(prefix + name, names)
+        name = reported_name(head.target.label, name, is_weighted, names)
         matches = metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy
         plain = not (is_weighted or head.is_masked)
         counted = loss.counts_matches and plain and type(metric) in matches

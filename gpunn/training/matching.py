@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gpunn import losses
 from gpunn import metrics as metrics_module
@@ -20,6 +20,10 @@ from gpunn.ops.reductions import argmax
 from gpunn.ops.shapes import squeeze
 from gpunn.ops.tensor import Tensor
 from gpunn.structure.graph import by_name
+
+Named = TypeVar("Named", bound=Any)
+PARTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+"""The arguments of `compile` that belong to the outputs, in the order of `Compiled.of`."""
 
 
 @dataclass
@@ -62,6 +66,13 @@ class Compiled:
         return found
 
     @property
+    def loss(self) -> Any:
+        """The loss, or the losses of several outputs; None if no output has one."""
+        if not any(self.losses):
+            return None
+        return self.losses[0] if len(self.losses) == 1 else self.losses
+
+    @property
     def measures(self) -> bool:
         """Whether there is a metric."""
         return any(self.metrics) or any(self.weighted_metrics)
@@ -90,6 +101,17 @@ def _several(given: Any) -> bool:
     """Whether there is an entry for each output, not a single object or its config."""
     config = isinstance(given, Mapping) and set(given) == {"class_name", "config"}
     return isinstance(given, (list, tuple, Mapping)) and not config
+
+
+def for_several(loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> bool:
+    """Whether an argument of `compile` has an entry for each of several outputs."""
+    if any(isinstance(given, (list, tuple, Mapping)) for given in (loss, loss_weights)):
+        return True
+    return any(
+        isinstance(given, Mapping)
+        or (isinstance(given, (list, tuple)) and any(e is None or _several(e) for e in given))
+        for given in (metrics, weighted_metrics)
+    )
 
 
 def given_losses(given: Any, names: Sequence[str]) -> list[Loss | None]:
@@ -217,6 +239,38 @@ def free_name(name: str, taken: Sequence[str]) -> str:
     while found in taken:
         found, number = f"{name}_{number}", number + 1
     return found
+
+
+def reported_name(label: str, name: str, weighted: bool, taken: Sequence[str]) -> str:
+    """Return the name of an output's metric in reports, which is not taken.
+
+    >>> reported_name("a", "mae", True, ["loss", "a_mae"])
+    'a_weighted_mae'
+    """
+    prefix = f"{label}_" if label else ""
+    repeated = weighted and prefix + name in taken
+    return free_name(f"{prefix}weighted_{name}" if repeated else prefix + name, taken)
+
+
+def in_reports(measures: Sequence[Named], several: bool) -> list[Named]:
+    """Return metrics in the order of reports: those of several outputs by their names, as in
+    Keras."""
+    return sorted(measures, key=lambda m: m.name) if several else list(measures)
+
+
+def loss_names(names: Iterable[str]) -> list[str]:
+    """Return the names of the loss of each output in reports, where there are several."""
+    return [f"{name}_loss" for name in names if name]
+
+
+def labels_of(graph: Any, names: Sequence[str]) -> list[str]:
+    """Return what is before the names of each output's metrics in reports: the output's key, or
+    the name of its layer, which other outputs may share."""
+    keyed = bool(graph.output_form.keys)
+    return [
+        name if keyed or not name else tensor.name
+        for name, tensor in zip(names, graph.outputs, strict=True)
+    ]
 
 
 def accuracy_of_any(y_true: Tensor, y_pred: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from gpunn.feeding.spec import Spec
 from gpunn.optimizers import Optimizer
 
 from .heads import Head, Measure, make_heads
+from .matching import in_reports
 
 
 @dataclass(eq=False)
@@ -158,7 +159,7 @@ class Objective:
         """The metrics of all outputs, in the order in which they are reported."""
         measures = [measure for head in self.heads for measure in head.measures]
         several = len(self.spec.targets) > 1  # Keras sorts them in this case
-        return sorted(measures, key=lambda m: m.name) if several else measures
+        return in_reports(measures, several)
 
     def logs_of(self, totals: np.ndarray) -> dict[str, float]:
         """Compute losses and metrics from these sums."""

@@ -15,7 +15,9 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
+from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
+from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Parameter
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Share
@@ -277,6 +279,10 @@ class ModelStep:
 
             self.updated = without(self.arena, rows)
             self.row_updates = [RowUpdate(g, self.arena, self.optimizer, backend) for g in rows]
+        updating = [p.constraint for p in self.arena.trained]
+        if self.optimizer is not None:
+            updating += [self.optimizer, *self.optimizer.schedules.values()]
+        self._waits = self.optimizer is not None and all(map(is_traceable, updating))
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
         self.penalized = bool(self.arena.penalized)
         if not (heads or self.penalized or self.workspace.losses):
@@ -313,6 +319,13 @@ class ModelStep:
             self.backward()  # these (batch, ...) -> gradients of all parameters, in the arena
             self.sum_gradients()  # of this rank's rows -> of the batch's
         self.add_penalties()  # weights, layers' losses -> sums; weight penalties -> gradients
+        if self._waits:  # an interrupt, also in a step that is not the framework's alone
+            perform([self.finish], 1)
+        else:
+            self.finish()
+
+    def finish(self) -> None:
+        """Update and count: the end of the step, of which all happens or nothing."""
         if self.optimizer is not None:
             self.optimizer.step(self.updated, self.control, self.backend)  # -> weights, slots
             for update in self.row_updates:

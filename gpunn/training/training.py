@@ -26,7 +26,7 @@ from gpunn.layers.symbolic import SampleShape, TreeDef
 from gpunn.structure.builder import Builder
 
 from .exclusive import ExclusiveTraining, in_training
-from .matching import Compiled, warn_of_zero_gradients
+from .matching import PARTS, Compiled, for_several, labels_of, warn_of_zero_gradients
 from .metric_inputs import constant_outputs
 from .predictor import Predictor
 from .trainer import Trainer, without_slots
@@ -125,9 +125,8 @@ class Training:
         if self._builder.has_call and not self._builder.is_built:
             # The number of outputs is known once the model has seen data.
             self._deferred = dict(arguments)
-            if any(_for_several(arguments[name]) for name in ("loss", "loss_weights")):
-                parts = ("loss", "loss_weights", "metrics", "weighted_metrics")
-                arguments |= dict.fromkeys(parts)
+            if for_several(**{part: arguments[part] for part in PARTS}):
+                arguments |= dict.fromkeys(PARTS)
         self._compile(**arguments)
 
     def _compile(
@@ -140,22 +139,29 @@ class Training:
         matmul_precision: str | None,
     ) -> None:
         _ = self.trainer  # in a copy: an unchanged optimizer keeps its state
-        names = self._target_names()
-        compiled = Compiled.of(names, loss, loss_weights, metrics, weighted_metrics)
+        given = loss, loss_weights, metrics, weighted_metrics
+        compiled = Compiled.of(self.target_names(), *given)
         check_precision(matmul_precision)
         optimizer = None if optimizer is None else optimizers.get(optimizer)
         if optimizer is not None:
             optimizer.take_owner(self)
         self.optimizer, self.matmul_precision = optimizer, matmul_precision
-        self.compiled, losses = compiled, compiled.losses
-        self.loss = None if not any(losses) else losses[0] if len(names) == 1 else losses
+        self.compiled, self.loss = compiled, compiled.loss
         self._trainer = self.steps = None
         self._warned = self._noted = False
         self.seed = draw_seed()
         if self.can_train():
             self.current_trainer()
 
-    def _target_names(self) -> list[str]:
+    def settled(self) -> Compiled | None:
+        """Return the arguments of `compile`, by outputs that may be known only since a call."""
+        if self._deferred is not None and self._builder.is_built:
+            given = [self._deferred[part] for part in PARTS]
+            self.compiled, self._deferred = Compiled.of(self.target_names(), *given), None
+            self.loss = self.compiled.loss
+        return self.compiled
+
+    def target_names(self) -> list[str]:
         """Return the names of the outputs; a single output has an empty name."""
         builder = self._builder
         if builder.declared_inputs() is None:
@@ -268,12 +274,12 @@ class Training:
         assert arena is not None
         inputs = graph.input_names
         arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
-        outputs = zip(self._target_names(), plan.output_shapes, strict=True)
+        outputs = zip(self.target_names(), plan.output_shapes, strict=True)
         losses = self.compiled.losses if self.compiled else [None] * len(plan.outputs)
-        keyed = bool(graph.output_form.keys)
+        labels = labels_of(graph, self.target_names())
         targets = [
-            TargetSpec(name, shape, loss, label=name if keyed or not name else tensor.name)
-            for (name, shape), loss, tensor in zip(outputs, losses, graph.outputs, strict=True)
+            TargetSpec(name, shape, loss, label=label)
+            for (name, shape), loss, label in zip(outputs, losses, labels, strict=True)
         ]
         given = tuple(zip(arguments, graph.declared_inputs(), strict=True))
         host = plan.host
@@ -386,11 +392,6 @@ def _may_add_losses(plan: Plan) -> bool:
 def inputs_and_targets(batch: Any) -> Sequence[Any]:
     """Return the inputs, and the targets if there are any, of a batch of a stream."""
     return batch[:2] if isinstance(batch, (tuple, list)) else [batch]
-
-
-def _for_several(given: Any) -> bool:
-    """Whether an argument of `compile` has an entry for each of several outputs."""
-    return isinstance(given, (list, tuple, Mapping))
 
 
 def _several(given: Any) -> bool:

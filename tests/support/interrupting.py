@@ -5,6 +5,7 @@ Both use a trace function, which Python calls before each line runs.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -44,15 +45,18 @@ def places(
     return list(found)
 
 
-def interrupt(work: Callable[[], Any], place: Place) -> None:
-    """Run ``work()``, and raise KeyboardInterrupt when it first reaches this place."""
+def interrupt(work: Callable[[], Any], place: Place, by_signal: bool = False) -> None:
+    """Run ``work()``, and raise KeyboardInterrupt when it first reaches this place; ``by_signal``:
+    send the signal of Ctrl-C there."""
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
         if frame.f_code.co_filename != place.file:
             return None
         if event == place.event and frame.f_lineno == place.line:
             sys.settrace(None)
-            raise KeyboardInterrupt
+            if not by_signal:
+                raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return trace
 
     # Python itself reports and drops an interrupt within a finalizer.

@@ -222,8 +222,8 @@ class NumpyBackend(
             lambda array: np.copyto(array, np.isin(np.arange(len(array)), places)),
         )
         more[POSITION] = rows
+        self._do(np.add, counters, more, out=counters)  # first: it follows the update at once
         self._do(_mark_bad_batch, counters, call.totals)
-        self._do(np.add, counters, more, out=counters)
 
 
 def _dot_in_pieces(a: Array, b: Array, out: Array, pieces: int) -> None:
@@ -266,4 +266,4 @@ def check_position(order: Order, counters: Array, first: int, batch: int) -> int
 @without_blas
 def _mark_bad_batch(counters: Array, totals: Array) -> None:
     if counters[BAD_BATCH] < 0 and not math.isfinite(totals[0]):
-        counters[BAD_BATCH] = counters[BATCHES]
+        counters[BAD_BATCH] = counters[BATCHES] - 1

@@ -2,7 +2,8 @@
 
 A step changes weights, the optimizer's state and counters one after the other, in several
 calls from Python. An interrupt between two of them would leave a step half done. So a signal
-that arrives within a step waits for its end.
+that arrives within a step waits for its end. An interrupt that is raised without a signal, as by
+`PyThreadState_SetAsyncExc`, lets the step end if it comes between two calls.
 """
 
 from __future__ import annotations
@@ -51,8 +52,16 @@ def _within_step(frame: FrameType | None) -> bool:
 
 
 def _step(calls: Calls) -> None:
-    for call in calls:
-        call()
+    rest = iter(calls)
+    try:
+        for call in rest:
+            call()
+    except KeyboardInterrupt as error:
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is None:  # raised between two calls, by no signal
+            for call in rest:
+                call()
+        raise
 
 
 def perform(calls: Calls, steps: int) -> None:

@@ -15,7 +15,8 @@ from gpunn.ops.gradients import with_gradient
 from gpunn.ops.joining import stack, unstack
 from gpunn.ops.shapes import reshape, whole, whole_number
 from gpunn.ops.table import operation, operation_named
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import NeedsValuesError, Tensor
+from gpunn.ops.trace import Trace, current
 
 
 @operation
@@ -31,6 +32,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     Raises:
         ValueError: if ``pred`` is not a single boolean, or, where both run, if their results differ
             in structure or shape.
+        NeedsValuesError: a TypeError, where both run, if one assigns, adds a loss or updates.
 
     >>> from gpunn import ops
     >>> ops.cond(ops.sum([1, 2]) > 2, lambda: "large", lambda: "small")
@@ -44,7 +46,24 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
         )
     if condition.value is not None:
         return true_fn() if condition.value else false_fn()
-    return _chosen(reshape(condition, ()), true_fn(), false_fn())
+    trace = current()
+    before = _changes(trace)
+    a, b = true_fn(), false_fn()
+    if _changes(trace) != before:
+        raise NeedsValuesError(
+            "cond: a function assigns to a variable, adds a loss, or updates weights or a metric, "
+            "and both run where the condition is known only in each step. Do it after cond, as in "
+            "v.assign(ops.where(pred, a, b))."
+        )
+    return _chosen(reshape(condition, ()), a, b)
+
+
+def _changes(trace: Trace | None) -> Any:
+    """Return what functions have done in a trace besides computing."""
+    if trace is None:
+        return None
+    assigned = [(id(held.source), id(held.now)) for held in trace.held.values() if held.is_assigned]
+    return assigned, len(trace.losses), len(getattr(trace, "effects", ()))
 
 
 def _chosen(condition: Tensor, a: Any, b: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
-from gpunn.common.config import floatx, runs_eagerly
+from gpunn.common.config import eagerly, floatx, runs_eagerly
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
@@ -27,7 +27,7 @@ from gpunn.ops.reductions import sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import NeedsValuesError, Tensor, constant
 from gpunn.ops.trace import Trace, current
 
 __all__ = ["grad", "value_and_grad"]
@@ -93,6 +93,9 @@ def value_and_grad(
 
     @wraps(function)
     def both(*args: Any, **kwargs: Any) -> Any:
+        return by_values(lambda: computed(*args, **kwargs))
+
+    def computed(*args: Any, **kwargs: Any) -> Any:
         numbers = numbered(argnums, len(args))
         trace = current()
         by: InTrace | _AtOnce = _AtOnce() if trace is None else InTrace(trace)
@@ -128,17 +131,33 @@ def numbered(argnums: int | Sequence[int], count: int) -> list[int]:
     return found
 
 
+def by_values(work: Callable[[], Any]) -> Any:
+    """Return the result of ``work()``; if it reads values in Python, as ``if x > 0`` and x[x > 0]
+    do, and no trace is active, it is done again with each operation computed at once."""
+    if current() is not None or runs_eagerly():
+        return work()
+    try:
+        return work()
+    except NeedsValuesError:
+        with eagerly(True):
+            return work()
+
+
 def at_once(function: Callable[[], Any], backend: Backend | None = None) -> Any:
     """Return the result of a function, with values for its tensors, in any structure.
 
     ``backend``: that of the weights that it uses, if it is known; eager steps run on it.
     """
-    by = _AtOnce(backend)
-    with by.trace.active():
-        result = function()
-    tensors = [*found_in(result, Tensor)]
-    values = iter(by.made(tensors) if tensors else [])
-    return mapped(lambda t: next(values), result, lambda x: isinstance(x, Tensor))
+
+    def computed() -> Any:
+        by = _AtOnce(backend)
+        with by.trace.active():
+            result = function()
+        tensors = [*found_in(result, Tensor)]
+        values = iter(by.made(tensors) if tensors else [])
+        return mapped(lambda t: next(values), result, lambda x: isinstance(x, Tensor))
+
+    return by_values(computed)
 
 
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
@@ -326,7 +345,7 @@ class _AtOnce:
         return found
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
-        trace, trains = self.trace, any(self._weights)
+        trace, trains = self.trace, any(w is not None for w in self._weights)
         weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
             if p.arena is None:

@@ -18,7 +18,7 @@ from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
 from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, UnknownShapeError
 
 
 def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -118,7 +118,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """Count the occurrences of each non-negative integer, or sum their weights.
 
     ``y[b]`` is the sum of ``weights[i]``, 1 by default, over the i with ``x[i] = b``. In a trace,
-    where the values are not known, ``minlength`` sets the number of bins.
+    where the values are those of each step, ``minlength`` sets the number of bins.
 
     Args:
         x: integers (..., n), also as floats; the counts have shape (..., bins).
@@ -126,8 +126,10 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         minlength: the least number of bins; there are more if the largest value needs them.
 
     Raises:
-        ValueError: if ``minlength`` is negative or not an integer, or missing in a trace; if x has
-            no axes, or the weights do not fit.
+        ValueError: if ``minlength`` is negative or not an integer; if x has no axes, or the weights
+            do not fit.
+        UnknownShapeError: a TypeError and ValueError, if ``minlength`` is missing where the values
+            are not known.
         IntegerError: a TypeError and ValueError, for a value that is not an integer; in a trace,
             the step raises it.
         IndexError: for negative values, and in a step also for values of ``minlength`` or more.
@@ -139,10 +141,12 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     x, n = integers(x, "bincount: values"), whole(minlength, "minlength", 0)
     if not x.ndim:
         raise ValueError("bincount: x must have one axis or more; got shape ().")
-    if x.is_constant and x.size:
-        n = max(n, int(x.value.max()) + 1)
-    elif not x.is_constant and not n:
-        raise ValueError("bincount: in a trace, minlength must give the number of bins.")
+    if x.value is not None:
+        n = max(n, int(x.value.max(initial=-1)) + 1)
+    elif not n:
+        raise UnknownShapeError(
+            "in a trace, minlength must give the number of bins: the values are those of each step."
+        )
     x = checked(x, 0, max(n, 1) - 1, "bincount: values")
     amounts = ops.ones(x.shape, "int32") if weights is None else counting(weights)
     if weights is not None:

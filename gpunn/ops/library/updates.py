@@ -14,7 +14,7 @@ from gpunn.ops.places.checks import integers
 from gpunn.ops.places.taking import places_along, put, take_unchecked
 from gpunn.ops.shapes import listed, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, UnknownShapeError
 
 
 @operation
@@ -154,12 +154,12 @@ def segment_sum(
         data: ``(..., *rest)``; booleans become int32. The result has shape
             ``(num_segments, *rest)``.
         segment_ids: integers (...), the segment of each row.
-        num_segments: by default the largest id + 1; in a trace it must be given.
+        num_segments: by default the largest id + 1; where the ids are not known, it is needed.
         sorted: accepted as in Keras, and ignored.
 
     Raises:
-        ValueError: if the shapes do not match, or ``num_segments`` is negative or, in a trace,
-            missing.
+        ValueError: if the shapes do not match, or ``num_segments`` is negative.
+        UnknownShapeError: a TypeError and ValueError, if it is missing where the ids are not known.
         IntegerError: a TypeError and ValueError, if ``num_segments`` or an id is not an integer.
 
     >>> from gpunn import ops
@@ -189,8 +189,10 @@ def segment_max(
 
 def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, what: str) -> Tensor:
     data, ids = counting(data), integers(segment_ids, f"{what}: segment_ids")
-    if count is None and not ids.is_constant:
-        raise ValueError("in a trace, num_segments must be given: segment_ids are not known.")
+    if count is None and ids.value is None:
+        raise UnknownShapeError(
+            "in a trace, num_segments must be given: segment_ids are those of each step."
+        )
     n = int(ids.numpy().max(initial=-1)) + 1 if count is None else count
     n = whole(n, "num_segments", 0)
     if data.shape[: ids.ndim] != ids.shape:

@@ -14,7 +14,7 @@ from gpunn.ops.making import zeros
 from gpunn.ops.products import product
 from gpunn.ops.running.eager import EagerTrace
 from gpunn.ops.shapes import reshape, whole
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Trace, current
 
 from . import derivative  # noqa: F401
@@ -35,7 +35,8 @@ def scanned(
     body, trace = _Body(f, init, form, bool(reverse), n), current()
     eager = isinstance(trace, EagerTrace) or runs_eagerly()
     if trace is None or eager or unroll is True or not n:
-        return body.unrolled(sequences, None if unroll is True else trace)
+        known = unroll is True or (trace is not None and trace.knows)  # then f does it in each step
+        return body.unrolled(sequences, None if known else trace)
     return body.traced(sequences, trace)
 
 
@@ -51,6 +52,10 @@ def _length(length: Any, sequences: dict[str, Tensor]) -> int:
     if len({*lengths.values()}) > 1:
         raise ValueError(f"scan: xs and length must give one number of steps; got {lengths}.")
     return next(iter(lengths.values()))
+
+
+class OnceError(NeedsValuesError, ValueError):
+    """A function that is traced once does what it must do in each step."""
 
 
 class _Body:
@@ -168,7 +173,7 @@ def _changes(trace: Trace | None) -> tuple[Any, ...]:
 
 def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
     for layer in (t.attributes["layer"].name for t in after[0][len(before[0]) :]):
-        raise ValueError(
+        raise OnceError(
             f"scan: f applies {layer}, which draws random numbers or defines its passes on arrays. "
             f"Apply it to all rows before the scan or after it, or use unroll=True."
         )
@@ -176,12 +181,12 @@ def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
     changed = any(known.get(id(source)) is not now for source, now in after[3])
     what = "assigns to a variable" if changed else "adds a loss"
     if changed or after[1] != before[1]:
-        raise ValueError(
+        raise OnceError(
             f"scan: f {what}, which it would do once, not in each step. Carry the value, use it "
             f"after the scan, or use unroll=True."
         )
     if after[2] != before[2]:
-        raise ValueError(
+        raise OnceError(
             "scan: f draws random numbers, which would be the same in each step. Draw them for all "
             "steps before the scan, and pass them as part of xs; or use unroll=True."
         )

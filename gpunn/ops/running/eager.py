@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.contract.control import Control
 from gpunn.backends.contract.expression import TRUTHS
 from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
@@ -94,7 +93,7 @@ class EagerTrace(Trace):
 
     def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
         super().__init__(training, batch)
-        self.stops = backend.stops
+        self.stops, self.knows = backend.stops, True
         self.computed = _OneByOne(backend, context, Immediate(backend.root))
 
     def placeholder(self, array: Array) -> Tensor:
@@ -113,12 +112,6 @@ class EagerTrace(Trace):
     def values_of(self, source: Any) -> np.ndarray | None:
         held = self.held.get(id(source))
         return held.now.numpy() if held is not None and held.is_assigned else None
-
-    def number_of(self, part: Any, control: Control, place: int, is_rate: bool) -> Tensor | None:
-        return None
-
-    def refuse_values(self, what: str) -> None:
-        pass
 
     def made(self, t: Tensor) -> Tensor:
         self.take(t)

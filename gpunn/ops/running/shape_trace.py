@@ -15,15 +15,15 @@ from gpunn.ops.trace import Trace
 class ShapeTrace(Trace):
     """A trace that only determines shapes; if steps are eager, all values in it are 0."""
 
+    def __init__(self, training: bool = False, batch: int = 0) -> None:
+        super().__init__(training, batch)
+        self.knows = runs_eagerly()
+
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         return self._with_zeros(super().leaf(shape, dtype))
 
     def made(self, t: Tensor) -> Tensor:
         return self._with_zeros(super().made(t))
-
-    def refuse_values(self, what: str) -> None:
-        if not runs_eagerly():
-            super().refuse_values(what)
 
     def _with_zeros(self, t: Tensor) -> Tensor:
         if runs_eagerly():

@@ -96,7 +96,8 @@ class StepTrace(Trace):
         for source in effect.changes:
             held = self._held(source)
             if held.is_assigned and not self._begins(held.now):
-                raise Unsupported(f"{source!r} is assigned to, and then updated.")
+                name = getattr(source, "path", None) or source.name
+                raise Unsupported(f"{name} is assigned to, and then updated.")
             held.now = self.first_of(source)
             self._changed[id(held.now)] = source, held.now, effect.position
 

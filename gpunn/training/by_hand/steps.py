@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from gpunn.common.config import runs_eagerly
@@ -13,7 +12,17 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.running.step_function import Function
 from gpunn.ops.running.tape import GradientTape
 from gpunn.ops.tensor import Tensor
-from gpunn.training.matching import free_name, resolve_metric
+from gpunn.training.matching import Compiled, in_reports
+
+from .measured import (
+    Measured,
+    Outputs,
+    count,
+    held_metrics,
+    means_of_losses,
+    measured,
+    results_of,
+)
 
 
 class Steps:
@@ -22,14 +31,15 @@ class Steps:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.loss, self.passes = Mean(name="loss"), 0  # passes over the data, begun so far
-        self._compiled: list[list[tuple[Metric, bool]]] | None = None
+        self.losses: list[Mean | None] = []  # of each output, once a step has computed them
+        self._measures: list[list[Measured]] | None = None
         self._functions: dict[tuple[str, bool], Function] = {}
 
     def function(self, name: str) -> Function:
         """Return the method of this name, compiled unless the model runs eagerly."""
         in_python = self._model.run_eagerly or runs_eagerly()
         if (name, in_python) not in self._functions:
-            given = self._model._training.compiled
+            given = self._model._training.settled()
             losses = [loss for loss in given.losses if loss is not None]
             method = getattr(self._model, name)
             self._functions[name, in_python] = Function(method, losses, in_python)
@@ -47,45 +57,34 @@ class Steps:
             trainer.control.begin_pass(passes - 1)
             trainer.passes = passes
 
-    def measures(self, y_pred: Any = None) -> list[list[tuple[Metric, bool]]]:
-        """Return the compiled metrics of each output, and whether each is weighted; none before
-        the outputs are known."""
-        given = self._model._training.compiled
-        if self._compiled is None and given is not None:
-            shapes = self._shapes(y_pred)
+    def measures(self, y_pred: Any = None) -> list[list[Measured]]:
+        """Return the compiled metrics of each output; none before the outputs are known."""
+        compiled = self._model._training.settled()
+        if self._measures is None and compiled is not None:
+            outputs = Outputs(self._model)
+            shapes = self._shapes(outputs, y_pred)
             if not shapes:
                 return []
-            names = ["loss"]
-            parts = zip(given.losses, shapes, given.metrics, given.weighted_metrics, strict=False)
-            self._compiled = [
-                [
-                    *((self._made(m, loss, shape, names), False) for m in metrics),
-                    *((self._made(m, loss, shape, names, "weighted_"), True) for m in weighted),
-                ]
-                for loss, shape, metrics, weighted in parts
-            ]
-        return self._compiled or []
+            self._measures = measured(compiled, outputs, shapes)
+        return self._measures or []
 
-    def _shapes(self, y_pred: Any) -> list[tuple[int, ...]]:
+    def _shapes(self, outputs: Outputs, y_pred: Any) -> list[tuple[int, ...]]:
         if y_pred is not None:
-            return [tuple(t.shape[1:]) for t in TreeDef.of(y_pred).unpack(y_pred)]
+            return [tuple(t.shape[1:]) for t in outputs.each(y_pred)]
         plan = self._model._builder.plan
         return [] if plan is None else [tuple(shape) for shape in plan.output_shapes]
 
-    @staticmethod
-    def _made(given: Any, loss: Any, shape: Any, names: list[str], prefix: str = "") -> Metric:
-        """Return a compiled metric with a name that is not among ``names``, and add it to them."""
-        if loss is None and isinstance(given, str) and given in ("accuracy", "acc"):
-            raise ValueError(
-                f"metrics: {given!r} depends on the loss, and compile was given none: name the "
-                f"metric, such as 'sparse_categorical_accuracy'."
-            )
-        found, name = resolve_metric(given, loss, shape)
-        found._ignored = None if loss is None else loss.ignore_class  # as a label it is no error
-        found.name = free_name(prefix + name if name in names else name, names)
-        names.append(found.name)
-        made: Metric = found
-        return made
+    @property
+    def measured(self) -> list[Measured]:
+        """The compiled metrics of all outputs, in the order of reports."""
+        measures = self.measures()
+        return in_reports([one for each in measures for one in each], len(measures) > 1)
+
+    def losses_of(self, compiled: Compiled) -> list[Mean | None]:
+        """Return the means of the losses of several outputs, as `fit` lists them."""
+        if len(self.losses) != len(compiled.losses):
+            self.losses = means_of_losses(compiled, Outputs(self._model))
+        return self.losses
 
 
 def steps_of(model: Any) -> Steps:
@@ -152,7 +151,7 @@ def _loss(model: Any, x: Any, y: Any, y_pred: Any, weight: Any, training: bool) 
 def _count(model: Any, loss: Tensor, x: Any) -> None:
     """Add a batch to the mean of the loss, weighted by its rows as in Keras."""
     rows = next(iter(TreeDef.of(x).unpack(x))).shape[0]
-    steps_of(model).loss.update_state(loss, sample_weight=rows)
+    count(steps_of(model).loss, loss, rows)
 
 
 def compute_loss(model: Any, y: Any, y_pred: Any, weight: Any) -> Tensor:
@@ -167,18 +166,25 @@ def compute_loss(model: Any, y: Any, y_pred: Any, weight: Any) -> Tensor:
 
 
 def compiled_losses(model: Any, y: Any, y_pred: Any, weight: Any) -> list[Any]:
-    """Return the loss of each output, by `compile`, times its weight."""
-    compiled = model._training.compiled
+    """Return the loss of each output, by `compile`, times its weight; each is counted."""
+    compiled = model._training.settled()
+    if y is None or y_pred is None or compiled is None or not any(compiled.losses):
+        return []
+    by_name = Outputs(model)
+    outputs = by_name.each(y_pred)
+    factors = compiled.loss_weights or [1.0] * len(outputs)
+    losses, means = compiled.losses, steps_of(model).losses_of(compiled)
+    if len(losses) == 1:
+        losses, means = losses * len(outputs), means * len(outputs)
+    targets, weights = by_name.like(y, y_pred), by_name.like(weight, y_pred)
     terms: list[Any] = []
-    if y is not None and y_pred is not None and compiled is not None and any(compiled.losses):
-        outputs = _each(y_pred)
-        targets, weights = _like(y, y_pred), _like(weight, y_pred)
-        factors = compiled.loss_weights or [1.0] * len(outputs)
-        losses = compiled.losses if len(compiled.losses) > 1 else compiled.losses * len(outputs)
-        for loss, t, p, w, factor in zip(losses, targets, outputs, weights, factors, strict=False):
-            if loss is not None:
-                value = loss(t, p, w)
-                terms.append(value if factor == 1.0 else value * factor)
+    parts = zip(losses, targets, outputs, weights, factors, means, strict=False)
+    for loss, t, p, w, factor, mean in parts:
+        if loss is not None:
+            value = loss(t, p, w)
+            if mean is not None:
+                count(mean, value, p.shape[0])
+            terms.append(value if factor == 1.0 else value * factor)
     return terms
 
 
@@ -208,13 +214,13 @@ class CompiledMetrics:
 
     @property
     def metrics(self) -> list[Metric]:
-        return [metric for each in steps_of(self._model).measures() for metric, _ in each]
+        return [one.metric for one in steps_of(self._model).measured]
 
     def update_state(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
         update_compiled(self._model, y, y_pred, sample_weight)
 
     def result(self) -> dict[str, Any]:
-        return result_of(self.metrics)
+        return result_of(self._model, self.metrics)
 
 
 def compute_metrics(model: Any, y: Any, y_pred: Any, weight: Any) -> dict[str, Any]:
@@ -227,14 +233,14 @@ def compute_metrics(model: Any, y: Any, y_pred: Any, weight: Any) -> dict[str, A
 
 def update_compiled(model: Any, y: Any, y_pred: Any, weight: Any = None) -> None:
     """Add a batch to the compiled metrics."""
-    measures = steps_of(model).measures(y_pred)
-    parts = zip(measures, _like(y, y_pred), _each(y_pred), _like(weight, y_pred), strict=False)
-    for own, t, p, w in parts:
-        for metric, weighted in own:
-            if weighted and w is not None:
-                metric.update_state(t, p, w)
+    measures, outputs = steps_of(model).measures(y_pred), Outputs(model)
+    given = outputs.like(y, y_pred), outputs.each(y_pred), outputs.like(weight, y_pred)
+    for own, t, p, w in zip(measures, *given, strict=False):
+        for one in own:
+            if one.weighted and w is not None:
+                one.metric.update_state(t, p, w)
             else:
-                metric.update_state(t, p)
+                one.metric.update_state(t, p)
 
 
 def metrics_of(model: Any) -> list[Any]:
@@ -245,42 +251,17 @@ def metrics_of(model: Any) -> list[Any]:
         own = steps_of(model)
         if any(training.compiled.losses) or "train_step" not in model._own_steps:
             found.append(own.loss)
-        found += [metric for each in own.measures() for metric, _ in each]
+        found += [mean for mean in own.losses if mean is not None]
+        found += [one.metric for one in own.measured]
     holders = [model, *(layer for layer in model._with_layers_inside() if layer is not model)]
     for holder in holders:
         for value in vars(holder).values():
-            found += [m for m in _held(value) if all(m is not known for known in found)]
+            found += [m for m in held_metrics(value) if all(m is not known for known in found)]
     return found
 
 
-def result_of(metrics: Any) -> dict[str, Any]:
-    """Return the results of metrics by their names."""
-    found: dict[str, Any] = {}
-    for metric in metrics:
-        value = metric.result()
-        found.update(value if isinstance(value, Mapping) else {metric.name: value})
-    return found
-
-
-def _held(value: Any) -> list[Any]:
-    if isinstance(value, Metric):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [m for entry in value for m in _held(entry)]
-    return [m for entry in value.values() for m in _held(entry)] if isinstance(value, dict) else []
-
-
-def _each(y_pred: Any) -> list[Any]:
-    return list(TreeDef.of(y_pred).unpack(y_pred))
-
-
-def _like(given: Any, y_pred: Any) -> list[Any]:
-    """Return the entry of ``given`` for each output."""
-    if isinstance(given, Mapping) and isinstance(y_pred, Mapping):
-        return [given.get(name) for name in y_pred]
-    if isinstance(given, Mapping):
-        given = list(given.values())
-    outputs = _each(y_pred)
-    if isinstance(given, (list, tuple)) and isinstance(y_pred, (list, tuple)):
-        return list(given)
-    return [given] * len(outputs)
+def result_of(model: Any, metrics: Any) -> dict[str, Any]:
+    """Return the results of metrics by the names that `fit` lists them by."""
+    training = model._training
+    own = [] if training.compiled is None else steps_of(model).measured
+    return results_of(metrics, {id(one.metric): one.name for one in own})

@@ -1,0 +1,138 @@
+"""What the steps of a model measure: the metrics of `compile` and the loss of each output, under
+the names that `fit` gives them without steps by hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.layers.symbolic import TreeDef
+from gpunn.metrics import Mean, Metric
+from gpunn.ops.trace import current
+from gpunn.training.matching import (
+    Compiled,
+    free_name,
+    labels_of,
+    loss_names,
+    reported_name,
+    resolve_metric,
+)
+
+
+@dataclass
+class Measured:
+    """A compiled metric, whether it is weighted, and its name in the logs."""
+
+    metric: Metric
+    weighted: bool
+    name: str
+
+
+class Outputs:
+    """The outputs of a model as `compile` knows them.
+
+    Attributes:
+        names: of several outputs; [""] for a single one, and for those that are not known yet.
+        labels: what is before the names of their metrics.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.names = model._training.target_names()
+        several = len(self.names) > 1
+        graph = model._builder.known_graph("outputs") if several else None
+        self.labels = labels_of(graph, self.names) if several else self.names
+
+    def each(self, y_pred: Any) -> list[Any]:
+        """Return the outputs in the order of `compile`."""
+        if isinstance(y_pred, Mapping) and set(y_pred) == set(self.names):
+            return [y_pred[name] for name in self.names]
+        return list(TreeDef.of(y_pred).unpack(y_pred))
+
+    def like(self, given: Any, y_pred: Any) -> list[Any]:
+        """Return the entry of ``given`` for each output, in the order of `each`."""
+        several = isinstance(y_pred, (list, tuple, Mapping))
+        if isinstance(given, Mapping):
+            for names in (self.names, y_pred if isinstance(y_pred, Mapping) else ()):
+                if set(given) <= set(names):
+                    return [given.get(name) for name in names]
+            given = list(given.values())
+        if isinstance(given, (list, tuple)) and several:
+            return list(given)
+        return [given] * len(self.each(y_pred))
+
+
+def measured(
+    compiled: Compiled, outputs: Outputs, shapes: Sequence[tuple[int, ...]]
+) -> list[list[Measured]]:
+    """Return the metrics of each output, of samples of these shapes."""
+    taken, objects = ["loss", *loss_names(outputs.names)], list[Metric]()
+
+    def made(given: Any, loss: Any, shape: Any, label: str, weighted: bool) -> Measured:
+        if loss is None and isinstance(given, str) and given in ("accuracy", "acc"):
+            raise ValueError(
+                f"metrics: {given!r} depends on the loss, and compile was given none: name the "
+                f"metric, such as 'sparse_categorical_accuracy'."
+            )
+        found, name = resolve_metric(given, loss, shape)
+        if any(found is other for other in objects):
+            found = copy.deepcopy(found)  # each output has a mean of its own
+        found._ignored = None if loss is None else loss.ignore_class  # as a label it is no error
+        reported = reported_name(label, name, weighted, taken)
+        if label and isinstance(given, Metric):  # which keeps its name for the next `compile`
+            found.name = free_name(name, [str(metric.name) for metric in objects])
+        else:
+            found.name = reported
+        taken.append(reported)
+        objects.append(found)
+        return Measured(found, weighted, reported)
+
+    parts = zip(
+        compiled.losses, shapes, compiled.metrics, compiled.weighted_metrics, outputs.labels,
+        strict=False,
+    )  # fmt: skip
+    return [
+        [
+            *(made(m, loss, shape, label, False) for m in metrics),
+            *(made(m, loss, shape, label, True) for m in weighted),
+        ]
+        for loss, shape, metrics, weighted, label in parts
+    ]
+
+
+def means_of_losses(compiled: Compiled, outputs: Outputs) -> list[Mean | None]:
+    """Return the mean of each output's loss, if there are several; None for one without a loss."""
+    several = sum(loss is not None for loss in compiled.losses) > 1
+    return [
+        Mean(name=f"{name}_loss") if several and loss is not None and name else None
+        for loss, name in zip(compiled.losses, outputs.names, strict=True)
+    ]
+
+
+def count(mean: Mean, value: Any, rows: int) -> None:
+    """Add the loss of a batch to a mean, weighted by its rows as in Keras, where the step counts:
+    a function to differentiate does not."""
+    trace = current()
+    if value.has_values or (trace is not None and trace.has_effects):
+        mean.update_state(value, sample_weight=rows)
+
+
+def results_of(metrics: Iterable[Any], names: Mapping[int, str]) -> dict[str, Any]:
+    """Return the results of metrics by their names, or by those for their ``id``."""
+    found: dict[str, Any] = {}
+    for metric in metrics:
+        value = metric.result()
+        name = names.get(id(metric), metric.name)
+        found.update(value if isinstance(value, Mapping) else {name: value})
+    return found
+
+
+def held_metrics(value: Any) -> list[Any]:
+    """Return the metrics in an attribute of a model or layer."""
+    if isinstance(value, Metric):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [m for entry in value for m in held_metrics(entry)]
+    entries = value.values() if isinstance(value, dict) else ()
+    return [m for entry in entries for m in held_metrics(entry)]
