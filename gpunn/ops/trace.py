@@ -47,6 +47,10 @@ class Effect:
     """
 
     position = 0  # that of the first tensor after it
+    optimizer: Any = None
+    """The optimizer of which it is a step."""
+    counts = True
+    """Whether it counts the steps of its optimizer; if not, the program around it does."""
 
     def __init__(
         self, inputs: Sequence[Tensor], changes: Sequence[Any] = (), parts: Sequence[Any] = ()

@@ -235,7 +235,7 @@ class UpdateInStep(Effect):
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        return partial(self._update.runs.step, backend)
+        return partial(self._update.runs.step, backend, self.counts)
 
     def is_current(self) -> bool:
         """Whether `Update.is_current`."""

@@ -60,11 +60,11 @@ class Runs:
         for run in self._programs():
             run()
 
-    def step(self, backend: Backend) -> None:
-        """Issue the operations of a step on the backend of all arenas, and count it."""
-        self._issue(0, backend, self._optimizer.step)
+    def step(self, backend: Backend, counts: bool) -> None:
+        """Issue the operations of a step on the backend of all arenas, and count it if asked to."""
+        self._issue(0, backend, self._optimizer.step, counts)
 
-    def _issue(self, number: int, backend: Backend, operations: Any, counts: bool = True) -> None:
+    def _issue(self, number: int, backend: Backend, operations: Any, counts: bool) -> None:
         """Issue operations in the arenas on a backend, the one of this number."""
         control = self._controls[number]
         for arena in self._arenas:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import gpunn
 from gpunn import layers
@@ -67,3 +69,41 @@ def test_a_model_with_a_call_computes_only_the_gradients_that_are_wanted(case: s
     products = [name for name in chain if "matmul" in name or "convolution" in name]
     assert {name: own[name] for name in products} == {name: chain[name] for name in products}
     assert (own - chain).total() <= 4
+
+
+def test_fit_and_a_function_in_turns_train_as_python_does(backend: str, doubles: None) -> None:
+    """They share the optimizer's counters, on a GPU in one kernel."""
+    gpunn.use_backend(backend)
+    r = np.random.default_rng(0)
+    x, y = r.standard_normal((12, 3)), r.standard_normal((12, 1))
+
+    def trained(compiled: bool) -> tuple[list[int], list[np.ndarray]]:
+        gpunn.utils.set_random_seed(0)
+        model = gpunn.Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(1)])
+        schedule = gpunn.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+        model.compile(gpunn.optimizers.Adam(schedule), "mse")
+        loss, counts = gpunn.losses.MeanSquaredError(), []
+
+        def step(x: Any, y: Any) -> Any:
+            with gpunn.GradientTape() as tape:
+                value = loss(y, model(x, training=True))
+            weights = model.trainable_variables
+            model.optimizer.apply(tape.gradient(value, weights), weights)
+            return value
+
+        call = gpunn.function(step) if compiled else step
+        for k in range(5):
+            for _ in range(3):
+                call(x[:4], y[:4])
+            counts.append(int(model.optimizer.iterations))
+            if k % 2 == 0:
+                model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+            else:
+                model.train_on_batch(x, y)
+            counts.append(int(model.optimizer.iterations))
+        return counts, model.get_weights()
+
+    (counts, weights), (python_counts, python_weights) = trained(True), trained(False)
+    assert counts == python_counts == [3, 6, 9, 10, 13, 16, 19, 20, 23, 26]
+    for one, other in zip(weights, python_weights, strict=True):
+        assert_allclose(one, other, rtol=1e-9)

@@ -526,7 +526,7 @@ LOSSES: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("mode", [None, "fused"])
+@pytest.mark.parametrize("mode", [None, "fused", "persistent"])
 @pytest.mark.parametrize("case", LOSSES)
 def test_a_step_on_a_gpu_is_one_program_with_the_numbers_of_numpy(
     case: str, mode: str | None, monkeypatch: pytest.MonkeyPatch

@@ -110,6 +110,10 @@ class StepProgram:
         self._accesses = in_order((source.access, id(source) in changed) for source in sources)
         self._context = context_of(backend, draw_seed(), dtype)
         self._backend = backend = self._context.backend
+        updates = [effect for effect in trace.effects if effect.optimizer is not None]
+        if len(updates) == 1:  # one control block, as in fit: a kernel reads the counters of one
+            updates[0].counts = False
+            self._context.control = updates[0].optimizer.control_on(backend)
         assert self._context.control is not None
         self._control = self._context.control
         self._arrays = [backend.zeros(t.shape, t.dtype) for t in leaves]

@@ -82,7 +82,7 @@ class StepTrace(Trace):
         if key not in self.begins:
             self.begins[key] = self.leaf((1,), "float64"), part, control, place, is_rate
         found = self.begins[key][0]
-        done = sum(getattr(effect, "optimizer", None) is part for effect in self.effects)
+        done = sum(effect.optimizer is part for effect in self.effects)
         return found if is_rate or not done else found + done
 
     def late_value(self, function: Callable[[], Any]) -> Tensor:
