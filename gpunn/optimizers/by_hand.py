@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.backends.contract.control import UPDATES
 from gpunn.common.config import floatx
 from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import current
 
 State = list[Tensor]
 
@@ -43,6 +44,8 @@ class ByHand:
         """
         from .on_arrays import Update
 
+        if (trace := current()) is not None:
+            trace.refuse_values(f"the state of {self.name}")  # type: ignore[attr-defined]
         built: Sequence[Any] = vars(self).get("_built_for", ())
         found = _numbers(self, _widest(built) if built else floatx())
         if built:

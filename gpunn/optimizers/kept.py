@@ -111,9 +111,14 @@ class KeptSlots:
         self.recent: list[Any] = []
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """The numbers of variables with slots, and of copies that no variable has claimed."""
-        return len(self._places), len(self._unclaimed)
+    def waiting(self) -> int:
+        """The number of copies of slots that no variable has claimed."""
+        return len(self._unclaimed)
+
+    def are_known(self, variables: Sequence[Any]) -> bool:
+        """Whether any of these variables has slots, or any other was updated by hand."""
+        stepped = any(place.stepped for place in self._places.copy().values())
+        return stepped or any(self.find(v) is not None for v in variables)
 
     def copied(self) -> KeptSlots:
         """Return a copy, in which all slots are plain arrays that wait for their variables."""

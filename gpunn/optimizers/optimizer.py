@@ -334,11 +334,11 @@ class Optimizer(ByHand, Formula):
         """Add the arrays that the optimizer keeps alongside the parameters to ``arena``.
 
         Slots already kept for a parameter are carried over. The update count, which `attach`
-        carries over, begins anew if slots are kept for no parameter at all.
+        carries over, begins anew if there are none, and no steps by hand count.
         """
-        alive, waiting = self._slots.counts
+        goes_on, waiting = self._slots.are_known(arena.parameters), self._slots.waiting
         arena.take_slots(self.slots_in(arena))
-        if not alive and self._slots.counts[1] == waiting:
+        if not goes_on and self._slots.waiting == waiting:
             self._control = None
 
     @property

@@ -284,6 +284,39 @@ def test_iterations_and_the_rate_are_tensors_of_a_step(backend: str) -> None:
     assert_allclose(layer.kernel.numpy(), [[-sum(rates)]])
 
 
+def test_the_state_of_an_optimizer_in_a_function_is_that_of_now(backend: str) -> None:
+    gpunn.use_backend(backend)
+    layer = layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+    layer.build((None, 1))
+    optimizer = gpunn.optimizers.SGD(1.0, momentum=0.5)
+    optimizer.build([layer.kernel])
+
+    @gpunn.function
+    def step() -> Any:
+        optimizer.apply([ops.ones((1, 1))], [layer.kernel])
+        return optimizer.variables[2], optimizer.get_config()["learning_rate"]
+
+    found = [(step()[0].item(), step()[1]) for _ in range(3)]
+    assert found == [(-1.0, 1.0), (-1.75, 1.0), (-1.9375, 1.0)]
+
+
+def test_a_result_is_that_at_its_place_in_a_step(backend: str) -> None:
+    gpunn.use_backend(backend)
+    mean, other = gpunn.metrics.Mean(), gpunn.metrics.Mean()
+
+    @gpunn.function
+    def step(x: Any) -> Any:
+        mean.update_state(x)
+        first = mean.result()
+        other.update_state(x * 2)
+        mean.update_state(x * 3)
+        return first, mean.result(), other.result()
+
+    for _ in range(4):
+        mean.reset_state()
+        assert [float(value) for value in step(2.0)] == [2.0, 4.0, 4.0]
+
+
 def test_a_rate_that_a_step_sets_is_set_in_each_step(backend: str) -> None:
     gpunn.use_backend(backend)
     optimizer = gpunn.optimizers.SGD(1.0)

@@ -24,6 +24,7 @@ class Arguments:
     def __init__(self, args: Any, kwargs: Any, integers: dict[int, set[int]]) -> None:
         self.arrays: list[np.ndarray] = []  # tensors, arrays and floats, in order, on the host
         self._integers, self._count = integers, 0  # the integers so far
+        self.reason: str | None = None  # why Python runs a call with them
         self.kept: list[Any] = []  # objects compared by identity
         found = [self._taken(x) for x in args]
         named = {name: self._taken(x) for name, x in kwargs.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import threading
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from gpunn.backends import get_backend
 from gpunn.common.config import runs_eagerly
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
+from gpunn.core.reading import is_users
 from gpunn.ops.tensor import constant
 from gpunn.ops.trace import current
 
@@ -46,7 +48,6 @@ class Function:
         self._integers: dict[int, set[int]] = {}
         self._lock = threading.Lock()  # of the programs
         self._changes, self._called, self._in_python = 0, False, in_python
-        self._reason: str | None = None  # why Python runs it
         self._is_announced = False
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -73,13 +74,23 @@ class Function:
     def _by_python(self, arguments: Arguments) -> Result:
         result = in_python(self._function, arguments)
         self._called = True
-        if self._reason is not None and not self._is_announced:  # Python has not refused it
-            self._is_announced = True
-            warn(
-                f"{self._name} runs in Python in each call, operation by operation, which is "
-                f"slower than a program: {self._reason}"
-            )
+        if arguments.reason is not None:  # Python has not refused it
+            self._keep(arguments.key, None)
+            if not self._is_announced:
+                self._is_announced = True
+                warn(
+                    f"{self._name} runs in Python in each call, operation by operation, which is "
+                    f"slower than a program: {arguments.reason}"
+                )
         return result
+
+    def _keep(self, key: Any, program: StepProgram | None) -> None:
+        """Keep a program for arguments of this form; None if Python runs them."""
+        with self._lock:
+            self._programs.pop(key, None)
+            while len(self._programs) >= PROGRAMS:
+                del self._programs[next(iter(self._programs))]
+            self._programs[key] = program
 
     def program_for(self, *args: Any, **kwargs: Any) -> StepProgram | None:
         """Return the program for such arguments; None if Python runs it, or has to run it first."""
@@ -115,16 +126,12 @@ class Function:
                 self._changes = 0
                 return known
             self._changes += 1
-        made = None
-        if self._changes > MOST_CHANGES:
-            self._reason = "what it uses changes from call to call."
-        else:
-            made = self._made(arguments)
-        with self._lock:
-            self._programs.pop(key, None)
-            while len(self._programs) >= PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            self._programs[key] = made
+            if self._changes > MOST_CHANGES:
+                arguments.reason = "what it uses changes from call to call."
+                return None
+        made = self._made(arguments)
+        if made is not None:
+            self._keep(key, made)
         return made
 
     def _made(self, arguments: Arguments) -> StepProgram | None:
@@ -134,8 +141,10 @@ class Function:
                 return StepProgram(*given, stops=get_backend().stops)
             except GoesOnError:  # its weights are on a GPU, where the default backend is not
                 return StepProgram(*given, stops=False)
-        except Exception as error:  # what is wrong with it raises an error in Python too
-            self._reason = str(error)
+        except Exception as error:
+            if _is_raised_by_users(error):
+                raise
+            arguments.reason = str(error)  # Python refuses it too, if the function is wrong
             return None
 
 
@@ -165,6 +174,20 @@ def function(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return functools.partial(globals()["function"], **options)
     return function if isinstance(function, Function) else Function(function)
+
+
+def _is_raised_by_users(error: BaseException | None) -> bool:
+    """Whether a ``raise`` in a user's code is all that has led to an error, as in Python."""
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is None or not is_users(trace.tb_frame.f_globals.get("__name__")):
+            return False
+        if dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] != "RAISE_VARARGS":
+            return False
+        error = error.__cause__ or error.__context__
+    return True
 
 
 def in_python(function: Callable[..., Any], arguments: Arguments) -> Result:

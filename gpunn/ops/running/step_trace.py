@@ -91,6 +91,10 @@ class StepTrace(Trace):
         return found
 
     def add_effect(self, effect: Effect) -> None:
+        read = {id(getattr(function, "__self__", None)) for _, function in self.late.values()}
+        for part in effect.parts:
+            if id(part) in read:  # what was read would be the value at the step's end
+                raise Unsupported(f"{part.name} is updated after its result was asked for.")
         effect.position = next(self._positions)
         self.effects.append(effect)
         for source in effect.changes:
