@@ -82,8 +82,8 @@ def test_data_without_room_on_the_device_are_streamed_with_a_notice(
     gpunn.use_backend(gpu)
     monkeypatch.setattr(memory, "ASKED_FROM", 1 << 16)
     r = np.random.default_rng(0)
-    x = r.standard_normal((20_000, 20)).astype("float32")
-    y = r.standard_normal((20_000, 1)).astype("float32")
+    x = r.standard_normal((2000, 100)).astype("float32")
+    y = r.standard_normal((2000, 1)).astype("float32")
 
     class Trains(gpunn.Sequential):
         def train_step(self, data: Any) -> Any:
@@ -91,11 +91,11 @@ def test_data_without_room_on_the_device_are_streamed_with_a_notice(
 
     def losses_of(little: bool) -> list[float]:
         gpunn.utils.set_random_seed(0)
-        net = Trains([layers.Input((20,)), layers.Dense(1)])
+        net = Trains([layers.Input((100,)), layers.Dense(1)])
         net.compile("adam", "mse")
-        net.fit(x[:2000], y[:2000], batch_size=2000, verbose=0)
+        net.fit(x[:200], y[:200], batch_size=200, verbose=0)
         with limited(net.backend, 400_000) if little else nullcontext():
-            found: list[float] = net.fit(x, y, batch_size=2000, epochs=2, verbose=0).history["loss"]
+            found: list[float] = net.fit(x, y, batch_size=200, epochs=2, verbose=0).history["loss"]
         return found
 
     assert_allclose(losses_of(True), losses_of(False), rtol=1e-6)

@@ -114,7 +114,7 @@ def weights_by_count(make: Callable[[], Work], steps: int) -> dict[int, list[np.
     return found
 
 
-@pytest.mark.in_turn(2)
+@pytest.mark.in_turn(4)
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.more)])
 @pytest.mark.parametrize("before", [0, 3], ids=["at first", "later"])
 @pytest.mark.parametrize("name", WORK)

@@ -94,6 +94,7 @@ def mixed(library: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("own", OWN[1:])
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize(
     "compiled",
     [
