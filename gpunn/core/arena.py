@@ -22,7 +22,7 @@ from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
-from .operators import ASSIGNED, READ, Kept
+from .operators import ASSIGNED, FUNCTIONS, READ, Kept
 
 ALIGNMENT = 16  # elements: segments begin on a cache line, which cuBLAS also prefers
 
@@ -223,11 +223,15 @@ class Parameter(Kept):
 
     def assign_add(self, value: Any) -> None:
         """Add ``value`` to the values; see `assign`."""
-        self.assign(self + value)
+        value = FUNCTIONS["convert_to_tensor"](value)
+        with self.access.writing():  # no other thread assigns in between
+            self.assign(self + value)
 
     def assign_sub(self, value: Any) -> None:
         """Subtract ``value`` from the values; see `assign`."""
-        self.assign(self - value)
+        value = FUNCTIONS["convert_to_tensor"](value)
+        with self.access.writing():
+            self.assign(self - value)
 
     def exact(self, values: np.ndarray, dtype: str) -> np.ndarray:
         """Return the values, truncated if they are integers.

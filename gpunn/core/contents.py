@@ -48,6 +48,8 @@ class Contents:
     Attributes:
         simple: whether only attributes of the framework's own parts can change.
         is_cut: whether there are more values than are examined.
+        runs_out: whether there is an iterator or a generator of random numbers, of which each
+            call takes other values.
         others: the parts that ``alone`` holds.
 
     >>> held = {"rate": 0.5, "widths": [8, 8]}
@@ -61,7 +63,7 @@ class Contents:
     """
 
     def __init__(self, parts: Iterable[Any], alone: Entry | None = None) -> None:
-        self.simple, self.is_cut = True, False
+        self.simple, self.is_cut, self.runs_out = True, False, False
         self.others: list[Entry] = []
         self._alone = alone
         self._attributes = {} if alone is None else alone._watched()
@@ -197,6 +199,7 @@ class Contents:
         """Record the entries and attributes of a container, an array, or any other object."""
         cls: Any = type(value)
         slots, users = reading.slots(cls), reading.is_users(cls.__module__)
+        self.runs_out |= hasattr(cls, "__next__") or isinstance(value, reading.RANDOM)
         if isinstance(value, (list, set, collections.deque)):
             self._iterate(value)
         elif isinstance(value, (tuple, frozenset)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import random
 import sys
 import threading
 import types
@@ -41,6 +42,7 @@ COMPUTED = {
 }  # fmt: skip
 """With these, code can access attributes that it does not name."""
 
+RANDOM = (random.Random, np.random.Generator, np.random.RandomState)
 MISSING = object()
 
 

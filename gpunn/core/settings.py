@@ -42,6 +42,11 @@ class Settings:
                 f"numbers in an array."
             )
 
+    @property
+    def runs_out(self) -> bool:
+        """See `Contents.runs_out`."""
+        return self._contents.runs_out
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Settings)

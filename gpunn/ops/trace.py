@@ -57,6 +57,9 @@ class Effect:
     ) -> None:
         self.inputs, self.changes, self.parts = list(inputs), list(changes), list(parts)
 
+    def prepare(self, backend: Any) -> None:
+        """Make what it needs on a backend, before that is this thread's turn."""
+
     def begin(self, backend: Any) -> list[tuple[Tensor, Array, bool]]:
         """Return its inputs, each with the array that it is written to, and whether it is added;
         None for one that is only computed.

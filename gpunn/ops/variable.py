@@ -234,7 +234,9 @@ class Variable(Kept):
         >>> Variable([1.0, 2.0]).assign_add([0.5, 0.5]).tolist()
         [1.5, 2.5]
         """
-        return self.assign(self.as_tensor() + convert(value, self.dtype))
+        value = convert(value, self.dtype)
+        with self.access.writing():  # no other thread assigns in between
+            return self.assign(self.as_tensor() + value)
 
     def assign_sub(self, value: Any) -> Tensor:
         """Subtract ``value`` from the variable: ``v = v - value``; return the new value as a
@@ -246,7 +248,9 @@ class Variable(Kept):
         >>> Variable([1.0, 2.0]).assign_sub([0.5, 0.5]).tolist()
         [0.5, 1.5]
         """
-        return self.assign(self.as_tensor() - convert(value, self.dtype))
+        value = convert(value, self.dtype)
+        with self.access.writing():
+            return self.assign(self.as_tensor() - value)
 
     def __getitem__(self, key: Any) -> Tensor:
         """Return a part, as of a tensor. ``v[0].assign(x)`` assigns to this part."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.holds import Exclusive
 from gpunn.common.names import plain
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
@@ -102,9 +103,11 @@ class KeptSlots:
     Attributes:
         moves: counts how often slots have moved to other arrays.
         recent: the last steps by hand, which those on the same variables use again.
+        lock: of a thread that makes slots, a control block or a step for new variables.
     """
 
     def __init__(self) -> None:
+        self.lock = Exclusive()  # for threads that make the first step at once
         self._places: dict[Any, Place] = {}
         self._unclaimed: list[Unclaimed] = []
         self.moves = 0

@@ -108,13 +108,15 @@ class Update:
     @classmethod
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
         """Return the update of these variables; the last ones are kept."""
-        recent: list[Update] = optimizer._slots.recent
-        for known in recent:
-            if known.is_of(variables):
-                return known
-        made = cls(optimizer, variables)
-        optimizer._slots.recent = [made, *optimizer._slots.recent[: RECENT - 1]]
-        return made
+        slots = optimizer._slots
+        with slots.lock:
+            recent: list[Update] = slots.recent
+            for known in recent:
+                if known.is_of(variables):
+                    return known
+            made = cls(optimizer, variables)
+            slots.recent = [made, *slots.recent[: RECENT - 1]]
+            return made
 
     def is_of(self, variables: Sequence[Any]) -> bool:
         """Whether it is that of these variables, which are where they were, and trained as then."""
@@ -149,10 +151,15 @@ class Update:
         wanted = [arena.access for arena in self.arenas]
         wanted += [variables[n].access for n, _ in self.copies
                    if isinstance(variables[n], Operators)]  # fmt: skip
-        with_all(
-            in_order((access, True) for access in wanted),
-            lambda: self._apply_in(self.runs.backends, gradients, variables),
-        )
+
+        def applied() -> bool:
+            if not self.is_current():  # another thread has moved the slots meanwhile
+                return False
+            self._apply_in(self.runs.backends, gradients, variables)
+            return True
+
+        if not with_all(in_order((access, True) for access in wanted), applied):
+            Update.of(self.optimizer, variables).apply(gradients, variables)
 
     def _apply_in(
         self, backends: Sequence[Backend], gradients: Sequence[Any], variables: Sequence[Any]
@@ -224,13 +231,16 @@ class UpdateInStep(Effect):
                            for g, v in zip(gradients, variables, strict=True)]  # fmt: skip
         super().__init__(self._gradients, variables, [optimizer])
 
+    def prepare(self, backend: Backend) -> None:
+        with self.optimizer._slots.lock:
+            self._update = Update(self.optimizer, self._variables)
+
     def begin(self, backend: Backend) -> list[tuple[Any, Any, bool]]:
-        update = Update(self.optimizer, self._variables)
+        update = self._update
         if update.copies or any(a.backend.root is not backend.root for a in update.arenas):
             raise Unsupported("variables outside the model's arrays are copied by the host.")
         if update.runs.by_host:
             raise Unsupported("the norm of gradients in several arenas is limited by the host.")
-        self._update = update
         update.note_step()
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 

@@ -349,7 +349,8 @@ class Optimizer(ByHand, Formula):
 
     def slots_in(self, arena: Arena) -> dict[str, Array]:
         """Return its slots for the parameters of an arena; they are created once."""
-        return self._slots.give(arena, self)
+        with self._slots.lock:
+            return self._slots.give(arena, self)
 
     def _first_slots(self, arena: Arena) -> dict[str, Array]:
         """Return new slots for an arena, with their first values."""

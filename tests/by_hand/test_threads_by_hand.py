@@ -134,6 +134,45 @@ def test_no_lock_is_held_while_a_users_body_runs() -> None:
     run_all([first, second])
 
 
+@pytest.mark.parametrize("kind", ["weights", "variables", "function"])
+def test_the_first_steps_of_an_optimizer_in_several_threads_all_count(kind: str) -> None:
+    """They make its slots and its counters at once."""
+    for _ in range(10):
+        layer = layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+        layer.build((None, 1))
+        w: Any = gpunn.Variable([[0.0]]) if kind == "variables" else layer.kernel
+        optimizer = gpunn.optimizers.SGD(1.0, momentum=0.5)
+
+        def step(w: Any = w, optimizer: Any = optimizer) -> None:
+            optimizer.apply([ops.ones((1, 1))], [w])
+
+        call = gpunn.function(step) if kind == "function" else step
+        meeting = threading.Barrier(4)
+
+        def work(call: Any = call, meeting: Any = meeting) -> None:
+            meeting.wait(LIMIT)
+            for _ in range(5):
+                call()
+
+        run_all([work] * 4)
+        assert optimizer.iterations == 20
+        assert float(np.asarray(w)[0, 0]) == pytest.approx(-38.000001907348633, rel=1e-6)
+
+
+def test_additions_in_several_threads_are_all_made() -> None:
+    layer = layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+    layer.build((None, 1))
+    v = gpunn.Variable(0.0)
+
+    def work() -> None:
+        for _ in range(300):
+            v.assign_add(1.0)
+            layer.kernel.assign_sub([[1.0]])
+
+    run_all([work] * 4)
+    assert (float(v), float(layer.kernel.numpy()[0, 0])) == (1200.0, -1200.0)
+
+
 @pytest.mark.parametrize("threads", [4])
 def test_one_function_in_many_threads_counts_every_call(threads: int, backend: str) -> None:
     gpunn.use_backend(backend)

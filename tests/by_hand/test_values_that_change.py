@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -298,6 +299,34 @@ def test_the_state_of_an_optimizer_in_a_function_is_that_of_now(backend: str) ->
 
     found = [(step()[0].item(), step()[1]) for _ in range(3)]
     assert found == [(-1.0, 1.0), (-1.75, 1.0), (-1.9375, 1.0)]
+
+
+def test_what_runs_out_is_taken_from_in_each_call() -> None:
+    for eager in (False, True):
+        found = []
+        numbers, drawn = iter([10.0, 20.0, 30.0, 40.0]), random.Random(3)
+
+        def step(x: Any, numbers: Any = numbers, drawn: Any = drawn) -> Any:
+            return x * next(numbers) + drawn.random(), sum(next(numbers) for _ in ())
+
+        call = step if eager else gpunn.function(step)
+        found = [float(call(2.0)[0]) for _ in range(4)]
+        expected = random.Random(3)
+        assert found == pytest.approx([20 * k + expected.random() for k in range(1, 5)])
+
+
+def test_the_eager_mode_converts_arrays_too() -> None:
+    twice = gpunn.function(lambda x: x * 2)
+    for eager in (False, True):
+        gpunn.config.run_eagerly(eager)
+        try:
+            assert twice(np.array([200], "uint8")).tolist() == [400]
+        finally:
+            gpunn.config.run_eagerly(False)
+    with gpunn.GradientTape() as tape:
+        v = gpunn.Variable([1.0])
+        y = twice(np.ones(1)) * v
+    assert tape.gradient(y, v).tolist() == [2.0]
 
 
 def test_a_result_is_that_at_its_place_in_a_step(backend: str) -> None:

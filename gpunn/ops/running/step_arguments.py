@@ -47,6 +47,7 @@ class Arguments:
         if isinstance(x, dict):
             named = {name: self._taken(one) for name, one in x.items()}
             made_of = {name: part for name, (part, _) in named.items()}
+            self.kept += [name for name in x if not isinstance(name, (int, str, bytes))]
             keys = ((type(name), name, key) for name, (_, key) in named.items())
             return made_of, (dict, *keys)
         if type(x) is not int and isinstance(x, (int, str, bytes, type(None))):
@@ -93,7 +94,12 @@ def _is_structure(x: Any) -> bool:
 def _is_array(x: Any) -> bool:
     if isinstance(x, Operators) and not isinstance(x, Tensor):
         return False  # a weight or variable: it is read where it is
-    return isinstance(x, list) or hasattr(x, "__array__")
+    return isinstance(x, list) or (hasattr(x, "__array__") and not isinstance(x, type))
+
+
+def as_argument(x: Any) -> Any:
+    """Return an argument as the function gets it: an array of numbers as a tensor."""
+    return convert(x) if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" else x
 
 
 def _host_array(x: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from gpunn.core.reading import is_users
 from gpunn.ops.tensor import constant
 from gpunn.ops.trace import current
 
-from .step_arguments import Arguments
+from .step_arguments import Arguments, as_argument
 from .step_program import GoesOnError, Result, StepProgram, as_result
 
 PROGRAMS = 16
@@ -58,6 +58,7 @@ class Function:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current() is not None or runs_eagerly():
+            args, kwargs = replaced(as_argument, args), replaced(as_argument, kwargs)
             return self._function(*args, **kwargs)
         arguments = Arguments(args, kwargs, self._integers)
         program = self._program(arguments)

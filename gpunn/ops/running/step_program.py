@@ -65,6 +65,8 @@ class StepProgram:
         args, kwargs = arguments.with_tensors(leaves)
         used = [*parts, *arguments.kept]
         before, settings = _random_states(), Settings(used)
+        if settings.runs_out:  # before the call, which would take a value
+            raise Unsupported("it has an iterator or a generator of random numbers at hand.")
         try:
             with trace.active():
                 self._result = function(*args, **kwargs)
@@ -118,6 +120,8 @@ class StepProgram:
         self._control = self._context.control
         self._arrays = [backend.zeros(t.shape, t.dtype) for t in leaves]
         inputs = [*zip(leaves, self._arrays, strict=True)]
+        for effect in trace.effects:
+            effect.prepare(backend)
         with backend.turn:
             self._computation = StepComputation(
                 trace, backend, inputs, self._outputs, self._context
