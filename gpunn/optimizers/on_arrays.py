@@ -109,11 +109,13 @@ class Update:
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
         """Return the update of these variables; the last ones are kept."""
         slots = optimizer._slots
+        recent: list[Update] = slots.recent
+        for known in recent:
+            if known.is_of(variables):
+                return known
         with slots.lock:
-            recent: list[Update] = slots.recent
-            for known in recent:
-                if known.is_of(variables):
-                    return known
+            if slots.recent is not recent:  # another thread has made one
+                return cls.of(optimizer, variables)
             made = cls(optimizer, variables)
             slots.recent = [made, *slots.recent[: RECENT - 1]]
             return made
