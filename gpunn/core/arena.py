@@ -22,7 +22,7 @@ from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 
-from .operators import ASSIGNED, FUNCTIONS, READ, Kept
+from .operators import ASSIGNED, FUNCTIONS, Kept
 
 ALIGNMENT = 16  # elements: segments begin on a cache line, which cuBLAS also prefers
 
@@ -172,17 +172,6 @@ class Parameter(Kept):
         if self.arena is None:
             self.layer._own_arena()
         return self.value
-
-    def numpy(self) -> np.ndarray:
-        """Return a copy of the values on the host.
-
-        Raises:
-            NeedsValuesError: in a step that is traced: these are the values of one step.
-        """
-        for read in READ:
-            if (found := read(self)) is not None:
-                return found
-        return self.stored()
 
     def stored(self) -> np.ndarray:
         """Return a copy of the values that are stored now, inside a trace too."""

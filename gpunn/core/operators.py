@@ -283,6 +283,25 @@ class Kept(Operators):
 
     name: str
 
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the values as a NumPy array.
+
+        Raises:
+            NeedsValuesError: in a step that is traced: these are the values of one step.
+
+        >>> import gpunn
+        >>> gpunn.Variable([1.0, 2.0]).numpy()
+        array([1., 2.], dtype=float32)
+        """
+        for read in READ:
+            if (found := read(self)) is not None:
+                return found
+        return self.stored()
+
+    def stored(self) -> np.ndarray:
+        """Return a copy of the values that are stored now, inside a trace too."""
+        raise TypeError(f"{type(self).__name__} must define stored().")
+
     def __float__(self) -> float:
         return float(self._scalar())
 

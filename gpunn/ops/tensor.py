@@ -133,9 +133,7 @@ class Tensor(Operators):
         """
         if self.home is None:
             return None
-        theirs = self.home.backend
-        there = theirs.root is backend.root or theirs.xp is backend.xp is np
-        return self._array if there else None
+        return self._array if backend.reaches(self.home.backend) else None
 
     def without_inputs(self) -> Tensor:
         """Return its values without the memory of what they were computed from.

@@ -46,6 +46,8 @@ class Variable(Kept):
     ([2.0, 3.0], [4.0, 6.0])
     """
 
+    _place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
+
     def __init__(
         self,
         initializer: Any = 0.0,
@@ -72,7 +74,6 @@ class Variable(Kept):
         self.name = name or "variable"
         self._value = constant(first, dtype)
         self.access = Access()
-        self._places: dict[str, tuple[Any, Array]] = {}  # at most one: backend and array of steps
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -126,47 +127,31 @@ class Variable(Kept):
         >>> Variable([1.0, 2.0]).array_on(gpunn.get_backend("numpy"))
         array([1., 2.], dtype=float32)
         """
-        if not self._places:  # without its access, which may not be asked for in a backend's turn
+        place = self._place
+        if place is None:  # without its access, which may not be asked for in a backend's turn
             value = self._value
             array = backend.upload(value.numpy()).reshape(self.shape)
-            kept = self._places.setdefault("", (backend.root, array))  # that of one thread
-            if kept[1] is array and self._value is not value:  # assigned to meanwhile
+            place = vars(self).setdefault("_place", (backend.root, array))  # in one step
+            if place[1] is array and self._value is not value:  # assigned to meanwhile
                 backend.write(array, self._value.numpy())
-        there, array = self._places[""]
+        there, found = place
         if not self.is_on(backend):
             raise ValueError(
                 f"{self.name} is used by steps on {there.name!r}, and cannot be by others on "
                 f"{backend.name!r}: it has one value. Create a variable for each, or run all of "
                 f"them on one backend, see gpunn.use_backend."
             )
-        return array
+        return found
 
     def is_on(self, backend: Backend) -> bool:
         """Whether its array can be used on a backend: it has none yet, or one in this memory."""
-        if not self._places:
-            return True
-        there = self._places[""][0]
-        return there is backend.root or there.xp is backend.xp is np
+        return self._place is None or backend.reaches(self._place[0])
 
     def values_on(self, backend: Backend) -> Array:
         """Return an array with the value that is stored now, to copy from: that of steps, if it is
         on this backend; else one of NumPy."""
-        if self._places and self.is_on(backend):
-            return self._places[""][1]
-        return self.stored()
-
-    def numpy(self) -> np.ndarray:
-        """Return a copy of the value as a NumPy array.
-
-        Raises:
-            NeedsValuesError: in a step that is traced: this is the value of one step.
-
-        >>> Variable([1.0, 2.0]).numpy()
-        array([1., 2.], dtype=float32)
-        """
-        for read in READ:
-            if (found := read(self)) is not None:
-                return found
+        if self._place is not None and self.is_on(backend):
+            return self._place[1]
         return self.stored()
 
     def stored(self) -> np.ndarray:
@@ -174,14 +159,16 @@ class Variable(Kept):
         return self.access.read(self._stored)
 
     def _stored(self) -> np.ndarray:
-        if not self._places:
+        if self._place is None:
             return self._value.numpy()
-        backend, array = self._places[""]
+        backend, array = self._place
         found: np.ndarray = backend.read(array)
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_value": constant(self.stored(), self.dtype), "_places": {}}
+        state = {**vars(self), "_value": constant(self.stored(), self.dtype)}
+        state.pop("_place", None)
+        return state
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self.dtype, copy=False)
@@ -222,7 +209,8 @@ class Variable(Kept):
         """
         with self.access.writing():
             self._value = constant(numbers, self.dtype)
-            for backend, array in self._places.values():
+            if self._place is not None:
+                backend, array = self._place
                 backend.write(array, self._value.numpy())
 
     def assign_add(self, value: Any) -> Tensor:

@@ -6,6 +6,7 @@ moments. Products, updates and predictions are split into pieces for two threads
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import random
@@ -418,3 +419,22 @@ def test_training_in_another_thread_leaves_signals_alone() -> None:
     thread.join()
     assert model._trainer.batches == 2
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("where", ["main thread", "another thread"])
+def test_an_interrupt_without_a_signal_between_two_calls_lets_the_step_end(where: str) -> None:
+    done: list[int] = []
+
+    def interrupted() -> None:
+        thread, error = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(KeyboardInterrupt)
+        raised = functools.partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, thread, error)
+        with pytest.raises(KeyboardInterrupt):
+            perform([lambda: done.append(0), raised, lambda: done.append(1)], 2)
+
+    if where == "main thread":
+        interrupted()
+    else:
+        thread = threading.Thread(target=interrupted)
+        thread.start()
+        thread.join()
+    assert done == [0, 1]

@@ -110,6 +110,17 @@ class Device(ABC):
         own._scratch = _ScratchOfOneUser()
         return own
 
+    def reaches(self, other: Device) -> bool:
+        """Return whether work here can use arrays of another backend as they are: it is for the
+        same device, or both are NumPy's.
+
+        >>> from gpunn.backends import get_backend
+        >>> backend = get_backend("numpy")
+        >>> backend.isolated().reaches(backend)
+        True
+        """
+        return other.root is self.root or other.xp is self.xp is np
+
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an uninitialised C-contiguous array on the device."""

@@ -52,16 +52,21 @@ def _within_step(frame: FrameType | None) -> bool:
 
 
 def _step(calls: Calls) -> None:
-    rest = iter(calls)
-    try:
-        for call in rest:
+    for call in calls:
+        call()
+
+
+def _end_step(calls: Calls, error: BaseException) -> None:
+    """Do the rest of a step that an interrupt has left between two calls, by no signal."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    held = {} if trace is None else trace.tb_frame.f_locals
+    done = [call is held.get("call") for call in calls]
+    between = isinstance(error, KeyboardInterrupt) and held.get("calls") is calls
+    if between and done.count(True) == 1:
+        for call in calls[done.index(True) + 1 :]:
             call()
-    except KeyboardInterrupt as error:
-        trace = error.__traceback__
-        if trace is not None and trace.tb_next is None:  # raised between two calls, by no signal
-            for call in rest:
-                call()
-        raise
 
 
 def perform(calls: Calls, steps: int) -> None:
@@ -80,8 +85,12 @@ def perform(calls: Calls, steps: int) -> None:
     """
     handler = _handler()
     if handler is None:
-        for _ in range(steps):
-            _step(calls)
+        try:
+            for _ in range(steps):
+                _step(calls)
+        except BaseException as error:
+            _end_step(calls, error)
+            raise
         return
     try:
         _set_handler(_SIGINT, handler)
@@ -89,9 +98,15 @@ def perform(calls: Calls, steps: int) -> None:
             _step(calls)
             if handler.pending:
                 handler.deliver()
-    finally:
-        _set_handler(_SIGINT, handler.before)
-        handler.deliver()
+    except BaseException as error:
+        try:
+            _end_step(calls, error)
+        finally:
+            _set_handler(_SIGINT, handler.before)
+            handler.deliver()
+        raise
+    _set_handler(_SIGINT, handler.before)
+    handler.deliver()
 
 
 def _handler() -> _Handler | None:

@@ -60,7 +60,7 @@ def stages_of(
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
     for control in trace.controls:
-        if not reaches(control.backend, backend):
+        if not backend.reaches(control.backend):
             raise ValueError(
                 f"a step on {backend.name!r} reads the learning rate of an optimizer on "
                 f"{control.backend.name!r}: run both on one backend."
@@ -77,11 +77,6 @@ def stages_of(
     computation = Computation(backend, arrays, stages, context)
     computation.work[0][:0] = before
     return computation
-
-
-def reaches(there: Any, backend: Any) -> bool:
-    """Whether steps on a backend can read arrays of another: it is the same, or both use NumPy."""
-    return there.root is backend.root or there.xp is backend.xp is np
 
 
 class EagerTrace(Trace):

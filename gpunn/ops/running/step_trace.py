@@ -22,7 +22,6 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Effect, Trace, Unsupported
 
 from .computation import Computation, Destination
-from .eager import reaches
 
 
 class _Assigned(Primitive):
@@ -150,7 +149,7 @@ class StepComputation:
         again = {id(held.source) for held in trace.assigned}
         copies: dict[int, list[Work]] = {}  # by the stage after which they are made
         for t, _, control, place, is_rate in trace.begins.values():
-            if not reaches(control.backend, backend):
+            if not backend.reaches(control.backend):
                 raise Unsupported("it reads numbers of an optimizer on another backend.")
             block = control.rates if is_rate else control.counters
             arrays[id(t)] = array = backend.empty((1,), "float64")

@@ -82,7 +82,7 @@ class Feed:
         if not self.rows:
             raise ValueError(f"{argument} has no rows.")
         self._size = rows_of_a_batch(size, range(self.rows), limit)
-        self._parts = list(given.values())
+        self._given, self._parts = given, list(given.values())
         self.order = Order(self.rows, self._seed)
 
     @property
@@ -97,7 +97,9 @@ class Feed:
             self._is_placed = True
             given = {str(k): array for k, array in enumerate(self.arrays)}
             stored = {name: stored_dtype(a, floatx()) for name, a in given.items()}
-            found = sent(backend, given, stored, (), "fit", dict.fromkeys(given, "x or y"))
+            names = [n for n, part in self._given.items() for _ in found_in(part, np.ndarray)]
+            arguments = dict(zip(given, names, strict=True))
+            found = sent(backend, given, stored, (), "fit", arguments)
             if found is not None:
                 self._placed, self._copies = [*found[0].values()], found[1]
                 if self._copies is not None:
