@@ -18,7 +18,7 @@ from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
-from gpunn.core.operators import Operators
+from gpunn.core.operators import Kept
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor
@@ -34,6 +34,12 @@ RECENT = 4
 def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
     """Implement `Optimizer.apply`; see there."""
     gradients, variables = list(gradients), list(variables)
+    for v in variables:
+        if not isinstance(v, (Kept, np.ndarray)):
+            raise TypeError(
+                f"an optimizer changes weights, variables and arrays of NumPy in place; got a "
+                f"{type(v).__name__}. Keep the value in a gpunn.Variable."
+            )
     wanting = [v for g, v in zip(gradients, variables, strict=False) if g is None]
     if wanting:
         names = ", ".join(getattr(v, "path", getattr(v, "name", "an array")) for v in wanting)
@@ -152,7 +158,7 @@ class Update:
         self.note_step()
         wanted = [arena.access for arena in self.arenas]
         wanted += [variables[n].access for n, _ in self.copies
-                   if isinstance(variables[n], Operators)]  # fmt: skip
+                   if isinstance(variables[n], Kept)]  # fmt: skip
 
         def applied() -> bool:
             if not self.is_current():  # another thread has moved the slots meanwhile
@@ -223,7 +229,7 @@ class UpdateInStep(Effect):
 
     def __init__(self, optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         for v in variables:
-            if not isinstance(v, Operators):
+            if not isinstance(v, Kept):
                 raise TypeError(
                     f"an optimizer in a step updates weights and variables; got a "
                     f"{type(v).__name__}."

@@ -651,3 +651,9 @@ def test_subsets_are_those_of_keras(keras: Any, name: str) -> None:
         ours.apply([g[n] for n in numbers], [held[n] for n in numbers])
     for v, w in zip(held, variables, strict=True):
         assert_allclose(v.numpy(), w.value.detach().numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [gpunn.ops.ones(2), [1.0, 2.0], np.float64(1.0)], ids=repr)
+def test_what_cannot_be_changed_in_place_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"in place; got a \w+. Keep the value in a gpunn.Variable"):
+        gpunn.optimizers.SGD(0.1).apply([np.ones(np.shape(wrong))], [wrong])
