@@ -7,13 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.losses.on_tensors import as_rows
 from gpunn.ops.conversion import convert, floats
+from gpunn.ops.fusion.storing import stored
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.shapes import broadcast_to, reshape
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Effect, Trace
+from gpunn.ops.trace import Effect, LateResult, Trace
 
 
 def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -> None:
@@ -65,6 +68,11 @@ def sums_of(values: Any, weight: Any) -> list[Tensor]:
     return [sum_(values), constant(float(values.shape[0] if values.ndim else 1), "float64")]
 
 
+def late_result(trace: Trace, metric: Any) -> Tensor:
+    """Return the result of a metric at this place of a step, known after the step."""
+    return trace.late_value(_Result(metric))
+
+
 class _Rows(Effect):
     def __init__(self, metric: Any, given: list[Tensor]) -> None:
         super().__init__(given, parts=[metric])
@@ -87,6 +95,28 @@ class _Sums(Effect):
     def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
         state = self._metric._state_on(backend)
         return [(t, state[k : k + 1].reshape(()), True) for k, t in enumerate(self.inputs)]
+
+
+class _Result(LateResult):
+    def __init__(self, metric: Any) -> None:
+        super().__init__((), parts=[metric])
+        self._metric = metric
+        self._kept: tuple[Backend, Array, Array] | None = None  # the state, and its copy
+
+    def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
+        state = self._metric._state_on(backend)
+        self._kept = backend, state, backend.empty(state.shape, np.float64)
+        return []
+
+    def bind(self, backend: Backend, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
+        assert self._kept is not None
+        return stored(*self._kept)
+
+    def value(self) -> Any:
+        if self._kept is None:
+            return self._metric.result()
+        backend, state, copy = self._kept
+        return self._metric._result_of({id(state): backend.read(copy)})
 
 
 def _whole(backend: Backend, array: Any, t: Tensor) -> Array:

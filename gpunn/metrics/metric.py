@@ -191,9 +191,17 @@ class Metric(Formula):
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
         if (trace := _step()) is not None:
-            return cast(float, trace.late_value(self.result))
-        state = self._state + sum(backend.read(a) for backend, a in self._on_devices)
-        return Number(self.compute(state))
+            return cast(float, _in_steps().late_result(trace, self))
+        return self._result_of({})
+
+    def _result_of(self, kept: Mapping[int, np.ndarray]) -> float:
+        """Return the value, by earlier states of the arrays with these ``id``."""
+        states = [kept.get(id(a)) for _, a in self._on_devices]
+        read = [
+            backend.read(a) if state is None else state
+            for state, (backend, a) in zip(states, self._on_devices, strict=True)
+        ]
+        return Number(self.compute(self._state + sum(read)))
 
     @property
     def _on_devices(self) -> list[tuple[Backend, Array]]:

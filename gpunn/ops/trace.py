@@ -74,6 +74,10 @@ class Effect:
         arrays."""
         return lambda: None
 
+    def shares_part(self, other: Effect) -> bool:
+        """Whether both use the settings, or the state, of a part."""
+        return any(a is b for a in self.parts for b in other.parts)
+
     def is_current(self) -> bool:
         """Whether it still does what it was bound for."""
         return True
@@ -83,6 +87,15 @@ class Effect:
 
     def before_each(self) -> None:
         """Do it."""
+
+
+class LateResult(Effect):
+    """The result of a part's state, which is known after the step. As an effect, it keeps the
+    state that there is at its place; as long as it is none, its value is that at the step's end."""
+
+    def value(self) -> Any:
+        """Return it, after the step."""
+        raise NotImplementedError
 
 
 class Trace:
@@ -287,7 +300,7 @@ class Trace:
         """Add an effect at this point of the step."""
         raise TypeError("only a whole step has effects; a call computes tensors.")
 
-    def late_value(self, function: Callable[[], Any]) -> Tensor:
+    def late_value(self, result: LateResult) -> Tensor:
         """Return a tensor for a number that is known after the step."""
         raise TypeError("only a whole step has results of metrics.")
 

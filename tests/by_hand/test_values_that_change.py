@@ -338,12 +338,15 @@ def test_a_result_is_that_at_its_place_in_a_step(backend: str) -> None:
         mean.update_state(x)
         first = mean.result()
         other.update_state(x * 2)
+        between = other.result()
         mean.update_state(x * 3)
-        return first, mean.result(), other.result()
+        return first, mean.result(), between, mean.result(), mean(x * 4)
 
     for _ in range(4):
         mean.reset_state()
-        assert [float(value) for value in step(2.0)] == [2.0, 4.0, 4.0]
+        other.reset_state()
+        assert [float(value) for value in step(2.0)] == [2.0, 4.0, 4.0, 4.0, 16 / 3]
+    assert step.compiled
 
 
 def test_a_rate_that_a_step_sets_is_set_in_each_step(backend: str) -> None:

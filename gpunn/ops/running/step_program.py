@@ -222,7 +222,7 @@ class StepProgram:
             if not isinstance(x, Tensor):
                 return as_result(x)
             if id(x) in self._trace.late:
-                return self._trace.late[id(x)][1]()
+                return self._trace.late[id(x)][1].value()
             return values.get(id(x), x)
 
         return replaced(value_of, result)

@@ -1,14 +1,13 @@
 """Traces of whole steps: forward, gradients, updates of weights, and metrics, in one program.
 
 A step is called once, with leaves for its arguments. What it does besides computing tensors is a
-list of effects. Each one ends a stage of the computation: a stage computes what its effect reads,
-and all that was written before it and is read after it.
+list of effects. A stage of the computation computes what a group of effects reads. An effect that
+changes weights ends a group, whose stage also computes what was written before and is read later.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Primitive, Work
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Effect, Trace, Unsupported
+from gpunn.ops.trace import Effect, LateResult, Trace, Unsupported
 
 from .computation import Computation, Destination
 
@@ -51,7 +50,7 @@ class StepTrace(Trace):
     Attributes:
         effects: what it does besides computing tensors, in order.
         begins: leaves for numbers of control blocks when the step begins; see `number_of`.
-        late: leaves whose values are known after the step, with functions that return them.
+        late: leaves whose values are known after the step, and the results that give them.
     """
 
     def __init__(self, stops: bool) -> None:
@@ -59,7 +58,7 @@ class StepTrace(Trace):
         self.composes = self.by_hand = self.has_effects = True
         self.stops = stops
         self.effects: list[Effect] = []
-        self.late: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
+        self.late: dict[int, tuple[Tensor, LateResult]] = {}
         self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
         self._watched: list[Tensor] = []
@@ -84,18 +83,16 @@ class StepTrace(Trace):
         done = sum(effect.optimizer is part for effect in self.effects)
         return found if is_rate or not done else found + done
 
-    def late_value(self, function: Callable[[], Any]) -> Tensor:
+    def late_value(self, result: LateResult) -> Tensor:
         found = self.leaf((), "float32")
-        self.late[id(found)] = found, function
+        self.late[id(found)] = found, result
         return found
 
     def add_effect(self, effect: Effect) -> None:
-        read = {id(getattr(function, "__self__", None)) for _, function in self.late.values()}
-        for part in effect.parts:
-            if id(part) in read:  # what was read would be the value at the step's end
-                raise Unsupported(f"{part.name} is updated after its result was asked for.")
-        effect.position = next(self._positions)
-        self.effects.append(effect)
+        for _, result in self.late.values():
+            if result.shares_part(effect) and not any(result is one for one in self.effects):
+                self._append(result)  # it keeps the value that it has here
+        self._append(effect)
         for source in effect.changes:
             held = self._held(source)
             if held.is_assigned and not self._begins(held.now):
@@ -103,6 +100,10 @@ class StepTrace(Trace):
                 raise Unsupported(f"{name} is assigned to, and then updated.")
             held.now = self.first_of(source)
             self._changed[id(held.now)] = source, held.now, effect.position
+
+    def _append(self, effect: Effect) -> None:
+        effect.position = next(self._positions)
+        self.effects.append(effect)
 
     def _begins(self, t: Tensor) -> bool:
         return id(t) in self._changed
@@ -136,12 +137,16 @@ class StepComputation:
     ) -> None:
         self._trace, self._backend = trace, backend
         self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
-        ends = [effect.position for effect in trace.effects]
-        stages = [[Destination(*one) for one in effect.begin(backend)] for effect in trace.effects]
+        groups = _grouped(trace.effects)
+        ends = [group[-1].position for group in groups]
+        stages = [
+            [Destination(*one) for effect in group for one in effect.begin(backend)]
+            for group in groups
+        ]
         assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
         kept = [Destination(t, a) for t, a in zip(outputs, self.outputs, strict=True)]
         stages.append([*kept, *assigned])
-        copied = self._in_program_order(stages, ends)
+        copied = self._in_program_order(groups, stages)
         arrays = {id(t): array for t, array in inputs}
         for t in trace._watched:
             assert t.value is not None
@@ -172,13 +177,11 @@ class StepComputation:
             raise Unsupported("a metric's result is computed with.")
         computation = Computation(backend, arrays, stages, context)
         work = list(copies.get(-1, ()))
-        for number, (effect, of_stage) in enumerate(
-            itertools.zip_longest(trace.effects, computation.work)
-        ):
+        for number, of_stage in enumerate(computation.work):
             work += of_stage
-            if effect is not None:
+            for effect in groups[number] if number < len(groups) else ():
                 work.append(effect.bind(backend, computation.array))
-                work += copies.get(number, ())
+            work += copies.get(number, ())
         self._work = work
         self._computation = computation
 
@@ -191,19 +194,25 @@ class StepComputation:
     def _is_read(t: Tensor, stages: Sequence[Sequence[Destination]]) -> bool:
         return any(t is x for x in topological_sort(d.tensor for s in stages for d in s))
 
-    def _in_program_order(self, stages: list[list[Destination]], ends: Sequence[int]) -> set[int]:
-        """Add to each stage what later ones read and the program computes before its end. Return
-        the ``id`` of leaves whose array changes before they are read for the last time."""
+    def _in_program_order(
+        self, groups: Sequence[Sequence[Effect]], stages: list[list[Destination]]
+    ) -> set[int]:
+        """Add to the stage of each group that changes something what later ones read and the
+        program computes before it. Return the ``id`` of leaves whose array changes before they are
+        read for the last time."""
         copied: set[int] = set()
-        changes = [{id(source) for source in effect.changes} for effect in self._trace.effects]
-        for number in range(len(ends) - 1, -1, -1):
-            end, later = ends[number], [d for stage in stages[number + 1 :] for d in stage]
+        for number in range(len(groups) - 1, -1, -1):
+            changes = {id(source) for source in groups[number][-1].changes}
+            if not changes:
+                continue
+            end = groups[number][-1].position
+            later = [d for stage in stages[number + 1 :] for d in stage]
             have: set[int] = set()
             wanted: list[Tensor] = [d.tensor for d in later]
             for t in topological_sort(wanted):
                 if t.position >= end:
                     wanted += t.inputs
-            held = [h for h in self._trace.held.values() if id(h.source) in changes[number]]
+            held = [h for h in self._trace.held.values() if id(h.source) in changes]
             leaves = [t for h in held for t in self._trace.reads_of(h.source)]
             own = {id(t) for t in leaves if t.position < end and t.primitive is None}
             for t in wanted:
@@ -222,3 +231,14 @@ class StepComputation:
                             given.tensor = _copy_of(t)
                     stages[number].append(Destination(t))
         return copied
+
+
+def _grouped(effects: Sequence[Effect]) -> list[list[Effect]]:
+    """Return the effects in groups, in order: what one group reads is computed together. A group
+    ends with an effect that changes something, and before one that uses a part of another in it."""
+    groups: list[list[Effect]] = []
+    for effect in effects:
+        if not groups or any(one.changes or one.shares_part(effect) for one in groups[-1]):
+            groups.append([])
+        groups[-1].append(effect)
+    return groups
