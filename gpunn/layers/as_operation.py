@@ -81,9 +81,9 @@ class _Backward(Primitive):
         # A backward pass may overwrite its input.
         given, own = arrays[0], computation.is_last_use(y.inputs[0])
         call.dy = given if own else backend.empty(call.y.shape, call.y.dtype)
-        at = 0
+        at, flat = 0, out.reshape(-1)
         for k, (x, wanted) in enumerate(zip(call.xs, y.attributes["wants"], strict=True)):
-            call.writes(k, out[at : at + x.size].reshape(x.shape) if wanted else None, False)
+            call.writes(k, flat[at : at + x.size].reshape(x.shape) if wanted else None, False)
             at += x.size if wanted else 0
         layer = call.layer
         call.trains = trains and parent.trains and any(p.trainable for p in layer._own_parameters)
@@ -149,6 +149,23 @@ _gradient_part = Primitive(
 )
 
 
+_scaled = _Application(
+    "layer",
+    None,
+    lambda x, layer, **attributes: x,
+    gradient=lambda dy, y, x, layer, **attributes: (
+        _scaled_gradient(dy, y, x, layer=layer, trains=False, wants=(True,)),
+    ),
+)
+_scaled_gradient: Primitive = _Backward(
+    "layer's gradient",
+    None,
+    lambda dy, *shapes, **attributes: dy,
+    gradient=lambda g, dx, dy, y, x, **how: (_scaled_gradient(g, y, x, **how), None, None),
+)
+_scaled_gradient.writes = False
+
+
 def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     samples = [shape[1:] for shape in shapes]
     given = samples if layer.takes_list else samples[0]
@@ -200,10 +217,20 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
 
 def by_kernels(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
     """Apply a layer to tensors as one operation of the trace, whose derivative is known once."""
+    return _recorded(_applied, layer, xs, training)
+
+
+def scaled_by(layer: Any, x: Tensor) -> Tensor:
+    """Apply a layer that multiplies each element by a random factor in training, by its kernels;
+    derivatives of every order are known."""
+    return _recorded(_scaled, layer, [x], True)
+
+
+def _recorded(primitive: Primitive, layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
     trace = current()
     assert trace is not None
     number, entries = trace.next_draw(), trace.entries(xs[0].shape)
-    y = _applied(*xs, layer=layer, training=training, number=number, entries=entries)
+    y = primitive(*xs, layer=layer, training=training, number=number, entries=entries)
     trace.applied.append(y)
     return y
 

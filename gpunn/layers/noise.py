@@ -16,7 +16,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .arguments import check_data_format
-from .as_operation import by_kernels
+from .as_operation import by_kernels, scaled_by
 from .layer import Layer
 from .shapes import Shape
 
@@ -93,7 +93,7 @@ class _Dropping(_RandomLayer):
         backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return x * by_kernels(self, [ops.ones_like(x)], True) if training and self.draws else x
+        return scaled_by(self, x) if training and self.draws else x
 
     def _noise(self, call: Call) -> Any:
         """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""

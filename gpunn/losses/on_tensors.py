@@ -18,7 +18,7 @@ from gpunn.ops.fusion.storing import fill
 from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.narrow import first_inexact
 from gpunn.ops.places.checks import checked
-from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
+from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of
@@ -213,7 +213,17 @@ def mean_of_rows(loss: Any, y_true: Any, y_pred: Tensor) -> Tensor | None:
     rows."""
     formula = _formula_of(loss)
     targets, rows = as_rows(loss, formula.sparse, y_true, y_pred)
-    return _mean_loss(targets, rows, loss=loss, formula=formula) if rows.shape[0] else None
+    if not rows.shape[0]:
+        return None
+    sums = _sums(targets, rows, loss=loss, formula=formula)
+    return _mean_loss(sums, targets, rows, loss=loss, formula=formula)
+
+
+def sums_of_mean(t: Tensor, rows: Any) -> Tensor | None:
+    """Return the tensor (2,) of the sum of losses and the number of rows, of which ``t`` is the
+    mean; None if it is no mean of so many losses."""
+    is_mean = t.primitive is _mean_loss and not t.is_constant and type(rows) is int
+    return t.inputs[0] if is_mean and t.inputs[2].shape[0] == rows else None
 
 
 def _has_kernel(loss: Any) -> bool:
@@ -335,51 +345,86 @@ def _stated(formula: Any, name: str) -> Any:
     return None if on_arrays else getattr(formula, name, None)
 
 
-def _compute_mean(
+class _Sums(Primitive):
+    """The sum of the losses of rows, and their number, in float64; in the same pass, the slopes of
+    their mean."""
+
+    adds = True
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        y_true, y_pred = arrays
+        backend, slopes = computation.backend, computation.results_of(y)
+        gradient = computation.place(slopes[0]) if slopes else None
+        loss = y.attributes["loss"]
+        summed = partial(_add_up, backend, out, y_true, y_pred, loss, gradient)
+        return summed if computation.adds(y) else partial(_from_zero, backend, out, summed)
+
+
+def _add_up(
+    backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, gradient: Array | None
+) -> None:
+    rows = len(y_pred)
+    backend.loss(loss, y_true, y_pred, None, 1.0 / rows, gradient, out, rows)
+
+
+def _from_zero(backend: Backend, out: Array, work: Work) -> None:
+    fill(backend, 0.0, out)
+    work()
+
+
+def _compute_sums(
     backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
 ) -> None:
-    sums, rows = backend.scratch((2,), np.float64, "mean loss"), len(y_pred)
-    fill(backend, 0.0, sums)
-    backend.loss(loss, y_true, y_pred, None, 1.0 / rows, None, sums, rows)
-    backend.affine(sums[:1], 1.0 / rows, 0.0, out.reshape(1))
+    _from_zero(backend, out, partial(_add_up, backend, out, y_true, y_pred, loss, None))
+
+
+def _compute_mean(
+    backend: Backend, out: Array, sums: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
+) -> None:
+    backend.affine(sums[:1], 1.0 / len(y_pred), 0.0, out.reshape(1))
 
 
 def _compute_slopes(
-    backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
+    backend: Backend, out: Array, sums: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
 ) -> None:
-    sums, rows = backend.scratch((2,), np.float64, "mean loss"), len(y_pred)
-    backend.loss(loss, y_true, y_pred, None, 1.0 / rows, out, sums, rows)
+    unread = backend.scratch((2,), np.float64, "mean loss")
+    _add_up(backend, unread, y_true, y_pred, loss, out)
 
 
 def _gradient_of_mean(
-    dy: Tensor, y: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+    dy: Tensor, y: Tensor, sums: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
     rows = y_pred.shape[0]
     by_target, _ = _gradients(
         broadcast_to(dy / rows, (rows,)), y, y_true, y_pred, loss=loss, formula=formula
     )
-    slopes = _slopes_of_mean(y_true, y_pred, loss=loss, formula=formula)
+    slopes = _slopes_of_mean(sums, y_true, y_pred, loss=loss, formula=formula)
     one = dy.value is not None and dy.is_constant and dy.value.item() == 1.0
-    return by_target, slopes if one else slopes * dy
+    return None, by_target, slopes if one else slopes * dy
 
 
 def _curvature(
-    dz: Tensor, dx: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+    dz: Tensor, dx: Tensor, sums: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
     rows = y_pred.shape[0]
     each = constant(np.full(rows, 1.0 / rows), y_pred.dtype)
     _, by_target, by_prediction = _second_gradients(
         dz, dx, each, y_true, y_pred, loss=loss, formula=formula
     )
-    return by_target, by_prediction
+    return None, by_target, by_prediction
 
 
+_sums = _Sums(
+    "sums of losses", _compute_sums, lambda t, p, **of: (2,), lambda t, p, **of: "float64"
+)
 _mean_loss = Primitive(
-    "mean loss", _compute_mean, lambda t, p, **of: (), lambda t, p, **of: p, _gradient_of_mean
+    "mean loss", _compute_mean, lambda s, t, p, **of: (), lambda s, t, p, **of: p, _gradient_of_mean
 )
 _slopes_of_mean = Primitive(
-    "mean loss's gradient", _compute_slopes, lambda t, p, **of: p, lambda t, p, **of: p, _curvature
-)
+    "mean loss's gradient", _compute_slopes, lambda s, t, p, **of: p, lambda s, t, p, **of: p,
+    _curvature,
+)  # fmt: skip
+_slopes_of_mean.is_result = True
 _loss_of_rows = Primitive(
     "loss", _compute, lambda t, p, **of: p[:1], lambda t, p, **of: p, _gradients
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.on_tensors import as_rows
+from gpunn.losses.on_tensors import as_rows, sums_of_mean
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.reductions import mean, sum_
@@ -43,7 +43,8 @@ def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -
 
 def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
     """Let a step add values to a mean: sum w v and sum w, see `gpunn.metrics.Mean`."""
-    trace.add_effect(_Sums(metric, sums_of(values, weight)))
+    known = sums_of_mean(values, weight) if isinstance(values, Tensor) else None
+    trace.add_effect(_Sums(metric, sums_of(values, weight) if known is None else [known]))
 
 
 def sums_of(values: Any, weight: Any) -> list[Tensor]:
@@ -94,6 +95,8 @@ class _Sums(Effect):
 
     def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
         state = self._metric._state_on(backend)
+        if self.inputs[0].shape:  # both sums
+            return [(self.inputs[0], state, True)]
         return [(t, state[k : k + 1].reshape(()), True) for k, t in enumerate(self.inputs)]
 
 

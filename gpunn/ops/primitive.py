@@ -57,7 +57,14 @@ class Primitive:
     acts = False
     """True for a view that also does work in each step."""
     is_result = False
-    """True for one of several results of the operation that it reads, which writes it too."""
+    """True for one of several results of its first input, which writes it too; it may be computed
+    by itself where it is not known in time."""
+    adds = False
+    """True if it can add to where its result belongs; see `Computation.adds`."""
+    over: int | None = None
+    """The input whose memory the result may overwrite."""
+    told: tuple[str, ...] = ()
+    """Attributes that only messages name: operations which differ in nothing else are one."""
     selects = False
     """True if its gradient takes ``wants``: for which inputs gradients are needed."""
 

@@ -17,6 +17,7 @@ from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.arena import Parameter
 from gpunn.distribution.communicator import Share
 
+from .dtypes import is_float
 from .tensor import NeedsValuesError, Tensor, leaf
 
 _numbers = itertools.count(1)
@@ -322,7 +323,8 @@ class Trace:
             for x in t.inputs
         ]
         try:
-            attributes = [(name, _known_by(value)) for name, value in t.attributes.items()]
+            told = t.primitive.told
+            attributes = [(k, _known_by(v)) for k, v in t.attributes.items() if k not in told]
             return self._first.setdefault((t.primitive, *operands, *attributes), t)
         except TypeError:  # an attribute that cannot be hashed
             return t
@@ -340,8 +342,14 @@ class Trace:
 
     def mark(self) -> int:
         """Return a position: tensors that are made from here on have a larger one, and are not
-        identical with earlier ones."""
-        self._first = {}
+        identical with earlier ones that have a gradient."""
+        without = set[int]()  # a gradient
+        for t in self._first.values():
+            differentiable = (is_float(x.dtype) and not x.is_constant for x in t.inputs
+                              if id(x) not in without)  # fmt: skip
+            if not (is_float(t.dtype) and any(differentiable)):
+                without.add(id(t))
+        self._first = {key: t for key, t in self._first.items() if id(t) in without}
         return next(self._positions)
 
     def next_draw(self) -> int:

@@ -32,7 +32,6 @@ from gpunn.backends.cupy.launch.known_gpus import GPUS as KNOWN
 from gpunn.backends.cupy.launch.modes import (
     PERSISTENT_BATCH,
     PERSISTENT_WIDTH,
-    LaunchModeError,
 )
 
 MODES = ("fused", "persistent")
@@ -431,8 +430,8 @@ def test_a_launch_ends_before_anybody_notices() -> None:
     assert max(asked) == int(0.025 * 2e9 / flops)  # for a single multiprocessor
 
 
-def test_a_kernel_has_the_counters_of_one_training() -> None:
-    """Each of its blocks has a copy of them."""
+def test_a_kernel_has_the_counters_of_several_trainings() -> None:
+    """Each of its blocks has a copy of each: as of a step with two optimizers."""
     gpu: Any = emulated.make_backend("persistent").isolated()
     one, other = Control(gpu), Control(gpu)
     totals = gpu.zeros((3,), np.float64)
@@ -441,10 +440,13 @@ def test_a_kernel_has_the_counters_of_one_training() -> None:
 
     def both() -> None:
         gpu.advance(one, 5, totals)
-        gpu.advance(other, 5, totals)
+        gpu.advance(other, 2, totals)
 
-    with pytest.raises(LaunchModeError, match="it has counters of several trainings"):
-        gpu.program(both, True).run(1)
+    program = gpu.program(both, True)
+    program.run(4)
+    assert program.mode == "persistent"
+    assert gpu.read(one.counters)[:4].tolist() == [7, 7, 0, 35]
+    assert gpu.read(other.counters)[:4].tolist() == [4, 4, 0, 8]
 
 
 def test_the_phases_of_the_classic_step() -> None:

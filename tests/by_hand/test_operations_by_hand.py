@@ -71,6 +71,58 @@ def test_a_model_with_a_call_computes_only_the_gradients_that_are_wanted(case: s
     assert (own - chain).total() <= 4
 
 
+class Step(gpunn.Sequential):
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+BENCHMARKS: dict[str, tuple[int, str, tuple[int, ...], Chain]] = {
+    "W1": (
+        10, "sgd", (784,),
+        lambda: [layers.Dense(16, "sigmoid"), layers.Dense(16, "sigmoid"),
+                 layers.Dense(10, "softmax")],
+    ),
+    "W2": (
+        32, "adam", (784,),
+        lambda: [layers.Dense(128, "relu"), layers.Dropout(0.2), layers.Dense(10, "softmax")],
+    ),
+    "W4": (
+        32, "adam", (28, 28, 1),
+        lambda: [layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),
+                 layers.Conv2D(32, 3, activation="relu"), layers.Flatten(),
+                 layers.Dense(10, "softmax")],
+    ),
+}  # fmt: skip
+
+
+def of_a_step(kind: type[Any], case: str, metrics: list[str]) -> tuple[Counter[str], list[Any]]:
+    """Return the operations of a step of fit, and its history."""
+    batch, optimizer, shape, chain = BENCHMARKS[case]
+    gpunn.utils.set_random_seed(0)
+    model = kind([layers.Input(shape), *chain()], backend="numpy")
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=metrics)
+    r = np.random.default_rng(0)
+    x, y = r.random((8 * batch, *shape), np.float32), r.integers(0, 10, 8 * batch)
+    model.fit(x, y, batch_size=batch, verbose=0)
+    lists = []
+    for steps in (4, 8):
+        with model.backend.profile() as found:
+            history = model.fit(x[: steps * batch], y[: steps * batch], batch, verbose=0).history
+        lists.append(Counter(operation.name for operation in found))
+    each = {name: count // 4 for name, count in (lists[1] - lists[0]).items()}
+    return Counter(each), [*history.values(), *model.get_weights()]
+
+
+@pytest.mark.parametrize("metrics", [[], ["accuracy"]], ids=["", "accuracy"])
+@pytest.mark.parametrize("case", BENCHMARKS)
+def test_a_train_step_does_what_fit_does(case: str, metrics: list[str]) -> None:
+    """It checks the labels in each step, and computes the derivative of the softmax by itself."""
+    (own, found), (plain, wanted) = (of_a_step(k, case, metrics) for k in (Step, gpunn.Sequential))
+    assert own.total() <= plain.total() + 3, (own - plain, plain - own)
+    for one, other in zip(found, wanted, strict=True) if case != "W2" else ():  # other masks
+        assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_fit_and_a_function_in_turns_train_as_python_does(backend: str, doubles: None) -> None:
     """They share the optimizer's counters, on a GPU in one kernel."""
     gpunn.use_backend(backend)

@@ -198,10 +198,11 @@ class Pair(gpunn.Model):
         return {"maker": self.of_maker.result(), "judge": self.of_judge.result()}
 
 
-def pair(eager: bool) -> Any:
+def pair(eager: bool, backend: Any = None) -> Any:
     gpunn.utils.set_random_seed(1)
-    maker = gpunn.Sequential([layers.Input((3,)), layers.Dense(4, "relu"), layers.Dense(3)])
-    judge = gpunn.Sequential([layers.Input((3,)), layers.Dense(5, "leaky_relu"), layers.Dense(1)])
+    of_maker, of_judge = [layers.Dense(4, "relu")], [layers.Dense(5, "leaky_relu")]
+    maker = gpunn.Sequential([layers.Input((3,)), *of_maker, layers.Dense(3)], backend=backend)
+    judge = gpunn.Sequential([layers.Input((3,)), *of_judge, layers.Dense(1)], backend=backend)
     made = Pair(maker, judge)
     made.compile(
         [gpunn.optimizers.Adam(0.02), gpunn.optimizers.SGD(0.1, momentum=0.9)],
@@ -222,6 +223,22 @@ def test_two_networks_with_an_optimizer_each(every_backend: str) -> None:
         assert_allclose(found[name], values, rtol=1e-9, err_msg=name)
     alike(fast.maker, slow.maker)
     alike(fast.judge, slow.judge)
+
+
+@pytest.mark.parametrize("mode", ["fused", "persistent"])
+def test_two_optimizers_in_each_launch_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A persistent kernel counts the steps of each by itself: they may have begun at another."""
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
+    found = []
+    for backend in ("numpy", emulated.make_backend()):
+        made = pair(False, backend)
+        made.optimizers[0].apply([ops.zeros(w.shape) for w in made.judge.weights],
+                                 made.judge.trainable_weights)  # fmt: skip
+        history = made.fit(X, batch_size=6, epochs=3, verbose=0).history
+        assert [int(o.iterations) for o in made.optimizers] == [13, 12]
+        found.append([*made.maker.get_weights(), *made.judge.get_weights(), *history.values()])
+    for one, other in zip(*found, strict=True):
+        assert_allclose(one, other, rtol=1e-6, atol=1e-8)
 
 
 class WithTests(gpunn.Model):

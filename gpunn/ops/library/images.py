@@ -71,31 +71,31 @@ def _write_dkernel(
     backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, out, None, None)
 
 
-_convolution: Primitive = Primitive(
+convolved: Primitive = Primitive(
     "conv",
     _write_convolution,
     lambda x, kernel, geometry: (x[0], *geometry.windows, kernel[3]),
     gradient=lambda dy, y, x, kernel, geometry: (
-        _dx(dy, kernel, geometry=geometry, channels=x.shape[3]),
-        _dkernel(x, dy, geometry=geometry, depth=kernel.shape[2]),
+        image_gradient(dy, kernel, geometry=geometry, channels=x.shape[3]),
+        kernel_gradient(x, dy, geometry=geometry, depth=kernel.shape[2]),
     ),
 )
-_dx: Primitive = Primitive(
+image_gradient: Primitive = Primitive(
     "conv's gradient by the image",
     _write_dx,
     lambda dy, kernel, geometry, channels: (dy[0], *geometry.image, channels),
     gradient=lambda g, y, dy, kernel, geometry, channels: (
-        _convolution(g, kernel, geometry=geometry),
-        _dkernel(g, dy, geometry=geometry, depth=kernel.shape[2]),
+        convolved(g, kernel, geometry=geometry),
+        kernel_gradient(g, dy, geometry=geometry, depth=kernel.shape[2]),
     ),
 )
-_dkernel: Primitive = Primitive(
+kernel_gradient: Primitive = Primitive(
     "conv's gradient by the kernel",
     _write_dkernel,
     lambda x, dy, geometry, depth: (*geometry.window, depth, dy[3]),
     gradient=lambda g, y, x, dy, geometry, depth: (
-        _dx(dy, g, geometry=geometry, channels=x.shape[3]),
-        _convolution(x, g, geometry=geometry),
+        image_gradient(dy, g, geometry=geometry, channels=x.shape[3]),
+        convolved(x, g, geometry=geometry),
     ),
 )
 
@@ -276,7 +276,7 @@ def conv(
     images = _Images(x, data_format)
     w = images.kernel(w, grouped=True)
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
-    return images.back(_convolution(images.x, w, geometry=geometry))
+    return images.back(convolved(images.x, w, geometry=geometry))
 
 
 @operation
@@ -318,7 +318,7 @@ def conv_transpose(
         for n, step, span in zip(images.x.shape[1:3], steps, spans, strict=True)
     ]
     geometry = images.geometry(larger, w.shape[:2], strides, padding, dilation_rate)
-    return images.back(_dx(images.x, w, geometry=geometry, channels=w.shape[2]))
+    return images.back(image_gradient(images.x, w, geometry=geometry, channels=w.shape[2]))
 
 
 @operation
@@ -350,7 +350,7 @@ def depthwise_conv(
     w = images.kernel(w)
     geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
     w = reshape(w, (*w.shape[:2], 1, w.shape[2] * w.shape[3]))  # a group for each channel
-    return images.back(_convolution(images.x, w, geometry=geometry))
+    return images.back(convolved(images.x, w, geometry=geometry))
 
 
 @operation

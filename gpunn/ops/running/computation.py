@@ -69,6 +69,11 @@ class Computation:
             order = [t for t in found if id(t) not in seen]
             seen.update(id(t) for t in order if not self._is_compared(t))
             orders.append(order)
+        self._results: dict[int, list[Tensor]] = {}  # by the `id` of what they are results of
+        for t in [t for order in orders for t in order if not self._is_given(t)]:
+            if t.primitive.is_result:
+                self._results.setdefault(id(t.inputs[0]), []).append(t)
+        self._added = set[int]()  # the `id` of results that are added to their arrays
         self._uses = self._count_uses(orders, stages)
         self._kept = set(leaves)
         self.work: list[list[Work]] = []
@@ -108,7 +113,11 @@ class Computation:
         return t.primitive is None or t.is_constant or id(t) in self._first
 
     def _sources(self, t: Tensor) -> Sequence[Tensor]:
-        return () if self._is_given(t) else t.inputs
+        """Return what a tensor is computed from here; one of several results, from the operation
+        that writes it."""
+        if self._is_given(t):
+            return ()
+        return t.inputs[:1] if t.primitive.is_result else t.inputs
 
     def run(self, stage: int) -> None:
         for work in self.work[stage]:
@@ -170,7 +179,7 @@ class Computation:
             if isinstance(step, Fused):
                 written += self._fused(step, plain, added, work)
             else:
-                self._alone(step, plain, work)
+                written += self._alone(step, plain, added, work)
         for target in targets:
             if target.array is not None and target not in written:
                 source = self.array(target.tensor)
@@ -187,25 +196,51 @@ class Computation:
             known[key] = list(scheduled(computed, self._arrays.keys(), needed))
         return known[key]
 
-    def _alone(self, t: Tensor, plain: dict[int, Destination], work: list[Work]) -> None:
-        """Add a single operation."""
-        if t.primitive.is_result:  # written by what it is a result of
-            self._done_with(t.inputs[0], work)
-            return
+    def _alone(
+        self,
+        t: Tensor,
+        plain: dict[int, Destination],
+        added: dict[int, Destination],
+        work: list[Work],
+    ) -> list[Destination]:
+        """Add a single operation. Return the destinations that it adds to."""
+        written: list[Destination] = []
         arrays = [self.array(source) for source in t.inputs]
-        if t.primitive.view:
+        if t.primitive.is_result and id(t) in self._arrays:
+            pass  # written by what it is a result of
+        elif t.primitive.view:
             self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
-            self._owner[id(t)] = self._owner[id(t.inputs[0])]
-            self._uses[self._owner[id(t)]] = (
-                self._uses.get(self._owner[id(t)], 0) + self._uses[id(t)]
-            )
+            self._shares_memory(t, t.inputs[0])
             if t.primitive.acts:
                 work.append(t.primitive.bind(self, self._arrays[id(t)], arrays, t))
         else:
-            out = self._place(t, plain)
+            readers = self._uses[id(t)] - len(self.results_of(t))
+            if t.primitive.adds and id(t) in added and readers == 1:
+                written.append(added[id(t)])
+                self._added.add(id(t))
+                out = self._place(t, added)
+            elif (over := self._overwritten(t, plain)) is not None:
+                out = self._arrays[id(t)] = self._arrays[id(over)].reshape(t.shape)
+                self._shares_memory(t, over)
+            else:
+                out = self._place(t, plain)
             work.append(t.primitive.bind(self, out, arrays, t))
-        for source in t.inputs:
+        for source in self._sources(t):
             self._done_with(source, work)
+        return written
+
+    def _shares_memory(self, t: Tensor, source: Tensor) -> None:
+        owner = self._owner[id(t)] = self._owner[id(source)]
+        self._uses[owner] = self._uses.get(owner, 0) + self._uses[id(t)]
+
+    def _overwritten(self, t: Tensor, plain: dict[int, Destination]) -> Tensor | None:
+        """Return the input whose memory a result takes, if nothing else reads that."""
+        if t.primitive.over is None or id(t) in plain or id(t) in self._over:
+            return None
+        source = t.inputs[t.primitive.over]
+        alike = (source.shape, source.dtype) == (t.shape, t.dtype)
+        others = any(x is source for k, x in enumerate(t.inputs) if k != t.primitive.over)
+        return source if alike and not others and self.is_last_use(source) else None
 
     def _fused(
         self,
@@ -268,6 +303,14 @@ class Computation:
     def is_used(self, t: Tensor) -> bool:
         """Return whether a tensor is read or wanted, in any stage."""
         return self._uses.get(id(t), 0) > 0
+
+    def results_of(self, t: Tensor) -> Sequence[Tensor]:
+        """Return the results of an operation besides ``t`` that are read or wanted."""
+        return self._results.get(id(t), ())
+
+    def adds(self, t: Tensor) -> bool:
+        """Return whether the result of an operation is added to the array that it is bound to."""
+        return id(t) in self._added
 
     def _place(self, t: Tensor, plain: dict[int, Destination]) -> Array:
         """Return the array that a result is written to."""

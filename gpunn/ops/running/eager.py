@@ -150,13 +150,13 @@ class _OneByOne(Computation):
         """Compute the result of an operation."""
         work: list[Work] = []
         if self.home.is_quick(t):
-            self._alone(t, {}, work)
+            self._alone(t, {}, {}, work)
         else:
             for step in scheduled([t], self._arrays.keys(), {id(t)}):
                 if isinstance(step, Fused):
                     self._fused(step, {}, {}, work)
                 else:
-                    self._alone(step, {}, work)
+                    self._alone(step, {}, {}, work)
         with self.backend.turn, np.errstate(all="ignore"):
             for do in work:
                 do()

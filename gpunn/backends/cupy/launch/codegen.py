@@ -14,7 +14,8 @@ those of its parts. A stage defines which threads do its parts together (`Thread
 A persistent kernel repeats its stages, once for each step. It has three additional ones:
 
 - stage ``once``: one block does it, while the other blocks continue;
-- stage ``each``: every block does it, to its own copy of an array: the counters of the step;
+- stage ``each``: every block does it, to its own copy of an array: the counters of the step, or of
+  one of its optimizers;
 - stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
 
 What a stage repeats with other arguments, such as the steps of a scan, is a `Loop`. The arguments
@@ -41,7 +42,7 @@ STAGES = {"ELEMENT": "grid", "ROW": "rows", "BLOCK": "blocks", "LAST": "last"}
 BLOCK = 256  # threads of a block, as in threads.cuh
 WARP = 32
 
-COPY = "counters"  # of a block of a persistent kernel
+COPY = "own_counters"  # of a block of a persistent kernel, with the number of the array
 
 RESIDENT_BLOCKS = 2
 """Blocks of a persistent kernel that a multiprocessor holds at once: the compiler limits registers
@@ -56,11 +57,12 @@ same way for all GPUs. See the CUDA C++ Programming Guide, "Function Parameters"
 @dataclass(frozen=True)
 class PartCall:
     """A part in a kernel, with its template arguments; ``syncs``: whether the threads of a group
-    synchronize before it."""
+    synchronize before it; ``copy``: the number of the array that it has a block's copy of."""
 
     part: str
     choices: tuple[str, ...]
     syncs: bool = False
+    copy: int = 0
     turns: ClassVar[int] = 1
     varying: ClassVar[tuple[int, ...]] = ()
 
@@ -177,7 +179,7 @@ class Kernel:
     @cached_property
     def function(self) -> str:
         """The source of its ``__global__`` function."""
-        parameters = ",\n    ".join(f"{p.value_type} {p.name}" for p in self.parameters)
+        declared = ",\n    ".join(f"{p.value_type} {p.name}" for p in self.parameters)
         defined = dict(self.constants)
         constants = [p.definition(defined[p.name]) for p in self.declared if p.name in defined]
         lines, numbers, row = [], count(), 0
@@ -191,11 +193,21 @@ class Kernel:
         if self.repeats:
             inner = (f"    {line}" for line in lines)
             lines = ["for (int64 step = 0; step < steps; ++step) {", *inner, "}"]
-            lines = _with_copy([p for p in self.declared if p.mark == "BLOCK_COPY"], lines)
+            for copy, parameters in self._copied().items():
+                lines = _with_copy(copy, parameters, lines)
         body = "\n".join(f"    {line}" for line in [*constants, *lines])
         bounds = f"__launch_bounds__(BLOCK, {RESIDENT_BLOCKS}) " * self.repeats
         head = f'extern "C" __global__ void {bounds}{self.name}('
-        return f"{head}\n    {parameters}) {{\n{body}\n}}\n"
+        return f"{head}\n    {declared}) {{\n{body}\n}}\n"
+
+    def _copied(self) -> dict[str, list[KernelParameter]]:
+        """Return the parameters of the arrays that each block has a copy of, by its name."""
+        found: dict[str, list[KernelParameter]] = {}
+        for number, call in enumerate(self.calls):
+            for p in call.parameters(number):
+                if p.mark == "BLOCK_COPY":
+                    found.setdefault(f"{COPY}_{call.copy}", []).append(p)
+        return found
 
     def _turn(self, part: PartCall | Loop, numbers: Iterator[int]) -> Iterator[str]:
         """Yield the calls of one turn of a part or loop."""
@@ -207,7 +219,8 @@ class Kernel:
                 if place in part.varying:
                     arguments.append(f"argument<{p.value_type}>(row, {part.varying.index(place)})")
                 else:
-                    arguments.append(COPY if self.repeats and p.mark == "BLOCK_COPY" else p.name)
+                    is_copied = self.repeats and p.mark == "BLOCK_COPY"
+                    arguments.append(f"{COPY}_{call.copy}" if is_copied else p.name)
             yield f"{'threads.sync(); ' * call.syncs}{call.entry}({', '.join(arguments)});"
 
     @cached_property
@@ -288,20 +301,18 @@ def _stage(name: str, at: int, calls: list[str]) -> list[str]:
     return [head, *inner, "});" if name == "barrier" else "}"]
 
 
-def _with_copy(parameters: list[KernelParameter], lines: list[str]) -> list[str]:
-    """Return the lines of a persistent kernel with what copies the counters to each block before
-    them, and those of the last block back. They are the same in all blocks, and near."""
-    if not parameters:
-        return lines
+def _with_copy(copy: str, parameters: list[KernelParameter], lines: list[str]) -> list[str]:
+    """Return the lines of a persistent kernel with what copies counters to each block before them,
+    and those of the last block back. They are the same in all blocks, and near."""
     written = [p for p in parameters if not p.constant]
     begin = [
-        f"__shared__ int64 {COPY}[COUNTERS];",
-        f"if (threadIdx.x < COUNTERS) {COPY}[threadIdx.x] = {parameters[0].name}[threadIdx.x];",
+        f"__shared__ int64 {copy}[COUNTERS];",
+        f"if (threadIdx.x < COUNTERS) {copy}[threadIdx.x] = {parameters[0].name}[threadIdx.x];",
         "__syncthreads();",
     ]
     end = [
         "if (blockIdx.x == gridDim.x - 1 && threadIdx.x < COUNTERS)",
-        *(f"    {p.name}[threadIdx.x] = {COPY}[threadIdx.x];" for p in written[:1]),
+        *(f"    {p.name}[threadIdx.x] = {copy}[threadIdx.x];" for p in written[:1]),
     ]
     return [*begin, *lines, *(end if written else [])]
 

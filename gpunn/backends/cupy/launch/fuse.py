@@ -16,8 +16,8 @@ import numpy as np
 from gpunn.backends.contract.backend import Array
 
 from .codegen import BLOCK, PARAMETER_BYTES, WARP, Kernel, PartCall, Stage
-from .kernel_source import NULL, Constant
-from .tasks import Conflict, Task
+from .kernel_source import NULL, Constant, part_named
+from .tasks import Conflict, Task, region
 
 MOST_ARGUMENTS = PARAMETER_BYTES // 8 - 4
 """The most arguments of the tasks that share a launch. Each takes at most 8 bytes of the kernel's
@@ -161,12 +161,26 @@ def configure(
     return LaunchConfiguration(Kernel(tuple(stages)), max(1, min(wanted, blocks)), arguments)
 
 
-def calls(tasks: Sequence[Task]) -> tuple[PartCall, ...]:
-    """Return the parts of a stage. Threads synchronize before each that depends on earlier ones."""
+def calls(tasks: Sequence[Task], copies: Sequence[int] = ()) -> tuple[PartCall, ...]:
+    """Return the parts of a stage. Threads synchronize before each that depends on earlier ones.
+
+    ``copies``: the addresses of the arrays that each block has a copy of.
+    """
     made: list[PartCall] = []
     since: list[Task] = []  # those since the last synchronization
     for task in tasks:
         syncs = any(other.conflict(task) > Conflict.SAME_THREAD for other in since)
         since = [task] if syncs else [*since, task]
-        made.append(PartCall(task.name, task.choices, syncs))
+        copied = copied_address(task)
+        copy = 0 if copied is None or not copies else copies.index(copied)
+        made.append(PartCall(task.name, task.choices, syncs, copy))
     return tuple(made)
+
+
+def copied_address(task: Task) -> int | None:
+    """Return the address of the array that each block of a persistent kernel has a copy of, if the
+    task reads or writes one."""
+    for parameter, value in zip(part_named(task.name).parameters, task.arguments, strict=True):
+        if parameter.mark == "BLOCK_COPY":
+            return region(value, False).start
+    return None

@@ -32,9 +32,10 @@ class Rolled(NamedTuple):
     table: list[Any]
 
 
-def rolled(tasks: Sequence[Task]) -> Rolled:
-    """Return the tasks of a stage, with a loop wherever `LEAST_TURNS` or more turns are alike."""
-    made = calls(tasks)
+def rolled(tasks: Sequence[Task], copies: Sequence[int] = ()) -> Rolled:
+    """Return the tasks of a stage, with a loop wherever `LEAST_TURNS` or more turns are alike;
+    ``copies`` as in `calls`."""
+    made = calls(tasks, copies)
     known: dict[Hashable, int] = {}
     alike = [
         known.setdefault((call, *_folded(call, task)), len(known))

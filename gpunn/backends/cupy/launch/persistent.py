@@ -18,7 +18,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array
 
 from .codegen import BLOCK, Kernel, Stage
-from .fuse import LaunchConfiguration
+from .fuse import LaunchConfiguration, copied_address
 from .kernel_source import part_named
 from .loops import eight_bytes, rolled
 from .modes import LaunchModeError
@@ -189,16 +189,6 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
     return stages
 
 
-def _copied(tasks: Sequence[Task]) -> set[int]:
-    """Return the addresses of the arrays of which each block has a copy; a kernel can have one."""
-    return {
-        region(value, False).start
-        for task in tasks
-        for parameter, value in zip(part_named(task.name).parameters, task.arguments, strict=True)
-        if parameter.mark == "BLOCK_COPY"
-    }
-
-
 def configure(
     tasks: Sequence[Task],
     resident: int,
@@ -213,8 +203,8 @@ def configure(
     """
     if not resident:
         raise LaunchModeError("the GPU cannot hold all blocks of a launch at once")
-    if len(_copied(tasks)) > 1:
-        raise LaunchModeError("it has counters of several trainings")
+    addresses = (copied_address(task) for task in tasks)
+    copies = list(dict.fromkeys(address for address in addresses if address is not None))
     stages: list[Stage] = []
     arguments: list[Any] = [barrier()]
     table: list[Any] = []
@@ -222,7 +212,7 @@ def configure(
     for name, members in stages_of(phases(tasks)):
         if name == "rows":
             arguments += [np.int64(batch), np.int64(-(-batch // resident)), np.int64(BLOCK)]
-        parts, given, rows = rolled(members)
+        parts, given, rows = rolled(members, copies)
         stages.append(Stage(name, parts))
         arguments += given
         table += rows
