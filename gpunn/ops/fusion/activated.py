@@ -11,7 +11,7 @@ from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.gradients import gradients_of
 from gpunn.ops.library.images import convolved, image_gradient, kernel_gradient
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
-from gpunn.ops.reductions import sum_
+from gpunn.ops.shapes import broadcast_to
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
@@ -46,10 +46,6 @@ def _with_bias(x: Tensor) -> tuple[Tensor, Tensor] | None:
     y, bias = x.inputs
     alike = y.shape == x.shape and bias.shape == x.shape[-1:] and y.dtype == bias.dtype == x.dtype
     return (y, bias) if alike and not y.is_constant and not bias.is_constant else None
-
-
-def _sum_over_rows(x: Tensor) -> Tensor:
-    return sum_(x, tuple(range(x.ndim - 1)))
 
 
 # -- by itself
@@ -90,6 +86,13 @@ _slope = Primitive(
 _slope.over = 0
 
 # -- with the addition of a bias
+
+_sum_over_rows = Primitive(
+    "gradient of a bias",
+    lambda backend, out, x: backend.column_sums(x.reshape(-1, len(out)), out),
+    lambda x: x[-1:],
+    gradient=lambda dy, y, x: (broadcast_to(dy, x.shape),),
+)
 
 
 def _gradients_of_biased(dy: Tensor, y: Tensor, x: Tensor, bias: Tensor, formula: Any) -> Gradients:

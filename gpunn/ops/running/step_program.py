@@ -232,7 +232,12 @@ class OnRows:
     """A program whose steps gather their arguments from arrays, one batch after the other.
 
     The arrays (rows, ...) must exist as long as this is used.
+
+    Attributes:
+        at_once: how many steps to run before the host is asked again.
     """
+
+    at_once = 1
 
     def __init__(self, of: StepProgram, sources: Sequence[Array], order: Order) -> None:
         self._of, self._order = of, order

@@ -165,7 +165,7 @@ def _train_on_rows(
     model: Any, step: Function, feed: Feed, callbacks: CallbackList
 ) -> tuple[dict[str, float], int]:
     """Run an epoch over arrays, of which nobody sees each batch: many steps at once."""
-    count, result, at_once = 0, None, 1
+    count, result = 0, None
     progress = callbacks.needs_progress
     for number, position, steps, size in feed.pieces():
         until = position + steps * size
@@ -181,11 +181,11 @@ def _train_on_rows(
                 place = feed.order.indices(number)[position : position + size]
                 result = step.start(feed.batch(place))
             else:
-                now = min(at_once, (until - position) // size)
+                now = min(rows.at_once, (until - position) // size)
                 rows.begin(number, position)
                 result = rows.run(now)
                 took = max(time.perf_counter() - started, 1e-9)
-                at_once = max(1, min(int(now * CHUNK_SECONDS / took), 2 * at_once))
+                rows.at_once = max(1, min(int(now * CHUNK_SECONDS / took), 2 * rows.at_once))
             position, count = position + now * size, count + now
             if progress:
                 callbacks.on_train_progress(position, feed.rows)
