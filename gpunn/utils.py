@@ -44,6 +44,7 @@ __all__ = [
     "image_dataset_from_directory",
     "img_to_array",
     "load_img",
+    "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
     "save_img",
@@ -52,6 +53,7 @@ __all__ = [
     "text_dataset_from_directory",
     "timeseries_dataset_from_array",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]
 _get, __dir__ = offered(__name__)
 PARTS = ("image", "sequence", "text", "timeseries")  # of `keras.preprocessing`, this module
@@ -96,6 +98,40 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     result = np.zeros((labels.size, num_classes))
     result[np.arange(labels.size), labels.reshape(-1)] = 1.0
     return result.reshape(*labels.shape, num_classes)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """Return the inputs, targets and weights of a batch, as ``train_step`` is given it.
+
+    Args:
+        data: ``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``; a list counts as a tuple.
+
+    Returns:
+        ``(x, y, sample_weight)``, with None for what it lacks.
+
+    Raises:
+        ValueError: for more than three parts.
+
+    >>> from gpunn.utils import unpack_x_y_sample_weight
+    >>> unpack_x_y_sample_weight(([1.0], [2.0]))
+    ([1.0], [2.0], None)
+    """
+    from gpunn.training.by_hand.steps import unpacked
+
+    return unpacked(tuple(data) if isinstance(data, list) else data)
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """Return a batch of these parts, as `unpack_x_y_sample_weight` takes it: without targets, ``x``
+    itself, or ``(x,)`` if it has a structure.
+
+    >>> from gpunn.utils import pack_x_y_sample_weight
+    >>> pack_x_y_sample_weight([1.0], [2.0]), pack_x_y_sample_weight([1.0])
+    (([1.0], [2.0]), ([1.0],))
+    """
+    if y is None:
+        return (x,) if isinstance(x, (list, tuple, dict)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
 
 
 def plot_model(

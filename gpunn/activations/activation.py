@@ -19,7 +19,6 @@ from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
-from gpunn.ops.fusion.activated import activated
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.tensor import Tensor, constant
@@ -170,7 +169,7 @@ class Activation(Stated, Formula):
         """Apply f, with its derivative, as an operation of `gpunn.ops`."""
         if self._is_traced:
             return self.call(x)
-        return activated(convert(x, floating(x.dtype)), self)
+        return _of_tensors().activated(convert(x, floating(x.dtype)), self)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return f(x) as a tensor.
@@ -191,6 +190,12 @@ class Activation(Stated, Formula):
         with np.errstate(all="ignore"):  # an overflow gives infinity, the limit
             self.forward(get_backend("numpy"), x, out)
         return tensors_of(out)
+
+
+def _of_tensors() -> Any:
+    from gpunn.ops.fusion import activated  # which `fit` does not need
+
+    return activated
 
 
 class FunctionActivation(OfOneFunction, Activation):

@@ -264,6 +264,35 @@ def test_own_tests_and_predictions() -> None:
     assert list(history) == ["loss", "accuracy", "val_largest", "val_mean"]
 
 
+class Further(gpunn.Model):
+    def test_step(self, data: Any) -> Any:
+        x, y, weight = gpunn.utils.unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=False)
+        further = {"b": ops.max(y_pred), "a": ops.min(y_pred)}
+        loss = self.compute_loss(x, y, y_pred, weight)
+        self.metrics[0].update_state(loss, ops.shape(y_pred)[0])
+        return further | self.compute_metrics(x, y, y_pred, weight)
+
+
+def test_a_list_of_figures_begins_with_the_metrics_as_in_keras() -> None:
+    own = classifier(Further)
+    by_name = own.evaluate(X, Y, verbose=0, return_dict=True)
+    found = own.evaluate(X, Y, verbose=0)
+    assert found == [by_name[name] for name in ("loss", "accuracy", "a", "b")]
+    plain = classifier().evaluate(X, Y, verbose=0)
+    assert found[:2] == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("data", [X, (X,), [X], (X, Y), [X, Y], (X, Y, None), (X, Y, Y)])
+def test_a_batch_is_packed_and_unpacked_as_by_keras(keras: Any, data: Any) -> None:
+    found = gpunn.utils.unpack_x_y_sample_weight(data)
+    wanted = keras.utils.unpack_x_y_sample_weight(data)
+    assert list(map(id, found)) == list(map(id, wanted))
+    again = gpunn.utils.pack_x_y_sample_weight(*found)
+    like = keras.utils.pack_x_y_sample_weight(*wanted)
+    assert type(again) is type(like) and len(again) == len(like)
+
+
 def test_callbacks_see_batches_and_stop_training() -> None:
     seen: list[Any] = []
 

@@ -23,7 +23,7 @@ from gpunn.training.loops import NonFiniteLossError, validates, warn_of_end
 from gpunn.training.predictor import PREDICT_BATCH
 
 from .feed import Feed, arrays_of
-from .steps import steps_of
+from .steps import ordered, steps_of
 
 
 def fit(
@@ -229,7 +229,7 @@ def evaluate(
     feed = Feed(x, y, sample_weight, batch_size, None, steps)
     listeners = CallbackList(callbacks, model=model, steps=feed.steps(), verbose=verbose)
     with listeners.released_at_error():
-        logs = _evaluate(model, feed, listeners)
+        logs = ordered(model, _evaluate(model, feed, listeners))
     if verbose:
         print(" - ".join(f"{name}: {value:.4f}" for name, value in logs.items()))
     return logs

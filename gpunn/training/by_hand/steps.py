@@ -262,6 +262,18 @@ def metrics_of(model: Any) -> list[Any]:
 
 def result_of(model: Any, metrics: Any) -> dict[str, Any]:
     """Return the results of metrics by the names that `fit` lists them by."""
+    return results_of(metrics, _reported_names(model))
+
+
+def _reported_names(model: Any) -> dict[int, str]:
     training = model._training
     own = [] if training.compiled is None else steps_of(model).measured
-    return results_of(metrics, {id(one.metric): one.name for one in own})
+    return {id(one.metric): one.name for one in own}
+
+
+def ordered(model: Any, logs: dict[str, float]) -> dict[str, float]:
+    """Return what a step returned in the order of `Model.evaluate`, as in Keras: metrics as
+    `Model.metrics` lists them, then the rest by name."""
+    names = _reported_names(model)
+    known = [names.get(id(metric), metric.name) for metric in model.metrics]
+    return {name: logs[name] for name in dict.fromkeys([*known, *sorted(logs)]) if name in logs}
