@@ -20,7 +20,9 @@ from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
+from gpunn.ops.gradients import gradients_of
 from gpunn.ops.library.derivatives import derivative
+from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.tensor import Tensor, constant
 
 from .on_arrays import Traced, passes
@@ -169,7 +171,8 @@ class Activation(Stated, Formula):
         """Apply f, with its derivative, as an operation of `gpunn.ops`."""
         if self._is_traced:
             return self.call(x)
-        return _of_tensors().activated(convert(x, floating(x.dtype)), self)
+        x = convert(x, floating(x.dtype))
+        return x if self.functor == "Linear" else _applied(x, formula=self)
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return f(x) as a tensor.
@@ -192,10 +195,37 @@ class Activation(Stated, Formula):
         return tensors_of(out)
 
 
-def _of_tensors() -> Any:
-    from gpunn.ops.fusion import activated  # which `fit` does not need
+def _apply(backend: Backend, out: Array, x: Array, formula: Activation) -> None:
+    backend.bias_activation(x, None, formula, out)
 
-    return activated
+
+def _apply_gradient(
+    backend: Backend, out: Array, dy: Array, saved: Array, formula: Activation
+) -> None:
+    backend.activation_gradient(formula, saved, dy, out)
+
+
+def _gradient_of(dy: Tensor, y: Tensor, x: Tensor, formula: Activation) -> list[Tensor]:
+    return [_applied_gradient(dy, x if formula.saves == "input" else y, formula=formula)]
+
+
+def _second_gradient(
+    dz: Tensor, dx: Tensor, dy: Tensor, saved: Tensor, formula: Activation
+) -> Gradients:
+    if not formula.states_call:
+        return unknown_derivative(lambda formula: formula.__name__)(formula=formula)
+    return gradients_of(lambda dy, saved: formula.gradient(saved, dy), [dy, saved], dz)
+
+
+_applied = Primitive("activation", _apply, lambda x, formula: x, lambda x, formula: x, _gradient_of)
+_applied_gradient = Primitive(
+    "activation's gradient",
+    _apply_gradient,
+    lambda dy, saved, formula: dy,
+    lambda dy, saved, formula: dy,
+    _second_gradient,
+)
+_applied_gradient.over = 0
 
 
 class FunctionActivation(OfOneFunction, Activation):

@@ -16,7 +16,13 @@ from gpunn.distribution.communicator import Share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.storing import stored
-from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
+from gpunn.ops.primitive import (
+    Gradients,
+    Primitive,
+    Work,
+    one_after_another,
+    unknown_derivative,
+)
 from gpunn.ops.random import STREAMS
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -96,13 +102,8 @@ class _Backward(Primitive):
             return stored(backend, given, call.dx)
         if own:
             return partial(layer.backward, call)
-        steps: list[Work] = [stored(backend, given, call.dy), partial(layer.backward, call)]
-
-        def work() -> None:
-            for step in steps:
-                step()
-
-        return work
+        first = stored(backend, given, call.dy)
+        return partial(one_after_another, first, partial(layer.backward, call))
 
 
 def _application_gradient(

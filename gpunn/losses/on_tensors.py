@@ -385,7 +385,7 @@ def _compute_mean(
 
 
 def _compute_slopes(
-    backend: Backend, out: Array, sums: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
+    backend: Backend, out: Array, y_true: Array, y_pred: Array, loss: Any, formula: Any
 ) -> None:
     unread = backend.scratch((2,), np.float64, "mean loss")
     _add_up(backend, unread, y_true, y_pred, loss, out)
@@ -398,20 +398,20 @@ def _gradient_of_mean(
     by_target, _ = _gradients(
         broadcast_to(dy / rows, (rows,)), y, y_true, y_pred, loss=loss, formula=formula
     )
-    slopes = _slopes_of_mean(sums, y_true, y_pred, loss=loss, formula=formula)
+    slopes = _slopes_of_mean(y_true, y_pred, loss=loss, formula=formula)
     one = dy.value is not None and dy.is_constant and dy.value.item() == 1.0
     return None, by_target, slopes if one else slopes * dy
 
 
 def _curvature(
-    dz: Tensor, dx: Tensor, sums: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
+    dz: Tensor, dx: Tensor, y_true: Tensor, y_pred: Tensor, loss: Any, formula: Any
 ) -> Gradients:
     rows = y_pred.shape[0]
     each = constant(np.full(rows, 1.0 / rows), y_pred.dtype)
     _, by_target, by_prediction = _second_gradients(
         dz, dx, each, y_true, y_pred, loss=loss, formula=formula
     )
-    return None, by_target, by_prediction
+    return by_target, by_prediction
 
 
 _sums = _Sums(
@@ -421,10 +421,9 @@ _mean_loss = Primitive(
     "mean loss", _compute_mean, lambda s, t, p, **of: (), lambda s, t, p, **of: p, _gradient_of_mean
 )
 _slopes_of_mean = Primitive(
-    "mean loss's gradient", _compute_slopes, lambda s, t, p, **of: p, lambda s, t, p, **of: p,
-    _curvature,
-)  # fmt: skip
-_slopes_of_mean.is_result = True
+    "mean loss's gradient", _compute_slopes, lambda t, p, **of: p, lambda t, p, **of: p, _curvature
+)
+_slopes_of_mean.result_of = _sums
 _loss_of_rows = Primitive(
     "loss", _compute, lambda t, p, **of: p[:1], lambda t, p, **of: p, _gradients
 )

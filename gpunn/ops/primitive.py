@@ -57,8 +57,9 @@ class Primitive:
     acts = False
     """True for a view that also does work in each step."""
     is_result = False
-    """True for one of several results of its first input, which writes it too; it may be computed
-    by itself where it is not known in time."""
+    """True for one of several results of the operation that it reads, which writes it too."""
+    result_of: Primitive | None = None
+    """The primitive that, applied to the same, writes this result too; see `fusion.joint`."""
     adds = False
     """True if it can add to where its result belongs; see `Computation.adds`."""
     over: int | None = None
@@ -131,6 +132,12 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<Primitive {self.name}>"
+
+
+def one_after_another(*works: Work) -> None:
+    """Do several pieces of work."""
+    for work in works:
+        work()
 
 
 def unknown_derivative(name: Callable[..., str]) -> Callable[..., Gradients]:

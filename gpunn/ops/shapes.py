@@ -114,7 +114,7 @@ def whole(n: Any, name: str, least: int | None = None) -> int:
 # -- another shape
 
 
-_reshape = Primitive(
+reshaped = Primitive(
     "reshape",
     lambda x, shape: x.reshape(shape),
     lambda given, shape: shape,
@@ -147,7 +147,7 @@ def reshape(x: Any, newshape: Any) -> Tensor:
         shape[shape.index(-1)] = x.size // others if others else 0
     if any(n < 0 for n in shape) or math.prod(shape) != x.size:
         raise ValueError(f"{x.size} elements of shape {x.shape} do not fit the shape {newshape!r}.")
-    return x if tuple(shape) == x.shape else _reshape(x, shape=tuple(shape))
+    return x if tuple(shape) == x.shape else reshaped(x, shape=tuple(shape))
 
 
 @operation

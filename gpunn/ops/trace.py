@@ -128,6 +128,7 @@ class Trace:
         knows: whether operations are computed at once, so that Python may read values.
         has_effects: whether it is a whole step, to which optimizers and metrics belong.
         number: identifies the trace; its tensors have it too.
+        shared: the results of several identical operations, by their ``id``.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
             these, by the ``id`` of the tensors.
     """
@@ -150,6 +151,7 @@ class Trace:
         self.stops = self.knows = False
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
+        self.shared: dict[int, Tensor] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
         self._reads: dict[int, list[Tensor]] = {}
         self._positions = itertools.count(1)
@@ -325,7 +327,10 @@ class Trace:
         try:
             told = t.primitive.told
             attributes = [(k, _known_by(v)) for k, v in t.attributes.items() if k not in told]
-            return self._first.setdefault((t.primitive, *operands, *attributes), t)
+            found = self._first.setdefault((t.primitive, *operands, *attributes), t)
+            if found is not t:
+                self.shared[id(found)] = found
+            return found
         except TypeError:  # an attribute that cannot be hashed
             return t
 

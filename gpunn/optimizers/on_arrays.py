@@ -245,8 +245,14 @@ class UpdateInStep(Effect):
 
     def begin(self, backend: Backend) -> list[tuple[Any, Any, bool]]:
         update = self._update
-        if update.copies or any(a.backend.root is not backend.root for a in update.arenas):
-            raise Unsupported("variables outside the model's arrays are copied by the host.")
+        if update.copies:
+            v = self._variables[update.copies[0][0]]
+            raise Unsupported(
+                f"an optimizer updates {getattr(v, 'path', '') or v.name}, which is no trained "
+                f"weight of a layer: create it by add_weight of a layer or model."
+            )
+        if any(a.backend.root is not backend.root for a in update.arenas):
+            raise Unsupported("an optimizer updates weights on another backend.")
         if update.runs.by_host:
             raise Unsupported("the norm of gradients in several arenas is limited by the host.")
         update.note_step()

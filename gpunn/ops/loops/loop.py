@@ -8,12 +8,13 @@ of the last step, and tensors of the body that are kept for each step.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
-from gpunn.ops.primitive import Gradients, Primitive, Work
+from gpunn.ops.primitive import Gradients, Primitive, Work, one_after_another
 from gpunn.ops.running.computation import Computation, Destination
 from gpunn.ops.tensor import Tensor
 
@@ -172,13 +173,7 @@ class _Looping(Primitive):
     selects = True
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        work = y.attributes["loop"].bind(computation, arrays)
-
-        def run() -> None:
-            for step in work:
-                step()
-
-        return run
+        return partial(one_after_another, *y.attributes["loop"].bind(computation, arrays))
 
 
 _EMPTY = (0,)

@@ -113,11 +113,7 @@ class Computation:
         return t.primitive is None or t.is_constant or id(t) in self._first
 
     def _sources(self, t: Tensor) -> Sequence[Tensor]:
-        """Return what a tensor is computed from here; one of several results, from the operation
-        that writes it."""
-        if self._is_given(t):
-            return ()
-        return t.inputs[:1] if t.primitive.is_result else t.inputs
+        return () if self._is_given(t) else t.inputs
 
     def run(self, stage: int) -> None:
         for work in self.work[stage]:

@@ -74,6 +74,9 @@ def stages_of(
                 before.append(stored(backend, array, first))
                 array = first
             arrays[id(held.first)] = array
+    from gpunn.ops.fusion.joint import join  # which a `fit` of built-in parts does not need
+
+    join([destination.tensor for stage in stages for destination in stage])
     computation = Computation(backend, arrays, stages, context)
     computation.work[0][:0] = before
     return computation

@@ -74,7 +74,10 @@ class StepProgram:
             if _random_states() != before:  # its draws would be the same in each step
                 raise Unsupported("it draws random numbers of NumPy or Python.")
             if Settings(used) != settings:
-                raise Unsupported("it changes what it uses, in Python.")
+                raise Unsupported(
+                    "it changes an attribute or variable of Python that it uses, or sets a "
+                    "learning rate: keep numbers that change in a Variable, or return them."
+                )
             of_effects = [part for effect in trace.effects for part in effect.parts]
             self._parts = [*used, *{id(part): part for part in of_effects}.values()]
             self._settings = Settings(self._parts)

@@ -14,6 +14,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.ops.elementwise import copy
+from gpunn.ops.fusion.joint import join
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Primitive, Work
@@ -146,6 +147,7 @@ class StepComputation:
         assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
         kept = [Destination(t, a) for t, a in zip(outputs, self.outputs, strict=True)]
         stages.append([*kept, *assigned])
+        join([destination.tensor for stage in stages for destination in stage])
         copied = self._in_program_order(groups, stages)
         arrays = {id(t): array for t, array in inputs}
         for t in trace._watched:

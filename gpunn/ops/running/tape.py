@@ -16,7 +16,7 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace, current
+from gpunn.ops.trace import Trace, Unsupported, current
 
 from .jacobians import jacobian_of
 from .tape_trace import TapeTrace
@@ -316,6 +316,12 @@ class GradientTape:
                 raise ValueError(
                     f"A tensor of shape {source.shape} was not watched: call tape.watch(x) inside "
                     f"the `with` block, before something is computed from it."
+                )
+            assert self._trace is not None
+            if self._trace.has_effects and id(source) in self._trace.shared:
+                raise Unsupported(
+                    "a gradient is taken by the result of an operation that is written twice: use "
+                    "the result of the first."
                 )
             return [source]
         if not isinstance(source, Operators):

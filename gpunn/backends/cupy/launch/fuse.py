@@ -180,7 +180,8 @@ def calls(tasks: Sequence[Task], copies: Sequence[int] = ()) -> tuple[PartCall, 
 def copied_address(task: Task) -> int | None:
     """Return the address of the array that each block of a persistent kernel has a copy of, if the
     task reads or writes one."""
-    for parameter, value in zip(part_named(task.name).parameters, task.arguments, strict=True):
+    parameters = part_named(task.name).parameters if task.name else ()  # a library's has none
+    for parameter, value in zip(parameters, task.arguments, strict=False):
         if parameter.mark == "BLOCK_COPY":
             return region(value, False).start
     return None
