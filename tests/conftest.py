@@ -18,7 +18,7 @@ import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 import pytest
 from scripts import Scripts
 from selection import PLUGINS
-from selection.scope import is_more
+from selection.scope import FILES_OF_A_GPU, is_more
 
 from benchmarks.gpu import nvrtc
 from gpunn import backends
@@ -98,6 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=traced)
         items[:] = [item for item in items if item not in traced]
     needy = [item for item in items if item.get_closest_marker("gpu")]
+    config.stash[FILES_OF_A_GPU] = {item.nodeid.partition("::")[0] for item in needy}
     if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_gpu() is not None:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]

@@ -71,7 +71,7 @@ def test_a_page_of_other_kernels_is_seen(page: Any, monkeypatch: pytest.MonkeyPa
     assert len(set(found)) == 3
 
 
-@pytest.mark.more
+@pytest.mark.more(3)
 @PAGES
 def test_a_page_has_the_figures_of_the_kernels(page: Any) -> None:
     """But for the seconds, they apply to the version of the compiler that it states."""

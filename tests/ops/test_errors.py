@@ -206,6 +206,10 @@ def test_masks_choose_where_the_numbers_are_there() -> None:
     t = ops.convert_to_tensor(x)
     assert t[t > 2].tolist() == x[x > 2].tolist()
     assert t[None, [1]].tolist() == x[None, [1]].tolist()
+
+
+@pytest.mark.traced
+def test_masks_choose_nothing_where_there_are_no_numbers() -> None:
     with pytest.raises(ValueError, match=r"ops\.where"):
         traced(lambda x: x[x > 2], 3)
 

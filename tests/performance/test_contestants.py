@@ -76,7 +76,7 @@ def rare(stem: str, name: str) -> bool:
 
 
 def case(stem: str, name: str, *more: str) -> Any:
-    marks = [pytest.mark.more] if rare(stem, name) or "momentum" in more else []
+    marks = [pytest.mark.more(3)] if rare(stem, name) or "momentum" in more else []
     return pytest.param(stem, name, *more, id="-".join((name, *more)), marks=marks)
 
 
@@ -390,7 +390,7 @@ def few_digits(mnist: tuple, tmp_path_factory: pytest.TempPathFactory) -> Path:
     "stem",
     [
         # Importing one of the others takes seconds.
-        pytest.param(stem, marks=[pytest.mark.more] if stem not in LIGHT else [])
+        pytest.param(stem, marks=[pytest.mark.more(3)] if stem not in LIGHT else [])
         for stem in dict.fromkeys(stem for stem, _ in CONTESTANTS)
     ],
 )

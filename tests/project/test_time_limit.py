@@ -1,4 +1,4 @@
-"""A test that hangs is stopped, and reports where it hung."""
+"""A test that hangs is stopped, and reports where it hung; no test of a GPU is left out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from selection.scope import FILES_OF_A_GPU
+
+from benchmarks.gpu import run as gpu_command
 
 CONFIG = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -50,3 +53,10 @@ def test_one_that_does_not_come_back_to_python_ends_the_process(tmp_path: Path) 
     done = run(tmp_path, BELOW, "timeout=1", "faulthandler_timeout=2")
     assert done.returncode == 1
     assert "Timeout" in done.stderr and "in test_it_hangs" in done.stderr
+
+
+def test_no_file_with_a_test_of_a_gpu_is_forgotten(request: pytest.FixtureRequest) -> None:
+    """`tests/performance/test_gpu_command.py` asks the other way too, which takes a minute."""
+    found = request.config.stash[FILES_OF_A_GPU]
+    known = {*gpu_command.GPU, *gpu_command.PARITY, *gpu_command.OTHERS, *gpu_command.NEEDY}
+    assert found <= known, "name it in OTHERS, or if it needs more packages in NEEDY"

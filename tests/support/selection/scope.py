@@ -6,6 +6,9 @@ import re
 
 import pytest
 
+FILES_OF_A_GPU = pytest.StashKey[set[str]]()
+"""The collected files with a test of a GPU, whether there is one or not."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole-suite", action="store_true", help="as if no files were named")
