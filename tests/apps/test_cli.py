@@ -71,6 +71,7 @@ def _layer_names(folder):
     return [layer.name for layer in gpunn.saving.load_model(folder / "model.gpunn").layers]
 
 
+@pytest.mark.in_turn(2)
 def test_killed_and_resumed_gives_the_bits_of_the_undisturbed_run(tmp_path, trained):
     process = start("train", "mnist", *SMALL, "--out", tmp_path)
     stop(process, "Epoch 2/6", signal.SIGKILL)
@@ -120,6 +121,7 @@ def test_stopped_at_any_place_and_resumed_it_gives_the_same_bits(
     assert result(tmp_path)["history.csv"] == result(trained[0])["history.csv"]
 
 
+@pytest.mark.in_turn(2)
 def test_interrupted_says_how_to_go_on(tmp_path, trained):
     process = start("train", "mnist", *SMALL[:-4], "--epochs", "2000", "--out", tmp_path)
     complaint = stop(process, "Epoch 2/2000", signal.SIGINT)

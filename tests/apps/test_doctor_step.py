@@ -150,6 +150,7 @@ def mode_of(model: Any, batch: int = 8) -> str:
     return found
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("fastest", LAUNCH_MODES)
 def test_doctor_keeps_the_mode_that_it_measured(
     fastest: str,
@@ -234,6 +235,7 @@ class Multiplied(Doubled):
         backend.xp.dot(x, 2 * backend.xp.eye(x.shape[1], dtype=x.dtype), out=out)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("activation", [Doubled(), Multiplied()])
 def test_doctor_says_why_a_step_is_not_captured(
     activation: gpunn.activations.Activation,

@@ -97,6 +97,7 @@ def test_figures_are_matplotlibs() -> None:
     assert png.startswith(b"\x89PNG") and size == {"width": 360, "height": 300}
 
 
+@pytest.mark.in_turn(2)
 def test_each_shows_itself_once_in_a_notebook(tmp_path: Path) -> None:
     """Cells run by Jupyter's own kernel; the last uses pyplot, which draws its own figures."""
     cells = [

@@ -48,6 +48,7 @@ def header(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_pictures_in_folders_are_learnt(tmp_path, capsys, mode):
     folder = fill(tmp_path / "shapes", mode=mode)

@@ -350,6 +350,7 @@ def test_figures_of_a_gpu_stand_beside(tmp_path: Path) -> None:
     assert row.startswith("| GTX 1080 Ti |")
 
 
+@pytest.mark.in_turn(2)
 def test_the_committed_page_says_what_its_file_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_header_is_distinguished_from_a_row(tmp_path, rows, names):
     assert read_table(tmp_path / "a.csv").names == names
 
 
+@pytest.mark.in_turn(2)
 def test_work_grows_with_the_columns_not_with_their_square(tmp_path):
     """Quadratic work would exceed the time limit."""
     names = [f"c{i}" for i in range(100_000)]

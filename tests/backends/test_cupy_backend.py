@@ -331,6 +331,7 @@ FAST = (gpunn.optimizers.Adam(), gpunn.losses.SparseCategoricalCrossentropy(from
 SLOW = (_SlowAdam(amsgrad=True, weight_decay=0.01), _OwnSquares())
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("formulas", [FAST, SLOW], ids=["kernels", "slow path"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_captured_step_is_the_eager_step(formulas: Any, dtype: str) -> None:

@@ -191,6 +191,7 @@ def test_the_command_line_refuses_in_one_line(name: str, run: Run) -> None:
     assert done.stderr == f"gpunn: error: {refused(machine.line)}\n"
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", ["CuPy not installed", "CuPy broken", "no driver"])
 def test_doctor_says_it_too(name: str, run: Run) -> None:
     machine = LACKING[name]

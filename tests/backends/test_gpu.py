@@ -204,6 +204,7 @@ def test_a_product_with_an_epilogue_is_captured_as_it_is_performed(
                 assert np.linalg.norm(result - right) <= allowed * max(np.linalg.norm(right), 1)
 
 
+@pytest.mark.in_turn(2)
 def test_two_processes_train_to_the_same_bits(gpu: str) -> None:
     program = "784-128-dropout-10, Adam"
     train = f"import gpu_programs; print(gpu_programs.trained({gpu!r}, {program!r}))"

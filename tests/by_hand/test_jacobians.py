@@ -377,6 +377,7 @@ def test_newtons_method_solves_a_logistic_regression() -> None:
     assert sizes[-1] < 1e-12 < 1e-3 < sizes[0]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("way", ["Gauss-Newton", "Newton"])
 def test_conjugate_gradients_find_the_weights_that_made_the_data(
     every_backend: str, way: str

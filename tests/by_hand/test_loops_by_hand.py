@@ -176,6 +176,7 @@ def test_adversarial_examples_are_those_of_pytorch() -> None:
 # -- second order
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("way", ["products", "output_gradients"])
 def test_newtons_steps_by_conjugate_gradients_are_those_of_pytorch(
     way: str, every_backend: str

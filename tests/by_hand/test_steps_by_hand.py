@@ -520,6 +520,7 @@ def test_what_a_gpu_computes_stays_there(monkeypatch: pytest.MonkeyPatch) -> Non
         assert (now != then).any()
 
 
+@pytest.mark.in_turn(2)
 def test_batches_of_many_lengths_leave_nothing_behind(backend: str) -> None:
     gpunn.use_backend(backend)
     model = network(layers.Dense(4, "relu"), layers.Dropout(0.5), layers.Dense(4, "softmax"))

@@ -172,6 +172,7 @@ def test_tensorboard_without_its_extra_is_one_clear_line(tmp_path, monkeypatch):
         writer.on_train_begin()
 
 
+@pytest.mark.in_turn(2)
 def test_tensorboard_needs_no_tensorflow_and_is_imported_late(tmp_path):
     script = (
         "import sys, gpunn\n"

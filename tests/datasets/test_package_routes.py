@@ -95,6 +95,7 @@ def test_wheel_route(
     assert [p.name for p in cache.parent.iterdir()] == ["small"]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "content", [[1, 2], ([1], [2], [3]), "text", (((1, 2),) * 3), ((np.zeros(3), None),) * 3]
 )

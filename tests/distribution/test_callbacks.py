@@ -89,6 +89,7 @@ def test_a_stop_on_one_rank_stops_all_after_the_same_step(
             assert_array_equal(other[name], first[name])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("backend", ["compiled", "numpy", "emulated"])  # which poisons new memory
 def test_statistics_of_ranks_are_averaged(outcome: Of, backend: str) -> None:
     """Inputs have the mean 3 and the deviation 1; a batch of one row has the variance 0."""
@@ -129,7 +130,7 @@ def test_a_training_resumes_with_another_number_of_ranks(ran: Any) -> None:
     compare_resumed(folder / "compiled whole", folder / "compiled parts")
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize(
     ("backend", "cases"), [("numpy", EPOCHS), ("numpy", BATCHES), ("compiled", BATCHES)]
 )

@@ -65,6 +65,7 @@ def test_an_npz_that_grows_is_refused_before_it_does(bomb, peak):
     assert list(read_npz(bomb, ["y", "z"])) == ["y"]
 
 
+@pytest.mark.in_turn(2)
 def test_the_command_names_its_argument(bomb, capsys):
     message = refused(capsys, "check-data", bomb)
     assert "bomb.npz" in message and "--max-bytes 1200000080" in message

@@ -29,6 +29,7 @@ WAYS: dict[str, tuple[Any, float, float]] = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_mnist_is_recognized_however_it_was_scaled(mnist: Any, way: str) -> None:
     change, factor, offset = WAYS[way]

@@ -113,6 +113,7 @@ def without(name: str, backend: str) -> list[dict[str, Any]]:
     return fits(name, backend, lambda model: lambda k: [])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "name",
     [

@@ -22,7 +22,7 @@ NOW = (107, 147, 169, 256)
 def some(now: Any, many: int) -> Any:
     """Parametrize by numbers of configurations; `make test-more` also runs the other ones."""
     return pytest.mark.parametrize(
-        "number", [pytest.param(n, marks=[] if n in now else [pytest.mark.more])
+        "number", [pytest.param(n, marks=[] if n in now else [pytest.mark.more(2)])
                    for n in sorted({*now, *range(many), 144, 380})],
     )  # fmt: skip
 

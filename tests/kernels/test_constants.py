@@ -106,6 +106,7 @@ def compiled(rows: int, batch: int, rate: float = 0.1, seed: int = 0) -> set[Pat
     return files()
 
 
+@pytest.mark.in_turn(2)
 def test_a_kernel_is_compiled_once_for_each_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_kernel_is_compiled_once_for_each_batch_size(
         compiled(8, 3)
 
 
+@pytest.mark.in_turn(2)
 def test_predictions_of_all_sizes_share_kernels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

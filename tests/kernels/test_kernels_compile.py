@@ -34,7 +34,7 @@ def compilations() -> Iterator[Any]:
     for number, file in enumerate(kernel_source.files(".cu")):
         for architecture in ARCHITECTURES:
             more = number % 2 or architecture != ARCHITECTURES[0]
-            yield pytest.param(file, architecture, marks=[pytest.mark.more] if more else [])
+            yield pytest.param(file, architecture, marks=[pytest.mark.more(2)] if more else [])
 
 
 @pytest.mark.parametrize(("file", "architecture"), list(compilations()))

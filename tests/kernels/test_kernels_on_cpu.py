@@ -52,7 +52,7 @@ def test_kernels_agree_with_numpy(name: str, backend: str, sample: Sample, block
     check(name, backend, sample, blocks)
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @every_kernel
 @every_comparison
 @some(20)

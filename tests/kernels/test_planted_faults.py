@@ -354,7 +354,7 @@ def test_a_fault_can_be_planted(fault: Fault) -> None:
     assert {*fault.comparisons} <= {*COMPARISONS, *HUGE}
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_noticed(fault: Fault) -> None:
     run = attempt(fault)
@@ -383,6 +383,7 @@ def test_sanitizers_notice(name: str, report: str) -> None:
     assert run.returncode != 0 and re.search(report, run.stderr), run.stderr
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 def test_sanitizers_have_nothing_to_say_of_the_kernels() -> None:
     run = attempt(NONE, sanitized=True)

@@ -33,6 +33,7 @@ def test_ptx_agrees_with_numpy(name: str, architecture: int) -> None:
         COMPARISONS[name](gpu, Sample(3, 33, dtype))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("name", "pattern", "replacement", "find_races"),
     [

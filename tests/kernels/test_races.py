@@ -222,7 +222,7 @@ def races(name: str, samples: Sequence[Sample] = SAMPLES) -> None:
         COMPARISONS[name](gpu, replace(sample))
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_nothing_is_found_in_the_kernels(name: str) -> None:
     for dtype in DTYPES:

@@ -155,6 +155,7 @@ def test_a_loop_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         follow(compiled(LOOP, 61), 61, np.zeros(64, np.float32), 64)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("title", "workload", "mode"), hot_kernels.steps())
 @pytest.mark.parametrize("gpu", hot_kernels.GPU_NAMES.values())
 def test_threads_of_a_step_stay_inside_its_arrays(

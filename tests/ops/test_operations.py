@@ -54,7 +54,7 @@ def test_numbers_at_the_edge(name: str) -> None:
         check(name, "fused", "float32", "compiled", edge, slice(0, 1 if edge else 3))
 
 
-@more
+@pytest.mark.more(3)
 @pytest.mark.parametrize(
     ("backend", "dtype", "ways"),
     [

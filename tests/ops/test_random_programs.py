@@ -205,6 +205,7 @@ def test_a_few_on_the_kernels_of_a_gpu(program: Program) -> None:
     check(program, "float32", "emulated")
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 @pytest.mark.timeout(3600)
 @many(3_000)

@@ -162,6 +162,7 @@ def growth(work: Callable[[], Any], warm: int, times: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.in_turn(2)
 def test_predicting_in_a_loop_keeps_memory_flat() -> None:
     model = program_1()
     x, _ = digits(300)
@@ -187,6 +188,7 @@ def test_two_hundred_fits_keep_memory_flat(backend: str) -> None:
     assert growth(work, 5, 200) < 100_000
 
 
+@pytest.mark.in_turn(2)
 @on_the_host
 def test_models_that_are_gone_leave_nothing(backend: str) -> None:
     x, y = digits(20)
@@ -197,6 +199,7 @@ def test_models_that_are_gone_leave_nothing(backend: str) -> None:
     assert growth(work, 5, 50) < 100_000
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("method", ["train_on_batch", "predict_on_batch"])
 def test_batches_of_ever_new_sizes_do_not_pile_up(method: str) -> None:
     """A stream of batches, each of another size: only the data for the last few sizes are kept."""

@@ -57,6 +57,7 @@ def test_pytorch_learns_the_patterns_in_both_memory_formats(name: str, tmp_path:
     trains(name, tmp_path)
 
 
+@pytest.mark.in_turn(2)
 def test_a_study_writes_what_each_program_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -372,6 +372,7 @@ def test_a_program_is_measured_by_itself() -> None:
         large.run([*code, "1 / 0"])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 def test_a_large_table_is_the_sum_of_its_parts_and_can_be_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -55,6 +55,7 @@ def printed(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("kind", "name", "found"),
     [
@@ -74,6 +75,7 @@ def test_a_part_is_found_by_name_before_it_is_imported(kind: str, name: str, fou
     assert printed(f"print(registry.lookup({kind!r}, {name!r}).__name__)") == found
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("kind", ["activation", "loss", "layer"])
 def test_the_parts_of_a_kind_are_in_the_same_order_whatever_was_used_before(kind: str) -> None:
     """Files are generated in this order."""

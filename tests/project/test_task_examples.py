@@ -164,7 +164,7 @@ def test_a_recipe_learns(recipe, parameters, mnist, example):
     assert float(model.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)  # at its end
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize(("recipe", "epochs", "least"), [("fashion", 10, 0.88), ("mlp", 4, 0.98)])
 def test_a_recipe_reaches_its_accuracy(recipe, epochs, least, example, mnist):
     names = example("mnist_recipes")

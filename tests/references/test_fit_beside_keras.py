@@ -154,7 +154,7 @@ def test_trainings(keras: Any, number: int) -> None:
     check(keras, number)
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("number", range(EACH_TIME, EACH_NIGHT))
 def test_more_trainings(keras: Any, number: int) -> None:
     check(keras, number)

@@ -140,7 +140,7 @@ def test_data_that_were_left_early_are_like_new(kind: str, backend: str, tmp_pat
     check(kind, backend, tmp_path, 3)
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_that_were_left_often(kind: str, backend: str, tmp_path: Path, seed: int) -> None:

@@ -119,6 +119,7 @@ def train(model: Any) -> dict[str, list[float]]:
     return model.history.history
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("stage", ["made", "compiled", "trained"])
 def test_a_copy_goes_on_as_the_original(backend: str, name: str, stage: str) -> None:

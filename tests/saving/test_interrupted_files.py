@@ -108,13 +108,14 @@ def test_an_interrupt_at_some_lines_leaves_whole_files(tmp_path, name):
     interrupt_everywhere(tmp_path, name, {"load": 11, "fit": 11}.get(name, 5))
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("name", WORK)
 def test_an_interrupt_at_any_line_leaves_whole_files(tmp_path, name):
     interrupt_everywhere(tmp_path, name, 1)
 
 
 # The signal may come before an opened file has a name: Python then closes it with a warning.
+@pytest.mark.in_turn(2)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_signals_at_random_moments_leave_whole_files(tmp_path):

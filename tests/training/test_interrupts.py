@@ -173,7 +173,7 @@ def test_an_interrupt_at_some_lines(undisturbed: Undisturbed, name: str) -> None
     interrupt_everywhere(undisturbed, name, lines[::every])
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @pytest.mark.parametrize("name", WORK)
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_an_interrupt_at_every_line(
@@ -282,6 +282,7 @@ def test_signals_at_random_moments(undisturbed: Undisturbed) -> None:
     send_signals(undisturbed, 40, whole_steps=True)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 @pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
 def test_a_thousand_signals_at_random_moments(undisturbed: Undisturbed) -> None:

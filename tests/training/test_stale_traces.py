@@ -713,6 +713,7 @@ def test_any_sequence_of_changes_and_runs(
     follow(actions, tmp_path_factory.mktemp("model"))
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 @settings(max_examples=400, derandomize=True, database=None)
 @given(actions=SEQUENCES)

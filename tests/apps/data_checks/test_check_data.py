@@ -61,6 +61,7 @@ def test_what_is_wrong_with_known_data_as_they_come():
     assert check_data(x, y).of("constant")[0].columns.tolist() == [0, 32, 39]
 
 
+@pytest.mark.in_turn(2)
 def test_mnist_gives_no_false_alarm(mnist):
     (x, y), (x_test, y_test) = mnist
     report = check_data(x, y, x_test, y_test)

@@ -64,6 +64,7 @@ def test_the_script_of_the_readme_reads_it(
     assert said.count("inverted") == (0 if kind in light else len(DIGITS))
 
 
+@pytest.mark.in_turn(2)
 def test_without_the_preparation_it_does_not(
     of_the_readme: str, tmp_path: Path, capsys: Any
 ) -> None:

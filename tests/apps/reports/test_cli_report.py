@@ -31,6 +31,7 @@ def runs(trained: Any, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.in_turn(2)
 def test_a_run_becomes_a_page(
     runs: Path, mnist: Any, trained: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.usefixtures("little_search")
 @pytest.mark.parametrize("target", ["price", "kind"])
 def test_a_table_has_its_rows_in_the_page(

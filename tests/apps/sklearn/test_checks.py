@@ -34,6 +34,7 @@ def test_scikit_learn_checks_what_searches(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 def test_the_oldest_release_checks_it_too(tmp_path: Path) -> None:
     """Run the test above with scikit-learn 1.5 in a separate environment."""

@@ -112,6 +112,7 @@ def test_balanced_classes_weigh_the_same() -> None:
     assert found[0] < 0.1 < 0.15 < found[1] == by_hand
 
 
+@pytest.mark.in_turn(2)
 def test_pipelines_searches_and_processes(tmp_path: Any) -> None:
     table = np.concatenate([X, NAMES[:, None]], axis=1).astype(object)
     steps = ColumnTransformer([("n", MinMaxScaler(), [0, 1, 2, 3]), ("c", OneHotEncoder(), [4])])

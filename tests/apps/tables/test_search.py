@@ -88,6 +88,7 @@ def three_finalists(classes: int) -> tuple[TableData, np.ndarray, Plan]:
     return table, rows, plan
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("classes", [0, 3])
 def test_an_average_is_one_model_that_gives_the_mean_of_its_members(classes: int) -> None:
     table, rows, plan = three_finalists(classes)
@@ -102,6 +103,7 @@ def test_an_average_is_one_model_that_gives_the_mean_of_its_members(classes: int
     assert whole.kind == "average"
 
 
+@pytest.mark.in_turn(2)
 def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
     table, rows = waves(**ONCE), np.arange(200)
     plans = [planned(table, rows, LONGER, seed, budget=Budget(LITTLE)) for seed in (3, 3, 4)]
@@ -205,6 +207,7 @@ def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
     assert_array_equal(*found)
 
 
+@pytest.mark.in_turn(2)
 def test_an_interrupted_search_goes_on_to_the_same_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def test_points_are_drawn_by_touch(playground):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.in_turn(2)
 def test_every_control_is_changed(playground):
     page = playground("net=4:tanh,4:tanh&rows=60")
     for text in page.locator("summary").all():

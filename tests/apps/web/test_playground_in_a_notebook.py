@@ -193,6 +193,7 @@ def test_only_the_page_of_this_machine_is_served():
         _ = opened.model
 
 
+@pytest.mark.in_turn(2)
 def test_the_server_ends_with_the_playground():
     opened = gpunn.playground(network(layers.Dense(3, "tanh")), X, INSIDE)
     url = opened.url

@@ -84,7 +84,7 @@ def test_a_hundred_steps_are_those_of_numpy(
     assert_trains_as_numpy("browser", "float32", 20, kind, name, arguments)
 
 
-@pytest.mark.more
+@pytest.mark.more(2)
 @every_case
 def test_everything_registered_trains_as_with_numpy(
     page: Any, kind: str, name: str, arguments: dict

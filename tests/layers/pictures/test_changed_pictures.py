@@ -134,6 +134,7 @@ def losses(model: Any, epochs: int, **options: Any) -> list[float]:
     return fitted.history["loss"]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("seed", [None, 7])
 def test_a_nested_chain_trains_alike_everywhere_and_when_resumed(
     seed: Any, every_backend: str, tmp_path: Path

@@ -103,6 +103,7 @@ def test_any_index_is_numpys(index: Any, backend: str) -> None:
     check(index[0], index[1], backend)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.more
 @on_the_host
 @MORE
