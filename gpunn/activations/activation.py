@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from gpunn.common.names import snake_case
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
+from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
@@ -174,6 +176,7 @@ class Activation(Stated, Formula):
         x = convert(x, floating(x.dtype))
         return x if self.functor == "Linear" else _applied(x, formula=self)
 
+    @partial(recorded, always=False)
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return f(x) as a tensor.
 

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from gpunn.common.fields import field
-from gpunn.common.markup import escaped
 
 from .callback import Callback, Logs
 from .streams import COLUMNS, columns, is_live, is_notebook, is_terminal
@@ -181,7 +180,7 @@ class _Notebook:
 
         self._display = display
         self._name = f"gpunn-{uuid.uuid4().hex}"
-        self._put(_LEGEND, f"<small>{escaped(_LEGEND)}</small>", new=True)
+        self._put(_LEGEND, "<small>{}</small>", new=True)
 
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
@@ -192,17 +191,20 @@ class _Notebook:
         known = f'max="{total}" value="{done}"' if total else ""
         bar = f'<progress {known} style="width: 12em; vertical-align: middle"></progress>'
         style = "font-family: monospace; white-space: pre-wrap"
-        self._put(text, f'<div style="{style}">{bar} {escaped(text)}</div>')
+        self._put(text, f'<div style="{style}">{bar} {{}}</div>')
 
     def clear(self) -> None:
         """Do nothing: the next epoch shows its bar here, and the line is printed below."""
 
     def close(self) -> None:
         """Leave only the legend."""
-        self._put(_LEGEND, f"<small>{escaped(_LEGEND)}</small>")
+        self._put(_LEGEND, "<small>{}</small>")
 
     def _put(self, text: str, html: str, new: bool = False) -> None:
+        from gpunn.common.markup import escaped  # which terminals do not need
+
         put = self._display.display if new else self._display.update_display
+        html = html.format(escaped(text))
         put({"text/plain": text, "text/html": html}, raw=True, display_id=self._name)
 
 

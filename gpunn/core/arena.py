@@ -21,6 +21,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
+from gpunn.core.recording import recorded, refuse
 
 from .operators import ASSIGNED, FUNCTIONS, Kept
 
@@ -187,6 +188,7 @@ class Parameter(Kept):
         """Return an array with the values that are stored now, to copy from."""
         return self.array_on(backend)
 
+    @recorded
     def assign(self, values: Any) -> None:
         """Set the values; masked connections stay 0.
 
@@ -207,15 +209,18 @@ class Parameter(Kept):
         """Set the values on the device, inside a trace too."""
         arena = self._arena()
         values = np.ascontiguousarray(self.existing(self.exact(values, arena.dtype)), arena.dtype)
+        refuse(f"it writes to {self.path}: use assign.")
         with arena.access.writing():
             arena.backend.write(self.value, values)
 
+    @recorded
     def assign_add(self, value: Any) -> None:
         """Add ``value`` to the values; see `assign`."""
         value = FUNCTIONS["convert_to_tensor"](value)
         with self.access.writing():  # no other thread assigns in between
             self.assign(self + value)
 
+    @recorded
     def assign_sub(self, value: Any) -> None:
         """Subtract ``value`` from the values; see `assign`."""
         value = FUNCTIONS["convert_to_tensor"](value)

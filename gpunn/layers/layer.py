@@ -20,6 +20,7 @@ from gpunn.common.random import Counter
 from gpunn.common.signatures import arguments
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.plan import INPUT, Call, HostPart
+from gpunn.core.recording import recorded
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
@@ -337,6 +338,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """The name of its `call` in messages."""
         return f"{self.name}.call"
 
+    @recorded
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Run the layer by itself on an array or tensor (batch, ...), returning a tensor.
 

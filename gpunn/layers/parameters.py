@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.common.arguments import check_flag
 from gpunn.core.arena import Parameter
 from gpunn.core.holder import ParameterHolder
+from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.library.derivatives import as_tensors, at_once
@@ -73,6 +74,7 @@ def integers_of(dtype: Any) -> str | None:
     return None if is_float(standard(dtype)) else named(dtype)
 
 
+@recorded
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
     """Return the losses of a layer or model: those that were ``added``, and weight penalties."""
     trace = current()
@@ -116,6 +118,7 @@ trainable = property(attrgetter("_trainable"), _set_trainable)
 class Stateless(ParameterHolder):
     """A layer or model as a function of its weights."""
 
+    @recorded
     def stateless_call(
         self,
         trainable_variables: Sequence[Any],

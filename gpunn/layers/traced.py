@@ -19,6 +19,7 @@ from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.core.recording import recorded
 from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert, is_held
 from gpunn.ops.dtypes import floating, is_float
@@ -122,6 +123,7 @@ def not_in_a_call(layer: Any) -> str:
     )
 
 
+@recorded
 def add_loss(loss: Any) -> None:
     """Add a loss, or each of several, to the loss of the traced step.
 

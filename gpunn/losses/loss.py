@@ -17,6 +17,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import closest, snake_case
+from gpunn.core.recording import recorded
 from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
 from gpunn.ops.tensor import Tensor
 
@@ -175,6 +176,7 @@ class Loss(Formula):
         """
         check_equal(self.name, y_true_shape, y_pred_shape, " Nothing is broadcast in a loss.")
 
+    @recorded
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss as a tensor: a number, or one per row with ``reduction="none"``."""
         y_true, y_pred = read_in_trace(y_true), read_in_trace(y_pred)

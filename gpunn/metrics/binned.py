@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.result import Number
+from gpunn.core.recording import recorded
 from gpunn.losses.rows import align
 from gpunn.ops.conversion import tensors_of
 
@@ -94,6 +95,7 @@ class Binned(Metric):
             backend.xp.copyto(amounts, weights if weights.ndim == 2 else weights[:, np.newaxis])
         backend.add_to_bins(bins.reshape(-1), amounts.reshape(-1), state)
 
+    @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: y_pred (...) or (..., n); y_true likewise, or (...) of class numbers.
 
@@ -148,6 +150,7 @@ class Binned(Metric):
         self._state = np.array(state)
         return float(np.mean(self.array(self._state)))
 
+    @recorded
     def result(self) -> Any:
         """Return the number or array over all batches since the last reset."""
         if not self._state.size:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.backends import host_array
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.core.recording import recorded
 
 from .binned import Binned
 
@@ -87,6 +88,7 @@ class Levels(Binned):
     def only_class(self) -> int:
         return -1 if self.class_id is None else self.class_id
 
+    @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         if self.top_k is not None and np.ndim(y_pred) == 1:  # one row
             y_true, y_pred = np.asarray(y_true)[np.newaxis], host_array(y_pred)[np.newaxis]

@@ -15,6 +15,7 @@ from gpunn.common.arguments import optional
 from gpunn.common.fields import field
 from gpunn.common.names import snake_case
 from gpunn.common.signatures import arguments
+from gpunn.core.recording import recorded
 from gpunn.losses.rows import check_class_number
 
 from .metric import MeanOfRows, _step, add_samples
@@ -392,6 +393,7 @@ class SparseCategoricalCrossentropy(_LossMetric):
             weights = kept
         super().accumulate(backend, y_true, y_pred, weights, state)
 
+    @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch; as in Keras, ignored rows count unless there are weights."""
         if self.ignore_class is not None and sample_weight is not None:

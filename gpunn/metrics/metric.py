@@ -21,6 +21,7 @@ from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
 from gpunn.common.result import Number
+from gpunn.core.recording import recorded
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
@@ -178,6 +179,7 @@ class Metric(Formula):
         """Return the value for a state on the host."""
         raise TypeError(f"{type(self).__name__} must define compute(state).")
 
+    @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of plain arrays to this object's own state."""
         if (trace := _step()) is not None:
@@ -188,6 +190,7 @@ class Metric(Formula):
         weights = None if sample_weight is None else np.ravel(sample_weight).astype(y_pred.dtype)
         self.accumulate(get_backend("numpy"), y_true, y_pred, weights, self._state)
 
+    @recorded
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
         if (trace := _step()) is not None:
@@ -225,6 +228,7 @@ class Metric(Formula):
             state["_state"] = self._state + sum(backend.read(a) for backend, a in counted)
         return state
 
+    @recorded
     def reset_state(self) -> None:
         """Forget all batches. A model calls it before every pass over the data, whose sums start
         at 0 in any case. A metric that keeps more than its state overrides it."""
@@ -337,6 +341,7 @@ class Mean(Metric):
         for name in ("total", "count") if self._keeps_variables else ():
             setattr(self, name, self.add_weight(dtype="float64", name=name))
 
+    @recorded
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add values: a number, or an array with one entry (or several, averaged) per sample."""
         if self._keeps_variables:
@@ -352,6 +357,7 @@ class Mean(Metric):
         for name, added in zip(("total", "count"), sums, strict=True):
             getattr(self, name).assign_add(convert(added, "float64"))
 
+    @recorded
     def result(self) -> Any:
         if not self._keeps_variables:
             return super().result()
@@ -420,6 +426,7 @@ class MeanOfRows(Mean):
         xp.sum(sums, axis=-1, out=added)
         xp.add(state, added, out=state)
 
+    @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""
         if (trace := _step()) is not None:
@@ -519,6 +526,7 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
         self._of_steps.forward(backend, [y_true, y_pred], values)
         self._add_rows(backend, values.reshape(-1), weights.reshape(-1), state)
 
+    @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
         as_floats = _step() is None and not self._keeps_variables

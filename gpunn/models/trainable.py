@@ -11,6 +11,7 @@ from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
+from gpunn.core.recording import recorded
 from gpunn.layers.parameters import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
@@ -590,6 +591,7 @@ class TrainableModel(NestedModel):
         """
         return _steps().result_of(self, self.metrics)
 
+    @recorded
     def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
         """Return the outputs for one batch, as tensors. `predict` returns NumPy arrays.
 

@@ -15,6 +15,7 @@ from gpunn.common.config import floatx
 from gpunn.common.nested import replaced
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.operators import FUNCTIONS
+from gpunn.core.recording import Placed, active
 
 from .dtypes import COMPUTED, floating, named, result_type, standard
 from .narrow import from_host
@@ -36,11 +37,16 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
         OverflowError: for values that the dtype cannot hold.
     """
     if isinstance(x, Tensor):
+        if active.watcher is not None:
+            x = active.watcher.stand_in(x)
         return x if dtype is None or named(dtype) == x.dtype else cast(x, dtype)
     if type(x) is np.ndarray:  # as in most calls: nothing to convert
         name = _COMPUTED.get(x.dtype)
         if name is not None and name == (dtype or (floatx() if x.dtype.kind == "f" else name)):
             return constant(x, name)
+    if isinstance(x, Placed) and active.watcher is not None:
+        default = floatx() if isinstance(x, float) else "int32"
+        x = active.watcher.number(x, standard(default if dtype is None else named(dtype)))
     loaded = _loaded(x)
     if isinstance(loaded, Tensor):
         return convert(loaded, dtype)
@@ -126,6 +132,9 @@ def _has_tensor(x: Any) -> bool:
 
 def held_by(source: Any) -> Tensor:
     """Return the value of a parameter or variable: in a trace that of each step, else now."""
+    if (watcher := active.watcher) is not None and watcher.notes:
+        noted: Tensor = watcher.call(held_by, (source,), {}, True)
+        return noted
     trace = current()
     if trace is not None:
         found = trace.read(source)

@@ -21,6 +21,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array
+from gpunn.core.recording import active
 
 from .conversion import convert
 from .tensor import Shape, Tensor
@@ -85,6 +86,9 @@ class Primitive:
         self._dtype = dtype or (lambda *dtypes, **attributes: dtypes[0])
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
+        if (watcher := active.watcher) is not None and watcher.notes:
+            noted: Tensor = watcher.call(self, inputs, attributes, False)
+            return noted
         tensors = [convert(x) for x in inputs]
         shapes = [t.shape for t in tensors]
         try:

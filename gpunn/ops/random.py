@@ -18,6 +18,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_number
 from gpunn.common.importing.lazy import offer
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
+from gpunn.core.recording import recorded
 
 from .conversion import convert
 from .dtypes import is_float, named, standard
@@ -107,6 +108,7 @@ _draw, _keep = (
 )
 
 
+@recorded
 def normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
@@ -129,6 +131,7 @@ def normal(
     return convert(_standard_normal(shape, dtype, seed) * stddev + mean, dtype)
 
 
+@recorded
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
@@ -158,6 +161,7 @@ def _share(shape: Any, dtype: Any, seed: Any) -> Tensor:
     return 1.0 - ops.exp(-_exponential(shape, dtype, seed))
 
 
+@recorded
 def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
@@ -177,6 +181,7 @@ def truncated_normal(
     return convert(ops.clip(y, -2.0, 2.0) * stddev + mean, dtype)
 
 
+@recorded
 def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor:
     """Draw samples from gamma distributions of the rate 1, without a derivative by ``alpha``.
 
@@ -207,6 +212,7 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor
     return convert(ops.maximum(y, 0.0) * d * boost, dtype)
 
 
+@recorded
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Draw integers uniformly from the interval [minval, maxval): all are equally likely.
 
@@ -242,6 +248,7 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     return ops.cast(y + float(low), "int32")
 
 
+@recorded
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Draw class indices with the probabilities ``softmax(logits)`` of each row.
 
@@ -274,6 +281,7 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     return ops.cast(ops.argmax(ops.expand_dims(logits, 1) - noise, -1), dtype)
 
 
+@recorded
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
     """Set elements to 0 at random: ``y = x / (1 - rate)`` with probability 1 - rate, else 0.
 
@@ -310,6 +318,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     return ops.where(kept, x / (1.0 - rate), 0.0)
 
 
+@recorded
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """Shuffle a tensor along an axis: each order of its entries is equally likely.
 

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from gpunn.core.operators import FUNCTIONS
+from gpunn.core.recording import active
 
 from .library.missing import complaint
 from .tensor import Symbolic
@@ -37,6 +38,8 @@ def operation(function: Function, name: str = "") -> Function:
     def performed(*args: Any, **kwargs: Any) -> Any:
         if any(map(_is_symbolic, (*args, *kwargs.values()))):
             return on_graphs[0](known_as, args, kwargs)
+        if (watcher := active.watcher) is not None and watcher.notes:
+            return watcher.call(performed, args, kwargs, False)
         try:
             return function(*args, **kwargs)
         except (TypeError, ValueError, IndexError) as error:

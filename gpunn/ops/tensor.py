@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunn.core.operators import FUNCTIONS, Operators
+from gpunn.core.recording import active
 
 Shape = tuple[int, ...]
 
@@ -131,6 +132,8 @@ class Tensor(Operators):
         >>> constant([1.0], "float32").array_at(gpunn.get_backend()) is None
         True
         """
+        if active.watcher is not None:
+            active.watcher.asked(self, "values of a tensor")
         if self.home is None:
             return None
         return self._array if backend.reaches(self.home.backend) else None
@@ -157,6 +160,8 @@ class Tensor(Operators):
         >>> constant([1.0, 2.0], "float32").value
         array([1., 2.], dtype=float32)
         """
+        if active.watcher is not None:
+            active.watcher.asked(self, "values of a tensor")
         if self._value is None and self.home is not None:
             self._value = self.home.backend.read(self._array)
         return self._value
@@ -294,6 +299,8 @@ class Tensor(Operators):
     __hash__ = object.__hash__
 
     def _numbers(self, asked: str) -> np.ndarray:
+        if active.watcher is not None:
+            active.watcher.asked(self, f"{asked} of a tensor")
         value = self.value
         if value is None:
             raise NeedsValuesError(

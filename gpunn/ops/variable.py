@@ -13,6 +13,7 @@ from gpunn.common.config import floatx
 from gpunn.common.holds import Access
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Kept
+from gpunn.core.recording import active, recorded, refuse
 
 from .conversion import convert, held_by
 from .dtypes import MOST, floating, named, standard
@@ -173,6 +174,7 @@ class Variable(Kept):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.numpy().astype(dtype or self.dtype, copy=False)
 
+    @recorded
     def assign(self, value: Any) -> Tensor:
         """Set the value, which must have the variable's shape; it is converted to its dtype.
 
@@ -207,12 +209,14 @@ class Variable(Kept):
         >>> v.write(np.array([3.0, 4.0])); v.tolist()
         [3.0, 4.0]
         """
+        refuse(f"it writes to {self.name}: use assign.")
         with self.access.writing():
             self._value = constant(numbers, self.dtype)
             if self._place is not None:
                 backend, array = self._place
                 backend.write(array, self._value.numpy())
 
+    @recorded
     def assign_add(self, value: Any) -> Tensor:
         """Add ``value`` to the variable: ``v = v + value``; return the new value as a tensor.
 
@@ -226,6 +230,7 @@ class Variable(Kept):
         with self.access.writing():  # no other thread assigns in between
             return self.assign(self.as_tensor() + value)
 
+    @recorded
     def assign_sub(self, value: Any) -> Tensor:
         """Subtract ``value`` from the variable: ``v = v - value``; return the new value as a
         tensor.
@@ -246,6 +251,7 @@ class Variable(Kept):
         part.part_of = self, key
         return part
 
+    @recorded
     def assign_part(self, key: Any, value: Any) -> Tensor:
         """Set the elements ``self[key]`` to a value that broadcasts to them; return all.
 
@@ -263,6 +269,7 @@ class Variable(Kept):
         )
         return self.assign(flat.reshape(self.shape))
 
+    @recorded
     def reset(self) -> None:
         """Restore the value that the variable was created with.
 
@@ -295,6 +302,9 @@ def read_in_trace(source: Any) -> np.ndarray | None:
     """Return the values of a parameter or variable in the active trace, or refuse to; None for
     those that are stored."""
     trace = current()
+    if active.watcher is not None:
+        name = getattr(source, "path", None) or source.name
+        active.watcher.asked(source, f"the values of {name}")
     return None if trace is None else trace.values_of(source)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.backends.contract.control import UPDATES
 from gpunn.common.config import floatx
+from gpunn.core.recording import recorded
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import current
 
@@ -54,6 +55,7 @@ class ByHand:
                 found += [constant(p.arena.backend.read(_slot(name, p)), p.dtype) for p in places]
         return found
 
+    @recorded
     def stateless_apply(
         self, optimizer_variables: Sequence[Any], grads: Sequence[Any],
         trainable_variables: Sequence[Any],

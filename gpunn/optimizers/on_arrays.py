@@ -19,6 +19,7 @@ from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Kept
+from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor
@@ -31,6 +32,7 @@ RECENT = 4
 """Steps by hand that an optimizer keeps, if it is given other variables in turns."""
 
 
+@recorded
 def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
     """Implement `Optimizer.apply`; see there."""
     gradients, variables = list(gradients), list(variables)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, Control
 from gpunn.common import registry
@@ -28,6 +29,8 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Arena
+from gpunn.core.recording import active, refuse
+from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import cast as cast_to
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
@@ -177,6 +180,8 @@ class Optimizer(ByHand, Formula):
         another one but not by a number, which the next update would overwrite. In a step that is
         traced it is a tensor, and cannot be set.
         """
+        if (watcher := active.watcher) is not None and watcher.notes:
+            return watcher.call(_number_now, (self, "learning_rate"), {}, True)
         trace = current()
         if trace is not None and self._control is not None:
             if self.schedules:
@@ -192,6 +197,7 @@ class Optimizer(ByHand, Formula):
         return float(rate(self.steps_done) if isinstance(rate, LearningRateSchedule) else rate)
 
     def _set_rate(self, value: Any) -> None:
+        refuse("it changes a learning rate.")
         if (trace := current()) is not None:
             trace.refuse_values(f"a change of the learning rate of {self.name}")
         self._learning_rate = rate = checked_rate(value, self._learning_rate)
@@ -263,6 +269,8 @@ class Optimizer(ByHand, Formula):
     @property
     def iterations(self) -> Any:
         """Updates done so far; in a step that is traced a tensor."""
+        if (watcher := active.watcher) is not None and watcher.notes:
+            return watcher.call(_number_now, (self, "iterations"), {}, True)
         trace = current()
         if trace is not None and (control := self._control) is not None:
             found = trace.number_of(self, control, UPDATES, False)
@@ -495,3 +503,10 @@ class Optimizer(ByHand, Formula):
 
 
 get, serialize, deserialize = lookups(Optimizer)
+
+
+def _number_now(optimizer: Any, name: str) -> Tensor:
+    """Return an attribute as a tensor: in a step it is that of each step."""
+    if optimizer._control is None:  # a step reads it from there
+        optimizer.control_on(get_backend())
+    return convert(getattr(optimizer, name), "int32" if name == "iterations" else floatx())

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.callbacks import CallbackList
 from gpunn.core.plan import Node, Plan
+from gpunn.core.recording import active
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
@@ -28,6 +29,8 @@ from .training import Training, inputs_and_targets
 
 def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: Any) -> Any:
     """Predict with a model; see `gpunn.Model.predict`."""
+    if active.watcher is not None:
+        active.watcher.refuse("it calls model.predict, which reads weights: call model(x).")
     training: Training = model._training
     if x.__class__ is not np.ndarray:
         x = fed(x, None, None, size or PREDICT_BATCH)[0]
@@ -59,6 +62,8 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
 
 def predict_on_batch(training: Training, x: Any) -> Any:
     """See `gpunn.Model.predict_on_batch`."""
+    if active.watcher is not None:
+        active.watcher.refuse("it calls model.predict_on_batch: call model(x).")
     predictor = training.predictor_for(x)
     outputs = predictor.predict(inputs(predictor.spec, x))
     return outputs[0] if predictor.form.kind is None else predictor.form.pack(outputs)

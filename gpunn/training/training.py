@@ -18,6 +18,7 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed
 from gpunn.core.plan import INPUT, Plan
+from gpunn.core.recording import active
 from gpunn.feeding import data
 from gpunn.feeding.batches import Batches, peek
 from gpunn.feeding.rows import Rows
@@ -96,6 +97,8 @@ class Training:
         Raises:
             RuntimeError: if the model is already being trained.
         """
+        if active.watcher is not None:
+            active.watcher.refuse(f"it calls {method} of a model.")
         return ExclusiveTraining(self, method)
 
     # -- compile

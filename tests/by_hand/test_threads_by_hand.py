@@ -125,7 +125,7 @@ def test_no_lock_is_held_while_a_users_body_runs() -> None:
     doubled(1.0, False)
 
     def first() -> None:
-        assert doubled(3.0, True).item() == 6.0
+        assert doubled(3.0, True) == 6.0
 
     def second() -> None:
         assert doubled(np.ones(2), False).tolist() == [2.0, 2.0]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from gpunn.common.nested import replaced
+from gpunn.common.nested import found_in, replaced
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import where
-from gpunn.ops.gradients import with_gradient
+from gpunn.ops.gradients import topological_sort, with_gradient
 from gpunn.ops.joining import stack, unstack
 from gpunn.ops.shapes import reshape, whole, whole_number
 from gpunn.ops.table import operation, operation_named
@@ -48,7 +48,10 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
         return true_fn() if condition.value else false_fn()
     trace = current()
     before = _changes(trace)
+    first = None if trace is None else trace.mark()
     a, b = true_fn(), false_fn()
+    if first is not None and trace is not None and trace.has_effects:
+        _refuse_checks(first, a, b)
     if _changes(trace) != before:
         raise NeedsValuesError(
             "cond: a function assigns to a variable, adds a loss, or updates weights or a metric, "
@@ -56,6 +59,13 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
             "v.assign(ops.where(pred, a, b))."
         )
     return _chosen(reshape(condition, ()), a, b)
+
+
+def _refuse_checks(first: int, *results: Any) -> None:
+    """Refuse functions that check values, such as indices: only one of them may do so."""
+    for t in topological_sort([*found_in(results, Tensor)]):
+        if t.position > first and t.primitive is not None and t.primitive.acts:
+            raise NeedsValuesError("cond: a function checks values, and only one may run.")
 
 
 def _changes(trace: Trace | None) -> Any:

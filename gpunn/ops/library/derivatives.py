@@ -19,6 +19,7 @@ from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
 from gpunn.core.operators import Operators
 from gpunn.core.plan import Call
+from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import argument, gradients
@@ -91,6 +92,7 @@ def value_and_grad(
     (1.0, [[2.0], [4.0], [6.0]], [2.0])
     """
 
+    @recorded
     @wraps(function)
     def both(*args: Any, **kwargs: Any) -> Any:
         return by_values(lambda: computed(*args, **kwargs))

@@ -151,6 +151,7 @@ class _OneByOne(Computation):
 
     def compute(self, t: Tensor) -> None:
         """Compute the result of an operation."""
+        self.tensors.append(t)  # also if it fails: another tensor must not get its `id`
         work: list[Work] = []
         if self.home.is_quick(t):
             self._alone(t, {}, {}, work)

@@ -1,4 +1,5 @@
-"""The arguments of a compiled function: arrays, and everything else, which selects a program."""
+"""The arguments of a compiled function: arrays, numbers, and everything else, which selects a
+program."""
 
 from __future__ import annotations
 
@@ -14,22 +15,26 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
 
 _AS_THEY_ARE = {np.dtype(name) for name in ("float32", "int32", "bool")}
-MOST_INTEGERS = 3
-"""Values of a Python integer that have a program each; further ones become an argument of it."""
 
 
 class Arguments:
-    """The arguments of a call: arrays, and everything else."""
+    """The arguments of a call.
 
-    def __init__(self, args: Any, kwargs: Any, integers: dict[int, set[int]]) -> None:
-        self.arrays: list[np.ndarray] = []  # tensors, arrays and floats, in order, on the host
-        self._integers, self._count = integers, 0  # the integers so far
-        self.reason: str | None = None  # why Python runs a call with them
-        self.kept: list[Any] = []  # objects compared by identity
+    Attributes:
+        arrays: tensors and arrays, in order, on the host.
+        numbers: integers and floats of Python, in order.
+        kept: objects compared by identity.
+        key: what is equal for calls with arguments of one form.
+    """
+
+    def __init__(self, args: Any, kwargs: Any) -> None:
+        self.arrays: list[np.ndarray] = []
+        self.numbers: list[Any] = []
+        self.kept: list[Any] = []
         found = [self._taken(x) for x in args]
         named = {name: self._taken(x) for name, x in kwargs.items()}
         self._args, self._kwargs = found, named
-        self.key = (  # the same for calls that one program can do
+        self.key = (
             tuple(key for _, key in found), tuple((name, k) for name, (_, k) in named.items()),
             floatx(),
         )  # fmt: skip
@@ -52,14 +57,10 @@ class Arguments:
             return made_of, (dict, *keys)
         if type(x) is not int and isinstance(x, (int, str, bytes, type(None))):
             return x, (type(x), x)  # a member of an IntEnum equals the number, and those of others
-        if type(x) is int:
-            seen = self._integers.setdefault(self._count, set())
-            self._count += 1
-            if len(seen) < MOST_INTEGERS:
-                seen.add(x)
-            if x in seen:
-                return x, (int, x)
-        elif not isinstance(x, float) and not _is_array(x):
+        if type(x) is int or (isinstance(x, float) and not isinstance(x, np.generic)):
+            self.numbers.append(x)
+            return _Number(len(self.numbers) - 1), type(x)
+        if not _is_array(x):
             self.kept.append(x)
             return x, id(x)
         return self._placed(x)
@@ -69,11 +70,18 @@ class Arguments:
         self.arrays.append(array)
         return _Place(len(self.arrays) - 1), (array.shape, array.dtype)
 
-    def with_tensors(self, tensors: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments with these tensors for the arrays."""
+    def filled(
+        self, tensors: Sequence[Tensor], numbers: Sequence[Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with these tensors for the arrays, and these numbers."""
+
+        def of(x: Any) -> Any:
+            if isinstance(x, _Number):
+                return numbers[x.number]
+            return tensors[x.number] if isinstance(x, _Place) else x
 
         def filled(x: Any) -> Any:
-            return replaced(lambda p: tensors[p.number] if isinstance(p, _Place) else p, x)
+            return replaced(of, x)
 
         return (
             [filled(x) for x, _ in self._args],
@@ -84,6 +92,10 @@ class Arguments:
 class _Place:
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+class _Number(_Place):
+    pass
 
 
 def _is_structure(x: Any) -> bool:
@@ -108,6 +120,4 @@ def _host_array(x: Any) -> np.ndarray:
         return x
     if isinstance(x, Tensor):
         return x.numpy()
-    if isinstance(x, float):
-        return np.asarray(x, floatx())
     return convert(x).numpy()

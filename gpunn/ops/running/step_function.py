@@ -1,8 +1,7 @@
-"""`gpunn.function`: a Python function as one program for each form of its arguments."""
+"""`gpunn.function`: a Python function that is recorded, and then repeated as a program."""
 
 from __future__ import annotations
 
-import dis
 import functools
 import threading
 from collections.abc import Callable, Sequence
@@ -13,18 +12,48 @@ from gpunn.backends import get_backend
 from gpunn.common.config import runs_eagerly
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
-from gpunn.core.reading import is_users
+from gpunn.core.recording import active
+from gpunn.core.settings import Settings
 from gpunn.ops.tensor import constant
 from gpunn.ops.trace import current
 
+from .recorder import Recorder, agree, same
 from .step_arguments import Arguments, as_argument
-from .step_program import GoesOnError, Result, StepProgram, as_result
+from .step_program import GoesOnError, Result, StepProgram, as_result, random_states
 
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
 MOST_CHANGES = 8
 """Changes of what a function uses, one in each call, that are followed by a new program; then it
 runs in Python."""
+MOST_RECORDINGS = 8
+"""Calls of one form that are recorded until two of them agree; then it runs in Python."""
+VALUES = 3
+"""Values of a number that have a program each, and recordings with different ones that agree before
+it becomes an input of a program."""
+
+
+class Form:
+    """What is known about calls with arguments of one form.
+
+    Attributes:
+        programs: those for such calls, with the numbers that each is for, by their places.
+        recordings: recent calls in Python, without a program so far.
+        why: why Python runs such calls for ever; None if it does not.
+    """
+
+    def __init__(self) -> None:
+        self.programs: list[tuple[dict[int, Any], StepProgram]] = []
+        self.recordings: list[Recorder] = []
+        self.count = 0  # of recordings
+        self.why: str | None = None
+
+    def program_for(self, numbers: Sequence[Any]) -> StepProgram | None:
+        """Return the program for calls with these numbers, if there is one that is current."""
+        for fixed, program in self.programs:
+            if all(same(numbers[k], value) for k, value in fixed.items()):
+                return program
+        return None
 
 
 class Function:
@@ -44,11 +73,10 @@ class Function:
         owner = getattr(function, "__self__", None)
         self._name = getattr(function, "__qualname__", "the function")
         self._parts = [function, *([] if owner is None else [owner]), *parts]
-        self._programs: dict[Any, StepProgram | None] = {}
-        self._integers: dict[int, set[int]] = {}
-        self._lock = threading.Lock()  # of the programs
-        self._changes, self._called, self._in_python = 0, False, in_python
-        self._is_announced = False
+        self._forms: dict[Any, Form] = {}
+        self._lock = threading.Lock()  # of the forms
+        self._changes, self._in_python = 0, in_python
+        self._is_known = self._is_announced = False  # that its recordings agree
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -57,106 +85,185 @@ class Function:
         return Function, (self._function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current() is not None or runs_eagerly():
+        if current() is not None or active.watcher is not None or runs_eagerly():
             args, kwargs = replaced(as_argument, args), replaced(as_argument, kwargs)
             return self._function(*args, **kwargs)
-        arguments = Arguments(args, kwargs, self._integers)
+        arguments = Arguments(args, kwargs)
         program = self._program(arguments)
         if program is None:
             return self._by_python(arguments).values()
-        return program.values(arguments.arrays)
+        return program.values(arguments)
 
     def start(self, *args: Any, **kwargs: Any) -> Result:
         """Run it, in one thread; the results are read from the device when they are asked for."""
-        arguments = Arguments(args, kwargs, self._integers)
+        arguments = Arguments(args, kwargs)
         program = self._program(arguments)
-        return self._by_python(arguments) if program is None else program.run(arguments.arrays)
-
-    def _by_python(self, arguments: Arguments) -> Result:
-        result = in_python(self._function, arguments)
-        self._called = True
-        if arguments.reason is not None:  # Python has not refused it
-            self._keep(arguments.key, None)
-            if not self._is_announced:
-                self._is_announced = True
-                warn(
-                    f"{self._name} runs in Python in each call, operation by operation, which is "
-                    f"slower than a program: {arguments.reason}"
-                )
-        return result
-
-    def _keep(self, key: Any, program: StepProgram | None) -> None:
-        """Keep a program for arguments of this form; None if Python runs them."""
-        with self._lock:
-            self._programs.pop(key, None)
-            while len(self._programs) >= PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            self._programs[key] = program
+        return self._by_python(arguments) if program is None else program.run(arguments)
 
     def program_for(self, *args: Any, **kwargs: Any) -> StepProgram | None:
         """Return the program for such arguments; None if Python runs it, or has to run it first."""
-        return self._program(Arguments(args, kwargs, self._integers))
+        return self._program(Arguments(args, kwargs))
 
     def forget_rows(self) -> None:
         """Free what its programs hold for the rows of arrays."""
         with self._lock:
-            for program in self._programs.values():
-                if program is not None:
+            for form in self._forms.values():
+                for _, program in form.programs:
                     program.forget_rows()
 
     @property
     def compiled(self) -> bool:
-        """Whether all its calls but the first have been programs."""
-        return bool(self._programs) and None not in self._programs.values()
+        """Whether it has a program for each form of arguments that it was called with again."""
+        forms = [form for form in self._forms.values() if form.count > 1 or form.programs]
+        return bool(forms) and all(form.programs for form in forms)
 
     def _program(self, arguments: Arguments) -> StepProgram | None:
-        """Return the program for arguments of this form; None if Python has to run it, as it has
-        the first time: that builds layers and creates variables.
-
-        No lock is held while the function itself is called: it may wait for another thread.
-        """
-        if self._in_python or not self._called:
-            return None
-        key = arguments.key
+        """Return the program for such arguments; None if Python has to run it."""
         with self._lock:
-            is_known, known = key in self._programs, self._programs.get(key)
-        if is_known and known is None:
+            form = self._forms.get(arguments.key)
+            program = None if form is None else form.program_for(arguments.numbers)
+        if form is None or program is None:
             return None
-        if known is not None:
-            if known.is_current():
-                self._changes = 0
-                return known
+        if program.is_current():
+            self._changes = 0
+            return program
+        with self._lock:
+            form.programs = [pair for pair in form.programs if pair[1] is not program]
             self._changes += 1
             if self._changes > MOST_CHANGES:
-                arguments.reason = "what it uses changes from call to call."
-                return None
-        made = self._made(arguments)
-        if made is not None:
-            self._keep(key, made)
-        return made
+                form.why = "what it uses changes from call to call."
+        return None
 
-    def _made(self, arguments: Arguments) -> StepProgram | None:
-        given = self._function, arguments, self._parts
+    def _by_python(self, arguments: Arguments) -> Result:
+        """Run it in Python. A call that may become a program is recorded.
+
+        No lock is held meanwhile: the function may wait for another thread.
+        """
+        given = [constant(x, x.dtype.name) for x in arguments.arrays]
+        form = self._form(arguments)
+        if self._in_python or form.why is not None:
+            args, kwargs = arguments.filled(given, arguments.numbers)
+            self._announce(form)
+            return Result(replaced(as_result, self._function(*args, **kwargs)))
+        used = [*self._parts, *arguments.kept]
+        recorder, before, settings = Recorder(arguments.numbers), random_states(), Settings(used)
+        if settings.runs_out:
+            recorder.refuse("it has an iterator or a generator of random numbers at hand.")
+        for t in given:
+            recorder.know(t)
+        numbers = [recorder.argument(k) for k in range(len(arguments.numbers))]
+        args, kwargs = arguments.filled(given, numbers)
+        with recorder.watching():
+            result = recorder.end(self._function(*args, **kwargs))
+        if random_states() != before:  # its draws would be the same in each step
+            recorder.refuse("it draws random numbers of NumPy or Python.")
+        recorder.is_settled = Settings(used) == settings
+        self._learn(form, recorder, arguments, used)
+        self._announce(form)
+        return Result(replaced(as_result, result))
+
+    def _form(self, arguments: Arguments) -> Form:
+        with self._lock:
+            form = self._forms.pop(arguments.key, None) or Form()
+            while len(self._forms) >= PROGRAMS:
+                del self._forms[next(iter(self._forms))]
+            self._forms[arguments.key] = form  # the last one used is the last one
+            return form
+
+    def _announce(self, form: Form) -> None:
+        if form.why is not None and not (self._is_announced or self._in_python):
+            self._is_announced = True
+            warn(
+                f"{self._name} runs in Python in each call, operation by operation, which is "
+                f"slower than a program: {form.why}"
+            )
+
+    def _learn(
+        self, form: Form, recorder: Recorder, arguments: Arguments, used: Sequence[Any]
+    ) -> None:
+        """Make a program of a recording that agrees with earlier ones."""
+        with self._lock:
+            form.count += 1
+            earlier = list(form.recordings)
+            form.recordings = [*earlier[1 - MOST_RECORDINGS :], recorder]
+        why = recorder.why
+        if why is None:
+            alike, why = alike_among(recorder, earlier)
+            differ = [
+                k for k, value in enumerate(recorder.numbers)
+                if not all(same(value, other.numbers[k]) for other in alike)
+            ]  # fmt: skip
+            needed = VALUES - 1 if differ else 1 - self._is_known
+            if len(alike) < needed and form.count < MOST_RECORDINGS:
+                return
+            if len(alike) >= needed:
+                if not recorder.is_settled:
+                    why = (
+                        "it changes an attribute or variable of Python that it uses, or sets a "
+                        "learning rate: keep numbers that change in a Variable, or return them."
+                    )
+                    if form.count < MOST_RECORDINGS:
+                        return
+                else:
+                    fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in differ}
+                    program, why = self._made(recorder, arguments, used, fixed)
+                    if program is not None:
+                        with self._lock:
+                            form.programs = [*form.programs[1 - PROGRAMS :], (fixed, program)]
+                            form.recordings, form.count, self._is_known = [], 0, True
+                        return
+        form.why, form.recordings, form.programs = why, [], []
+
+    def _made(
+        self, recorder: Recorder, arguments: Arguments, used: Sequence[Any], fixed: dict[int, Any]
+    ) -> tuple[StepProgram | None, str | None]:
+        """Return the program of a recording, or None and why there is none."""
+        given = recorder, arguments, used, fixed
         try:
             try:
-                return StepProgram(*given, stops=get_backend().stops)
+                return StepProgram(*given, stops=get_backend().stops), None
             except GoesOnError:  # its weights are on a GPU, where the default backend is not
-                return StepProgram(*given, stops=False)
+                return StepProgram(*given, stops=False), None
         except Exception as error:
-            if _is_raised_by_users(error):
-                raise
-            arguments.reason = str(error)  # Python refuses it too, if the function is wrong
-            return None
+            return None, str(error)
+
+
+def alike_among(
+    recorder: Recorder, earlier: Sequence[Recorder]
+) -> tuple[list[Recorder], str | None]:
+    """Return the recordings that agree with one, and in what the last one differs.
+
+    Where Python has used a number, only those with the same one count; of others with the same
+    numbers, one.
+    """
+    alike, why = list[Recorder](), None
+    for other in reversed(earlier):
+        if other.why is not None:
+            continue
+        used = recorder.used | other.used
+        if not all(same(recorder.numbers[k], other.numbers[k]) for k in used):
+            why = why or "it uses the value of a Python number that differs from call to call."
+            continue
+        difference = agree(recorder, other)
+        why = why or difference
+        if difference is None and not any(_same_numbers(other, one) for one in alike):
+            alike.append(other)
+    same_ones = [one for one in alike if _same_numbers(one, recorder)]
+    return (same_ones or alike), why
+
+
+def _same_numbers(a: Recorder, b: Recorder) -> bool:
+    return all(map(same, a.numbers, b.numbers))
 
 
 def function(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function of tensors: it is called once for each form of its arguments, and then
-    repeated as one program, with gradients, updates of weights, and metrics.
+    """Compile a function of tensors: what two calls do in Python becomes one program, with
+    gradients, updates of weights, and metrics.
 
-    Use it as a decorator. Arrays and floats are arguments of the program; other arguments, and
-    arrays of another shape, have a program each. The first call runs in Python, which builds
-    layers. A function that needs values in Python, such as ``if loss < 1``, draws from
-    ``numpy.random`` or changes attributes, runs in Python each time, at the speed of a tape.
+    Use it as a decorator. Each call does what Python would do. Arrays are arguments of the program;
+    arrays of another shape, and other arguments, have a program each. A function that needs values
+    in Python, such as ``if loss < 1``, draws from ``numpy.random`` or changes attributes, runs in
+    Python each time, at the speed of a tape, and a warning says why.
 
     Args:
         function: takes and returns tensors, in lists, tuples and dictionaries.
@@ -175,28 +282,6 @@ def function(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return functools.partial(globals()["function"], **options)
     return function if isinstance(function, Function) else Function(function)
-
-
-def _is_raised_by_users(error: BaseException | None) -> bool:
-    """Whether a ``raise`` in a user's code is all that has led to an error, as in Python."""
-    while error is not None:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        if trace is None or not is_users(trace.tb_frame.f_globals.get("__name__")):
-            return False
-        if dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] != "RAISE_VARARGS":
-            return False
-        error = error.__cause__ or error.__context__
-    return True
-
-
-def in_python(function: Callable[..., Any], arguments: Arguments) -> Result:
-    """Call a function in Python; arrays that it returns become tensors, as those of a program."""
-    given = [constant(x, x.dtype.name) for x in arguments.arrays]
-    args, kwargs = arguments.with_tensors(given)
-
-    return Result(replaced(as_result, function(*args, **kwargs)))
 
 
 __all__ = ["Function", "function"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,15 @@ from gpunn.common.random import draw_seed
 from gpunn.common.registry import Entry
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
+from gpunn.core.recording import Placed
 from gpunn.core.settings import Settings
 from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Unsupported
 
+from .placed import evaluated
+from .recorder import Recorder
+from .replay import Replay, values_of
 from .step_arguments import Arguments
 from .step_trace import StepComputation, StepTrace
 
@@ -49,7 +54,13 @@ class GoesOnError(Exception):
 
 
 class StepProgram:
-    """A function as a program for arguments of one form, which ``stops`` as in `StepTrace`.
+    """A function as a program for arguments of one form.
+
+    Args:
+        recording: of a call with such arguments.
+        used: what it uses besides, whose changes matter.
+        fixed: the Python numbers among the arguments that are constants, by their places.
+        stops: as in `StepTrace`.
 
     Raises:
         GoesOnError: if the device of its weights does not stop; then trace it without ``stops``.
@@ -57,27 +68,19 @@ class StepProgram:
     """
 
     def __init__(
-        self, function: Callable[..., Any], arguments: Arguments, parts: Sequence[Any], stops: bool
-    ) -> None:
+        self, recording: Recorder, arguments: Arguments, used: Sequence[Any],
+        fixed: Mapping[int, Any], stops: bool,
+    ) -> None:  # fmt: skip
         self._lock = threading.RLock()  # of its arrays
         self._trace = trace = StepTrace(stops)
         leaves = [trace.leaf(x.shape, x.dtype.name) for x in arguments.arrays]
-        args, kwargs = arguments.with_tensors(leaves)
-        used = [*parts, *arguments.kept]
-        before, settings = _random_states(), Settings(used)
-        if settings.runs_out:  # before the call, which would take a value
-            raise Unsupported("it has an iterator or a generator of random numbers at hand.")
+        replay = Replay(recording, trace.leaf, fixed)
         try:
             with trace.active():
-                self._result = function(*args, **kwargs)
+                self._result = replay.run(leaves)
             _check_result(self._result)
-            if _random_states() != before:  # its draws would be the same in each step
-                raise Unsupported("it draws random numbers of NumPy or Python.")
-            if Settings(used) != settings:
-                raise Unsupported(
-                    "it changes an attribute or variable of Python that it uses, or sets a "
-                    "learning rate: keep numbers that change in a Variable, or return them."
-                )
+            leaves += replay.inputs.values()
+            self._formulas = list(replay.inputs)
             of_effects = [part for effect in trace.effects for part in effect.parts]
             self._parts = [*used, *{id(part): part for part in of_effects}.values()]
             self._settings = Settings(self._parts)
@@ -86,6 +89,8 @@ class StepProgram:
                 if not t.is_constant and id(t) not in trace.late
             ]  # fmt: skip
             self._outputs = list({id(t): t for t in computed}.values())
+            if recording.catches and trace.checks:
+                raise Unsupported("it catches errors, and some values are errors.")
             self._bind(leaves)
         finally:
             trace.end()
@@ -162,19 +167,22 @@ class StepProgram:
             self._seen = now
         return True
 
-    def run(self, arrays: Sequence[np.ndarray]) -> Result:
+    def run(self, arguments: Arguments) -> Result:
         """Run it with these arguments; the result is read when it is asked for, before another
         run."""
+        numbers, arrays = arguments.numbers, arguments.arrays
+        if self._formulas:
+            arrays = [*arrays, *values_of(self._formulas, numbers)]
         with self._lock:
             for effect in self._trace.effects:
                 effect.before_each()
             self._alone(lambda: self._run_once(arrays))
-        return Result(self._result, self._read)
+        return Result(self._result, lambda result: self._read(result, numbers))
 
-    def values(self, arrays: Sequence[np.ndarray]) -> Any:
+    def values(self, arguments: Arguments) -> Any:
         """Run it with these arguments, and return its result, in any thread."""
         with self._lock:
-            return self.run(arrays).values()
+            return self.run(arguments).values()
 
     @property
     def backend(self) -> Any:
@@ -215,13 +223,15 @@ class StepProgram:
             self._backend.write(into, array)
         self._program.run(1)
 
-    def _read(self, result: Any) -> Any:
+    def _read(self, result: Any, numbers: Sequence[Any] = ()) -> Any:
         """Return the result with the values that the last run has computed."""
         values: dict[int, Any] = {}
         for t, array in zip(self._outputs, self._computation.outputs, strict=True):
             values[id(t)] = constant(self._backend.read(array), t.dtype)
 
         def value_of(x: Any) -> Any:
+            if isinstance(x, Placed):
+                return evaluated(x.formula, numbers)
             if not isinstance(x, Tensor):
                 return as_result(x)
             if id(x) in self._trace.late:
@@ -290,7 +300,7 @@ def as_result(x: Any) -> Any:
     return constant(x, x.dtype.name) if isinstance(x, np.ndarray) else x
 
 
-def _random_states() -> Any:
+def random_states() -> Any:
     """Return what tells whether NumPy's or Python's random numbers were drawn."""
     state = np.random.get_state(legacy=False)  # noqa: NPY002
-    return repr(state), random.getstate()
+    return pickle.dumps(state), random.getstate()

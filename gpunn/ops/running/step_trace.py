@@ -51,13 +51,14 @@ class StepTrace(Trace):
     Attributes:
         effects: what it does besides computing tensors, in order.
         begins: leaves for numbers of control blocks when the step begins; see `number_of`.
+        checks: whether some values of what it computes are errors.
         late: leaves whose values are known after the step, and the results that give them.
     """
 
     def __init__(self, stops: bool) -> None:
         super().__init__()
         self.composes = self.by_hand = self.has_effects = True
-        self.stops = stops
+        self.stops, self.checks = stops, False
         self.effects: list[Effect] = []
         self.late: dict[int, tuple[Tensor, LateResult]] = {}
         self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}
@@ -69,6 +70,10 @@ class StepTrace(Trace):
             value = _assigned(value, number=next(self._positions))
             self._reads.setdefault(id(source), []).append(value)
         super().assign(source, value)
+
+    def made(self, t: Tensor) -> Tensor:
+        self.checks = self.checks or t.primitive.acts
+        return super().made(t)
 
     def watch(self, t: Tensor) -> None:
         if t.is_constant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from gpunn.common.nested import found_in, replaced
 from gpunn.core.operators import Operators
+from gpunn.core.recording import active, recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
@@ -56,6 +58,12 @@ class GradientTape:
         self._recorded: list[tuple[int, int]] = []  # from one position in the trace to another
 
     def __enter__(self) -> GradientTape:
+        if active.watcher is not None:
+            active.watcher.introduce(self, partial(GradientTape, self._persistent))
+        return self._enter()
+
+    @recorded
+    def _enter(self) -> GradientTape:
         if self._active is not None:
             raise RuntimeError("The tape is already recording: open another one.")
         outer = current()
@@ -67,6 +75,7 @@ class GradientTape:
         self._active.__enter__()
         return self
 
+    @recorded
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -81,6 +90,7 @@ class GradientTape:
         if self._owns and isinstance(self._trace, TapeTrace):
             self._trace.end()
 
+    @recorded
     def watch(self, tensor: Any) -> None:
         """Record what is computed from a tensor, or from each of several.
 
@@ -118,6 +128,7 @@ class GradientTape:
             raise RuntimeError("watch works inside the block: `with GradientTape() as tape:`.")
         self._trace.watch(tensor)
 
+    @recorded
     def gradient(
         self,
         target: Any,
@@ -160,6 +171,7 @@ class GradientTape:
         found = self._derived(self._pulled(ys, given), cotangents)
         return _packed(found, sources, given, unconnected)
 
+    @recorded
     def jacobian(
         self,
         target: Any,
@@ -200,6 +212,7 @@ class GradientTape:
         found = self._derived(lambda _: jacobian_of(y, lambda dy: pulled([dy])))
         return _packed(found, sources, given, unconnected, y.shape)
 
+    @recorded
     def batch_jacobian(
         self,
         target: Any,

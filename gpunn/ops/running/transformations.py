@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.common.nested import found_in, replaced
 from gpunn.core.operators import Operators
+from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import argument, gradients
@@ -33,6 +34,7 @@ from .tape import GradientTape
 __all__ = ["hessian", "jacobian", "jvp", "vjp"]
 
 
+@recorded
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return the value of a function, and a function of products with its transposed Jacobian.
 
@@ -77,6 +79,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     return value, pulled
 
 
+@recorded
 def jvp(
     function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
 ) -> tuple[Any, Any]:
@@ -202,6 +205,7 @@ def _jacobian(
 ) -> Callable[..., Any]:
     _require_function(what, function)
 
+    @recorded
     @wraps(function)
     def derived(*args: Any, **kwargs: Any) -> Any:
         numbers = numbered(argnums, len(args))

@@ -1,0 +1,324 @@
+"""Recorders: what a function does in Python, as a list of its calls of the framework.
+
+Tensors have values meanwhile, so the function does what Python does, and does it once. What Python
+learns about values that may differ from call to call ends that: ``if loss < 1`` takes one branch
+here, and might take the other one in the next call. The recording then says why it cannot be
+repeated. Constants of two recordings are compared, see `agree`: what is read from files, clocks and
+generators differs.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunn.common.nested import any_in, replaced
+from gpunn.core.operators import FUNCTIONS, Operators
+from gpunn.core.reading import is_users
+from gpunn.core.recording import Placed, active
+from gpunn.ops.tensor import Tensor
+
+from .placed import Argument, placed, plain
+
+
+class Made(NamedTuple):
+    """The place of an argument, or of a result of an earlier call."""
+
+    number: int
+
+
+class Array(NamedTuple):
+    """A copy of an array that a call was given."""
+
+    values: np.ndarray
+
+
+class Closure(NamedTuple):
+    """A function that a call was given, with what it holds."""
+
+    function: Any
+    held: Any
+
+
+class Entry(NamedTuple):
+    """A call of the framework, with places in its arguments; ``results``: the new ones."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: tuple[int, ...]
+
+
+class Recorder:
+    """Notes the calls of one run of a function; a `Watcher`.
+
+    Attributes:
+        entries: these calls.
+        why: why they cannot be repeated; None if they can.
+        catches: whether Python would go on after an error of a call.
+        used: the places of numbers among the arguments whose values Python has used.
+        numbers: the values of the numbers among the arguments.
+        result: what the function returned, with places.
+        is_settled: whether nothing of Python that it uses had changed at its end.
+    """
+
+    notes = True
+
+    def __init__(self, numbers: Sequence[Any]) -> None:
+        self.entries: list[Entry] = []
+        self.why: str | None = None
+        self.numbers, self.used = list(numbers), set[int]()
+        self.result: Any = None
+        self.is_settled, self.catches = True, False
+        self._outside: FrameType | None = None
+        self._count = 0
+        self._known: dict[int, tuple[int, Any]] = {}  # places and references, by the `id`
+        self._may_differ, self._within = False, set[int]()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Return a context in which the calls of this thread are noted."""
+        before, active.watcher = active.watcher, self
+        self._outside = sys._getframe(2)
+        try:
+            yield
+        finally:
+            active.watcher, self._outside = before, None
+
+    def argument(self, place: int) -> Any:
+        """Return a number among the arguments, as the function gets it."""
+        return placed(self.numbers[place], Argument((place,)), frozenset({place}))
+
+    def know(self, x: Any) -> int:
+        """Give an object a place."""
+        number, key = self._count, id(x)
+        self._count += 1
+
+        def forget(reference: Any) -> None:
+            if self._known.get(key, (None,))[0] == number:
+                del self._known[key]
+
+        # A loop over large arrays must not hold all of them.
+        self._known[key] = number, x if isinstance(x, Placed) else weakref.ref(x, forget)
+        return number
+
+    def objects(self) -> dict[int, list[int]]:
+        """Return the ``id`` of objects that still exist, by their places."""
+        found: dict[int, list[int]] = {}
+        for key, (number, _) in list(self._known.items()):
+            found.setdefault(number, []).append(key)
+        return found
+
+    # -- as a watcher
+
+    def refuse(self, why: str) -> None:
+        self.why = self.why or why
+
+    def asked(self, x: Any, what: str) -> None:
+        if isinstance(x, Placed) and x.formula is not None:
+            self.used |= x.places
+        elif id(x) in self._known or not isinstance(x, Tensor):
+            self.refuse(
+                f"Python asks for {what} in a step, of which each has its own. Compute with "
+                f"tensors and gpunn.ops."
+            )
+
+    def stand_in(self, x: Any) -> Any:
+        return x
+
+    def number(self, x: Any, dtype: str) -> Any:
+        self.asked(x, "the value of a number")
+        return x
+
+    def introduce(self, x: Any, make: Callable[[], Any]) -> None:
+        if id(x) not in self._known:
+            made = self._packed_function(make)
+            self.entries.append(Entry(made, (), {}, (self.know(x),)))
+
+    def call(self, function: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
+        self._may_differ = always
+        self.catches = self.catches or _catches(sys._getframe(1), self._outside)
+        given = self._packed_function(function), self._packed(args), self._packed(kwargs)
+        may_differ = self._may_differ
+        active.watcher = None
+        try:
+            result = function(*args, **kwargs)
+        except Exception as error:
+            self.refuse(f"an operation raised {type(error).__name__}.")
+            raise
+        finally:
+            active.watcher = self
+        if not may_differ:
+            return result
+        if type(result) is Tensor:
+            self.entries.append(Entry(*given, (self.know(result),)))
+            return result
+        results = list[int]()
+
+        def known(x: Any) -> Any:
+            if isinstance(x, float) and not isinstance(x, Placed):
+                x = placed(x, None, frozenset())
+            elif isinstance(x, (np.ndarray, np.generic, float)):
+                self.refuse(f"it computes with the numbers that {_name(function)} returns.")
+            if isinstance(x, (Tensor, Placed)):
+                results.append(self.know(x))
+            return x
+
+        if any_in(lambda x: isinstance(x, (float, np.generic, np.ndarray)), result):
+            result = replaced(known, result)
+        else:
+            any_in(lambda x: known(x) is None and False, result)
+        self.entries.append(Entry(*given, tuple(results)))
+        return result
+
+    def end(self, result: Any) -> Any:
+        """Note what the function returned; return it with plain numbers."""
+        self.result = self._packed(result)
+        return replaced(plain, result)
+
+    def _packed(self, x: Any) -> Any:
+        """Return arguments with places, and copies of arrays."""
+        kind = type(x)
+        if kind is tuple or kind is list:
+            return kind([self._packed(one) for one in x])
+        if kind in (str, int, bool, type(None), float):
+            return x
+        if kind is dict:
+            return {name: self._packed(one) for name, one in x.items()}
+        known = self._known.get(id(x))
+        if known is not None:
+            self._may_differ = True
+            return Made(known[0])
+        if isinstance(x, Tensor):
+            if not (x.is_constant or x.primitive is None):
+                self.refuse("it uses a tensor that was computed elsewhere.")
+            return x
+        if isinstance(x, (Operators, Placed)):
+            self._may_differ = True
+            return x
+        if callable(x):
+            self._may_differ = True
+            return self._packed_function(x)
+        if isinstance(x, np.ndarray):
+            return Array(x.copy() if x.dtype != object else x)
+        if isinstance(x, (tuple, list, slice)):
+            return replaced(self._packed, x, lambda one: one is not x and False)
+        if hasattr(x, "__next__"):
+            self.refuse("it passes an iterator to an operation.")
+        return x
+
+    def _packed_function(self, x: Any) -> Any:
+        """Return a function, with places in what its closure holds."""
+        if FUNCTIONS.get(getattr(x, "__name__", "")) is x:
+            return x
+        if isinstance(x, partial):
+            return Closure(x, (self._packed_function(x.func), self._packed((x.args, x.keywords))))
+        if isinstance(x, types.MethodType):
+            return Closure(x, (self._packed_function(x.__func__), x.__self__))
+        is_plain = not isinstance(x, types.FunctionType) or x.__closure__ is x.__defaults__ is None
+        if is_plain or id(x) in self._within:  # it may hold itself
+            return x
+        self._within.add(id(x))
+        try:
+            cells = [_of(cell) for cell in x.__closure__ or ()]
+            return Closure(x, (x.__code__, self._packed([cells, x.__defaults__, x.__kwdefaults__])))
+        finally:
+            self._within.discard(id(x))
+
+
+def _catches(frame: FrameType | None, outside: FrameType | None) -> bool:
+    """Whether an error in a frame is caught there, or in one that called it."""
+    while frame is not None and frame is not outside:
+        users = is_users(frame.f_globals.get("__name__"))
+        if users and any(frame.f_lasti in span for span in _guarded(frame.f_code)):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _guarded(code: types.CodeType) -> list[range]:
+    """Return the instructions of code whose errors an ``except`` branch catches."""
+    if not code.co_exceptiontable:
+        return []
+    steps = list(dis.get_instructions(code))
+
+    def is_caught(target: int) -> bool:
+        names = (step.opname for step in steps if step.offset >= target)
+        ends = ("CHECK_EXC_MATCH", "CHECK_EG_MATCH", "POP_EXCEPT", "RERAISE")
+        return next((name for name in names if name in ends), "RERAISE") != "RERAISE"
+
+    entries: Any = vars(dis.Bytecode(code))["exception_entries"]
+    return [range(e.start, e.end + 1) for e in entries if is_caught(e.target)]
+
+
+def _of(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
+
+
+def _name(entry: Any) -> str:
+    function = getattr(entry, "function", entry)
+    return str(getattr(getattr(function, "function", function), "__qualname__", function))
+
+
+def agree(a: Recorder, b: Recorder) -> str | None:
+    """Return in what two recordings differ; None if both are of one program."""
+    if len(a.entries) != len(b.entries):
+        return f"it does {len(a.entries)} operations in one call and {len(b.entries)} in another."
+    for x, y in zip(a.entries, b.entries, strict=True):
+        if not (same(x.function, y.function) and x.results == y.results):
+            return f"it calls {_name(x)} in one call and {_name(y)} in another."
+        if not (same(x.args, y.args) and same(x.kwargs, y.kwargs)):
+            return (
+                f"something that {_name(x)} is given differs from call to call, and is "
+                f"no argument, weight or Variable."
+            )
+    return None if same(a.result, b.result) else "what it returns differs from call to call."
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two packed values are the same constants, places and objects."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Placed):
+        return a.formula == b.formula
+    if isinstance(a, Array):
+        return _same_array(a.values, b.values)
+    if isinstance(a, np.ndarray | np.generic):
+        return _same_array(np.asarray(a), np.asarray(b))
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and _same_array(a.value, b.value)
+    if isinstance(a, dict):
+        pairs = zip(a.items(), b.items(), strict=True) if len(a) == len(b) else ()
+        return len(a) == len(b) and all(k == m and same(x, y) for (k, x), (m, y) in pairs)
+    if isinstance(a, Closure):
+        return same(a.held, b.held)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, slice):
+        return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
+    if isinstance(a, float):
+        return a.hex() == b.hex()
+    if isinstance(a, (str, bytes, int, complex, np.dtype, range)):
+        return bool(a == b)
+    if isinstance(a, types.FunctionType):
+        return a.__code__ is b.__code__
+    return False
+
+
+def _same_array(a: Any, b: Any) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and (a is b or a.tobytes() == b.tobytes())
