@@ -51,15 +51,17 @@ class Watcher(Protocol):
 
 
 class Placed:
-    """Base of Python numbers that know which arguments of a function they come from.
+    """Base of numbers that know which arguments of a function they come from.
 
     Attributes:
         formula: how to compute it from these; None for the result of a call.
         places: the places of those it depends on.
+        owner: the watcher of the call that it belongs to.
     """
 
     formula: Any
     places: frozenset[int]
+    owner: Any
 
 
 class _Active(threading.local):

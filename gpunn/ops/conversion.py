@@ -45,8 +45,7 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
         if name is not None and name == (dtype or (floatx() if x.dtype.kind == "f" else name)):
             return constant(x, name)
     if isinstance(x, Placed) and active.watcher is not None:
-        default = floatx() if isinstance(x, float) else "int32"
-        x = active.watcher.number(x, standard(default if dtype is None else named(dtype)))
+        x = active.watcher.number(x, standard(floatx() if dtype is None else named(dtype)))
     loaded = _loaded(x)
     if isinstance(loaded, Tensor):
         return convert(loaded, dtype)

@@ -68,11 +68,12 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         cls._own_steps = frozenset(name for name in STEPS if replaces(cls, name))
 
     def _watched(self) -> Mapping[str, Any]:
-        """Return the layers; for a model with a call or steps of its own, all that these may
-        read."""
+        """Return the attributes that were set, which code may read, and, of a model without a call
+        or steps of its own, the layers."""
+        held = super()._watched()
         if self._has_call or self._own_steps:
-            return super()._watched()
-        return {str(number): layer for number, layer in enumerate(self.layers)}
+            return held
+        return {**held, **{str(number): layer for number, layer in enumerate(self.layers)}}
 
     @property
     def name(self) -> str:

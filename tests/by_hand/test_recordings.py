@@ -374,7 +374,7 @@ def test_steps_of_models_too(make: Any, method: str, backend: str) -> None:
 
 NUMBERS: dict[str, tuple[Step, list[Any], bool]] = {
     "power": (lambda x, n: x * 10**-n, [1, 2, 3, 4, 5, 6], False),
-    "beyond int32": (lambda x, n: x + n * n, [1, 2, 3, 50_000, 60_000, 70_000], True),
+    "beyond int32": (lambda x, n: x + n * n, [1, 2, 3, 50_000, 60_000, 70_000], False),
     "key": (lambda x, n: x + {k: 2.0 * k for k in range(9)}[n], [0, 1, 2, 3, 4, 5], False),
     "member": (lambda x, n: x + (1 if n in {2, 5} else 0), [1, 2, 3, 4, 5, 5], False),
     "text": (lambda x, n: x + float(f"{n}.5"), [1, 2, 3, 4, 5, 6], False),
@@ -526,3 +526,92 @@ def test_a_failed_operation_of_a_tape_leaves_nothing_for_the_next() -> None:
             tape.watch(x)
             y = taken(x) + 0 * ops.sum(x)
             assert float(y * 2.5) == -2.5
+
+
+def test_attributes_of_any_model_are_watched() -> None:
+    model: Any = gpunn.Sequential([layers.Input((1,)), layers.Dense(1)])
+    model.factor = 2.0
+    step = gpunn.function(lambda x: x * model.factor)
+    assert [step(ONE)[0].item() for _ in range(3)] == [2.0, 2.0, 2.0]
+    model.factor = 5.0
+    assert step(ONE)[0].item() == 5.0
+
+
+def loops_with_closures() -> Step:
+    def step(x: Any) -> Any:
+        total = x * 0
+        for factor in (1.0, 2.0, 3.0):
+            total = total + ops.map(lambda e: e * factor, x)  # noqa: B023
+        y = x * 2
+        found = ops.cond(ops.sum(x) > 2, lambda: y + 1, lambda: y - 1)
+        y = x * 3
+        seen = [y]
+        slope = gpunn.grad(lambda z: ops.sum(z * seen[-1] * total))(y)
+        seen.append(total)
+        return found + y + slope
+
+    return step
+
+
+def returns_what_it_is_given() -> Step:
+    def step(x: Any) -> Any:
+        same = ops.cast(ops.convert_to_tensor(x), "float64")
+        either = ops.cond(ops.sum(x) > 2, lambda: (x, x), lambda: (-x, same * 5))
+        return ops.stack([*either, ops.map(lambda e: e * ops.sum(x), x), same])
+
+    return step
+
+
+def sets_attributes_and_back() -> Step:
+    drop, scale = layers.Dropout(0.5, seed=1), layers.Rescaling(2.0)
+
+    def step(x: Any) -> Any:
+        drop.rate = 0.0
+        y = drop(x, training=True)
+        drop.rate = 0.5
+        scale.scale = 3.0
+        y = scale(ops.reshape(y, (1, 1)))
+        scale.scale = 2.0
+        return y + scale(ops.reshape(x, (1, 1)))
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "make", [loops_with_closures, returns_what_it_is_given, sets_attributes_and_back],
+    ids=lambda make: make.__name__,
+)  # fmt: skip
+def test_what_functions_hold_is_what_they_held_when_they_were_handed_over(
+    make: Any, backend: str
+) -> None:
+    gpunn.use_backend(backend)
+    calls = [(ONE,), (ONE,), (THREE,), (-ONE,), (THREE,)]
+    wanted = eagerly(lambda: results(gpunn.function(make()), calls))
+    step = gpunn.function(make())
+    assert_alike(results(step, calls), wanted)
+    assert step.compiled is (make is not sets_attributes_and_back)
+
+
+def test_what_was_given_to_an_earlier_call_is_no_argument_of_this_one() -> None:
+    kept: list[Any] = []
+
+    def step(x: Any, b: float) -> Any:
+        if not kept:
+            kept.append(b)
+        return x * kept[0] + b
+
+    compiled = gpunn.function(step)
+    found = [compiled(ONE, b)[0].item() for b in (2.0, 3.0, 4.0, 5.0, 6.0)]
+    assert found == [4.0, 5.0, 6.0, 7.0, 8.0]
+
+
+def test_a_flag_is_seen_twice_before_it_has_a_program() -> None:
+    calls = iter(range(100))
+    step = gpunn.function(lambda x, b: x * (now(calls) if b else 1.0))
+
+    def now(calls: Any) -> int:
+        return len(str(calls)) * 0 + next(calls)
+
+    assert [step(ONE, False)[0].item() for _ in range(3)] == [1.0, 1.0, 1.0]
+    found = [step(ONE, True)[0].item() for _ in range(4)]
+    assert found == [0.0, 1.0, 2.0, 3.0]

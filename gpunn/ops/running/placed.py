@@ -1,8 +1,9 @@
-"""Numbers of Python that know which arguments of a function they come from.
+"""Numbers of Python that know how a call computes them from the floats among its arguments.
 
 A program takes them as inputs where they are operands of tensors. Sums, differences, products and
 quotients of them are such numbers too, and are computed by Python in each call. Any other use, as
-``if n > 2``, ``d[n]`` or ``range(n)``, is told to the watcher: then a program is for one value.
+``if b > 2`` or ``math.exp(b)``, is told to the watcher. They are no subclass of `float`: C code
+would read their values unnoticed.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpunn.common.result import Number
+import numpy as np
+
+from gpunn.core.operators import Operators
 from gpunn.core.recording import Placed, active
 
 Formula = Any
-"""The place of an argument, a number, or an operator and its operands; None for the result of a
-call, such as a metric's."""
+"""The place of an argument, a number, or the name of an operator and its operands."""
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "neg", "pos")
@@ -29,26 +31,34 @@ class Argument(tuple):
     __slots__ = ()
 
 
-class PlacedFloat(Placed, Number):
-    """A float among the arguments, or computed from them."""
+class PlacedFloat(Placed):
+    """What a function gets for a float that differs from call to call."""
 
+    def __init__(self, value: float, formula: Formula, places: frozenset[int], owner: Any) -> None:
+        self._value = value
+        self.formula, self.places, self.owner = formula, places, owner
 
-class PlacedInt(Placed, int):
-    """An integer among the arguments, or computed from them."""
+    __class__ = property(lambda self: float)  # for isinstance
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_seen(self, name), name)
 
-def placed(value: Any, formula: Formula, places: frozenset[int]) -> Any:
-    """Return a number that knows where it comes from."""
-    made: Any = (PlacedFloat if isinstance(value, float) else PlacedInt)(value)
-    made.formula, made.places = formula, places
-    return made
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(_seen(self, "a NumPy function"), dtype)
+
+    def __reduce__(self) -> Any:
+        return float, (_seen(self, "pickle"),)
+
+    def __deepcopy__(self, memo: Any) -> float:
+        return _seen(self, "copy.deepcopy")
+
+    def numpy(self) -> np.float64:
+        return np.float64(_seen(self, "numpy()"))
 
 
 def plain(x: Any) -> Any:
     """Return a placed number as a number of Python; anything else as it is."""
-    if isinstance(x, Placed):
-        return float.__float__(x) if isinstance(x, float) else int.__int__(x)  # type: ignore[arg-type]
-    return x
+    return vars(x)["_value"] if isinstance(x, Placed) else x
 
 
 def evaluated(formula: Formula, values: Sequence[Any]) -> Any:
@@ -64,50 +74,63 @@ def evaluated(formula: Formula, values: Sequence[Any]) -> Any:
     return formula
 
 
-def _is_derived(x: Any) -> bool:
-    return isinstance(x, Placed) or type(x) in (int, float)
+def divides(formula: Formula) -> bool:
+    """Whether a formula has a quotient, which may be an error."""
+    return type(formula) is tuple and (formula[0] == "truediv" or any(map(divides, formula[1:])))
+
+
+def _seen(x: Any, how: str) -> float:
+    """Return the value of a number, which Python uses."""
+    if active.watcher is not None:
+        active.watcher.asked(x, f"the value of a number, by {how}")
+    found: float = vars(x)["_value"]
+    return found
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (Operators, np.ndarray, np.generic))
 
 
 def _computed(name: str, reflected: bool) -> Callable[..., Any]:
+    """Return a method for an operator that programs know."""
+
     def compute(self: Any, *others: Any) -> Any:
-        if not all(map(_is_derived, others)):
-            return NotImplemented  # of a tensor, which takes it as it is
+        if any(map(_is_array, others)):
+            return NotImplemented  # which take it as they take numbers
         operands = [*others, self] if reflected else [self, *others]
         value = OPERATORS[name](*map(plain, operands))
-        numbers = [x for x in operands if isinstance(x, Placed)]
-        if active.watcher is None:
-            return value
-        if any(x.formula is None for x in numbers):
-            active.watcher.asked(self, "a metric's result, and computes with it")
+        known = [x for x in operands if isinstance(x, Placed)]
+        exact = all(isinstance(x, Placed) or type(x) in (int, float) for x in operands)
+        if not exact or any(x.formula is None or x.owner is not self.owner for x in known):
+            for x in known:
+                _seen(x, name)
             return value
         formula = name, *(x.formula if isinstance(x, Placed) else x for x in operands)
-        return placed(value, formula, frozenset().union(*(x.places for x in numbers)))
+        places = frozenset().union(*(x.places for x in known))
+        return PlacedFloat(value, formula, places, self.owner)
 
     return compute
 
 
-def _used(kind: type, name: str) -> Callable[..., Any]:
-    base = getattr(kind, name)
+def _used(name: str) -> Callable[..., Any]:
+    """Return a method of floats that uses the value."""
 
     def use(self: Any, *args: Any) -> Any:
-        found = base(self, *map(plain, args))
-        if found is not NotImplemented and active.watcher is not None:
-            active.watcher.asked(self, f"the value of a number, by {name}")
-        return found
+        if any(map(_is_array, args)):
+            return NotImplemented
+        return getattr(float, name)(_seen(self, name), *map(plain, args))
 
     return use
 
 
+for _name in OPERATORS:
+    setattr(PlacedFloat, f"__{_name}__", _computed(_name, False))
+    if _name not in ("neg", "pos"):
+        setattr(PlacedFloat, f"__r{_name}__", _computed(_name, True))
 _USES = (
-    "mod floordiv divmod pow lshift rshift and or xor lt le gt ge eq ne hash bool int float index "
-    "round trunc floor ceil abs invert str repr format reduce_ex"
-)
-for _kind, _base in ((PlacedFloat, Number), (PlacedInt, int)):
-    for _name in OPERATORS:
-        setattr(_kind, f"__{_name}__", _computed(_name, False))
-        if _name not in ("neg", "pos"):
-            setattr(_kind, f"__r{_name}__", _computed(_name, True))
-    for _name in [n for use in _USES.split() for n in (f"__{use}__", f"__r{use}__")]:
-        if hasattr(_base, _name) and _name not in ("__rround__",):
-            setattr(_kind, _name, _used(_base, _name))
-PlacedFloat.__name__, PlacedInt.__name__ = "float", "int"  # what a user's code may print
+    "mod", "rmod", "floordiv", "rfloordiv", "divmod", "rdivmod", "pow", "rpow", "lt", "le", "gt",
+    "ge", "eq", "ne", "hash", "bool", "int", "float", "round", "trunc", "floor", "ceil", "abs",
+    "repr", "str", "format",
+)  # fmt: skip
+for _name in _USES:
+    setattr(PlacedFloat, f"__{_name}__", _used(f"__{_name}__"))

@@ -21,13 +21,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn.common import registry
 from gpunn.common.nested import any_in, replaced
+from gpunn.core.contents import Contents
 from gpunn.core.operators import FUNCTIONS, Operators
-from gpunn.core.reading import is_users
+from gpunn.core.reading import is_users, names_in, never_changes
 from gpunn.core.recording import Placed, active
+from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import current
 
-from .placed import Argument, placed, plain
+from .placed import Argument, PlacedFloat, plain
 
 
 class Made(NamedTuple):
@@ -66,23 +70,26 @@ class Recorder:
         why: why they cannot be repeated; None if they can.
         catches: whether Python would go on after an error of a call.
         used: the places of numbers among the arguments whose values Python has used.
-        numbers: the values of the numbers among the arguments.
+        numbers: the values of the floats among the arguments.
+        is_placed: whether the function gets numbers that know their place for them.
         result: what the function returned, with places.
         is_settled: whether nothing of Python that it uses had changed at its end.
     """
 
     notes = True
 
-    def __init__(self, numbers: Sequence[Any]) -> None:
+    def __init__(self, numbers: Sequence[Any], is_placed: bool) -> None:
         self.entries: list[Entry] = []
         self.why: str | None = None
-        self.numbers, self.used = list(numbers), set[int]()
+        self.numbers, self.used, self.is_placed = list(numbers), set[int](), is_placed
         self.result: Any = None
         self.is_settled, self.catches = True, False
         self._outside: FrameType | None = None
+        self._globals: list[Contents] = []  # of functions that calls were given
+        self._change = registry.last_change
         self._count = 0
         self._known: dict[int, tuple[int, Any]] = {}  # places and references, by the `id`
-        self._may_differ, self._within = False, set[int]()
+        self._may_differ, self._has_numbers, self._within = False, False, set[int]()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -94,9 +101,13 @@ class Recorder:
         finally:
             active.watcher, self._outside = before, None
 
-    def argument(self, place: int) -> Any:
-        """Return a number among the arguments, as the function gets it."""
-        return placed(self.numbers[place], Argument((place,)), frozenset({place}))
+    def arguments(self) -> list[Any]:
+        """Return the floats among the arguments, as the function gets them."""
+        if not self.is_placed:
+            return self.numbers
+        return [
+            PlacedFloat(x, Argument((k,)), frozenset({k}), self) for k, x in enumerate(self.numbers)
+        ]
 
     def know(self, x: Any) -> int:
         """Give an object a place."""
@@ -111,12 +122,17 @@ class Recorder:
         self._known[key] = number, x if isinstance(x, Placed) else weakref.ref(x, forget)
         return number
 
-    def objects(self) -> dict[int, list[int]]:
-        """Return the ``id`` of objects that still exist, by their places."""
-        found: dict[int, list[int]] = {}
-        for key, (number, _) in list(self._known.items()):
-            found.setdefault(number, []).append(key)
-        return found
+    def objects(self) -> tuple[dict[int, int], list[Any]]:
+        """Return the ``id`` of objects that still exist, by their places, and these objects, which
+        must be kept as long as these are used."""
+        found = dict[int, int]()
+        alive = list[Any]()
+        for key, (number, reference) in list(self._known.items()):
+            x = reference if isinstance(reference, Placed) else reference()
+            if x is not None:
+                found[number] = key
+                alive.append(x)
+        return found, alive
 
     # -- as a watcher
 
@@ -124,8 +140,11 @@ class Recorder:
         self.why = self.why or why
 
     def asked(self, x: Any, what: str) -> None:
-        if isinstance(x, Placed) and x.formula is not None:
-            self.used |= x.places
+        if isinstance(x, Placed):
+            if x.owner is self and x.formula is not None:
+                self.used |= x.places
+            elif x.owner is self:
+                self.refuse(f"Python asks for {what}, the result of a metric: compute by tensors.")
         elif id(x) in self._known or not isinstance(x, Tensor):
             self.refuse(
                 f"Python asks for {what} in a step, of which each has its own. Compute with "
@@ -145,10 +164,12 @@ class Recorder:
             self.entries.append(Entry(made, (), {}, (self.know(x),)))
 
     def call(self, function: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
-        self._may_differ = always
+        self._may_differ, self._has_numbers = always, False
         self.catches = self.catches or _catches(sys._getframe(1), self._outside)
         given = self._packed_function(function), self._packed(args), self._packed(kwargs)
         may_differ = self._may_differ
+        if self._has_numbers:
+            args, kwargs = replaced(plain, args), replaced(plain, kwargs)
         active.watcher = None
         try:
             result = function(*args, **kwargs)
@@ -159,29 +180,31 @@ class Recorder:
             active.watcher = self
         if not may_differ:
             return result
-        if type(result) is Tensor:
+        if type(result) is Tensor and id(result) not in self._known:
             self.entries.append(Entry(*given, (self.know(result),)))
             return result
         results = list[int]()
 
         def known(x: Any) -> Any:
-            if isinstance(x, float) and not isinstance(x, Placed):
-                x = placed(x, None, frozenset())
-            elif isinstance(x, (np.ndarray, np.generic, float)):
+            if isinstance(x, float):
+                x = PlacedFloat(float(x), None, frozenset(), self)
+            elif isinstance(x, (np.ndarray, np.generic)):
                 self.refuse(f"it computes with the numbers that {_name(function)} returns.")
+            if isinstance(x, Tensor) and id(x) in self._known:
+                x = _another(x)  # with a place of its own
             if isinstance(x, (Tensor, Placed)):
                 results.append(self.know(x))
             return x
 
-        if any_in(lambda x: isinstance(x, (float, np.generic, np.ndarray)), result):
+        if any_in(lambda x: isinstance(x, (float, np.generic, np.ndarray, Tensor)), result):
             result = replaced(known, result)
-        else:
-            any_in(lambda x: known(x) is None and False, result)
         self.entries.append(Entry(*given, tuple(results)))
         return result
 
     def end(self, result: Any) -> Any:
         """Note what the function returned; return it with plain numbers."""
+        unchanged = self._change == registry.last_change  # attributes of layers and other parts
+        self.is_settled = unchanged and all(held.are_same() for held in self._globals)
         self.result = self._packed(result)
         return replaced(plain, result)
 
@@ -202,7 +225,12 @@ class Recorder:
             if not (x.is_constant or x.primitive is None):
                 self.refuse("it uses a tensor that was computed elsewhere.")
             return x
-        if isinstance(x, (Operators, Placed)):
+        if isinstance(x, Placed):
+            if x.owner is not self:
+                return plain(x)
+            self._may_differ = self._has_numbers = True
+            return x
+        if isinstance(x, Operators):
             self._may_differ = True
             return x
         if callable(x):
@@ -224,6 +252,8 @@ class Recorder:
             return Closure(x, (self._packed_function(x.func), self._packed((x.args, x.keywords))))
         if isinstance(x, types.MethodType):
             return Closure(x, (self._packed_function(x.__func__), x.__self__))
+        if isinstance(x, types.FunctionType) and is_users(x.__module__):
+            self._watch_globals(x)
         is_plain = not isinstance(x, types.FunctionType) or x.__closure__ is x.__defaults__ is None
         if is_plain or id(x) in self._within:  # it may hold itself
             return x
@@ -233,6 +263,15 @@ class Recorder:
             return Closure(x, (x.__code__, self._packed([cells, x.__defaults__, x.__kwdefaults__])))
         finally:
             self._within.discard(id(x))
+
+
+    def _watch_globals(self, function: types.FunctionType) -> None:
+        """Remember the globals that a function reads: it is called again when all is over."""
+        names = [n for n in names_in(function.__code__).read if n in function.__globals__]
+        held = [function.__globals__[name] for name in names]
+        changing = [x for x in held if not (callable(x) or never_changes(x))]
+        if changing:
+            self._globals.append(Contents(changing))
 
 
 def _catches(frame: FrameType | None, outside: FrameType | None) -> bool:
@@ -266,6 +305,21 @@ def _of(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # it is empty
         return None
+
+
+def _another(t: Tensor) -> Tensor:
+    """Return another tensor of the same values."""
+    trace = current()
+    if trace is None or t.is_constant:
+        made = Tensor.__new__(Tensor)
+        vars(made).update(vars(t))
+        return made
+    watcher, active.watcher = active.watcher, None
+    try:
+        found: Tensor = reshape(reshape(t, (*t.shape, 1)), t.shape)
+        return found
+    finally:
+        active.watcher = watcher
 
 
 def _name(entry: Any) -> str:

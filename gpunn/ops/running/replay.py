@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ class Replay:
         self._recording, self._leaf, self._fixed = recording, leaf, fixed
         self.inputs: dict[tuple[Formula, str], Tensor] = {}
         self._made: list[Any] = []
-        self._objects = recording.objects()
+        self._objects, self._alive = recording.objects()
         self._stand_ins: dict[int, Any] = {}  # by the `id` of objects of the recording
 
     def run(self, leaves: Sequence[Tensor]) -> Any:
@@ -54,7 +56,7 @@ class Replay:
                 found = list[Any]()
                 any_in(lambda x, found=found: found.append(x), result)  # type: ignore[misc]
                 found = [x for x in found if isinstance(x, (Tensor, Placed))] or [result]
-                if len(found) < len(entry.results):
+                if entry.results and len(found) != len(entry.results):
                     raise Unsupported("an operation returns another structure in a program.")
                 for number, x in zip(entry.results, found, strict=False):
                     self._put(number, x)
@@ -65,8 +67,8 @@ class Replay:
     def _put(self, number: int, value: Any) -> None:
         assert number == len(self._made)
         self._made.append(value)
-        for key in self._objects.get(number, ()):
-            self._stand_ins[key] = value
+        if number in self._objects:
+            self._stand_ins[self._objects[number]] = value
 
     def _unpacked(self, x: Any) -> Any:
         if isinstance(x, Made):
@@ -74,7 +76,7 @@ class Replay:
         if isinstance(x, Array):
             return x.values
         if isinstance(x, Closure):
-            return x.function
+            return self._function(x)
         if isinstance(x, Placed):
             return self._number(x)
         if type(x) in (list, tuple):
@@ -84,6 +86,24 @@ class Replay:
         if isinstance(x, (list, tuple, slice)):
             return replaced(self._unpacked, x, lambda one: isinstance(one, (Made, Array, Closure)))
         return x
+
+    def _function(self, x: Closure) -> Any:
+        """Return a function that holds what the recorded one held when it was handed over: Python
+        may have assigned to its variables since."""
+        if isinstance(x.function, partial):
+            args, kwargs = self._unpacked(x.held[1])
+            return partial(self._unpacked(x.held[0]), *args, **kwargs)
+        if isinstance(x.function, MethodType):
+            return MethodType(self._unpacked(x.held[0]), x.held[1])
+        cells, defaults, named = self._unpacked(x.held[1])
+        of: FunctionType = x.function
+        made = FunctionType(
+            of.__code__, of.__globals__, of.__name__, defaults, tuple(map(CellType, cells))
+        )
+        made.__kwdefaults__ = named
+        vars(made).update(vars(of))
+        made.__qualname__, made.__module__ = of.__qualname__, of.__module__
+        return made
 
     def _number(self, x: Any) -> Any:
         """Return a number that is an input as it is; one that is a constant as one of Python."""
@@ -97,6 +117,9 @@ class Replay:
         return function(*args, **kwargs)
 
     def asked(self, x: Any, what: str) -> None:
+        is_other = isinstance(x, Placed) and x.owner is not self._recording
+        if is_other:
+            return
         if id(x) in self._stand_ins or (isinstance(x, Placed) and self._number(x) is x):
             raise NeedsValuesError(f"Python asks for {what}, which differ from call to call.")
 

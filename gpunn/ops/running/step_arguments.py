@@ -22,9 +22,11 @@ class Arguments:
 
     Attributes:
         arrays: tensors and arrays, in order, on the host.
-        numbers: integers and floats of Python, in order.
+        numbers: the floats of Python, in order.
         kept: objects compared by identity.
         key: what is equal for calls with arguments of one form.
+        kind: the same for calls that differ in shapes only.
+        general: the same for calls that differ in integers only.
     """
 
     def __init__(self, args: Any, kwargs: Any) -> None:
@@ -38,6 +40,7 @@ class Arguments:
             tuple(key for _, key in found), tuple((name, k) for name, (_, k) in named.items()),
             floatx(),
         )  # fmt: skip
+        self.kind, self.general = _without(self.key, None, 1), _without(self.key, int, 0)
 
     def _taken(self, x: Any) -> tuple[Any, Any]:
         """Return an argument with places for its arrays, and its key."""
@@ -55,9 +58,9 @@ class Arguments:
             self.kept += [name for name in x if not isinstance(name, (int, str, bytes))]
             keys = ((type(name), name, key) for name, (_, key) in named.items())
             return made_of, (dict, *keys)
-        if type(x) is not int and isinstance(x, (int, str, bytes, type(None))):
+        if isinstance(x, (int, str, bytes, type(None))):
             return x, (type(x), x)  # a member of an IntEnum equals the number, and those of others
-        if type(x) is int or (isinstance(x, float) and not isinstance(x, np.generic)):
+        if isinstance(x, float) and not isinstance(x, np.generic):
             self.numbers.append(x)
             return _Number(len(self.numbers) - 1), type(x)
         if not _is_array(x):
@@ -87,6 +90,16 @@ class Arguments:
             [filled(x) for x, _ in self._args],
             {name: filled(x) for name, (x, _) in self._kwargs.items()},
         )
+
+
+def _without(key: Any, kind: Any, place: int) -> Any:
+    """Return a key with pairs of a type and a value, or of a shape and a dtype, replaced by this
+    type, or by these dtypes if the place is 1."""
+    if not isinstance(key, tuple):
+        return key
+    if len(key) == 2 and (isinstance(key[1], np.dtype) if place else key[0] is kind):
+        return key[place]
+    return tuple(_without(part, kind, place) for part in key)
 
 
 class _Place:

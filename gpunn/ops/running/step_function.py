@@ -29,8 +29,17 @@ runs in Python."""
 MOST_RECORDINGS = 8
 """Calls of one form that are recorded until two of them agree; then it runs in Python."""
 VALUES = 3
-"""Values of a number that have a program each, and recordings with different ones that agree before
-it becomes an input of a program."""
+"""Values of an integer or float that have a program each. With more of them, floats become inputs
+of a program, and calls with other integers run in Python."""
+
+MANY_VALUES = (
+    "a number of Python among its arguments has ever new values. Pass it as an array, "
+    "ops.array(n), if it only enters computations."
+)
+CHANGES = (
+    "it changes an attribute or variable of Python that it uses, or sets a learning rate: keep "
+    "numbers that change in a Variable, or return them."
+)
 
 
 class Form:
@@ -40,6 +49,8 @@ class Form:
         programs: those for such calls, with the numbers that each is for, by their places.
         recordings: recent calls in Python, without a program so far.
         why: why Python runs such calls for ever; None if it does not.
+        fixes: whether each value of a float has a program of its own.
+        general: `Arguments.general`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +58,20 @@ class Form:
         self.recordings: list[Recorder] = []
         self.count = 0  # of recordings
         self.why: str | None = None
+        self.fixes = False
+        self.general: Any = None
+
+    def places_floats(self, values: Sequence[Any]) -> bool:
+        """Whether to try whether floats can be inputs of a program: they have other values now,
+        and Python keeps none of them."""
+        known = [one.numbers for one in self.recordings]
+        known += [list(fixed.values()) for fixed, _ in self.programs]
+        settled = all(one.is_settled and one.why is None for one in self.recordings)
+        return settled and not self.fixes and any(not same(list(values), one) for one in known)
+
+    def is_full(self, values: Sequence[Any]) -> bool:
+        """Whether these values of floats would be too many."""
+        return self.fixes and len(self.programs) >= VALUES
 
     def program_for(self, numbers: Sequence[Any]) -> StepProgram | None:
         """Return the program for calls with these numbers, if there is one that is current."""
@@ -76,7 +101,8 @@ class Function:
         self._forms: dict[Any, Form] = {}
         self._lock = threading.Lock()  # of the forms
         self._changes, self._in_python = 0, in_python
-        self._is_known = self._is_announced = False  # that its recordings agree
+        self._is_announced = False
+        self._kinds = set[Any]()  # of arguments that it has programs for
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -141,78 +167,85 @@ class Function:
         """
         given = [constant(x, x.dtype.name) for x in arguments.arrays]
         form = self._form(arguments)
-        if self._in_python or form.why is not None:
+        if self._in_python or form.why is not None or form.is_full(arguments.numbers):
             args, kwargs = arguments.filled(given, arguments.numbers)
-            self._announce(form)
+            self._announce(form.why or MANY_VALUES)
             return Result(replaced(as_result, self._function(*args, **kwargs)))
         used = [*self._parts, *arguments.kept]
-        recorder, before, settings = Recorder(arguments.numbers), random_states(), Settings(used)
+        recorder = Recorder(arguments.numbers, form.places_floats(arguments.numbers))
+        before, settings = random_states(), Settings(used)
         if settings.runs_out:
             recorder.refuse("it has an iterator or a generator of random numbers at hand.")
         for t in given:
             recorder.know(t)
-        numbers = [recorder.argument(k) for k in range(len(arguments.numbers))]
-        args, kwargs = arguments.filled(given, numbers)
+        args, kwargs = arguments.filled(given, recorder.arguments())
         with recorder.watching():
             result = recorder.end(self._function(*args, **kwargs))
         if random_states() != before:  # its draws would be the same in each step
             recorder.refuse("it draws random numbers of NumPy or Python.")
-        recorder.is_settled = Settings(used) == settings
+        recorder.is_settled = recorder.is_settled and Settings(used) == settings
         self._learn(form, recorder, arguments, used)
-        self._announce(form)
+        self._announce(form.why)
         return Result(replaced(as_result, result))
 
     def _form(self, arguments: Arguments) -> Form:
         with self._lock:
-            form = self._forms.pop(arguments.key, None) or Form()
+            form = self._forms.pop(arguments.key, None)
+            if form is None:
+                form = Form()
+                alike = [one for one in self._forms.values() if one.general == arguments.general]
+                if len(alike) >= VALUES:
+                    form.why = MANY_VALUES
+                    return form  # which is not kept
+            form.general = arguments.general
             while len(self._forms) >= PROGRAMS:
                 del self._forms[next(iter(self._forms))]
             self._forms[arguments.key] = form  # the last one used is the last one
             return form
 
-    def _announce(self, form: Form) -> None:
-        if form.why is not None and not (self._is_announced or self._in_python):
+    def _announce(self, why: str | None) -> None:
+        if why is not None and not (self._is_announced or self._in_python):
             self._is_announced = True
             warn(
                 f"{self._name} runs in Python in each call, operation by operation, which is "
-                f"slower than a program: {form.why}"
+                f"slower than a program: {why}"
             )
 
     def _learn(
         self, form: Form, recorder: Recorder, arguments: Arguments, used: Sequence[Any]
     ) -> None:
-        """Make a program of a recording that agrees with earlier ones."""
+        """Make a program of a recording that agrees with an earlier one.
+
+        Of arguments that differ in shapes only from those of a program, one recording will do.
+        """
         with self._lock:
             form.count += 1
-            earlier = list(form.recordings)
+            earlier = form.recordings
             form.recordings = [*earlier[1 - MOST_RECORDINGS :], recorder]
-        why = recorder.why
+        why, free = recorder.why, set[int]()
         if why is None:
-            alike, why = alike_among(recorder, earlier)
-            differ = [
-                k for k, value in enumerate(recorder.numbers)
-                if not all(same(value, other.numbers[k]) for other in alike)
-            ]  # fmt: skip
-            needed = VALUES - 1 if differ else 1 - self._is_known
-            if len(alike) < needed and form.count < MOST_RECORDINGS:
+            other, free, why = alike_among(recorder, earlier)
+            is_enough = other is not None or (
+                arguments.kind in self._kinds and not recorder.numbers
+            )
+            if is_enough and recorder.is_settled:
+                fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
+                program, why = self._made(recorder, arguments, used, fixed)
+                if program is not None:
+                    with self._lock:
+                        form.programs = [*form.programs[1 - PROGRAMS :], (fixed, program)]
+                        form.recordings, form.count = [], 0
+                        self._kinds.add(arguments.kind)
+                    return
+                if free:  # a program for each value may do
+                    form.fixes, form.recordings = True, []
+                    return
+            elif is_enough:
+                why = CHANGES
+            form.fixes = form.fixes or (recorder.is_placed and bool(recorder.used))
+            if not (is_enough and recorder.is_settled) and form.count < MOST_RECORDINGS:
                 return
-            if len(alike) >= needed:
-                if not recorder.is_settled:
-                    why = (
-                        "it changes an attribute or variable of Python that it uses, or sets a "
-                        "learning rate: keep numbers that change in a Variable, or return them."
-                    )
-                    if form.count < MOST_RECORDINGS:
-                        return
-                else:
-                    fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in differ}
-                    program, why = self._made(recorder, arguments, used, fixed)
-                    if program is not None:
-                        with self._lock:
-                            form.programs = [*form.programs[1 - PROGRAMS :], (fixed, program)]
-                            form.recordings, form.count, self._is_known = [], 0, True
-                        return
-        form.why, form.recordings, form.programs = why, [], []
+        form.why, form.recordings = why, []
 
     def _made(
         self, recorder: Recorder, arguments: Arguments, used: Sequence[Any], fixed: dict[int, Any]
@@ -230,30 +263,23 @@ class Function:
 
 def alike_among(
     recorder: Recorder, earlier: Sequence[Recorder]
-) -> tuple[list[Recorder], str | None]:
-    """Return the recordings that agree with one, and in what the last one differs.
-
-    Where Python has used a number, only those with the same one count; of others with the same
-    numbers, one.
-    """
-    alike, why = list[Recorder](), None
+) -> tuple[Recorder | None, set[int], str | None]:
+    """Return a recording that agrees with one, the places of floats that differ, which a program
+    takes as inputs, and in what the last recording differs, if any."""
+    why = None
     for other in reversed(earlier):
-        if other.why is not None:
+        if other.why is not None or other.is_placed is not recorder.is_placed:
             continue
-        used = recorder.used | other.used
-        if not all(same(recorder.numbers[k], other.numbers[k]) for k in used):
-            why = why or "it uses the value of a Python number that differs from call to call."
+        pairs = enumerate(zip(recorder.numbers, other.numbers, strict=True))
+        differ = {k for k, (a, b) in pairs if not same(a, b)}
+        if differ and (not recorder.is_placed or differ & (recorder.used | other.used)):
+            why = why or MANY_VALUES
             continue
         difference = agree(recorder, other)
+        if difference is None:
+            return other, differ, None
         why = why or difference
-        if difference is None and not any(_same_numbers(other, one) for one in alike):
-            alike.append(other)
-    same_ones = [one for one in alike if _same_numbers(one, recorder)]
-    return (same_ones or alike), why
-
-
-def _same_numbers(a: Recorder, b: Recorder) -> bool:
-    return all(map(same, a.numbers, b.numbers))
+    return None, set(), why
 
 
 def function(function: Callable[..., Any] | None = None, **options: Any) -> Any:

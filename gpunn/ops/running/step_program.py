@@ -29,7 +29,7 @@ from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Unsupported
 
-from .placed import evaluated
+from .placed import divides, evaluated
 from .recorder import Recorder
 from .replay import Replay, values_of
 from .step_arguments import Arguments
@@ -89,7 +89,8 @@ class StepProgram:
                 if not t.is_constant and id(t) not in trace.late
             ]  # fmt: skip
             self._outputs = list({id(t): t for t in computed}.values())
-            if recording.catches and trace.checks:
+            fails = trace.checks or any(divides(formula) for formula, _ in self._formulas)
+            if recording.catches and fails:
                 raise Unsupported("it catches errors, and some values are errors.")
             self._bind(leaves)
         finally:
