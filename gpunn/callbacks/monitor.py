@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from gpunn.common.names import closest, warn
 from gpunn.common.registry import lookup
+from gpunn.metrics import Mean
 
 from .callback import Callback, Logs
 
@@ -44,7 +45,11 @@ class _MonitorCallback(Callback):
         for measure in trainer.measures if trainer else ():
             if measure.name == name:
                 return measure.metric.direction
-        if name == "loss" or (trainer and name in trainer.log_names):  # the loss of an output
+        for metric in trainer.held if trainer else ():
+            if metric.name == name and type(metric) is not Mean:  # that may be one of anything
+                direction: str = metric.direction
+                return direction
+        if name == "loss" or (trainer and name in trainer.loss_names):  # the loss of an output
             return "down"
         with contextlib.suppress(ValueError):
             return lookup("metric", name).direction  # type: ignore[attr-defined]

@@ -307,6 +307,7 @@ class Call:
         loss_scale: the factor on the gradient of that loss in the backward pass.
         share: the rank's share of the rows; None if there is only one process.
         assigns: whether it may assign to parameters.
+        counts: whether metrics that it updates count.
         by_rows: each `gpunn.core.by_rows.RowGradient` that it writes, by the `id` of the parameter.
     """
 
@@ -335,6 +336,7 @@ class Call:
     accumulate_gradients: bool = False
     folded: bool = False
     assigns: bool = True
+    counts: bool = True
     integers: Array = None
 
     def __post_init__(self, inputs: int) -> None:

@@ -59,6 +59,7 @@ class Workspace:
         learned: the indices, from 0, of the outputs that a loss reads; all by default.
         loss_scale: the factor on the gradients of losses.
         assigns: whether a `call` may assign to parameters.
+        counts: whether metrics that a `call` updates count.
         by_inputs: whether gradients by the inputs are kept, instead of those by parameters.
         share: the rank's share of the rows; None if there is only one process.
         by_rows: parameters whose gradients are written by rows.
@@ -93,6 +94,7 @@ class Workspace:
         by_inputs: bool = False,
         share: Share | None = None,
         by_rows: Sequence[Parameter] = (),
+        counts: bool = True,
     ) -> None:
         self.plan = plan
         self.backend = backend
@@ -116,7 +118,7 @@ class Workspace:
                 backend, node.layer, batch, dtype, training and node.training is not False,
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
                 node.given, node.parts, loss_scale=loss_scale, assigns=assigns,
-                share=share,
+                share=share, counts=counts,
             )  # fmt: skip
             for k, source in enumerate(node.sources):
                 call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))
@@ -308,6 +310,7 @@ def run_once(
     training: bool,
     number: int,
     seed: int,
+    assigns: bool = True,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the outputs of a plan for one batch ``xs`` on the device, as NumPy arrays, and the
     losses (1,) that its layers add.
@@ -320,8 +323,9 @@ def run_once(
         control = Control(backend)
         control.set(BATCHES, number)
     workspace = Workspace(
-        plan, backend, dtype, len(xs[0]), Pool(backend), training, control=control, seed=seed
-    )
+        plan, backend, dtype, len(xs[0]), Pool(backend), training, control=control, seed=seed,
+        assigns=assigns,
+    )  # fmt: skip
     workspace.put(xs)
     with backend.turn, np.errstate(all="ignore"):  # as in steps
         workspace.forward()

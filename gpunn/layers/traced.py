@@ -18,6 +18,7 @@ from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
+from gpunn.core.held import metrics_of_layer
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.settings import noted
@@ -267,7 +268,22 @@ class TracedCall:
             self._follow(ShapeTrace(call.training, call.batch))
         else:
             self._follow(Trace(call.training, call.batch))
+        self._prepare_metrics()
         call.adds_loss = self._loss is not None
+
+    def _prepare_metrics(self) -> None:
+        """Make what the updates of metrics need, before a step runs."""
+        call, effects = self._call, self._trace.effects if self._call.counts else []
+        held = metrics_of_layer(call.layer) if effects else []
+        for effect in effects:
+            effect.prepare(call.backend)
+            for part in effect.parts:
+                if not (part._traceable or any(part is metric for metric in held)):
+                    raise ValueError(
+                        f"{call.layer._call_name} updates the metric {part.name!r}, which defines "
+                        f"its own formula and is no attribute of {call.layer.name}. Create it in "
+                        f"__init__, and keep it as an attribute, in a list or in a dictionary."
+                    )
 
     def _called(self, *xs: Tensor) -> Any:
         """Return the result of the custom `call` for these tensors."""
@@ -282,6 +298,8 @@ class TracedCall:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
         self._trace, trace.assigns, trace.share = trace, call.assigns, call.share
+        if not isinstance(trace, ShapeTrace):
+            trace.counts = call.counts
         trace.entries_of = self._entries
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():

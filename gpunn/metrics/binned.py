@@ -17,7 +17,7 @@ from gpunn.core.recording import recorded
 from gpunn.losses.rows import align
 from gpunn.ops.conversion import tensors_of
 
-from .metric import Metric
+from .metric import Metric, taking
 
 
 class Binned(Metric):
@@ -50,9 +50,19 @@ class Binned(Metric):
             raise ValueError(
                 f"{self.name} is for {self.fixed_outputs} outputs; the predictions have {width}."
             )
-        if self.by_output and self.outputs != width:
+        if not self.by_output or self.outputs == width:
+            return
+        if taking() is None:
             self.outputs = width
             self.reset_state()
+        elif self.outputs is None:
+            self.outputs = width
+            self.__dict__.pop("_state", None)  # of no outputs
+        else:
+            raise ValueError(
+                f"{self.name} counts {self.outputs} outputs; a call updates it with {width}. Keep "
+                f"a metric for each."
+            )
 
     @property
     def bins(self) -> int:
@@ -101,6 +111,12 @@ class Binned(Metric):
 
         ``sample_weight`` has one value per row or per prediction.
         """
+        trace = taking(y_true, y_pred)
+        if trace is not None and not trace.has_effects:
+            from .in_steps import add_bins  # which `fit` does not need
+
+            add_bins(trace, self, y_true, y_pred, sample_weight)
+            return
         y_pred = host_array(y_pred)
         y_true = np.asarray(y_true)
         one_less = y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] > 1
@@ -147,15 +163,16 @@ class Binned(Metric):
         raise TypeError(f"{type(self).__name__} must define array(state).")
 
     def compute(self, state: np.ndarray) -> float:
-        self._state = np.array(state)
-        return float(np.mean(self.array(self._state)))
+        self._show(state)
+        return float(np.mean(self.array(state)))
 
     @recorded
     def result(self) -> Any:
         """Return the number or array over all batches since the last reset."""
-        if not self._state.size:
+        state = self._sums()
+        if not state.size:
             return Number(0.0)
-        found = self.array(self._state)
+        found = self.array(state)
         return Number(found) if np.ndim(found) == 0 else tensors_of(np.array(found))
 
 

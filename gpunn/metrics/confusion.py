@@ -84,6 +84,6 @@ class ConfusionMatrix(Binned):
         return state.reshape(n, n)
 
     def compute(self, state: np.ndarray) -> float:
-        self._state = np.array(state)
-        matrix = self.array(self._state)
+        self._show(state)
+        matrix = self.array(state)
         return float(divide(np.trace(matrix), matrix.sum()))

@@ -1,4 +1,5 @@
-"""Metrics that are updated inside a traced step: they count on the device, in its program."""
+"""Metrics that are updated inside a traced step, or in the call of a layer that is traced: they
+count on the device, in its program."""
 
 from __future__ import annotations
 
@@ -19,12 +20,18 @@ from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Effect, LateResult, Trace
 
 
-def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -> None:
-    """Let a step add its rows to a metric, by the metric's own kernel."""
+def add_rows(
+    trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any, sparse: bool | None = None
+) -> None:
+    """Let a step add its rows to a metric, by the metric's own kernel.
+
+    ``sparse``: whether a target is the class number of a row; by default as the metric says.
+    """
     y_pred = floats(y_pred)
     if metric.elementwise and y_pred.ndim == 1:  # each element is a row
         y_pred = reshape(y_pred, (-1, 1))
-    y_true, rows = as_rows(metric, bool(metric.sparse), y_true, y_pred)
+    sparse = bool(metric.sparse) if sparse is None else sparse
+    y_true, rows = as_rows(metric, sparse, y_true, y_pred)
     given = [y_true, rows]
     leading = y_pred.shape[:-1]
     # A mean counts samples, as in eager steps and in Keras, and a sample may have several rows.
@@ -39,6 +46,17 @@ def add_rows(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -
         weight = reshape(weight, (*weight.shape, *(1,) * (len(leading) - weight.ndim)))
         given.append(reshape(broadcast_to(weight, leading), (-1,)))
     trace.add_effect(_Rows(metric, given))
+
+
+def add_bins(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -> None:
+    """Let a call add a batch to a metric that counts predictions by their values."""
+    y_pred = floats(y_pred)
+    if y_pred.ndim == 1:
+        y_pred = reshape(y_pred, (-1, 1))
+    metric.build((None, y_pred.shape[-1]))
+    y_true = convert(y_true)
+    labels = metric.sparse is None and y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] > 1
+    add_rows(trace, metric, y_true, y_pred, weight, labels or None)
 
 
 def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
@@ -74,11 +92,18 @@ def late_result(trace: Trace, metric: Any) -> Tensor:
     return trace.late_value(_Result(metric))
 
 
-class _Rows(Effect):
+class _Update(Effect):
+    """An update of a metric's state on a device."""
+
     def __init__(self, metric: Any, given: list[Tensor]) -> None:
         super().__init__(given, parts=[metric])
         self._metric = metric
 
+    def prepare(self, backend: Any) -> None:
+        self._metric._state_on(backend)
+
+
+class _Rows(_Update):
     def bind(self, backend: Backend, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
         given: list[Array] = [_whole(backend, arrays(t), t) for t in self.inputs]
         y_true, y_pred, *weights = given
@@ -88,11 +113,7 @@ class _Rows(Effect):
         )
 
 
-class _Sums(Effect):
-    def __init__(self, metric: Any, sums: list[Tensor]) -> None:
-        super().__init__(sums, parts=[metric])
-        self._metric = metric
-
+class _Sums(_Update):
     def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
         state = self._metric._state_on(backend)
         if self.inputs[0].shape:  # both sums

@@ -16,7 +16,7 @@ from .binned import Binned
 
 def _count(number: int) -> property:
     """One of `Levels.counts` as an attribute, (thresholds,) or (thresholds, outputs)."""
-    return property(lambda metric: metric.counts(metric._state)[number].T)
+    return property(lambda metric: metric.counts(metric._sums())[number].T)
 
 
 class Levels(Binned):

@@ -18,7 +18,7 @@ from gpunn.common.signatures import arguments
 from gpunn.core.recording import recorded
 from gpunn.losses.rows import check_class_number
 
-from .metric import MeanOfRows, _step, add_samples
+from .metric import MeanOfRows, add_samples, taking
 
 
 class _LossMetric(MeanOfRows):
@@ -399,7 +399,7 @@ class SparseCategoricalCrossentropy(_LossMetric):
         if self.ignore_class is not None and sample_weight is not None:
             counted = np.reshape(y_true, np.shape(sample_weight)) != self.ignore_class
             sample_weight = np.asarray(sample_weight) * counted
-        elif self.ignore_class is not None and _step() is None:
+        elif self.ignore_class is not None and taking() is None:
             # Rows count, as in steps, where weights would leave out those that are ignored.
             values = self.values(y_true, y_pred).astype(np.float64)
             add_samples(self._state, values, np.full(len(values), math.prod(values.shape[1:])))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -37,6 +38,8 @@ from gpunn.ops.variable import Variable
 from . import own
 
 __all__ = ["Mean", "MeanMetricWrapper", "MeanOfRows", "Metric"]
+
+_NONE: Mapping[int, np.ndarray] = MappingProxyType({})
 
 
 class Metric(Formula):
@@ -156,6 +159,7 @@ class Metric(Formula):
         """Create a variable that a custom `update_state` assigns to; for use in constructors."""
         first = initializers.get(initializer or "zeros")
         variable = Variable(first, shape, dtype, name=name)
+        variable.of_metric = True
         self.__dict__.setdefault("_variables", []).append(variable)
         return variable
 
@@ -182,7 +186,7 @@ class Metric(Formula):
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of plain arrays to this object's own state."""
-        if (trace := _step()) is not None:
+        if (trace := taking(y_true, y_pred)) is not None:
             _in_steps().add_rows(trace, self, y_true, y_pred, sample_weight)
             return
         y_pred = predictions(y_true, y_pred)
@@ -193,18 +197,34 @@ class Metric(Formula):
     @recorded
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
-        if (trace := _step()) is not None:
+        trace = taking()
+        if trace is not None and not trace.knows:
             return cast(float, _in_steps().late_result(trace, self))
-        return self._result_of({})
+        return self._result_of(_NONE)
 
     def _result_of(self, kept: Mapping[int, np.ndarray]) -> float:
         """Return the value, by earlier states of the arrays with these ``id``."""
+        return Number(self.compute(self._sums(kept)))
+
+    def _sums(self, kept: Mapping[int, np.ndarray] = _NONE) -> np.ndarray:
+        """Return the state so far, as `compute` takes it; ``kept`` as in `_result_of`."""
         states = [kept.get(id(a)) for _, a in self._on_devices]
         read = [
             backend.read(a) if state is None else state
             for state, (backend, a) in zip(states, self._on_devices, strict=True)
         ]
-        return Number(self.compute(self._state + sum(read)))
+        found: np.ndarray = self._state + sum(read)
+        return found
+
+    def _show(self, state: np.ndarray) -> None:
+        """Let attributes show a state that a model has counted, unless the object counts itself."""
+        if not self._on_devices:
+            self.__dict__["_state"] = np.array(state)
+
+    def _put_sums(self, sums: np.ndarray) -> None:
+        """Let the state be what `_sums` returned."""
+        self.reset_state()
+        self.__dict__["_state"] = np.array(sums, np.float64)
 
     @property
     def _on_devices(self) -> list[tuple[Backend, Array]]:
@@ -232,7 +252,7 @@ class Metric(Formula):
     def reset_state(self) -> None:
         """Forget all batches. A model calls it before every pass over the data, whose sums start
         at 0 in any case. A metric that keeps more than its state overrides it."""
-        if _step() is not None:
+        if taking() is not None:
             raise NeedsValuesError(f"{self.name} is reset inside a step: reset it between steps.")
         self.__dict__.pop("_state", None)
         for backend, array in self._on_devices:
@@ -303,6 +323,7 @@ class Metric(Formula):
 # Attributes of a custom class that defines `update_state`: see `own`.
 _BY_UPDATE_STATE: dict[str, Any] = {
     "_has_call": True, "accumulate": own.accumulate, "compute": own.compute,
+    "_sums": own.sums, "_put_sums": own.put_sums,
     "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
     "sparse": None, "predictions": None, "targets": None, "remedy": None,
 }  # fmt: skip
@@ -347,7 +368,7 @@ class Mean(Metric):
         if self._keeps_variables:
             self._add(values, sample_weight)
             return
-        if (trace := _step()) is not None:
+        if (trace := taking(values)) is not None:
             _in_steps().add_values(trace, self, values, sample_weight)
             return
         add_samples(self._state, np.asarray(values, np.float64), sample_weight)
@@ -429,7 +450,7 @@ class MeanOfRows(Mean):
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""
-        if (trace := _step()) is not None:
+        if (trace := taking(y_true, y_pred)) is not None:
             _in_steps().add_rows(trace, self, y_true, y_pred, sample_weight)
             return
         add_samples(self._state, self.values(y_true, y_pred).astype(np.float64), sample_weight)
@@ -529,7 +550,7 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch of plain arrays."""
-        as_floats = _step() is None and not self._keeps_variables
+        as_floats = taking() is None and not self._keeps_variables
         y_pred = predictions(y_true, y_pred) if as_floats else convert(y_pred)
         values = self.fn(convert(y_true), convert(y_pred, y_pred.dtype), **self.options)
         Mean.update_state(self, convert(values).numpy() if as_floats else values, sample_weight)
@@ -542,6 +563,23 @@ def _step() -> Trace | None:
     """Return the trace of the step that is being traced, if any."""
     trace = current()
     return trace if trace is not None and trace.has_effects else None
+
+
+def taking(*given: Any) -> Trace | None:
+    """Return the trace of a step, or of the call of a layer, in which metrics may be updated.
+
+    Raises:
+        NeedsValuesError: for tensors without values in another trace, which updates nothing.
+    """
+    trace = current()
+    if trace is None or trace.takes_metrics:
+        return trace
+    if any(isinstance(x, Tensor) and not x.has_values for x in given):
+        raise NeedsValuesError(
+            "A metric is updated in a function that steps do not call, such as a loss: they repeat "
+            "what it computes. Update it in the call of a layer or model, or in train_step."
+        )
+    return None
 
 
 def _in_steps() -> Any:

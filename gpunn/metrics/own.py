@@ -87,6 +87,18 @@ def _update(metric: Any, given: list[Tensor]) -> None:
     noted(metric, f"The metric {metric.name!r}", update)
 
 
+def sums(metric: Any, kept: Any = None) -> np.ndarray:
+    """Return the state that the metric's variables hold, as `compute` takes it."""
+    changes = [np.ravel(v.stored() - v.first) for v in metric.variables]
+    return np.concatenate([np.zeros(0), *changes])
+
+
+def put_sums(metric: Any, state: np.ndarray) -> None:
+    """Let the metric's variables hold a state."""
+    for v, at in _slices(metric):
+        v.assign(constant(v.first + state[at].reshape(v.shape), v.dtype))
+
+
 def compute(metric: Any, state: np.ndarray) -> float:
     """Return the value of `result` for a state on the host."""
     before = [v.as_tensor() for v in metric.variables]

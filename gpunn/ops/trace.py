@@ -127,6 +127,8 @@ class Trace:
             on until the host waits for it.
         knows: whether operations are computed at once, so that Python may read values.
         has_effects: whether it is a whole step, to which optimizers and metrics belong.
+        counts: whether metrics that are updated in it count; None where they cannot be updated.
+        effects: the updates of these metrics, in order.
         number: identifies the trace; its tensors have it too.
         shared: the results of several identical operations, by their ``id``.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
@@ -149,6 +151,8 @@ class Trace:
         self.trains = True
         self.composes = self.by_hand = self.changes_nothing = self.has_effects = False
         self.stops = self.knows = False
+        self.counts: bool | None = None
+        self.effects: list[Effect] = []
         self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self.shared: dict[int, Tensor] = {}
@@ -301,11 +305,21 @@ class Trace:
 
     def add_effect(self, effect: Effect) -> None:
         """Add an effect at this point of the step."""
-        raise TypeError("only a whole step has effects; a call computes tensors.")
+        if self.counts is None:
+            raise TypeError("only a whole step has effects; a call computes tensors.")
+        self.effects.append(effect)
+
+    @property
+    def takes_metrics(self) -> bool:
+        """Whether metrics may be updated in it."""
+        return self.has_effects or self.counts is not None
 
     def late_value(self, result: LateResult) -> Tensor:
         """Return a tensor for a number that is known after the step."""
-        raise TypeError("only a whole step has results of metrics.")
+        raise NeedsValuesError(
+            "The result of a metric is asked for in a call, where it is not known: it is that of "
+            "the steps so far. Read it between steps, in a callback for example."
+        )
 
     @property
     def parameters(self) -> list[Parameter]:

@@ -48,6 +48,8 @@ class Variable(Kept):
     """
 
     _place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
+    of_metric = False
+    """Whether it is the state of a metric, which changes only where metrics count."""
 
     def __init__(
         self,

@@ -109,7 +109,11 @@ def fit(
         if ranks.size > 1:
             model.stop_training = ranks.any(model.stop_training)
             ranks.compare_warnings()
-        elif validation is None and callbacks.only_record and not model.stop_training:
+        elif (
+            validation is None
+            and callbacks.only_record
+            and not (model.stop_training or trainer.held)
+        ):
             feed.run_epochs(programs, epochs.stop - epoch - 1, record)
         if model.stop_training or over:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -35,6 +35,7 @@ class Objective:
         seed: Key of the shuffled order and of the random streams.
         precision: Requested precision of matrix products, see `usable`.
         loss_weights: Weight of each output's loss in the sum; 1 by default.
+        holds: Returns the metrics that the model and its layers hold.
 
     Attributes:
         heads: The outputs that have a loss; empty if only layers add losses.
@@ -42,6 +43,7 @@ class Objective:
             is fused with the loss.
         separate_total: Whether the loss is not just that of one head. The totals then end with
             the sum of the penalties on weights and the sum that shows a bad batch.
+        held: These metrics. Calls of layers update them.
         rows_at: Position of the number of rows in the totals.
         zeros: Initial values of the totals.
         version: Changes when programs are no longer valid.
@@ -58,6 +60,7 @@ class Objective:
     seed: int
     precision: str | None = None
     loss_weights: InitVar[Sequence[float] | None] = None
+    holds: Callable[[], list[Any]] = list
 
     traceable = False
     version = 0
@@ -132,9 +135,11 @@ class Objective:
         end = heads[-1].end if heads else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
         metrics = [m.metric for head in heads for m in head.measures]
+        self.held = self.holds()
         self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
+        self.own_resets += [metric.reset_state for metric in self.held]
         self.formulas: list[Any] = [
-            *used.values(), self.optimizer, *metrics, *self.plan.formulas
+            *used.values(), self.optimizer, *metrics, *self.held, *self.plan.formulas
         ]  # fmt: skip
         vars(self).pop("measures", None)
 
@@ -194,9 +199,15 @@ class Objective:
 
     @property
     def log_names(self) -> list[str]:
-        """The names in `logs_of`, in order."""
+        """The names in the logs, in order."""
+        measured = (measure.name for measure in self.measures)
+        return [*dict.fromkeys([*self.loss_names, *measured, *(m.name for m in self.held)])]
+
+    @property
+    def loss_names(self) -> list[str]:
+        """The names of the loss and of those of several outputs."""
         several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
-        return ["loss", *several, *(measure.name for measure in self.measures)]
+        return ["loss", *several]
 
 
 def _apart(part: Any) -> Any:

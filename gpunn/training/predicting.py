@@ -73,7 +73,9 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     """Run a model on one batch of arrays; see `gpunn.Model.__call__`."""
     predictor = training.predictor_for(x)
     plan = predictor.plan if in_training else _training_alone(predictor.plan)
-    if in_training is False or plan is None:
+    trains = in_training is not False and plan is not None
+    counts = predictor.plan.has_calls and bool(training.held_metrics())  # `predict` does not
+    if not (trains or counts):
         added: list[np.ndarray] = []
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
@@ -81,9 +83,10 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     predictor, xs = _on_device(predictor, x)
     number = next(training.calls)
     predictor.look()  # the model has the parameters now
-    bound = plan, predictor.spec.backend, predictor.spec.dtype, xs
+    used = plan if trains and plan is not None else predictor.plan
+    bound = used, predictor.spec.backend, predictor.spec.dtype, xs
     outputs, training.added = predictor.arena.access.read(
-        lambda: run_once(*bound, True, number, training.seed)
+        lambda: run_once(*bound, trains, number, training.seed, assigns=trains)
     )
     return predictor.form.pack(tensors_of(outputs))
 

@@ -12,6 +12,7 @@ from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
+from gpunn.core import held
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Share
@@ -237,8 +238,13 @@ class Programs:
     def logs(self) -> dict[str, float]:
         """Return losses and metrics since the last reset, of the rows of all ranks, which all call
         this. Waits for the device."""
-        return self.objective.logs_of(self.add_up())
+        logs = self.objective.logs_of(self.add_up())
+        return logs | self._held_logs(self.ranks) if self.objective.held else logs
 
     def known_logs(self) -> dict[str, float]:
         """Return losses and metrics of the sums that this rank has. Waits for the device."""
-        return self.objective.logs_of(self.backend.read(self.totals))
+        logs = self.objective.logs_of(self.backend.read(self.totals))
+        return logs | self._held_logs(ALONE) if self.objective.held else logs
+
+    def _held_logs(self, ranks: Communicator) -> dict[str, float]:
+        return held.logs_of(self.objective.held, ranks)

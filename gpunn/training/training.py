@@ -17,6 +17,7 @@ from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed
+from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
 from gpunn.feeding import data
@@ -220,7 +221,13 @@ class Training:
             self.seed,
             self.matmul_precision,
             compiled.loss_weights,
+            self.held_metrics,
         )
+
+    def held_metrics(self) -> list[Any]:
+        """Return the metrics that the model and its layers hold."""
+        source = self._builder.source
+        return metrics_of_layers(getattr(source, "model", None), source.layers)
 
     def _take_parameters(self, plan: Plan) -> None:
         """Move parameters back from other arenas, and the state of the trainer with them."""

@@ -114,7 +114,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     control = Control(backend) if plan.has_calls else None
     ends = {n: end for n in plan.outputs if (end := _end(plan, n))} if gradient else {}
     workspace = Workspace(
-        plan, backend, "float32", rows, Pool(backend), control=control, assigns=False,
+        plan, backend, "float32", rows, Pool(backend), control=control, assigns=False, counts=False,
         activations=dict.fromkeys(ends, activations.linear), by_inputs=gradient, loss_scale=0.0,
     )  # fmt: skip
     shown = {n: np.zeros_like(workspace.calls[n].y) for n in ends}  # behind the activations

@@ -73,7 +73,7 @@ def _changes(trace: Trace | None) -> Any:
     if trace is None:
         return None
     assigned = [(id(held.source), id(held.now)) for held in trace.held.values() if held.is_assigned]
-    return assigned, len(trace.losses), len(getattr(trace, "effects", ()))
+    return assigned, len(trace.losses), len(trace.effects)
 
 
 def _chosen(condition: Tensor, a: Any, b: Any) -> Any:

@@ -166,9 +166,9 @@ class _Body:
 def _changes(trace: Trace | None) -> tuple[Any, ...]:
     """Return what a function may do in a trace besides computing."""
     if trace is None:
-        return (), 0, 0, ()
+        return (), 0, 0, (), 0
     assigned = [(h.source, h.now) for h in trace.held.values() if h.is_assigned]
-    return tuple(trace.applied), len(trace.losses), trace.draws, assigned
+    return tuple(trace.applied), len(trace.losses), trace.draws, assigned, len(trace.effects)
 
 
 def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
@@ -179,8 +179,10 @@ def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
         )
     known = {id(source): now for source, now in before[3]}
     changed = any(known.get(id(source)) is not now for source, now in after[3])
+    updates = after[4] != before[4]
     what = "assigns to a variable" if changed else "adds a loss"
-    if changed or after[1] != before[1]:
+    what = "updates weights or a metric" if updates else what
+    if changed or updates or after[1] != before[1]:
         raise OnceError(
             f"scan: f {what}, which it would do once, not in each step. Carry the value, use it "
             f"after the scan, or use unroll=True."

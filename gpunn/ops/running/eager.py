@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.primitive import Work
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace
+from gpunn.ops.trace import Effect, Trace
 
 from .computation import Computation, Destination
 
@@ -53,12 +54,16 @@ def stages_of(
     trace: Trace, backend: Backend, stages: Sequence[Sequence[Destination]], context: Any = None
 ) -> Stages:
     """Return the stages of a trace; assignments are stored after the first stage, if they stay:
-    those to parameters in training only, those to variables, such as states, always."""
-    kept = [h for h in trace.assigned if trace.assigns or not isinstance(h.source, Parameter)]
+    those to parameters in training only, those to the variables of metrics where these count, those
+    to other variables, such as states, always. Metrics count in the first stage too."""
+    kept = [held for held in trace.assigned if _stays(trace, held.source)]
     assigned = [Destination(held.now, held.source.array_on(backend)) for held in kept]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
+    groups = grouped(trace.effects if trace.counts else ())
+    updates = [[Destination(*one) for effect in g for one in effect.begin(backend)] for g in groups]
+    stages[:1] = [[*stages[0], *(updates[0] if updates else ())], *updates[1:]]
     for control in trace.controls:
         if not backend.reaches(control.backend):
             raise ValueError(
@@ -78,8 +83,29 @@ def stages_of(
 
     join([destination.tensor for stage in stages for destination in stage])
     computation = Computation(backend, arrays, stages, context)
-    computation.work[0][:0] = before
+    for number, group in enumerate(groups):
+        computation.work[number] += [effect.bind(backend, computation.array) for effect in group]
+    last = max(1, len(groups))
+    computation.work[:last] = [[*before, *chain.from_iterable(computation.work[:last])]]
     return computation
+
+
+def _stays(trace: Trace, source: Any) -> bool:
+    """Whether what is assigned to a parameter or variable in a trace stays."""
+    if isinstance(source, Parameter):
+        return trace.assigns
+    return trace.counts is not False or not source.of_metric
+
+
+def grouped(effects: Sequence[Effect]) -> list[list[Effect]]:
+    """Return the effects in groups, in order: what one group reads is computed together. A group
+    ends with an effect that changes something, and before one that uses a part of another in it."""
+    groups: list[list[Effect]] = []
+    for effect in effects:
+        if not groups or any(one.changes or one.shares_part(effect) for one in groups[-1]):
+            groups.append([])
+        groups[-1].append(effect)
+    return groups
 
 
 class EagerTrace(Trace):
@@ -115,6 +141,16 @@ class EagerTrace(Trace):
         self.take(t)
         self.computed.compute(t)
         return t
+
+    def add_effect(self, effect: Effect) -> None:
+        if not self.counts:
+            return
+        backend, array = self.computed.backend, self.computed.array
+        with backend.turn, np.errstate(all="ignore"):
+            for t, into, accumulate in effect.begin(backend):
+                if into is not None:
+                    stored(backend, array(t), into, accumulate)()
+            effect.bind(backend, array)()
 
 
 class _OneByOne(Computation):

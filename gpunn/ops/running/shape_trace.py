@@ -18,6 +18,7 @@ class ShapeTrace(Trace):
     def __init__(self, training: bool = False, batch: int = 0) -> None:
         super().__init__(training, batch)
         self.knows = runs_eagerly()
+        self.counts = False  # nothing is computed
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         return self._with_zeros(super().leaf(shape, dtype))

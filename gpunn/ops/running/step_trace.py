@@ -22,6 +22,7 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Effect, LateResult, Trace, Unsupported
 
 from .computation import Computation, Destination
+from .eager import grouped
 
 
 class _Assigned(Primitive):
@@ -59,7 +60,6 @@ class StepTrace(Trace):
         super().__init__()
         self.composes = self.by_hand = self.has_effects = True
         self.stops, self.checks = stops, False
-        self.effects: list[Effect] = []
         self.late: dict[int, tuple[Tensor, LateResult]] = {}
         self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
@@ -143,7 +143,7 @@ class StepComputation:
     ) -> None:
         self._trace, self._backend = trace, backend
         self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
-        groups = _grouped(trace.effects)
+        groups = grouped(trace.effects)
         ends = [group[-1].position for group in groups]
         stages = [
             [Destination(*one) for effect in group for one in effect.begin(backend)]
@@ -238,14 +238,3 @@ class StepComputation:
                             given.tensor = _copy_of(t)
                     stages[number].append(Destination(t))
         return copied
-
-
-def _grouped(effects: Sequence[Effect]) -> list[list[Effect]]:
-    """Return the effects in groups, in order: what one group reads is computed together. A group
-    ends with an effect that changes something, and before one that uses a part of another in it."""
-    groups: list[list[Effect]] = []
-    for effect in effects:
-        if not groups or any(one.changes or one.shares_part(effect) for one in groups[-1]):
-            groups.append([])
-        groups[-1].append(effect)
-    return groups

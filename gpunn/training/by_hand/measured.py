@@ -126,13 +126,3 @@ def results_of(metrics: Iterable[Any], names: Mapping[int, str]) -> dict[str, An
         name = names.get(id(metric), metric.name)
         found.update(value if isinstance(value, Mapping) else {name: value})
     return found
-
-
-def held_metrics(value: Any) -> list[Any]:
-    """Return the metrics in an attribute of a model or layer."""
-    if isinstance(value, Metric):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [m for entry in value for m in held_metrics(entry)]
-    entries = value.values() if isinstance(value, dict) else ()
-    return [m for entry in entries for m in held_metrics(entry)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn.common.config import runs_eagerly
 from gpunn.common.signatures import signature
+from gpunn.core.held import metrics_of_layers
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.ops.conversion import convert
@@ -18,7 +19,6 @@ from .measured import (
     Measured,
     Outputs,
     count,
-    held_metrics,
     means_of_losses,
     measured,
     results_of,
@@ -253,11 +253,8 @@ def metrics_of(model: Any) -> list[Any]:
             found.append(own.loss)
         found += [mean for mean in own.losses if mean is not None]
         found += [one.metric for one in own.measured]
-    holders = [model, *(layer for layer in model._with_layers_inside() if layer is not model)]
-    for holder in holders:
-        for value in vars(holder).values():
-            found += [m for m in held_metrics(value) if all(m is not known for known in found)]
-    return found
+    held = metrics_of_layers(model, model._layers_inside)
+    return [*found, *(m for m in held if all(m is not known for known in found))]
 
 
 def result_of(model: Any, metrics: Any) -> dict[str, Any]:

@@ -68,6 +68,37 @@ def a_table_read_by_rows() -> Any:
     return fitted(network(*chain, optimizer=optimizers.SGD(0.5)), codes, data()[1])
 
 
+class Watching(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = gpunn.metrics.Mean(name="activity")
+        self.error = gpunn.metrics.MeanAbsoluteError(name="error")
+        self.sum = Sum(name="sum")
+
+    def call(self, x: Any) -> Any:
+        self.mean.update_state(x)
+        self.error.update_state(x, 2 * x, sample_weight=ops.abs(x[:, 0]))
+        self.sum.update_state(x)
+        return x
+
+
+class Sum(gpunn.metrics.Metric):
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.total = self.add_weight(initializer="ones", dtype="float64")
+
+    def update_state(self, x: Any) -> None:  # type: ignore[override]
+        self.total.assign_add(ops.cast(ops.sum(x), "float64"))
+
+    def result(self) -> Any:
+        return self.total
+
+
+@training
+def metrics_of_layers() -> Any:
+    return fitted(network(Watching()), *data(), validation_split=0.2)
+
+
 @training
 def windows_of_a_series() -> Any:
     series = np.random.default_rng(3).normal(size=ROWS + INPUTS)
