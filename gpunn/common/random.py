@@ -16,6 +16,7 @@ _MASK64 = (1 << 64) - 1
 _lock = threading.Lock()
 # Made at the first draw: importing numpy.random takes a tenth of importing gpunn.
 _source: np.random.Generator | None = None
+_times = 0  # that `set_random_seed` was called
 _of_block: ContextVar[np.random.Generator | None] = ContextVar("source of a block", default=None)
 
 
@@ -38,14 +39,19 @@ def set_random_seed(seed: int) -> None:
     >>> bool((weights()[0] == weights()[0]).all())
     True
     """
-    global _source
+    global _source, _times
     import random
 
     source = _source_of(seed)
     random.seed(int(seed))
     np.random.seed(int(seed))  # noqa: NPY002  Keras's function seeds it, scripts rely on it
     with _lock:
-        _source = source
+        _source, _times = source, _times + 1
+
+
+def times_seeded() -> int:
+    """Return how often `set_random_seed` was called so far."""
+    return _times
 
 
 set_seed = set_random_seed  # TensorFlow's name

@@ -300,6 +300,7 @@ class Call:
         activation: the layer's activation, or linear if the loss applies it.
         precision: the format that float32 products may round their factors to, or None.
         control: the control block: counters of the random streams.
+        own_control: that of streams with a seed of their own, if it is another one.
         seed, stream: key and number of this call's random stream.
         given, parts: as in `Node`.
         adds_loss: whether the layer adds a loss.
@@ -338,6 +339,11 @@ class Call:
     assigns: bool = True
     counts: bool = True
     integers: Array = None
+    own_control: Control | None = None
+
+    def control_for(self, seed: int | None) -> Control | None:
+        """Return the control block for draws with this seed of their own, or without one."""
+        return self.control if seed is None else self.own_control or self.control
 
     def __post_init__(self, inputs: int) -> None:
         self.xs: list[Array] = [None] * inputs

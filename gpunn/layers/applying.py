@@ -15,6 +15,7 @@ import numpy as np
 from gpunn.common.config import resolve_dtype
 from gpunn.common.registry import is_own
 from gpunn.core.arena import Parameter
+from gpunn.core.draws import draws_here
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
@@ -385,6 +386,8 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
 
 def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     """Run a layer by itself on an array (batch, ...), or several of them."""
+    if draws_here(layer):
+        return _run_in_trace(layer, args, kwargs, training)
     held = next((p.dtype for p in layer.weights), None)
     dtype = held or resolve_dtype(layer.dtype)
     if layer.takes_list and not isinstance(args[0], (list, tuple)):
@@ -420,6 +423,22 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     number = next(layer._training_calls) if training or plan.has_calls else 0
     made, layer._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
     return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
+
+
+def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
+    """Run a layer by itself as inside a tape, where its draws are those of a function."""
+
+    from gpunn.ops.library.derivatives import as_tensors
+    from gpunn.ops.running.drawing import in_trace
+
+    def applied() -> Any:
+        given, named = with_tensors((args, kwargs), layer.dtype)
+        given = *inputs_as_tensors(as_tensors(given[:1])), *given[1:]
+        return traced.apply(layer, given, named, training)
+
+    y, losses = in_trace(applied)
+    layer._added = [np.asarray(loss).reshape(1) for loss in losses]
+    return y
 
 
 def _own_array(layer: Any, x: Any, dtype: str) -> np.ndarray:

@@ -11,6 +11,8 @@ from typing import Any
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
 from gpunn.common.overrides import replaces
+from gpunn.common.registry import is_own
+from gpunn.core.draws import STREAMS
 from gpunn.core.plan import Call
 from gpunn.distribution.communicator import Share
 from gpunn.ops.conversion import convert
@@ -23,10 +25,9 @@ from gpunn.ops.primitive import (
     one_after_another,
     unknown_derivative,
 )
-from gpunn.ops.random import STREAMS
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import current
+from gpunn.ops.trace import Trace, current
 
 
 class _Application(Primitive):
@@ -39,7 +40,7 @@ class _Application(Primitive):
         layer, number = y.attributes["layer"], y.attributes["number"]
         call = Call(
             computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
-            len(arrays), parent.precision, parent.control,
+            len(arrays), parent.precision, parent.control_for(getattr(layer, "seed", None)),
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
             share=_share(parent, y.shape[0], y.attributes["entries"]),
         )  # fmt: skip
@@ -230,10 +231,19 @@ def scaled_by(layer: Any, x: Tensor) -> Tensor:
 def _recorded(primitive: Primitive, layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
     trace = current()
     assert trace is not None
-    number, entries = trace.next_draw(), trace.entries(xs[0].shape)
+    number, entries = _number(trace, layer, training), trace.entries(xs[0].shape)
     y = primitive(*xs, layer=layer, training=training, number=number, entries=entries)
     trace.applied.append(y)
     return y
+
+
+def _number(trace: Trace, layer: Any, training: bool) -> int:
+    """Return the number of the layer's random stream, or one below 0 if it needs none: functions
+    count draws alone, since they apply some layers as formulas and others by kernels."""
+    counts_draws = trace.by_hand or trace.of_call is not None
+    if counts_draws and is_own(layer) and not (training and getattr(layer, "draws", False)):
+        return -1 - len(trace.applied)
+    return trace.next_draw()
 
 
 def formula_of(layer: Any) -> Callable[[Tensor, bool], Tensor] | None:

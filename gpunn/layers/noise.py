@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from gpunn.common.arguments import check_below_one, check_fraction, check_not_negative, optional
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
+from gpunn.core.draws import active_draws
 from gpunn.core.plan import Call
 from gpunn.ops.fusion.storing import write_elements
 from gpunn.ops.random import kept_at_random
@@ -51,7 +52,7 @@ class _RandomLayer(Layer):
 
     def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
         """Run the layer by itself; calls in training differ, like the steps of a model."""
-        if self.seed is None:
+        if self.seed is None and active_draws() is None:
             self.seed = draw_seed()
         return super()._run(*args, training=training, **kwargs)
 

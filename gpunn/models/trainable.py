@@ -11,6 +11,7 @@ from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
+from gpunn.core.draws import draws_here
 from gpunn.core.recording import recorded
 from gpunn.layers.parameters import losses_of
 from gpunn.layers.symbolic import is_symbolic
@@ -617,6 +618,8 @@ class TrainableModel(NestedModel):
         if is_traced(x):
             given = inputs_as_tensors(x, self._builder.dtype)
             return called(self, self._call_in_trace, given, training, options)
+        if draws_here(self):
+            return predicting.run_in_trace(self._training, self, x, training, options)
         if options:
             return predicting.run_with(self._training, self, x, training, options)
         return predicting.run(self._training, x, training)

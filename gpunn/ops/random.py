@@ -3,28 +3,32 @@
 Inside a `call`, each step draws new values from the stream of the layer's node, with the seed of
 the model or of a `SeedGenerator`. A run resumed from a checkpoint therefore draws the same values
 as an uninterrupted one. An integer seed gives the same values each time, as in Keras.
+
+In a compiled function, the seed of the function and the numbers of its call and of the draw in the
+call determine the values, whether Python runs the call or a program does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_fraction, check_number
 from gpunn.common.importing.lazy import offer
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
+from gpunn.core.draws import active_draws
 from gpunn.core.recording import recorded
 
 from .conversion import convert
 from .dtypes import is_float, named, standard
 from .narrow import held_bounds
 from .places.taking import take_unchecked
-from .primitive import Primitive, Work
+from .running.streams import drawn, kept_numbers, normal_numbers
 from .shapes import axis_of, listed, sizes_of, whole
 from .table import ops
 from .tensor import Tensor, constant
@@ -36,8 +40,7 @@ __all__ = [
 ]  # fmt: skip
 offer(__name__)
 
-STREAMS = 1 << 32
-"""The n-th draw in a call uses the random stream of its node, plus n times this number."""
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class SeedGenerator:
@@ -69,46 +72,27 @@ class SeedGenerator:
         return self._generator
 
 
-class _Draw(Primitive):
-    """Numbers that are new in each step; `fill` says which."""
+def _as_in_a_program(function: Function) -> Function:
+    """Return a function that draws. In a function that Python runs, it is computed as it is in the
+    program of that function, for the same bits."""
+    place = list(signature(function).parameters).index("seed")
 
-    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        backend, call = computation.backend, computation.context
-        if getattr(call, "control", None) is None:
-            raise ValueError("random numbers can be drawn only in the call of a layer or a model.")
-        asked = y.attributes["seed"]
-        seed = call.seed if asked is None else asked
-        stream = call.stream + y.attributes["number"] * STREAMS
-        first = call.first_element(y.shape, y.attributes["entries"])
-        place = {"seed": seed, "stream": stream, "control": call.control, "first": first}
-        return self.fill(backend, y, out, **place)
+    @wraps(function)
+    def performed(*args: Any, **kwargs: Any) -> Any:
+        if active_draws() is None or current() is not None:
+            return function(*args, **kwargs)
+        seed = args[place] if len(args) > place else kwargs.get("seed")
+        if seed is not None and not isinstance(seed, SeedGenerator):
+            return function(*args, **kwargs)
+        from .running.drawing import in_trace
 
-    def fill(self, backend: Backend, y: Tensor, out: Array, **place: Any) -> Work:
-        """Return what fills ``out`` with standard normal values, from a place in a stream."""
-        return partial(backend.normal_noise, backend.zeros(y.shape, y.dtype), 1.0, out=out, **place)
+        return in_trace(lambda: function(*args, **kwargs))[0]
 
-
-class _Keep(_Draw):
-    """A positive number with probability 1 - rate, else 0, as `Dropout` draws."""
-
-    def fill(self, backend: Backend, y: Tensor, out: Array, **place: Any) -> Work:
-        ones, mask = backend.upload(np.ones(y.shape, y.dtype)), backend.empty(y.shape, bool)
-        rate = y.attributes["rate"]
-        return partial(backend.dropout, ones, rate, out=out, mask=mask, **place)
-
-
-_draw, _keep = (
-    kind(
-        "random numbers",
-        None,
-        lambda shape, dtype, **attributes: shape,
-        lambda shape, dtype, **attributes: dtype,
-    )
-    for kind in (_Draw, _Keep)
-)
+    return performed  # type: ignore[return-value]
 
 
 @recorded
+@_as_in_a_program
 def normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
@@ -132,6 +116,7 @@ def normal(
 
 
 @recorded
+@_as_in_a_program
 def uniform(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
@@ -162,6 +147,7 @@ def _share(shape: Any, dtype: Any, seed: Any) -> Tensor:
 
 
 @recorded
+@_as_in_a_program
 def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Tensor:
@@ -182,6 +168,7 @@ def truncated_normal(
 
 
 @recorded
+@_as_in_a_program
 def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor:
     """Draw samples from gamma distributions of the rate 1, without a derivative by ``alpha``.
 
@@ -213,6 +200,7 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor
 
 
 @recorded
+@_as_in_a_program
 def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Draw integers uniformly from the interval [minval, maxval): all are equally likely.
 
@@ -249,6 +237,7 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
 
 
 @recorded
+@_as_in_a_program
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> Tensor:
     """Draw class indices with the probabilities ``softmax(logits)`` of each row.
 
@@ -282,6 +271,7 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
 
 
 @recorded
+@_as_in_a_program
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Tensor:
     """Set elements to 0 at random: ``y = x / (1 - rate)`` with probability 1 - rate, else 0.
 
@@ -319,6 +309,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
 
 
 @recorded
+@_as_in_a_program
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Tensor:
     """Shuffle a tensor along an axis: each order of its entries is equally likely.
 
@@ -348,9 +339,10 @@ def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor
     sizes, kind = sizes_of(shape), standard(dtype)
     if not is_float(kind):
         raise ValueError(f"dtype must be one of floats; got {dtype!r}. Integers: random.randint.")
-    trace = current()
-    if trace is not None and (seed is None or isinstance(seed, SeedGenerator)):
-        return _drawn(_draw, sizes, kind, seed.seed if seed is not None else None)
+    if seed is None or isinstance(seed, SeedGenerator):
+        key = None if seed is None else seed.seed
+        if current() is not None:
+            return drawn(normal_numbers, sizes, kind, key)
     if isinstance(seed, SeedGenerator):
         generator = seed.generator()
     else:
@@ -359,22 +351,12 @@ def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor
     return convert(constant(generator.standard_normal(sizes), kind))
 
 
-def _drawn(
-    draw: Primitive, shape: Sequence[int], dtype: str, key: int | None, **more: Any
-) -> Tensor:
-    """Draw from the next stream of the trace."""
-    trace = current()
-    assert trace is not None
-    number, entries = trace.next_draw(), trace.entries(shape)
-    return draw(shape=tuple(shape), dtype=dtype, seed=key, number=number, entries=entries, **more)
-
-
 def kept_at_random(shape: Sequence[int], rate: float, dtype: str, seed: int | None) -> Tensor:
     """Draw 1 with probability 1 - rate, else 0, inside a call: equal on every backend.
 
     Without a ``seed``, it is that of the caller.
     """
-    return ops.cast(_drawn(_keep, shape, dtype, seed, rate=rate) > 0, dtype)
+    return ops.cast(drawn(kept_numbers, shape, dtype, seed, rate=rate) > 0, dtype)
 
 
 def even(shape: Sequence[int], dtype: str, seed: int | None) -> Tensor:
@@ -382,5 +364,5 @@ def even(shape: Sequence[int], dtype: str, seed: int | None) -> Tensor:
 
     They are multiples of 2^-24, of as many fair bits. Without a ``seed``, it is that of the caller.
     """
-    bits = _drawn(_keep, (*shape, 24), dtype, seed, rate=0.5)  # 0 or 2
+    bits = drawn(kept_numbers, (*shape, 24), dtype, seed, rate=0.5)  # 0 or 2
     return ops.sum(bits * np.ldexp(1.0, np.arange(-25, -1)).astype(dtype), -1)

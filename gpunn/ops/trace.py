@@ -15,6 +15,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import Control
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.arena import Parameter
+from gpunn.core.draws import Draws
 from gpunn.distribution.communicator import Share
 
 from .dtypes import is_float
@@ -116,6 +117,7 @@ class Trace:
         lengths: of the axes passed to `entries`, in order.
         entries_of: the entries that each sample has along these axes; with a share only.
         draws: the number of random streams handed out.
+        of_call: what numbers them, if they are among the draws of a call that Python runs.
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
         trains: whether these write the gradients of the layers' parameters.
@@ -146,6 +148,7 @@ class Trace:
         self.lengths: list[int] = []
         self.entries_of: Sequence[int] = ()
         self.draws = 0
+        self.of_call: Draws | None = None
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
@@ -374,7 +377,7 @@ class Trace:
     def next_draw(self) -> int:
         """Return the number of the next random stream, counted from 1 in the order of calls."""
         self.draws += 1
-        return self.draws
+        return self.draws if self.of_call is None else self.of_call.next()
 
     def entries(self, shape: Sequence[int]) -> int:
         """Return how many entries along its first axis an array of this shape has for each sample.

@@ -113,6 +113,19 @@ def run_with(
     return at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
 
 
+def run_in_trace(
+    training: Training, model: Any, x: Any, in_training: bool | None, options: Mapping[str, Any]
+) -> Any:
+    """Run a model on one batch of arrays as inside a tape, where its draws are those of a
+    function."""
+    from gpunn.ops.running.drawing import in_trace  # which `fit` and `predict` do not need
+
+    training.predictor_for(x)  # the model is built then
+    y, losses = in_trace(lambda: model(as_tensors(x), training=in_training, **options))
+    training.added = [np.asarray(loss).reshape(1) for loss in losses]
+    return y
+
+
 def _on_device(predictor: Predictor, x: Any) -> tuple[Predictor, list[Any]]:
     """Return the predictor for a batch of inputs, and their arrays on the device."""
     rows = data.to_rows(predictor.spec, x, needs_y=False)

@@ -16,7 +16,7 @@ from gpunn.common.arguments import check_flag
 from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
-from gpunn.common.random import Counter, draw_seed
+from gpunn.common.random import Counter, draw_seed, times_seeded
 from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
@@ -47,6 +47,9 @@ class Training:
         steps: The metrics and functions of a model that defines its own steps, once it is used.
     """
 
+    _draws: Any = None  # see `draws`
+    _seen: int | None = None  # what `times_seeded` returned when the seed was drawn
+
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
         self.optimizer: optimizers.Optimizer | None = None
@@ -75,7 +78,8 @@ class Training:
         holder = self.exclusive.holder
         if holder is not None and holder.thread != threading.get_ident():
             raise RuntimeError(in_training(self, "copy or pickle"))
-        state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None}
+        seen = None if self._seen == times_seeded() else -1  # a new seed is due
+        state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None, "_seen": seen}
         if (trainer := self._trainer) is not None:
             with trainer.arena.access.reading():
                 state["_kept"] = without_slots(*trainer.state())
@@ -84,8 +88,17 @@ class Training:
     def copy_for(self, builder: Builder) -> Training:
         """Return a copy for a model with another builder."""
         made = copy.copy(self)
-        made._builder = builder
+        made._builder, made._draws = builder, copy.deepcopy(self._draws)
         return made
+
+    @property
+    def draws(self) -> Any:
+        """The random numbers of the model's own steps."""
+        if self._draws is None:
+            from .by_hand.draws import StepDraws  # which `fit` without such steps does not need
+
+            self._draws = StepDraws(self.seed, self._seen)
+        return self._draws
 
     @property
     def name(self) -> str:
@@ -154,6 +167,7 @@ class Training:
         self._trainer = self.steps = None
         self._warned = self._noted = False
         self.seed = draw_seed()
+        self._draws, self._seen = None, times_seeded()
         if self.can_train():
             self.current_trainer()
 
@@ -259,7 +273,8 @@ class Training:
         if not self._has_state():
             return {}, {}
         with (trainer := self.current_trainer()).arena.access.reading():
-            return trainer.state()
+            tensors, document = trainer.state()
+        return tensors, document if self._draws is None else {**document, **self._draws.state()}
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
         """See `Model.set_training_state`."""
@@ -267,9 +282,15 @@ class Training:
             return  # that of a model without a loss
         if not self._has_state():
             raise ValueError("Training state: the model is not built and compiled to be trained.")
+        restore = None
+        if "draws" in document or self._draws is not None:
+            restore = self.draws.restoring(document)
+        of_trainer = {name: entry for name, entry in document.items() if name != "draws"}
         with (trainer := self.current_trainer()).arena.access.writing():
-            trainer.set_state(tensors, document)
-        self.seed = trainer.seed
+            trainer.set_state(tensors, of_trainer)
+        self.seed, self._seen = trainer.seed, times_seeded()
+        if restore is not None:
+            restore(self.seed)
 
     # -- data
 

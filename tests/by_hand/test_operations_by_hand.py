@@ -116,9 +116,11 @@ def of_a_step(kind: type[Any], case: str, metrics: list[str]) -> tuple[Counter[s
 @pytest.mark.parametrize("metrics", [[], ["accuracy"]], ids=["", "accuracy"])
 @pytest.mark.parametrize("case", BENCHMARKS)
 def test_a_train_step_does_what_fit_does(case: str, metrics: list[str]) -> None:
-    """It checks the labels in each step, and computes the derivative of the softmax by itself."""
+    """It checks the labels in each step, and computes the derivative of the softmax by itself. If
+    it draws random numbers, it counts its calls apart from the optimizer's steps."""
     (own, found), (plain, wanted) = (of_a_step(k, case, metrics) for k in (Step, gpunn.Sequential))
-    assert own.total() <= plain.total() + 3, (own - plain, plain - own)
+    more = 3 + ("dropout" in own)
+    assert own.total() <= plain.total() + more, (own - plain, plain - own)
     for one, other in zip(found, wanted, strict=True) if case != "W2" else ():  # other masks
         assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 

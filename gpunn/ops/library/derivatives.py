@@ -11,14 +11,12 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
-from gpunn.backends.contract.control import Control
 from gpunn.common.config import eagerly, floatx, runs_eagerly
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
-from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
+from gpunn.core.draws import active_draws, context_now
 from gpunn.core.operators import Operators
-from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
@@ -138,9 +136,13 @@ def by_values(work: Callable[[], Any]) -> Any:
     do, and no trace is active, it is done again with each operation computed at once."""
     if current() is not None or runs_eagerly():
         return work()
+    draws = active_draws()
+    count = 0 if draws is None else draws.count
     try:
         return work()
     except NeedsValuesError:
+        if draws is not None:
+            draws.count = count
         with eagerly(True):
             return work()
 
@@ -303,8 +305,9 @@ class _AtOnce:
     def __init__(self, backend: Backend | None = None) -> None:
         self.trace = Trace()
         if runs_eagerly():  # before it is known which weights it reads
-            context = context_of(backend or get_backend(), draw_seed())
+            context = context_now(backend or get_backend())
             self.trace = trace_for(context.backend, context=context)
+        self.trace.of_call = active_draws()
         self._arguments: list[Tensor] = []
         self._weights: list[Parameter | None] = []  # the weight that each argument is, if any
         self._arrays: dict[int, np.ndarray] = {}  # of the leaves, by `id`
@@ -366,7 +369,7 @@ class _AtOnce:
             backend, dtype = get_backend(), floatx()
             if arena is not None:
                 backend, dtype = arena.backend, arena.dtype
-            context = context_of(backend, draw_seed() if trace.draws else 0, dtype)
+            context = context_now(backend, dtype, bool(trace.draws))
         backend = context.backend
         with backend.turn, np.errstate(all="ignore"):
             for key, array in self._arrays.items():
@@ -384,10 +387,3 @@ class _AtOnce:
                 if weight is not None and weight in written:
                     numbers[k] = numbers[k] + backend.read(weight.gradient)
         return [constant(n, t.dtype) for n, t in zip(numbers, results, strict=True)]
-
-
-def context_of(backend: Backend, seed: int, dtype: str | None = None) -> Call:
-    """Create the call that layers in an immediately computed function belong to."""
-    dtype = dtype or floatx()
-    backend = backend.isolated()
-    return Call(backend, None, 0, dtype, False, control=Control(backend), seed=seed)

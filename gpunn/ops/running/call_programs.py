@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.control import BATCHES
 from gpunn.common import registry
 from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import replaced
 from gpunn.core.arena import Parameter
+from gpunn.core.draws import Place, context_at, count_from
 from gpunn.core.settings import Settings
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients, topological_sort
-from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Unsupported
 
@@ -183,7 +182,7 @@ class CallProgram:
         self.is_checked = any(t.primitive is not None and t.primitive.acts for t in graph)
         self._all_wanted = all_wanted
         self._kind = len(self.inputs), *(t.is_constant for t in found(args))
-        self._free: dict[Wanted | None, list[BoundCall]] = {}
+        self._free: dict[Any, list[BoundCall]] = {}
         self.alive, self.lock = 0, threading.RLock()
         self._derivatives: dict[Wanted, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
 
@@ -232,11 +231,12 @@ class CallProgram:
             self._derivatives[wanted] = dys, known
         return self._derivatives[wanted]
 
-    def take(self, wanted: Wanted | None) -> BoundCall:
-        """Return arrays for a run, which nothing else uses until they are given back."""
+    def take(self, wanted: Wanted | None, place: Place) -> BoundCall:
+        """Return arrays for a run that draws from a place on. Nothing else uses them until they are
+        given back."""
         with self.lock:
-            free = self._free.setdefault(wanted, [])
-            bound = free.pop() if free else BoundCall(self, wanted)
+            free = self._free.get((wanted, place.stream))
+            bound = free.pop() if free else BoundCall(self, wanted, place)
             self.alive += 1
             return bound
 
@@ -246,19 +246,23 @@ class CallProgram:
             self.alive -= 1
             likely = self._runs > 1 and bound.wanted == self.wanted and self.alive < RUNS
             if is_whole and likely:  # that they are needed again
-                self._free.setdefault(bound.wanted, []).append(bound)
+                self._free.setdefault((bound.wanted, bound.stream), []).append(bound)
+                _shorten(self._free, PROGRAMS)
 
 
 class BoundCall:
-    """A call as two programs, with arrays of its own. Without ``wanted`` it has no gradients."""
+    """A call as two programs, with arrays of its own. Without ``wanted`` it has no gradients.
 
-    def __init__(self, program: CallProgram, wanted: Wanted | None) -> None:
-        self.wanted = wanted
+    Attributes:
+        stream: what is the same wherever it draws, see `Place`.
+    """
+
+    def __init__(self, program: CallProgram, wanted: Wanted | None, place: Place) -> None:
+        self.wanted, self.stream = wanted, place.stream
         self._is_checked = program.is_checked and not program.backend.stops
-        context = context_in_run(program.backend, 0)
+        self._context = context = context_at(program.backend, place)
         self._backend = backend = context.backend
-        assert context.control is not None
-        self._control = context.control
+        self._draws = program.draws > 0
         empty = backend.empty
         self.xs = [empty(x.shape, x.dtype) for x in program.inputs]
         self.ys = [empty(y.shape, y.dtype) for y in program.outputs]
@@ -280,10 +284,10 @@ class BoundCall:
             backend.program(_Stage(computation, number), True, {}) for number in range(len(stages))
         ]
 
-    def forward(self, number: int) -> None:
-        """Compute the outputs from the inputs. Random numbers are those of the run."""
-        if number:
-            self._control.set(BATCHES, number)
+    def forward(self, place: Place) -> None:
+        """Compute the outputs from the inputs, with the random numbers of a place."""
+        if self._draws:
+            count_from(self._context, place)
         self._stages[0].run(1)
         if self._is_checked:  # a GPU complains when it is read
             self._backend.read(self.ys[0].reshape(-1)[:1])
@@ -291,14 +295,6 @@ class BoundCall:
     def backward(self) -> None:
         """Compute the gradients by the inputs from those of the outputs, once after `forward`."""
         self._stages[1].run(1)
-
-
-def context_in_run(backend: Any, number: int) -> Any:
-    """Return the context of layers in a run, which selects its random numbers."""
-    context = context_of(backend, 0)
-    assert context.control is not None
-    context.control.set(BATCHES, number)
-    return context
 
 
 class _Stage:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
+from gpunn.core.draws import Place, active_draws
 from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.making import zeros_like
 from gpunn.ops.primitive import Gradients, Primitive
@@ -30,7 +31,7 @@ class CallRun:
 
     def __init__(self, program: Any, trace: Any, inputs: Sequence[Tensor]) -> None:
         self.program, self.trace, self.inputs = program, weakref.ref(trace), inputs
-        self._number = draw_seed() >> 1 if program.draws else 0
+        self._place = _next_place(program.draws)
         self._is_spent = False
         self._lent = [t for t in inputs if not t.has_values]
         self._bound: Any = self._computed(program.wanted)
@@ -41,7 +42,7 @@ class CallRun:
 
     def _computed(self, wanted: Wanted | None) -> Any:
         program, trace = self.program, self.trace()
-        bound, backend = program.take(wanted), program.backend
+        bound, backend = program.take(wanted, self._place), program.backend
         first = len(self.inputs) - len(program.sources)
         for k, (into, t) in enumerate(zip(bound.xs, self.inputs, strict=True)):
             if t.has_values:
@@ -52,7 +53,7 @@ class CallRun:
                 assert trace is not None
                 trace.computed.put(t, into, is_own=True)
         try:
-            bound.forward(self._number)
+            bound.forward(self._place)
         except BaseException:  # also an interrupt
             program.give_back(bound, is_whole=False)
             raise
@@ -126,11 +127,22 @@ class CallRun:
         filled = args_with(program.form, inputs[:count])
         losses, trace.losses = trace.losses, []
         try:
-            with trace.drawing(self._number), trace.reading(values, keeps=False):
+            with trace.drawing(self._place), trace.reading(values, keeps=False):
                 result = program.function(*filled)
             return [*found(result), *trace.losses][program.places[output]]
         finally:
             trace.losses = losses
+
+
+def _next_place(count: int) -> Place:
+    """Return where the next so many draws begin."""
+    draws = active_draws()
+    if draws is None or not count:
+        number = draw_seed() >> 1 if count else 0
+        return Place(0, number, number)
+    place = draws.place
+    draws.count += count
+    return place
 
 
 def _second_gradient(

@@ -92,6 +92,10 @@ class Computation:
             self._context = self._context()
         return self._context
 
+    def set_context(self, context: Any) -> None:
+        """Let the layers that follow belong to another call."""
+        self._context = context
+
     @contextmanager
     def within(self, context: Any) -> Iterator[None]:
         """Return a context manager in which layers belong to another call."""

@@ -12,6 +12,7 @@ from gpunn.backends import get_backend
 from gpunn.common.config import runs_eagerly
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
+from gpunn.core.draws import Source, active_draws
 from gpunn.core.recording import active
 from gpunn.core.settings import Settings
 from gpunn.ops.tensor import constant
@@ -88,11 +89,13 @@ class Function:
         function: takes and returns tensors in any structure, and may update weights.
         parts: what it uses besides what it names.
         in_python: whether it is not compiled, for debugging.
+        draws: its random numbers; by default its own.
     """
 
     def __init__(
-        self, function: Callable[..., Any], parts: Sequence[Any] = (), in_python: bool = False
-    ) -> None:
+        self, function: Callable[..., Any], parts: Sequence[Any] = (), in_python: bool = False,
+        draws: Source | None = None,
+    ) -> None:  # fmt: skip
         functools.update_wrapper(self, function)
         self._function = function
         owner = getattr(function, "__self__", None)
@@ -100,6 +103,7 @@ class Function:
         self._parts = [function, *([] if owner is None else [owner]), *parts]
         self._forms: dict[Any, Form] = {}
         self._lock = threading.Lock()  # of the forms
+        self._draws = Source() if draws is None else draws
         self._changes, self._in_python = 0, in_python
         self._is_announced = False
         self._kinds = set[Any]()  # of arguments that it has programs for
@@ -111,14 +115,23 @@ class Function:
         return Function, (self._function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current() is not None or active.watcher is not None or runs_eagerly():
-            args, kwargs = replaced(as_argument, args), replaced(as_argument, kwargs)
-            return self._function(*args, **kwargs)
+        if self._is_inside():
+            return self._function(*replaced(as_argument, args), **replaced(as_argument, kwargs))
+        if current() is not None or runs_eagerly():
+            with self._draws.call():
+                return self._function(*replaced(as_argument, args), **replaced(as_argument, kwargs))
         arguments = Arguments(args, kwargs)
         program = self._program(arguments)
         if program is None:
             return self._by_python(arguments).values()
         return program.values(arguments)
+
+    @staticmethod
+    def _is_inside() -> bool:
+        """Whether this call is a part of another function, or of the step of a model."""
+        trace = current()
+        watched = active.watcher is not None or active_draws() is not None
+        return watched or not (trace is None or trace.knows)
 
     def start(self, *args: Any, **kwargs: Any) -> Result:
         """Run it, in one thread; the results are read from the device when they are asked for."""
@@ -153,9 +166,10 @@ class Function:
         if program.is_current():
             self._changes = 0
             return program
+        began_again = program.origin != self._draws.origin
         with self._lock:
             form.programs = [pair for pair in form.programs if pair[1] is not program]
-            self._changes += 1
+            self._changes += not began_again
             if self._changes > MOST_CHANGES:
                 form.why = "what it uses changes from call to call."
         return None
@@ -170,7 +184,9 @@ class Function:
         if self._in_python or form.why is not None or form.is_full(arguments.numbers):
             args, kwargs = arguments.filled(given, arguments.numbers)
             self._announce(form.why or MANY_VALUES)
-            return Result(replaced(as_result, self._function(*args, **kwargs)))
+            with self._draws.call():
+                result = self._function(*args, **kwargs)
+            return Result(replaced(as_result, result))
         used = [*self._parts, *arguments.kept]
         recorder = Recorder(arguments.numbers, form.places_floats(arguments.numbers))
         before, settings = random_states(), Settings(used)
@@ -179,7 +195,7 @@ class Function:
         for t in given:
             recorder.know(t)
         args, kwargs = arguments.filled(given, recorder.arguments())
-        with recorder.watching():
+        with recorder.watching(), self._draws.call():
             result = recorder.end(self._function(*args, **kwargs))
         if random_states() != before:  # its draws would be the same in each step
             recorder.refuse("it draws random numbers of NumPy or Python.")
@@ -251,7 +267,7 @@ class Function:
         self, recorder: Recorder, arguments: Arguments, used: Sequence[Any], fixed: dict[int, Any]
     ) -> tuple[StepProgram | None, str | None]:
         """Return the program of a recording, or None and why there is none."""
-        given = recorder, arguments, used, fixed
+        given = recorder, arguments, used, fixed, self._draws
         try:
             try:
                 return StepProgram(*given, stops=get_backend().stops), None

@@ -19,13 +19,12 @@ from gpunn.common import registry
 from gpunn.common.config import floatx
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
-from gpunn.common.random import draw_seed
 from gpunn.common.registry import Entry
 from gpunn.core.arena import Arena, Parameter
+from gpunn.core.draws import Place, Source, context_at, count_from
 from gpunn.core.operators import Operators
 from gpunn.core.recording import Placed
 from gpunn.core.settings import Settings
-from gpunn.ops.library.derivatives import context_of
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Unsupported
 
@@ -60,7 +59,11 @@ class StepProgram:
         recording: of a call with such arguments.
         used: what it uses besides, whose changes matter.
         fixed: the Python numbers among the arguments that are constants, by their places.
+        draws: the random numbers of the function.
         stops: as in `StepTrace`.
+
+    Attributes:
+        origin: that of the random numbers, see `Source`.
 
     Raises:
         GoesOnError: if the device of its weights does not stop; then trace it without ``stops``.
@@ -69,9 +72,10 @@ class StepProgram:
 
     def __init__(
         self, recording: Recorder, arguments: Arguments, used: Sequence[Any],
-        fixed: Mapping[int, Any], stops: bool,
+        fixed: Mapping[int, Any], draws: Source, stops: bool,
     ) -> None:  # fmt: skip
         self._lock = threading.RLock()  # of its arrays
+        self._draws, self.origin = draws, draws.origin
         self._trace = trace = StepTrace(stops)
         leaves = [trace.leaf(x.shape, x.dtype.name) for x in arguments.arrays]
         replay = Replay(recording, trace.leaf, fixed)
@@ -119,14 +123,20 @@ class StepProgram:
         changed |= {id(held.source) for held in trace.assigned}
         sources = [held.source for held in trace.held.values()]
         self._accesses = in_order((source.access, id(source) in changed) for source in sources)
-        self._context = context_of(backend, draw_seed(), dtype)
+        self._place = Place(self.origin[0], 0, self.origin[1])  # of the next run
+        self._context = context_at(backend, self._place, dtype)
         self._backend = backend = self._context.backend
+        own = self._context.control
+        assert own is not None
+        self._control = own
         updates = [effect for effect in trace.effects if effect.optimizer is not None]
         if len(updates) == 1:  # one control block, as in fit: a kernel reads the counters of one
             updates[0].counts = False
-            self._context.control = updates[0].optimizer.control_on(backend)
-        assert self._context.control is not None
-        self._control = self._context.control
+            self._control = updates[0].optimizer.control_on(backend)
+            if not trace.draws:
+                self._context.control = self._control
+        blocks = [self._control, *((own, self._context.own_control) if trace.draws else ())]
+        self._advanced = [*{id(block): block for block in blocks if block is not None}.values()]
         self._arrays = [backend.zeros(t.shape, t.dtype) for t in leaves]
         inputs = [*zip(leaves, self._arrays, strict=True)]
         for effect in trace.effects:
@@ -142,7 +152,19 @@ class StepProgram:
 
     def _step(self) -> None:
         self._computation.run()
-        self._backend.advance(self._control, 0, self._zero)
+        self._advance(0)
+
+    def _advance(self, rows: int) -> None:
+        """Count a step on the device."""
+        for control in self._advanced:
+            self._backend.advance(control, rows, self._zero)
+
+    def _draw_from(self, place: Place, steps: int) -> None:
+        """Let the next steps draw from a place on, that of the first one."""
+        if place != self._place and self._trace.draws:
+            count_from(self._context, place)
+        at = place.counter + steps, place.own_counter + steps
+        self._place = Place(place.seed, *at)
 
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
@@ -150,6 +172,8 @@ class StepProgram:
             return self._is_current()
 
     def _is_current(self) -> bool:
+        if self.origin != self._draws.origin:
+            return False
         if self._is_running or any(p.arena is not home for p, home in self._homes):
             return False
         if not all(effect.is_current() for effect in self._trace.effects):
@@ -177,7 +201,8 @@ class StepProgram:
         with self._lock:
             for effect in self._trace.effects:
                 effect.before_each()
-            self._alone(lambda: self._run_once(arrays))
+            place = self._draws.take()
+            self._alone(lambda: self._run_once(arrays, place))
         return Result(self._result, lambda result: self._read(result, numbers))
 
     def values(self, arguments: Arguments) -> Any:
@@ -219,7 +244,8 @@ class StepProgram:
 
         with_all(self._accesses, noted)
 
-    def _run_once(self, arrays: Sequence[np.ndarray]) -> None:
+    def _run_once(self, arrays: Sequence[np.ndarray], place: Place) -> None:
+        self._draw_from(place, 1)
         for into, array in zip(self._arrays, arrays, strict=True):
             self._backend.write(into, array)
         self._program.run(1)
@@ -265,7 +291,7 @@ class OnRows:
         for source, into in zip(self._sources, of._arrays, strict=True):
             of._backend.gather(source, self._order, of._control, into)
         of._computation.run()
-        of._backend.advance(of._control, self._size, of._zero)
+        of._advance(self._size)
 
     def begin(self, number: int, position: int) -> None:
         """Let the next step read the rows of the pass of this number, from a position on."""
@@ -274,8 +300,14 @@ class OnRows:
 
     def run(self, steps: int) -> Result:
         """Run so many steps; return the result of the last one."""
-        with self._of._backend.session():
-            self._of._alone(lambda: self._program.run(steps))
+        of, place = self._of, self._of._draws.take(steps)
+
+        def work() -> None:
+            of._draw_from(place, steps)
+            self._program.run(steps)
+
+        with of._backend.session():
+            of._alone(work)
         return Result(self._of._result, self._of._read)
 
 

@@ -10,13 +10,12 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.common.holds import Access
-from gpunn.common.random import draw_seed
 from gpunn.core.arena import Parameter
-from gpunn.ops.library.derivatives import context_of
+from gpunn.core.draws import Draws, Place, active_draws, context_at, context_now
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, TracedVariable
 
-from .call_programs import call_program, context_in_run, is_on
+from .call_programs import call_program, is_on
 from .eager import EagerTrace
 
 
@@ -25,8 +24,10 @@ class TapeTrace(EagerTrace):
 
     def __init__(self) -> None:
         backend = get_backend().isolated()  # so that its work arrays are freed
-        super().__init__(backend, False, 0, lambda: context_of(backend, draw_seed()))
+        super().__init__(backend, False, 0, lambda: context_now(backend))
         self.composes = self.by_hand = True
+        self._draws_as: Draws | None = active_draws()  # those that its context is for
+        self._repeats: Draws | None = None  # draws of a call that is composed again
         self._lent = set[int]()  # the `id` of leaves whose values are the arrays of a call
         self._seen: dict[int, tuple[Access, int]] = {}  # revisions of sources, by their `id`
 
@@ -85,16 +86,25 @@ class TapeTrace(EagerTrace):
         self._lent.discard(id(t))
         self.computed.put(t, copy, is_own=True)
 
+    def next_draw(self) -> int:
+        if self._repeats is not None:
+            return self._repeats.next()
+        self.of_call, backend = active_draws(), self.computed.backend
+        if self.of_call is not self._draws_as:  # it is open around several calls of functions
+            self._draws_as = self.of_call
+            self.computed.set_context(lambda: context_now(backend))
+        return super().next_draw()
+
     @contextmanager
-    def drawing(self, run: int) -> Iterator[None]:
-        """Return a context in which layers draw the random numbers of a run of a program."""
-        backend = self.computed.backend
-        with self.computed.within(lambda: context_in_run(backend, run)):
-            draws, self.draws = self.draws, 0
-            try:
+    def drawing(self, place: Place) -> Iterator[None]:
+        """Return a context in which layers draw from a place on."""
+        backend, before = self.computed.backend, self._repeats
+        self._repeats = Draws(place)
+        try:
+            with self.computed.within(lambda: context_at(backend, place)):
                 yield
-            finally:
-                self.draws = draws
+        finally:
+            self._repeats = before
 
     def called(self, part: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         return call_program(self, part, function, args)

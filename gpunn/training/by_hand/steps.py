@@ -42,7 +42,8 @@ class Steps:
             given = self._model._training.settled()
             losses = [loss for loss in given.losses if loss is not None]
             method = getattr(self._model, name)
-            self._functions[name, in_python] = Function(method, losses, in_python)
+            draws = self._model._training.draws.of(name)
+            self._functions[name, in_python] = Function(method, losses, in_python, draws)
         return self._functions[name, in_python]
 
     def passes_begun(self) -> int:
