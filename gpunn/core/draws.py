@@ -131,6 +131,11 @@ class Source:
             number, self.calls = self.calls, self.calls + calls
         return Place(seed, number - begun, number)
 
+    def pass_over(self) -> Place | None:
+        """Count a call that draws nothing, which has no place."""
+        self.calls += 1
+        return None
+
     @contextmanager
     def call(self) -> Iterator[None]:
         """Return a context in which Python runs a call; one inside another is a part of it."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from gpunn.common import registry
 from gpunn.common.overrides import declared, is_framework, replaces
+from gpunn.common.registry import CALL_PROGRAMS
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.layers import InputLayer, traced
@@ -70,10 +71,12 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     def _watched(self) -> Mapping[str, Any]:
         """Return the attributes that were set, which code may read, and, of a model without a call
         or steps of its own, the layers."""
-        held = super()._watched()
         if self._has_call or self._own_steps:
-            return held
-        return {**held, **{str(number): layer for number, layer in enumerate(self.layers)}}
+            return super()._watched()
+        held: dict[str, Any] = {str(number): layer for number, layer in enumerate(self.layers)}
+        if vars(self).keys() - self._not_watched - {CALL_PROGRAMS}:
+            held.update(super()._watched())
+        return held
 
     @property
     def name(self) -> str:

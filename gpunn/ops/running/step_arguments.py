@@ -25,8 +25,6 @@ class Arguments:
         numbers: the floats of Python, in order.
         kept: objects compared by identity.
         key: what is equal for calls with arguments of one form.
-        kind: the same for calls that differ in shapes only.
-        general: the same for calls that differ in integers only.
     """
 
     def __init__(self, args: Any, kwargs: Any) -> None:
@@ -40,7 +38,16 @@ class Arguments:
             tuple(key for _, key in found), tuple((name, k) for name, (_, k) in named.items()),
             floatx(),
         )  # fmt: skip
-        self.kind, self.general = _without(self.key, None, 1), _without(self.key, int, 0)
+
+    @property
+    def kind(self) -> Any:
+        """What is equal for calls that differ in shapes only."""
+        return _without(self.key, None, 1)
+
+    @property
+    def general(self) -> Any:
+        """What is equal for calls that differ in integers only."""
+        return _without(self.key, int, 0)
 
     def _taken(self, x: Any) -> tuple[Any, Any]:
         """Return an argument with places for its arrays, and its key."""

@@ -115,9 +115,11 @@ class Function:
         return Function, (self._function,)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_inside():
+        trace = current()
+        watched = active.watcher is not None or active_draws() is not None
+        if watched or not (trace is None or trace.knows):  # a part of another function, or a step
             return self._function(*replaced(as_argument, args), **replaced(as_argument, kwargs))
-        if current() is not None or runs_eagerly():
+        if trace is not None or runs_eagerly():
             with self._draws.call():
                 return self._function(*replaced(as_argument, args), **replaced(as_argument, kwargs))
         arguments = Arguments(args, kwargs)
@@ -125,13 +127,6 @@ class Function:
         if program is None:
             return self._by_python(arguments).values()
         return program.values(arguments)
-
-    @staticmethod
-    def _is_inside() -> bool:
-        """Whether this call is a part of another function, or of the step of a model."""
-        trace = current()
-        watched = active.watcher is not None or active_draws() is not None
-        return watched or not (trace is None or trace.knows)
 
     def start(self, *args: Any, **kwargs: Any) -> Result:
         """Run it, in one thread; the results are read from the device when they are asked for."""
@@ -209,11 +204,12 @@ class Function:
             form = self._forms.pop(arguments.key, None)
             if form is None:
                 form = Form()
-                alike = [one for one in self._forms.values() if one.general == arguments.general]
+                general = arguments.general
+                alike = [one for one in self._forms.values() if one.general == general]
                 if len(alike) >= VALUES:
                     form.why = MANY_VALUES
                     return form  # which is not kept
-            form.general = arguments.general
+            form.general = arguments.general if form.general is None else form.general
             while len(self._forms) >= PROGRAMS:
                 del self._forms[next(iter(self._forms))]
             self._forms[arguments.key] = form  # the last one used is the last one

@@ -172,7 +172,7 @@ class StepProgram:
             return self._is_current()
 
     def _is_current(self) -> bool:
-        if self.origin != self._draws.origin:
+        if self._trace.draws and self.origin != self._draws.origin:
             return False
         if self._is_running or any(p.arena is not home for p, home in self._homes):
             return False
@@ -201,8 +201,10 @@ class StepProgram:
         with self._lock:
             for effect in self._trace.effects:
                 effect.before_each()
-            place = self._draws.take()
+            place = self._draws.take() if self._trace.draws else self._draws.pass_over()
             self._alone(lambda: self._run_once(arrays, place))
+        if not numbers:
+            return Result(self._result, self._read)
         return Result(self._result, lambda result: self._read(result, numbers))
 
     def values(self, arguments: Arguments) -> Any:
@@ -244,8 +246,9 @@ class StepProgram:
 
         with_all(self._accesses, noted)
 
-    def _run_once(self, arrays: Sequence[np.ndarray], place: Place) -> None:
-        self._draw_from(place, 1)
+    def _run_once(self, arrays: Sequence[np.ndarray], place: Place | None) -> None:
+        if place is not None:
+            self._draw_from(place, 1)
         for into, array in zip(self._arrays, arrays, strict=True):
             self._backend.write(into, array)
         self._program.run(1)
