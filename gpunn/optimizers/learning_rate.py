@@ -42,6 +42,10 @@ class LearningRate(float):
         """Set the optimizer's learning rate to ``value``."""
         self._optimizer.learning_rate = value
 
+    def assign_part(self, key: Any, value: Any) -> None:
+        """Assign to all of it, as to a part of a variable: it is what a tensor of it assigns to."""
+        self.assign(value)
+
 
 def given_schedule(value: Any) -> LearningRateSchedule | None:
     """Return the schedule for ``value``, an object, a configuration or a function; None for a

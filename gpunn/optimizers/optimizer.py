@@ -509,4 +509,7 @@ def _number_now(optimizer: Any, name: str) -> Tensor:
     """Return an attribute as a tensor: in a step it is that of each step."""
     if optimizer._control is None:  # a step reads it from there
         optimizer.control_on(get_backend())
-    return convert(getattr(optimizer, name), "int32" if name == "iterations" else floatx())
+    value = getattr(optimizer, name)
+    found = convert(value, "int32" if name == "iterations" else floatx())
+    found.part_of = (value, None) if isinstance(value, LearningRate) else None  # to assign to
+    return found

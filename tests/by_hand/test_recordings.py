@@ -615,3 +615,14 @@ def test_a_flag_is_seen_twice_before_it_has_a_program() -> None:
     assert [step(ONE, False)[0].item() for _ in range(3)] == [1.0, 1.0, 1.0]
     found = [step(ONE, True)[0].item() for _ in range(4)]
     assert found == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_learning_rate_is_assigned_to() -> None:
+    optimizer = gpunn.optimizers.SGD(0.5)
+
+    def step(x: Any) -> Any:
+        optimizer.learning_rate.assign(optimizer.learning_rate * 0.5)
+        return x * optimizer.learning_rate
+
+    compiled = gpunn.function(step)
+    assert [compiled(ONE)[0].item() for _ in range(4)] == [0.25, 0.125, 0.0625, 0.03125]
