@@ -312,7 +312,7 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     function.__doc__ = _ROW_FUNCTION.format(
         name=function.__name__, cls=cls.__name__, shape=shape, y_true=y_true
     )
-    return _row_functions.setdefault(function.__name__, function)
+    return _row_functions.setdefault(function.__name__, recorded(function, always=False))
 
 
 _get, serialize, deserialize = lookups(Loss)

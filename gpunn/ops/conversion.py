@@ -45,12 +45,16 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
         if name is not None and name == (dtype or (floatx() if x.dtype.kind == "f" else name)):
             return constant(x, name)
     if isinstance(x, Placed) and active.watcher is not None:
-        x = active.watcher.number(x, standard(floatx() if dtype is None else named(dtype)))
+        x = active.watcher.number(x, standard(_default_of(x) if dtype is None else named(dtype)))
     loaded = _loaded(x)
     if isinstance(loaded, Tensor):
         return convert(loaded, dtype)
     name = _dtype_of(loaded) if dtype is None else named(dtype)
     return constant(from_host(loaded, name), standard(name))
+
+
+def _default_of(number: Any) -> str:
+    return floatx() if isinstance(number, float) else "int32"
 
 
 def tensors_of(values: Any) -> Any:

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -235,13 +236,12 @@ class Training:
             self.seed,
             self.matmul_precision,
             compiled.loss_weights,
-            self.held_metrics,
+            partial(_held_metrics, self._builder),
         )
 
     def held_metrics(self) -> list[Any]:
         """Return the metrics that the model and its layers hold."""
-        source = self._builder.source
-        return metrics_of_layers(getattr(source, "model", None), source.layers)
+        return _held_metrics(self._builder)
 
     def _take_parameters(self, plan: Plan) -> None:
         """Move parameters back from other arenas, and the state of the trainer with them."""
@@ -431,3 +431,8 @@ def _several(given: Any) -> bool:
         return True
     arrays = isinstance(given, (list, tuple)) and len(given)
     return bool(arrays) and all(len(getattr(entry, "shape", ())) > 0 for entry in given)
+
+
+def _held_metrics(builder: Any) -> list[Any]:
+    source = builder.source
+    return metrics_of_layers(getattr(source, "model", None), source.layers)

@@ -335,3 +335,21 @@ def test_a_resumed_model_draws_what_an_uninterrupted_one_draws(way: str, tmp_pat
     second = copied(first, way, tmp_path)
     assert [*start, *trained(second, 2)] == wanted
     assert trained(first, 2) == wanted[2:]  # the copy has drawn numbers of its own
+
+
+def test_branches_that_draw_draw_what_python_does() -> None:
+    def step(x: Any) -> Any:
+        drawn = ops.cond(ops.sum(x) > 0, lambda: normal((1,)), lambda: normal((1,)) + 10)
+        return ops.concatenate([drawn, normal((1,))])
+
+    normal = gpunn.random.normal
+    found = []
+    for eagerly in (True, False):
+        gpunn.utils.set_random_seed(1)
+        gpunn.config.run_eagerly(eagerly)
+        try:
+            f = gpunn.function(step)
+            found.append([f(np.full(1, x)).tolist() for x in (1.0, -1.0, 1.0, -1.0, 1.0)])
+        finally:
+            gpunn.config.run_eagerly(False)
+    assert found[0] == found[1]

@@ -22,6 +22,7 @@ from gpunn.common.config import run_eagerly
 Step = Callable[..., Any]
 ONE, THREE = np.array([1.0]), np.array([3.0])
 SAME = [(ONE,)] * 6
+RECURRENT = layers.LSTM(2, dropout=0.3)
 IN_TURN = [(ONE,), (THREE,), (ONE,), (THREE,), (ONE,), (THREE,), (THREE,)]
 
 pytestmark = [
@@ -626,3 +627,36 @@ def test_a_learning_rate_is_assigned_to() -> None:
 
     compiled = gpunn.function(step)
     assert [compiled(ONE)[0].item() for _ in range(4)] == [0.25, 0.125, 0.0625, 0.03125]
+
+
+def test_a_number_that_changes_from_the_first_call_on_becomes_an_input() -> None:
+    """Although the first call makes weights and slots, and another number is always the same."""
+    model = gpunn.Sequential([layers.Dense(2)])
+    optimizer = gpunn.optimizers.Adam()
+
+    def step(x: Any, b: float, n: int) -> Any:
+        with gpunn.GradientTape() as tape:
+            loss = b * ops.mean(model(x)[..., n] ** 2)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, weights), weights)
+        return loss / b
+
+    compiled = gpunn.function(step)
+    for k in range(6):
+        compiled(np.ones((3 if k != 4 else 2, 3)), 0.9**k, 1)
+    assert compiled.compiled
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: gpunn.losses.mean_squared_error(x, 2 * x),
+        lambda x: RECURRENT(ops.reshape(x, (1, 1, 1)), training=True),
+    ],
+    ids=["a loss as a function", "a recurrent layer with dropout"],
+)
+def test_parts_that_make_others_in_each_call_are_compiled(step: Any) -> None:
+    compiled = gpunn.function(step)
+    for _ in range(3):
+        compiled(ONE)
+    assert compiled.compiled

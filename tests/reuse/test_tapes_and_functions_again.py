@@ -195,7 +195,7 @@ def check_function(seed: int, backend: str) -> None:
     plain, compiled = Step(backend, False), Step(backend, True)
     values = np.random.default_rng(seed)
     forms = draw.sample(FORMS, 2)
-    for number in range(10):
+    for number in range(16):  # a number that changes becomes an input in the fourth call of a form
         shape, net = forms[draw.randint(0, 1)], 0
         x, scale = values.standard_normal(shape), draw.random()
         if draw.random() < 0.3:

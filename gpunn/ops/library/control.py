@@ -54,8 +54,8 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
         _refuse_checks(first, a, b)
     if _changes(trace) != before:
         raise NeedsValuesError(
-            "cond: a function assigns to a variable, adds a loss, or updates weights or a metric, "
-            "and both run where the condition is known only in each step. Do it after cond, as in "
+            "cond: a function assigns to a variable, draws, adds a loss, or updates weights or a "
+            "metric, and both run as the condition is known only in each step. Do it after cond: "
             "v.assign(ops.where(pred, a, b))."
         )
     return _chosen(reshape(condition, ()), a, b)
@@ -73,7 +73,8 @@ def _changes(trace: Trace | None) -> Any:
     if trace is None:
         return None
     assigned = [(id(held.source), id(held.now)) for held in trace.held.values() if held.is_assigned]
-    return assigned, len(trace.losses), len(trace.effects)
+    draws = trace.draws if trace.has_effects else 0  # of which each step has its own
+    return assigned, len(trace.losses), len(trace.effects), draws
 
 
 def _chosen(condition: Tensor, a: Any, b: Any) -> Any:

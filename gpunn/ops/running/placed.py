@@ -1,9 +1,9 @@
-"""Numbers of Python that know how a call computes them from the floats among its arguments.
+"""Numbers of Python that know how a call computes them from the numbers among its arguments.
 
 A program takes them as inputs where they are operands of tensors. Sums, differences, products and
 quotients of them are such numbers too, and are computed by Python in each call. Any other use, as
-``if b > 2`` or ``math.exp(b)``, is told to the watcher. They are no subclass of `float`: C code
-would read their values unnoticed.
+``if b > 2``, ``d[n]`` or ``math.exp(b)``, is told to the watcher. They are no subclass of `float`
+or `int`: C code would read their values unnoticed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Argument(tuple):
     __slots__ = ()
 
 
-class PlacedFloat(Placed):
-    """What a function gets for a float that differs from call to call."""
+class PlacedNumber(Placed):
+    """What a function gets for an integer or float that differs from call to call."""
 
-    def __init__(self, value: float, formula: Formula, places: frozenset[int], owner: Any) -> None:
+    def __init__(self, value: Any, formula: Formula, places: frozenset[int], owner: Any) -> None:
         self._value = value
         self.formula, self.places, self.owner = formula, places, owner
 
-    __class__ = property(lambda self: float)  # for isinstance
+    __class__ = property(lambda self: type(vars(self)["_value"]))  # for isinstance
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_seen(self, name), name)
@@ -47,12 +47,12 @@ class PlacedFloat(Placed):
         return np.asarray(_seen(self, "a NumPy function"), dtype)
 
     def __reduce__(self) -> Any:
-        return float, (_seen(self, "pickle"),)
+        return plain, (_seen(self, "pickle"),)
 
-    def __deepcopy__(self, memo: Any) -> float:
+    def __deepcopy__(self, memo: Any) -> Any:
         return _seen(self, "copy.deepcopy")
 
-    def numpy(self) -> np.float64:
+    def numpy(self) -> Any:
         return np.float64(_seen(self, "numpy()"))
 
 
@@ -79,12 +79,11 @@ def divides(formula: Formula) -> bool:
     return type(formula) is tuple and (formula[0] == "truediv" or any(map(divides, formula[1:])))
 
 
-def _seen(x: Any, how: str) -> float:
+def _seen(x: Any, how: str) -> Any:
     """Return the value of a number, which Python uses."""
     if active.watcher is not None:
         active.watcher.asked(x, f"the value of a number, by {how}")
-    found: float = vars(x)["_value"]
-    return found
+    return vars(x)["_value"]
 
 
 def _is_array(x: Any) -> bool:
@@ -107,30 +106,37 @@ def _computed(name: str, reflected: bool) -> Callable[..., Any]:
             return value
         formula = name, *(x.formula if isinstance(x, Placed) else x for x in operands)
         places = frozenset().union(*(x.places for x in known))
-        return PlacedFloat(value, formula, places, self.owner)
+        return PlacedNumber(value, formula, places, self.owner)
 
     return compute
 
 
 def _used(name: str) -> Callable[..., Any]:
-    """Return a method of floats that uses the value."""
+    """Return a method of numbers that uses the value."""
 
     def use(self: Any, *args: Any) -> Any:
         if any(map(_is_array, args)):
             return NotImplemented
-        return getattr(float, name)(_seen(self, name), *map(plain, args))
+        value = _seen(self, name)
+        method = getattr(type(value), name, None)
+        if method is not None:
+            return method(value, *map(plain, args))
+        if args:
+            return NotImplemented
+        raise TypeError(f"{type(value).__name__!r} object has no {name}")
 
     return use
 
 
 for _name in OPERATORS:
-    setattr(PlacedFloat, f"__{_name}__", _computed(_name, False))
+    setattr(PlacedNumber, f"__{_name}__", _computed(_name, False))
     if _name not in ("neg", "pos"):
-        setattr(PlacedFloat, f"__r{_name}__", _computed(_name, True))
+        setattr(PlacedNumber, f"__r{_name}__", _computed(_name, True))
 _USES = (
     "mod", "rmod", "floordiv", "rfloordiv", "divmod", "rdivmod", "pow", "rpow", "lt", "le", "gt",
     "ge", "eq", "ne", "hash", "bool", "int", "float", "round", "trunc", "floor", "ceil", "abs",
-    "repr", "str", "format",
+    "repr", "str", "format", "index", "invert", "and", "rand", "or", "ror", "xor", "rxor", "lshift",
+    "rlshift", "rshift", "rrshift",
 )  # fmt: skip
 for _name in _USES:
-    setattr(PlacedFloat, f"__{_name}__", _used(f"__{_name}__"))
+    setattr(PlacedNumber, f"__{_name}__", _used(f"__{_name}__"))

@@ -31,7 +31,7 @@ from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
-from .placed import Argument, PlacedFloat, plain
+from .placed import Argument, PlacedNumber, plain
 
 
 class Made(NamedTuple):
@@ -70,18 +70,18 @@ class Recorder:
         why: why they cannot be repeated; None if they can.
         catches: whether Python would go on after an error of a call.
         used: the places of numbers among the arguments whose values Python has used.
-        numbers: the values of the floats among the arguments.
-        is_placed: whether the function gets numbers that know their place for them.
+        numbers: the values of the numbers among the arguments.
+        placed: the places of those for which the function gets numbers that know their place.
         result: what the function returned, with places.
         is_settled: whether nothing of Python that it uses had changed at its end.
     """
 
     notes = True
 
-    def __init__(self, numbers: Sequence[Any], is_placed: bool) -> None:
+    def __init__(self, numbers: Sequence[Any], placed: frozenset[int]) -> None:
         self.entries: list[Entry] = []
         self.why: str | None = None
-        self.numbers, self.used, self.is_placed = list(numbers), set[int](), is_placed
+        self.numbers, self.used, self.placed = list(numbers), set[int](), placed
         self.result: Any = None
         self.is_settled, self.catches = True, False
         self._outside: FrameType | None = None
@@ -102,11 +102,10 @@ class Recorder:
             active.watcher, self._outside = before, None
 
     def arguments(self) -> list[Any]:
-        """Return the floats among the arguments, as the function gets them."""
-        if not self.is_placed:
-            return self.numbers
+        """Return the numbers among the arguments, as the function gets them."""
         return [
-            PlacedFloat(x, Argument((k,)), frozenset({k}), self) for k, x in enumerate(self.numbers)
+            PlacedNumber(x, Argument((k,)), frozenset({k}), self) if k in self.placed else x
+            for k, x in enumerate(self.numbers)
         ]
 
     def know(self, x: Any) -> int:
@@ -168,6 +167,7 @@ class Recorder:
         self.catches = self.catches or _catches(sys._getframe(1), self._outside)
         given = self._packed_function(function), self._packed(args), self._packed(kwargs)
         may_differ = self._may_differ
+        self._look_for_changes()
         if self._has_numbers:
             args, kwargs = replaced(plain, args), replaced(plain, kwargs)
         active.watcher = None
@@ -177,7 +177,7 @@ class Recorder:
             self.refuse(f"an operation raised {type(error).__name__}.")
             raise
         finally:
-            active.watcher = self
+            active.watcher, self._change = self, registry.last_change
         if not may_differ:
             return result
         if type(result) is Tensor and id(result) not in self._known:
@@ -187,7 +187,7 @@ class Recorder:
 
         def known(x: Any) -> Any:
             if isinstance(x, float):
-                x = PlacedFloat(float(x), None, frozenset(), self)
+                x = PlacedNumber(float(x), None, frozenset(), self)
             elif isinstance(x, (np.ndarray, np.generic)):
                 self.refuse(f"it computes with the numbers that {_name(function)} returns.")
             if isinstance(x, Tensor) and id(x) in self._known:
@@ -203,10 +203,14 @@ class Recorder:
 
     def end(self, result: Any) -> Any:
         """Note what the function returned; return it with plain numbers."""
-        unchanged = self._change == registry.last_change  # attributes of layers and other parts
-        self.is_settled = unchanged and all(held.are_same() for held in self._globals)
+        self._look_for_changes()
+        self.is_settled &= all(held.are_same() for held in self._globals)
         self.result = self._packed(result)
         return replaced(plain, result)
+
+    def _look_for_changes(self) -> None:
+        """Note whether the function has set an attribute of a layer or another part."""
+        self.is_settled &= self._change == registry.last_change
 
     def _packed(self, x: Any) -> Any:
         """Return arguments with places, and copies of arrays."""

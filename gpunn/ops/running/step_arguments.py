@@ -22,7 +22,7 @@ class Arguments:
 
     Attributes:
         arrays: tensors and arrays, in order, on the host.
-        numbers: the floats of Python, in order.
+        numbers: integers and floats of Python, in order.
         kept: objects compared by identity.
         key: what is equal for calls with arguments of one form.
     """
@@ -42,12 +42,7 @@ class Arguments:
     @property
     def kind(self) -> Any:
         """What is equal for calls that differ in shapes only."""
-        return _without(self.key, None, 1)
-
-    @property
-    def general(self) -> Any:
-        """What is equal for calls that differ in integers only."""
-        return _without(self.key, int, 0)
+        return _without_shapes(self.key)
 
     def _taken(self, x: Any) -> tuple[Any, Any]:
         """Return an argument with places for its arrays, and its key."""
@@ -65,11 +60,11 @@ class Arguments:
             self.kept += [name for name in x if not isinstance(name, (int, str, bytes))]
             keys = ((type(name), name, key) for name, (_, key) in named.items())
             return made_of, (dict, *keys)
-        if isinstance(x, (int, str, bytes, type(None))):
-            return x, (type(x), x)  # a member of an IntEnum equals the number, and those of others
-        if isinstance(x, float) and not isinstance(x, np.generic):
+        if type(x) is int or (isinstance(x, float) and not isinstance(x, np.generic)):
             self.numbers.append(x)
             return _Number(len(self.numbers) - 1), type(x)
+        if isinstance(x, (int, str, bytes, type(None))):
+            return x, (type(x), x)  # a member of an IntEnum equals the number, and those of others
         if not _is_array(x):
             self.kept.append(x)
             return x, id(x)
@@ -99,14 +94,12 @@ class Arguments:
         )
 
 
-def _without(key: Any, kind: Any, place: int) -> Any:
-    """Return a key with pairs of a type and a value, or of a shape and a dtype, replaced by this
-    type, or by these dtypes if the place is 1."""
+def _without_shapes(key: Any) -> Any:
     if not isinstance(key, tuple):
         return key
-    if len(key) == 2 and (isinstance(key[1], np.dtype) if place else key[0] is kind):
-        return key[place]
-    return tuple(_without(part, kind, place) for part in key)
+    if len(key) == 2 and isinstance(key[1], np.dtype):
+        return key[1]
+    return tuple(map(_without_shapes, key))
 
 
 class _Place:

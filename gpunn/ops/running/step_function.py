@@ -30,8 +30,8 @@ runs in Python."""
 MOST_RECORDINGS = 8
 """Calls of one form that are recorded until two of them agree; then it runs in Python."""
 VALUES = 3
-"""Values of an integer or float that have a program each. With more of them, floats become inputs
-of a program, and calls with other integers run in Python."""
+"""Values of a number whose value Python uses that have a program each; calls with further ones run
+in Python."""
 
 MANY_VALUES = (
     "a number of Python among its arguments has ever new values. Pass it as an array, "
@@ -46,33 +46,39 @@ CHANGES = (
 class Form:
     """What is known about calls with arguments of one form.
 
+    Args:
+        used: the places of numbers whose values Python uses: each value has a program of its own.
+        alike: the numbers that programs are for, by their places. Both are those of all forms that
+            differ in shapes only.
+
     Attributes:
         programs: those for such calls, with the numbers that each is for, by their places.
         recordings: recent calls in Python, without a program so far.
         why: why Python runs such calls for ever; None if it does not.
-        fixes: whether each value of a float has a program of its own.
-        general: `Arguments.general`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, used: set[int], alike: list[dict[int, Any]]) -> None:
+        self.used, self.alike = used, alike
         self.programs: list[tuple[dict[int, Any], StepProgram]] = []
         self.recordings: list[Recorder] = []
         self.count = 0  # of recordings
         self.why: str | None = None
-        self.fixes = False
-        self.general: Any = None
 
-    def places_floats(self, values: Sequence[Any]) -> bool:
-        """Whether to try whether floats can be inputs of a program: they have other values now,
-        and Python keeps none of them."""
-        known = [one.numbers for one in self.recordings]
-        known += [list(fixed.values()) for fixed, _ in self.programs]
-        settled = all(one.is_settled and one.why is None for one in self.recordings)
-        return settled and not self.fixes and any(not same(list(values), one) for one in known)
+    def varying(self, values: Sequence[Any]) -> frozenset[int]:
+        """Return the places of numbers that have had other values than these, and that Python has
+        neither used nor, in the last call, kept: a program may take them as inputs."""
+        if self.recordings and not self.recordings[-1].is_settled:
+            return frozenset()
+        known = [dict(enumerate(one.numbers)) for one in self.recordings]
+        known += [fixed for fixed, _ in self.programs] + self.alike
+        return frozenset(
+            k for k, value in enumerate(values)
+            if k not in self.used and not all(k in one and same(one[k], value) for one in known)
+        )  # fmt: skip
 
-    def is_full(self, values: Sequence[Any]) -> bool:
-        """Whether these values of floats would be too many."""
-        return self.fixes and len(self.programs) >= VALUES
+    def is_full(self) -> bool:
+        """Whether there are programs for enough values of numbers that Python uses."""
+        return bool(self.used) and len(self.programs) >= VALUES
 
     def program_for(self, numbers: Sequence[Any]) -> StepProgram | None:
         """Return the program for calls with these numbers, if there is one that is current."""
@@ -106,7 +112,7 @@ class Function:
         self._draws = Source() if draws is None else draws
         self._changes, self._in_python = 0, in_python
         self._is_announced = False
-        self._kinds = set[Any]()  # of arguments that it has programs for
+        self._kinds: dict[Any, tuple[set[int], list[dict[int, Any]]]] = {}  # see `Form`
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -176,14 +182,14 @@ class Function:
         """
         given = [constant(x, x.dtype.name) for x in arguments.arrays]
         form = self._form(arguments)
-        if self._in_python or form.why is not None or form.is_full(arguments.numbers):
+        if self._in_python or form.why is not None or form.is_full():
             args, kwargs = arguments.filled(given, arguments.numbers)
             self._announce(form.why or MANY_VALUES)
             with self._draws.call():
                 result = self._function(*args, **kwargs)
             return Result(replaced(as_result, result))
         used = [*self._parts, *arguments.kept]
-        recorder = Recorder(arguments.numbers, form.places_floats(arguments.numbers))
+        recorder = Recorder(arguments.numbers, form.varying(arguments.numbers))
         before, settings = random_states(), Settings(used)
         if settings.runs_out:
             recorder.refuse("it has an iterator or a generator of random numbers at hand.")
@@ -203,13 +209,7 @@ class Function:
         with self._lock:
             form = self._forms.pop(arguments.key, None)
             if form is None:
-                form = Form()
-                general = arguments.general
-                alike = [one for one in self._forms.values() if one.general == general]
-                if len(alike) >= VALUES:
-                    form.why = MANY_VALUES
-                    return form  # which is not kept
-            form.general = arguments.general if form.general is None else form.general
+                form = Form(*self._kinds.setdefault(arguments.kind, (set(), [])))
             while len(self._forms) >= PROGRAMS:
                 del self._forms[next(iter(self._forms))]
             self._forms[arguments.key] = form  # the last one used is the last one
@@ -237,9 +237,11 @@ class Function:
         why, free = recorder.why, set[int]()
         if why is None:
             other, free, why = alike_among(recorder, earlier)
-            is_enough = other is not None or (
-                arguments.kind in self._kinds and not recorder.numbers
-            )
+            is_enough = other is not None
+            if not is_enough:
+                free = set(recorder.placed - recorder.used)
+                fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
+                is_enough = any(same(fixed, one) for one in form.alike)
             if is_enough and recorder.is_settled:
                 fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
                 program, why = self._made(recorder, arguments, used, fixed)
@@ -247,14 +249,16 @@ class Function:
                     with self._lock:
                         form.programs = [*form.programs[1 - PROGRAMS :], (fixed, program)]
                         form.recordings, form.count = [], 0
-                        self._kinds.add(arguments.kind)
+                        if not any(same(fixed, one) for one in form.alike):
+                            form.alike.append(fixed)
                     return
                 if free:  # a program for each value may do
-                    form.fixes, form.recordings = True, []
+                    form.used.update(free)
+                    form.recordings = []
                     return
             elif is_enough:
                 why = CHANGES
-            form.fixes = form.fixes or (recorder.is_placed and bool(recorder.used))
+            form.used.update(recorder.used)
             if not (is_enough and recorder.is_settled) and form.count < MOST_RECORDINGS:
                 return
         form.why, form.recordings = why, []
@@ -280,11 +284,11 @@ def alike_among(
     takes as inputs, and in what the last recording differs, if any."""
     why = None
     for other in reversed(earlier):
-        if other.why is not None or other.is_placed is not recorder.is_placed:
+        if other.why is not None or other.placed != recorder.placed:
             continue
         pairs = enumerate(zip(recorder.numbers, other.numbers, strict=True))
         differ = {k for k, (a, b) in pairs if not same(a, b)}
-        if differ and (not recorder.is_placed or differ & (recorder.used | other.used)):
+        if not differ <= recorder.placed - recorder.used - other.used:
             why = why or MANY_VALUES
             continue
         difference = agree(recorder, other)
