@@ -22,6 +22,7 @@ from .dtypes import is_float
 from .tensor import NeedsValuesError, Tensor, leaf
 
 _numbers = itertools.count(1)
+_positions = itertools.count(1)  # of all traces: what an earlier tape has computed comes before
 
 
 @dataclass(eq=False)
@@ -161,7 +162,7 @@ class Trace:
         self.shared: dict[int, Tensor] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
         self._reads: dict[int, list[Tensor]] = {}
-        self._positions = itertools.count(1)
+        self._positions = _positions
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         """Create a leaf, whose array may be set later."""

@@ -541,3 +541,24 @@ def test_batches_of_many_lengths_leave_nothing_behind(backend: str) -> None:
         assert tracemalloc.get_traced_memory()[0] - before < 200_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("is_persistent", [False, True])
+def test_what_an_earlier_tape_has_computed_is_constant(is_persistent: bool) -> None:
+    x = ops.array([0.5, 1.0, 2.0])
+
+    def slope(x: Any) -> Any:
+        with gpunn.GradientTape(persistent=is_persistent) as first:
+            first.watch(x)
+            t = ops.tanh(x)
+            before = ops.sum(t * x)
+        with gpunn.GradientTape(persistent=is_persistent) as second:
+            second.watch(x)
+            y = ops.sum(t * x)
+        return second.gradient(y, x), first.gradient(before, x)
+
+    compiled = gpunn.function(slope)
+    for found in (slope(x), *(compiled(x) for _ in range(3))):
+        tanh = np.tanh(np.asarray(x))
+        np.testing.assert_allclose(found[0], tanh, rtol=1e-6)
+        np.testing.assert_allclose(found[1], tanh + (1 - tanh**2) * np.asarray(x), rtol=1e-6)

@@ -7,6 +7,7 @@ changes weights ends a group, whose stage also computes what was written before 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -64,10 +65,11 @@ class StepTrace(Trace):
         self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin
         self._watched: list[Tensor] = []
+        self._assignments = itertools.count(1)
 
     def assign(self, source: Any, value: Tensor) -> None:
         if not self.changes_nothing:
-            value = _assigned(value, number=next(self._positions))
+            value = _assigned(value, number=next(self._assignments))
             self._reads.setdefault(id(source), []).append(value)
         super().assign(source, value)
 
