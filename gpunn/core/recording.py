@@ -40,7 +40,7 @@ class Watcher(Protocol):
         """Return what stands for a tensor here."""
 
     def number(self, x: Any, dtype: str) -> Any:
-        """Return what stands for a number of `gpunn.ops.placed` here, as an operand of this
+        """Return what stands for a number of `gpunn.ops.running.placed` here, as an operand of this
         dtype."""
 
     def introduce(self, x: Any, make: Callable[[], Any]) -> None:
@@ -83,13 +83,6 @@ def recorded(function: Function, always: bool = True) -> Function:
         return watcher.call(function, args, kwargs, always)
 
     return performed  # type: ignore[return-value]
-
-
-def recorded_methods(cls: type, *names: str) -> None:
-    """Let the calls of a class's own methods of these names be noted."""
-    for name in names:
-        if name in vars(cls):
-            setattr(cls, name, recorded(vars(cls)[name]))
 
 
 def refuse(why: str) -> None:

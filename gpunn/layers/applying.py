@@ -427,7 +427,6 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
 
 def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
     """Run a layer by itself as inside a tape, where its draws are those of a function."""
-
     from gpunn.ops.library.derivatives import as_tensors
     from gpunn.ops.running.drawing import in_trace
 

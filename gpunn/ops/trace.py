@@ -22,7 +22,6 @@ from .dtypes import is_float
 from .tensor import NeedsValuesError, Tensor, leaf
 
 _numbers = itertools.count(1)
-_positions = itertools.count(1)  # of all traces: what an earlier tape has computed comes before
 
 
 @dataclass(eq=False)
@@ -138,6 +137,8 @@ class Trace:
             these, by the ``id`` of the tensors.
     """
 
+    _positions = itertools.count(1)  # of all traces: what an earlier tape has computed comes before
+
     def __init__(self, training: bool = False, batch: int = 0) -> None:
         self.training, self.batch = training, batch
         self.arrays: dict[int, Array] = {}
@@ -162,7 +163,6 @@ class Trace:
         self.shared: dict[int, Tensor] = {}
         self._first: dict[tuple[Any, ...], Tensor] = {}
         self._reads: dict[int, list[Tensor]] = {}
-        self._positions = _positions
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         """Create a leaf, whose array may be set later."""

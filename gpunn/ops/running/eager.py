@@ -165,12 +165,12 @@ class _OneByOne(Computation):
 
     def put(self, t: Tensor, array: Array, is_own: bool = False) -> None:
         """Set the array of a tensor; ``is_own``: nothing else ever writes to it."""
+        self.tensors.append(t)
         self._arrays[id(t)], self._owner[id(t)] = array, id(t)
         self._show(t, is_own)
 
     def _show(self, t: Tensor, is_own: bool) -> None:
         """Let a tensor have its values: those of its array, or of a copy."""
-        self.tensors.append(t)
         array = self._arrays[id(t)]
         if is_own:
             self._own.add(id(t))

@@ -243,7 +243,7 @@ class Recorder:
         if isinstance(x, np.ndarray):
             return Array(x.copy() if x.dtype != object else x)
         if isinstance(x, (tuple, list, slice)):
-            return replaced(self._packed, x, lambda one: one is not x and False)
+            return replaced(self._packed, x)
         if hasattr(x, "__next__"):
             self.refuse("it passes an iterator to an operation.")
         return x
@@ -267,7 +267,6 @@ class Recorder:
             return Closure(x, (x.__code__, self._packed([cells, x.__defaults__, x.__kwdefaults__])))
         finally:
             self._within.discard(id(x))
-
 
     def _watch_globals(self, function: types.FunctionType) -> None:
         """Remember the globals that a function reads: it is called again when all is over."""

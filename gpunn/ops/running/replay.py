@@ -117,15 +117,13 @@ class Replay:
         return function(*args, **kwargs)
 
     def asked(self, x: Any, what: str) -> None:
-        is_other = isinstance(x, Placed) and x.owner is not self._recording
-        if is_other:
-            return
-        if id(x) in self._stand_ins or (isinstance(x, Placed) and self._number(x) is x):
-            raise NeedsValuesError(f"Python asks for {what}, which differ from call to call.")
+        is_input = (
+            isinstance(x, Placed) and x.owner is self._recording and self._number(x) is x
+        )
+        if is_input or id(x) in self._stand_ins:
+            raise NeedsValuesError(f"Python asks for {what}, of which each call has its own.")
 
     def stand_in(self, x: Any) -> Any:
-        if isinstance(x, Placed):
-            return self._number(x)
         return self._stand_ins.get(id(x), x)
 
     def number(self, x: Any, dtype: str) -> Any:

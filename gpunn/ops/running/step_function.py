@@ -237,19 +237,18 @@ class Function:
         why, free = recorder.why, set[int]()
         if why is None:
             other, free, why = alike_among(recorder, earlier)
-            is_enough = other is not None
-            if not is_enough:
+            if other is None:
                 free = set(recorder.placed - recorder.used)
-                fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
-                is_enough = any(same(fixed, one) for one in form.alike)
+            fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
+            is_known = any(same(fixed, one) for one in form.alike)
+            is_enough = other is not None or is_known
             if is_enough and recorder.is_settled:
-                fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
                 program, why = self._made(recorder, arguments, used, fixed)
                 if program is not None:
                     with self._lock:
                         form.programs = [*form.programs[1 - PROGRAMS :], (fixed, program)]
                         form.recordings, form.count = [], 0
-                        if not any(same(fixed, one) for one in form.alike):
+                        if not is_known:
                             form.alike.append(fixed)
                     return
                 if free:  # a program for each value may do
@@ -280,7 +279,7 @@ class Function:
 def alike_among(
     recorder: Recorder, earlier: Sequence[Recorder]
 ) -> tuple[Recorder | None, set[int], str | None]:
-    """Return a recording that agrees with one, the places of floats that differ, which a program
+    """Return a recording that agrees with one, the places of numbers that differ, which a program
     takes as inputs, and in what the last recording differs, if any."""
     why = None
     for other in reversed(earlier):
