@@ -5,6 +5,8 @@ The oracle is the same function under `config.run_eagerly`, from the same state.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import random
 import warnings
@@ -387,8 +389,20 @@ NUMBERS: dict[str, tuple[Step, list[Any], bool]] = {
     "factor": (lambda x, b: x * b, [0.1, 0.2, 0.3, 0.4, 0.5, 1e60], True),
     "both": (lambda x, b: (1 - b) * x + b / 3 * x * x, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], True),
     "axis": (lambda x, n: ops.sum(ops.reshape(x, (1, 1)), n), [0, 1, 0, 1, 1, 0], False),
+    "equal to a float": (lambda x, n: x * (100 if n == 1.0 else 2), [0, 1, 2, 3, 1], False),
+    "one of floats": (lambda x, n: x * (5 if n in (1.0, 2.0) else 2), [0, 1, 2, 3, 1], False),
+    "unequal to a float": (lambda x, n: x * (5 if n != 1.0 else 2), [0, 1, 2, 3, 1], False),
+    "exponent of a float": (lambda x, n: x * 0.9**n, [0, 1, 2, 3, 4, 5], False),
+    "root": (lambda x, n: x * (n + 1) ** -0.5, [0, 1, 2, 3, 4, 5], False),
+    "with floats": (
+        lambda x, n: x * (7.5 // (n + 1) + n // 0.3 + 7.5 % (n + 1) + n % 0.3
+                          + divmod(7.5, n + 1)[1]
+                          + sorted([n, 2, 0.5])[0] + (0.5 < n) + 0.9**n),  # noqa: SIM300
+        [0, 1, 2, 3, 4, 5], False,
+    ),
+    "of integers": (lambda x, n: x * ((n & 6) + (1 << n) + ~n + pow(n, 3, 5)), [0, 1, 2, 3], False),
     "alone": (lambda x, b: b * 3, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], True),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -660,3 +674,12 @@ def test_parts_that_make_others_in_each_call_are_compiled(step: Any) -> None:
     for _ in range(3):
         compiled(ONE)
     assert compiled.compiled
+
+
+def test_what_takes_no_number_in_disguise_gets_plain_ones_from_then_on() -> None:
+    step = gpunn.function(lambda x, n: x * len(json.dumps({"n": n})))
+    found = []
+    for n in range(8):
+        with contextlib.suppress(TypeError):
+            found.append(step(ONE, n)[0].item())
+    assert len(found) >= 7 and set(found) == {8.0}

@@ -8,6 +8,7 @@ or `int`: C code would read their values unnoticed.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -111,19 +112,15 @@ def _computed(name: str, reflected: bool) -> Callable[..., Any]:
     return compute
 
 
-def _used(name: str) -> Callable[..., Any]:
-    """Return a method of numbers that uses the value."""
+def _used(function: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
+    """Return a method of numbers that uses the value: this function of it."""
 
-    def use(self: Any, *args: Any) -> Any:
-        if any(map(_is_array, args)):
+    def use(self: Any, *others: Any) -> Any:
+        if any(map(_is_array, others)):
             return NotImplemented
-        value = _seen(self, name)
-        method = getattr(type(value), name, None)
-        if method is not None:
-            return method(value, *map(plain, args))
-        if args:
-            return NotImplemented
-        raise TypeError(f"{type(value).__name__!r} object has no {name}")
+        operands = [*others, self] if reflected else [self, *others]
+        _seen(self, function.__name__)
+        return function(*map(plain, operands))
 
     return use
 
@@ -132,11 +129,13 @@ for _name in OPERATORS:
     setattr(PlacedNumber, f"__{_name}__", _computed(_name, False))
     if _name not in ("neg", "pos"):
         setattr(PlacedNumber, f"__r{_name}__", _computed(_name, True))
-_USES = (
-    "mod", "rmod", "floordiv", "rfloordiv", "divmod", "rdivmod", "pow", "rpow", "lt", "le", "gt",
-    "ge", "eq", "ne", "hash", "bool", "int", "float", "round", "trunc", "floor", "ceil", "abs",
-    "repr", "str", "format", "index", "invert", "and", "rand", "or", "ror", "xor", "rxor", "lshift",
-    "rlshift", "rshift", "rrshift",
-)  # fmt: skip
-for _name in _USES:
-    setattr(PlacedNumber, f"__{_name}__", _used(f"__{_name}__"))
+for _name in ("mod", "floordiv", "pow", "divmod", "and", "or", "xor", "lshift", "rshift"):
+    _function: Any = {"pow": pow, "divmod": divmod}.get(_name) or getattr(operator, f"__{_name}__")
+    setattr(PlacedNumber, f"__{_name}__", _used(_function))
+    setattr(PlacedNumber, f"__r{_name}__", _used(_function, True))
+for _function in (
+    operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne, hash, bool, int,
+    float, round, math.trunc, math.floor, math.ceil, abs, repr, str, format, operator.index,
+    operator.invert,
+):  # fmt: skip
+    setattr(PlacedNumber, f"__{_function.__name__}__", _used(_function))

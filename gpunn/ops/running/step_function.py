@@ -196,8 +196,12 @@ class Function:
         for t in given:
             recorder.know(t)
         args, kwargs = arguments.filled(given, recorder.arguments())
-        with recorder.watching(), self._draws.call():
-            result = recorder.end(self._function(*args, **kwargs))
+        try:
+            with recorder.watching(), self._draws.call():
+                result = recorder.end(self._function(*args, **kwargs))
+        except Exception:  # perhaps of C code that takes nothing that behaves as a number
+            form.used.update(recorder.placed)
+            raise
         if random_states() != before:  # its draws would be the same in each step
             recorder.refuse("it draws random numbers of NumPy or Python.")
         recorder.is_settled = recorder.is_settled and Settings(used) == settings
