@@ -683,3 +683,33 @@ def test_what_takes_no_number_in_disguise_gets_plain_ones_from_then_on() -> None
         with contextlib.suppress(TypeError):
             found.append(step(ONE, n)[0].item())
     assert len(found) >= 7 and set(found) == {8.0}
+
+
+def test_own_checks_of_types_get_plain_numbers_and_other_errors_change_nothing() -> None:
+    def checked(x: Any, n: Any) -> Any:
+        if type(n) is not int:
+            raise ValueError("no int")
+        return x * n
+
+    step, found = gpunn.function(checked), []
+    for n in range(12):
+        with contextlib.suppress(ValueError):
+            found.append(step(ONE, n)[0].item())
+    assert len(found) >= 9 and found[-6:] == [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]
+
+    fails = [False]
+
+    def unlucky(x: Any, n: Any) -> Any:
+        if fails[0]:
+            raise ValueError("by chance")
+        return x * n
+
+    step = gpunn.function(unlucky)
+    for n in range(12):
+        if n == 3:
+            fails[0] = True
+            with pytest.raises(ValueError, match="by chance"):
+                step(ONE, n)
+            fails[0] = False
+        assert step(ONE, n)[0].item() == n
+    assert step.compiled

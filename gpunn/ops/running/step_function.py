@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import MethodType
 from typing import Any
 
@@ -32,6 +32,8 @@ MOST_RECORDINGS = 8
 VALUES = 3
 """Values of a number whose value Python uses that have a program each; calls with further ones run
 in Python."""
+MOST_ERRORS = 3
+"""Calls that raise while numbers are tried as inputs, none before; then Python gets the numbers."""
 
 MANY_VALUES = (
     "a number of Python among its arguments has ever new values. Pass it as an array, "
@@ -43,13 +45,32 @@ CHANGES = (
 )
 
 
+class Numbers:
+    """What is known about the numbers of all forms that differ in shapes only.
+
+    Attributes:
+        used: the places of those whose values Python uses: each value has a program of its own.
+        alike: those that programs are for, by their places.
+        errors: calls with a `PlacedNumber` that raised before one that did not.
+    """
+
+    def __init__(self) -> None:
+        self.used, self.alike = set[int](), list[dict[int, Any]]()
+        self.errors: int | None = 0  # None from then on
+
+    def learn_error(self, error: Exception, placed: Collection[int]) -> None:
+        """Give Python its own numbers at these places from now on, if others cause errors.
+
+        C code raises a TypeError for them, checks of the user any error: in each call.
+        """
+        if self.errors is not None:
+            self.errors += bool(placed)
+        if isinstance(error, TypeError) or self.errors == MOST_ERRORS:
+            self.used.update(placed)
+
+
 class Form:
     """What is known about calls with arguments of one form.
-
-    Args:
-        used: the places of numbers whose values Python uses: each value has a program of its own.
-        alike: the numbers that programs are for, by their places. Both are those of all forms that
-            differ in shapes only.
 
     Attributes:
         programs: those for such calls, with the numbers that each is for, by their places.
@@ -57,8 +78,8 @@ class Form:
         why: why Python runs such calls for ever; None if it does not.
     """
 
-    def __init__(self, used: set[int], alike: list[dict[int, Any]]) -> None:
-        self.used, self.alike = used, alike
+    def __init__(self, of_kind: Numbers) -> None:
+        self.of_kind = of_kind
         self.programs: list[tuple[dict[int, Any], StepProgram]] = []
         self.recordings: list[Recorder] = []
         self.count = 0  # of recordings
@@ -70,15 +91,15 @@ class Form:
         if self.recordings and not self.recordings[-1].is_settled:
             return frozenset()
         known = [dict(enumerate(one.numbers)) for one in self.recordings]
-        known += [fixed for fixed, _ in self.programs] + self.alike
+        known += [fixed for fixed, _ in self.programs] + self.of_kind.alike
         return frozenset(
-            k for k, value in enumerate(values)
-            if k not in self.used and not all(k in one and same(one[k], value) for one in known)
+            k for k, value in enumerate(values) if k not in self.of_kind.used
+            and not all(k in one and same(one[k], value) for one in known)
         )  # fmt: skip
 
     def is_full(self) -> bool:
         """Whether there are programs for enough values of numbers that Python uses."""
-        return bool(self.used) and len(self.programs) >= VALUES
+        return bool(self.of_kind.used) and len(self.programs) >= VALUES
 
     def program_for(self, numbers: Sequence[Any]) -> StepProgram | None:
         """Return the program for calls with these numbers, if there is one that is current."""
@@ -112,7 +133,7 @@ class Function:
         self._draws = Source() if draws is None else draws
         self._changes, self._in_python = 0, in_python
         self._is_announced = False
-        self._kinds: dict[Any, tuple[set[int], list[dict[int, Any]]]] = {}  # see `Form`
+        self._kinds: dict[Any, Numbers] = {}
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -199,9 +220,11 @@ class Function:
         try:
             with recorder.watching(), self._draws.call():
                 result = recorder.end(self._function(*args, **kwargs))
-        except Exception:  # perhaps of C code that takes nothing that behaves as a number
-            form.used.update(recorder.placed)
+        except Exception as error:
+            form.of_kind.learn_error(error, recorder.placed)
             raise
+        if recorder.placed:
+            form.of_kind.errors = None
         if random_states() != before:  # its draws would be the same in each step
             recorder.refuse("it draws random numbers of NumPy or Python.")
         recorder.is_settled = recorder.is_settled and Settings(used) == settings
@@ -213,7 +236,7 @@ class Function:
         with self._lock:
             form = self._forms.pop(arguments.key, None)
             if form is None:
-                form = Form(*self._kinds.setdefault(arguments.kind, (set(), [])))
+                form = Form(self._kinds.setdefault(arguments.kind, Numbers()))
             while len(self._forms) >= PROGRAMS:
                 del self._forms[next(iter(self._forms))]
             self._forms[arguments.key] = form  # the last one used is the last one
@@ -244,7 +267,7 @@ class Function:
             if other is None:
                 free = set(recorder.placed - recorder.used)
             fixed = {k: x for k, x in enumerate(recorder.numbers) if k not in free}
-            is_known = any(same(fixed, one) for one in form.alike)
+            is_known = any(same(fixed, one) for one in form.of_kind.alike)
             is_enough = other is not None or is_known
             if is_enough and recorder.is_settled:
                 program, why = self._made(recorder, arguments, used, fixed)
@@ -253,15 +276,15 @@ class Function:
                         form.programs = [*form.programs[1 - PROGRAMS :], (fixed, program)]
                         form.recordings, form.count = [], 0
                         if not is_known:
-                            form.alike.append(fixed)
+                            form.of_kind.alike.append(fixed)
                     return
                 if free:  # a program for each value may do
-                    form.used.update(free)
+                    form.of_kind.used.update(free)
                     form.recordings = []
                     return
             elif is_enough:
                 why = CHANGES
-            form.used.update(recorder.used)
+            form.of_kind.used.update(recorder.used)
             if not (is_enough and recorder.is_settled) and form.count < MOST_RECORDINGS:
                 return
         form.why, form.recordings = why, []
