@@ -7,10 +7,12 @@ and loading of saved models all use this table.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from importlib import import_module
 from inspect import isfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -38,6 +40,7 @@ MOST_SHOWN = 12  # names in the message about an unknown one
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
 _further: ContextVar[Mapping[tuple[str, str], type]] = ContextVar("further", default=_NONE)
 _named: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("named", default=None)
+_shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
 global_objects: dict[str, Any] = {}
 """Classes and functions that every lookup also finds by name, in the whole process."""
 _changes = itertools.count(1)
@@ -448,6 +451,73 @@ def naming(work: Callable[[], Result]) -> Result:
     return context.run(work)
 
 
+SHARED_ID = "shared_object_id"
+"""The key, as in Keras, of the number of a layer that several parts of one description share."""
+
+
+class _Shared:
+    """The layers and models of one description."""
+
+    def __init__(self) -> None:
+        self.documents: dict[int, tuple[Entry, dict[str, Any]]] = {}  # by identity
+        self.made: dict[Any, tuple[dict[str, Any], Any]] = {}  # by number
+        self.count = 0
+
+    def note(self, entry: Entry, document: dict[str, Any]) -> None:
+        """Give the descriptions of one layer the same number."""
+        _, first = self.documents.setdefault(id(entry), (entry, document))
+        if first is not document:
+            if SHARED_ID not in first:
+                self.count += 1
+                first[SHARED_ID] = self.count
+            document[SHARED_ID] = first[SHARED_ID]
+
+    def restored(self, document: dict[str, Any], make: Callable[[], Any]) -> Any:
+        """Return the part that a number stands for, which is made once.
+
+        Raises:
+            ValueError: for a number of another type, and for one of parts of different names.
+        """
+        number = document.get(SHARED_ID)
+        if number is None:
+            return make()
+        if not isinstance(number, int):
+            raise ValueError(f"{SHARED_ID!r} must be an integer; got {number!r}.")
+        if number not in self.made:
+            self.made[number] = document, make()
+        first, part = self.made[number]
+        if _named_as(first) != _named_as(document):
+            raise ValueError(f"Two different parts have the {SHARED_ID} {number}.")
+        return part
+
+
+def _named_as(document: dict[str, Any]) -> tuple[Any, Any]:
+    return document["class_name"], document["config"].get("name")
+
+
+def sharing(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Decorator of a function that describes or restores a part: in the outermost call, one layer
+    that several parts hold is one layer again."""
+
+    @functools.wraps(method)
+    def scoped(*args: Any, **kwargs: Any) -> Result:
+        if _shared.get() is not None:
+            return method(*args, **kwargs)
+        context = copy_context()  # leaving it needs no `finally`, which an interrupt could skip
+        context.run(_shared.set, _Shared())
+        return context.run(method, *args, **kwargs)
+
+    return scoped
+
+
+def restored_once(document: dict[str, Any], make: Callable[[], Result]) -> Result:
+    """Return ``make()``, or what an earlier description of the same layer has become: see
+    `sharing`."""
+    shared = _shared.get()
+    return make() if shared is None else shared.restored(document, make)
+
+
+@sharing
 def serialize(entry: Any) -> dict[str, Any] | None:
     """Return ``{"class_name": ..., "config": ...}``, or None for None."""
     if entry is None:
@@ -460,9 +530,13 @@ def serialize(entry: Any) -> dict[str, Any] | None:
             f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
             f"Put @gpunn.saving.register_serializable() above the class."
         )
-    return {"class_name": name, "config": config}
+    document = {"class_name": name, "config": config}
+    if cls._kind in ("layer", "model") and (shared := _shared.get()) is not None:
+        shared.note(entry, document)
+    return document
 
 
+@sharing
 def deserialize(document: Any, kind: str) -> Any:
     """Return the object described by `serialize`. Uses only registered names and runs no code.
 
@@ -471,17 +545,23 @@ def deserialize(document: Any, kind: str) -> Any:
     """
     if document is None:
         return None
-    if not isinstance(document, dict) or set(document) != {"class_name", "config"}:
+    if isinstance(document, dict) and "registered_name" in document:  # in Keras's form
+        return import_module("gpunn.saving.keras_format.graphs").part_from_keras(document, kind)
+    if not isinstance(document, dict) or {*document} - {SHARED_ID} != {"class_name", "config"}:
         raise ValueError(
             f"A {kind} is stored as {{'class_name': ..., 'config': ...}}; got {document!r}."
         )
     name, config = document["class_name"], document["config"]
     if not isinstance(name, str) or not isinstance(config, dict):
         raise ValueError(f"Bad {kind} entry {document!r}: a name and a dictionary expected.")
-    cls = lookup(kind, name)
-    try:
-        return cls.from_config(dict(config))  # type: ignore[attr-defined]
-    except TypeError as error:
-        raise ValueError(
-            f"The {kind} {name!r} does not accept its stored config: {error}"
-        ) from None
+    cls: Any = lookup(kind, name)
+
+    def make() -> Any:
+        try:
+            return cls.from_config(dict(config))
+        except TypeError as error:
+            raise ValueError(
+                f"The {kind} {name!r} does not accept its stored config: {error}"
+            ) from None
+
+    return restored_once(document, make)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn import saving
 from gpunn.backends.contract.backend import Backend
+from gpunn.common import registry
 from gpunn.common.names import closest, snake_case, unique_name
 from gpunn.common.overrides import PAGE
 from gpunn.core.arena import Arena
@@ -500,6 +501,7 @@ class Model(TrainableModel):
 
     # -- configuration and files
 
+    @registry.sharing
     def get_config(self) -> dict[str, Any]:
         """Return the name, dtype, layers and their connections as JSON-serializable values.
 
@@ -518,6 +520,7 @@ class Model(TrainableModel):
         return config
 
     @classmethod
+    @registry.sharing
     def from_config(cls, config: dict[str, Any]) -> Model:
         """Return the model described by a `get_config` dictionary, with new initial weights.
 

@@ -100,6 +100,7 @@ class Sequential(Model):
         self._builder.reset()
         self._training.reset()
 
+    @registry.sharing
     def get_config(self) -> dict[str, Any]:
         """Return the name, dtype and layers as JSON-serializable values.
 
@@ -119,6 +120,7 @@ class Sequential(Model):
         return config
 
     @classmethod
+    @registry.sharing
     def from_config(cls, config: dict[str, Any]) -> Sequential:
         """Return the model described by a `get_config` dictionary, with new initial weights.
 

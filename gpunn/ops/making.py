@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_number
+from gpunn.common.config import floatx
 
 from .conversion import convert, promoted
 from .dtypes import is_float, result_type, standard
@@ -23,7 +24,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     Args:
         shape: an integer or a sequence of them.
         fill_value: a number, or a tensor that broadcasts to the shape.
-        dtype: of the result; that of ``fill_value`` by default: int32 for a Python integer.
+        dtype: of the result; floatx by default, as in Keras.
 
     Raises:
         ValueError: if a size is negative or ``fill_value`` does not broadcast to the shape.
@@ -31,9 +32,9 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
 
     >>> from gpunn import ops
     >>> ops.full((2, 3), 7).tolist()
-    [[7, 7, 7], [7, 7, 7]]
+    [[7.0, 7.0, 7.0], [7.0, 7.0, 7.0]]
     """
-    return broadcast_to(convert(fill_value, dtype), sizes_of(shape))
+    return broadcast_to(convert(fill_value, dtype or floatx()), sizes_of(shape))
 
 
 @operation

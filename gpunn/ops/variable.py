@@ -47,6 +47,7 @@ class Variable(Kept):
     ([2.0, 3.0], [4.0, 6.0])
     """
 
+    _constraint: Any = None
     _place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
     of_metric = False
     """Whether it is the state of a metric, which changes only where metrics count."""
@@ -95,6 +96,28 @@ class Variable(Kept):
         'int32'
         """
         return self._value.dtype
+
+    @property
+    def constraint(self) -> Any:
+        """What optimizers apply after each update, by name or object; None by default.
+
+        >>> v = Variable([1.0, 2.0])
+        >>> v.constraint = "non_neg"
+        >>> v.constraint
+        NonNeg()
+        """
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, constraint: Any) -> None:
+        registry.note_change()
+        self._constraint = None if constraint is None else registry.get("constraint", constraint)
+        registry.note_change()
+
+    @property
+    def treatment(self) -> tuple[Any, ...]:
+        """Its training options, as those of `Parameter`."""
+        return self._constraint, getattr(self._constraint, "parameters", None)
 
     @property
     def value(self) -> Tensor:

@@ -347,7 +347,8 @@ def _parts(
 def stand_in(name: str, variable: Any) -> Parameter:
     """Return a parameter that is treated as a weight is."""
     if not isinstance(variable, Parameter):
-        return Parameter(np.shape(variable), name=name)
+        constraint = getattr(variable, "constraint", None)
+        return Parameter(np.shape(variable), name=name, constraint=constraint)
     made = Parameter(
         variable.shape, name=name, multiplier=variable.multiplier, decay=variable.decay,
         constraint=variable.constraint,

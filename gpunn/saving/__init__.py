@@ -8,6 +8,7 @@ from gpunn.common.registry import register_serializable
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint, save_checkpoint
     from .custom_objects import CustomObjectScope, custom_object_scope, get_custom_objects
+    from .keras_objects import deserialize_keras_object, serialize_keras_object
     from .model_files import (
         load_model,
         load_weights,
@@ -22,6 +23,7 @@ else:
         {
             ".checkpoint": "load_checkpoint save_checkpoint",
             ".custom_objects": "CustomObjectScope custom_object_scope get_custom_objects",
+            ".keras_objects": "deserialize_keras_object serialize_keras_object",
             ".model_files": (
                 "load_model load_weights model_from_json model_to_json save_model save_weights"
             ),
@@ -33,6 +35,7 @@ register_keras_serializable = register_serializable
 __all__ = [
     "CustomObjectScope",
     "custom_object_scope",
+    "deserialize_keras_object",
     "get_custom_objects",
     "load_checkpoint",
     "load_model",
@@ -44,4 +47,5 @@ __all__ = [
     "save_checkpoint",
     "save_model",
     "save_weights",
+    "serialize_keras_object",
 ]

@@ -455,3 +455,27 @@ def test_a_metric_with_a_formula_of_its_own_must_be_an_attribute(backend: str) -
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="keep it as an attribute"):
         model.fit(X, X, verbose=0)
+
+
+def test_a_metric_that_resets_nothing_counts_each_epoch_alone(backend: str) -> None:
+    """In Keras it goes on; here the sums of a pass begin at 0 in any case."""
+    gpunn.use_backend(backend)
+
+    class Steps(gpunn.metrics.Metric):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(name="steps", **options)
+            self.count = self.add_weight(name="count", initializer="zeros")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.count.assign_add(1.0)
+
+        def result(self) -> Any:
+            return self.count
+
+        def reset_state(self) -> None:
+            pass
+
+    x = np.ones((8, 1))
+    model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[Steps()])
+    assert model.fit(x, x, batch_size=4, epochs=3, verbose=0).history["steps"] == [2.0, 2.0, 2.0]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gpunn
 from gpunn import ops
 from gpunn.common.config import set_floatx
 from gpunn.core.operators import FUNCTIONS
@@ -141,3 +142,38 @@ def test_where_keras_has_a_signature_it_is_ours(keras: Any) -> None:
         ours = inspect.signature(function).parameters.values()
         pairs = [(p.name, p.default) for p in theirs if p.kind is not p.VAR_KEYWORD]
         assert [(p.name, p.default) for p in ours] == pairs[: len(ours)], name
+
+
+MADE = {
+    "full of an integer": lambda k: k.ops.full((2,), 3),
+    "full of a truth": lambda k: k.ops.full((2,), True),
+    "full of a tensor": lambda k: k.ops.full((2,), k.ops.ones((), "int32")),
+    "full_like": lambda k: k.ops.full_like(k.ops.ones(2, "int32"), 2.5),
+    "arange": lambda k: k.ops.arange(3),
+    "arange of a float": lambda k: k.ops.arange(0, 2, 0.5),
+    "linspace": lambda k: k.ops.linspace(0, 4, 5),
+    "logspace": lambda k: k.ops.logspace(0, 2, 3),
+    "eye": lambda k: k.ops.eye(2),
+    "identity": lambda k: k.ops.identity(2),
+    "tri": lambda k: k.ops.tri(2),
+    "one_hot": lambda k: k.ops.one_hot([0, 1], 2),
+    "multi_hot": lambda k: k.ops.multi_hot([0, 1], 2),
+    "randint": lambda k: k.random.randint((2,), 0, 3),
+    "normal": lambda k: k.random.normal((2,)),
+    "categorical": lambda k: k.random.categorical([[0.5, 0.5]], 2),
+    "argmax": lambda k: k.ops.argmax([1.0, 2.0]),
+    "bincount": lambda k: k.ops.bincount([1, 2]),
+    "digitize": lambda k: k.ops.digitize([1.0, 2.0], [1.5]),
+    "searchsorted": lambda k: k.ops.searchsorted([1.0, 2.0], [1.5]),
+    "top_k": lambda k: k.ops.top_k([1.0, 2.0], 1)[1],
+    "shape of a truth": lambda k: k.ops.array([True]),
+    "a number": lambda k: k.ops.convert_to_tensor(3),
+    "diag": lambda k: k.ops.diag([1, 2]),
+    "in_top_k": lambda k: k.ops.in_top_k([1], [[1.0, 2.0]], 1),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_has_the_dtype_of_keras(name: str, keras: Any) -> None:
+    made = MADE[name]
+    assert made(gpunn).dtype == computed(keras.backend.standardize_dtype(made(keras).dtype))

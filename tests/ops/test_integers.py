@@ -83,7 +83,7 @@ def test_an_integer_too_large_for_a_float_is_refused() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ops.full((2,), 2**40), lambda: ops.full((2,), 3e9, "int32"),
+        lambda: ops.full((2,), 2**40, "int32"), lambda: ops.full((2,), 3e9, "int32"),
         lambda: ops.full_like(ops.ones(2, "int32"), 2**31), lambda: ops.arange(MOST, MOST + 3),
         lambda: ops.linspace(0, 2**33, 3, dtype="int32"), lambda: ops.arange(-1, 3, dtype="uint8"),
         lambda: ops.pad(ops.ones(2, "int32"), 1, constant_values=2**31),

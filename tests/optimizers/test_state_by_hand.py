@@ -657,3 +657,18 @@ def test_subsets_are_those_of_keras(keras: Any, name: str) -> None:
 def test_what_cannot_be_changed_in_place_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"in place; got a \w+. Keep the value in a gpunn.Variable"):
         gpunn.optimizers.SGD(0.1).apply([np.ones(np.shape(wrong))], [wrong])
+
+
+def test_a_constraint_that_a_variable_gets_later_is_obeyed() -> None:
+    v, sgd = gpunn.Variable([1.0, 1.0, 1.0]), SGD(1.0)
+    gradient = np.array([3.0, 0.0, -1.0])
+    sgd.apply_gradients([(gradient, v)])
+    assert v.tolist() == [-2.0, 1.0, 2.0]
+    v.constraint = gpunn.constraints.NonNeg()
+    sgd.apply_gradients([(0.0 * gradient, v)])
+    assert v.tolist() == [0.0, 1.0, 2.0]
+    v.constraint = None
+    sgd.apply_gradients([(gradient, v)])
+    assert v.tolist() == [-3.0, 1.0, 3.0]
+    with pytest.raises(ValueError, match="Unknown constraint"):
+        v.constraint = "none_neg"

@@ -24,7 +24,7 @@ from gpunn.common.nested import replaced
 from gpunn.core.arena import with_room_for
 
 from . import graphs, states
-from .parts import described, from_keras, is_part
+from .parts import complete_shared_numbers, described, from_keras, is_part
 
 CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.json", "gpunn.json"
 KERAS_VERSION = "3.15.1"  # whose format this is
@@ -140,6 +140,7 @@ def load_model(
             f"it is an archive of Keras {version}, which Keras 3 does not read either: pass the "
             f"weights on, by get_weights there and set_weights here."
         )
+    complete_shared_numbers(entry)
     compiled = entry.get("compile_config") if compile else None
     check({"config": entry.get("config"), "compile": compiled})
     with states.opened(weights) as file:

@@ -21,6 +21,7 @@ from .parts import (
     is_part,
     known_as,
     own_entry,
+    shared_number,
     to_keras,
 )
 
@@ -73,7 +74,7 @@ def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
 def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return Keras's description of a layer, or of a model used as one."""
     if entry["class_name"] in registry.entries("model"):
-        return model_to_keras(entry)
+        return model_to_keras(entry) | shared_number(entry)
     if entry["class_name"] != "InputLayer":
         made: dict[str, Any] = to_keras(entry, "layer")
         return made
@@ -176,6 +177,7 @@ def _arguments(given: Any, tensors: list[Any]) -> Any:
 # -- from Keras
 
 
+@registry.sharing
 def model_from_keras(entry: Any) -> Any:
     """Return the model that Keras has described, with new initial weights, or raise a ValueError
     that names what gpunn does not have."""
@@ -203,8 +205,15 @@ def layer_from_keras(entry: Any) -> Any:
     if not isinstance(name, str):
         raise ValueError(f"a layer is described as {entry!r}.")
     if name == "Functional" or known_as(entry, "model") in registry.entries("model"):
-        return model_from_keras(entry)
+        return registry.restored_once(entry, lambda: model_from_keras(entry))
     return registry.deserialize(from_keras(entry, "layer"), "layer")
+
+
+def part_from_keras(entry: Any, kind: str) -> Any:
+    """Return the part of a kind that Keras has described."""
+    if kind in ("layer", "model"):
+        return layer_from_keras(entry)
+    return registry.get(kind, from_keras(entry, kind))
 
 
 def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:

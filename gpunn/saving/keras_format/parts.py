@@ -91,9 +91,16 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     }  # fmt: skip
     if kind == "layer":
         config.setdefault("dtype", "float32")
-    if not is_framework(cls):
-        return own_entry(cls, config)
-    return entry_of(MODULES[kind], cls.__name__, config)
+    if is_framework(cls):
+        made = entry_of(MODULES[kind], cls.__name__, config)
+    else:
+        made = own_entry(cls, config)
+    return made | shared_number(entry)
+
+
+def shared_number(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry that says that others describe the same layer: it is Keras's too."""
+    return {key: entry[key] for key in (registry.SHARED_ID,) if key in entry}
 
 
 def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
@@ -119,7 +126,9 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
     """
 
     def of_part(x: Any) -> Any:
-        return to_keras(x, kind or kind_of(argument, x["class_name"])) if is_part(x) else x
+        if not is_part(x) or "registered_name" in x:  # or it is in Keras's form already
+            return x
+        return to_keras(x, kind or kind_of(argument, x["class_name"]))
 
     return replaced(of_part, value, is_part)
 
@@ -161,6 +170,37 @@ def _activation(name: str, cls: Any, config: Mapping[str, Any]) -> str:
 # -- from Keras
 
 
+def complete_shared_numbers(document: Any) -> None:
+    """Give each description of a shared layer its number: Keras leaves it out of the first one.
+
+    The first one has the same class and configuration, and so the same name.
+    """
+    without = dict[Any, list[dict[str, Any]]]()
+
+    def visit(x: Any) -> None:
+        if is_part(x) and isinstance(x["config"], dict):
+            like = without.setdefault((x["class_name"], str(x["config"].get("name"))), [])
+            if registry.SHARED_ID not in x:
+                like.append(x)
+            for other in like if registry.SHARED_ID in x else ():
+                if registry.SHARED_ID not in other and _alike(other["config"], x["config"]):
+                    other.update(shared_number(x))
+        for value in x.values() if isinstance(x, dict) else x if isinstance(x, list) else ():
+            visit(value)
+
+    visit(document)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether values of JSON are equal but for numbers of shared parts in them."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = (a.keys() | b.keys()) - {registry.SHARED_ID}
+        return all(k in a and k in b and _alike(a[k], b[k]) for k in keys)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    return bool(a == b)
+
+
 def from_keras(entry: Any, kind: str) -> Any:
     """Return the description for `registry.deserialize` of a part that Keras has described; names
     stay names. A ValueError names the class or argument that gpunn does not have."""
@@ -176,7 +216,8 @@ def from_keras(entry: Any, kind: str) -> Any:
     if not isinstance(config, dict):
         raise ValueError(f"the {kind} {name!r} has the configuration {config!r}.")
     cls = registry.lookup(kind, known_as(entry, kind))
-    return {"class_name": registry.name_of(kind, cls), "config": arguments_of(cls, config)}
+    found = {"class_name": registry.name_of(kind, cls), "config": arguments_of(cls, config)}
+    return found | shared_number(entry)
 
 
 def known_as(entry: Mapping[str, Any], kind: str) -> str:
