@@ -190,6 +190,15 @@ def test_f1_of_classes(average: str | None, weighted: bool, hot: bool) -> None:
         assert over_batches(recall, y_true, y_pred, given) == pytest.approx(share)
 
 
+def test_metrics_of_one_form_have_thresholds_of_their_own(backend: str) -> None:
+    gpunn.use_backend(backend)
+    y_true, y_pred = np.ones(4), np.array([0.2, 0.4, 0.6, 0.8])
+    for low, high in ((0.1, 0.5), (0.5, 0.9)):
+        found = [float(metrics.Recall(t)(y_true, y_pred)) for t in (low, high, low)]
+        expected = [sklearn.recall_score(y_true, y_pred > t) for t in (low, high, low)]
+        assert found == expected
+
+
 @pytest.mark.parametrize("weighted", [True, False])
 def test_auc_is_exact_where_each_score_has_a_threshold(weighted: bool) -> None:
     y_true, y_score, weights = numbers(7)

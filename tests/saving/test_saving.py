@@ -135,6 +135,20 @@ def test_weights_go_into_another_model_of_the_same_shape(tmp_path):
         assert bits(other) == bits(model)
 
 
+def test_numbers_of_names_are_not_compared_as_texts(tmp_path):
+    """More than ten layers of a class, and names such as dense_7 beside dense_12."""
+
+    def made():
+        hidden = [layers.Dense(3, "tanh") for _ in range(25)]
+        return gpunn.Sequential([layers.Input((3,)), *hidden])
+
+    for _ in range(3):
+        model, other = made(), made()
+        model.save_weights(tmp_path / "w")
+        other.load_weights(tmp_path / "w")
+        assert bits(other) == bits(model)
+
+
 def test_weights_of_another_model_are_refused_by_name(tmp_path):
     def named(units, name="last"):
         return gpunn.Sequential([layers.Input((3,)), layers.Dense(units, name=name)])
