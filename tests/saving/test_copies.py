@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 import pytest
 import registered
+from numpy.testing import assert_array_equal
 
 import gpunn
 from gpunn import layers, ops
@@ -232,6 +233,33 @@ def test_every_part_is_copied(kind: str) -> None:
             part = registered.make(kind, name, arguments)
             for copied in (through_pickle, copy.deepcopy):
                 assert copied(part).get_config() == part.get_config()
+
+
+@pytest.mark.parametrize(("name", "arguments"), registered.cases("metric"), ids=registered.label)
+def test_every_metric_keeps_what_it_has_counted(name: str, arguments: dict[str, Any]) -> None:
+    rows = np.random.default_rng(0).random((10, 5)) + 0.1
+    y_pred, y_true = rows / rows.sum(axis=1, keepdims=True), np.eye(5)[np.arange(10) % 5]
+    metric = registered.make("metric", name, arguments)
+    if name in ("Mean", "Sum"):
+        metric.update_state(y_pred)
+    else:
+        metric.update_state(y_true.argmax(axis=1) if metric.sparse else y_true, y_pred)
+    for copied in COPIES:
+        assert_array_equal(np.asarray(copied(metric).result()), np.asarray(metric.result()))
+
+
+@pytest.mark.parametrize("name", registered.names("optimizer"))
+def test_every_optimizer_goes_on(name: str) -> None:
+    for arguments in registered.examples("optimizer", name):
+        if arguments.get("lazy"):
+            continue
+        both = registered.make("optimizer", name, arguments), gpunn.Variable(np.ones(4))
+        both[0].apply([np.arange(4.0)], [both[1]])
+        again = [copied(both) for copied in COPIES]
+        for optimizer, v in (*again, both):
+            for slope in (1.0, -0.5):
+                optimizer.apply([np.full(4, slope)], [v])
+        assert all(v.numpy().tobytes() == both[1].numpy().tobytes() for _, v in again)
 
 
 def test_an_optimizer_on_arrays_goes_on() -> None:
