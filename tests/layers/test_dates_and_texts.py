@@ -41,12 +41,24 @@ def test_dates_have_the_parts_that_pandas_finds(notation: str, day_first: bool) 
     assert_allclose(layer(MOMENTS.dt.strftime(notation).tolist()), parts(MOMENTS))
 
 
-@pytest.mark.parametrize("notation", ["%d/%m/%y", "%m/%d/%y", "%d.%m.%y"])
+@pytest.mark.parametrize("notation", ["%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%y"])
 def test_years_of_two_digits_are_those_of_posix(notation: str) -> None:
     written = MOMENTS.dt.strftime(notation).tolist()
     theirs = pd.Series([datetime.datetime.strptime(text, notation) for text in written])
     layer = layers.DatetimeEncoder(EVERY[:5], day_first=notation == "%d/%m/%y")
     assert_array_equal(layer(written), parts(theirs)[:, :5])
+
+
+@pytest.mark.parametrize("notation", ["%Y-%m", "%b-%y", "%b %Y", "%B-%Y", "%Y Q%q", "Q%q %Y"])
+def test_months_and_quarters_begin_on_their_first_days(notation: str) -> None:
+    months = pd.Series(pd.date_range("1969-01-01", "2068-12-01", freq="7MS"))
+    if "%q" in notation:
+        months = months.dt.to_period("Q").dt.start_time
+        form = notation.replace("%q", "{0.quarter}").replace("%Y", "{0.year}")
+        written = [form.format(month) for month in months]
+    else:
+        written = months.dt.strftime(notation).tolist()
+    assert_array_equal(layers.DatetimeEncoder(EVERY[:5])(written), parts(months)[:, :5])
 
 
 @pytest.mark.parametrize("of", [

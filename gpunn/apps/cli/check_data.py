@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest severity that makes the exit status 1 (default: error)")
     add("--max-bytes", type=positive, metavar="N",
         help="maximum bytes of the arrays in an .npz file (default: 2**30, or 16 times the file)")
-    add_shared(parser, "--max-columns", "--json")
+    add_shared(parser, "--max-columns", "--decimal", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,8 +87,8 @@ def _checked(args: argparse.Namespace) -> tuple[DataReport, list[str]]:
     if args.data in DATASETS:
         print(f"gpunn: {args.data} is a file here: using it.", file=sys.stderr)
     if not _is_npz(args.data):
-        table = _table(args.data, args.max_columns)
-        test_table = None if args.test is None else _table(args.test, args.max_columns)
+        table = _table(args.data, args)
+        test_table = None if args.test is None else _table(args.test, args)
         target = _target(table, args.target)
         check = TableCheck(table, target, args.task, test=test_table)
         return check.report(), check.features
@@ -99,8 +99,8 @@ def _checked(args: argparse.Namespace) -> tuple[DataReport, list[str]]:
     return check_data(*arrays, task=args.task), []
 
 
-def _table(path: str, max_columns: int) -> Table:
-    table = read_table(path, max_columns=max_columns)
+def _table(path: str, args: argparse.Namespace) -> Table:
+    table = read_table(path, max_columns=args.max_columns, decimal=args.decimal)
     if table.notes:
         print(f"{table.path}: {', '.join(table.notes)}", file=sys.stderr)
     return table

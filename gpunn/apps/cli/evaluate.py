@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mnist, fashion-mnist, a folder, or a table for a model trained on tables (default: "
         "the data set that the model was trained on)",
     )
-    add_shared(parser, "--max-columns", "--backend", "--json")
+    add_shared(parser, "--max-columns", "--decimal", "--backend", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,13 +89,13 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
             f"The model was trained on a table: pass --data FILE, a table with a column "
             f"{known.target!r}."
         )
-    table = read_for(known, args.data, args.max_columns)
+    table = read_for(known, args.data, args)
     if known.target not in table.names:
         raise ValueError(
             f"{args.data} lacks the target {known.target!r}; without it use `gpunn predict`."
         )
     given, notes = known.inputs(table)
-    rows, y, strange = answers_of(table, known.target, classes_of(model))
+    rows, y, strange = answers_of(table, known.target, classes_of(model), known.decimal)
     for sentence in (*table.notes, *notes, *strange):
         print(f"{args.data}: {sentence}", file=sys.stderr)
     found = figures(model.predict(given, verbose=0)[rows], y, len(classes_of(model)))

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE", help="for a table: write the CSV to this file")
     add("--raw", action="store_true", help="for a table: write strings unchanged")
     add("--force", action="store_true", help="overwrite the file of --out")
-    add_shared(parser, "--max-columns", "--backend", "--json")
+    add_shared(parser, "--max-columns", "--decimal", "--backend", "--json")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
         raise ValueError("gpunn predict takes one table at a time: each gets its own CSV file.")
     if args.out is not None and os.path.exists(args.out) and not args.force:
         raise FileExistsError(f"{args.out} already exists: choose another name or pass --force.")
-    table = read_for(known, args.files[0], args.max_columns)
+    table = read_for(known, args.files[0], args)
     given, notes = known.inputs(table)
     for sentence in (*table.notes, *notes):
         print(f"{table.path}: {sentence}", file=sys.stderr)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     return 0
 
 
-def read_for(known: TableModel, path: str, max_columns: int) -> Table:
+def read_for(known: TableModel, path: str, args: argparse.Namespace) -> Table:
     """Read the table in a file for a model.
 
     Raises:
@@ -62,7 +62,7 @@ def read_for(known: TableModel, path: str, max_columns: int) -> Table:
     if os.path.isdir(path) or is_picture(os.path.basename(path)):
         raise TableError(f"{path} is a {'folder' if os.path.isdir(path) else 'picture'}. {wanted}")
     try:
-        return read_table(path, max_columns=max_columns)
+        return read_table(path, max_columns=args.max_columns, decimal=args.decimal)
     except TableError as error:
         raise TableError(f"{error} {wanted}") from error
 

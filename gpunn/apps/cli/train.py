@@ -131,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--minutes", type=float, metavar="N",
         help="minutes that the search of a table may take (default: a counted amount of work, the "
         "same on every machine, of less than one; what N finds depends on the machine)")
-    add_shared(parser, "--max-columns")
+    add_shared(parser, "--max-columns", "--decimal")
     add("--size", type=positive, metavar="N",
         help="side length that pictures are scaled to (default: 28, 32 or 64, by their size)")
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",

@@ -17,7 +17,7 @@ from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
-from gpunn.apps.tables.kinds import Column, TargetColumn, column_of, target_of
+from gpunn.apps.tables.kinds import Column, TargetColumn, column_in, target_of
 from gpunn.apps.tables.learning import Plan, TableData, planned
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading import Table
@@ -40,7 +40,7 @@ SECONDS = 5.0  # between two progress lines
 def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> int:
     """Learn from the table ``args.dataset``, after checking it for errors; of the settings those
     are searched that the user has not ``given``."""
-    table = read_table(args.dataset, max_columns=args.max_columns)
+    table = read_table(args.dataset, max_columns=args.max_columns, decimal=args.decimal)
     target = target_of(table, _target_name(table, args.target), args.task)
     _check_names(table, args.leave_out, "--leave-out")
     _check_names(table, [args.group] if args.group else [], "--group")
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if len(target.rows) < table.rows:
         used = [_at(column, target.rows) for column in used]
     data = TableData(used, {}, target.y, classes)
-    known = TableModel.to_learn(target.name, target.task, data.features(every))
+    known = TableModel.to_learn(target.name, target.task, data.features(every), target.notation)
     inputs, _ = known.inputs(table)
     if len(target.rows) < table.rows:
         inputs = {name: x[target.rows] for name, x in inputs.items()}
@@ -225,6 +225,5 @@ def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column
         elif name in args.leave_out:
             columns.append(Column(name, "left out", "as --leave-out says"))
         elif name != target:
-            cells = table.column(name)
-            columns.append(column_of(name, cells, table.decimal, args.max_categories))
+            columns.append(column_in(table, name, args.max_categories))
     return columns

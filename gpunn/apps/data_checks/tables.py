@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
-from gpunn.apps.tables.kinds import Column, TargetColumn, answers_of, column_of, target_of
+from gpunn.apps.tables.kinds import Column, TargetColumn, answers_of, column_in, target_of
 from gpunn.apps.tables.preparing import TableModel, feature_of
 from gpunn.apps.tables.verdict import LEAK, tells
 from gpunn.common.names import counted, either, first_few
@@ -76,10 +76,7 @@ class TableCheck:
             )
         columns = self.columns
         if columns is None:
-            columns = [
-                column_of(name, self.table.column(name), self.table.decimal)
-                for name in self.features
-            ]
+            columns = [column_in(self.table, name) for name in self.features]
         findings, label = self._target()
         findings += _about(columns)
         used = [i for i, column in enumerate(columns) if column.kind != "left out"]

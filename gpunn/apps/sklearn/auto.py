@@ -17,6 +17,7 @@ from gpunn.apps.tables.cells import numbers
 from gpunn.apps.tables.folds import Rules, equal_rows
 from gpunn.apps.tables.kinds import Column, column_of
 from gpunn.apps.tables.learning import TableData, planned
+from gpunn.apps.tables.notation import Notation
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading import table_of, text_of
 from gpunn.apps.tables.search import Budget
@@ -226,4 +227,4 @@ def _column(table: Table, name: str, is_number: bool) -> Column:
     cells = table.column(name)
     if is_number:
         return Column(name, "number", values=numbers(cells)[0])
-    return column_of(name, cells)
+    return column_of(name, cells, Notation(".", True, True))

@@ -19,9 +19,9 @@ MISSING = frozenset(
     ("", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a")
 )
 _BEGIN = frozenset(word[:1] for word in MISSING) | frozenset("N ")
-_THOUSANDS = {
-    ".": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"),
-    ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"),
+_THOUSANDS = {  # a group of thousands never begins with 0: 0,132 is below 1
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?"),
 }
 # A number before or behind a currency, a percent sign or a unit.
 _WITH_UNIT = re.compile(r"([+-]?)(|[A-Z]{3} ?|[^\w\s.,+-] ?)([+-]?)(\d[\d.,]*)(\D{0,12})")

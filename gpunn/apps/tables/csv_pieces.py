@@ -23,17 +23,22 @@ class TableError(ValueError):
     """Raised for a file that holds no table, or an unusable one."""
 
 
-def pieces(path: str, encoding: str, separator: str) -> Iterator[Piece]:
+def pieces(path: str, encoding: str, separator: str, skip: int = 0) -> Iterator[Piece]:
     """Yield the columns of a file's rows, some rows at a time; cells are stripped of blanks.
 
-    Empty lines are left out.
+    Empty lines are left out, and so are the first ``skip`` ones. A separator of one blank stands
+    for any number of blanks and tabs, without quotation marks.
 
     Raises:
         TableError: if a row is not as long as the first one, or has no end.
     """
-    width = rows = lines = 0
+    width, rows, lines = 0, 0, skip
     with open(path, encoding=encoding, newline="") as file:
+        for _ in range(skip):
+            file.readline()
         while text := file.read(CHARACTERS) + file.readline():
+            if separator == " ":
+                text = "".join(f"{' '.join(line.split())}\n" for line in text.splitlines())
             plain = text.replace("\r\n", "\n") if "\r" in text else text
             first = plain.partition("\n")[0]
             found = _split(plain, separator, width or first.count(separator) + 1)

@@ -14,6 +14,7 @@ from gpunn.common.numeric.moments import deviation, lost_in_float32
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers, unit_of
 from .csv_pieces import TableError
 from .dates import Dates, dates_of
+from .notation import Notation, check_sign
 from .reading import Table
 from .strings import Strings
 
@@ -24,6 +25,8 @@ WORDS = 2  # texts have more words than this on average; names and codes do not
 FEW = 20  # at most this many different whole numbers are classes
 MOST_CLASSES = 1000
 FLOAT32 = 1e5  # times the deviation: at this size float32 keeps two digits of it
+_POINTS = Notation()
+TRAINED = "the model was trained on"
 _ID = re.compile(r"(?i)(.*[ _-])?(id|uuid|guid|index|key|nr|no)|Unnamed: 0|.*[a-z]I[dD]")
 
 
@@ -37,6 +40,7 @@ class Column:
         cells: for the other kinds and for dates, strings, empty for missing values.
         categories: for categories, the distinct ones, the most frequent first.
         unit: for numbers, what is written with them, such as a currency; "" for nothing.
+        notation: for numbers, whether they have decimal points or commas.
         dates: for dates, how they are written.
     """
 
@@ -48,6 +52,7 @@ class Column:
     categories: list[str] = field(default_factory=list)
     unit: str = ""
     dates: Dates = field(default=Dates("date"))
+    notation: Notation = _POINTS
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -58,9 +63,25 @@ class Column:
         return ~self.cells.astype(bool)
 
 
+def column_in(table: Table, name: str, most: int = MOST_CATEGORIES) -> Column:
+    """Return a column of a table: see `column_of`.
+
+    Raises:
+        TableError: if it is not clear how its numbers are written, or one is written otherwise.
+    """
+    notation = _POINTS
+    try:
+        notation = table.notation_of(name)
+    except TableError:
+        if column_of(name, table.column(name), notation, most).kind == "number":
+            raise  # elsewhere it does not matter
+    return column_of(name, table.column(name), notation, most, f"{table.path}: the column {name!r}")
+
+
 def column_of(
-    name: str, cells: Sequence[str], decimal: str = ".", most: int = MOST_CATEGORIES
-) -> Column:
+    name: str, cells: Sequence[str], notation: Notation = _POINTS, most: int = MOST_CATEGORIES,
+    where: str = "",
+) -> Column:  # fmt: skip
     """Infer a column's kind from its cells.
 
     If at least 19 in 20 cells are numbers or dates, the others are mistakes: the notes name them,
@@ -83,13 +104,16 @@ def column_of(
         return Column(name, "left out", "empty")
     if all(cell == first for cell in cells):
         return Column(name, "left out", f"constant: always {_short(first)}")
-    some = _some(cells)
+    some, decimal = _some(cells), notation.decimal
     unit = _unit(some, decimal)
     _, others = numbers(some, decimal, unit)
     if len(others) <= len(some) / 2:  # else the rest does not matter
         values, bad = numbers(cells, decimal, unit)
         if len(bad) <= (1 - NUMBERS) * (len(bad) + np.isfinite(values).sum()):
-            return _number(name, cells, values, bad, unit)
+            check_sign(where or name, cells, bad, notation)
+            found = _number(name, cells, values, bad, unit)
+            found.notation = notation
+            return found
     different = cells.counts()
     nothing = missing_among(different)
     for cell in nothing:
@@ -169,7 +193,7 @@ def _some(cells: Sequence[str], most: int = 1000) -> list[str]:
     known = [cell for cell in cells[:: -(-len(cells) // most)] if not is_missing(cell)]
     if len(known) < most // 2 and len(cells) > most:  # few are not missing
         known = [cell for cell in cells if not is_missing(cell)]
-        known = known[:: -(-len(known) // most)]
+        known = known[:: -(-len(known) // most) or 1]
     return known
 
 
@@ -186,6 +210,7 @@ class TargetColumn:
         rows: indices of the rows that have a target.
         y: class indices or values of these rows.
         classes: names of the classes, by index.
+        notation: how values are written.
     """
 
     name: str
@@ -194,6 +219,7 @@ class TargetColumn:
     y: np.ndarray
     classes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    notation: Notation = _POINTS
 
 
 def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
@@ -211,8 +237,10 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     some = _some(cells)
     if not some:
         raise TableError(f"{where} is empty in all {counted(table.rows, 'row')}.")
-    unit = _unit(some, table.decimal)
-    values, bad = numbers(cells, table.decimal, unit)
+    notation = table.notation_of(name)
+    decimal = notation.decimal
+    unit = _unit(some, decimal)
+    values, bad = numbers(cells, decimal, unit)
     there = ~np.isnan(values)
     there[bad] = True
     present = np.flatnonzero(there)
@@ -240,6 +268,7 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
                 f"{where} is not a number in {len(bad):,} of {counted(len(present), 'row')}, such "
                 f"as {_short(first_bad)}: regression needs numbers."
             )
+        check_sign(where, cells, bad, notation)
         if bad:
             are = either(len(bad), "is", "are")
             notes.append(f"{counted(len(bad), 'row')} whose target is not a number {are} left out")
@@ -253,9 +282,9 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
         different = cells.counts()
         names = sorted(
             different.keys() - missing_among(different),
-            key=lambda text: _order(text, table.decimal),
+            key=lambda text: _order(text, decimal),
         )
-        notes += alike(names, table.decimal)
+        notes += alike(names, decimal)
         place = {text: i for i, text in enumerate(names)}
         y = cells.each(lambda some: np.array([place.get(cell, -1) for cell in some], np.int32))
         y = y[present]
@@ -269,7 +298,7 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
         raise TableError(
             f"{where} is {_short(cells[present[0]])} in all rows: there is nothing to learn."
         )
-    return TargetColumn(name, task, present, y, names, notes)
+    return TargetColumn(name, task, present, y, names, notes, notation)
 
 
 def _check_meaning(
@@ -294,32 +323,38 @@ def _check_meaning(
 
 
 def answers_of(
-    table: Table, name: str, classes: Sequence[str]
+    table: Table, name: str, classes: Sequence[str], trained: str = ""
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the rows whose target a model knows, their class indices or values, and notes on the
     other rows.
 
     A number in another notation than any class, such as ``7.0``, matches the class of equal value
-    if there is exactly one.
+    if there is exactly one. ``trained`` is the decimal separator of the target in training, if the
+    cells showed it.
 
     Raises:
-        TableError: if there is no such row.
+        TableError: if there is no such row, or numbers are written otherwise than in training.
     """
     cells = Strings.of(table.column(name))
+    is_told = table.decimal is not None or not trained
+    notation = table.notation_of(name) if is_told else Notation(trained, True)
+    decimal = notation.decimal
     otherwise: dict[str, str] = {}
     if classes:
         place = {text: float(i) for i, text in enumerate(classes)}
         same = same_numbers(classes, ".")  # as written in training: a comma was kept
-        same |= same_numbers(classes, table.decimal)
+        same |= same_numbers(classes, decimal)
         for cell in cells.counts().keys() - {*classes}:
-            known = same.get(number(cell, table.decimal), [])
+            known = same.get(number(cell, decimal), [])
             if len(known) == 1:
                 otherwise[cell] = known[0]
         place |= {cell: place[known] for cell, known in otherwise.items()}
         values = cells.each(lambda some: np.array([place.get(cell, np.nan) for cell in some]))
     else:
-        unit = _unit(_some(cells), table.decimal)
-        values, _ = numbers(cells, table.decimal, unit)
+        unit = _unit(_some(cells), decimal)
+        values, bad = numbers(cells, decimal, unit)
+        where, by = f"{table.path}: the column {name!r}", () if is_told else (TRAINED,)
+        check_sign(where, cells, bad, notation, *by)
     rows = np.flatnonzero(~np.isnan(values))
     unknown = {cells[i] for i in np.flatnonzero(np.isnan(values)).tolist()}
     others = sorted(cell for cell in unknown if not is_missing(cell))

@@ -28,7 +28,8 @@ from gpunn.layers import (
 from .cells import missing_among, numbers
 from .csv_pieces import TableError
 from .dates import CYCLES, NUMBERS, Dates
-from .kinds import Column
+from .kinds import TRAINED, Column
+from .notation import SIGNS, Notation, check_sign
 from .reading import Table
 from .strings import Strings
 
@@ -65,6 +66,7 @@ class Feature:
             indicator.
         range: for numbers and dates, the smallest and the largest; None if unknown.
         written: for numbers, the unit that is written with them; "" for none.
+        decimal: for numbers, their decimal separator; "" if the cells did not show it.
         dates: for dates, how they are written; None for other columns.
         parts: for dates, the numbers that they become, named as `DatetimeEncoder` does.
         cycles: for dates, what becomes one-hot rows, such as the weekday.
@@ -79,6 +81,7 @@ class Feature:
     gaps: bool = False
     range: Range | None = None
     written: str = ""
+    decimal: str = ""
     dates: Dates | None = None
     parts: list[Feature] = field(default_factory=list)
     cycles: tuple[str, ...] = ()
@@ -119,7 +122,9 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     if column.kind == "date":
         return _of_dates(column, rows)
     median = float(np.median(values[~missing])) if not missing.all() else 0.0
-    return _of_numbers(column.name, values, median, column.unit)
+    feature = _of_numbers(column.name, values, median, column.unit)
+    feature.decimal = column.notation.decimal if column.notation.is_known else ""
+    return feature
 
 
 def _of_numbers(name: str, values: np.ndarray, median: float, written: str = "") -> Feature:
@@ -268,7 +273,9 @@ class TableModel:
         categories: the categories that it knows, by column.
         ranges: ranges of the numbers and dates in training, by column.
         units: the units written with numbers, by column.
+        decimals: the decimal separators of numbers, by column, where cells show it.
         dates: how dates are written, by column.
+        decimal: the decimal separator of the target; "" if its cells did not show it.
     """
 
     target: str
@@ -277,10 +284,14 @@ class TableModel:
     categories: dict[str, list[str]]
     ranges: dict[str, Range] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    decimals: dict[str, str] = field(default_factory=dict)
     dates: dict[str, Dates] = field(default_factory=dict)
+    decimal: str = ""
 
     @classmethod
-    def to_learn(cls, target: str, task: str, features: Sequence[Feature]) -> TableModel:
+    def to_learn(
+        cls, target: str, task: str, features: Sequence[Feature], notation: Notation | None = None
+    ) -> TableModel:
         """Return the description for a model that is trained on these columns."""
         return cls(
             target,
@@ -289,7 +300,9 @@ class TableModel:
             {f.name: f.categories for f in features if f.categories is not None},
             {f.name: f.range for f in features if f.range is not None},
             {f.name: f.written for f in features if f.written},
+            {f.name: f.decimal for f in features if f.decimal},
             {f.name: f.dates for f in features if f.dates is not None},
+            notation.decimal if notation is not None and notation.is_known else "",
         )
 
     def document(self) -> dict[str, Any]:
@@ -305,7 +318,10 @@ class TableModel:
                     columns[-1]["percentiles"] = [*percentiles]
             if name in self.units:
                 columns[-1]["unit"] = self.units[name]
-        return {"target": self.target, "task": self.task, "columns": columns}
+            if name in self.decimals:
+                columns[-1]["decimal"] = self.decimals[name]
+        document = {"target": self.target, "task": self.task, "columns": columns}
+        return {**document, "decimal": self.decimal} if self.decimal else document
 
     @classmethod
     def of(cls, model: Any) -> TableModel | None:
@@ -318,7 +334,10 @@ class TableModel:
         entries = ByName().check(document, place)
         target = Text().check(entries.get("target"), f"{place}/target")
         task = _one_of(entries.get("task"), f"{place}/task", "classification", "regression")
-        columns, ranges, units = {}, {}, {}
+        decimal = entries.get("decimal", "")
+        if decimal:
+            _one_of(decimal, f"{place}/decimal", *SIGNS)
+        columns, ranges, units, decimals = {}, {}, {}, {}
         listed = Several(ByName()).check(entries.get("columns"), f"{place}/columns")
         for i, entry in enumerate(listed):
             here = f"{place}/columns/{i}"
@@ -336,6 +355,8 @@ class TableModel:
                 ranges[name] = Range(low, high, entry.get("whole") is True, percentiles)
             if "unit" in entry:
                 units[name] = Text().check(entry["unit"], f"{here}/unit")
+            if "decimal" in entry:
+                decimals[name] = _one_of(entry["decimal"], f"{here}/decimal", *SIGNS)
         if Names(columns).inputs != list(model._graph.input_names):
             raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
         steps = [] if model._plan.host is None else model._plan.host.steps
@@ -349,7 +370,7 @@ class TableModel:
             if kind == "date":
                 features = [feature for layer in readers for feature in layer.features]
                 dates[name] = Dates.encoded_as(features, readers[0].day_first)
-        return cls(target, task, columns, categories, ranges, units, dates)
+        return cls(target, task, columns, categories, ranges, units, decimals, dates, decimal)
 
     def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the model's inputs from a table, and notes for the user.
@@ -374,7 +395,7 @@ class TableModel:
             if kind in ("number", "date"):
                 nouns = "number", "numbers"
                 if kind == "number":
-                    values, bad = numbers(cells, table.decimal, self.units.get(name, ""))
+                    values, bad = self._numbers(table, name, cells)
                     found[to] = values[:, None]
                 else:
                     nouns = self.dates[name].nouns
@@ -400,6 +421,17 @@ class TableModel:
                 shown = first_few(map(repr, unknown), 5)
                 notes.append(f"{name}: not among the categories of training: {shown}")
         return found, notes
+
+
+    def _numbers(self, table: Table, name: str, cells: Strings) -> tuple[np.ndarray, list[int]]:
+        """Read a column of numbers as they were written in training."""
+        where, unit = f"{table.path}: the column {name!r}", self.units.get(name, "")
+        trained = Notation(self.decimals.get(name, "."), True)
+        is_told = table.decimal is not None or name not in self.decimals
+        notation = table.notation_of(name) if is_told else trained
+        values, bad = numbers(cells, notation.decimal, unit)
+        check_sign(where, cells, bad, notation, *(() if is_told else (TRAINED,)))
+        return values, bad
 
 
 def _one_of(value: Any, place: str, *known: str) -> str:

@@ -13,15 +13,19 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+from gpunn.common.names import first_few
 from gpunn.common.numeric import is_missing
 from gpunn.common.numeric.columns import objects_of
 from gpunn.feeding.frames import each_column
 
 from .cells import MISSING, is_number
 from .csv_pieces import TableError, pieces
+from .notation import Notation, notations
 from .strings import Strings
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}  # ties: the first
+BLANK = " "  # any number of blanks and tabs
+_SAID = re.compile(r'"?sep=(.)"?,*\s*')  # the first line of files for Excel
 MAX_COLUMNS = 10_000  # by default
 BEGINNING = 1 << 20  # characters that decide the separator
 LOOKED_AT = 200  # rows that decide the separator
@@ -32,8 +36,6 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
-_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
 @dataclass
@@ -43,15 +45,43 @@ class Table:
     Attributes:
         names: names of the columns, all different.
         columns: cells of each column, stripped of surrounding blanks.
-        decimal: the decimal separator, ``"."`` or ``","``.
+        decimal: the decimal separator of all columns, ``"."`` or ``","``, if it is given; None if
+            the cells decide.
+        separator: what separates cells in the file.
         notes: how the file was read, where that was guessed.
     """
 
     path: str
     names: list[str]
     columns: Sequence[Sequence[str]]
-    decimal: str = "."
+    decimal: str | None = None
     notes: list[str] = field(default_factory=list)
+    separator: str = ","
+
+    def notation_of(self, name: str) -> Notation:
+        """Return how the numbers of a column are written.
+
+        Raises:
+            TableError: if the file does not show it.
+        """
+        if self.decimal is not None:
+            return Notation(self.decimal, True, True)
+        found = self._notations[name]
+        if isinstance(found, TableError):
+            raise found
+        return found
+
+    @cached_property
+    def _notations(self) -> dict[str, Notation | TableError]:
+        columns = dict(zip(self.names, self.columns, strict=True))
+        return notations(self.path, columns, self.separator)
+
+    def columns_with(self, decimal: str) -> list[str]:
+        """Return the names of the columns whose cells show this decimal separator."""
+        if self.decimal is not None:
+            return self.names if decimal == self.decimal else []
+        found = self._notations.items()
+        return [name for name, notation in found if notation == Notation(decimal, True)]
 
     @property
     def rows(self) -> int:
@@ -71,20 +101,24 @@ def is_table(path: str) -> bool:
 
 
 def read_table(
-    path: str | os.PathLike[str], header: bool | None = None, max_columns: int = MAX_COLUMNS
+    path: str | os.PathLike[str],
+    header: bool | None = None,
+    max_columns: int = MAX_COLUMNS,
+    decimal: str | None = None,
 ) -> Table:
     """Read the table in a file.
 
     The encoding is UTF-16 or UTF-32 if the file begins with their mark or has the zero bytes of
     UTF-16, else UTF-8, else Windows-1252, which includes Latin-1's printable characters. The
     separator is the comma, semicolon, tab or bar that splits most rows into equally many cells.
-    Decimals have a comma if cells such as ``1,5`` occur and none such as ``1.5``. The first row
-    holds the column names if it looks unlike the others.
+    Each column has decimal points or commas: see `gpunn.apps.tables.notation`. The first row holds
+    the column names if it looks unlike the others.
 
     Args:
         path: a CSV-like file; .parquet, .xlsx and .xls need pandas or polars.
         header: whether the first row holds the names; guessed by default.
         max_columns: maximum number of columns; a table with more is rejected early.
+        decimal: the decimal separator of all columns; each column's own by default.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -107,11 +141,15 @@ def read_table(
     with open(name, encoding=encoding, newline="") as file:
         first = file.readline()
         beginning = first + file.read(max(BEGINNING - len(first), 0))
-    separator = _separator(beginning)
+    said = _SAID.fullmatch(first)
+    if said is not None:
+        beginning = beginning[len(first) :]
+        first = beginning.partition("\n")[0]
+    separator = _separator(beginning) if said is None else said[1]
     count = first.count(separator) + 1
     if count > max_columns and _cells_of(first, separator) > max_columns:
         raise TableError(_too_many(name, count, max_columns))
-    parts = pieces(name, encoding, separator)
+    parts = pieces(name, encoding, separator, skip=int(said is not None))
     top = next(parts, None)
     if top is None:
         raise TableError(f"{name} holds no rows, only line breaks.")
@@ -125,13 +163,14 @@ def read_table(
     if not columns[0]:
         raise TableError(f"{name} has column names but no rows.")
     if separator != ",":
-        notes.append(f"separated by {SEPARATORS[separator]}")
+        notes.append(f"separated by {SEPARATORS.get(separator, repr(separator))}")
     if not head:
         notes.append("no column names in the first row: columns are numbered from 0")
-    decimal = "," if separator != "," and _has_commas(columns) else "."
-    if decimal == ",":
-        notes.append("decimal commas")
-    return Table(name, names, columns, decimal, notes)
+    table = Table(name, names, columns, decimal, notes, separator)
+    if commas := table.columns_with(","):
+        some = f" in {first_few(commas, 5)}" if table.columns_with(".") else ""
+        notes.append(f"decimal commas{some}")
+    return table
 
 
 def _encoding(name: str) -> tuple[str, list[str]]:
@@ -180,28 +219,37 @@ def _undecodable(name: str, encoding: str) -> UnicodeDecodeError | None:
 def _separator(text: str) -> str:
     """Choose the separator that splits most of the first rows into as many cells as the first.
 
-    Among equals, the one that gives more cells wins.
+    Among equals, the one that gives the larger share of numbers wins, then the one that gives more
+    cells, and the comma last. Blanks separate numbers if nothing else does.
 
-    >>> _separator("a;b\\n1,5;2,5\\n3,5;4,5\\n") + _separator("a\\nb\\n")
-    ';,'
+    >>> [_separator(text) for text in ("a;b\\n1,5;2,5\\n3,5;4,5\\n", "a\\nb\\n", " 1  2\\n3 4\\n")]
+    [';', ',', ' ']
     """
-    best = (0.0, 0), ","
+    best = (0.0, 0.0, 0), ","
     start = text[:BEGINNING]
     for separator in SEPARATORS:
         if separator not in start:
             continue
         reader = csv.reader(io.StringIO(start, newline=""), delimiter=separator)
         try:
-            widths = [len(row) for row in itertools.islice(reader, LOOKED_AT) if row]
+            rows = [row for row in itertools.islice(reader, LOOKED_AT) if row]
         except csv.Error:
             continue
-        if len(widths) > 1 and len(text) >= BEGINNING and len(widths) < LOOKED_AT:
-            widths.pop()  # a truncated row
-        if not widths or widths[0] == 1:
+        if len(rows) > 1 and len(text) >= BEGINNING and len(rows) < LOOKED_AT:
+            rows.pop()  # a truncated row
+        if not rows or len(rows[0]) == 1:
             continue
-        equal = sum(width == widths[0] for width in widths) / len(widths)
-        best = max(best, ((round(equal, 1), widths[0]), separator), key=lambda found: found[0])
-    return best[1]
+        equal = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+        quality = round(equal, 1), round(_share_of_numbers(itertools.chain(*rows[1:])), 2)
+        best = max(best, ((*quality, len(rows[0])), separator), key=lambda found: found[0])
+    return BLANK if best[0][0] == 0 and _is_split_by_blanks(start) else best[1]
+
+
+def _is_split_by_blanks(text: str) -> bool:
+    """Whether blanks split all of the first rows into as many cells, most of them numbers."""
+    rows = [line.split() for line in text.splitlines()[: LOOKED_AT - 1] if line.strip()]
+    same = len({len(row) for row in rows}) == 1 and len(rows) > 1 and len(rows[0]) > 1
+    return same and '"' not in text and _share_of_numbers(itertools.chain(*rows)) > 0.5
 
 
 def _cells_of(line: str, separator: str) -> int:
@@ -276,16 +324,6 @@ def _too_many(path: str, count: int, most: int) -> str:
         f"{path} has {count:,} columns in its first row, but --max-columns is {most:,}. Is it a "
         f"table with a row for each sample?"
     )
-
-
-def _has_commas(columns: Sequence[Sequence[str]]) -> bool:
-    commas = False
-    for cells in columns:
-        some = cells[: LOOKED_AT * 5]
-        if any(map(_POINT.fullmatch, some)):
-            return False
-        commas = commas or any(map(_COMMA.fullmatch, some))
-    return commas
 
 
 # -- frames

@@ -31,8 +31,11 @@ _TIME = re.compile(
 _YEAR_FIRST = re.compile(r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})")
 _YEAR_LAST = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})")
 _ORDERED = re.compile(r"\s*[0-9]{1,2}[-/][0-9]")  # of some of these, the order decides the date
-_DAY_NAMED = re.compile(r"([0-9]{1,2})[. -]{1,2}([A-Za-z]{3,9})\.?[, -]{1,2}([0-9]{4})")
+_DAY_NAMED = re.compile(r"([0-9]{1,2})[. -]{1,2}([A-Za-z]{3,9})\.?[, -]{1,2}([0-9]{4}|[0-9]{2})")
 _NAMED_DAY = re.compile(r"([A-Za-z]{3,9})\.? ([0-9]{1,2}),? ([0-9]{4})")
+_MONTH_FIRST = re.compile(r"([A-Za-z]{3,9})\.?(?:-([0-9]{2})|[ -]([0-9]{4}))")  # of a year
+_MONTH_LAST = re.compile(r"([0-9]{4})-([0-9]{2})")
+_QUARTER = re.compile(r"([0-9]{4})[ -]?[Qq]([1-4])|[Qq]([1-4])[ -]([0-9]{4})")
 
 
 class Moment(NamedTuple):
@@ -52,6 +55,8 @@ def moment(text: str, day_first: bool = False) -> Moment | None:
     """Return the date and time of day that a text denotes; None if it denotes neither.
 
     The notations are ISO 8601's, numbers with the year first or last, and English names of months.
+    A month or quarter of a year is its first day: ``1949-01``, ``Aug-60``, ``Aug 1960``,
+    ``2001 Q4``. Years of two digits are those from 1969 to 2068.
     A time may have seconds, AM or PM, and a time zone, which is ignored: the time stays as written.
 
     Args:
@@ -63,6 +68,8 @@ def moment(text: str, day_first: bool = False) -> Moment | None:
     (Moment(day=30, second=None), Moment(day=30, second=63000), Moment(day=None, second=65))
     >>> moment("1/2/1970"), moment("1/2/1970", day_first=True), moment("Feb 1, 1970")
     (Moment(day=1, second=None), Moment(day=31, second=None), Moment(day=31, second=None))
+    >>> moment("1970-02"), moment("Mar-70"), moment("1970 Q2")
+    (Moment(day=31, second=None), Moment(day=59, second=None), Moment(day=90, second=None))
     >>> moment("2023-02-29"), moment("12"), moment("soon")
     (None, None, None)
     """
@@ -102,6 +109,13 @@ def _day(text: str, day_first: bool) -> int | None:
         day, month, year = found.groups()
     elif found := _NAMED_DAY.fullmatch(text):
         month, day, year = found.groups()
+    elif found := _MONTH_FIRST.fullmatch(text):
+        month, day, year = found[1], "1", found[2] or found[3]
+    elif found := _MONTH_LAST.fullmatch(text):
+        year, month, day = found[1], found[2], "1"
+    elif found := _QUARTER.fullmatch(text):
+        year, day = found[1] or found[4], "1"
+        month = str(3 * int(found[2] or found[3]) - 2)
     else:
         return None
     number = int(month) if month.isdecimal() else _NUMBERS.get(month.lower(), 0)

@@ -79,6 +79,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (["2024-01-31 00:00:00", "2024-02-01 00:00:00"], "date", False, None),
         (["Jan 5, 2024 5:30 PM", "Jan 7, 2024 6:30 PM"], "datetime", False, None),
         (["17:30", "9:05 AM", "23:59:59"], "time", False, None),
+        (["1949-01", "1949-02", "1960-12"], "date", False, None),
+        (["8-Feb-15", "9-Feb-15", "28-Mar-15"], "date", False, None),
     ],
 )  # fmt: skip
 def test_dates_are_found_in_whatever_notation(

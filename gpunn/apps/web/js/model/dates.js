@@ -17,8 +17,11 @@ const NUMBERS = new Map([
 const TIME = /(?:^|[T ]|, ?)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d+)?)?(?: ?([AaPp])\.?[Mm]\.?)? ?(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$/;
 const YEAR_FIRST = /^(\d{4})([-/.])(\d{1,2})\2(\d{1,2})$/;
 const YEAR_LAST = /^(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})$/;
-const DAY_NAMED = /^(\d{1,2})[. -]{1,2}([A-Za-z]{3,9})\.?[, -]{1,2}(\d{4})$/;
+const DAY_NAMED = /^(\d{1,2})[. -]{1,2}([A-Za-z]{3,9})\.?[, -]{1,2}(\d{4}|\d{2})$/;
 const NAMED_DAY = /^([A-Za-z]{3,9})\.? (\d{1,2}),? (\d{4})$/;
+const MONTH_FIRST = /^([A-Za-z]{3,9})\.?(?:-(\d{2})|[ -](\d{4}))$/; // of a year
+const MONTH_LAST = /^(\d{4})-(\d{2})$/;
+const QUARTER = /^(?:(\d{4})[ -]?[Qq]([1-4])|[Qq]([1-4])[ -](\d{4}))$/;
 
 /**
  * @param {string} text
@@ -67,6 +70,12 @@ function dayOf(text, dayFirst) {
     [, day, month, year] = found;
   } else if ((found = NAMED_DAY.exec(text))) {
     [, month, day, year] = found;
+  } else if ((found = MONTH_FIRST.exec(text))) {
+    [month, day, year] = [found[1], "1", found[2] ?? found[3]];
+  } else if ((found = MONTH_LAST.exec(text))) {
+    [year, month, day] = [found[1], found[2], "1"];
+  } else if ((found = QUARTER.exec(text))) {
+    [year, month, day] = [found[1] ?? found[4], String(3 * Number(found[2] ?? found[3]) - 2), "1"];
   } else {
     return null;
   }

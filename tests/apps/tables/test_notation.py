@@ -1,0 +1,171 @@
+"""Numbers of a table are read as they were written, column by column, or the user is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpunn.apps.tables.csv_pieces import TableError
+from gpunn.apps.tables.kinds import answers_of, column_in, target_of
+from gpunn.apps.tables.preparing import TableModel, feature_of
+from gpunn.apps.tables.reading import Table, read_table
+
+NAN = float("nan")
+
+
+def table_of(folder: Path, text: str, **options: Any) -> Table:
+    path = folder / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_table(path, **options)
+
+
+def values_of(table: Table, name: str) -> list[float]:
+    column = column_in(table, name)
+    assert column.kind == "number", column
+    return column.values.tolist()
+
+
+def lines(header: str, *rows: str) -> str:
+    return "\n".join([header, *rows]) + "\n"
+
+
+READ = {
+    "a column without a proof has the sign of the others": (
+        lines("x;p", "950;0,5", "1.250;3,5", "7;1,25"),
+        {"x": [950, 1250, 7], "p": [0.5, 3.5, 1.25]},
+    ),
+    "thousands prove the sign of their decimals": (
+        lines("x;p", "1.250.000;1.250", "7;2.500", "9;10"),
+        {"x": [1_250_000, 7, 9], "p": [1250, 2500, 10]},
+    ),
+    "versions beside decimal commas": (
+        lines("version;p", "1.4;0,5", "1.5;3,5", "2.0;1,25"),
+        {"version": [1.4, 1.5, 2.0], "p": [0.5, 3.5, 1.25]},
+    ),
+    "tabs with thousands as in the United States": (
+        lines("x\tp", "1,250\t0.5", "950\t3.5", "7\t1.25"),
+        {"x": [1250, 950, 7], "p": [0.5, 3.5, 1.25]},
+    ),
+    "a group of thousands never begins with 0": (
+        lines("x;p", "0,132;1.5", "-0,132;2.5", "00,123;9.5"),
+        {"x": [0.132, -0.132, 0.123], "p": [1.5, 2.5, 9.5]},
+    ),
+    "a point after 0 beside commas": (
+        lines("x;p", "0.132;1,5", "0.25;2,5", "0.5;9,5"),
+        {"x": [0.132, 0.25, 0.5], "p": [1.5, 2.5, 9.5]},
+    ),
+    "commas between quotation marks in a file of commas": (
+        lines("x,p", '"0,5",1.5', '"3,25",2.5', '"1,5",9.5'),
+        {"x": [0.5, 3.25, 1.5], "p": [1.5, 2.5, 9.5]},
+    ),
+    "points in a file of commas": (lines("x,p", "1.250,1", "2.500,7", "3.125,9"),
+                                  {"x": [1.25, 2.5, 3.125], "p": [1, 7, 9]}),
+    "units": (
+        lines("x;p", "1.250 m;0,5", "950 m;3,5", "7 m;1,25"),
+        {"x": [1250, 950, 7], "p": [0.5, 3.5, 1.25]},
+    ),
+    "commas in the names": (
+        lines("Zeit;Temp, °C;Druck, hPa", "4;3,5;1013,2", "9;4,25;1012,1", "7;5,5;1009,3"),
+        {"Temp, °C": [3.5, 4.25, 5.5], "Druck, hPa": [1013.2, 1012.1, 1009.3]},
+    ),
+    "Excel's line": (
+        lines("sep=;", "x;p", "4;3,5", "9;4,25", "2;1,5"), {"x": [4, 9, 2], "p": [3.5, 4.25, 1.5]},
+    ),
+    "Excel's line of another sign": (
+        lines("sep=^", "x^p", "4^3.5", "9^4.25", "2^1.5"), {"x": [4, 9, 2], "p": [3.5, 4.25, 1.5]},
+    ),
+    "blanks": (
+        " 0.00632  18.00   2.310  0\n 0.02731   0.00   7.070  0\n 1.5 \t 4.00   2.180  1 \n",
+        {"0": [0.00632, 0.02731, 1.5], "2": [2.31, 7.07, 2.18]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_written_is_read(name: str, tmp_path: Path) -> None:
+    text, expected = READ[name]
+    table = table_of(tmp_path, text)
+    for column, values in expected.items():
+        assert values_of(table, column) == pytest.approx(values, rel=1e-12), column
+
+
+ASKED = {
+    "no other cell says which": lines("x;n", "1.250;1", "7;2", "9.500;4"),
+    "other columns are written in both ways": lines("x;p;q", "1.250;0,5;0.5", "7;1,5;1.5"),
+}
+
+
+@pytest.mark.parametrize("why", ASKED)
+def test_who_cannot_know_asks(why: str, tmp_path: Path) -> None:
+    table = table_of(tmp_path, ASKED[why])
+    message = rf"'1.250' in the column 'x' is 1.25 .* 1250 with .*{why}"
+    with pytest.raises(TableError, match=message):
+        column_in(table, "x")
+    with pytest.raises(TableError, match="--decimal"):
+        target_of(table, "x", "regression")
+    for decimal, value in ((".", 1.25), (",", 1250)):
+        assert values_of(table_of(tmp_path, ASKED[why], decimal=decimal), "x")[0] == value
+
+
+def test_it_does_not_matter_in_columns_of_texts(tmp_path: Path) -> None:
+    rows = [f"{c};{n}" for n, c in enumerate("uvwuvwuv")]
+    table = table_of(tmp_path, lines("a;n", *rows, "1.250;3"))
+    assert column_in(table, "a").kind == "category"
+
+
+def test_a_cell_of_the_other_sign_is_an_error_with_its_row(tmp_path: Path) -> None:
+    rows = [f"{n},5;{n},25" for n in range(40)]
+    text = lines("x;y", *rows[:30], "1.2;3,5", *rows[30:])
+    table = table_of(tmp_path, text)
+    with pytest.raises(TableError, match=r"the column 'x': '1.2' in row 31 has a decimal point"):
+        column_in(table, "x")
+    with pytest.raises(TableError, match=r"the target 'x': '1.2' in row 31"):
+        target_of(table, "x")
+    assert values_of(table, "y")[:2] == [0.25, 1.25]
+    told = column_in(table_of(tmp_path, text, decimal=","), "x")
+    assert np.isnan(told.values[30]) and "1 cell is not a number" in told.notes[0]
+
+
+def known_by(table: Table, target: str, *names: str) -> TableModel:
+    found = target_of(table, target)
+    features = [feature_of(column_in(table, name), np.arange(table.rows)) for name in names]
+    return TableModel.to_learn(target, found.task, features, found.notation)
+
+
+def test_later_files_are_read_as_that_of_training(tmp_path: Path) -> None:
+    """Also those whose cells do not show how they are written."""
+    learned = [f"1.25{n},0{n};{n * n};{n}.000,5" for n in range(1, 9)]
+    trained = table_of(tmp_path, lines("x;n;y", *learned))
+    known = known_by(trained, "y", "x", "n")
+    later = table_of(tmp_path, lines("x;n;y", "1.250;3;2.000", "130;4;3.000"))
+    given, _ = known.inputs(later)
+    assert given["x"].ravel().tolist() == [1250.0, 130.0]
+    rows, y, _ = answers_of(later, "y", [], known.decimal)
+    assert rows.tolist() == [0, 1] and y.tolist() == [2000.0, 3000.0]
+    other = table_of(tmp_path, lines("x;n;y", "1,250.5;3;2.5", "130;4;3.5"))
+    with pytest.raises(TableError, match=r"'x': '1,250.5' in row 1 .* trained on decimal commas"):
+        known.inputs(other)
+    with pytest.raises(TableError, match=r"'y': '2.5' in row 1 .* trained on decimal commas"):
+        answers_of(other, "y", [], known.decimal)
+    told = table_of(tmp_path, lines("x;n;y", "1,250.5;3;2.5", "130;4;3.5"), decimal=".")
+    assert known.inputs(told)[0]["x"].ravel().tolist() == [1250.5, 130.0]
+
+
+def test_numbers_of_frames_are_no_texts(tmp_path: Path) -> None:
+    """A model of a file with commas predicts for numbers that Python has."""
+    from gpunn.apps.tables.reading import table_of as from_frame
+
+    trained = table_of(tmp_path, lines("x;y", *(f"{n * n},125;{n}" for n in range(30))))
+    known = known_by(trained, "y", "x")
+    frame = pd.DataFrame({"x": [1.125, 2.5], "y": [1, 2]})
+    assert known.inputs(from_frame(frame, "frame"))[0]["x"].ravel().tolist() == [1.125, 2.5]
+
+
+def test_an_empty_target_of_many_rows(tmp_path: Path) -> None:
+    table = table_of(tmp_path, lines("x,y", *(f"{n}," for n in range(1200))))
+    with pytest.raises(TableError, match="the target 'y' is empty in all 1,200 rows"):
+        target_of(table, "y")
