@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.common.names import closest, either, first_few
+from gpunn.common.names import closest, either, first_few, significant
 from gpunn.common.numeric.moments import deviation, mean
 from gpunn.common.stored import ByName, Number, Several, Text
 from gpunn.core.plan import INPUT
@@ -24,6 +24,7 @@ from gpunn.layers import (
     SimpleImputer,
     StringLookup,
 )
+from gpunn.layers.preprocessing.dates import written
 
 from .cells import missing_among, numbers
 from .csv_pieces import TableError
@@ -407,6 +408,7 @@ class TableModel:
                         f"{table.path}: the column {name!r} holds no {nouns[0]}, but for example "
                         f"{cells[bad[0]]!r}; the model was trained on {nouns[1]} there."
                     )
+                notes += self._far_outside(name, values, cells)
                 if bad:
                     are = either(len(bad), f"cell is not a {nouns[0]}", f"cells are not {nouns[1]}")
                     notes.append(f"{name}: {len(bad):,} {are}, such as {cells[bad[0]]!r}")
@@ -422,6 +424,23 @@ class TableModel:
                 notes.append(f"{name}: not among the categories of training: {shown}")
         return found, notes
 
+
+    def _far_outside(self, name: str, values: np.ndarray, cells: Sequence[str]) -> list[str]:
+        """Return a note on values that are further from the range of training than it is wide."""
+        if name not in self.ranges:
+            return []
+        low, high, *_ = self.ranges[name]
+        far = np.flatnonzero(np.maximum(low - values, values - high) > high - low)
+        if not len(far):
+            return []
+        ends = [significant(end, 6) for end in (low, high)]
+        if self.columns[name] == "date":
+            ends = [written(end, self.dates[name].form) for end in (low, high)]
+        are = either(len(far), "value is", "values are")
+        return [
+            f"{name}: {len(far):,} {are} far outside those of training ({ends[0]} to {ends[1]}), "
+            f"such as {cells[far[0]]!r} in row {far[0] + 1:,}: the model knows nothing of such rows"
+        ]
 
     def _numbers(self, table: Table, name: str, cells: Strings) -> tuple[np.ndarray, list[int]]:
         """Read a column of numbers as they were written in training."""

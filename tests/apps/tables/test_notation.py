@@ -169,3 +169,17 @@ def test_an_empty_target_of_many_rows(tmp_path: Path) -> None:
     table = table_of(tmp_path, lines("x,y", *(f"{n}," for n in range(1200))))
     with pytest.raises(TableError, match="the target 'y' is empty in all 1,200 rows"):
         target_of(table, "y")
+
+
+def test_values_far_outside_those_of_training_are_said(tmp_path: Path) -> None:
+    rows = [f"{n * n},2024-01-{n + 1:02},{n * n / 8}" for n in range(20)]
+    known = known_by(table_of(tmp_path, lines("x,day,y", *rows)), "y", "x", "day")
+    near = table_of(tmp_path, lines("x,day,y", "700,2024-02-01,1", "-300,2024-01-05,2", ",,3"))
+    assert known.inputs(near)[1] == []
+    far = table_of(tmp_path, lines("x,day,y", "3,2031-02-01,1", "723,,2", "-1e9,2024-01-05,3"))
+    assert known.inputs(far)[1] == [
+        "x: 2 values are far outside those of training (0 to 361), such as '723' in row 2: the "
+        "model knows nothing of such rows",
+        "day: 1 value is far outside those of training (2024-01-01 to 2024-01-20), such as "
+        "'2031-02-01' in row 1: the model knows nothing of such rows",
+    ]
