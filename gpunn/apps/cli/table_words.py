@@ -51,6 +51,7 @@ def about(
     if len(columns) > SHOWN:
         kinds = Counter(column.kind for column in columns[SHOWN:])
         lines.append("and " + ", ".join(f"{n:,} more: {kind}" for kind, n in kinds.items()))
+    lines += [f"warning: {column.warning}" for column in columns if column.warning]
     drawn = "drawn at random"
     if rules.by_order:
         drawn = "the last ones"

@@ -14,22 +14,33 @@ from gpunn.layers.preprocessing.dates import moment
 
 from .strings import Strings
 
-# Markers of missing values: those of pandas, and the question mark of the UCI archive.
-MISSING = frozenset(
-    ("", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a")
-)
+# Markers of missing values: those of pandas, the question mark of the UCI archive, and errors of
+# spreadsheets.
+MISSING = frozenset((
+    "", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a",
+    "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?",
+))  # fmt: skip
+NO_NUMBERS = frozenset("-.")  # among numbers; elsewhere a category
 _BEGIN = frozenset(word[:1] for word in MISSING) | frozenset("N ")
 _THOUSANDS = {  # a group of thousands never begins with 0: 0,132 is below 1
     ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
     ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?"),
 }
+# Thousands by blanks or apostrophes, whatever the decimal sign.
+_GROUPED = re.compile(r"([+-]?[1-9]\d{0,2}(?:[ \u00a0\u2009\u202f'\u2019]\d{3})+)((?:[.,]\d+)?)")
+_MARKS = str.maketrans("", "", " \u00a0\u2009\u202f'\u2019")
+_NEGATIVE = re.compile(r"\(([^-+()]+)\)|(\d[^-+]*)-")  # as accountants write it
 # A number before or behind a currency, a percent sign or a unit.
-_WITH_UNIT = re.compile(r"([+-]?)(|[A-Z]{3} ?|[^\w\s.,+-] ?)([+-]?)(\d[\d.,]*)(\D{0,12})")
+_WITH_UNIT = re.compile(
+    r"([+-]?)(|[A-Z]{3} ?|[^\w\s.,+()'-] ?)([+-]?)"
+    r"(\d[\d.,]*(?:[ \u00a0\u2009\u202f'\u2019]\d{3})*[\d.,]*)(\D{0,12})"
+)
 _CURRENCIES = (  # not any three letters: they may be part of a code
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS",
     "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "RON", "RUB", "SEK", "SGD",
     "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
 )  # fmt: skip
+_NAMED = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 
 
 def is_missing(cell: str) -> bool:
@@ -41,10 +52,19 @@ def number(cell: str, decimal: str = ".") -> float | None:
 
     >>> number("1,234.5"), number("1.234,5", ","), number("1e3"), number("1_0"), number("NA")
     (1234.5, 1234.5, 1000.0, None, nan)
+    >>> number("1 234.5"), number("1'234,5", ","), number("(5)"), number("5-"), number("\u22125")
+    (1234.5, 1234.5, -5.0, -5.0, -5.0)
     """
     cell = cell.strip()
-    if cell.lower() in MISSING:
+    if cell in NO_NUMBERS or cell.lower() in MISSING:
         return math.nan
+    cell = cell.replace("\u2212", "-")  # the minus of typography
+    if found := _NEGATIVE.fullmatch(cell):
+        cell = f"-{(found[1] or found[2]).strip()}"
+    if found := _GROUPED.fullmatch(cell):
+        cell = found[1].translate(_MARKS) + found[2]
+        if found[2] and found[2][0] != decimal:
+            return None
     other = "," if decimal == "." else "."
     if other in cell and _THOUSANDS[decimal].fullmatch(cell):
         cell = cell.replace(other, "")
@@ -85,15 +105,27 @@ def split_unit(cell: str) -> tuple[str, str] | None:
 
 
 def unit_of(cells: Sequence[str], share: float) -> str:
-    """Return the unit that at least this share of the cells have; "" if there is none.
+    """Return the unit of numbers, if at least this share of the cells have it or are numbers alone;
+    "" if there is none. A currency's sign and its name are one unit.
 
-    >>> unit_of(["61%", "7 %", "x"], 0.6), unit_of(["1 km", "1 m"], 0.6)
-    ('%', '')
+    >>> unit_of(["61%", "7 %", "5"], 0.9), unit_of(["1 km", "1 m"], 0.6), unit_of(["5", "6"], 0.6)
+    ('%', '', '')
+    >>> unit_of(["€ 286,166", "491005 EUR"], 0.9)
+    '€'
     """
     parts = [split_unit(cell) for cell in cells]
     units = Counter(part[0] for part in parts if part is not None)
-    unit, count = units.most_common(1)[0] if units else ("", 0)
-    return unit if count >= share * len(cells) else ""
+    if not units:
+        return ""
+    unit = units.most_common(1)[0][0]
+    count = sum(n for other, n in units.items() if _is_same_unit(unit, other))
+    alone = sum(part is None and is_number(cell) for cell, part in zip(cells, parts, strict=True))
+    is_usual = count > (1 - share) * len(cells)  # else cells with a unit are mistakes
+    return unit if is_usual and count + alone >= share * len(cells) else ""
+
+
+def _is_same_unit(a: str, b: str) -> bool:
+    return a == b or _NAMED.get(a, a) == _NAMED.get(b, b)
 
 
 def is_code(cell: str) -> bool:
@@ -145,7 +177,7 @@ def _parsed(cells: Sequence[str], decimal: str, unit: str) -> np.ndarray:
     if unit:
         parts = [split_unit(cell) for cell in cells]
         cells = [
-            part[1] if part is not None and part[0] == unit else cell
+            part[1] if part is not None and _is_same_unit(part[0], unit) else cell
             for part, cell in zip(parts, cells, strict=True)
         ]
     quick = _at_once(cells) if decimal == "." else None

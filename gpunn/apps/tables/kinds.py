@@ -20,6 +20,7 @@ from .strings import Strings
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
 NUMBERS = 0.95  # share of numbers in a numeric column: at most 1 cell in 20 is a mistake
+MOSTLY = 0.5  # a category of which more cells than this are numbers is looked at
 UNIQUE = 0.5  # maximum share of distinct strings in a categorical column
 WORDS = 2  # texts have more words than this on average; names and codes do not
 FEW = 20  # at most this many different whole numbers are classes
@@ -41,6 +42,7 @@ class Column:
         categories: for categories, the distinct ones, the most frequent first.
         unit: for numbers, what is written with them, such as a currency; "" for nothing.
         notation: for numbers, whether they have decimal points or commas.
+        warning: what the user should look at before training; "" for nothing.
         dates: for dates, how they are written.
     """
 
@@ -54,6 +56,7 @@ class Column:
     dates: Dates = field(default=Dates("date"))
     notation: Notation = _POINTS
     notes: list[str] = field(default_factory=list)
+    warning: str = ""
 
     @property
     def missing(self) -> np.ndarray:
@@ -104,14 +107,20 @@ def column_of(
         return Column(name, "left out", "empty")
     if all(cell == first for cell in cells):
         return Column(name, "left out", f"constant: always {_short(first)}")
-    some, decimal = _some(cells), notation.decimal
+    some, decimal, mostly, bad = _some(cells), notation.decimal, 0.0, list[int]()
     unit = _unit(some, decimal)
     _, others = numbers(some, decimal, unit)
     if len(others) <= len(some) / 2:  # else the rest does not matter
         values, bad = numbers(cells, decimal, unit)
-        if len(bad) <= (1 - NUMBERS) * (len(bad) + np.isfinite(values).sum()):
+        mostly = 1 - len(bad) / max(len(bad) + np.isfinite(values).sum(), 1)
+        token = cells[bad[0]] if bad else ""
+        is_gap = mostly > MOSTLY and len(bad) > 1 and all(cells[k] == token for k in bad)
+        if mostly >= NUMBERS or is_gap:
             check_sign(where or name, cells, bad, notation)
             found = _number(name, cells, values, bad, unit)
+            if mostly < NUMBERS:
+                gap = f"{_short(token)} in {counted(len(bad), 'row')} counts as missing"
+                found.notes[-1:] = [gap]
             found.notation = notation
             return found
     different = cells.counts()
@@ -128,14 +137,23 @@ def column_of(
             notes += _mistakes(cells, bad, *dates.nouns)
             return Column(name, "date", values=values, cells=made, dates=dates, notes=notes)
     made = cells.replaced(dict.fromkeys(nothing, ""))
+    warning = ""
+    if mostly > MOSTLY:
+        shown = first_few((f"{_short(cells[i])} in row {i + 1:,}" for i in bad), 3)
+        are = either(len(bad), "is", "are")
+        warning = (
+            f"{name} is not taken as numbers, although {mostly:.0%} of its cells are: {shown} "
+            f"{are} none"
+        )
     all_differ = len(different) > max(UNIQUE * known, 10)
     if (all_differ or len(different) > most) and words_each(some) > WORDS:
         return Column(name, "text", cells=made)
     if all_differ or (len(different) == known and _ID.fullmatch(name)):
         share = f"{len(different):,} different ones in {counted(known, 'row')}"
-        return Column(name, "left out", f"texts that are nearly all different ({share})")
+        why = f"texts that are nearly all different ({share})"
+        return Column(name, "left out", why, warning=warning)
     categories = [category for category, _ in different.most_common(most)]
-    found = Column(name, "category", cells=made, categories=categories)
+    found = Column(name, "category", cells=made, categories=categories, warning=warning)
     if len(different) > most:
         rare = len(different) - most
         text = f"{rare:,} rare categories count as one"
@@ -151,7 +169,7 @@ def words_each(cells: Sequence[str]) -> float:
 def _unit(some: Sequence[str], decimal: str) -> str:
     """Return the unit of cells; "" if they are numbers without one, or no numbers."""
     _, others = numbers(some, decimal)
-    return unit_of(some, NUMBERS) if len(others) > len(some) / 2 else ""
+    return unit_of(some, NUMBERS) if len(others) > (1 - NUMBERS) * len(some) else ""
 
 
 def _number(
@@ -246,6 +264,11 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     present = np.flatnonzero(there)
     values, first_bad = values[present], cells[bad[0]] if bad else ""
     is_numeric = len(bad) <= (1 - NUMBERS) * len(present)
+    if not is_numeric:  # then "-" is a class, as "+" is
+        nothing = missing_among(cells)
+        there = cells.each(lambda some: np.array([cell not in nothing for cell in some], bool))
+        present = np.flatnonzero(there)
+        values = numbers(cells, decimal, unit)[0][present]
     known = values[~np.isnan(values)]
     notes = [f"in {unit}"] if unit else []
     if task is None:

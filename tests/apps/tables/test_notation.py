@@ -68,6 +68,30 @@ READ = {
         lines("x;p", "1.250 m;0,5", "950 m;3,5", "7 m;1,25"),
         {"x": [1250, 950, 7], "p": [0.5, 3.5, 1.25]},
     ),
+    "units in some cells": (
+        lines("x,p", "115 m²,1", "107,4", "98.5 m²,2", "101.5 m²,9"),
+        {"x": [115, 107, 98.5, 101.5]},
+    ),
+    "signs and names of currencies": (
+        lines("x;p", '"€ 286,166";1', "491005 EUR;4", '"€ 12.5";2'),
+        {"x": [286_166, 491_005, 12.5]},
+    ),
+    "a word for nothing": (
+        lines("x,p", *(f"{n * n},1" for n in range(11)), "unknown,1", "unknown,2"),
+        {"x": [*(n * n for n in range(11)), NAN, NAN]},
+    ),
+    "other signs of nothing": (
+        lines("x,p", *(f"{n * n},1" for n in range(9)), "-,1", ".,2", "#DIV/0!,3", "-,4"),
+        {"x": [*(n * n for n in range(9)), NAN, NAN, NAN, NAN]},
+    ),
+    "thousands by blanks and apostrophes": (
+        lines("x;p;q", "1 234,5;1'250;1", "12\u00a0345\u00a0678,25;7;2", "950,5;12\u2019500;4"),
+        {"x": [1234.5, 12_345_678.25, 950.5], "p": [1250, 7, 12500]},
+    ),
+    "negative numbers of all kinds": (
+        lines("x,p", "(5),1", "5-,4", "\u22125.5,2", "-7,3", "(1.25),9"),
+        {"x": [-5, -5, -5.5, -7, -1.25]},
+    ),
     "commas in the names": (
         lines("Zeit;Temp, °C;Druck, hPa", "4;3,5;1013,2", "9;4,25;1012,1", "7;5,5;1009,3"),
         {"Temp, °C": [3.5, 4.25, 5.5], "Druck, hPa": [1013.2, 1012.1, 1009.3]},
@@ -90,7 +114,8 @@ def test_what_is_written_is_read(name: str, tmp_path: Path) -> None:
     text, expected = READ[name]
     table = table_of(tmp_path, text)
     for column, values in expected.items():
-        assert values_of(table, column) == pytest.approx(values, rel=1e-12), column
+        found = values_of(table, column)
+        assert found == pytest.approx(values, rel=1e-12, nan_ok=True), column
 
 
 ASKED = {
@@ -183,3 +208,20 @@ def test_values_far_outside_those_of_training_are_said(tmp_path: Path) -> None:
         "day: 1 value is far outside those of training (2024-01-01 to 2024-01-20), such as "
         "'2031-02-01' in row 1: the model knows nothing of such rows",
     ]
+
+
+def test_plus_and_minus_are_two_classes(tmp_path: Path) -> None:
+    table = table_of(tmp_path, lines("x,y", *(f"{n * n},{'+-'[n % 2]}" for n in range(8))))
+    assert column_in(table, "y").categories == ["+", "-"]
+    assert target_of(table, "y").classes == ["+", "-"]
+
+
+def test_a_word_for_nothing_is_said_and_others_are_a_warning(tmp_path: Path) -> None:
+    rows = [f"{n * n},{n * n}" for n in range(20)]
+    table = table_of(tmp_path, lines("x,y", *rows, *["unknown,low", "unknown,high"] * 2))
+    known = column_in(table, "x")
+    assert known.notes == ["'unknown' in 4 rows counts as missing"]
+    assert feature_of(known, np.arange(table.rows)).gaps
+    other = column_in(table, "y")
+    assert other.kind != "number" and "83% of its cells are: " in other.warning
+    assert "'low' in row 21, 'high' in row 22" in other.warning
