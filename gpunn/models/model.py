@@ -644,12 +644,14 @@ class Model(TrainableModel):
         """
         saving.save_weights(self, filepath, overwrite=overwrite)
 
-    def load_weights(self, filepath: Any, **options: Any) -> None:
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
         """Load weights from a file of `save_weights` or `save`; see `gpunn.saving.load_weights`.
 
         Args:
             filepath: The file or folder.
-            options: ``allow_nan`` and ``max_header``, as in `gpunn.saving.load_weights`.
+            skip_mismatch: Whether weights of other shapes than in the file stay as they are.
+            options: ``by_name``, ``allow_nan`` and ``max_header``, as in
+                `gpunn.saving.load_weights`.
 
         Raises:
             FileNotFoundError: if the file does not exist.
@@ -664,4 +666,4 @@ class Model(TrainableModel):
         >>> zeros([[5.0]]).tolist()
         [[5.0]]
         """
-        saving.load_weights(self, filepath, **options)
+        saving.load_weights(self, filepath, skip_mismatch, **options)

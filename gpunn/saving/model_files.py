@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.common import registry
 from gpunn.common.atomic_files import Path
-from gpunn.common.names import plain
+from gpunn.common.names import listed, plain, warn
 from gpunn.core.arena import with_room_for
 
 from . import files
@@ -104,7 +104,7 @@ def load_model(
     max_parts: int = MAX_PARTS,
     max_header: int = MAX_HEADER,
 ) -> Any:
-    """Load a model saved by `save_model`, by Keras 3 as ``.keras``, or in a checkpoint.
+    """Load a model saved by `save_model`, by Keras as ``.keras`` or ``.h5``, or in a checkpoint.
 
     Loading runs no code from the file and imports no module that it names: only registered
     classes, and those in ``custom_objects``, can occur in it.
@@ -137,9 +137,10 @@ def load_model(
     >>> type(again.optimizer).__name__, bool(again([[5.0]]) == model([[5.0]]))
     ('Adam', True)
     """
-    if files.kind_of(filepath) == files.ZIP:
+    kind = files.kind_of(filepath)
+    if kind in (files.ZIP, files.HDF5):
         with _errors_name(filepath):
-            return _archive().load_model(
+            return (_archive() if kind == files.ZIP else _legacy()).load_model(
                 filepath, custom_objects or {}, compile, allow_nan, max_header,
                 lambda document: _check_parts(document, max_parts),
             )  # fmt: skip
@@ -248,22 +249,33 @@ def model_from_json(
 
 
 def load_weights(
-    model: Any, filepath: Path, *, allow_nan: bool = False, max_header: int = MAX_HEADER
+    model: Any,
+    filepath: Path,
+    skip_mismatch: bool = False,
+    *,
+    by_name: bool | None = None,
+    allow_nan: bool = False,
+    max_header: int = MAX_HEADER,
 ) -> None:
     """Load weights into a built model, from a file of weights, a model or a checkpoint.
 
-    Files of Keras 3 (``.weights.h5``, ``.keras``) fit a model of the same layers in the same
+    Files of Keras (``.h5``, ``.weights.h5``, ``.keras``) fit a model of the same layers in the same
     order. In others, names and shapes must match the model. Numeric suffixes of duplicate layer
     names (``dense_1``) are ignored.
 
     Args:
         model: A built model.
         filepath: The file or folder.
+        skip_mismatch: Whether weights of other shapes than in the file stay as they are, with a
+            warning.
+        by_name: Whether each layer takes the weights of the layer of its name, and others stay as
+            they are: only for legacy ``.h5`` files of Keras.
         allow_nan, max_header: As in `load_model`.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: naming the file and the weight that does not fit, or is not finite.
+        ValueError: naming the file and the weight that does not fit, or is not finite; if
+            ``by_name`` is set for another file. The model is unchanged.
 
     >>> import gpunn, tempfile
     >>> from gpunn.saving import load_weights, save_weights
@@ -272,14 +284,20 @@ def load_weights(
     ...     save_weights(model, folder + "/weights.gpunn")
     ...     load_weights(model, folder + "/weights.gpunn")
     """
-    if files.kind_of(filepath) in (files.ZIP, files.HDF5):
-        with _errors_name(filepath):
-            _archive().load_weights(model, filepath, allow_nan)
-        return
+    kind = files.kind_of(filepath)
+    with _errors_name(filepath):
+        if kind == files.HDF5:
+            _legacy().load_weights(model, filepath, allow_nan, bool(by_name), skip_mismatch)
+            return
+        if by_name:
+            raise ValueError("by_name=True is only for legacy .h5 files of Keras: leave it out.")
+        if kind == files.ZIP:
+            _archive().load_weights(model, filepath, allow_nan, skip_mismatch)
+            return
     with opened(filepath, max_header, "weights", "model", "checkpoint") as document:
         if not allow_nan:
             _check_finite(document["weights"], "weights")
-        set_weights(model, document["weights"])
+        set_weights(model, document["weights"], skip_mismatch)
 
 
 def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
@@ -314,13 +332,25 @@ def _lists(shape: Any) -> Any:
     return [_lists(entry) for entry in shape] if isinstance(shape, (list, tuple)) else shape
 
 
-def set_weights(model: Any, stored: dict[str, np.ndarray]) -> None:
-    """Load weights by name, ignoring numeric suffixes of names (``dense_1``)."""
+def set_weights(model: Any, stored: dict[str, np.ndarray], skip_mismatch: bool = False) -> None:
+    """Load weights by name, ignoring numeric suffixes of names (``dense_1``).
+
+    Args:
+        skip_mismatch: Whether weights that do not fit stay as they are, with a warning.
+    """
     if not model._has_values:
         raise ValueError(
             "the model has no weights yet: give it an Input layer or call it on a batch first."
         )
-    model.load_weights_dict(_renamed(stored, model.weights_dict()))
+    own = model.weights_dict()
+    stored = _renamed(stored, own)
+    if skip_mismatch:
+        fitting = {p: a for p, a in stored.items() if p in own and a.shape == own[p].shape}
+        if different := [path for path in (*own, *stored) if path not in fitting]:
+            shown = listed(list(dict.fromkeys(different)))
+            warn(f"{model.name}: weights that are not in the file and the model stay: {shown}.")
+        stored = {**own, **fitting}
+    model.load_weights_dict(stored)
 
 
 def set_training(model: Any, training: Any) -> None:
@@ -401,6 +431,12 @@ def _archive() -> Any:
     from .keras_format import archive  # only for Keras's files
 
     return archive
+
+
+def _legacy() -> Any:
+    from .keras_format import legacy  # only for Keras's HDF5 files
+
+    return legacy
 
 
 def _as_keras(path: Path, ending: str, write: Callable[[], None]) -> bool:

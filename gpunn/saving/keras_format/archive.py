@@ -158,23 +158,19 @@ def load_model(
             if isinstance(own.get("trained_on"), dict):
                 model.trained_on = own["trained_on"]
             if compiled is not None:
-                _compile(model, compiled)
+                compile_model(model, compiled)
                 _set_training(file, model, own.get("training"))
             return model
 
         return registry.also(dict(custom_objects), restored)
 
 
-def load_weights(model: Any, path: Path, allow_nan: bool) -> None:
-    """Set a model's weights to those of a file or archive of Keras's."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            data = _member(archive, WEIGHTS, None)
-    else:
-        with open(path, "rb") as stream:
-            data = stream.read()
+def load_weights(model: Any, path: Path, allow_nan: bool, skip_mismatch: bool) -> None:
+    """Set a model's weights to those of an archive of Keras's."""
+    with zipfile.ZipFile(path) as archive:
+        data = _member(archive, WEIGHTS, None)
     with states.opened(data) as file:
-        states.read(file, model, allow_nan)
+        states.read(file, model, allow_nan, skip_mismatch)
 
 
 def _json(archive: zipfile.ZipFile, name: str, most: int) -> dict[str, Any]:
@@ -196,7 +192,9 @@ def _member(archive: zipfile.ZipFile, name: str, most: int | None) -> bytes:
     return archive.read(name)
 
 
-def _compile(model: Any, config: Mapping[str, Any]) -> None:
+def compile_model(model: Any, config: Mapping[str, Any]) -> None:
+    """Compile a model as Keras has described it."""
+
     def made(kind: str, key: str) -> Any:
         def own(x: Any) -> Any:
             known = from_keras(x, kind) if is_part(x) else x

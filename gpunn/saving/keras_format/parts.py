@@ -215,9 +215,20 @@ def from_keras(entry: Any, kind: str) -> Any:
         return config
     if not isinstance(config, dict):
         raise ValueError(f"the {kind} {name!r} has the configuration {config!r}.")
-    cls = registry.lookup(kind, known_as(entry, kind))
+    cls = class_of(entry, kind)
     found = {"class_name": registry.name_of(kind, cls), "config": arguments_of(cls, config)}
     return found | shared_number(entry)
+
+
+def class_of(entry: Mapping[str, Any], kind: str) -> Any:
+    """Return the class that Keras has described, or raise a ValueError that names it."""
+    name = known_as(entry, kind)
+    try:
+        return registry.lookup(kind, name)
+    except ValueError as error:
+        own = str(entry["class_name"]).rpartition(">")[2]
+        hint = f" If it is your own, pass custom_objects={{{own!r}: {own}}}."
+        raise ValueError(f"{error}{'' if 'custom_objects' in str(error) else hint}") from None
 
 
 def known_as(entry: Mapping[str, Any], kind: str) -> str:

@@ -10,11 +10,12 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, UPDATES
+from gpunn.common.names import warn
 from gpunn.common.nested import any_in
 from gpunn.core.arena import Parameter
 from gpunn.layers.symbolic import GraphOperation
@@ -109,7 +110,7 @@ def written(model: Any, optimizer: bool) -> bytes:
     with h5py_of().File(buffer, "w") as file:
         for path, (holder, parameters) in places(model).items():
             _put(file, path, holder.name, [p.numpy() for p in parameters])
-        names = _slots_of(model) if optimizer else None
+        names = slot_names(model) if optimizer else None
         if names is not None:
             own, tensors = model.optimizer, model.training_state()[0]
             rate = own.fixed_learning_rate
@@ -125,7 +126,7 @@ def _put(file: Any, path: str, name: str, arrays: list[Any]) -> None:
         group.create_dataset(str(number), data=np.asarray(array))
 
 
-def _slots_of(model: Any) -> list[str] | None:
+def slot_names(model: Any) -> list[str] | None:
     """Return the names of the slots of a model's optimizer in Keras's order; None if it keeps
     others than Keras's."""
     optimizer, tensors = model.optimizer, model.training_state()[0]
@@ -143,12 +144,12 @@ def _slots_of(model: Any) -> list[str] | None:
 # -- reading
 
 
-def opened(data: bytes) -> Any:
+def opened(data: bytes | BinaryIO) -> Any:
     """Return an HDF5 file for reading, or raise a ValueError if it is none, or refers to other
-    files."""
+    files. It is given by its bytes, or as a file that is open."""
     h5py = h5py_of()
     try:
-        file = h5py.File(io.BytesIO(data), "r")
+        file = h5py.File(io.BytesIO(data) if isinstance(data, bytes) else data, "r")
     except OSError as error:
         raise ValueError(f"the weights are not an HDF5 file: {error}") from None
     count = 0
@@ -184,8 +185,11 @@ def elements(file: Any) -> int:
     return total
 
 
-def read(file: Any, model: Any, allow_nan: bool = False) -> None:
+def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = False) -> None:
     """Set a model's weights to those of a file.
+
+    Args:
+        skip_mismatch: Whether layers that do not fit stay as they are, with a warning.
 
     Raises:
         ValueError: naming the layer whose weights are missing, have another shape, or are not
@@ -193,30 +197,51 @@ def read(file: Any, model: Any, allow_nan: bool = False) -> None:
     """
     found: dict[int, np.ndarray] = {}
     for path, (holder, parameters) in places(model).items():
-        place = f"{path}/vars".lstrip("/")
-        group = file.get(place)
-        stored = [] if group is None else sorted(group, key=_number)
-        if group is not None and "name" in group.attrs:
-            _check_name(holder, str(group.attrs["name"]), place, bool(parameters))
-        if len(stored) != len(parameters):
+        try:
+            found |= _arrays(file, f"{path}/vars".lstrip("/"), holder, parameters, allow_nan)
+        except ValueError as error:
+            if not skip_mismatch:
+                raise
+            warn(f"{holder.name} stays as it is: {error}")
+    assign(model, found)
+
+
+def _arrays(
+    file: Any, place: str, holder: Any, parameters: list[Parameter], allow_nan: bool
+) -> dict[int, np.ndarray]:
+    """Return the arrays for the parameters of a layer."""
+    found: dict[int, np.ndarray] = {}
+    group = file.get(place)
+    stored = [] if group is None else sorted(group, key=_number)
+    if group is not None and "name" in group.attrs:
+        _check_name(holder, str(group.attrs["name"]), place, bool(parameters))
+    if len(stored) != len(parameters):
+        raise ValueError(
+            f"the file has {len(stored)} arrays at '{place}'; {holder.name!r} has "
+            f"{len(parameters)}: {[(p.name, p.shape) for p in parameters]}."
+        )
+    for name, p in zip(stored, parameters, strict=True):
+        entry = group[name]
+        if getattr(entry, "shape", None) != tuple(p.shape) or entry.dtype.kind not in "fiub":
             raise ValueError(
-                f"the file has {len(stored)} arrays at '{place}'; {holder.name!r} has "
-                f"{len(parameters)}: {[(p.name, p.shape) for p in parameters]}."
+                f"the file has {entry} at '{place}/{name}'; {p.path} has the shape "
+                f"{tuple(p.shape)}."
             )
-        for name, p in zip(stored, parameters, strict=True):
-            entry = group[name]
-            if getattr(entry, "shape", None) != tuple(p.shape) or entry.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"the file has {entry} at '{place}/{name}'; {p.path} has the shape "
-                    f"{tuple(p.shape)}."
-                )
-            array = found[id(p)] = entry[()]
-            if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise ValueError(
-                    f"the array '{place}/{name}' holds NaN or infinity. Pass allow_nan=True to "
-                    f"load it anyway."
-                )
-    model.set_weights([found[id(p)] for p in model.weights])
+        array = found[id(p)] = entry[()]
+        if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(
+                f"the array '{place}/{name}' holds NaN or infinity. Pass allow_nan=True to "
+                f"load it anyway."
+            )
+    return found
+
+
+def assign(model: Any, found: Mapping[int, np.ndarray]) -> None:
+    """Set the parameters of a model for which there are arrays, by their ids."""
+    own = model.weights
+    missing = any(id(p) not in found for p in own)
+    values = model.get_weights() if missing else [None] * len(own)
+    model.set_weights([found.get(id(p), x) for p, x in zip(own, values, strict=True)])
 
 
 def _number(name: str) -> int:
@@ -238,7 +263,7 @@ def _check_name(holder: Any, stored: str, place: str, has_weights: bool) -> None
 
 def read_optimizer(file: Any, model: Any) -> bool:
     """Set the state of a model's optimizer; return False if the file's is of another form."""
-    names, group = _slots_of(model), file.get("optimizer/vars")
+    names, group = slot_names(model), file.get("optimizer/vars")
     if names is None or group is None:
         return False
     arrays = [group[name] for name in sorted(group, key=_number)]
