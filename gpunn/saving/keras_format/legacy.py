@@ -78,7 +78,10 @@ class _File:
     def document(self, name: str, most: int) -> dict[str, Any] | None:
         """Return the JSON in an attribute of the file."""
         text = self.text(name, most)
-        found = None if text is None else json.loads(text)
+        try:
+            found = None if text is None else json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the attribute {name!r} is no JSON: {error}.") from None
         if found is not None and not isinstance(found, dict):
             raise ValueError(f"the attribute {name!r} holds no dictionary.")
         return found
@@ -130,6 +133,15 @@ def _listed(group: Any, name: str) -> bool:
     return name in group.attrs or f"{name}0" in group.attrs
 
 
+def _compile(model: Any, config: Mapping[str, Any]) -> None:
+    try:
+        archive.compile_model(model, config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{error} Or load the model with compile=False, and compile it here."
+        ) from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[_File]:
     with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -161,7 +173,7 @@ def load_model(
                 f"it is an HDF5 file of {weights}."
             )  # fmt: skip
         old = _is_old(file.text("keras_version", max_header))
-        entry = model_entry(config, old)
+        entry = registry.also(dict(custom_objects), lambda: model_entry(config, old))
         training = file.document("training_config", max_header) if compile else None
         compiled = None if training is None else compile_config(training, old)
         check({"config": entry["config"], "compile": compiled})
@@ -178,7 +190,7 @@ def load_model(
         def restored() -> Any:
             model = with_room_for(states.elements(stored), build)
             if compiled is not None:
-                archive.compile_model(model, compiled)
+                _compile(model, compiled)
                 _set_optimizer(file, model)
             elif compile:
                 warn(

@@ -216,7 +216,8 @@ def from_keras(entry: Any, kind: str) -> Any:
     if not isinstance(config, dict):
         raise ValueError(f"the {kind} {name!r} has the configuration {config!r}.")
     cls = class_of(entry, kind)
-    found = {"class_name": registry.name_of(kind, cls), "config": arguments_of(cls, config)}
+    # Not the name of the class: custom_objects may have another one for it.
+    found = {"class_name": known_as(entry, kind), "config": arguments_of(cls, config)}
     return found | shared_number(entry)
 
 
