@@ -42,18 +42,34 @@ if TYPE_CHECKING:
     from .apps.web.notebook import playground
     from .common import stored
     from .compat import backend
+    from .compat.keras_names import KerasTensor, Operation, name_scope
+    from .initializers import Initializer
+    from .layers import InputSpec, Layer
+    from .losses import Loss
+    from .metrics import Metric
     from .ops import random
     from .ops.library.derivatives import grad, value_and_grad
     from .ops.running.step_function import function
     from .ops.running.tape import GradientTape
     from .ops.running.transformations import hessian, jacobian, jvp, vjp
     from .ops.variable import Variable
+    from .optimizers import Optimizer
+    from .regularizers import Regularizer
 
 __all__ = [
     "GradientTape",
+    "Initializer",
     "Input",
+    "InputSpec",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Operation",
+    "Optimizer",
     "Perceptron",
+    "Regularizer",
     "Sequential",
     "Variable",
     "__version__",
@@ -78,6 +94,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "name_scope",
     "ops",
     "optimizers",
     "playground",
@@ -134,7 +151,14 @@ _public, _ = lazy(
         ".ops.running.step_function": "function",
         ".ops.running.tape": "GradientTape",
         ".ops.running.transformations": "hessian jacobian jvp vjp",
+        ".compat.keras_names": "KerasTensor Operation name_scope",
+        ".initializers": "Initializer",
+        ".layers": "InputSpec Layer",
+        ".losses": "Loss",
+        ".metrics": "Metric",
         ".ops.variable": "Variable",
+        ".optimizers": "Optimizer",
+        ".regularizers": "Regularizer",
     },
 )
 for _module in (callbacks, layers, losses, metrics, optimizers):
@@ -173,4 +197,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use."""
     if name in __all__ or name in ("apps", "sklearn"):  # the latter imports scikit-learn
         return _public(name)
+    message = None if name.startswith("_") else absent.advice_for("", name)
+    if message is not None and absent.is_imported(sys._getframe(1)):
+        raise ImportError(f"{name}: {message}")
     return _other(name)

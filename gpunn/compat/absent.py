@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -99,6 +100,26 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "mixed_precision DTypePolicy FloatDTypePolicy dtype_policies",
         ),
         (
+            "graphs of tensors apart from models; Model(inputs, outputs) is called in the same way",
+            "Function",
+        ),
+        ("weights of few bits; keep Keras for this model", "Quantizer quantizers"),
+        (
+            "such scopes; models and layers have stateless_call",
+            "StatelessScope SymbolicScope",
+        ),
+        (
+            "recomputation of activations; smaller batches with gradient_accumulation_steps of an "
+            "optimizer take less memory",
+            "RematScope remat",
+        ),
+        ("teachers of models; a loss of your own calls one", "distillation"),
+        ("module for exports; model.export writes ONNX files", "export"),
+        ("module of older names; load_model reads .h5 files", "legacy"),
+        ("functions of nested lists and dictionaries; the package optree has them", "tree"),
+        ("drawings of boxes in pictures; matplotlib makes them", "visualization"),
+        ("wrappers under that name; gpunn.sklearn has the estimators", "wrappers"),
+        (
             "devices by name; a model takes its backend when it is made, Model(..., backend=...)",
             "device",
         ),
@@ -117,7 +138,35 @@ def advice_for(module: str, name: str) -> str | None:
     return None
 
 
-def _is_imported(frame: FrameType) -> bool:
+MODULES = [
+    "layers", "losses", "metrics", "optimizers", "callbacks", "activations", "initializers",
+    "regularizers", "constraints", "models", "ops", "utils", "saving", "datasets", "backend",
+]  # fmt: skip
+"""Where names are that a program may expect at the top."""
+
+
+def place_of(name: str, known: Sequence[str]) -> str:
+    """Return a sentence about where a name is that is not at the top of gpunn, or about the name
+    there, or in a module, that is spelt almost the same; or an empty string.
+
+    Args:
+        known: Names at the top.
+    """
+    from difflib import get_close_matches  # only for a message
+
+    places = {one: f"{module}.{one}" for module in reversed(MODULES)
+              for one in import_module(f"gpunn.{module}").__all__}  # fmt: skip
+    if name in places:
+        return f" It is gpunn.{places[name]}."
+    spelt = {one.lower(): one for one in (*known, *places)}
+    found = get_close_matches(name.lower(), spelt, n=1, cutoff=0.8)
+    if not found:
+        return ""
+    one = spelt[found[0]]
+    return f" Did you mean {f'gpunn.{places[one]}' if one in places else one!r}?"
+
+
+def is_imported(frame: FrameType) -> bool:
     """Whether a frame is at ``from module import name``, which drops an AttributeError's text."""
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
 
@@ -135,7 +184,7 @@ def refusing(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], An
         message = None if name.startswith("_") else advice_for(short, name)
         if message is None:
             return otherwise(name)
-        if _is_imported(sys._getframe(1)):
+        if is_imported(sys._getframe(1)):
             if name in UNUSED:
                 return partial(_refused, f"{short}.{name}: {message}")
             raise ImportError(f"{short}.{name}: {message}")

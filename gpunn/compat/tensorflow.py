@@ -24,7 +24,7 @@ from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 
 from . import backend, data
-from .absent import advice_for
+from .absent import advice_for, place_of
 
 # From TensorFlow's name of an operation to Keras's.
 RENAMED = {
@@ -272,8 +272,9 @@ def missing(path: str) -> str:
     if message is not None:
         return message
     known = sorted({*FUNCTIONS, *RENAMED, *PLAIN})
+    hint = place_of(name, known) if name == path else closest(name, known)
     return (
-        f"gpunn has no {path!r}.{closest(name, known)} It replaces Keras, and those TensorFlow "
+        f"gpunn has no {path!r}.{hint} It replaces Keras, and those TensorFlow "
         f"functions that are operations in gpunn.ops."
     )
 

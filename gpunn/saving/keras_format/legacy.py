@@ -13,6 +13,7 @@ import math
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -88,14 +89,9 @@ class _File:
 
     def names(self, group: Any, name: str) -> list[str]:
         """Return a list of names, which may lie in several attributes."""
-        found, number = list[str](), 0
-        parts = [name] if name in group.attrs else []
-        while not parts or number:
-            part = f"{name}{number}"
-            if parts and parts[0] == name or part not in group.attrs:
-                break
-            parts.append(part)
-            number += 1
+        several = (f"{name}{number}" for number in count())
+        parts = [name] if name in group.attrs else takewhile(group.attrs.__contains__, several)
+        found = list[str]()
         for part in parts:
             values = self._attribute(group, part)
             if not isinstance(values, np.ndarray) or values.ndim != 1:

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from keras2_files import put_weights
+from keras2 import put_weights
 
 import gpunn
 from gpunn.saving import load_model

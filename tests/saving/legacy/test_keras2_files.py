@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import h5py
-import keras2_files as old
+import keras2 as old
 import numpy as np
 import pytest
 
@@ -81,7 +81,8 @@ def pictures(keras: Any) -> tuple[Any, Any, Any]:
         old.dense("dense", 2, "softmax"),
     )  # fmt: skip
     model = keras.Sequential([
-        keras.Input((8, 8, 2)), layers.Conv2D(3, 3, activation="relu", name="conv2d"), layers.MaxPooling2D(),
+        keras.Input((8, 8, 2)), layers.Conv2D(3, 3, activation="relu", name="conv2d"),
+        layers.MaxPooling2D(),
         layers.BatchNormalization(epsilon=0.01, name="bn"), layers.DepthwiseConv2D(2, name="depth"),
         layers.SeparableConv2D(3, 1, name="separable"), layers.LeakyReLU(0.2),
         layers.LeakyReLU(0.1), layers.ReLU(1.5, 0.1, 0.2), layers.ReLU(threshold=0.3),
@@ -355,7 +356,7 @@ def test_a_lambda_is_replaced_by_a_layer_of_yours(tmp_path):
     ("training", "message"),
     [
         (trained({"class_name": "Ftrl", "config": {}}), "Unknown optimizer: 'ftrl'"),
-        (trained({"class_name": "Adam", "config": ADAM}, loss="my_loss"), "Unknown loss: 'my_loss'"),
+        (trained({"class_name": "Adam", "config": ADAM}, loss="mine"), "Unknown loss: 'mine'"),
         (trained(None), "the optimizer is described as None"),
     ],
 )
@@ -413,9 +414,10 @@ DAMAGED = {
     "external bytes": (elsewhere, "within the file"),
     "names": (lambda f: f["model_weights"].attrs.__setitem__("layer_names", 3), "list of names"),
     "numbers": (lambda f: f["model_weights/d"].attrs.__setitem__("weight_names", [1, 2]), "names"),
-    "config": (lambda f: f.attrs.__setitem__("model_config", b"{"), "'model_config' is no JSON"),
+    "config": (lambda f: f.attrs.__setitem__("model_config", b"{"), "model_config' is no JSON"),
     "list": (lambda f: f.attrs.__setitem__("model_config", b"[1]"), "no dictionary"),
-    "deep": (lambda f: f.attrs.__setitem__("model_config", b"[" * 50_000), "'model_config' is no JSON"),
+    "deep": (lambda f: f.attrs.__setitem__("model_config", b"[" * 50_000),
+             "model_config' is no JSON"),
     "number": (lambda f: f.attrs.__setitem__("model_config", 3), "no text"),
 }  # fmt: skip
 
