@@ -141,7 +141,7 @@ def _compile(model: Any, config: Mapping[str, Any]) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[_File]:
     with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        check_strings(data, (*TEXTS, *NAMES))
+        check_strings(data, (*TEXTS, *NAMES, "name"))
         with states.opened(stream) as file:
             yield _File(file, len(data))
 
@@ -241,7 +241,7 @@ def _set_by_place(
     Args:
         named: Whether the file has described the model, so that the layers have its names.
     """
-    own = {layer.name: layer for layer in model.layers if layer.weights}
+    own = [layer for layer in model.layers if layer.weights]
     stored = {}
     for name in file.names(group, "layer_names"):
         entries = file.entries(file.group(group, name))
@@ -250,11 +250,13 @@ def _set_by_place(
     if len(own) != len(stored):
         raise ValueError(
             f"the file has weights of {len(stored)} layers, {_few(stored)}; the model has "
-            f"{len(own)} such layers, {_few(own)}."
+            f"{len(own)} such layers, {_few(layer.name for layer in own)}."
         )
-    names = list(own) if named and own.keys() == stored.keys() else list(stored)
+    names = [layer.name for layer in own]
+    if not named or set(names) != stored.keys():
+        names = list(stored)
     found = dict[int, np.ndarray]()
-    for name, layer in zip(names, own.values(), strict=True):
+    for name, layer in zip(names, own, strict=True):
         entries = _without_count(layer, stored[name])
         _match(layer, name, entries, found, allow_nan, skip_mismatch)
     _set_top(file, group, model, found, allow_nan, skip_mismatch, by_name=False)

@@ -20,6 +20,8 @@ from gpunn.common.nested import any_in
 from gpunn.core.arena import Parameter
 from gpunn.layers.symbolic import GraphOperation
 
+from .strings import check_strings
+
 MOST_PLACES = 100_000  # groups and arrays of a file
 MOST_EXPANSION = 100  # bytes that each byte of a file may stand for
 _MOMENTS = (("m", "v"), ("v_max",))
@@ -149,6 +151,8 @@ def opened(data: bytes | BinaryIO) -> Any:
     files. It is given by its bytes, or as a file that is open."""
     h5py = h5py_of()
     try:
+        if isinstance(data, bytes) and data.startswith(b"\x89HDF"):
+            check_strings(data, ["name"])
         file = h5py.File(io.BytesIO(data) if isinstance(data, bytes) else data, "r")
     except OSError as error:
         raise ValueError(f"the weights are not an HDF5 file: {error}") from None

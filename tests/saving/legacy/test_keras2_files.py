@@ -45,7 +45,8 @@ def arrays(model: Any) -> dict[str, dict[str, Any]]:
 POOL = {"padding": "valid", "data_format": "channels_last"}
 CONV = {
     **POOL, "dilation_rate": [1, 1], "groups": 1, "use_bias": True,
-    "bias_initializer": old.initializer("Zeros"), "activity_regularizer": None,
+    "bias_initializer": {"class_name": "Zeros", "config": {"dtype": "float32"}},
+    "activity_regularizer": None,
 }  # fmt: skip
 NORMAL = {
     "momentum": 0.9, "epsilon": 0.01, "center": True, "scale": True, "renorm": False,
@@ -207,6 +208,58 @@ def test_early_models(tmp_path):
         old.write(tmp_path / "m.hdf5", config, WEIGHTS, version="2.0.6")
         model = load_model(tmp_path / "m.hdf5", compile=False)
         assert_near(model.predict(x, verbose=0), x.sum(1, keepdims=True) + np.float32(0.5))
+
+
+decays = pytest.mark.filterwarnings("ignore:Argument `decay`")  # Keras's own, also of 0
+
+
+@decays
+def test_beside_keras(tmp_path, keras):
+    """What Keras 3 reads of Keras 2, gpunn reads in the same way."""
+    config = old.functional(
+        "beside", ["a", "b"], [["sum", 0, 0], ["shared", 1, 0]],
+        old.applied(old.input_layer("a", 4)), old.applied(old.input_layer("b", 4)),
+        old.applied(old.dense("shared", 3, "elu"), [["a", 0, 0]], [["b", 0, 0]]),
+        old.applied(old.described("BatchNormalization", "bn", axis=[1], momentum=0.9, epsilon=0.1),
+                    [["shared", 0, 0]]),
+        old.applied(old.described("Dropout", "drop", rate=0.5, noise_shape=None, seed=None),
+                    [["bn", 0, 0]]),
+        old.applied(old.described("Add", "sum"), [["drop", 0, 0], ["shared", 1, 0]]),
+    )  # fmt: skip
+    weights = {
+        "a": {}, "b": {}, "drop": {}, "sum": {},
+        "shared": {"shared/kernel:0": rows(4, 3), "shared/bias:0": rows(3)},
+        "bn": {f"bn/{name}:0": rows(3, seed=k) ** 2
+               for k, name in enumerate(["gamma", "beta", "moving_mean", "moving_variance"])},
+    }  # fmt: skip
+    training = trained({"class_name": "Adam", "config": ADAM}, loss="mean_squared_error")
+    training["metrics"] = None
+    old.write(tmp_path / "m.h5", config, weights, training)
+    ours, theirs = load_model(tmp_path / "m.h5"), keras.saving.load_model(tmp_path / "m.h5")
+    x = [rows(5, 4), rows(5, 4, seed=1)]
+    assert_near(ours.predict(x, verbose=0), theirs.predict(x, verbose=0))
+    y = [rows(5, 3, seed=2), rows(5, 3, seed=3)]
+    for model in (ours, theirs):
+        model.get_layer("drop").rate = 0.0
+        model.fit(x, y, batch_size=5, epochs=3, verbose=0)
+    assert_near(ours.predict(x, verbose=0), theirs.predict(x, verbose=0), 1e-4)
+
+
+@decays
+def test_keras_changes_what_the_model_computed(tmp_path, keras):
+    """Its ``hard_sigmoid`` has another slope today, and it leaves the decay out."""
+    config = old.sequential("m", old.input_layer("x", 3), old.dense("d", 1, "hard_sigmoid"))
+    training = trained({"class_name": "SGD", "config": {"learning_rate": 0.1, "decay": 0.5}},
+                       loss="mean_squared_error", metrics=None)  # fmt: skip
+    old.write(tmp_path / "m.h5", config, WEIGHTS, training)
+    ours, theirs = load_model(tmp_path / "m.h5"), keras.saving.load_model(tmp_path / "m.h5")
+    x = np.ones((1, 3), "float32") / 2
+    assert ours.predict(x, verbose=0).item() == pytest.approx(0.2 * 2 + 0.5)
+    assert theirs.predict(x, verbose=0).item() == pytest.approx(2 / 6 + 0.5)
+    assert float(theirs.optimizer.learning_rate) == pytest.approx(0.1)
+    for _ in range(2):
+        ours.train_on_batch(x, np.ones((1, 1)))
+    assert float(ours.optimizer.learning_rate) == pytest.approx(0.1 / (1 + 0.5 * 2))
 
 
 ADAM = {

@@ -22,14 +22,14 @@ def described(class_name: str, name: str, **config: Any) -> dict[str, Any]:
 
 
 def initializer(name: str = "GlorotUniform", **config: Any) -> dict[str, Any]:
-    return {"class_name": name, "config": {"seed": None, "dtype": "float32", **config}}
+    return {"class_name": name, "config": {"seed": None, **config}}
 
 
 def dense(name: str, units: int, activation: Any = "linear", **config: Any) -> dict[str, Any]:
     return described(
         "Dense", name, units=units, activation=activation, use_bias=True,
         kernel_initializer=initializer(),
-        bias_initializer={"class_name": "Zeros", "config": {"dtype": "float32"}},
+        bias_initializer={"class_name": "Zeros", "config": {}},
         kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
         kernel_constraint=None, bias_constraint=None, **config,
     )  # fmt: skip
