@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.layers import Input, Layer
+from gpunn.layers.core import Input
+from gpunn.layers.layer import Layer
 from gpunn.layers.symbolic import GraphOperation, SymbolicTensor
 
 __all__ = ["KerasTensor", "Operation", "name_scope"]
