@@ -17,7 +17,7 @@ _lock = threading.Lock()
 # Made at the first draw: importing numpy.random takes a tenth of importing gpunn.
 _source: np.random.Generator | None = None
 _times = 0  # that `set_random_seed` was called
-_of_block: ContextVar[np.random.Generator | None] = ContextVar("source of a block", default=None)
+_of_block: ContextVar[np.random.Generator | Draws | None] = ContextVar("source", default=None)
 
 
 def set_random_seed(seed: int) -> None:
@@ -79,6 +79,38 @@ def seeded(seed: int) -> Iterator[None]:
     True
     """
     before = _of_block.set(_source_of(seed))
+    try:
+        yield
+    finally:
+        _of_block.reset(before)
+
+
+class Draws:
+    """A source of seeds with seeds of its own; it costs nothing until something is drawn."""
+
+    def __init__(self, *seeds: int) -> None:
+        self._seeds = seeds
+        self._made: np.random.Generator | None = None
+
+    def integers(self, low: int, high: int) -> Any:
+        """Draw an integer, as NumPy's generators do."""
+        if self._made is None:
+            self._made = np.random.default_rng(self._seeds)
+        return self._made.integers(low, high)
+
+
+@contextmanager
+def drawing_from(source: Draws) -> Iterator[None]:
+    """A ``with`` block in which gpunn draws seeds from ``source``, in this thread only.
+
+    >>> import gpunn
+    >>> def numbers():
+    ...     with drawing_from(Draws(1, 2)):
+    ...         return gpunn.random.normal((2,)).tolist()
+    >>> numbers() == numbers()
+    True
+    """
+    before = _of_block.set(source)
     try:
         yield
     finally:

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_integer
-from gpunn.common.random import check_seed, draw_seed
+from gpunn.common.random import drawing_from
 from gpunn.feeding.batches import BatchedArrays
 
+from . import passes
+from .passes import Length, Pass, divided, draws_of_passes, generators
 from .prefetching import prefetched
-from .samples import Samples, array_of, call, each, joined, leaves, stacked, tensor_of
+from .samples import Samples, array_of, call, each, joined, leaves, own, stacked, tensor_of, typed
 
 __all__ = ["AUTOTUNE", "Dataset", "experimental"]
 
@@ -33,16 +35,16 @@ experimental = SimpleNamespace(
     cardinality=lambda dataset: dataset.cardinality(),
 )  # fmt: skip
 
-Length = float | None  # of a data set: an integer, infinity, or unknown
-Pass = tuple[int, ...]  # the number of a pass, and of each inner pass of repeated data
-
 
 class Dataset(Samples):
     """Samples, or batches of samples, that can be read repeatedly.
 
     A sample is an array, or a tuple or dictionary of arrays. Each method returns a new data set;
-    iterating yields tensors. ``num_parallel_calls``, ``deterministic`` and ``name`` are accepted
-    and ignored.
+    iterating yields tensors, and NumPy arrays of strings and of integers beyond int32. The samples
+    are copies: later changes of what was given or read change nothing, but for memory maps. The
+    random numbers of the functions are those that `set_random_seed` determines when the data set
+    is made; each pass has others. ``num_parallel_calls``, ``deterministic`` and ``name`` are
+    accepted and ignored.
 
     Args:
         begin: Called for each pass with its number; returns an iterator of samples.
@@ -54,12 +56,26 @@ class Dataset(Samples):
     """
 
     _batched_arrays: BatchedArrays | None = None  # what `fit` reads instead of the batches
+    _sources: Sequence[Dataset] = ()  # what a method derived this one from
 
     def __init__(self, begin: Callable[[Pass], Iterator[Any]], length: Length = None) -> None:
         self._begin = begin
         self._length = length
-        self._passes = itertools.count()  # passes begun by iterating
+        self._passes = itertools.count()  # passes begun by iterating, also derived data sets
         self._mapped: tuple[Dataset, Callable[..., Any]] | None = None  # arguments of `map`
+
+    @classmethod
+    def _from(
+        cls, sources: Sequence[Dataset], begin: Callable[[Pass], Iterator[Any]],
+        length: Length = None,
+    ) -> Dataset:  # fmt: skip
+        made = Dataset(begin, length)
+        made._sources = sources
+        return made
+
+    def _next_pass(self) -> int:
+        """Return the number of a new pass, which is also one of what this data set is made of."""
+        return max(next(self._passes), *(data._next_pass() for data in self._sources), 0)
 
     # -- sources
 
@@ -98,14 +114,18 @@ class Dataset(Samples):
         if not callable(generator):
             raise TypeError(f"generator must be a function that yields samples; got {generator!r}.")
         dtypes = None if output_types is None else leaves(output_types)
+        source, ends = draws_of_passes(), object()
 
         def begin(at: Pass) -> Iterator[Any]:
-            for given in generator(*args):
-                sample = each(given, array_of)
-                if dtypes is not None:
-                    left = iter(dtypes)
-                    sample = each(sample, lambda array: array.astype(next(left)))  # noqa: B023
-                yield sample
+            draws = source(at)
+            with drawing_from(draws):
+                samples = iter(generator(*args))
+            while True:
+                with drawing_from(draws):
+                    given = next(samples, ends)
+                if given is ends:
+                    return
+                yield each(given, array_of) if dtypes is None else typed(given, dtypes)
 
         return Dataset(begin)
 
@@ -122,7 +142,9 @@ class Dataset(Samples):
         parts = tuple(datasets[0]) if len(datasets) == 1 else datasets
         lengths = [part._length for part in parts]
         known = None if None in lengths else min(n for n in lengths if n is not None)
-        return Dataset(lambda at: zip(*(part._begin(at) for part in parts), strict=False), known)
+        return Dataset._from(
+            parts, lambda at: zip(*(part._begin(at) for part in parts), strict=False), known
+        )
 
     @staticmethod
     def sample_from_datasets(
@@ -141,22 +163,15 @@ class Dataset(Samples):
             raise ValueError(
                 f"weights must hold one value of at least 0 for each data set; got {weights!r}."
             )
-        generator = _generators(seed, rerandomize_each_iteration is not False)
+        generator = generators(seed, rerandomize_each_iteration is not False)
 
         def begin(at: Pass) -> Iterator[Any]:
-            draw = generator(at)
-            sources, left = [data._begin(at) for data in datasets], chances.copy()
-            while left.sum() > 0:
-                which = draw.choice(len(sources), p=left / left.sum())
-                try:
-                    yield next(sources[which])
-                except StopIteration:
-                    if stop_on_empty_dataset:
-                        return
-                    left[which] = 0
+            samples = [data._begin(at) for data in datasets]
+            return passes.alternating(samples, chances, generator(at), stop_on_empty_dataset)
 
         endless = any(data.endless for data in datasets)
-        return Dataset(begin, math.inf if endless and not stop_on_empty_dataset else None)
+        length = math.inf if endless and not stop_on_empty_dataset else None
+        return Dataset._from(tuple(datasets) if seed is None else (), begin, length)
 
     # -- transforming samples
 
@@ -165,33 +180,43 @@ class Dataset(Samples):
         deterministic: Any = None, name: str | None = None,
     ) -> Dataset:  # fmt: skip
         """Apply a function to each sample; the parts of a sample are its arguments."""
+        source = draws_of_passes()
 
         def begin(at: Pass) -> Iterator[Any]:
-            return (each(call(map_func, sample), array_of) for sample in self._begin(at))
+            draws = source(at)
+            return (each(call(map_func, sample, draws), array_of) for sample in self._begin(at))
 
-        made = Dataset(begin, self._length)
+        made = self._from([self], begin, self._length)
         made._mapped = self, map_func
         return made
 
     def filter(self, predicate: Callable[..., Any], name: str | None = None) -> Dataset:
         """Keep the samples for which a function returns true."""
-        return Dataset(lambda at: (s for s in self._begin(at) if bool(call(predicate, s))))
+        source = draws_of_passes()
+
+        def begin(at: Pass) -> Iterator[Any]:
+            draws = source(at)
+            return (s for s in self._begin(at) if bool(call(predicate, s, draws)))
+
+        return self._from([self], begin)
 
     def flat_map(self, map_func: Callable[..., Dataset], name: str | None = None) -> Dataset:
         """Apply a function that returns a data set to each sample, and join the data sets."""
+        source = draws_of_passes()
 
         def begin(at: Pass) -> Iterator[Any]:
+            draws = source(at)
             for sample in self._begin(at):
-                yield from call(map_func, sample)._begin(at)
+                yield from call(map_func, sample, draws)._begin(at)
 
-        return Dataset(begin)
+        return self._from([self], begin)
 
     def enumerate(self, start: int = 0, name: str | None = None) -> Dataset:
         """Pair each sample with a number, counting from ``start``."""
-        return Dataset(
-            lambda at: ((np.asarray(n), s) for n, s in enumerate(self._begin(at), start)),
+        return self._from(
+            [self], lambda at: ((np.asarray(n), s) for n, s in enumerate(self._begin(at), start)),
             self._length,
-        )
+        )  # fmt: skip
 
     def apply(self, transformation_func: Callable[[Dataset], Dataset]) -> Dataset:
         """Apply a function to the whole data set."""
@@ -205,7 +230,7 @@ class Dataset(Samples):
     ) -> Dataset:  # fmt: skip
         """Stack ``batch_size`` samples at a time; the last batch is smaller, or dropped."""
         size = check_integer("batch_size", batch_size, 1)
-        length = _divided(self._length, size, drop_remainder)
+        length = divided(self._length, size, drop_remainder)
 
         def begin(at: Pass) -> Iterator[Any]:
             samples = self._begin(at)
@@ -213,7 +238,7 @@ class Dataset(Samples):
                 if len(group) == size or not drop_remainder:
                     yield joined(group, stacked)
 
-        return Dataset(begin, length)
+        return self._from([self], begin, length)
 
     def unbatch(self, name: str | None = None) -> Dataset:
         """Split each sample into its rows."""
@@ -234,25 +259,16 @@ class Dataset(Samples):
         stride = check_integer("stride", stride, 1)
 
         def begin(at: Pass) -> Iterator[Any]:
-            samples = self._begin(at)
-            seen: list[Any] = []
-            span = (size - 1) * stride + 1
-            while True:
-                seen += itertools.islice(samples, max(0, span - len(seen)))
-                inside = seen[:span:stride]
-                if not inside or (drop_remainder and len(inside) < size):
+            for inside in passes.windows(self._begin(at), size, shift, stride):
+                if drop_remainder and len(inside) < size:
                     return
                 yield joined(inside, lambda part: Dataset(lambda at: iter(part), len(part)))
-                skipped = shift - len(seen)
-                seen = seen[shift:]
-                if skipped > 0:
-                    next(itertools.islice(samples, skipped, skipped), None)
 
         if self._length in (None, math.inf):
-            return Dataset(begin, self._length)
+            return self._from([self], begin, self._length)
         assert self._length is not None
         left = self._length - ((size - 1) * stride if drop_remainder else 0)
-        return Dataset(begin, max(0, math.ceil(left / shift)))
+        return self._from([self], begin, max(0, math.ceil(left / shift)))
 
     # -- selection and order
 
@@ -269,25 +285,17 @@ class Dataset(Samples):
             before, function = self._mapped
             return before.shuffle(buffer_size, seed, reshuffle_each_iteration).map(function)
         size = check_integer("buffer_size", buffer_size, 1)
-        generator = _generators(seed, reshuffle_each_iteration in (None, True))
+        generator = generators(seed, reshuffle_each_iteration in (None, True))
 
         def begin(at: Pass) -> Iterator[Any]:
-            draw = generator(at)
-            samples = self._begin(at)
-            held = list(itertools.islice(samples, size))
-            for sample in samples:
-                place = draw.integers(len(held))
-                yield held[place]
-                held[place] = sample
-            draw.shuffle(held)
-            yield from held
+            return passes.shuffled(self._begin(at), size, generator(at))
 
-        return Dataset(begin, self._length)
+        return Dataset(begin, self._length)  # its passes begin with 0, and so with ``seed``
 
     def repeat(self, count: int | None = None, name: str | None = None) -> Dataset:
         """Repeat the samples ``count`` times, endlessly by default."""
         if count is None or count == -1:
-            return Dataset(self._without_end, math.inf if self._length != 0 else 0)
+            return self._from([self], self._without_end, math.inf if self._length != 0 else 0)
         count = check_integer("count", count, 0)
         length = 0 if not count else None if self._length is None else self._length * count
 
@@ -295,7 +303,7 @@ class Dataset(Samples):
             for number in range(count):
                 yield from self._begin((*at, number))
 
-        return Dataset(begin, length)
+        return self._from([self], begin, length)
 
     def _without_end(self, at: Pass) -> Iterator[Any]:
         for number in itertools.count():
@@ -312,7 +320,7 @@ class Dataset(Samples):
             return self
         count = check_integer("count", count, 0)
         length = None if self._length is None else min(self._length, count)
-        return Dataset(lambda at: itertools.islice(self._begin(at), count), length)
+        return self._from([self], lambda at: itertools.islice(self._begin(at), count), length)
 
     def skip(self, count: int, name: str | None = None) -> Dataset:
         """Skip the first ``count`` samples; all for -1."""
@@ -320,13 +328,16 @@ class Dataset(Samples):
             return self.take(0)
         count = check_integer("count", count, 0)
         length = None if self._length is None else max(0, self._length - count)
-        return Dataset(lambda at: itertools.islice(self._begin(at), count, None), length)
+        return self._from([self], lambda at: itertools.islice(self._begin(at), count, None), length)
 
     def concatenate(self, dataset: Dataset, name: str | None = None) -> Dataset:
         """Append the samples of another data set."""
         lengths = self._length, dataset._length
         length = None if None in lengths else sum(n for n in lengths if n is not None)
-        return Dataset(lambda at: itertools.chain(self._begin(at), dataset._begin(at)), length)
+        return self._from(
+            [self, dataset],
+            lambda at: itertools.chain(self._begin(at), dataset._begin(at)), length,
+        )  # fmt: skip
 
     def cache(self, filename: str = "", name: str | None = None) -> Dataset:
         """Keep the samples of the first pass in memory, once it has been read to its end."""
@@ -344,7 +355,7 @@ class Dataset(Samples):
                 yield sample
             kept[:] = [seen]
 
-        return Dataset(begin, self._length)
+        return self._from([self], begin, self._length)
 
     def prefetch(self, buffer_size: int | None = None, name: str | None = None) -> Dataset:
         """Make up to ``buffer_size`` samples in a thread, while earlier ones are used.
@@ -356,12 +367,14 @@ class Dataset(Samples):
         ahead = check_integer("buffer_size", size, 0)
         if not ahead:
             return self
-        return Dataset(lambda at: prefetched(lambda: self._begin(at), ahead), self._length)
+        return self._from(
+            [self], lambda at: prefetched(lambda: self._begin(at), ahead), self._length
+        )
 
     # -- reading
 
     def __iter__(self) -> Iterator[Any]:
-        return self.batches_of_pass(next(self._passes))
+        return self.batches_of_pass(self._next_pass())
 
     def batches_of_pass(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[Any]:
         """Iterate over the pass of this number, starting at the ``skip``-th sample.
@@ -374,7 +387,8 @@ class Dataset(Samples):
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """Iterate over the samples as NumPy arrays."""
-        return self._begin((next(self._passes),))
+        samples = self._begin((self._next_pass(),))
+        return (each(sample, own) for sample in samples)
 
     def reduce(self, initial_state: Any, reduce_func: Callable[[Any, Any], Any]) -> Any:
         """Combine the samples: apply a function to the last result and each sample in turn."""
@@ -409,16 +423,3 @@ class Dataset(Samples):
         number = self.cardinality()
         return f"<Dataset, samples: {known.get(number, number)}>"
 
-
-def _generators(seed: int | None, again: bool) -> Callable[[Pass], np.random.Generator]:
-    """Return the generator of a pass, for each pass another one if it draws ``again``."""
-    given = check_seed("seed", seed)
-    first = draw_seed() if given is None else given
-    return lambda at: np.random.default_rng([first, *(at if again else (0,))])
-
-
-def _divided(length: Length, size: int, drop_remainder: bool) -> Length:
-    """Return the number of groups of this size."""
-    if length is None or length == math.inf:
-        return length
-    return length // size if drop_remainder else math.ceil(length / size)

@@ -8,15 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpunn.common.random import draw_seed, seeded
-
 
 def prefetched(begin: Callable[[], Iterator[Any]], ahead: int) -> Iterator[Any]:
     """Yield what ``begin()`` yields, from a thread that is at most ``ahead`` samples ahead.
 
-    The thread has the settings of the consumer's, and seeds of its own, drawn here: how far it
-    is ahead changes no number. An error in it is raised here, after the samples before it. It
-    ends soon after the consumer stops, be it by an error, by Ctrl-C, or by leaving the loop.
+    The thread has the settings of the consumer's. An error in it is raised here, after the
+    samples before it. It ends soon after the consumer stops, be it by an error, by Ctrl-C, or by
+    leaving the loop.
 
     >>> list(prefetched(lambda: iter("abc"), 1))
     ['a', 'b', 'c']
@@ -24,16 +22,14 @@ def prefetched(begin: Callable[[], Iterator[Any]], ahead: int) -> Iterator[Any]:
     # Samples in lists, and at last None, or the error that ended them.
     made: queue.Queue[list[Any] | BaseException | None] = queue.Queue(ahead)
     stopped = threading.Event()
-    seed = draw_seed() % 2**32
 
     def work() -> None:
         last: BaseException | None = None
         try:
-            with seeded(seed):
-                for sample in begin():
-                    made.put([sample])
-                    if stopped.is_set():
-                        return
+            for sample in begin():
+                made.put([sample])
+                if stopped.is_set():
+                    return
         except BaseException as error:  # all are raised in the consumer's thread
             last = error
         made.put(last)

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gpunn.common.arguments import check_integer, requirement
-from gpunn.compat.data import Dataset, Pass
+from gpunn.compat.data import Dataset
+from gpunn.compat.passes import Pass
 from gpunn.compat.prefetching import prefetched
 
 AHEAD = 2  # batches that are read before they are asked for
