@@ -14,6 +14,7 @@ from gpunn.common.random import check_seed, draw_seed
 from gpunn.compat.data import Dataset
 
 from .batching import in_batches
+from .opening import why_no_file
 
 MODES = ("int", "categorical", "binary", None)
 SUBSETS = {
@@ -78,7 +79,8 @@ def parts_of(
         directory, labels, ..., verbose: As of `image_dataset_from_directory`.
         endings: Endings of the names of the files, in small letters.
         what: What the files are, in messages, such as ``"pictures"``.
-        check: Examines the files; those that it objects to are named and left out.
+        check: Examines the files; those that it objects to are named and left out. By default
+            these are pipes, devices and links that lead nowhere.
 
     Raises:
         ValueError: for a folder without files or with one class, and for unusable arguments.
@@ -238,9 +240,13 @@ def _encoded(labels: np.ndarray, mode: str, names: list[str]) -> np.ndarray:
     return np.eye(len(names), dtype=np.float32)[labels]
 
 
+def _irregular(paths: list[str]) -> list[str | None]:
+    return [why_no_file(path) for path in paths]
+
+
 def _readable(paths: list[str], check: Check | None, folder: str, what: str) -> np.ndarray:
     """Return the numbers of the files that can be read, and name the others."""
-    reasons = [None] * len(paths) if check is None else check(paths)
+    reasons = (check or _irregular)(paths)
     bad = [reason for reason in reasons if reason is not None]
     for reason in bad[:5]:
         print(f"left out: {reason}")

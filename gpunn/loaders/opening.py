@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +20,26 @@ class DamagedImage(ValueError):
     """Raised for a file that is not an image, or an incomplete one."""
 
 
-class _TooLarge(ValueError):
-    pass
+class LargeImage(ValueError):
+    """Raised for a file that announces more pixels than are read."""
+
+
+UNREADABLE = (DamagedImage, LargeImage, FileNotFoundError)  # left out of a folder
+_pillows_limit = threading.Lock()  # held while Pillow's limit, that of the process, is another
+
+
+def why_no_file(path: Any) -> str | None:
+    """Return why a path of a folder is no file to read, or None.
+
+    A pipe, of which nobody may ever write the other end, is not opened; nor is a device.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if os.path.islink(path):
+            return f"{path} is a link that leads nowhere."
+        return f"{path} cannot be read: {error.strerror}."
+    return None if stat.S_ISREG(mode) else f"{path} is no regular file."
 
 
 def look_at(path: str, max_pixels: int | None = MAX_PIXELS) -> tuple[tuple[int, int], str]:
@@ -51,13 +72,12 @@ def opened(path: Any, max_pixels: int | None = None) -> Iterator[Any]:
         from PIL import UnidentifiedImageError
     except ImportError as error:
         raise ImportError(f"{path}: {error}") from None
-    before = Image.MAX_IMAGE_PIXELS
+    if isinstance(path, str) and os.path.lexists(path) and (reason := why_no_file(path)):
+        raise DamagedImage(reason)
     try:
-        if max_pixels is not None:  # in place of Pillow's own limit, which is that of the process
-            Image.MAX_IMAGE_PIXELS = None
-        with Image.open(path) as image:
+        with _begun(Image, path, max_pixels) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
-                raise _TooLarge(
+                raise LargeImage(
                     f"{path} is an image of {image.width:,} x {image.height:,} pixels, but "
                     f"--max-pixels is {max_pixels:,}. Scale it down, or pass a larger number."
                 )
@@ -67,13 +87,23 @@ def opened(path: Any, max_pixels: int | None = None) -> Iterator[Any]:
             f"{path} is not an image that Pillow can read, an IDX file or an .npy file."
         ) from None
     except Image.DecompressionBombError as error:
-        raise _TooLarge(f"{path}: {error} Scale it down.") from None
-    except (_TooLarge, FileNotFoundError):
+        raise LargeImage(f"{path}: {error} Scale it down.") from None
+    except (LargeImage, FileNotFoundError):
         raise
     except Exception as error:  # a damaged image may raise any error in its decoder
         raise DamagedImage(f"{path} is damaged: {error}") from None
-    finally:
-        if max_pixels is not None:
+
+
+def _begun(Image: Any, path: Any, max_pixels: int | None) -> Any:
+    """Return an image of which the beginning was read; ``max_pixels`` replaces Pillow's limit."""
+    if max_pixels is None:
+        return Image.open(path)
+    with _pillows_limit:  # threads that overlap would restore each other's None
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(path)
+        finally:
             Image.MAX_IMAGE_PIXELS = before
 
 
@@ -117,6 +147,6 @@ def examined(
             complete = ENDS.get(kind, b"") in file.read() and kind in ENDS
         if not complete:
             decoded(path, color_mode)
-    except DamagedImage as error:
+    except UNREADABLE as error:
         return str(error), (0, 0), None
     return None, size, None

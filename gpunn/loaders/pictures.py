@@ -16,7 +16,7 @@ from gpunn.layers.arguments import check_data_format
 
 from .batching import check_format
 from .folders import FilesDataset, Part, parts_of
-from .opening import CHANNELS, DamagedImage, decoded, examined
+from .opening import CHANNELS, UNREADABLE, decoded, examined
 from .resizing import INTERPOLATIONS, fitted
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def image_dataset_from_directory(
     Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
     all take at most 512 MB. Beginning and end of each file are examined at once; pictures of up
     to 64 x 64 that need no resizing are decoded then, and `fit` trains on them as on arrays. A
-    damaged file is named and left out, also one that turns out to be damaged only later. Hidden
-    files are left out, and the rotation in a camera's EXIF data is not applied, as in Keras.
+    damaged file is named and left out, also one that turns out to be damaged only later; so is
+    one of more pixels than Pillow reads, a pipe, and a link that leads nowhere. Hidden files are
+    left out, and the rotation in a camera's EXIF data is not applied, as in Keras.
 
     Args:
         directory: The folder.
@@ -187,7 +188,7 @@ class _Reader:
         for number, place in piece.T.tolist():
             try:
                 x[place] = self._prepare(self._paths[number])
-            except DamagedImage as error:
+            except UNREADABLE as error:
                 bad.append(number)
                 with self._lock:
                     if number not in self._damaged:

@@ -33,8 +33,8 @@ def text_dataset_from_directory(
 ) -> FilesDataset | list[FilesDataset]:
     """Read the texts in a folder, which has a subfolder for each class, into batches for `fit`.
 
-    Texts are the contents of files ``*.txt``, in UTF-8; bytes that are not become U+FFFD. They are
-    read beside the step. `gpunn.layers.TextVectorization` makes numbers of them.
+    Texts are the contents of files ``*.txt``, in UTF-8, with their ends of lines as they are; bytes
+    that are not UTF-8 become U+FFFD. They are read beside the step. `gpunn.layers.TextVectorization` makes numbers of them.
 
     Args:
         max_length: Number of characters at which texts are cut off.
@@ -66,7 +66,7 @@ def text_dataset_from_directory(
 
     def read(paths: list[str], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         files = (Path(paths[number]) for number in numbers)
-        texts = [file.read_text(encoding="utf-8", errors="replace")[:most] for file in files]
+        texts = [file.read_bytes().decode("utf-8", "replace")[:most] for file in files]
         return np.array(texts, object), numbers
 
     made = [part.dataset(partial(read, part.paths), batch_size) for part in parts]

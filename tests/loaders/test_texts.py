@@ -132,6 +132,12 @@ def test_bytes_that_are_not_utf8(folder: Path) -> None:
     assert x[0] == "caf\ufffd"
 
 
+def test_ends_of_lines_are_kept(folder: Path) -> None:
+    (folder / "bad" / "0.txt").write_bytes(b"one\r\ntwo\rthree\n")
+    ((x, _),) = text_dataset_from_directory(folder, shuffle=False, verbose=False)
+    assert x[0] == "one\r\ntwo\rthree\n"
+
+
 def test_folders_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "only").mkdir()
     with pytest.raises(ValueError, match="no subfolders with texts"):
