@@ -34,7 +34,8 @@ def text_dataset_from_directory(
     """Read the texts in a folder, which has a subfolder for each class, into batches for `fit`.
 
     Texts are the contents of files ``*.txt``, in UTF-8, with their ends of lines as they are; bytes
-    that are not UTF-8 become U+FFFD. They are read beside the step. `gpunn.layers.TextVectorization` makes numbers of them.
+    that are not UTF-8 become U+FFFD. They are read beside the step.
+    `gpunn.layers.TextVectorization` makes numbers of them.
 
     Args:
         max_length: Number of characters at which texts are cut off.

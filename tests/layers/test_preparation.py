@@ -169,3 +169,53 @@ def test_a_lookup_leaves_out_what_is_missing(missing: Any) -> None:
     layer = layers.StringLookup()
     layer.adapt(column)
     assert layer.get_vocabulary() == ["[UNK]", "oak", "elm"]
+
+
+SEPARATORS = "\u2028\u2029\u0085\x0b\x0c\x1c\x1d\x1e"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_of_a_vocabulary_end_at_newlines_only(tmp_path: Any, mark: bytes, end: str) -> None:
+    words = ["oak", *(f"a{c}b" for c in SEPARATORS), "elm \u00e9", "ash"]
+    path = tmp_path / "words.txt"
+    for last in ("", end):
+        path.write_bytes(mark + end.join(words).encode() + last.encode())
+        for given in (str(path), path):
+            layer = layers.StringLookup(vocabulary=given)
+            assert layer.get_vocabulary() == ["[UNK]", *words]
+            assert layer(words).tolist() == list(range(1, len(words) + 1))
+            texts = layers.TextVectorization(vocabulary=given, standardize=None, split=None)
+            assert texts(words)[:, 0].tolist() == list(range(2, len(words) + 2))
+    later = layers.StringLookup()
+    later.set_vocabulary(path)
+    assert later.get_vocabulary() == ["[UNK]", *words]
+    path.write_bytes(mark + end.join(["12", "-3", str(2**40)]).encode())
+    assert layers.IntegerLookup(vocabulary=str(path))([12, -3, 2**40, 7]).tolist() == [1, 2, 3, 0]
+
+
+def test_a_vocabulary_has_the_encoding_of_the_layer(tmp_path: Any) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes("\u00e4\n\u00f6\n".encode("latin-1"))
+    layer = layers.StringLookup(vocabulary=str(path), encoding="latin-1")
+    assert layer(["\u00f6", b"\xe4"]).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        ("StringLookup", "oak\nelm".encode("utf-16"), "words.txt is encoded in UTF-16.*as UTF-8"),
+        ("StringLookup", "oak\nelm".encode("utf-32"), "words.txt is encoded in UTF-32.*as UTF-8"),
+        ("TextVectorization", b"oak\nel\xffm", r"line 2 of .*words.txt.*byte 0xff.*as UTF-8"),
+        ("IntegerLookup", b"\xfe\xff\x001", "words.txt is encoded in UTF-16"),
+        ("IntegerLookup", b"1\n2\nelm\n", "line 3 of .*words.txt.*'elm'.*integer"),
+        ("IntegerLookup", b"1\n\n2\n", "line 2 of .*words.txt.*''.*integer"),
+    ],
+)
+def test_a_file_that_is_no_vocabulary_is_refused(
+    tmp_path: Any, kind: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        getattr(layers, kind)(vocabulary=str(path))

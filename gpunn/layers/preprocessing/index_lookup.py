@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from functools import partial
 from typing import Any, ClassVar
@@ -79,6 +80,10 @@ class IndexLookup(HostLayer):
         """Return entries of a vocabulary as they are stored."""
         raise TypeError(f"{type(self).__name__} must define as_tokens(values).")
 
+    def of_lines(self, lines: list[str], path: str) -> list[Any]:
+        """Return entries of a vocabulary from the lines of a file."""
+        return lines
+
     def found(self, x: Any, argument: str) -> tuple[np.ndarray, Any]:
         """Return the codes of an array, `UNKNOWN` for unknown values, and the values."""
         raise TypeError(f"{type(self).__name__} must define found(x, argument).")
@@ -144,13 +149,14 @@ class IndexLookup(HostLayer):
 
         Args:
             vocabulary: an array or a list, with or without the entries for masks and unknown
-                values at its start; or the path of a text file with one entry per line.
+                values at its start; or the path of a text file with one entry per line. Lines
+                end at newlines, and at no other character; the file is in the layer's encoding.
             idf_weights: with ``output_mode="tf_idf"``, a weight for each entry.
 
         Raises:
             ValueError: for an empty vocabulary, for entries that occur twice or are reserved for
-                masks, for more than max_tokens, for missing or too many weights, and if the number
-                of entries would change in a model that was built.
+                masks, for more than max_tokens, for missing or too many weights, if the number of
+                entries would change in a model that was built, and for a file that is no such text.
 
         >>> from gpunn.layers import StringLookup
         >>> layer = StringLookup()
@@ -158,9 +164,11 @@ class IndexLookup(HostLayer):
         >>> layer(["elm", "oak"]).tolist()
         [2, 1]
         """
-        if isinstance(vocabulary, str):
-            with open(vocabulary, encoding="utf-8") as lines:
-                vocabulary = self.as_tokens(lines.read().splitlines())
+        if isinstance(vocabulary, (str, os.PathLike)):
+            from .vocabulary_files import lines_of
+
+            lines = lines_of(vocabulary, getattr(self, "encoding", "utf-8"))
+            vocabulary = self.of_lines(lines, os.fspath(vocabulary))
         entries = self.as_tokens(vocabulary)
         if not entries:
             raise ValueError(f"{self.name}: the vocabulary is empty.")

@@ -202,14 +202,23 @@ class IntegerLookup(IndexLookup):
     )
 
     def as_tokens(self, values: Any) -> list[Any]:
-        if isinstance(values, list) and values and all(isinstance(v, str) for v in values):
-            values = [int(value) for value in values]  # lines of a file
         array, missing = self._integers(values, f"{self.name}: the vocabulary")
         if array.ndim != 1 or missing.any():
             raise ValueError(
                 f"{self.name}: the vocabulary must be a list of integers; got {values!r:.80}."
             )
         return array.tolist()
+
+    def of_lines(self, lines: list[str], path: str) -> list[Any]:
+        found = []
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(int(line))
+            except ValueError:
+                raise ValueError(
+                    f"line {number:,} of {path} holds {line!r}; {self.name} expects an integer."
+                ) from None
+        return found
 
     def _integers(self, x: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
         """Return an array of 64-bit integers, and a mask of missing values."""
