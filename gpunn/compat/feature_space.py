@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import layers, ops
+from gpunn import layers
 from gpunn.common.arguments import check_choice
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import closest
@@ -301,7 +301,7 @@ class FeatureSpace:
             for cross in sorted(self.crosses, key=lambda cross: cross.name):
                 name = _named(cross.name, "")
                 layer = layers.HashedCrossing(cross.crossing_dim, cross.output_mode, name=name)
-                found[cross.name] = layer([self._whole(n, codes[n]) for n in cross.feature_names])
+                found[cross.name] = layer([codes[n] for n in cross.feature_names])
             rows: Any = found
             if self.output_mode == "concat":
                 many = list(found.values())
@@ -313,17 +313,15 @@ class FeatureSpace:
         layer = self.features[name].preprocessor
         return self.inputs[name] if layer is None else layer(self.inputs[name])
 
-    def _whole(self, name: str, codes: Any) -> Any:
-        bins = isinstance(self.features[name].preprocessor, layers.Discretization)
-        return ops.cast(codes, "int32") if bins else codes
-
     def _encoded(self, name: str, codes: Any) -> Any:
         feature = self.features[name]
         layer = feature.preprocessor
         if layer is None or feature.output_mode != "one_hot":
             return codes
         size = getattr(layer, "vocabulary_size", None)
-        sizes = (getattr(layer, key, None) for key in ("depth", "num_tokens", "num_bins"))
+        # Of data with few values, `adapt` makes fewer bins than num_bins, which is the width.
+        keys = ("num_bins", "depth", "num_tokens")
+        sizes = (getattr(layer, key, None) for key in keys)
         depth = size() if size else next(filter(None, sizes), None)
         if depth is None:
             raise ValueError(

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_positive, optional
+from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.layers.layer import Layer
+from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
 
 from .adapting import batches, numbers
@@ -35,7 +37,7 @@ class Discretization(Layer):
     boundary k.
 
     The boundaries are given, or `adapt` computes them as quantiles of data, so that all bins get
-    about the same number of values. The layer is computed inside the step.
+    about the same number of values. The layer is computed inside the step. NaN in data is refused.
 
     Shapes: x ``(batch, ...)`` -> bin numbers of the same shape; with the other output modes, rows
     of as many numbers as there are bins.
@@ -49,7 +51,7 @@ class Discretization(Layer):
         sparse: accepted as in Keras; must be False.
 
     Raises:
-        ValueError: for both or none of bin_boundaries and num_bins.
+        ValueError: for both or none of bin_boundaries and num_bins, and for NaN in an array.
 
     >>> Discretization([0.0, 1.0])([[-1.5, 0.0, 0.5, 3.4]]).tolist()
     [[0, 1, 1, 2]]
@@ -104,20 +106,33 @@ class Discretization(Layer):
         return self._boundaries
 
     def call(self, x: Any) -> Any:
+        x = x if is_float(x.dtype) else ops.cast(x, floatx())
         bounds = np.asarray(self._known(), x.dtype)
         if len(bounds) > ONE_LOOP:
-            codes = ops.cast(ops.digitize(x, bounds), x.dtype)
+            codes: Any = ops.digitize(x, bounds)
         else:  # comparisons with constants are fused into one loop
-            codes = ops.zeros_like(x)
+            codes = ops.full_like(x, len(bounds))
             for bound in bounds:
-                codes = codes + ops.cast(ops.greater_equal(x, bound), x.dtype)
-        return encoded(codes, self.output_mode, self.depth)
+                codes = codes - ops.cast(ops.less(x, bound), x.dtype)  # NaN is in the last bin
+        if self.output_mode == "int":
+            return ops.cast(codes, "int32")
+        return encoded(ops.cast(codes, x.dtype), self.output_mode, self.depth)
+
+    def _check_values(self, array: np.ndarray, argument: str) -> None:
+        """Raise an error for NaN in data of which this layer reads arrays."""
+        if array.dtype.kind == "f" and (gaps := np.isnan(array)).any():
+            at = np.argwhere(gaps)[0].tolist()
+            raise ValueError(
+                f"{argument} holds nan at {at}, which belongs to no bin. Fill in the value, for "
+                f"example with Imputation, or remove its row."
+            )
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        if args and alone(self, args[0]):
-            return super()._run(np.asarray(args[0])[None], training=training)[0]
-        y = super()._run(*args, training=training, **kwargs)
-        return y.astype(np.int64) if self.output_mode == "int" else y
+        x = np.asarray(args[0] if args else kwargs["x"])
+        self._check_values(x, f"{self.name}: x")
+        single = alone(self, x)
+        y = super()._run(x[None] if single else x, training=training)
+        return y[0] if single else y
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
         """Compute boundaries that divide the data into bins of about equal counts.

@@ -49,8 +49,8 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
         codes: integers; one that is not from 0 to ``depth`` - 1 is not counted.
         mode: "int" leaves them unchanged. "one_hot": a row with a 1 for each code; it replaces
             a last axis of length 1, else it is a new axis. The others make one row of the codes
-            along the last axis: "multi_hot" with a 1 for each code that occurs, "count" with how
-            often it occurs, and "tf_idf" with that count times a weight.
+            along the second axis, as Keras does: "multi_hot" with a 1 for each code that occurs,
+            "count" with how often it occurs, and "tf_idf" with that count times a weight.
         depth: length of a row.
         weights: for "count" the weight of each code; for "tf_idf" that of each position in a row.
     """
@@ -64,10 +64,10 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
     if codes.ndim == 1:  # a sample is one code
         codes = ops.expand_dims(codes, 1)
     counts: Any = 0.0
-    for k in range(codes.shape[-1]):  # all fused into one loop over the rows
-        row = ops.one_hot(ops.cast(codes[..., k], "int32"), depth, dtype=dtype)
+    for k in range(codes.shape[1]):  # all fused into one loop over the rows
+        row = ops.one_hot(ops.cast(codes[:, k], "int32"), depth, dtype=dtype)
         if mode == "count" and weights is not None:
-            row = row * weights[..., k : k + 1]
+            row = row * ops.expand_dims(weights[:, k], -1)
         counts = counts + row
     if mode == "multi_hot":
         return ops.minimum(counts, 1.0)
@@ -93,7 +93,7 @@ class CategoryEncoding(Layer):
     Args:
         num_tokens: number of categories; integers are from 0 to ``num_tokens`` - 1.
         output_mode: ``"one_hot"``: a row for each integer; it replaces a last axis of length 1,
-            else it is a new axis. ``"multi_hot"``: one row for the integers along the last axis,
+            else it is a new axis. ``"multi_hot"``: one row for the integers along the second axis,
             with a 1 for each that occurs; ``"count"``: with how often each occurs.
         sparse: accepted as in Keras; must be False.
 

@@ -38,8 +38,8 @@ def lines_of(path: str | os.PathLike[str], encoding: str = "utf-8") -> list[str]
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"line {line:,} of {name} is not valid {encoding}: byte 0x{data[error.start]:02x}. Save "
-            f"the file as UTF-8."
+            f"line {line:,} of {name} is not valid {encoding}: byte 0x{data[error.start]:02x}. "
+            f"Save the file as UTF-8."
         ) from None
     if "\0" in text:
         raise ValueError(f"{name} holds NUL characters: is it UTF-16? Save it as UTF-8.")
