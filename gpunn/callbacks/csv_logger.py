@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 from gpunn.common.arguments import check_path
+from gpunn.common.atomic_files import atomic_write
 from gpunn.common.fields import field
 from gpunn.common.stored import Integer, Several, Text
 
@@ -23,7 +26,12 @@ class CSVLogger(Callback):
     Args:
         filename: the file; it is written when the first epoch ends.
         separator: between the values.
-        append: append to an existing file instead of overwriting it.
+        append: append to an existing file instead of overwriting it. Its columns stay; those that
+            it lacks are added, with ``NA`` in the rows that are there.
+
+    Raises:
+        ValueError: before the training, if the file to append to is no table with a column
+            ``epoch``.
 
     >>> import gpunn, os, pathlib, tempfile
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
@@ -53,23 +61,68 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._reset()
+        if self.append:
+            self._read()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         logs = logs or {}
+        with_header = not self._columns and not self._set_columns(logs)
         # Opened for one row at a time: nothing stays open in a run that is interrupted.
         with self._open() as file:
             rows = csv.writer(file, delimiter=self.sep)
-            if not self._columns:
-                names = sorted(logs)
-                if not any(name.startswith("val_") for name in names):
-                    names += [f"val_{name}" for name in names]
-                self._columns = ["epoch", *names]
-                if file.tell() == 0:
-                    rows.writerow(self._columns)
+            if with_header:
+                rows.writerow(self._columns)
             values = {**logs, "epoch": epoch}
             rows.writerow([values.get(name, "NA") for name in self._columns])
             file.flush()
             self._position = file.tell()
+
+    def _set_columns(self, logs: Mapping[str, Any]) -> bool:
+        """Determine the columns; return whether the file has them, after adding what it lacks."""
+        names = sorted(logs)
+        if not any(name.startswith("val_") for name in names):
+            names += [f"val_{name}" for name in names]
+        before, ends = self._read() if self.append else ([], True)
+        head = before[0] if before else []
+        added = [name for name in ("epoch", *names) if name not in head]
+        self._columns = head + added
+        if before and (added or not ends):
+            text = io.StringIO(newline="")
+            rows = csv.writer(text, delimiter=self.sep)
+            rows.writerow(self._columns)
+            width = len(self._columns)
+            rows.writerows([*row, *["NA"] * (width - len(row))] for row in before[1:])
+            atomic_write(self.filename, [text.getvalue().encode()])
+        return bool(before)
+
+    def _read(self) -> tuple[list[list[str]], bool]:
+        """Return the rows of the file to append to, and whether the last one is complete."""
+        name = os.fspath(self.filename)
+        if not os.path.isfile(name):
+            return [], True
+        try:
+            with open(name, newline="", encoding="utf-8-sig") as file:
+                text = file.read()
+            lines = csv.reader(io.StringIO(text, newline=""), delimiter=self.sep)
+            rows = [row for row in lines if row]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{name} is no table in UTF-8: {error}. Use another file.") from None
+        head = rows[0] if rows else ["epoch"]
+        if "epoch" not in head:
+            raise ValueError(
+                f"{name} has no column 'epoch': it begins with {text.splitlines()[0]!r:.80}, read "
+                f"with separator={self.sep!r}. Give the file's separator, or another file."
+            )
+        for column in head:
+            if head.count(column) > 1:
+                raise ValueError(f"{name} has the column {column!r} twice. Use another file.")
+        for number, row in enumerate(rows, 1):
+            if len(row) > len(head):
+                raise ValueError(
+                    f"{name}: line {number} has {len(row)} cells below {len(head)} headers. "
+                    f"Correct it, or use another file."
+                )
+        return rows, text.endswith("\n")
 
     def _open(self) -> TextIO:
         keep = self._position is not None or self.append

@@ -1,6 +1,7 @@
 """Test callbacks on their own and in `fit`. Keras's own figures for them are in keras_figures."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -419,3 +420,57 @@ def test_csv_goes_on_where_the_file_has_been_removed(tmp_path):
     logger.on_epoch_end(4, {"loss": 0.5})
     logger.on_train_end()
     assert (tmp_path / "f").read_text().splitlines() == ["4,0.5"]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", ""])
+def test_csv_appends_below_the_columns_of_the_file(tmp_path, separator, end):
+    path = tmp_path / "f"
+    head = ["epoch", "loss", "acc", "val_loss", "val_acc"]
+    rows = [head, ["0", "0.5", "0.25", "a" + separator + "b", "NA"], ["1", "0.4"]]
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    path.write_text(text.getvalue().removesuffix("\n") + end)
+    logger = callbacks.CSVLogger(path, separator=separator, append=True)
+    logger.on_train_begin()
+    logger.on_epoch_end(0, {"auc": 0.75, "loss": 0.125, "val_auc": 0.5})
+    logger.on_epoch_end(1, {"auc": 0.875, "loss": 0.25, "val_auc": 0.5, "val_loss": 2.0})
+    logger.on_train_end()
+    with open(path, newline="") as file:
+        found = list(csv.DictReader(file, delimiter=separator))
+    assert list(found[0]) == [*head, "auc", "val_auc"]
+    none = {"acc": "NA", "val_acc": "NA"}
+    assert found == [
+        {**dict(zip(head, rows[1], strict=True)), "auc": "NA", "val_auc": "NA"},
+        {**dict.fromkeys(found[0], "NA"), "epoch": "1", "loss": "0.4"},
+        {"epoch": "0", "loss": "0.125", "val_loss": "NA", "auc": "0.75", "val_auc": "0.5", **none},
+        {"epoch": "1", "loss": "0.25", "val_loss": "2.0", "auc": "0.875", "val_auc": "0.5", **none},
+    ]
+    logger.on_train_begin()
+    logger.on_epoch_end(2, {"loss": 1.0})
+    with open(path, newline="") as file:
+        again = list(csv.DictReader(file, delimiter=separator))
+    assert again[:4] == found and again[4] == {
+        **dict.fromkeys(found[0], "NA"), "epoch": "2", "loss": "1.0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch;loss\r\n0;0.5\r\n", "'epoch;loss'.* separator=','"),
+        ("0,0.5\r\n", "no column 'epoch'"),
+        ("epoch,loss\r\n0,0.5\r\n1,0.5,0.25\r\n", "line 3 has 3 cells below 2 headers"),
+        ("epoch,loss,loss\r\n", "'loss' twice"),
+    ],
+)
+def test_csv_does_not_append_to_what_is_no_such_table(tmp_path, text, message):
+    (tmp_path / "f").write_bytes(text.encode())
+    logger = callbacks.CSVLogger(tmp_path / "f", append=True)
+    model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    weights = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0, callbacks=[logger])
+    assert [w.tolist() for w in model.get_weights()] == [w.tolist() for w in weights]
+    assert (tmp_path / "f").read_bytes().decode() == text
