@@ -118,18 +118,13 @@ class Discretization(Layer):
             return ops.cast(codes, "int32")
         return encoded(ops.cast(codes, x.dtype), self.output_mode, self.depth)
 
-    def _check_values(self, array: np.ndarray, argument: str) -> None:
-        """Raise an error for NaN in data of which this layer reads arrays."""
-        if array.dtype.kind == "f" and (gaps := np.isnan(array)).any():
-            at = np.argwhere(gaps)[0].tolist()
-            raise ValueError(
-                f"{argument} holds nan at {at}, which belongs to no bin. Fill in the value, for "
-                f"example with Imputation, or remove its row."
-            )
-
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         x = np.asarray(args[0] if args else kwargs["x"])
-        self._check_values(x, f"{self.name}: x")
+        if x.dtype.kind == "f" and (gaps := np.isnan(x)).any():  # a model refuses it in its data
+            raise ValueError(
+                f"{self.name}: x holds nan at {np.argwhere(gaps)[0].tolist()}, which belongs to no "
+                f"bin. Fill in the value, for example with Imputation, or remove its row."
+            )
         single = alone(self, x)
         y = super()._run(x[None] if single else x, training=training)
         return y[0] if single else y
