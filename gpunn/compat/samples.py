@@ -12,6 +12,8 @@ from gpunn.common.config import floatx
 from gpunn.common.nested import replaced
 from gpunn.common.random import Draws, drawing_from
 
+NUMBERS = (bool, int, float, np.number, np.bool_)
+
 
 class Samples:
     """Base class of data sets, which a sample may contain instead of an array."""
@@ -133,6 +135,8 @@ def _own(x: Any) -> np.ndarray:
     if isinstance(x, np.memmap):
         return np.asarray(x)
     array = np.array(x)
+    if array.dtype.kind == "O" and all(isinstance(value, NUMBERS) for value in array.flat):
+        array = np.array(x := array.tolist())  # the column of a frame, for example
     listed = isinstance(x, (list, tuple))
     beyond = array.dtype.kind == "f" and listed and bool((np.abs(array) >= 2.0**63).any())
     if array.dtype.kind == "O" or (listed and (array.dtype.kind in "US" or beyond)):

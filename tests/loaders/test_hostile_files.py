@@ -103,3 +103,20 @@ def test_the_limit_of_pillow_stays(tmp_path: Path) -> None:
     first.close()
     second.close()
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["pipe", "dangling link", "link to a device"])
+def test_the_command_line_leaves_it_out_too(tmp_path: Path, name: str) -> None:
+    from gpunn.apps.pictures import folder
+
+    write, reason = HOSTILE[name]
+    for kind in ("a", "b"):
+        (tmp_path / kind).mkdir()
+        Image.fromarray(np.full((4, 4), 7, np.uint8)).save(tmp_path / kind / "1.png")
+    write(tmp_path / "a" / "0.png")
+    found = folder.find(str(tmp_path))
+    assert folder.shape_for(found.paths, 4) == (4, 4)
+    folder.load(found, (4, 4))
+    assert found.labels.tolist() == [0, 1] and len(found.left_out) == 1
+    assert reason in found.left_out[0]

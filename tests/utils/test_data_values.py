@@ -27,6 +27,7 @@ MAKERS: dict[str, Callable[[list[int]], Any]] = {
     "map": lambda given: D.range(len(given)).map(lambda n: given[int(n)]),
     "range": lambda given: D.range(given[0], given[0] + 2),
     "array": lambda given: D.from_tensor_slices(np.array(given)),
+    "objects": lambda given: D.from_tensor_slices(np.array(given, object)),
     "nested": lambda given: D.from_tensor_slices([[n] for n in given]).unbatch(),
 }
 
@@ -55,6 +56,8 @@ def test_what_a_declared_dtype_cannot_hold_is_refused(given: Any, dtype: str) ->
 def test_integers_beyond_64_bits_are_refused() -> None:
     with pytest.raises(ValueError, match="64 bits"):
         D.from_tensor_slices([2**70])
+    with pytest.raises(ValueError, match="64 bits"):
+        D.from_tensor_slices([2**63, -1])
 
 
 @pytest.mark.parametrize(

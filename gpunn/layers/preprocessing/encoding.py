@@ -64,6 +64,8 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
     if codes.ndim == 1:  # a sample is one code
         codes = ops.expand_dims(codes, 1)
     counts: Any = 0.0
+    if codes.shape[1] == 0:
+        counts = ops.sum(ops.one_hot(ops.cast(codes, "int32"), depth, dtype=dtype), 1)
     for k in range(codes.shape[1]):  # all fused into one loop over the rows
         row = ops.one_hot(ops.cast(codes[:, k], "int32"), depth, dtype=dtype)
         if mode == "count" and weights is not None:

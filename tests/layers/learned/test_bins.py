@@ -68,6 +68,16 @@ def test_rows_of_codes_are_kerass(keras: Any, backend: str, mode: str, shape: An
         assert_array_equal(layer(codes, count_weights=weights), expected.numpy())
 
 
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_rows_of_no_codes_are_zero(backend: str, mode: str) -> None:
+    gpunn.use_backend(backend)
+    none = np.zeros((2, 0), "int32")
+    assert_array_equal(layers.CategoryEncoding(3, mode)(none), np.zeros((2, 3)))
+    lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode=mode)
+    assert_array_equal(lookup(none.astype(str)), np.zeros((2, 3)))
+    assert_array_equal(lookup([]), np.zeros(3))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_nan_is_in_no_bin(backend: str, mode: str) -> None:
     gpunn.use_backend(backend)
