@@ -77,14 +77,48 @@ class _InTurn(Merging):
     both: ClassVar[Any]
     """The operation."""
 
-    def call(self, xs: Sequence[Tensor]) -> Tensor:
+    def _aligned(self, xs: Sequence[Tensor]) -> list[Tensor]:
+        """Return inputs with equally many axes, of which there is at least one."""
         self.check(xs)
         most = max(x.ndim for x in xs)  # axes of length 1 follow the batch axis of shorter ones
         xs = [ops.reshape(x, (len(x), *(1,) * (most - x.ndim), *x.shape[1:])) for x in xs]
-        y = counting(xs[0])  # booleans count as 0 and 1
-        for x in xs[1:]:
-            y = self.both(y, x)
+        return [counting(xs[0]), *xs[1:]]  # booleans count as 0 and 1
+
+    def call(self, xs: Sequence[Tensor]) -> Tensor:
+        return functools.reduce(self.both, self._aligned(xs))
+
+
+class _InTurnWithMasks(_InTurn):
+    """The same, where a masked step of one input leaves the other inputs as they are."""
+
+    _abstract = True
+
+    def call(self, xs: Sequence[Tensor], mask: Sequence[Any] | None = None) -> Tensor:
+        if mask is None or all(m is None for m in mask):
+            return super().call(xs)
+        whole = self._aligned(xs)
+        most = whole[0].ndim
+        valid = [
+            None if m is None else _along_steps(ops.cast(m, "bool"), x.ndim, most)
+            for x, m in zip(xs, mask, strict=True)
+        ]
+        return self._merged(whole, valid)
+
+    def _merged(self, xs: Sequence[Tensor], valid: Sequence[Any]) -> Tensor:
+        """Return the result for aligned inputs, and where steps of each count: None, everywhere."""
+        y, of_y = xs[0], valid[0]
+        for x, of_x in zip(xs[1:], valid[1:], strict=True):
+            x = x if of_x is None else ops.where(of_x, x, y)
+            y = self.both(y if of_y is None else ops.where(of_y, y, x), x)
+            of_y = None if of_x is None or of_y is None else ops.logical_or(of_y, of_x)
         return y
+
+
+def _along_steps(mask: Tensor, ndim: int, most: int) -> Tensor:
+    """Return the mask of an input of ``ndim`` axes, with the axes of the aligned input."""
+    shape = mask.shape  # (batch, steps)
+    before, after = (1,) * (most - ndim), (1,) * (ndim - len(shape))
+    return ops.reshape(mask, (shape[0], *before, *shape[1:], *after))
 
 
 class Add(_InTurn):
@@ -135,10 +169,11 @@ class Average(Add):
         return super().call(xs) * (1.0 / len(xs))
 
 
-class Multiply(_InTurn):
+class Multiply(_InTurnWithMasks):
     """Multiply a list of inputs element by element: ``y = x1 x2 ...``
 
-    Each input gets the gradient dy times the product of the others.
+    Each input gets the gradient dy times the product of the others. A step that the mask of an
+    input hides counts as 1, and as 0 if it is hidden in all of them.
 
     Shapes and errors: as for `Add`.
 
@@ -148,16 +183,24 @@ class Multiply(_InTurn):
 
     both = staticmethod(operator.mul)
 
+    def _merged(self, xs: Sequence[Tensor], valid: Sequence[Any]) -> Tensor:
+        given = zip(xs, valid, strict=True)
+        y = functools.reduce(self.both, [x if v is None else ops.where(v, x, 1) for x, v in given])
+        if any(v is None for v in valid):
+            return y
+        return ops.where(functools.reduce(ops.logical_or, valid), y, 0)
+
 
 def _larger_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
     half = ops.where(a == b, dy * 0.5, 0.0)
     return ops.where(a > b, dy, half), ops.where(a < b, dy, half)
 
 
-class Maximum(_InTurn):
+class Maximum(_InTurnWithMasks):
     """Take the element-wise maximum of a list of inputs: ``y = max(x1, x2, ...)``.
 
-    The largest input gets the gradient; two equal inputs get half of it each.
+    The largest input gets the gradient; two equal inputs get half of it each. A step
+    that the mask of an input hides is left to the others.
 
     Shapes and errors: as for `Add`.
 
@@ -169,10 +212,11 @@ class Maximum(_InTurn):
     both = staticmethod(elementwise("maximum", _larger_gradient))
 
 
-class Minimum(_InTurn):
+class Minimum(_InTurnWithMasks):
     """Take the element-wise minimum of a list of inputs: ``y = min(x1, x2, ...)``.
 
-    The smallest input gets the gradient; two equal inputs get half of it each.
+    The smallest input gets the gradient; two equal inputs get half of it each. A step
+    that the mask of an input hides is left to the others.
 
     Shapes and errors: as for `Add`.
 

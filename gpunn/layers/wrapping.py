@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gpunn.common import registry
 from gpunn.common.fields import field
 from gpunn.ops.dtypes import named
 
-from .layer import Layer, get
+from .layer import Layer
 from .shapes import Shape, without_batch_axis
 
 __all__ = ["InputSpec", "Wrapper"]
@@ -125,9 +126,12 @@ class InputSpec:
 
 
 def _check_layer(name: str, value: Any) -> Any:
-    if isinstance(value, type) or not isinstance(value, (Layer, dict)):
-        raise ValueError(f"{name} must be a layer, such as layers.Dense(8); got {value!r}.")
-    return get(value)
+    if isinstance(value, dict):
+        kind = "model" if value.get("class_name") in registry.entries("model") else "layer"
+        return registry.deserialize(value, kind)
+    if isinstance(value, Layer) or (isinstance(value, registry.Entry) and value._kind == "model"):
+        return value
+    raise ValueError(f"{name} must be a layer, such as layers.Dense(8); got {value!r}.")
 
 
 class Wrapper(Layer):
@@ -137,7 +141,7 @@ class Wrapper(Layer):
     what it declares itself.
 
     Args:
-        layer: the layer inside.
+        layer: the layer inside, or a model.
 
     Raises:
         ValueError: if ``layer`` is not a layer.
@@ -156,5 +160,9 @@ class Wrapper(Layer):
     layer: Any = field(check=_check_layer)
 
     def build(self, input_shape: Any) -> None:
-        if not self.layer.built:
+        if self.layer.built:
+            return
+        if self.layer._kind == "model":
+            self.layer.build((None, *without_batch_axis(input_shape)))
+        else:
             self.layer._ensure_built(without_batch_axis(input_shape))

@@ -75,9 +75,16 @@ def accumulate(
     backend.kept(("update_state", metric, places(*arrays, state)), made).run(0)
 
 
+def takes_weights(metric: Any) -> bool:
+    """Whether a metric can count some rows less than others, such as the masked ones not at all."""
+    if not metric._has_call:
+        return True
+    parameters = signature(type(metric).update_state).parameters.values()
+    return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def _update(metric: Any, given: list[Tensor]) -> None:
-    takes = signature(type(metric).update_state).parameters
-    if len(given) > 2 and "sample_weight" not in takes:
+    if len(given) > 2 and not takes_weights(metric):
         raise ValueError(
             f"The metric {metric.name!r} is one of weighted_metrics, but its update_state has no "
             f"argument sample_weight."

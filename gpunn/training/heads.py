@@ -64,6 +64,24 @@ class Head:
         return self.measures[-1].at.stop if self.measures else self.at + LOSS_TOTALS
 
 
+def _as_entries(mask: Array, entries: Array, target: TargetSpec, k: int) -> tuple[Array, Array]:
+    """Return a mask (batch, ...) and the array of the loss's ``entries``, so that they broadcast.
+
+    A mask of the first axes of a sample counts for all entries that lie behind it.
+    """
+    if mask.shape == entries.shape:
+        return mask, entries
+    sample, given = tuple(target.output_shape), mask.ndim - 1
+    for n in range(given, len(sample)):
+        if math.prod(sample[:n]) == target.steps and mask.shape[1:] == sample[:given]:
+            after = (1,) * (n - given)
+            return mask.reshape(mask.shape + after), entries.reshape((len(mask), *sample[:n]))
+    raise ValueError(
+        f"output {k} has a mask of shape {mask.shape}, but the loss has an entry for each of "
+        f"{entries.shape}: they must be equal."
+    )
+
+
 class TargetBuffers:
     """Inputs of the loss and the metrics of one output, for one batch size.
 
@@ -85,13 +103,9 @@ class TargetBuffers:
         self.weights = pool.array(f"weights {k}", by_step, dtype)
         self.shares = None  # the rows' shares in the loss, if it divides by the sum of weights
         self.mask: Array = workspace.masks[k] if workspace.masks else None
-        if self.mask is not None and self.mask.shape != by_step:
-            raise ValueError(
-                f"output {k} has a mask of shape {self.mask.shape}, but the loss has an entry for "
-                f"each of {by_step}: they must be equal."
-            )
         if self.mask is not None:  # what is left of the weights
             self.masked = pool.array(f"masked {k}", by_step, dtype)
+            self.mask, self.from_mask = _as_entries(self.mask, self.masked, target, k)
             self.masked_weights = pool.array(f"masked weights {k}", by_step, dtype)
         if head.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
             self.shares = pool.array(f"shares {k}", by_step, dtype)

@@ -24,6 +24,7 @@ from gpunn.distribution.communicator import Communicator, Share
 from gpunn.feeding.arrays import Windows, windows_of
 from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import of_each_sample
+from gpunn.metrics.own import takes_weights
 
 from .heads import LOSS_TOTALS, Head, TargetBuffers
 from .objective import Objective
@@ -122,7 +123,7 @@ class HeadLoss:
         for m, targets, predictions in buffers.measuring:
             by = buffers.weights if m.metric._has_call else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
-            if buffers.mask is not None and m.metric._of_rows:  # as in Keras
+            if buffers.mask is not None and takes_weights(m.metric):
                 left = buffers.masked if given is None else buffers.masked_weights
                 given = left if m.metric._has_call else left.reshape(-1)
             if head.target.varies and m.metric._of_rows:
@@ -150,7 +151,7 @@ class HeadLoss:
         xp.copyto(shares, 1.0 if self._weights is None else self._weights)
         reduction, buffers = self._head.loss.reduction, self._buffers
         if buffers.mask is not None:  # Keras divides by the number of steps that are left
-            xp.copyto(buffers.masked, buffers.mask)
+            xp.copyto(buffers.from_mask, buffers.mask)
             xp.multiply(shares, buffers.masked, out=shares)
             xp.copyto(buffers.masked_weights, shares)
             if reduction == "sum":

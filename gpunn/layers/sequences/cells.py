@@ -294,12 +294,12 @@ def is_built_in(cell: Any) -> bool:
 
 
 def draw(cell: Any, x: Tensor, training: bool) -> Any:
-    """Draw what dropout in a cell needs for all steps of inputs (..., batch, features)."""
+    """Draw what dropout in a cell needs for all steps, of which one has inputs (batch, ...)."""
     if isinstance(cell, StackedRNNCells) and not replaces(type(cell), "call"):
         found = []
         for inner in cell.cells:
             found.append(draw(inner, x, training))
-            x = ops.zeros((x.shape[-2], size_of_output(inner)), x.dtype)
+            x = ops.zeros((x.shape[0], *shape_of_output(inner)), x.dtype)
         return found
     return cell._draw(x, training) if is_built_in(cell) else None
 
@@ -329,10 +329,20 @@ def step(cell: Any, z: Tensor, states: Any, drawn: Any, training: bool) -> tuple
     return y, as_list(new)
 
 
-def size_of_output(cell: Any) -> int:
-    """Return the number of outputs of a cell."""
+def shape_of_output(cell: Any, states: Any = None) -> tuple[int, ...]:
+    """Return the shape of one sample of a cell's output: its ``output_size``, or that of its first
+    state, of which ``states`` (batch, ...) are some."""
     size = getattr(cell, "output_size", None)
-    return int(as_list(cell.state_size)[0] if size is None else size)
+    if size is None and not is_built_in(cell) and hasattr(cell, "get_initial_state"):
+        # Sizes that depend on the inputs may be known only there.
+        return tuple(first_leaf(first_states(cell, 1, "float32") if states is None else states))
+    return tuple(int(n) for n in listed(as_list(cell.state_size)[0] if size is None else size))
+
+
+def first_leaf(states: Any) -> Shape:
+    """Return the shape of one sample of the first of these states."""
+    first = as_list(states)[0]
+    return first_leaf(first) if isinstance(first, (list, tuple)) else first.shape[1:]
 
 
 def first_states(cell: Any, batch: int, dtype: str) -> list[Any]:
@@ -399,8 +409,9 @@ class StackedRNNCells(Layer):
         return [cell.state_size for cell in self.cells]
 
     @property
-    def output_size(self) -> int:
-        return size_of_output(self.cells[-1])
+    def output_size(self) -> Any:
+        shape = shape_of_output(self.cells[-1])
+        return shape[0] if len(shape) == 1 else shape
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """Return the states of all cells before the first step of ``batch_size`` sequences."""
@@ -411,7 +422,7 @@ class StackedRNNCells(Layer):
         for cell in self.cells:
             if isinstance(cell, Layer) and not cell.built:
                 cell.build(input_shape)
-            input_shape = (input_shape[0], size_of_output(cell))
+            input_shape = (input_shape[0], *shape_of_output(cell))
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
         return step(self, inputs, states, draw(self, inputs, training), training)

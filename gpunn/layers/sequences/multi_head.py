@@ -18,6 +18,7 @@ from ..arguments import check_units
 from ..layer import Layer
 from ..noise import Dropout
 from ..shapes import check_shape
+from ..traced import penalized
 from .attention import both
 from .einsum_dense import EinsumDense
 
@@ -147,7 +148,7 @@ class _Heads(Layer):
         scale = query.shape[-1] ** -0.5
         if axes == [1] and query.ndim == 4 and not (keeps or self.dropout):
             y = ops.dot_product_attention(query, key, value, None, mask, scale, causal)
-            return self.output_dense(y if gate is None else y * gate)
+            return self._penalized(self.output_dense(y if gate is None else y * gate))
         mask = both(mask, ops.tri(t, s, dtype="bool")) if causal else mask
         names = LETTERS[: query.ndim - 1]
         others = "".join(LETTERS[30 + i] if i in axes else c for i, c in enumerate(names))
@@ -162,8 +163,12 @@ class _Heads(Layer):
         weights = weights if mask is None else ops.where(mask, weights, 0.0)
         read = self._dropped(weights, training=training)
         y = ops.einsum(f"{pairs},{others}z->{names}z", read, value)
-        y = self.output_dense(y if gate is None else y * gate)
-        return (y, weights) if keeps else y
+        y = self._penalized(self.output_dense(y if gate is None else y * gate))
+        return (y, self._penalized(weights)) if keeps else y
+
+    def _penalized(self, y: Tensor) -> Tensor:
+        """Return an output of `call`, with what a subclass adds to the loss for it."""
+        return y
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -291,6 +296,9 @@ class GroupQueryAttention(_Heads):
             heads % others,
             f"num_query_heads={heads} must be a multiple of num_key_value_heads={others}",
         )
+
+    def _penalized(self, y: Tensor) -> Tensor:
+        return penalized(y, self._activity)  # beside those of the projections, as in Keras
 
     def _check(self, *shapes: Any) -> list[int]:
         self._refuse(

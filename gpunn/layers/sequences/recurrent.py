@@ -104,14 +104,15 @@ class Recurrent(Stateful):
         batch, steps = sequences.shape[:2]
         states = self._start(batch, sequences.dtype, initial_state)
         if mask is not None:
-            mask = ops.expand_dims(ops.moveaxis(ops.cast(mask, "bool"), 1, 0), -1)
+            mask = ops.moveaxis(ops.cast(mask, "bool"), 1, 0)  # (steps, batch)
         x = ops.moveaxis(sequences, 1, 0)  # steps in front
         cell = self.cell
-        drawn = cells.draw(cell, x[0] if x.ndim > 3 else x, training)
+        drawn = cells.draw(cell, ops.zeros(x.shape[1:], x.dtype), training)
         z = cells.project(cell, x, drawn)
         # The output of a built-in cell is its first state.
         separate = mask is not None or not cells.is_built_in(cell)
-        y = ops.zeros((batch, cells.size_of_output(cell)), x.dtype) if separate else None
+        shape = cells.shape_of_output(cell, states) if separate else ()
+        y = ops.zeros((batch, *shape), x.dtype) if separate else None
 
         def one_step(carry: Any, at: Any) -> Any:
             before, states = carry if separate else (None, carry)
@@ -119,7 +120,7 @@ class Recurrent(Stateful):
             made, new = cells.step(cell, z, states, drawn, training)
             if valid is not None:
                 kept = ops.zeros_like(made) if self.zero_output_for_mask else before
-                made = ops.where(valid, made, kept)
+                made = _chosen(valid, made, kept)
                 new = _chosen(valid, new, states)
             return (made, new) if separate else new, made if self.return_sequences else None
 
@@ -186,9 +187,10 @@ class Recurrent(Stateful):
 
 
 def _chosen(valid: Tensor, new: Any, before: Any) -> Any:
+    """Return the new values of the samples where ``valid`` (batch,) is true, else those before."""
     if isinstance(new, (list, tuple)):
         return [_chosen(valid, a, b) for a, b in zip(new, before, strict=True)]
-    return ops.where(valid, new, before)
+    return ops.where(ops.expand_dims(valid, tuple(range(1, new.ndim))), new, before)
 
 
 def _cell_of(name: str, value: Any) -> Any:
@@ -201,10 +203,12 @@ class RNN(Recurrent):
 
     A cell has ``state_size``, an integer or a list of them, possibly ``output_size``, and
     ``call(inputs, states)``, which returns the output of a step and the list of new states. The
-    first states are zeros, or what its ``get_initial_state(batch_size)`` returns.
+    first states are zeros, or what its ``get_initial_state(batch_size)`` returns. The size of a
+    state with several axes, such as an image, is a tuple in that list.
 
     Shapes: x ``(batch, steps, features)`` -> y ``(batch, outputs)``, or with ``return_sequences``
-    ``(batch, steps, outputs)``; with ``return_state`` also the states ``(batch, size)``.
+    ``(batch, steps, outputs)``; with ``return_state`` also the states ``(batch, size)``. There may
+    be further axes, as of images: x ``(batch, steps, height, width, channels)``.
 
     Args:
         cell: a cell, or a list of them: each reads the output of the one before it.

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from inspect import Parameter
 from operator import attrgetter
 from typing import Any, ClassVar
 
 from gpunn.common import registry
 from gpunn.common.fields import field
+from gpunn.common.overrides import replaces
 from gpunn.common.signatures import signature
 from gpunn.layers.shapes import Shape
 from gpunn.layers.wrapping import Wrapper
 from gpunn.ops.table import ops
+from gpunn.ops.tensor import Tensor
 
 from .cells import among
 from .recurrent import Recurrent, Stateful
+
+
+def _is_required(parameter: Parameter) -> bool:
+    """Whether a call must pass this parameter."""
+    by_place = parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return by_place and parameter.default is Parameter.empty
 
 
 def _check_layer(name: str, value: Any) -> Any:
@@ -155,6 +164,10 @@ class TimeDistributed(Wrapper):
     The steps are rows of one batch for the layer; one that has state, such as the moving averages
     of `BatchNormalization`, runs for one step after the other, as in Keras.
 
+    A mask (batch, steps, inner), as of documents of sentences of words, masks what the layer reads:
+    with ``TimeDistributed(LSTM(8))``, words. The outputs have the mask of the sentences that have a
+    word; those of the others are 0.
+
     Shapes: x ``(batch, steps, ...)``, of which the layer reads ``(batch, ...)`` -> y ``(batch,
     steps, ...)``.
 
@@ -162,7 +175,8 @@ class TimeDistributed(Wrapper):
         layer: the layer, or a model.
 
     Raises:
-        ValueError: for inputs without steps.
+        ValueError: for inputs without steps, a mask that is not of these steps, and a layer of
+            several inputs or outputs.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((10, 28, 28, 1)), TimeDistributed(
@@ -181,19 +195,105 @@ class TimeDistributed(Wrapper):
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, steps, ...); got {tuple(input_shape)}."
             )
+        needed = [p.name for p in signature(self.layer.call).parameters.values() if _is_required(p)]
+        if len(needed) > 1:
+            raise ValueError(
+                f"{self.name} passes one tensor to its layer, but {self.layer.name} takes "
+                f"{' and '.join(needed)}: write a layer whose call(x) calls it, such as "
+                f"attention(x, x), and pass that."
+            )
         super().build((input_shape[0], *input_shape[2:]))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where a step counts: for a mask (batch, steps, inner), where any entry of it does,
+        unless the layer leaves inner steps where they are and passes their mask on."""
+        if mask is None:
+            return None
+        left = 2 + _inner_axes_left(self.layer, len(mask.shape) - 2)
+        rest = tuple(range(left, len(mask.shape)))
+        return ops.any(mask, axis=rest) if rest else mask
+
+    def _check_mask(self, mask: Any, inputs: Any) -> None:
+        got, steps = tuple(mask.shape), tuple(inputs.shape[:2])
+        if got[:2] != steps:
+            raise ValueError(
+                f"{self.name}: mask must have an entry for each step, with the shape (batch, "
+                f"steps, ...); got mask of shape {got} for inputs of shape {tuple(inputs.shape)}. "
+                f"Pass a mask whose shape begins with {steps}."
+            )
 
     def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
         batch, steps, *rest = inputs.shape
-        layer, options = self.layer, {"training": training}
-        takes_mask = mask is not None and "mask" in signature(layer.call).parameters
+        layer, empty = self.layer, None
+        if mask is not None:
+            self._check_mask(mask, inputs)
+            mask, empty = _of_inner_steps(layer, ops.cast(mask, "bool"))
+
+        def applied(x: Any, mask: Any) -> Any:
+            if mask is not None and layer._kind == "model":
+                x._keras_mask = mask  # as its layers pass it on
+                return layer(x, training=training)
+            return layer(x, training=training, **({} if mask is None else {"mask": mask}))
+
         if any(not p.trained for p in layer.weights):
-            found = [
-                layer(inputs[:, k], **options, **({"mask": mask[:, k]} if takes_mask else {}))
-                for k in range(steps)
+            each = [
+                applied(inputs[:, k], None if mask is None else mask[:, k]) for k in range(steps)
             ]
-            return ops.stack(found, 1)
-        if takes_mask:
-            options["mask"] = ops.reshape(mask, (-1,))
-        y = layer(ops.reshape(inputs, (batch * steps, *rest)), **options)
-        return ops.reshape(y, (batch, steps, *y.shape[1:]))
+            made = self._one_tensor(each, lambda: ops.stack(each, 1))
+        else:
+            rows = ops.reshape(inputs, (batch * steps, *rest))
+            of_rows = None if mask is None else ops.reshape(mask, (-1, *mask.shape[2:]))
+            y = applied(rows, of_rows)
+            made = self._one_tensor([y], lambda: ops.reshape(y, (batch, steps, *y.shape[1:])))
+        if empty is None:
+            return made
+        hidden = ops.reshape(empty, (batch, steps, *[1] * (made.ndim - 2)))
+        return ops.where(hidden, 0.0, made)
+
+    def _one_tensor(self, found: list[Any], made: Any) -> Any:
+        for y in found:
+            if not isinstance(y, Tensor):
+                raise ValueError(
+                    f"{self.name}: a layer with one output is expected, as in Keras; "
+                    f"{self.layer.name} returned {len(y)}. Leave out return_state=True, or write a "
+                    f"layer whose call(x) returns one of them, and pass that."
+                )
+        return made()
+
+
+class _SomeMask:
+    """Stands for a mask of any values, for a built-in `compute_mask` that passes one on or not."""
+
+
+def _inner_axes_left(layer: Any, axes: int) -> int:
+    """Return of how many inner axes of a mask the layer of a `TimeDistributed` leaves the steps
+    where they are, so that the mask of its outputs has them too; a ValueError for a layer that
+    cannot be used with a mask."""
+    if axes > 0 and isinstance(layer, TimeDistributed):
+        return 1 + _inner_axes_left(layer.layer, axes - 1)
+    is_own = layer._kind == "model" or replaces(type(layer), "compute_mask")
+    if is_own or not layer.supports_masking:
+        return 0
+    some = _SomeMask()
+    return axes if layer.compute_mask(None, some) is some else 0
+
+
+def _reads_mask(layer: Any, axes: int) -> bool:
+    """Whether a layer reads a mask of so many axes after that of the batch."""
+    if isinstance(layer, TimeDistributed):
+        return _reads_mask(layer.layer, axes - 1)
+    return axes > 0 and (layer._kind == "model" or "mask" in signature(layer.call).parameters)
+
+
+def _of_inner_steps(layer: Any, mask: Any) -> tuple[Any, Any]:
+    """Return the mask that a layer gets for all steps, and which steps (batch, steps) have no entry
+    at all; each None if there is none.
+
+    A step without any entry, such as an empty sentence, is computed as if it had all of them: a
+    mean of none would be NaN, and so would be its gradient. Its outputs are set to 0.
+    """
+    if not _reads_mask(layer, mask.ndim - 2):
+        return None, None
+    inner = tuple(range(2, mask.ndim))
+    empty = ops.logical_not(ops.any(mask, axis=inner))
+    return ops.logical_or(mask, ops.expand_dims(empty, inner)), empty

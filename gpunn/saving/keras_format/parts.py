@@ -128,6 +128,10 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
     def of_part(x: Any) -> Any:
         if not is_part(x) or "registered_name" in x:  # or it is in Keras's form already
             return x
+        if argument == "layer" and x["class_name"] in registry.entries("model"):
+            from .graphs import model_to_keras
+
+            return model_to_keras(x) | shared_number(x)
         return to_keras(x, kind or kind_of(argument, x["class_name"]))
 
     return replaced(of_part, value, is_part)
@@ -271,6 +275,10 @@ def _own_value(value: Any, key: str) -> Any:
             return x
         if x["class_name"] in ("__numpy__", "__tensor__"):
             return x["config"]["value"]
+        if key == "layer":
+            from .graphs import layer_from_keras
+
+            return layer_from_keras(x)
         is_function = x["class_name"] == "function"
         return from_keras(x, "" if is_function else kind_of(key, x["class_name"]))
 

@@ -245,6 +245,21 @@ def test_penalties_on_projections_are_added_once() -> None:
     assert_allclose(sum(map(float, layer.losses)), float(sum(theirs.losses)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_penalties_on_groups_are_those_of_outputs_too(keeps: bool) -> None:
+    made = [
+        library.layers.GroupQueryAttention(2, 4, 2, activity_regularizer="l2")
+        for library in (gpunn, keras)
+    ]
+    for layer in made:
+        layer(Q, V)
+    made[1].set_weights(made[0].get_weights())
+    for layer in made:
+        layer(Q, V, return_attention_scores=keeps)
+    ours, theirs = (sum(map(float, layer.losses)) for layer in made)
+    assert_allclose(ours, theirs, rtol=1e-5)
+
+
 # -- in blocks
 
 
