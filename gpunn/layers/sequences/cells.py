@@ -331,18 +331,16 @@ def step(cell: Any, z: Tensor, states: Any, drawn: Any, training: bool) -> tuple
 
 def shape_of_output(cell: Any, states: Any = None) -> tuple[int, ...]:
     """Return the shape of one sample of a cell's output: its ``output_size``, or that of its first
-    state, of which ``states`` (batch, ...) are some."""
+    state, such as of these ``states`` (batch, ...)."""
     size = getattr(cell, "output_size", None)
-    if size is None and not is_built_in(cell) and hasattr(cell, "get_initial_state"):
-        # Sizes that depend on the inputs may be known only there.
-        return tuple(first_leaf(first_states(cell, 1, "float32") if states is None else states))
-    return tuple(int(n) for n in listed(as_list(cell.state_size)[0] if size is None else size))
-
-
-def first_leaf(states: Any) -> Shape:
-    """Return the shape of one sample of the first of these states."""
-    first = as_list(states)[0]
-    return first_leaf(first) if isinstance(first, (list, tuple)) else first.shape[1:]
+    if size is not None or is_built_in(cell) or not hasattr(cell, "get_initial_state"):
+        size = as_list(cell.state_size)[0] if size is None else size
+        return tuple(int(n) for n in listed(size))
+    # Sizes that depend on the inputs may be known only to its method.
+    first = first_states(cell, 1, "float32") if states is None else states
+    while isinstance(first, (list, tuple)):
+        first = first[0]
+    return tuple(first.shape[1:])
 
 
 def first_states(cell: Any, batch: int, dtype: str) -> list[Any]:

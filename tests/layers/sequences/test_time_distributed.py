@@ -123,6 +123,12 @@ def test_a_model_inside_is_saved(tmp_path: Path, keras: Any, make: Any) -> None:
     np.testing.assert_allclose(theirs.predict(x, verbose=0), expected, 1e-5, 1e-6)
 
 
+def test_penalties_of_a_layer_inside_count() -> None:
+    layer = layers.TimeDistributed(layers.Dense(2, activity_regularizer="l2"))
+    y = np.asarray(layer(np.ones((2, 3, 4), "float32")))
+    np.testing.assert_allclose(sum(map(float, layer.losses)), 0.01 * (y**2).sum() / 6, 1e-5)
+
+
 def test_what_is_refused() -> None:
     x = np.ones((2, 3, 4, 5), "float32")
     for make, message in (
