@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array
@@ -11,9 +12,11 @@ from gpunn.common.arguments import check_pair, check_positive_integer, check_siz
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.layers.applying import Pass
 from gpunn.layers.arguments import check_data_format
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
+from gpunn.layers.traced import TracedCall
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -157,17 +160,18 @@ class _UpSampling(_ImageLayer):
 
 
 class UpSampling2D(_UpSampling):
-    """Enlarge images by repeating each row and each column, nearest-neighbour upsampling.
+    """Enlarge images by repeating each row and each column, or by interpolation between them.
 
-    The gradient of a pixel is the sum of the gradients of its copies.
+    The gradient of a repeated pixel is the sum of the gradients of its copies.
 
     Shapes: x ``(batch, height, width, channels)`` -> y
     ``(batch, size[0] height, size[1] width, channels)``; with channels first, channels are axis 1.
 
     Args:
-        size: how often rows and columns are repeated, (rows, columns), or one number for both.
+        size: the factors of the height and of the width, or one number for both.
         data_format: ``"channels_last"`` or ``"channels_first"``.
-        interpolation: ``"nearest"``; others are not supported.
+        interpolation: ``"nearest"``: pixels are repeated; ``"bilinear"`` or ``"bicubic"``, as in
+            `Resizing`.
 
     Raises:
         ValueError: for another interpolation, and for inputs that are not images.
@@ -176,11 +180,37 @@ class UpSampling2D(_UpSampling):
     [[5.0, 5.0, 6.0, 6.0]]
     """
 
-    examples = ({}, {"size": (1, 3), "data_format": "channels_first"})
+    examples = (
+        {},
+        {"size": (1, 3), "data_format": "channels_first"},
+        {"size": (2, 3), "interpolation": "bilinear"},
+    )
 
     size: Any = field(default=(2, 2), check=check_pair)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
-    interpolation: str = field(default="nearest", check=choice("nearest"))
+    interpolation: str = field(
+        default="nearest", check=choice("nearest", "bilinear", "bicubic")
+    )
+
+    @property
+    def _moves_values(self) -> bool:  # type: ignore[override]
+        return self.interpolation == "nearest"
+
+    def _passes(self, call: Call) -> tuple[Pass, Pass]:
+        if self.interpolation == "nearest":
+            return super()._passes(call)
+        found = TracedCall(call, partial(self._formula, training=call.training))
+        return found.forward, found.backward
+
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        if self.interpolation == "nearest":
+            return super()._formula(x, training)
+        from gpunn.ops.image.resizing import resized  # only for these
+
+        y = x if self.channels_last else ops.transpose(x, (0, 2, 3, 1))
+        size = [n * times for n, times in zip(y.shape[1:3], self._factors(), strict=True)]
+        y = resized(y, size, self.interpolation)
+        return y if self.channels_last else ops.transpose(y, (0, 3, 1, 2))
 
 
 class UpSampling1D(_UpSampling):
