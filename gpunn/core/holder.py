@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.holds import Access
+from gpunn.common.numeric import cast
 
 from .arena import Parameter
 
@@ -129,7 +130,8 @@ class ParameterHolder:
             weights: an array for each parameter, in the order of `weights` and of its shape.
 
         Raises:
-            ValueError: if their number or a shape differs; then nothing is changed.
+            ValueError: if their number or a shape differs, or for a finite number that would
+                become infinite in the dtype of the parameter; then nothing is changed.
 
         >>> import gpunn
         >>> layer = gpunn.layers.Dense(1)
@@ -144,8 +146,10 @@ class ParameterHolder:
             raise ValueError(
                 f"{self.name} has {len(self.weights)} weight arrays; got {len(arrays)}."
             )
-        for parameter, array in zip(self.weights, arrays, strict=True):
-            parameter.check(array)
+        for k, parameter in enumerate(self.weights):
+            parameter.check(arrays[k])
+            if parameter.integers is None and arrays[k].dtype.kind == "f":
+                arrays[k] = cast(arrays[k], parameter._arena().dtype, parameter.path)
         with self._access().writing():
             for parameter, array in zip(self.weights, arrays, strict=True):
                 parameter.assign(array)

@@ -12,6 +12,7 @@ from gpunn.backends.contract.backend import LAUNCH_MODES, Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
 from gpunn.common import registry
 from gpunn.common.holds import Exclusive
+from gpunn.common.numeric import cast
 from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, ByName, Integer, Number, Text, check, check_array
 from gpunn.core.plan import check_unchanged
@@ -205,11 +206,13 @@ class Trainer(Objective):
             )
         # Check everything before changing anything.
         tensors = {
-            name: check_array(
-                tensors[name], array.shape, array.dtype.kind, f"training/tensors/{name}"
-            ).astype(array.dtype, copy=False)
+            name: cast(
+                check_array(
+                    tensors[name], array.shape, array.dtype.kind, f"training/tensors/{name}"
+                ), array.dtype, f"the entry 'training/tensors/{name}'",
+            )
             for name, array in own.items()
-        }
+        }  # fmt: skip
         kept = {
             "seed": Integer(0, 2**64 - 1),
             "passes": Integer(),

@@ -18,3 +18,31 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(value))
     return isinstance(value, (float, np.inexact)) and bool(value != value)
+
+
+def cast(values: np.ndarray, dtype: Any, what: str) -> np.ndarray:
+    """Return floats in a dtype, whose range no finite number may exceed.
+
+    Args:
+        values: the numbers.
+        dtype: the new dtype.
+        what: what they are, for the message.
+
+    Raises:
+        ValueError: for a finite number that would become infinite.
+
+    >>> cast(np.array([0.5]), "float32", "the bias")
+    array([0.5], dtype=float32)
+    """
+    dtype = np.dtype(dtype)
+    if values.dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
+        return values.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    lost = np.isinf(found) & np.isfinite(values)
+    if lost.any():
+        raise ValueError(
+            f"{what} holds {values[lost][0]:g}, beyond the range of {dtype.name}: use "
+            f"dtype='float64', or smaller numbers."
+        )
+    return found
