@@ -14,12 +14,10 @@ import gpunn
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's own
 
-ANEW = {"Nadam"}
-"""Optimizers whose state is not taken over: Keras keeps a product besides."""
 CASES = [
     (name, own)
     for name, own in registered.cases("optimizer")
-    if name not in ANEW and not own.get("lazy")  # which Keras lacks
+    if not own.get("lazy")  # which Keras lacks
 ]
 ROWS = 12
 X = np.random.default_rng(0).normal(size=(ROWS, 3)).astype("float32")

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +24,8 @@ from gpunn.common.names import warn
 from gpunn.common.nested import replaced
 from gpunn.core.arena import with_room_for
 
-from . import graphs, states
-from .parts import complete_shared_numbers, described, from_keras, is_part
+from . import graphs, lookups, states
+from .parts import complete_shared_numbers, described, from_keras, is_part, written_in
 
 CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.json", "gpunn.json"
 KERAS_VERSION = "3.15.1"  # whose format this is
@@ -46,7 +47,8 @@ def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
 
 
 def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
-    entry = graphs.model_to_keras(registry.serialize(model) or {})
+    with written_in(model.dtype):
+        entry = graphs.model_to_keras(registry.serialize(model) or {})
     shape = model.input_shape if model.built else None
     entry["build_config"] = {"input_shape": shape}
     entry["compile_config"] = _compile_config(model)
@@ -129,21 +131,25 @@ def load_model(
         ValueError: naming what is missing, too large, or not in gpunn.
     """
     with zipfile.ZipFile(path) as archive:
+        _check_members(archive)
         entry = _json(archive, CONFIG, max_header)
         about, own = (
             _json(archive, name, max_header) if name in archive.namelist() else {}
             for name in (METADATA, OWN)
         )
         weights = _member(archive, WEIGHTS, None)
+        names = [name for name in archive.namelist() if name.startswith("assets/")]
+        texts = {name: _member(archive, name, max_header) for name in names if _is_text(name)}
     if (version := str(about.get("keras_version"))).startswith("2."):
         raise ValueError(
             f"it is an archive of Keras {version}, which Keras 3 does not read either: pass the "
             f"weights on, by get_weights there and set_weights here."
         )
     complete_shared_numbers(entry)
-    compiled = entry.get("compile_config") if compile else None
+    compiled = (entry.get("compile_config") or None) if compile else None  # Keras writes {}
     check({"config": entry.get("config"), "compile": compiled})
     with states.opened(weights) as file:
+        entry["config"] = lookups.filled(entry.get("config"), texts.get, file)
 
         def build() -> Any:
             model = graphs.model_from_keras(entry)
@@ -159,7 +165,7 @@ def load_model(
                 model.trained_on = own["trained_on"]
             if compiled is not None:
                 compile_model(model, compiled)
-                _set_training(file, model, own.get("training"))
+                _set_training(file, model, own.get("training"), allow_nan)
             return model
 
         return registry.also(dict(custom_objects), restored)
@@ -168,9 +174,18 @@ def load_model(
 def load_weights(model: Any, path: Path, allow_nan: bool, skip_mismatch: bool) -> None:
     """Set a model's weights to those of an archive of Keras's."""
     with zipfile.ZipFile(path) as archive:
+        _check_members(archive)
         data = _member(archive, WEIGHTS, None)
     with states.opened(data) as file:
         states.read(file, model, allow_nan, skip_mismatch)
+
+
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Raise an error for a member that is there twice: programs would read different ones."""
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"it has more than one member {twice!r}.")
 
 
 def _json(archive: zipfile.ZipFile, name: str, most: int) -> dict[str, Any]:
@@ -192,6 +207,10 @@ def _member(archive: zipfile.ZipFile, name: str, most: int | None) -> bytes:
     return archive.read(name)
 
 
+def _is_text(name: str) -> bool:
+    return name.endswith("/vocabulary.txt") and f"/{lookups.INSIDE}/" not in name
+
+
 def compile_model(model: Any, config: Mapping[str, Any]) -> None:
     """Compile a model as Keras has described it."""
 
@@ -207,15 +226,16 @@ def compile_model(model: Any, config: Mapping[str, Any]) -> None:
     model.compile(**options, loss_weights=config.get("loss_weights"), run_eagerly=eager)
 
 
-def _set_training(file: Any, model: Any, own: Any) -> None:
+def _set_training(file: Any, model: Any, own: Any, allow_nan: bool) -> None:
     """Set the optimizer's state, and what only gpunn's file knows of the training."""
     if not model.built or "optimizer" not in file:
         return
-    if not states.read_optimizer(file, model):
+    if not states.read_optimizer(file, model, allow_nan):
         warn(
             f"{model.name}: the state of the optimizer in the file has another form than here; the "
             f"optimizer begins anew."
         )
+        return  # its counts would belong to a state that is not there
     if isinstance(own, dict) and isinstance(own.get("values"), dict):
         tensors = model.training_state()[0]
         for name in tensors.keys() & own.keys():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gpunn.ops.op_arguments import Named, OpArguments, Place, restored, stored
 
 from .parts import (
     UnknownInKerasError,
+    dtype_of,
     entry_of,
     from_keras,
     is_part,
@@ -80,7 +82,7 @@ def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
         return made
     config = entry["config"]
     shape = [config["batch_size"], *config["shape"]]
-    made = {"batch_shape": shape, "dtype": config.get("dtype", "float32"), "name": config["name"]}
+    made = {"batch_shape": shape, "dtype": dtype_of(config), "name": config["name"]}
     return entry_of("keras.layers", "InputLayer", made)
 
 
@@ -220,41 +222,50 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return the inputs and outputs of a functional model, made by applying its layers."""
     made: dict[str, list[list[Any]]] = {}  # the outputs of the applications by layer
     nested = set[str]()
-    waiting = []
+    calls: list[tuple[str, Any, Any]] = []  # in the order of the file, which may be any
+    needs: list[set[tuple[str, int]]] = []  # the applications whose outputs each call reads
     for entry in config["layers"]:
         name, nodes = entry["name"], entry["inbound_nodes"]
+        if name in made:
+            raise ValueError(f"the model has two layers named {name!r}.")
         is_operation = str(entry.get("module")).startswith(("keras.src.ops.", "keras.ops"))
         apply = _function(entry) if is_operation else layer_from_keras(entry)
         made[name] = [[apply.output]] if entry["class_name"] == "InputLayer" else []
         nested |= {name} if entry["class_name"] == "Functional" else set()
-        waiting += [(name, apply, node) for node in nodes]
+        for number, node in enumerate(nodes):
+            calls.append((name, apply, node))
+            needs.append(_read_by(node) | ({(name, number - 1)} if number else set()))
 
     def tensor(place: Any, shift: int = 0) -> Any:
         name, number, index = place
         return made[name][number - shift][index]
 
-    while waiting:
-        later = list[Any]()
-        blocked = set[str]()
-        for name, apply, node in waiting:
-            try:
-                if name in blocked:
-                    raise IndexError
-                args, kwargs = (_revived(node[key], tensor) for key in ("args", "kwargs"))
-            except (IndexError, KeyError):
-                blocked.add(name)
-                later.append((name, apply, node))
-                continue
-            # As in Keras, what `fit` and `predict` say comes before what was said in the graph.
-            kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
-            y = apply(*args, **kwargs)
-            ys = list(y) if isinstance(y, (list, tuple)) else [y]
-            if isinstance(apply, partial) and not made[name]:  # a new name might be that of a layer
-                ys[0].layer.name = name
-            made[name].append(ys)
-        if len(later) == len(waiting):
-            raise ValueError(f"the layer {later[0][0]!r} reads tensors that are missing.")
-        waiting = later
+    readers: dict[tuple[str, int], list[int]] = {}
+    for k, places in enumerate(needs):
+        places -= {(name, 0) for name, _ in places if made.get(name)}  # inputs are there
+        for place in places:
+            readers.setdefault(place, []).append(k)
+    ready = [k for k, places in enumerate(needs) if not places]  # a heap: the first comes first
+    left = set(range(len(calls)))
+    while ready:
+        k = heappop(ready)
+        left.remove(k)
+        name, apply, node = calls[k]
+        args, kwargs = (_revived(node[key], tensor) for key in ("args", "kwargs"))
+        # As in Keras, what `fit` and `predict` say comes before what was said in the graph.
+        kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
+        y = apply(*args, **kwargs)
+        ys = list(y) if isinstance(y, (list, tuple)) else [y]
+        if isinstance(apply, partial) and not made[name]:  # a new name might be that of a layer
+            ys[0].layer.name = name
+        made[name].append(ys)
+        place = name, len(made[name]) - 1
+        for reader in readers.pop(place, ()):
+            needs[reader].discard(place)
+            if not needs[reader]:
+                heappush(ready, reader)
+    if left:
+        raise ValueError(f"the layer {calls[min(left)][0]!r} reads tensors that are missing.")
 
     def found(places: Any) -> Any:
         if isinstance(places, dict):
@@ -264,6 +275,19 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
         return [found(place) for place in places]
 
     return found(config["input_layers"]), found(config["output_layers"])
+
+
+def _read_by(node: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """Return the applications, by layer and number, whose outputs an application reads."""
+    places = set[tuple[str, int]]()
+
+    def note(place: Any) -> None:
+        name, number, _ = place
+        places.add((name, number))
+
+    for key in ("args", "kwargs"):
+        _revived(node[key], note)
+    return places
 
 
 def _function(entry: Mapping[str, Any]) -> Any:

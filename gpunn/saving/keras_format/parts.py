@@ -6,7 +6,9 @@ Keras describes a part as ``{"module", "class_name", "config", "registered_name"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from gpunn.common import registry
@@ -43,7 +45,15 @@ UNKNOWN_TO_KERAS = {
     "SpatialDropout1D": {"trainable"}, "SpatialDropout2D": {"trainable"},
 }  # fmt: skip
 """Arguments by class that Keras's class of this name lacks. They are left out at their default."""
+IN_WEIGHTS = {"Normalization": {"adapted"}}
+"""Entries of our configurations by class that only repeat weights, which the file holds anyway."""
+SIZES = {"vocabulary_size"}
+"""Entries of Keras's configurations that follow from others, or from files beside them."""
+OF_CODES = {"HashedCrossing", "Hashing"}
+"""Layers whose dtype in Keras is that of their codes, if these are the output."""
+_DTYPE: ContextVar[str | None] = ContextVar("_DTYPE", default=None)
 MEANINGLESS: dict[str, tuple[Any, ...]] = {
+    "oov_method": ("floormod", "farmhash"),  # of strings
     "renorm_momentum": (0.99,), "dtype": ("float32", "float64"), "sparse": (False,),
     "ragged": (False,), "optional": (False,), "dilation_rate": (1, [1, 1]), "autocast": (True,),
     "seed_generator": (None,), "zero_output_for_mask": (False,), "use_cudnn": ("auto",),
@@ -64,6 +74,21 @@ def is_part(value: Any) -> bool:
 # -- to Keras
 
 
+@contextmanager
+def written_in(dtype: str) -> Iterator[None]:
+    """A context in which layers are described that have no dtype of their own, in this one."""
+    token = _DTYPE.set(dtype)
+    try:
+        yield
+    finally:
+        _DTYPE.reset(token)
+
+
+def dtype_of(config: Mapping[str, Any]) -> str:
+    """Return the dtype of a layer by its configuration, or that of its model."""
+    return config.get("dtype") or _DTYPE.get() or floatx()
+
+
 def entry_of(module: str, name: str, config: Any, registered: str | None = None) -> dict[str, Any]:
     """Return a description as Keras writes it."""
     return {"module": module, "class_name": name, "config": config, "registered_name": registered}
@@ -78,6 +103,10 @@ def own_entry(cls: type, config: Any) -> dict[str, Any]:
 def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     """Return Keras's description of a part from that of `registry.serialize`, or raise a ValueError
     that names the part or argument that Keras does not have."""
+    if kind == "model":
+        from .graphs import model_to_keras
+
+        return model_to_keras(entry)
     name, config = entry["class_name"], entry["config"]
     cls = registry.lookup(kind, name)
     if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
@@ -90,7 +119,9 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         if not _left_out(name, cls, key, config)
     }  # fmt: skip
     if kind == "layer":
-        config.setdefault("dtype", "float32")
+        own = dtype_of(config)
+        codes = name in OF_CODES and config.get("output_mode") == "int"
+        config["dtype"] = "int64" if codes else own
     if is_framework(cls):
         made = entry_of(MODULES[kind], cls.__name__, config)
     else:
@@ -105,6 +136,8 @@ def shared_number(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
     """Return whether Keras's class lacks an argument, which then must have its default value."""
+    if is_framework(cls) and key in IN_WEIGHTS.get(name, ()):
+        return True
     if key != "learning_rate_multiplier" and key not in UNKNOWN_TO_KERAS.get(name, ()):
         return False
     plain: Any = cls
@@ -147,9 +180,8 @@ def kind_of(argument: str, name: str) -> str:
     for kind in ("initializer", "regularizer", "constraint", "activation", "optimizer"):
         if argument.endswith(kind) or argument == f"{kind}s":
             return kind
-    kinds = (
-        ("schedule",) if argument == "learning_rate" else ("layer", "loss", "metric", "schedule")
-    )
+    kinds: tuple[str, ...] = ("layer", "loss", "metric", "schedule", "model")
+    kinds = ("schedule",) if argument == "learning_rate" else kinds
     for kind in kinds:
         if name in registry.entries(kind):
             return kind
@@ -253,10 +285,11 @@ def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in config.items():
         if key == "dtype":
             value = _policy(cls.__name__, value)
-            value = None if value == floatx() else value
+            codes = cls.__name__ in OF_CODES and value in ("int32", "int64")
+            value = None if codes or value == floatx() else value
         if key in known:
             found[key] = _own_value(value, key)
-        elif value not in (None, False) and value not in MEANINGLESS.get(key, ()):
+        elif key not in SIZES and value not in (None, False, *MEANINGLESS.get(key, ())):
             raise ValueError(f"{cls.__name__} has {key}={value!r}, which gpunn does not support.")
     return found
 
@@ -275,7 +308,7 @@ def _own_value(value: Any, key: str) -> Any:
             return x
         if x["class_name"] in ("__numpy__", "__tensor__"):
             return x["config"]["value"]
-        if key == "layer":
+        if x["class_name"] == "Functional" or known_as(x, "model") in registry.entries("model"):
             from .graphs import layer_from_keras
 
             return layer_from_keras(x)

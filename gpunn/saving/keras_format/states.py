@@ -15,11 +15,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, UPDATES
-from gpunn.common.names import warn
+from gpunn.common.names import counted, first_few, warn
 from gpunn.common.nested import any_in
 from gpunn.core.arena import Parameter
 from gpunn.layers.symbolic import GraphOperation
 
+from .lookups import WEIGHTS_OF_CODES, is_lookup, write_weights_of
+from .names import class_name
 from .strings import check_strings
 
 MOST_PLACES = 100_000  # groups and arrays of a file
@@ -28,10 +30,11 @@ _MOMENTS = (("m", "v"), ("v_max",))
 SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adadelta": (("accumulated_grad", "accumulated_delta_var"),), "Adagrad": (("accumulator",),),
     "Adam": _MOMENTS, "AdamW": _MOMENTS, "Adamax": (("m", "u"),), "Lamb": (("m", "v"),),
-    "Lion": (("m",),), "SGD": (("momentum",),),
+    "Lion": (("m",),), "Nadam": (("m", "v"),), "SGD": (("momentum",),),
     "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),
 }  # fmt: skip
 """Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
+WITH_PRODUCT = {"Nadam"}  # Keras keeps the product of the momentum's factors behind them
 SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
 RENAMED = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
 PRIVATE = {"GroupQueryAttention"}  # Keras holds the layers in it by private attributes
@@ -47,16 +50,6 @@ def h5py_of() -> Any:
             "Keras's files are HDF5, which takes h5py: pip install 'gpunn[keras]'."
         ) from error
     return h5py
-
-
-def class_name(name: str) -> str:
-    """Return Keras's name for an entry of this class in a list.
-
-    >>> class_name("Conv2D"), class_name("LSTMCell"), class_name("RMSNormalization")
-    ('conv2d', 'lstm_cell', 'rms_normalization')
-    """
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _class_of(layer: Any) -> str:
@@ -112,12 +105,16 @@ def written(model: Any, optimizer: bool) -> bytes:
     with h5py_of().File(buffer, "w") as file:
         for path, (holder, parameters) in places(model).items():
             _put(file, path, holder.name, [p.numpy() for p in parameters])
+            write_weights_of(file, path, holder)
         names = slot_names(model) if optimizer else None
         if names is not None:
             own, tensors = model.optimizer, model.training_state()[0]
             rate = own.fixed_learning_rate
             numbers = [np.int32(own.steps_done), *([] if rate is None else [np.float32(rate)])]
-            _put(file, "optimizer", own.name, [*numbers, *(tensors[name] for name in names)])
+            slots = [tensors[name] for name in names]
+            if type(own).__name__ in WITH_PRODUCT:
+                slots.append(np.float32(_product(own)))
+            _put(file, "optimizer", own.name, [*numbers, *slots])
     return buffer.getvalue()
 
 
@@ -126,6 +123,12 @@ def _put(file: Any, path: str, name: str, arrays: list[Any]) -> None:
     group.attrs["name"] = name
     for number, array in enumerate(arrays):
         group.create_dataset(str(number), data=np.asarray(array))
+
+
+def _product(optimizer: Any) -> float:
+    """Return the product of Nadam's factors, from the first update to the last."""
+    done, products = optimizer.steps_done, optimizer.products
+    return optimizer.beta_1**done * products[min(done, len(products)) - 1] if done else 1.0
 
 
 def slot_names(model: Any) -> list[str] | None:
@@ -156,7 +159,7 @@ def opened(data: bytes | BinaryIO) -> Any:
         file = h5py.File(io.BytesIO(data) if isinstance(data, bytes) else data, "r")
     except OSError as error:
         raise ValueError(f"the weights are not an HDF5 file: {error}") from None
-    count = 0
+    count, seen = 0, set()
     stack = [("", file)]
     while stack:
         path, group = stack.pop()
@@ -166,6 +169,9 @@ def opened(data: bytes | BinaryIO) -> Any:
             if type(link) is not h5py.HardLink or count > MOST_PLACES:
                 raise ValueError(f"the entry '{path}{name}' is a link, or one of too many.")
             entry = group[name]
+            if (place := h5py.h5o.get_info(entry.id).addr) in seen:  # so its bytes count once
+                raise ValueError(f"the entry '{path}{name}' is another one under a second name.")
+            seen.add(place)
             if isinstance(entry, h5py.Group):
                 if path.count("/") > 100:
                     raise ValueError(f"the entry '{path}{name}' lies too deep.")
@@ -186,7 +192,7 @@ def elements(file: Any) -> int:
             total += min(math.prod(entry.shape), held)
         else:
             stack += entry.values()
-    return total
+    return min(total, MOST_EXPANSION * file.id.get_filesize())
 
 
 def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = False) -> None:
@@ -200,13 +206,15 @@ def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = F
             finite.
     """
     found: dict[int, np.ndarray] = {}
-    for path, (holder, parameters) in places(model).items():
+    own = places(model)
+    for path, (holder, parameters) in own.items():
         try:
             found |= _arrays(file, f"{path}/vars".lstrip("/"), holder, parameters, allow_nan)
         except ValueError as error:
             if not skip_mismatch:
                 raise
             warn(f"{holder.name} stays as it is: {error}")
+    _tell_surplus(file, model, own)
     assign(model, found)
 
 
@@ -216,7 +224,10 @@ def _arrays(
     """Return the arrays for the parameters of a layer."""
     found: dict[int, np.ndarray] = {}
     group = file.get(place)
-    stored = [] if group is None else sorted(group, key=_number)
+    if group is not None and not hasattr(group, "values"):
+        raise ValueError(f"the file has an array at '{place}'; a group of arrays expected.")
+    extra = {WEIGHTS_OF_CODES} if is_lookup(holder) else set()
+    stored = [] if group is None else sorted(set(group) - extra, key=_number)
     if group is not None and "name" in group.attrs:
         _check_name(holder, str(group.attrs["name"]), place, bool(parameters))
     if len(stored) != len(parameters):
@@ -226,17 +237,12 @@ def _arrays(
         )
     for name, p in zip(stored, parameters, strict=True):
         entry = group[name]
-        if getattr(entry, "shape", None) != tuple(p.shape) or entry.dtype.kind not in "fiub":
+        if not _fits(entry, p.shape):
             raise ValueError(
                 f"the file has {entry} at '{place}/{name}'; {p.path} has the shape "
                 f"{tuple(p.shape)}."
             )
-        array = found[id(p)] = entry[()]
-        if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(
-                f"the array '{place}/{name}' holds NaN or infinity. Pass allow_nan=True to "
-                f"load it anyway."
-            )
+        found[id(p)] = _array(entry, f"{place}/{name}", allow_nan)
     return found
 
 
@@ -246,6 +252,46 @@ def assign(model: Any, found: Mapping[int, np.ndarray]) -> None:
     missing = any(id(p) not in found for p in own)
     values = model.get_weights() if missing else [None] * len(own)
     model.set_weights([found.get(id(p), x) for p, x in zip(own, values, strict=True)])
+
+
+def _fits(entry: Any, shape: Any) -> bool:
+    """Whether an entry is an array of numbers of a shape: known before any of it is read."""
+    return getattr(entry, "shape", None) == tuple(shape) and entry.dtype.kind in "fiub"
+
+
+def _array(entry: Any, place: str, allow_nan: bool) -> np.ndarray:
+    """Return an array of a file, which must be finite."""
+    array = np.asarray(entry[()])  # else one of shape () is a scalar
+    if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(
+            f"the array '{place}' holds NaN or infinity. Pass allow_nan=True to load it anyway."
+        )
+    return array
+
+
+def _tell_surplus(file: Any, model: Any, own: Mapping[str, Any]) -> None:
+    """Warn of layers in a file that the model lacks: their weights are not loaded."""
+    models = {path.rpartition("layers/")[0] for path in own if re.search(r"layers/[^/]+$", path)}
+    surplus = []
+    for path in sorted(models):
+        group = file.get(f"{path}layers")
+        surplus += [
+            f"'{path}layers/{name}'"
+            for name in group or ()
+            if f"{path}layers/{name}" not in own and _holds_arrays(group[name])
+        ]
+    if surplus:
+        warn(
+            f"{model.name}: the file has weights of {counted(len(surplus), 'layer')} that the "
+            f"model lacks, {first_few(surplus, 3)}; they are not loaded."
+        )
+
+
+def _holds_arrays(entry: Any) -> bool:
+    """Whether weights are in an entry, or below it: the state of a random generator is none."""
+    if hasattr(entry, "shape"):
+        return True
+    return any(_holds_arrays(entry[name]) for name in entry if name != "seed_generator")
 
 
 def _number(name: str) -> int:
@@ -265,21 +311,28 @@ def _check_name(holder: Any, stored: str, place: str, has_weights: bool) -> None
         )
 
 
-def read_optimizer(file: Any, model: Any) -> bool:
-    """Set the state of a model's optimizer; return False if the file's is of another form."""
+def read_optimizer(file: Any, model: Any, allow_nan: bool = False) -> bool:
+    """Set the state of a model's optimizer; return False if the file's is of another form.
+
+    Raises:
+        ValueError: naming an array that is not finite.
+    """
     names, group = slot_names(model), file.get("optimizer/vars")
-    if names is None or group is None:
+    if names is None or not hasattr(group, "values"):
         return False
-    arrays = [group[name] for name in sorted(group, key=_number)]
     fixed = model.optimizer.fixed_learning_rate is not None
     tensors, values = model.training_state()
-    slots = arrays[1 + fixed :]
-    if [array.shape for array in slots] != [tensors[name].shape for name in names]:
+    more = type(model.optimizer).__name__ in WITH_PRODUCT
+    shapes = [(), *[()] * fixed, *(tensors[name].shape for name in names), *[()] * more]
+    entries = {f"optimizer/vars/{name}": group[name] for name in sorted(group, key=_number)}
+    # All shapes are compared before anything is read: a file may claim any.
+    if len(entries) != len(shapes) or not all(map(_fits, entries.values(), shapes)):
         return False
-    tensors |= {name: array[()] for name, array in zip(names, slots, strict=True)}
-    steps = int(arrays[0][()])
-    tensors["counters"][UPDATES] = tensors["counters"][BATCHES] = steps
+    steps, *arrays = (_array(entry, place, allow_nan) for place, entry in entries.items())
+    slots = arrays[fixed : fixed + len(names)]
+    tensors |= dict(zip(names, slots, strict=True))
+    tensors["counters"][UPDATES] = tensors["counters"][BATCHES] = int(steps)
     model.set_training_state(tensors, values)
     if fixed:
-        model.optimizer.learning_rate = float(arrays[1][()])
+        model.optimizer.learning_rate = float(arrays[0])
     return True
