@@ -239,7 +239,8 @@ def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[st
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise ValueError("it is a safetensors file, but not one of gpunn's.")
     for name, entry in header.items():
-        if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if not isinstance(dtype, str) or dtype not in DTYPES:
             raise ValueError(f"the tensor {name!r} has a dtype that gpunn never writes: {entry!r}.")
     envelope = _envelope(metadata[_KEY])
     try:

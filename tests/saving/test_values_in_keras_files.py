@@ -83,8 +83,8 @@ CASES: dict[str, tuple[Callable[[Any], Any], str, Any]] = {
 
 
 RARE = {
-    "Normalization, given", "Normalization of all", "bicubic", "a scalar beside RMSprop-theirs",
-    "bilinear-ours",
+    "Normalization, given", "Normalization of all", "bicubic", "a scalar beside RMSprop", "Nadam",
+    "bilinear-ours", "models in steps-ours",
 }  # fmt: skip
 
 
@@ -250,7 +250,7 @@ def test_an_array_of_the_optimizer_that_claims_a_shape(tmp_path: Path, peak: Any
 def test_graphs_in_any_order_take_as_many_steps(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     x = inputs = gpunn.Input((2,))
-    for k in range(20):
+    for k in range(14):
         x = gpunn.layers.Add(name=f"add{k}")([x, inputs])
     model = gpunn.Model(inputs, x)
     model.save(path)
@@ -269,7 +269,7 @@ def test_graphs_in_any_order_take_as_many_steps(tmp_path: Path) -> None:
             again = load_model(path)
         finally:
             sys.setprofile(None)
-        assert np.asarray(again(np.ones((1, 2)))).tolist() == [[21.0, 21.0]]
+        assert np.asarray(again(np.ones((1, 2)))).tolist() == [[15.0, 15.0]]
         return count
 
     def backwards(data: bytes) -> bytes:
