@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from functions_and_python import Step, assert_alike, eagerly, results
+from properties.functions_and_python import Step, assert_alike, eagerly, results
 
 import gpunn
 from gpunn import layers, metrics, ops

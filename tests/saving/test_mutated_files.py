@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutations import changed_archive, changed_tensors, cut, flipped
+from properties.mutations import changed_archive, changed_tensors, cut, flipped
 
 import gpunn
 from gpunn import layers
