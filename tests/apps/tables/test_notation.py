@@ -33,7 +33,7 @@ def lines(header: str, *rows: str) -> str:
     return "\n".join([header, *rows]) + "\n"
 
 
-READ = {
+READ: dict[str, tuple[str, dict[str, Any]]] = {
     "a column without a proof has the sign of the others": (
         lines("x;p", "950;0,5", "1.250;3,5", "7;1,25"),
         {"x": [950, 1250, 7], "p": [0.5, 3.5, 1.25]},
