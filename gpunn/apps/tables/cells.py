@@ -23,13 +23,14 @@ MISSING = frozenset((
 NO_NUMBERS = frozenset("-.")  # among numbers; elsewhere a category
 _BEGIN = frozenset(word[:1] for word in MISSING) | frozenset("N ")
 _THOUSANDS = {  # a group of thousands never begins with 0: 0,132 is below 1
-    ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
-    ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?"),
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"),
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"),
 }
 # Thousands by blanks or apostrophes, whatever the decimal sign.
-_GROUPED = re.compile(r"([+-]?[1-9]\d{0,2}(?:[ \u00a0\u2009\u202f'\u2019]\d{3})+)((?:[.,]\d+)?)")
+_GROUPED = re.compile(r"([+-]?[1-9]\d{0,2}(?:[ \u00a0\u2009\u202f'\u2019]\d{3})+)((?:[.,]\d*)?)")
 _MARKS = str.maketrans("", "", " \u00a0\u2009\u202f'\u2019")
 _NEGATIVE = re.compile(r"\(([^-+()]+)\)|(\d[^-+]*)-")  # as accountants write it
+_NO_CENTS = re.compile(r"(?<=\d[.,])[-\u2013\u2014]{1,2}(?!\d)")  # 5,- is a price without cents
 # A number before or behind a currency, a percent sign or a unit.
 _WITH_UNIT = re.compile(
     r"([+-]?)(|[A-Z]{3} ?|[^\w\s.,+()'-] ?)([+-]?)"
@@ -41,6 +42,11 @@ _CURRENCIES = (  # not any three letters: they may be part of a code
     "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
 )  # fmt: skip
 _NAMED = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
+# Words that multiply a number: beside them, one without a word is of another size.
+_FACTORS = frozenset((
+    "k", "tsd", "thousand", "m€", "mio", "mill", "mn", "mln", "million", "millions", "mrd", "bn",
+    "bln", "billion", "billions",
+))  # fmt: skip
 
 
 def is_missing(cell: str) -> bool:
@@ -54,11 +60,20 @@ def number(cell: str, decimal: str = ".") -> float | None:
     (1234.5, 1234.5, 1000.0, None, nan)
     >>> number("1 234.5"), number("1'234,5", ","), number("(5)"), number("5-"), number("\u22125")
     (1234.5, 1234.5, -5.0, -5.0, -5.0)
+    >>> number("5,-", ","), number("5.-"), number("1.250,--", ",")
+    (5.0, 5.0, 1250.0)
     """
     cell = cell.strip()
+    if decimal == "." or "." not in cell:  # most numbers are plain
+        try:
+            value = float(cell.replace(decimal, "."))
+        except ValueError:
+            pass
+        else:
+            return None if "_" in cell else value  # Python reads 1_0 as 10
     if cell in NO_NUMBERS or cell.lower() in MISSING:
         return math.nan
-    cell = cell.replace("\u2212", "-")  # the minus of typography
+    cell = _plain(cell)
     if found := _NEGATIVE.fullmatch(cell):
         cell = f"-{(found[1] or found[2]).strip()}"
     if found := _GROUPED.fullmatch(cell):
@@ -79,6 +94,11 @@ def number(cell: str, decimal: str = ".") -> float | None:
         return None
 
 
+def _plain(cell: str) -> str:
+    """Return a cell with the usual minus, and without the dashes that stand for no cents."""
+    return _NO_CENTS.sub("", cell.replace("\u2212", "-"))
+
+
 def split_unit(cell: str) -> tuple[str, str] | None:
     """Return the unit in a cell and its number without it; None if it is not a number with one.
 
@@ -86,40 +106,77 @@ def split_unit(cell: str) -> tuple[str, str] | None:
 
     >>> split_unit("-€ 136,249"), split_unit("61%"), split_unit("98.3 m²"), split_unit("USD 5")
     (('€', '-136,249'), ('%', '61'), ('m²', '98.3'), ('USD', '5'))
+    >>> split_unit("($1,234.50)"), split_unit("(7%)"), split_unit("5,- €")
+    (('$', '-1,234.50'), ('%', '-7'), ('€', '5,'))
     >>> split_unit("5"), split_unit("B7"), split_unit("12B"), split_unit("2024-01-31")
     (None, None, None, None)
     """
-    found = _WITH_UNIT.fullmatch(cell.strip())
+    cell = _plain(cell.strip())
+    if cell[:1] == "(" and (inside := _NEGATIVE.fullmatch(cell)):
+        part = split_unit(inside[1])
+        return (part[0], f"-{part[1]}") if part and _is_of_accounts(part[0]) else None
+    found = _WITH_UNIT.fullmatch(cell)
     if found is None:
         return None
     *others, after = found.groups()
     first, before, second, digits = (part.strip() for part in others)
     behind = after.strip()
-    if before and not (before in _CURRENCIES or unicodedata.category(before[0]) == "Sc"):
+    if before and not _is_currency(before):
         return None
     # A single letter right behind a number makes a code of it, such as a seat's.
     is_code = len(after) == 1 and after.isupper()
-    if bool(before) == bool(behind) or (first and second) or is_code:
+    is_minus = behind.startswith("-")
+    if bool(before) == bool(behind) or (first and second) or is_code or is_minus:
         return None
     return before or behind, first + second + digits
 
 
+def _is_currency(unit: str) -> bool:
+    return unit in _CURRENCIES or unicodedata.category(unit[0]) == "Sc"
+
+
+def _is_of_accounts(unit: str) -> bool:
+    """Whether parentheses around numbers with this unit are a minus."""
+    return unit == "%" or _is_currency(unit)
+
+
+def is_factor(unit: str) -> bool:
+    """Whether a unit multiplies numbers, so that a number without it is of another size.
+
+    >>> is_factor("k"), is_factor("Mio. €"), is_factor("k€"), is_factor("km"), is_factor("")
+    (True, True, True, False, False)
+    """
+    word = unit.lower().rstrip("€$£ ").rstrip(".") if unit != "M" else "mio"
+    return word in _FACTORS
+
+
 def unit_of(cells: Sequence[str], share: float) -> str:
     """Return the unit of numbers, if at least this share of the cells have it or are numbers alone;
-    "" if there is none. A currency's sign and its name are one unit.
+    "" if there is none. A currency's sign and its name are one unit. Signs for nothing, and one
+    word in less than half of the cells, do not count.
 
     >>> unit_of(["61%", "7 %", "5"], 0.9), unit_of(["1 km", "1 m"], 0.6), unit_of(["5", "6"], 0.6)
     ('%', '', '')
     >>> unit_of(["€ 286,166", "491005 EUR"], 0.9)
     '€'
+    >>> unit_of(["5 km", "-", "7 km", "unknown", "unknown", "8 km"], 0.9), unit_of(["1k", "1"], 0.9)
+    ('km', '')
     """
+    cells = [cell for cell in cells if cell not in NO_NUMBERS]
     parts = [split_unit(cell) for cell in cells]
+    pairs = zip(cells, parts, strict=True)
+    words = Counter(cell for cell, part in pairs if part is None and not is_number(cell))
+    if len(words) == 1 and words.total() < len(cells) / 2:
+        parts = [part for cell, part in zip(cells, parts, strict=True) if cell not in words]
+        cells = [cell for cell in cells if cell not in words]
     units = Counter(part[0] for part in parts if part is not None)
     if not units:
         return ""
     unit = units.most_common(1)[0][0]
     count = sum(n for other, n in units.items() if _is_same_unit(unit, other))
     alone = sum(part is None and is_number(cell) for cell, part in zip(cells, parts, strict=True))
+    if is_factor(unit):
+        alone = 0  # they are mistakes
     is_usual = count > (1 - share) * len(cells)  # else cells with a unit are mistakes
     return unit if is_usual and count + alone >= share * len(cells) else ""
 
@@ -143,8 +200,16 @@ def is_number(cell: str) -> bool:
     >>> is_number("-1,5"), is_number("1.5e-3"), is_number(""), is_number("a")
     (True, True, False, False)
     """
-    found = [number(cell, decimal) for decimal in ".,"]
-    return any(value is not None and not math.isnan(value) for value in found)
+    try:
+        if "_" not in cell:
+            return not math.isnan(float(cell))  # most are plain
+    except ValueError:
+        pass
+    for decimal in ".,":
+        value = number(cell, decimal)
+        if value is not None:
+            return not math.isnan(value)  # what is missing is so with both
+    return False
 
 
 def numbers(
@@ -175,16 +240,25 @@ def numbers(
 def _parsed(cells: Sequence[str], decimal: str, unit: str) -> np.ndarray:
     """Parse cells as numbers: NaN where they are missing, infinite where they are no number."""
     if unit:
-        parts = [split_unit(cell) for cell in cells]
-        cells = [
-            part[1] if part is not None and _is_same_unit(part[0], unit) else cell
-            for part, cell in zip(parts, cells, strict=True)
-        ]
-    quick = _at_once(cells) if decimal == "." else None
+        cells = [_without(unit, cell) for cell in cells]
+    quick = None
+    if decimal == ".":
+        quick = _at_once(cells)
+    elif "." not in "".join(cells):
+        quick = _at_once([cell.replace(",", ".") for cell in cells])
     if quick is not None:
         return quick
-    found = [number(cell, decimal) for cell in cells]
+    known = {cell: number(cell, decimal) for cell in {*cells}}
+    found = [known[cell] for cell in cells]
     return np.array([math.inf if value is None else value for value in found], np.float64)
+
+
+def _without(unit: str, cell: str) -> str:
+    """Return a cell without its unit; "x" for a number that lacks a factor."""
+    part = split_unit(cell)
+    if part is not None and _is_same_unit(part[0], unit):
+        return part[1]
+    return "x" if is_factor(unit) and is_number(cell) else cell
 
 
 def missing_among(cells: Iterable[str]) -> set[str]:

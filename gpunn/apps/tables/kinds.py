@@ -14,7 +14,7 @@ from gpunn.common.numeric.moments import deviation, lost_in_float32
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers, unit_of
 from .csv_pieces import TableError
 from .dates import Dates, dates_of
-from .notation import Notation, check_sign
+from .notation import Notation, check_sign, is_mixed
 from .reading import Table
 from .strings import Strings
 
@@ -115,10 +115,12 @@ def column_of(
         mostly = 1 - len(bad) / max(len(bad) + np.isfinite(values).sum(), 1)
         token = cells[bad[0]] if bad else ""
         is_gap = mostly > MOSTLY and len(bad) > 1 and all(cells[k] == token for k in bad)
-        if mostly >= NUMBERS or is_gap:
+        is_strange = MOSTLY < mostly < NUMBERS and not is_gap
+        are_mixed = is_strange and is_mixed(cells, bad, (1 - NUMBERS) * len(cells))
+        if mostly >= NUMBERS or is_gap or are_mixed:
             check_sign(where or name, cells, bad, notation)
             found = _number(name, cells, values, bad, unit)
-            if mostly < NUMBERS:
+            if is_gap and mostly < NUMBERS:
                 gap = f"{_short(token)} in {counted(len(bad), 'row')} counts as missing"
                 found.notes[-1:] = [gap]
             found.notation = notation
@@ -255,7 +257,12 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     some = _some(cells)
     if not some:
         raise TableError(f"{where} is empty in all {counted(table.rows, 'row')}.")
-    notation = table.notation_of(name)
+    try:
+        notation = table.notation_of(name)
+    except TableError:
+        if task != "classification":
+            raise
+        notation = _POINTS  # classes are compared as they are written
     decimal = notation.decimal
     unit = _unit(some, decimal)
     values, bad = numbers(cells, decimal, unit)
@@ -263,7 +270,10 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     there[bad] = True
     present = np.flatnonzero(there)
     values, first_bad = values[present], cells[bad[0]] if bad else ""
-    is_numeric = len(bad) <= (1 - NUMBERS) * len(present)
+    few = (1 - NUMBERS) * len(present)
+    is_numeric = len(bad) <= few or (
+        len(bad) < MOSTLY * len(present) and is_mixed(cells, bad, few)
+    )
     if not is_numeric:  # then "-" is a class, as "+" is
         nothing = missing_among(cells)
         there = cells.each(lambda some: np.array([cell not in nothing for cell in some], bool))
@@ -427,4 +437,5 @@ def same_numbers(names: Sequence[str], decimal: str) -> dict[float | None, list[
 
 def _order(text: str, decimal: str) -> tuple[float, str]:
     value = number(text, decimal)
-    return (np.inf if value is None else value, text)
+    is_ordered = value is not None and not np.isnan(value)  # "-" is a class here
+    return (value if is_ordered else np.inf, text)

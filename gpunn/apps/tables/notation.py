@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .cells import is_missing, number, split_unit
+from .cells import number, split_unit
 from .csv_pieces import TableError
 from .strings import Strings
 
 SIGNS = {".": "points", ",": "commas"}
 LOOKED_AT = 400  # evenly spaced cells that decide a column's sign, unless none of them proves one
+_OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # a number with both signs
+_DIGIT = re.compile(r"\d")
 
 
 class Notation(NamedTuple):
@@ -48,7 +51,8 @@ def _value(cell: str, decimal: str) -> float | None:
 
 
 def _has_sign(cell: str) -> bool:
-    return "," in cell or "." in cell
+    """Whether a cell may show a sign; one without a digit, such as ``n.a.``, never does."""
+    return ("," in cell or "." in cell) and _DIGIT.search(cell) is not None
 
 
 class Seen(NamedTuple):
@@ -66,24 +70,35 @@ class Seen(NamedTuple):
 
 
 def seen_in(cells: Sequence[str]) -> Seen:
-    """Return what cells show: evenly spaced ones, and all others if these leave it open.
+    """Return what cells show: evenly spaced ones, and all that differ if these leave it open.
 
     >>> seen = seen_in(["1.250", "3,5", "x", "7"])
     >>> seen.decimal, seen.unclear
     (',', '1.250')
     """
     step = -(-len(cells) // LOOKED_AT) or 1
-    seen = _seen(cells[::step])
-    if seen.decimal is None and step > 1:
-        different = cells.counts() if isinstance(cells, Strings) else dict.fromkeys(cells)
-        seen = _seen(different)
+    some = cells[::step]
+    text = "".join(some)
+    seen = _seen(some if "." in text or "," in text else ())
+    if seen.decimal is not None:
+        return seen
+    if step > 1:
+        different = Strings.of(cells).having(".,")
+        apart = len(different) // LOOKED_AT + 1  # they do not recur as regularly as cells may
+        for some in (different[::apart], *([different] if apart > 1 else ())):
+            seen = _seen(some)
+            if seen.decimal is not None:
+                break
     return seen
 
 
 def _seen(cells: Iterable[str]) -> Seen:
     proofs, counts, unclear = dict[str, str](), dict[str, int](), None
-    known = [cell for cell in cells if not is_missing(cell)]
-    signed = [(cell, signs_of(cell)) for cell in known if _has_sign(cell)]
+    signed = [
+        (cell, ".," if _OPEN.fullmatch(cell) else signs_of(cell))
+        for cell in cells
+        if _has_sign(cell)
+    ]
     if signed and sum(bool(signs) for _, signs in signed) < len(signed) / 2:
         return Seen({}, {}, None)  # texts, of which some are numbers
     for cell, signs in signed:
@@ -134,6 +149,16 @@ def _question(path: str, name: str, cell: str, are_both: bool) -> str:
     )
 
 
+def is_mixed(cells: Sequence[str], bad: Sequence[int], most: float) -> bool:
+    """Whether at most so many cells, among those that are no numbers, are none with either sign.
+
+    >>> is_mixed(["1,5", "2.5", "3.5", "x"], [1, 2, 3], 1), is_mixed(["1,5", "x"], [1], 0)
+    (True, False)
+    """
+    numeric = {cell: bool(signs_of(cell)) for cell in {cells[place] for place in bad}}
+    return any(numeric.values()) and sum(not numeric[cells[place]] for place in bad) <= most
+
+
 def check_sign(
     where: str, cells: Sequence[str], bad: Sequence[int], notation: Notation,
     meant: str = "the others have",
@@ -149,7 +174,11 @@ def check_sign(
         TableError: naming cell and row.
     """
     decimal = notation.decimal
+    found: set[str] = set()  # words for nothing recur
     for place in () if notation.is_given else bad:
+        if cells[place] in found:
+            continue
+        found.add(cells[place])
         other = signs_of(cells[place])
         if other and decimal not in other:
             raise TableError(

@@ -163,7 +163,7 @@ def read_table(
     if not columns[0]:
         raise TableError(f"{name} has column names but no rows.")
     if separator != ",":
-        notes.append(f"separated by {SEPARATORS.get(separator, repr(separator))}")
+        notes.append(f"separated by {_called(separator)}")
     if not head:
         notes.append("no column names in the first row: columns are numbered from 0")
     table = Table(name, names, columns, decimal, notes, separator)
@@ -171,6 +171,10 @@ def read_table(
         some = f" in {first_few(commas, 5)}" if table.columns_with(".") else ""
         notes.append(f"decimal commas{some}")
     return table
+
+
+def _called(separator: str) -> str:
+    return "blanks" if separator == BLANK else SEPARATORS.get(separator, repr(separator))
 
 
 def _encoding(name: str) -> tuple[str, list[str]]:
@@ -242,14 +246,17 @@ def _separator(text: str) -> str:
         equal = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
         quality = round(equal, 1), round(_share_of_numbers(itertools.chain(*rows[1:])), 2)
         best = max(best, ((*quality, len(rows[0])), separator), key=lambda found: found[0])
-    return BLANK if best[0][0] == 0 and _is_split_by_blanks(start) else best[1]
+    is_weak = best[0][0] == 0 or (best[1] == "," and best[0][1] < 1)  # or decimal commas
+    least = max(best[0][1], 0.5) if best[0][0] else 0.5
+    return BLANK if is_weak and _is_split_by_blanks(start, least) else best[1]
 
 
-def _is_split_by_blanks(text: str) -> bool:
-    """Whether blanks split all of the first rows into as many cells, most of them numbers."""
+def _is_split_by_blanks(text: str, least: float) -> bool:
+    """Whether blanks split all of the first rows into as many cells, more than a share of them
+    numbers."""
     rows = [line.split() for line in text.splitlines()[: LOOKED_AT - 1] if line.strip()]
     same = len({len(row) for row in rows}) == 1 and len(rows) > 1 and len(rows[0]) > 1
-    return same and '"' not in text and _share_of_numbers(itertools.chain(*rows)) > 0.5
+    return same and '"' not in text and _share_of_numbers(itertools.chain(*rows)) > least
 
 
 def _cells_of(line: str, separator: str) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from string import punctuation
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -32,6 +34,7 @@ class Strings(Sequence[str]):
         self._words: dict[str, int] = {}  # numbers of the strings that recur
         self._pieces: list[bytes | np.ndarray] = []
         self._rest: list[str] = []  # less than a piece
+        self._marks = frozenset[str]()  # punctuation in the rest
         self._decoded: tuple[int, list[str]] = (-1, [])
         self._kept: dict[Hashable, Any] = {}
         self.extend(strings)
@@ -63,7 +66,11 @@ class Strings(Sequence[str]):
     def _piece(self, number: int) -> list[str]:
         if number == len(self._pieces):
             if not self._is_clean:
-                self._rest, self._is_clean = _without_zeros(self._rest), True
+                text = "".join(self._rest)
+                if "\0" in text:
+                    self._rest = _without_zeros(self._rest)
+                self._marks = frozenset(filter(text.__contains__, punctuation))
+                self._is_clean = True
             return self._rest
         if self._decoded[0] != number:
             piece = self._pieces[number]
@@ -91,6 +98,27 @@ class Strings(Sequence[str]):
                 found.update({word: n for word, n in zip(words, times, strict=True) if n})
         found.update(self._piece(len(self._pieces)))
         return found
+
+    def having(self, characters: str) -> list[str]:
+        """Return the different strings that hold any of some ASCII marks of punctuation.
+
+        >>> Strings(["1", "2.5", "3", "2.5", "7,1"]).having(".,")
+        ['2.5', '7,1']
+        """
+
+        find = re.compile(f"[{re.escape(characters)}]").search
+
+        def some(strings: Iterable[str]) -> list[str]:
+            return [*filter(find, strings)]
+
+        found = dict.fromkeys(some(self._words))
+        for number, piece in enumerate(self._pieces):  # whole pieces first: most hold none
+            if isinstance(piece, bytes) and any(c.encode() in piece for c in characters):
+                found.update(dict.fromkeys(some(self._piece(number))))
+        rest = self._piece(len(self._pieces))
+        if self._marks.intersection(characters):
+            found.update(dict.fromkeys(some(rest)))
+        return [*found]
 
     def each(self, function: Callable[[list[str]], np.ndarray]) -> np.ndarray:
         """Return what a function of strings gives for each string, as one array.

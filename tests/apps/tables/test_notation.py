@@ -102,6 +102,36 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
     "Excel's line of another sign": (
         lines("sep=^", "x^p", "4^3.5", "9^4.25", "2^1.5"), {"x": [4, 9, 2], "p": [3.5, 4.25, 1.5]},
     ),
+    "points for nothing in most cells": (
+        lines("x;p", *[".;1"] * 6, "3,5;2", "4,25;5", ".;9"), {"x": [*[NAN] * 6, 3.5, 4.25, NAN]},
+    ),
+    "words with a point for nothing": (
+        lines("x;p", *["n.a.;1"] * 4, "3,5;2", "4,25;5", "1.250;9", "7;1", "950;2"),
+        {"x": [*[NAN] * 4, 3.5, 4.25, 1250, 7, 950]},
+    ),
+    "prices without cents are not negative": (
+        lines("x;p;q", "5,-;5.-;€ 1.250,-", "3,--;3.\u2013;7,- €", "7,50;1'250.50;1,5 €"),
+        {"x": [5, 3, 7.5], "p": [5, 3, 1250.5], "q": [1250, 7, 1.5]},
+    ),
+    "negative amounts of money": (
+        lines("x,p", '"($1,234.50)",(7%)', '"$2,000.25",\u22128 %', '"-$7.50",9%'),
+        {"x": [-1234.5, 2000.25, -7.5], "p": [-7, -8, 9]},
+    ),
+    "signs for nothing beside units": (
+        lines("x,p,q", "€ 5,.,1 km", "-,7%,unknown", "€ 9,8%,unknown", "-,.,7 km", "€ 4,1%,9 km"),
+        {"x": [5, NAN, 9, NAN, 4], "p": [NAN, 7, 8, NAN, 1], "q": [1, NAN, NAN, 7, 9]},
+    ),
+    "a minus behind beside a word for nothing": (
+        lines("x,p", "5.25-,1", "unknown,4", "unknown,2", "7-,3", "9,8"),
+        {"x": [-5.25, NAN, NAN, -7, 9]},
+    ),
+    "thousands in all cells": (
+        lines("x,p", "5.5k,1", "9k,4", "7.25k,2"), {"x": [5.5, 9, 7.25]},
+    ),
+    "blanks and decimal commas": (
+        "1,5 2,25  7,5\n3,25 4,5  9,75\n6,5 1,75  2,5\n",
+        {"0": [1.5, 3.25, 6.5], "1": [2.25, 4.5, 1.75], "2": [7.5, 9.75, 2.5]},
+    ),
     "blanks": (
         " 0.00632  18.00   2.310  0\n 0.02731   0.00   7.070  0\n 1.5 \t 4.00   2.180  1 \n",
         {"0": [0.00632, 0.02731, 1.5], "2": [2.31, 7.07, 2.18]},
@@ -153,6 +183,46 @@ def test_a_cell_of_the_other_sign_is_an_error_with_its_row(tmp_path: Path) -> No
     assert values_of(table, "y")[:2] == [0.25, 1.25]
     told = column_in(table_of(tmp_path, text, decimal=","), "x")
     assert np.isnan(told.values[30]) and "1 cell is not a number" in told.notes[0]
+
+
+def test_many_cells_of_the_other_sign_are_an_error_too(tmp_path: Path) -> None:
+    """They would make texts of the column, and classes of the target."""
+    rows = [f"{n},5;{n * n}" for n in range(30)] + [f"{n}.25;7" for n in range(10)]
+    table = table_of(tmp_path, lines("x;y", *rows))
+    for read in (column_in, target_of):
+        with pytest.raises(TableError, match=r"'x': '0.25' in row 31 has a decimal point"):
+            read(table, "x")
+    told = table_of(tmp_path, lines("x;y", *rows), decimal=",")
+    assert np.isnan(values_of(told, "x")).tolist() == [False] * 30 + [True] * 10
+    assert target_of(told, "x").y.tolist() == [n + 0.5 for n in range(30)]
+
+
+def test_classes_need_no_decimal_sign(tmp_path: Path) -> None:
+    rows = [f"{n * n};{1 + n % 2}.000" for n in range(12)]
+    table = table_of(tmp_path, lines("x;y", *rows))
+    assert target_of(table, "y", "classification").classes == ["1.000", "2.000"]
+    with pytest.raises(TableError, match="--decimal"):
+        target_of(table, "y")
+
+
+def test_thousands_in_some_cells_are_not_mixed_with_units(tmp_path: Path) -> None:
+    """1.5k is more than 950."""
+    plain, *factors = ([f"{n * n}.5{of},{n}.25" for n in range(1, 9)] for of in ("", "k", " Mio"))
+    for some in factors:
+        assert column_in(table_of(tmp_path, lines("x,y", *some, *plain)), "x").kind != "number"
+    learned = table_of(tmp_path, lines("x,y", *factors[0]))
+    known = known_by(learned, "y", "x")
+    later = table_of(tmp_path, lines("x,y", "2.5k,1", "950,2"))
+    given, notes = known.inputs(later)
+    assert given["x"].ravel().tolist() == pytest.approx([2.5, NAN], nan_ok=True)
+    assert notes == ["x: 1 cell is not a number, such as '950'"]
+
+
+def test_regular_words_do_not_hide_how_numbers_are_written(tmp_path: Path) -> None:
+    """Every other cell of 1,600 is a word, and so is each that is looked at first."""
+    rows = ["unknown;1" if n % 4 == 0 else f"{n},5;2" for n in range(1600)]
+    values = values_of(table_of(tmp_path, lines("x;y", *rows)), "x")
+    assert values[1:4] == [1.5, 2.5, 3.5] and np.isnan(values[::4]).all()
 
 
 def known_by(table: Table, target: str, *names: str) -> TableModel:
@@ -208,6 +278,13 @@ def test_values_far_outside_those_of_training_are_said(tmp_path: Path) -> None:
         "day: 1 value is far outside those of training (2024-01-01 to 2024-01-20), such as "
         "'2031-02-01' in row 1: the model knows nothing of such rows",
     ]
+
+
+def test_classes_are_in_one_order(tmp_path: Path) -> None:
+    """Numbers by value, then the others, also signs that mean nothing elsewhere."""
+    classes = ["1", "2", "10", "+", "-", "a", "b", "c"]
+    rows = [f"{n},{classes[n * 3 % 8]}" for n in range(40)]
+    assert target_of(table_of(tmp_path, lines("x,y", *rows)), "y").classes == classes
 
 
 def test_plus_and_minus_are_two_classes(tmp_path: Path) -> None:
