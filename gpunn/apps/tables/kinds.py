@@ -437,5 +437,6 @@ def same_numbers(names: Sequence[str], decimal: str) -> dict[float | None, list[
 
 def _order(text: str, decimal: str) -> tuple[float, str]:
     value = number(text, decimal)
-    is_ordered = value is not None and not np.isnan(value)  # "-" is a class here
-    return (value if is_ordered else np.inf, text)
+    if value is None or np.isnan(value):  # "-" is a class here
+        return np.inf, text
+    return value, text

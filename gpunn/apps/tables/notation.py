@@ -12,6 +12,7 @@ from .csv_pieces import TableError
 from .strings import Strings
 
 SIGNS = {".": "points", ",": "commas"}
+OTHERS = "the others have"
 LOOKED_AT = 400  # evenly spaced cells that decide a column's sign, unless none of them proves one
 _OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # a number with both signs
 _DIGIT = re.compile(r"\d")
@@ -161,7 +162,7 @@ def is_mixed(cells: Sequence[str], bad: Sequence[int], most: float) -> bool:
 
 def check_sign(
     where: str, cells: Sequence[str], bad: Sequence[int], notation: Notation,
-    meant: str = "the others have",
+    meant: str = OTHERS,
 ) -> None:  # fmt: skip
     """Raise an error for a cell, among those that are no numbers, that is one with the other sign.
 
@@ -181,8 +182,9 @@ def check_sign(
         found.add(cells[place])
         other = signs_of(cells[place])
         if other and decimal not in other:
+            whole = f", --decimal {other} if the whole file is so," if meant is not OTHERS else ""
             raise TableError(
                 f"{where}: {cells[place]!r} in row {place + 1:,} has a decimal "
-                f"{SIGNS[other][:-1]}; {meant} decimal {SIGNS[decimal]}. Correct it, or pass "
-                f"--decimal {decimal} to count such cells as missing."
+                f"{SIGNS[other][:-1]}; {meant} decimal {SIGNS[decimal]}. Correct it, or pass"
+                f"{whole} --decimal {decimal} to count such cells as missing."
             )

@@ -223,8 +223,8 @@ def _undecodable(name: str, encoding: str) -> UnicodeDecodeError | None:
 def _separator(text: str) -> str:
     """Choose the separator that splits most of the first rows into as many cells as the first.
 
-    Among equals, the one that gives the larger share of numbers wins, then the one that gives more
-    cells, and the comma last. Blanks separate numbers if nothing else does.
+    Among equals, the one that gives more numbers in a row wins, then the one that gives more
+    cells, and the comma last. Blanks separate numbers if nothing else gives as many.
 
     >>> [_separator(text) for text in ("a;b\\n1,5;2,5\\n3,5;4,5\\n", "a\\nb\\n", " 1  2\\n3 4\\n")]
     [';', ',', ' ']
@@ -244,19 +244,27 @@ def _separator(text: str) -> str:
         if not rows or len(rows[0]) == 1:
             continue
         equal = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
-        quality = round(equal, 1), round(_share_of_numbers(itertools.chain(*rows[1:])), 2)
+        quality = round(equal, 1), _numbers_each(rows[1:])
         best = max(best, ((*quality, len(rows[0])), separator), key=lambda found: found[0])
-    is_weak = best[0][0] == 0 or (best[1] == "," and best[0][1] < 1)  # or decimal commas
-    least = max(best[0][1], 0.5) if best[0][0] else 0.5
-    return BLANK if is_weak and _is_split_by_blanks(start, least) else best[1]
+    if best[1] != ",":
+        return best[1]
+    # Commas that split the rows may be those of decimals.
+    return BLANK if _is_split_by_blanks(start, best[0][1] if best[0][0] else 0.0) else ","
+
+
+def _numbers_each(rows: Sequence[Sequence[str]]) -> float:
+    """Return how many numbers rows have on average."""
+    return round(sum(map(is_number, itertools.chain(*rows))) / max(len(rows), 1), 2)
 
 
 def _is_split_by_blanks(text: str, least: float) -> bool:
-    """Whether blanks split all of the first rows into as many cells, more than a share of them
-    numbers."""
+    """Whether blanks split all of the first rows into as many cells, most of them numbers, and give
+    more numbers in a row than ``least``."""
     rows = [line.split() for line in text.splitlines()[: LOOKED_AT - 1] if line.strip()]
     same = len({len(row) for row in rows}) == 1 and len(rows) > 1 and len(rows[0]) > 1
-    return same and '"' not in text and _share_of_numbers(itertools.chain(*rows)) > least
+    if not same or '"' in text or _numbers_each(rows[1:]) <= least:
+        return False
+    return _share_of_numbers(itertools.chain(*rows)) > 0.5
 
 
 def _cells_of(line: str, separator: str) -> int:

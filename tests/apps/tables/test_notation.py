@@ -33,7 +33,7 @@ def lines(header: str, *rows: str) -> str:
     return "\n".join([header, *rows]) + "\n"
 
 
-READ: dict[str, tuple[str, dict[str, Any]]] = {
+READ: dict[str, tuple[str, dict[str, list[float]]]] = {
     "a column without a proof has the sign of the others": (
         lines("x;p", "950;0,5", "1.250;3,5", "7;1,25"),
         {"x": [950, 1250, 7], "p": [0.5, 3.5, 1.25]},
@@ -95,6 +95,12 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
     "commas in the names": (
         lines("Zeit;Temp, °C;Druck, hPa", "4;3,5;1013,2", "9;4,25;1012,1", "7;5,5;1009,3"),
         {"Temp, °C": [3.5, 4.25, 5.5], "Druck, hPa": [1013.2, 1012.1, 1009.3]},
+    ),
+    "one column with decimal commas beside texts": (
+        lines("u;v;3,5", "u;w;4,25", "w;v;7,5", "u;v;1,5"), {"2": [3.5, 4.25, 7.5, 1.5]},
+    ),
+    "a comma in a name beside texts": (
+        lines("a;b;Temp, °C", "u;w;4,25", "w;v;7,5", "u;v;1,5"), {"Temp, °C": [4.25, 7.5, 1.5]},
     ),
     "Excel's line": (
         lines("sep=;", "x;p", "4;3,5", "9;4,25", "2;1,5"), {"x": [4, 9, 2], "p": [3.5, 4.25, 1.5]},
