@@ -20,7 +20,7 @@ MISSING = frozenset((
     "", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a",
     "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?",
 ))  # fmt: skip
-NO_NUMBERS = frozenset("-.")  # among numbers; elsewhere a category
+NO_NUMBERS = frozenset("-.\u2013\u2014\u2212")  # among numbers; elsewhere a category
 _BEGIN = frozenset(word[:1] for word in MISSING) | frozenset("N ")
 _THOUSANDS = {  # a group of thousands never begins with 0: 0,132 is below 1
     ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"),
@@ -71,16 +71,19 @@ def number(cell: str, decimal: str = ".") -> float | None:
             pass
         else:
             return None if "_" in cell else value  # Python reads 1_0 as 10
+    other = "," if decimal == "." else "."
+    if other in cell and _THOUSANDS[decimal].fullmatch(cell):
+        return float(cell.replace(other, "").replace(decimal, "."))
     if cell in NO_NUMBERS or cell.lower() in MISSING:
         return math.nan
     cell = _plain(cell)
-    if found := _NEGATIVE.fullmatch(cell):
+    if cell[-1] in "-)" and (found := _NEGATIVE.fullmatch(cell)):
         cell = f"-{(found[1] or found[2]).strip()}"
-    if found := _GROUPED.fullmatch(cell):
+    may_be_grouped = " " in cell or "'" in cell or not cell.isascii()
+    if may_be_grouped and (found := _GROUPED.fullmatch(cell)):
         cell = found[1].translate(_MARKS) + found[2]
         if found[2] and found[2][0] != decimal:
             return None
-    other = "," if decimal == "." else "."
     if other in cell and _THOUSANDS[decimal].fullmatch(cell):
         cell = cell.replace(other, "")
     elif other == "." and "." in cell:
@@ -96,6 +99,8 @@ def number(cell: str, decimal: str = ".") -> float | None:
 
 def _plain(cell: str) -> str:
     """Return a cell with the usual minus, and without the dashes that stand for no cents."""
+    if cell.isascii() and "-" not in cell:
+        return cell  # as most are
     return _NO_CENTS.sub("", cell.replace("\u2212", "-"))
 
 

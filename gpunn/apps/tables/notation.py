@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .cells import number, split_unit
@@ -93,14 +93,13 @@ def seen_in(cells: Sequence[str]) -> Seen:
     return seen
 
 
-def _seen(cells: Iterable[str]) -> Seen:
-    proofs, counts, unclear = dict[str, str](), dict[str, int](), None
-    signed = [
-        (cell, ".," if _OPEN.fullmatch(cell) else signs_of(cell))
-        for cell in cells
-        if _has_sign(cell)
-    ]
-    if signed and sum(bool(signs) for _, signs in signed) < len(signed) / 2:
+def _seen(cells: Sequence[str]) -> Seen:
+    proofs, counts = dict[str, str](), dict[str, int]()
+    others = [cell for cell in cells if not _OPEN.fullmatch(cell)]
+    is_open = len(cells) - len(others)
+    unclear = next((cell for cell in cells if _OPEN.fullmatch(cell)), None) if is_open else None
+    signed = [(cell, signs_of(cell)) for cell in others if _has_sign(cell)]
+    if sum(bool(signs) for _, signs in signed) + is_open < (len(signed) + is_open) / 2:
         return Seen({}, {}, None)  # texts, of which some are numbers
     for cell, signs in signed:
         if len(signs) == 1:

@@ -81,7 +81,7 @@ READ: dict[str, tuple[str, dict[str, list[float]]]] = {
         {"x": [*(n * n for n in range(11)), NAN, NAN]},
     ),
     "other signs of nothing": (
-        lines("x,p", *(f"{n * n},1" for n in range(9)), "-,1", ".,2", "#DIV/0!,3", "-,4"),
+        lines("x,p", *(f"{n * n},1" for n in range(9)), "-,1", ".,2", "#DIV/0!,3", "\u2013,4"),
         {"x": [*(n * n for n in range(9)), NAN, NAN, NAN, NAN]},
     ),
     "thousands by blanks and apostrophes": (
