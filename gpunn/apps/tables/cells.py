@@ -174,6 +174,8 @@ def unit_of(cells: Sequence[str], share: float) -> str:
     if len(words) == 1 and words.total() < len(cells) / 2:
         parts = [part for cell, part in zip(cells, parts, strict=True) if cell not in words]
         cells = [cell for cell in cells if cell not in words]
+        if len({*cells}) == 1:
+            return ""  # two categories, such as "2 rooms" and "many"
     units = Counter(part[0] for part in parts if part is not None)
     if not units:
         return ""

@@ -224,6 +224,12 @@ def test_thousands_in_some_cells_are_not_mixed_with_units(tmp_path: Path) -> Non
     assert notes == ["x: 1 cell is not a number, such as '950'"]
 
 
+def test_one_number_with_a_unit_beside_a_word_is_a_category(tmp_path: Path) -> None:
+    rows = [f"{'2 rooms' if n % 3 else 'many'},{n * n}" for n in range(30)]
+    found = column_in(table_of(tmp_path, lines("x,y", *rows)), "x")
+    assert found.kind == "category" and found.categories == ["2 rooms", "many"]
+
+
 def test_regular_words_do_not_hide_how_numbers_are_written(tmp_path: Path) -> None:
     """Every other cell of 1,600 is a word, and so is each that is looked at first."""
     rows = ["unknown;1" if n % 4 == 0 else f"{n},5;2" for n in range(1600)]
