@@ -150,8 +150,8 @@ def tells(
     """Return how well one column alone predicts held-out targets: R2, or what it adds to the
     accuracy of the most frequent class, as a share of what is missing there.
 
-    Numbers and dates are interpolated between the rows learned from. Of many rows, some are looked
-    at.
+    Numbers and dates are interpolated between the rows learned from; rows beyond these are not
+    judged. Of many rows, some are looked at.
     """
     learn, test = (rows[:: -(-len(rows) // MANY)] for rows in (learn, test))
     told = np.eye(classes)[y] if classes else y[:, None].astype(np.float64)  # (rows, classes or 1)
@@ -163,6 +163,9 @@ def tells(
             here = np.isfinite(column.values[test])
             for k in range(told.shape[1]):
                 found[here, k] = np.interp(column.values[at], x, means[:, k])
+            values = column.values[test]
+            inside = ~here | ((x[0] <= values) & (values <= x[-1]))
+            found, test = found[inside], test[inside]
     else:
         known, asked = (column.cells[rows].astype(str) for rows in (learn, test))
         x, means = _means(known, told[learn])
@@ -170,10 +173,12 @@ def tells(
         here = x[place] == asked
         found[here] = means[place[here]]
     if classes:
+        if not len(test):
+            return 0.0
         right = float((found.argmax(axis=1) == y[test]).mean())
         usual = float((y[test] == np.bincount(y[learn]).argmax()).mean())
         return (right - usual) / (1 - usual) if usual < 1 else 0.0
-    spread = float(((y[test] - y[test].mean()) ** 2).sum())
+    spread = float(((y[test] - y[test].mean()) ** 2).sum()) if len(test) else 0.0
     return 1 - float(((found[:, 0] - y[test]) ** 2).sum()) / spread if spread else 0.0
 
 
