@@ -105,9 +105,9 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
         value = described(config[key], kind)
         if alone and isinstance(value, list) and len(value) == 1:
             value = value[0]
+        if alone and kind == "metric" and isinstance(value, (str, dict)):
+            value = [value]  # Keras takes no single one
         made[key] = value or None
-    if isinstance(made["metrics"], (str, dict)):
-        made["metrics"] = [made["metrics"]] if alone else made["metrics"]
     return made
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.common import registry
 from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
+from gpunn.common.signatures import signature
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.op_arguments import Named, OpArguments, Place, restored, stored
 
@@ -295,9 +296,11 @@ def _function(entry: Mapping[str, Any]) -> Any:
     name = snake_case(entry["class_name"])
     if name not in FUNCTIONS:
         raise ValueError(f"the operation {entry['class_name']!r} is not one of gpunn.ops.")
+    known = signature(FUNCTIONS[name]).parameters
     options = {
         key: _revived(value, None) for key, value in entry["config"].items()
-        if key not in ("name", "dtype") or (key == "dtype" and name == "cast")
+        if (key not in ("name", "dtype") or (key == "dtype" and name == "cast"))
+        and (key in known or value not in (None, False))  # such as ``sparse=False``
     }  # fmt: skip
     if name == "get_item":  # tuples have become lists
         return partial(_item)

@@ -124,8 +124,8 @@ def _layer(entry: Any, old: bool, first: bool = False) -> dict[str, Any]:
 
 
 def _is_operation(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether an operation on tensors is described, ``a + b``: a layer also has a dtype."""
-    return not {"dtype", "trainable"} & config.keys() and snake_case(name) in FUNCTIONS
+    """Whether an operation on tensors is described, ``a + b``: a layer is trainable or not."""
+    return "trainable" not in config and snake_case(name) in FUNCTIONS
 
 
 def _model(config: Mapping[str, Any], old: bool) -> dict[str, Any]:

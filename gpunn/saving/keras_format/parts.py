@@ -16,7 +16,7 @@ from gpunn.common.config import floatx
 from gpunn.common.importing.lazy import import_parts
 from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
-from gpunn.common.overrides import is_framework
+from gpunn.common.overrides import is_framework, replaces
 from gpunn.common.signatures import arguments
 
 MODULES = {
@@ -279,8 +279,8 @@ def known_as(entry: Mapping[str, Any], kind: str) -> str:
 def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments for a class from Keras's configuration, or raise a ValueError for one
     that the class lacks, unless its value changes nothing."""
-    if not is_framework(cls) and "from_config" in vars(cls):
-        return dict(config)
+    if replaces(cls, "from_config"):  # which reads the rest in the form that the file has
+        return {k: _policy(cls.__name__, x) if k == "dtype" else x for k, x in config.items()}
     known, found = arguments(cls), dict[str, Any]()
     for key, value in config.items():
         if key == "dtype":

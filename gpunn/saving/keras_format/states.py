@@ -182,8 +182,8 @@ def opened(data: bytes | BinaryIO) -> Any:
 
 
 def elements(file: Any) -> int:
-    """Return the number of weights in a file, without those of the optimizer: at most as many as
-    its bytes can hold, since an array that nobody has written to takes none."""
+    """Return the number of weights in a file, or in a group of one, without those of the optimizer:
+    at most as many as its bytes can hold, since an array that nobody has written to takes none."""
     total, stack = 0, [file[name] for name in file if name != "optimizer"]
     while stack:
         entry = stack.pop()
@@ -192,7 +192,7 @@ def elements(file: Any) -> int:
             total += min(math.prod(entry.shape), held)
         else:
             stack += entry.values()
-    return min(total, MOST_EXPANSION * file.id.get_filesize())
+    return min(total, MOST_EXPANSION * file.file.id.get_filesize())
 
 
 def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = False) -> None:

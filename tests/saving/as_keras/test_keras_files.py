@@ -253,6 +253,54 @@ def test_own_layers_with_layers_inside(tmp_path, first, keras):
     assert_near(model.predict(rows(3, 4), verbose=0), again.predict(rows(3, 4), verbose=0))
 
 
+def layer_of_layers(module: Any) -> Any:
+    """As Keras's guide writes it: `from_config` restores the layers that the arguments hold."""
+
+    @module.saving.register_keras_serializable(package="files")
+    class Outer(module.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, inner, **options):
+            super().__init__(**options)
+            self.inner = inner
+
+        def build(self, shape):
+            if not self.inner.built:
+                self.inner.build(shape)
+
+        def call(self, x):
+            return x + self.inner(x)
+
+        def get_config(self):
+            inner = module.saving.serialize_keras_object(self.inner)
+            return {**super().get_config(), "inner": inner}
+
+        @classmethod
+        def from_config(cls, config):
+            inner = module.saving.deserialize_keras_object(config.pop("inner"))
+            return cls(inner, **config)
+
+    return Outer
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_own_layers_that_restore_layers(tmp_path, first, inherited, keras):
+    maker, other = (gpunn, keras) if first == "ours" else (keras, gpunn)
+    classes = {module: layer_of_layers(module) for module in (gpunn, keras)}
+    if inherited:
+        classes = {module: type("Outer", (cls,), {}) for module, cls in classes.items()}
+    model = maker.Sequential([
+        maker.Input((4,)), classes[maker](maker.layers.Dense(4, "tanh")),
+        classes[maker](classes[maker](maker.layers.Dense(4), dtype="float32")),
+    ])  # fmt: skip
+    model.set_weights(
+        [rows(*w.shape, seed=k) for k, w in enumerate(map(np.asarray, model.get_weights()))]
+    )
+    model.save(tmp_path / "m.keras")
+    with other.saving.custom_object_scope({"Outer": classes[other]}):
+        again = other.saving.load_model(tmp_path / "m.keras")
+    assert_near(model.predict(rows(3, 4), verbose=0), again.predict(rows(3, 4), verbose=0))
+
+
 # -- what is refused
 
 
@@ -429,3 +477,16 @@ def test_resuming_from_our_file_is_exact(tmp_path, keras):
     again = load_model(tmp_path / "m.keras")
     again.fit(x, y, batch_size=5, epochs=4, initial_epoch=2, verbose=0)
     assert all(map(np.array_equal, whole.get_weights(), again.get_weights()))
+
+
+@pytest.mark.parametrize("weighted", [["mse"], ["mse", "mean_absolute_percentage_error"]])
+def test_weighted_metrics(tmp_path, weighted, keras):
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=weighted)
+    model.save(tmp_path / "m.keras")
+    x, y, weights = rows(20, 3), rows(20, 1, seed=1), rows(20, seed=2) ** 2
+    expected = model.evaluate(x, y, sample_weight=weights, verbose=0)
+    for load in (load_model, keras.saving.load_model):
+        again = load(tmp_path / "m.keras")
+        found = again.evaluate(x, y, sample_weight=weights, verbose=0)
+        assert np.allclose(sorted(found), sorted(expected), rtol=1e-5)  # Keras's order is its own

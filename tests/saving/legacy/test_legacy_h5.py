@@ -88,16 +88,26 @@ def with_operations(keras: Any) -> Any:
     return keras.Model(x, keras.layers.Dense(2)(keras.ops.concatenate([y, -y], axis=1)))
 
 
+def masked_in_part(keras: Any) -> Any:
+    """Its masks are computed by operations that have a dtype, as layers have."""
+    layers = keras.layers
+    words = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(words)
+    y = layers.Dense(3)(keras.ops.cast(keras.ops.one_hot(words, 9), "float32"))
+    return keras.Model(words, layers.LSTM(3)(layers.Concatenate()([x, layers.Dense(2)(x), y])))
+
+
 INPUTS = {
     pictures: lambda: rows(5, 8, 8, 2),
     branches: lambda: [rows(5, 4), rows(5, 3, seed=1)],
     frozen: lambda: rows(5, 4),
     sentences: lambda: np.random.default_rng(0).integers(1, 9, (5, 6)),
     with_operations: lambda: rows(5, 2, 4),
+    masked_in_part: lambda: np.random.default_rng(0).integers(0, 9, (5, 6)),
 }
 
 
-UNREADABLE = {sentences, with_operations}
+UNREADABLE = {sentences, with_operations, masked_in_part}
 """Keras cannot read these files of its own: it takes operations, as of masks, for layers."""
 
 
