@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.overrides import is_framework
 from gpunn.common.registry import is_own
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import draws_here
@@ -104,22 +105,42 @@ def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
                 f"Layer {layer.name!r} was built for inputs of shape {before} per "
                 f"sample; got {input_shape}{place_in_user_code()}."
             )
-        layer.input_shape = common(before, now) if layer.weights else now
+        if not layer.weights:
+            layer.input_shape = now
+        elif _same_axes(before, now):  # otherwise it stays that of the first inputs
+            layer.input_shape = common(before, now)
     return layer._output_sample(input_shape, own=True)
 
 
 def _takes(layer: Any, input_shape: Any) -> bool:
-    """Whether a built layer would have the same weights for inputs of this shape, of which only
-    lengths differ from its own."""
-    if not covers(each_shape(len, layer.input_shape), each_shape(len, input_shape)):
+    """Whether a built layer would have the same weights for inputs of this shape.
+
+    A built-in layer may also be applied to inputs with another number of axes, if `build` would set
+    the same attributes: a `Dense` layer to each step of sequences and to their mean.
+    """
+    same_axes = _same_axes(layer.input_shape, input_shape)
+    if not (same_axes or is_framework(type(layer))):
         return False
     other = copy.copy(layer)
     vars(other).update(_parameters=[], _applications=[], built=False)
     try:
         other.build(with_batch_axis(input_shape))
-    except ValueError:
+    except (ValueError, IndexError):
         return False
-    return [p.shape for p in other._parameters] == [p.shape for p in layer._parameters]
+    if [p.shape for p in other._parameters] != [p.shape for p in layer._parameters]:
+        return False
+    return same_axes or _plain_attributes(other) == _plain_attributes(layer)
+
+
+def _same_axes(one: Any, other: Any) -> bool:
+    return covers(each_shape(len, one), each_shape(len, other))
+
+
+def _plain_attributes(layer: Any) -> dict[str, Any]:
+    """Return the numbers, texts and tuples of them that a layer holds, by name."""
+    plain = (int, float, str, tuple, type(None))
+    left_out = ("input_shape", "_input_shape")
+    return {k: x for k, x in vars(layer).items() if isinstance(x, plain) and k not in left_out}
 
 
 def outputs_for(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,46 @@ def test_an_optimizer_trains_one_model() -> None:
     with pytest.raises(ValueError, match="already trains the model"):
         other.compile(model.optimizer, "mse")
     model.compile(model.optimizer, "mse")  # its own model may be compiled again
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", ["Dense", "LayerNormalization"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's, about arrays of NumPy 2
+def test_a_layer_of_steps_and_of_their_largest(
+    backend: Any, keras: Any, name: str, reverse: bool
+) -> None:
+    """One layer may be applied to inputs with different numbers of axes, in any order."""
+
+    def new(module: Any) -> Any:
+        shared = getattr(module.layers, name)(**({"units": 3} if name == "Dense" else {}))
+        x = module.Input((4, 3))
+        largest = module.layers.GlobalMaxPooling1D()(x)
+        steps, rows = (x, largest) if not reverse else (largest, x)
+        model = module.Model(x, [shared(steps), shared(rows)])
+        model.compile("sgd", ["mse", "mse"])
+        return model
+
+    ours, theirs = new(gpunn), new(keras)
+    generator = np.random.default_rng(0)
+    weights = [generator.normal(size=w.shape) ** 2 for w in theirs.get_weights()]
+    for model in (ours, theirs):
+        model.set_weights(weights)
+    x = generator.normal(size=(5, 4, 3)).astype("float32")
+    expected = theirs.predict(x, verbose=0)
+    for a, b in zip(ours.predict(x, verbose=0), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    y = [np.zeros_like(b) for b in expected]
+    for _ in range(2):
+        # The whole loss alone: in Keras, outputs of one layer have one name, and so one loss.
+        losses = [np.asarray(model.train_on_batch(x, y))[0] for model in (ours, theirs)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_layer_refuses_inputs_for_which_it_would_be_another() -> None:
+    """`GroupNormalization` keeps the shape of a group of what it was built for."""
+    for layer, other in ((layers.GroupNormalization(2), (4,)), (layers.Dense(2), (3,))):
+        layer(gpunn.Input((4, 4)))
+        with pytest.raises(ValueError, match="was built for inputs of shape"):
+            layer(gpunn.Input(other))

@@ -103,6 +103,11 @@ def two_wrappers(x: Any) -> Any:
     return layers.TimeDistributed(shared)(layers.TimeDistributed(shared)(x))
 
 
+def steps_and_their_largest(x: Any) -> Any:
+    shared = layers.Dense(3)
+    return shared(layers.GlobalMaxPooling1D()(x)) + shared(x)[:, 0]
+
+
 def two_recurrent_layers(x: Any) -> Any:
     cell = layers.GRUCell(3)
     y = layers.RNN(cell, return_sequences=True)(x)
@@ -156,8 +161,8 @@ class Around(layers.Layer):
 
 
 SHARING = [
-    two_wrappers, two_recurrent_layers, stacked_cells, inner_models, inner_model_in_two,
-    own_layer_and_the_model,
+    two_wrappers, steps_and_their_largest, two_recurrent_layers, stacked_cells, inner_models,
+    inner_model_in_two, own_layer_and_the_model,
 ]  # fmt: skip
 
 
