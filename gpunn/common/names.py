@@ -41,7 +41,7 @@ def closest(name: str, known: list[str]) -> str:
     import difflib  # only for a message
 
     by_lower = {entry.lower(): entry for entry in sorted(known[:LOOKED_AT], reverse=True)}
-    match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
     return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
 from typing import Any
 
 from gpunn.common import registry
@@ -71,6 +72,11 @@ def is_part(value: Any) -> bool:
     return isinstance(value, dict) and {"class_name", "config"} <= value.keys()
 
 
+def _graphs() -> Any:
+    """Return the module of models, which builds on this one, for a model inside a part."""
+    return import_module("gpunn.saving.keras_format.graphs")
+
+
 # -- to Keras
 
 
@@ -104,9 +110,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     """Return Keras's description of a part from that of `registry.serialize`, or raise a ValueError
     that names the part or argument that Keras does not have."""
     if kind == "model":
-        from .graphs import model_to_keras
-
-        return model_to_keras(entry)
+        return _graphs().model_to_keras(entry)
     name, config = entry["class_name"], entry["config"]
     cls = registry.lookup(kind, name)
     if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
@@ -162,9 +166,7 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
         if not is_part(x) or "registered_name" in x:  # or it is in Keras's form already
             return x
         if argument == "layer" and x["class_name"] in registry.entries("model"):
-            from .graphs import model_to_keras
-
-            return model_to_keras(x) | shared_number(x)
+            return _graphs().model_to_keras(x) | shared_number(x)
         return to_keras(x, kind or kind_of(argument, x["class_name"]))
 
     return replaced(of_part, value, is_part)
@@ -309,9 +311,7 @@ def _own_value(value: Any, key: str) -> Any:
         if x["class_name"] in ("__numpy__", "__tensor__"):
             return x["config"]["value"]
         if x["class_name"] == "Functional" or known_as(x, "model") in registry.entries("model"):
-            from .graphs import layer_from_keras
-
-            return layer_from_keras(x)
+            return _graphs().layer_from_keras(x)
         is_function = x["class_name"] == "function"
         return from_keras(x, "" if is_function else kind_of(key, x["class_name"]))
 
