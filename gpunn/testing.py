@@ -27,6 +27,7 @@ from .layers.shapes import Shape
 from .losses.loss import Loss
 from .losses.rows import align
 from .models import Model
+from .ops.dtypes import is_float
 from .training.heads import TargetBuffers
 
 __all__ = ["check_gradients"]
@@ -241,6 +242,8 @@ def _check_layers(
 
     workspace = bound()
     owner = " after ".join(type(layer).__name__ for layer in reversed(layers))
+    if not is_float(workspace.y.dtype.name):
+        raise ValueError(f"{owner} gives {workspace.y.dtype.name}, which has no gradients.")
     weights = check.random.standard_normal(workspace.y.shape)
 
     def forward() -> tuple[float, float]:

@@ -205,7 +205,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         )
     dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
-    if layer._is_of_integers(xs):
+    if layer._by_formula(xs):
         y: Tensor = layer._formula(xs[0], is_training(training))
         return y
     floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())

@@ -315,7 +315,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
-        if self._has_call or self._is_of_integers(call.xs):
+        if self._has_call or self._by_formula(call.xs):
             function = None if self._has_call else partial(self._formula, training=call.training)
             found = traced.TracedCall(call, function)
             return found.forward, found.backward
@@ -325,8 +325,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
         return not self._has_call and self.is_view(call)
 
-    def _is_of_integers(self, xs: Sequence[Any]) -> bool:
-        """Whether arrays or tensors are integers that `_formula` moves."""
+    def _by_formula(self, xs: Sequence[Any]) -> bool:
+        """Whether `_formula` is traced instead of the passes: for integers that it moves."""
         return applying.moves_integers(self) and not any(is_float(str(x.dtype)) for x in xs)
 
     @property

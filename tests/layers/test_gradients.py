@@ -69,12 +69,23 @@ def in_turn(number: int, backend: str, shape: str) -> bool:
     return shape == "ragged" or (backend == "compiled" and OTHERS.index(shape) % 2 == number % 2)
 
 
+def test_integers_have_no_gradients() -> None:
+    with pytest.raises(ValueError, match="Discretization gives int32, which has no gradients"):
+        check_gradients(layers.Discretization([0.0, 1.0]), (3, 4))
+
+
+CASES = [
+    case for case in registered.cases("layer", *NO_LAYER_GRADIENT)
+    if case[0] != "Discretization" or "output_mode" in case[1]  # whose codes are integers
+]  # fmt: skip
+
+
 @pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     ("name", "arguments", "backend", "shape"),
     [
         pytest.param(*case, *pair, marks=[] if in_turn(number, *pair) else [pytest.mark.more])
-        for number, case in enumerate(registered.cases("layer", *NO_LAYER_GRADIENT))
+        for number, case in enumerate(CASES)
         for pair in itertools.product(BACKENDS, SHAPES)
     ],
     ids=registered.label,

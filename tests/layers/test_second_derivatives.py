@@ -27,6 +27,7 @@ LAYERS = [  # but for those of integers, and of what is encoded on the host
         *registered.CELLS,
     )
     if not registered.make("layer", name, arguments)._on_host
+    and (name != "Discretization" or "output_mode" in arguments)
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array
@@ -12,11 +11,9 @@ from gpunn.common.arguments import check_pair, check_positive_integer, check_siz
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
-from gpunn.layers.applying import Pass
 from gpunn.layers.arguments import check_data_format
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
-from gpunn.layers.traced import TracedCall
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -196,11 +193,8 @@ class UpSampling2D(_UpSampling):
     def _moves_values(self) -> bool:  # type: ignore[override]
         return self.interpolation == "nearest"
 
-    def _passes(self, call: Call) -> tuple[Pass, Pass]:
-        if self.interpolation == "nearest":
-            return super()._passes(call)
-        found = TracedCall(call, partial(self._formula, training=call.training))
-        return found.forward, found.backward
+    def _by_formula(self, xs: Sequence[Any]) -> bool:
+        return self.interpolation != "nearest" or super()._by_formula(xs)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         if self.interpolation == "nearest":

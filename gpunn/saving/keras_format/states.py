@@ -127,7 +127,7 @@ def _put(file: Any, path: str, name: str, arrays: list[Any]) -> None:
 
 def _product(optimizer: Any) -> float:
     """Return the product of Nadam's factors, from the first update to the last."""
-    done, products = optimizer.steps_done, optimizer.products
+    done, products = optimizer.iterations, optimizer.products
     return optimizer.beta_1**done * products[min(done, len(products)) - 1] if done else 1.0
 
 

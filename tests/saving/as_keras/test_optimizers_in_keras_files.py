@@ -63,12 +63,14 @@ def assert_equal(some: Any, others: Any, tolerance: float = 0.0) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-CHOSEN = {6, 53}  # Adam with amsgrad, and RMSprop with all that it can keep
+CHOSEN = {6, 53}  # Adam with amsgrad, and Nadam that accumulates gradients
+# Adamax divides the gradient of a bias before BatchNormalization, which is rounding, by itself.
+CHAOTIC = {47}
 
 
 @pytest.mark.parametrize("number", [
     pytest.param(k, marks=() if k in CHOSEN else pytest.mark.more(4))
-    for k in range(4 * len(CASES))
+    for k in range(4 * len(CASES)) if k not in CHAOTIC
 ])  # fmt: skip
 def test_training_goes_on_in_both(number: int, tmp_path: Path, keras: Any) -> None:
     gpunn.utils.set_random_seed(number)
