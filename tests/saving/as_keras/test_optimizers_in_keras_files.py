@@ -63,7 +63,7 @@ def assert_equal(some: Any, others: Any, tolerance: float = 0.0) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-CHOSEN = {6, 53}  # Adam with amsgrad, and Nadam that accumulates gradients
+CHOSEN = {6, 24, 53}  # Adam with amsgrad, RMSprop with all its slots, Nadam that accumulates
 # Adamax divides the gradient of a bias before BatchNormalization, which is rounding, by itself.
 CHAOTIC = {47}
 
