@@ -57,10 +57,9 @@ def _has_sign(cell: str) -> bool:
 
 
 class Seen(NamedTuple):
-    """What the cells of a column show: the first cell that proves each sign, how many prove it, and
-    the first cell that is another number with each sign."""
+    """What the cells of a column show: how many prove each sign, and the first cell that is another
+    number with each sign."""
 
-    proofs: dict[str, str]
     counts: dict[str, int]
     unclear: str | None
 
@@ -94,20 +93,19 @@ def seen_in(cells: Sequence[str]) -> Seen:
 
 
 def _seen(cells: Sequence[str]) -> Seen:
-    proofs, counts = dict[str, str](), dict[str, int]()
+    counts = dict[str, int]()
     others = [cell for cell in cells if not _OPEN.fullmatch(cell)]
     is_open = len(cells) - len(others)
     unclear = next((cell for cell in cells if _OPEN.fullmatch(cell)), None) if is_open else None
     signed = [(cell, signs_of(cell)) for cell in others if _has_sign(cell)]
     if sum(bool(signs) for _, signs in signed) + is_open < (len(signed) + is_open) / 2:
-        return Seen({}, {}, None)  # texts, of which some are numbers
+        return Seen({}, None)  # texts, of which some are numbers
     for cell, signs in signed:
         if len(signs) == 1:
-            proofs.setdefault(signs, cell)
             counts[signs] = counts.get(signs, 0) + 1
         elif signs and unclear is None and _value(cell, ".") != _value(cell, ","):
             unclear = cell
-    return Seen(proofs, counts, unclear)
+    return Seen(counts, unclear)
 
 
 def notations(

@@ -110,7 +110,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     """Return Keras's description of a part from that of `registry.serialize`, or raise a ValueError
     that names the part or argument that Keras does not have."""
     if kind == "model":
-        return _graphs().model_to_keras(entry)
+        return _graphs().model_to_keras(entry) | shared_number(entry)
     name, config = entry["class_name"], entry["config"]
     cls = registry.lookup(kind, name)
     if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
@@ -165,8 +165,6 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
     def of_part(x: Any) -> Any:
         if not is_part(x) or "registered_name" in x:  # or it is in Keras's form already
             return x
-        if argument == "layer" and x["class_name"] in registry.entries("model"):
-            return _graphs().model_to_keras(x) | shared_number(x)
         return to_keras(x, kind or kind_of(argument, x["class_name"]))
 
     return replaced(of_part, value, is_part)
@@ -211,18 +209,18 @@ def _activation(name: str, cls: Any, config: Mapping[str, Any]) -> str:
 def complete_shared_numbers(document: Any) -> None:
     """Give each description of a shared layer its number: Keras leaves it out of the first one.
 
-    The first one has the same class and configuration, and so the same name.
+    The first one has the same class and configuration, and so the same name; of several, it is the
+    last before the others. Each is compared once, whatever a file holds.
     """
-    without = dict[Any, list[dict[str, Any]]]()
+    without = dict[Any, dict[str, Any]]()
 
     def visit(x: Any) -> None:
         if is_part(x) and isinstance(x["config"], dict):
-            like = without.setdefault((x["class_name"], str(x["config"].get("name"))), [])
+            like = str(x["class_name"]), str(x["config"].get("name"))
             if registry.SHARED_ID not in x:
-                like.append(x)
-            for other in like if registry.SHARED_ID in x else ():
-                if registry.SHARED_ID not in other and _alike(other["config"], x["config"]):
-                    other.update(shared_number(x))
+                without[like] = x
+            elif (first := without.pop(like, None)) and _alike(first["config"], x["config"]):
+                first.update(shared_number(x))
         for value in x.values() if isinstance(x, dict) else x if isinstance(x, list) else ():
             visit(value)
 
