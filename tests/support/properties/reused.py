@@ -144,7 +144,7 @@ def assert_leaves_nothing(
             before, known = {*threading.enumerate()}, objects()
             for _ in range(times if allowed is None else 0):
                 use()
-            more = 0 if allowed is None else _bytes_left(use, times)
+            more = 0 if allowed is None else _bytes_left(use, times, before)
             assert threads_end(before), threading.enumerate()
             assert not [*Path(folder).iterdir()]
             grown = objects() - known  # a few, where what is kept for the next use varies
@@ -154,15 +154,18 @@ def assert_leaves_nothing(
             tempfile.tempdir = kept
 
 
-def _bytes_left(use: Callable[[], Any], times: int) -> int:
+def _bytes_left(use: Callable[[], Any], times: int, before: set[threading.Thread]) -> int:
+    def traced() -> int:
+        threads_end(before)  # one that is just ending has its last samples still
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
     tracemalloc.start()
     try:
         use()
-        gc.collect()
-        first = tracemalloc.get_traced_memory()[0]
+        first = traced()
         for _ in range(times - 1):
             use()
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - first
+        return traced() - first
     finally:
         tracemalloc.stop()
