@@ -20,7 +20,7 @@ from sklearn import metrics
 import gpunn
 from gpunn.apps.cli import main
 from gpunn.apps.learning import figures
-from gpunn.apps.tables.kinds import column_of
+from gpunn.apps.tables.reading.kinds import column_of
 from gpunn.common.numeric import moments
 from gpunn.layers import Normalization
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunn.apps.pictures.shapes import picture_shape
-from gpunn.apps.tables.reading import MAX_COLUMNS
+from gpunn.apps.tables.reading.table import MAX_COLUMNS
 from gpunn.apps.web.page import is_page
 from gpunn.backends import use_backend
 from gpunn.common import registry

@@ -14,8 +14,8 @@ from gpunn.apps import trained_on
 from gpunn.apps.learning import figures
 from gpunn.apps.pictures import folder
 from gpunn.apps.pictures.shapes import picture_shape
-from gpunn.apps.tables.kinds import answers_of
 from gpunn.apps.tables.preparing import TableModel
+from gpunn.apps.tables.reading.kinds import answers_of
 from gpunn.common.names import counted
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate

@@ -14,9 +14,9 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
-from gpunn.apps.tables.cells import is_number
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.strings import Strings
+from gpunn.apps.tables.reading.cells import is_number
+from gpunn.apps.tables.reading.strings import Strings
 from gpunn.common.names import counted, either, listed
 from gpunn.models import Model
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunn.apps.tables.folds import Rules
-from gpunn.apps.tables.kinds import Column, TargetColumn, words_each
 from gpunn.apps.tables.learning import Plan
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading import Table
+from gpunn.apps.tables.reading.kinds import Column, TargetColumn, words_each
+from gpunn.apps.tables.reading.table import Table
 from gpunn.common.names import counted, first_few, significant
 from gpunn.layers.preprocessing.dates import written
 

@@ -15,7 +15,7 @@ from gpunn.apps import trained_on
 from gpunn.apps.learning import Settings, compile_for
 from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.pictures.learning import add_dense
-from gpunn.apps.tables.kinds import MOST_CATEGORIES
+from gpunn.apps.tables.reading.kinds import MOST_CATEGORIES
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs

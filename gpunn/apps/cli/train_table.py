@@ -17,10 +17,10 @@ from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
-from gpunn.apps.tables.kinds import Column, TargetColumn, column_in, target_of
 from gpunn.apps.tables.learning import Plan, TableData, planned
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading import Table
+from gpunn.apps.tables.reading.kinds import Column, TargetColumn, column_in, target_of
+from gpunn.apps.tables.reading.table import Table
 from gpunn.apps.tables.search import Budget
 from gpunn.apps.tables.verdict import score, verdict, warnings
 from gpunn.common.names import counted, listed

@@ -10,8 +10,8 @@ import numpy as np
 
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
-from gpunn.apps.tables.kinds import Column, TargetColumn, answers_of, column_in, target_of
 from gpunn.apps.tables.preparing import TableModel, feature_of
+from gpunn.apps.tables.reading.kinds import Column, TargetColumn, answers_of, column_in, target_of
 from gpunn.apps.tables.verdict import LEAK, tells
 from gpunn.common.names import counted, either, first_few
 

@@ -12,9 +12,9 @@ import numpy as np
 from gpunn.apps.learning import figures
 from gpunn.apps.tables.explaining import Change, nearest, smallest_changes
 from gpunn.apps.tables.importance import importance
-from gpunn.apps.tables.kinds import TargetColumn
 from gpunn.apps.tables.preparing import Feature, prepared
-from gpunn.apps.tables.reading import Table
+from gpunn.apps.tables.reading.kinds import TargetColumn
+from gpunn.apps.tables.reading.table import Table
 from gpunn.common.names import significant
 from gpunn.models import Model
 

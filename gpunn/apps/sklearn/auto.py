@@ -13,13 +13,13 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpunn.apps.splitting import FEWEST
 from gpunn.apps.tables import Table
-from gpunn.apps.tables.cells import numbers
 from gpunn.apps.tables.folds import Rules, equal_rows
-from gpunn.apps.tables.kinds import Column, column_of
 from gpunn.apps.tables.learning import TableData, planned
-from gpunn.apps.tables.notation import Notation
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading import table_of, text_of
+from gpunn.apps.tables.reading.cells import numbers
+from gpunn.apps.tables.reading.kinds import Column, column_of
+from gpunn.apps.tables.reading.notation import Notation
+from gpunn.apps.tables.reading.table import table_of, text_of
 from gpunn.apps.tables.search import Budget
 from gpunn.common.numeric.columns import type_of
 from gpunn.feeding.frames import each_column, is_frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .csv_pieces import TableError
-from .reading import Table, is_table, read_table
+from .reading.csv_pieces import TableError
+from .reading.table import Table, is_table, read_table
 
 __all__ = ["Table", "TableError", "is_table", "read_table"]

@@ -17,9 +17,9 @@ from gpunn.models import Model
 from .candidates import Learnt, LinearModel, Problem, candidates, more
 from .choosing import MEMBERS, Choice
 from .folds import Rules
-from .kinds import Column
 from .networks import Rows
 from .preparing import Feature, Names, feature_of, prepared
+from .reading.kinds import Column
 from .search import SAMPLE, WORK, Budget, Progress, sample, search
 from .targets import Outliers, is_skewed
 

@@ -26,13 +26,13 @@ from gpunn.layers import (
 )
 from gpunn.layers.preprocessing.dates import written
 
-from .cells import missing_among, numbers
-from .csv_pieces import TableError
-from .dates import CYCLES, NUMBERS, Dates
-from .kinds import TRAINED, Column
-from .notation import SIGNS, Notation, check_sign
-from .reading import Table
-from .strings import Strings
+from .reading.cells import missing_among, numbers
+from .reading.csv_pieces import TableError
+from .reading.dates import CYCLES, NUMBERS, Dates
+from .reading.kinds import TRAINED, Column
+from .reading.notation import SIGNS, Notation, check_sign
+from .reading.strings import Strings
+from .reading.table import Table
 
 WIDEST = 20.0  # maximum range of a column, in deviations
 POSITIONS = 64, 256  # fewest and most numbers that the words of a text become

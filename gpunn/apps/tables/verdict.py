@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.common.names import counted, either, first_few
 
-from .kinds import Column
+from .reading.kinds import Column
 
 HANDFUL = 30  # held-out rows, below which nothing can be told
 RARE = 10  # rows of a class

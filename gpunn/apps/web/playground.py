@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.activations import Activation
-from gpunn.apps.tables.cells import MISSING
+from gpunn.apps.tables.reading.cells import MISSING
 from gpunn.callbacks.gradient_monitor import FAR_APART, FLAT, MANY, steepest_slope
 from gpunn.common import registry
 from gpunn.common.markup import Markup

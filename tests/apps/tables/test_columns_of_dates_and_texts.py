@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 import gpunn
 from gpunn.apps.cli import main
-from gpunn.apps.tables.kinds import column_of
 from gpunn.apps.tables.preparing import feature_of, prepared
+from gpunn.apps.tables.reading.kinds import column_of
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 

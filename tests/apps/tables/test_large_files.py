@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpunn.apps.tables import TableError, csv_pieces, read_table
-from gpunn.apps.tables.strings import PIECE, Strings
+from gpunn.apps.tables import TableError, read_table
+from gpunn.apps.tables.reading import csv_pieces
+from gpunn.apps.tables.reading.strings import PIECE, Strings
 
 
 def test_strings_are_those_of_a_list_whatever_their_number() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpunn.apps.tables.csv_pieces import TableError
-from gpunn.apps.tables.kinds import answers_of, column_in, target_of
 from gpunn.apps.tables.preparing import TableModel, feature_of
-from gpunn.apps.tables.reading import Table, read_table
+from gpunn.apps.tables.reading.csv_pieces import TableError
+from gpunn.apps.tables.reading.kinds import answers_of, column_in, target_of
+from gpunn.apps.tables.reading.table import Table, read_table
 
 NAN = float("nan")
 
@@ -264,7 +264,7 @@ def test_later_files_are_read_as_that_of_training(tmp_path: Path) -> None:
 
 def test_numbers_of_frames_are_no_texts(tmp_path: Path) -> None:
     """A model of a file with commas predicts for numbers that Python has."""
-    from gpunn.apps.tables.reading import table_of as from_frame
+    from gpunn.apps.tables.reading.table import table_of as from_frame
 
     trained = table_of(tmp_path, lines("x;y", *(f"{n * n},125;{n}" for n in range(30))))
     known = known_by(trained, "y", "x")

@@ -17,8 +17,8 @@ from gpunn.apps.kept import KeptResults
 from gpunn.apps.tables import candidates as made
 from gpunn.apps.tables import learning
 from gpunn.apps.tables.folds import Rules
-from gpunn.apps.tables.kinds import column_of
 from gpunn.apps.tables.learning import Plan, TableData, planned
+from gpunn.apps.tables.reading.kinds import column_of
 from gpunn.apps.tables.search import Budget
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")

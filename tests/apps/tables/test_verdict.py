@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
-from gpunn.apps.tables.kinds import Column, column_of
+from gpunn.apps.tables.reading.kinds import Column, column_of
 from gpunn.apps.tables.verdict import Score, score, tells, verdict, warnings
 
 RANDOM = np.random.default_rng(0)

@@ -111,8 +111,8 @@ def read_table(
     The encoding is UTF-16 or UTF-32 if the file begins with their mark or has the zero bytes of
     UTF-16, else UTF-8, else Windows-1252, which includes Latin-1's printable characters. The
     separator is the comma, semicolon, tab or bar that splits most rows into equally many cells.
-    Each column has decimal points or commas: see `gpunn.apps.tables.notation`. The first row holds
-    the column names if it looks unlike the others.
+    Each column has decimal points or commas: see `gpunn.apps.tables.reading.notation`. The first
+    row holds the column names if it looks unlike the others.
 
     Args:
         path: a CSV-like file; .parquet, .xlsx and .xls need pandas or polars.

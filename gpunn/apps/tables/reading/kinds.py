@@ -15,8 +15,8 @@ from .cells import is_code, is_date, is_missing, missing_among, number, numbers,
 from .csv_pieces import TableError
 from .dates import Dates, dates_of
 from .notation import Notation, check_sign, is_mixed
-from .reading import Table
 from .strings import Strings
+from .table import Table
 
 MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
 NUMBERS = 0.95  # share of numbers in a numeric column: at most 1 cell in 20 is a mistake
