@@ -354,7 +354,8 @@ class TracedCall:
             stages = [self._results()]
             if call.dy is not None:
                 stages.append(self._gradients())
-            self._stages = stages_of(self._trace, call.backend, stages, call)
+            spent = [] if call.dy is None else [self._dy]
+            self._stages = stages_of(self._trace, call.backend, stages, call, spent)
         self._stages.run(0)
 
     def backward(self, call: Call) -> None:
@@ -384,7 +385,7 @@ class TracedCall:
         """Return the results that the backward pass writes: the gradients of inputs that need one,
         and of trainable parameters."""
         call, trace, leaves, y = self._call, self._trace, self._leaves, self._y
-        dy = trace.placeholder(call.dy.reshape(y.shape))
+        dy = self._dy = trace.placeholder(call.dy.reshape(y.shape))
         inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
         read = [p for p in trace.parameters if p.trainable and call.trains]
         outputs, cotangents = [y], [dy]

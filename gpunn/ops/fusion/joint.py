@@ -1,8 +1,8 @@
 """Tensors of a finished graph that one operation of the contract computes together.
 
-An activation is joined with the bias that is added before, and with the convolution before that;
-a convolution's gradients with each other. A primitive names what writes its result too: see
-`Primitive.result_of`. Gradients are taken from the graph as it is written: `join` comes after that.
+A bias is joined with the activation that follows, and with the convolution before; a convolution's
+gradients with each other. A primitive names what writes its result too: see `Primitive.result_of`.
+Gradients are taken from the graph as it is written: `join` comes after that.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.gradients import topological_sort
-from gpunn.ops.library.images import convolved, image_gradient, kernel_gradient
+from gpunn.ops.library.images import IDENTITY, convolved, image_gradient, kernel_gradient
 from gpunn.ops.primitive import Primitive, Work, one_after_another
 from gpunn.ops.shapes import reshaped
 from gpunn.ops.tensor import Tensor
@@ -37,15 +38,20 @@ def join(wanted: Sequence[Tensor]) -> None:
     for t in order:
         for x in t.inputs:
             readers.setdefault(id(x), []).append(t)
-    kept = set(map(id, wanted))
+    kept, places = set(map(id, wanted)), {id(t): place for place, t in enumerate(order)}
     _results(order)
     for t in order:
         if t.primitive.name == ACTIVATION:
             _with_bias(t, readers, kept)
     for t in order:
-        if t.primitive.name == SLOPE and t.inputs[1].primitive is _filters and id(t) not in kept:
+        if t.primitive.lowering == "add":
+            _of_bias_alone(t, readers, kept)
+    for t in order:
+        if t.primitive.name == SLOPE and _is_of_filters(t.inputs[1]) and id(t) not in kept:
             _gradients_of_filters(t, readers.get(id(t), ()))
-        elif _sums_rows(t) and t.inputs[0].primitive.lowering not in RULES:
+        elif t.primitive is kernel_gradient:
+            _gradients_of_linear_filters(t, readers, places)
+        elif _sums_rows(t) and not _is_elementwise(t.inputs[0]):
             _become(t, _bias_gradient, t.inputs)
 
 
@@ -82,27 +88,70 @@ _result = Primitive(
 )
 _result.is_result = True
 
+
+def _is_of_filters(t: Tensor) -> bool:
+    """Whether `_filters` writes a tensor, as its result or as the sum that it keeps."""
+    return t.primitive is _filters or (
+        t.primitive is _result and t.inputs[0].primitive is _filters
+    )
+
+
+def _is_elementwise(t: Tensor) -> bool:
+    return t.primitive is not None and t.primitive.lowering in RULES
+
+
 # -- activations
 
 
 def _with_bias(t: Tensor, readers: Mapping[int, Sequence[Tensor]], kept: Collection[int]) -> None:
     """Join an activation with the addition of a bias before, and a convolution before that."""
     z, formula = t.inputs[0], t.attributes["formula"]
-
-    def only(x: Tensor, reader: Tensor) -> bool:
-        return id(x) not in kept and len(readers[id(x)]) == 1 and readers[id(x)][0] is reader
-
-    is_sum = z.primitive is not None and z.primitive.lowering == "add" and not z.is_constant
-    if formula.saves != "output" or z.ndim < 2 or not is_sum or not only(z, t):
+    if z.ndim < 2 or not _adds_bias(z):
         return
     y, bias = z.inputs
-    alike = y.shape == z.shape and bias.shape == z.shape[-1:] and y.dtype == bias.dtype == z.dtype
-    if not alike or y.is_constant or bias.is_constant:
+    filters = y.primitive is convolved and _only(y, z, readers, kept)
+    if formula.saves == "output":
+        if not _only(z, t, readers, kept):
+            return
+    elif _only(y, z, readers, kept):  # its derivative reads the sum, which the operation keeps
+        _become(z, _result, [t], like=z.shape, dtype=z.dtype)
+    else:
         return
-    if y.primitive is convolved and only(y, z):
+    if filters:
         _become(t, _filters, [*y.inputs, bias], formula=formula, **y.attributes)
     else:
-        _become(t, _biased, [y, bias], formula=formula)
+        whole = _biased if formula.saves == "output" else _biased_keeping
+        _become(t, whole, [y, bias], formula=formula)
+
+
+def _of_bias_alone(
+    z: Tensor, readers: Mapping[int, Sequence[Tensor]], kept: Collection[int]
+) -> None:
+    """Join the addition of a bias with a convolution or a product before, unless an expression
+    computes it with what follows."""
+    if z.ndim < 2 or not _adds_bias(z) or any(map(_is_elementwise, readers.get(id(z), ()))):
+        return
+    y, bias = z.inputs
+    if y.primitive is convolved and _only(y, z, readers, kept):
+        _become(z, _filters, [*y.inputs, bias], formula=IDENTITY, **y.attributes)
+    elif not _is_elementwise(y):
+        _become(z, _biased, [y, bias], formula=IDENTITY)
+
+
+def _adds_bias(z: Tensor) -> bool:
+    """Whether a tensor is a sum of another one and a vector along the last axis."""
+    if z.primitive is None or z.primitive.lowering != "add" or z.is_constant:
+        return False
+    y, bias = z.inputs
+    alike = y.shape == z.shape and bias.shape == z.shape[-1:] and y.dtype == bias.dtype == z.dtype
+    return alike and not y.is_constant and not bias.is_constant
+
+
+def _only(
+    x: Tensor, reader: Tensor, readers: Mapping[int, Sequence[Tensor]], kept: Collection[int]
+) -> bool:
+    """Whether nothing else reads a tensor."""
+    return id(x) not in kept and len(readers[id(x)]) == 1 and readers[id(x)][0] is reader
 
 
 _biased = Primitive(
@@ -111,11 +160,42 @@ _biased = Primitive(
     lambda x, bias, formula: x,
 )
 _biased.over = 0
-_filters = Primitive(
+
+
+class _BiasedKeeping(Primitive):
+    """An activation of a sum with a bias, and the sum, which the activation's derivative reads."""
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], t: Tensor) -> Work:
+        (x, bias), backend = arrays, computation.backend
+        z = next(iter(computation.results_of(t)), None)
+        formula, y = t.attributes["formula"], t.inputs[0]
+        work = partial(backend.bias_activation, bias=bias, activation=formula, out=out)
+        if computation.is_last_use(y) and (z is None or computation.takes(z, y)):
+            return partial(work, x)
+        kept = backend.empty(x.shape, x.dtype) if z is None else computation.place(z)
+        return partial(one_after_another, stored(backend, x, kept), partial(work, kept))
+
+
+_biased_keeping = _BiasedKeeping(
+    "activation of a kept sum with a bias", None, lambda x, bias, formula: x
+)
+
+
+class _Filters(Primitive):
+    """A convolution with a bias and an activation, whose derivative may read the kept sum."""
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], t: Tensor) -> Work:
+        (x, kernel, bias), backend, z = arrays, computation.backend, out
+        formula, geometry = t.attributes["formula"], t.attributes["geometry"]
+        if formula.saves == "input":
+            kept = next(iter(computation.results_of(t)), None)
+            z = backend.empty(out.shape, out.dtype) if kept is None else computation.place(kept)
+        return partial(backend.convolution, x, kernel, bias, formula, geometry, z, out)
+
+
+_filters = _Filters(
     "convolution with a bias and an activation",
-    lambda backend, out, x, kernel, bias, geometry, formula: backend.convolution(
-        x, kernel, bias, formula, geometry, out, out
-    ),
+    None,
     lambda x, kernel, bias, geometry, formula: (x[0], *geometry.windows, kernel[3]),
 )
 
@@ -124,11 +204,11 @@ _filters = Primitive(
 
 def _sums_rows(t: Tensor) -> bool:
     """Whether a tensor is the sum over all axes but the last, as the gradient of a bias is."""
-    if t.primitive.lowering != "row_sum":
+    if t.primitive is None or t.primitive.lowering != "row_sum":
         return False
     x = t.inputs[0]
     axes = tuple(sorted(t.attributes["axis"]))
-    plain = x.primitive is not None and not x.is_constant and x.size > 0
+    plain = not x.is_constant and x.size > 0
     return plain and t.ndim == 1 and axes == tuple(range(x.ndim - 1)) and x.dtype == t.dtype
 
 
@@ -141,8 +221,43 @@ _bias_gradient = Primitive("gradient of a bias", _write_sums, lambda x: x[-1:])
 
 def _gradients_of_filters(dz: Tensor, readers: Sequence[Tensor]) -> None:
     """Join the gradients of a convolution with an activation, if they are all that reads ``dz``."""
-    dy, y = dz.inputs
-    x, kernel, _ = y.inputs
+    dy, y = dz.inputs  # of what the activation keeps, which `_filters` writes
+    whole = y if y.primitive is _filters else y.inputs[0]
+    x, kernel, _ = whole.inputs
+    parts = _parts(dz, readers, x, kernel)
+    if len(parts) < len(readers) or not {"image", "kernel"} & parts.keys():
+        return
+    _join_gradients(parts, [dy, x, kernel, y], dz, **whole.attributes)
+
+
+def _gradients_of_linear_filters(
+    dkernel: Tensor, readers: Mapping[int, Sequence[Tensor]], places: Mapping[int, int]
+) -> None:
+    """Join the gradients of a convolution without an activation.
+
+    They come after the convolution; the same operations before it are others. A transposed
+    convolution is computed as the gradient by an image.
+    """
+    x, dz = dkernel.inputs
+    geometry = dkernel.attributes["geometry"]
+    of_image = [t for t in readers[id(dz)] if t.primitive is image_gradient and t.inputs[0] is dz]
+    kernel = of_image[0].inputs[1] if of_image else None
+    parts = _parts(dz, readers[id(dz)], x, kernel)
+    first = min(places[id(t)] for t in parts.values())
+    is_known = any(
+        y.primitive in (convolved, _filters) and y.inputs[0] is x and places[id(y)] < first
+        and y.attributes["geometry"] is geometry
+        for y in readers.get(id(x), ())
+    )  # fmt: skip
+    if len(parts) > 1 and is_known:
+        inputs = [dz, x] if kernel is None else [dz, x, kernel]
+        _join_gradients(parts, inputs, dz, formula=IDENTITY, geometry=geometry)
+
+
+def _parts(
+    dz: Tensor, readers: Sequence[Tensor], x: Tensor, kernel: Tensor | None
+) -> dict[str, Tensor]:
+    """Return the gradients of a convolution of ``x`` among what reads that of its result."""
     parts: dict[str, Tensor] = {}
     for t in readers:
         if t.primitive is image_gradient and t.inputs[0] is dz and t.inputs[1] is kernel:
@@ -151,9 +266,18 @@ def _gradients_of_filters(dz: Tensor, readers: Sequence[Tensor]) -> None:
             parts.setdefault("kernel", t)
         elif _sums_rows(t):
             parts.setdefault("bias", t)
-    if len(parts) < len(readers) or not {"image", "kernel"} & parts.keys():
-        return
-    whole = Tensor((0,), dz.dtype, None, _filter_gradients, [dy, y, x, kernel], y.attributes)
+    return parts
+
+
+def _join_gradients(
+    parts: Mapping[str, Tensor],
+    inputs: Sequence[Tensor],
+    dz: Tensor,
+    formula: Any,
+    geometry: Geometry,
+) -> None:
+    attributes = {"formula": formula, "geometry": geometry}
+    whole = Tensor((0,), dz.dtype, None, _filter_gradients, inputs, attributes)
     whole.trace, whole.position = dz.trace, dz.position
     for by, t in parts.items():
         _become(t, _result, [whole], like=t.shape, dtype=t.dtype)
@@ -164,13 +288,17 @@ class _AllGradients(Primitive):
     """The gradients of a convolution with an activation, in one operation."""
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        dy, saved, x, kernel = arrays
         backend, formula = computation.backend, y.attributes["formula"]
+        geometry = y.attributes["geometry"]
         places = {t.attributes["by"]: computation.place(t) for t in computation.results_of(y)}
-        own = computation.is_last_use(y.inputs[0])
+        dy, x, *read = arrays
+        linear = formula is IDENTITY  # it changes nothing, and reads no output
+        own = linear or computation.is_last_use(y.inputs[0])
         dz = dy if own else backend.empty(dy.shape, dy.dtype)  # which is written over dy
+        kernel = read[0] if read else backend.scratch(places["kernel"].shape, dy.dtype, "kernel")
+        saved = backend.scratch(dy.shape, dy.dtype, "filtered") if linear else read[1]
         work = partial(
-            backend.convolution_gradient, x, kernel, formula, y.attributes["geometry"], saved, dz,
+            backend.convolution_gradient, x, kernel, formula, geometry, saved, dz,
             places.get("kernel"), places.get("bias"), places.get("image"),
         )  # fmt: skip
         return work if own else partial(one_after_another, stored(backend, dy, dz), work)

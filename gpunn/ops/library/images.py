@@ -40,7 +40,7 @@ class _Identity:
             backend.xp.copyto(out, dy)
 
 
-_IDENTITY = _Identity()
+IDENTITY = _Identity()
 
 # -- convolution: linear in both of its inputs, as are its gradients. The contract's gradients take
 # arrays that they do not read here; scratch memory is passed for these.
@@ -49,7 +49,7 @@ _IDENTITY = _Identity()
 def _write_convolution(
     backend: Backend, out: Array, x: Array, kernel: Array, geometry: Geometry
 ) -> None:
-    backend.convolution(x, kernel, None, _IDENTITY, geometry, out, out)
+    backend.convolution(x, kernel, None, IDENTITY, geometry, out, out)
 
 
 def _write_dx(
@@ -57,7 +57,7 @@ def _write_dx(
 ) -> None:
     x = backend.scratch(out.shape, out.dtype, "image")
     saved = backend.scratch(dy.shape, dy.dtype, "filtered")
-    backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, None, None, out)
+    backend.convolution_gradient(x, kernel, IDENTITY, geometry, saved, dy, None, None, out)
 
 
 def _write_dkernel(
@@ -68,7 +68,7 @@ def _write_dkernel(
         return
     kernel = backend.scratch(out.shape, out.dtype, "kernel")
     saved = backend.scratch(dy.shape, dy.dtype, "filtered")
-    backend.convolution_gradient(x, kernel, _IDENTITY, geometry, saved, dy, out, None, None)
+    backend.convolution_gradient(x, kernel, IDENTITY, geometry, saved, dy, out, None, None)
 
 
 convolved: Primitive = Primitive(

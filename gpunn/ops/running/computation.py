@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ class Computation:
         leaves: the arrays of the leaves, by the ``id`` of their tensors.
         context: the call that layers inside it belong to, or a function that creates it.
         outer: the computation that this one is a step of: it uses its memory, and gives it back.
+        spent: leaves whose memory may be overwritten once they are read.
 
     Attributes:
         work: for each stage, the functions to call in order.
@@ -50,6 +51,7 @@ class Computation:
         stages: Sequence[Sequence[Destination]],
         context: Any = None,
         outer: Computation | None = None,
+        spent: Collection[Tensor] = (),
     ) -> None:
         self.backend, self._context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
@@ -60,6 +62,7 @@ class Computation:
         self._outer, self._orders = outer, dict[Any, list[Tensor | Fused]]()
         self._over: dict[int, Tensor] = {}  # the result written over a tensor, by its `id`
         self._first = frozenset(leaves)
+        self._spent = {id(t) for t in spent if leaves[id(t)].flags.c_contiguous}
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of their outputs
         self.written = set[int]()  # layers that have written gradients
         orders: list[list[Tensor]] = []
@@ -300,6 +303,16 @@ class Computation:
         """Return the array of another result of the operation that is being bound."""
         return self._place(t, self._plain)
 
+    def takes(self, t: Tensor, source: Tensor) -> bool:
+        """Let another result of the operation that is being bound have the memory of one of its
+        inputs, if it is not written elsewhere; return whether it has."""
+        alike = (t.shape, t.dtype) == (source.shape, source.dtype)
+        if id(t) in self._plain or id(t) in self._over or not alike:
+            return False
+        self._arrays[id(t)] = self._arrays[id(source)]
+        self._shares_memory(t, source)
+        return True
+
     def is_used(self, t: Tensor) -> bool:
         """Return whether a tensor is read or wanted, in any stage."""
         return self._uses.get(id(t), 0) > 0
@@ -372,7 +385,9 @@ class Computation:
     def is_last_use(self, t: Tensor) -> bool:
         """Return whether the operation being bound is the last to read the memory of a tensor."""
         owner = self._owner.get(id(t))
-        return owner is not None and owner not in self._kept and self._uses[owner] == 1
+        if owner is None or (owner in self._kept and owner not in self._spent):
+            return False
+        return self._uses[owner] == 1
 
     def released(self, array: Array) -> list[Work]:
         """Return the work to do when memory is no longer needed: none."""

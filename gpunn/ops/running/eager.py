@@ -8,7 +8,7 @@ results remain to be stored in their destinations.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -51,11 +51,18 @@ def trace_for(
 
 
 def stages_of(
-    trace: Trace, backend: Backend, stages: Sequence[Sequence[Destination]], context: Any = None
+    trace: Trace,
+    backend: Backend,
+    stages: Sequence[Sequence[Destination]],
+    context: Any = None,
+    spent: Collection[Tensor] = (),
 ) -> Stages:
-    """Return the stages of a trace; assignments are stored after the first stage, if they stay:
-    those to parameters in training only, those to the variables of metrics where these count, those
-    to other variables, such as states, always. Metrics count in the first stage too."""
+    """Return the stages of a trace, which may write over the leaves ``spent``.
+
+    Assignments are stored after the first stage, if they stay: those to parameters in training
+    only, those to the variables of metrics where these count, those to other variables, such as
+    states, always. Metrics count in the first stage too.
+    """
     kept = [held for held in trace.assigned if _stays(trace, held.source)]
     assigned = [Destination(held.now, held.source.array_on(backend)) for held in kept]
     stages = [[*stages[0], *assigned], *stages[1:]]
@@ -82,7 +89,7 @@ def stages_of(
     from gpunn.ops.fusion.joint import join  # which a `fit` of built-in parts does not need
 
     join([destination.tensor for stage in stages for destination in stage])
-    computation = Computation(backend, arrays, stages, context)
+    computation = Computation(backend, arrays, stages, context, spent=spent)
     for number, group in enumerate(groups):
         computation.work[number] += [effect.bind(backend, computation.array) for effect in group]
     last = max(1, len(groups))
