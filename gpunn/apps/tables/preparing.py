@@ -29,7 +29,7 @@ from gpunn.layers.preprocessing.dates import written
 from .reading.cells import missing_among, numbers
 from .reading.csv_pieces import TableError
 from .reading.dates import CYCLES, NUMBERS, Dates
-from .reading.kinds import TRAINED, Column
+from .reading.kinds import Column
 from .reading.notation import SIGNS, Notation, check_sign
 from .reading.strings import Strings
 from .reading.table import Table
@@ -424,7 +424,6 @@ class TableModel:
                 notes.append(f"{name}: not among the categories of training: {shown}")
         return found, notes
 
-
     def _far_outside(self, name: str, values: np.ndarray, cells: Sequence[str]) -> list[str]:
         """Return a note on values that are further from the range of training than it is wide."""
         if name not in self.ranges:
@@ -444,12 +443,9 @@ class TableModel:
 
     def _numbers(self, table: Table, name: str, cells: Strings) -> tuple[np.ndarray, list[int]]:
         """Read a column of numbers as they were written in training."""
-        where, unit = f"{table.path}: the column {name!r}", self.units.get(name, "")
-        trained = Notation(self.decimals.get(name, "."), True)
-        is_told = table.decimal is not None or name not in self.decimals
-        notation = table.notation_of(name) if is_told else trained
-        values, bad = numbers(cells, notation.decimal, unit)
-        check_sign(where, cells, bad, notation, *(() if is_told else (TRAINED,)))
+        notation = table.notation_of(name, self.decimals.get(name, ""))
+        values, bad = numbers(cells, notation.decimal, self.units.get(name, ""))
+        check_sign(f"{table.path}: the column {name!r}", cells, bad, notation)
         return values, bad
 
 

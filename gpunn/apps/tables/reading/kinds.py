@@ -27,7 +27,6 @@ FEW = 20  # at most this many different whole numbers are classes
 MOST_CLASSES = 1000
 FLOAT32 = 1e5  # times the deviation: at this size float32 keeps two digits of it
 _POINTS = Notation()
-TRAINED = "the model was trained on"
 _ID = re.compile(r"(?i)(.*[ _-])?(id|uuid|guid|index|key|nr|no)|Unnamed: 0|.*[a-z]I[dD]")
 
 
@@ -369,8 +368,7 @@ def answers_of(
         TableError: if there is no such row, or numbers are written otherwise than in training.
     """
     cells = Strings.of(table.column(name))
-    is_told = table.decimal is not None or not trained
-    notation = table.notation_of(name) if is_told else Notation(trained, True)
+    notation = table.notation_of(name, trained)
     decimal = notation.decimal
     otherwise: dict[str, str] = {}
     if classes:
@@ -386,8 +384,7 @@ def answers_of(
     else:
         unit = _unit(_some(cells), decimal)
         values, bad = numbers(cells, decimal, unit)
-        where, by = f"{table.path}: the column {name!r}", () if is_told else (TRAINED,)
-        check_sign(where, cells, bad, notation, *by)
+        check_sign(f"{table.path}: the column {name!r}", cells, bad, notation)
     rows = np.flatnonzero(~np.isnan(values))
     unknown = {cells[i] for i in np.flatnonzero(np.isnan(values)).tolist()}
     others = sorted(cell for cell in unknown if not is_missing(cell))

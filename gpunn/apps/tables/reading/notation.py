@@ -13,6 +13,7 @@ from .strings import Strings
 
 SIGNS = {".": "points", ",": "commas"}
 OTHERS = "the others have"
+TRAINED = "the model was trained on"
 LOOKED_AT = 400  # evenly spaced cells that decide a column's sign, unless none of them proves one
 _OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # a number with both signs
 _DIGIT = re.compile(r"\d")
@@ -25,11 +26,13 @@ class Notation(NamedTuple):
         decimal: the sign before the decimals.
         is_known: whether cells show it; otherwise all are the same number with both signs.
         is_given: whether the user has said it; what is no number with it is then missing.
+        meant: what has this sign, in messages.
     """
 
     decimal: str = "."
     is_known: bool = False
     is_given: bool = False
+    meant: str = OTHERS
 
 
 def signs_of(cell: str) -> str:
@@ -157,21 +160,17 @@ def is_mixed(cells: Sequence[str], bad: Sequence[int], most: float) -> bool:
     return any(numeric.values()) and sum(not numeric[cells[place]] for place in bad) <= most
 
 
-def check_sign(
-    where: str, cells: Sequence[str], bad: Sequence[int], notation: Notation,
-    meant: str = OTHERS,
-) -> None:  # fmt: skip
+def check_sign(where: str, cells: Sequence[str], bad: Sequence[int], notation: Notation) -> None:
     """Raise an error for a cell, among those that are no numbers, that is one with the other sign.
 
     Args:
         where: The file and the column.
         bad: The places of the cells that are no numbers as the column is written.
-        meant: What has the column's sign.
 
     Raises:
         TableError: naming cell and row.
     """
-    decimal = notation.decimal
+    decimal, meant = notation.decimal, notation.meant
     found: set[str] = set()  # words for nothing recur
     for place in () if notation.is_given else bad:
         if cells[place] in found:

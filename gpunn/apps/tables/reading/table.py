@@ -20,7 +20,7 @@ from gpunn.feeding.frames import each_column
 
 from .cells import MISSING, is_number
 from .csv_pieces import TableError, pieces
-from .notation import Notation, notations
+from .notation import TRAINED, Notation, notations
 from .strings import Strings
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}  # ties: the first
@@ -58,14 +58,19 @@ class Table:
     notes: list[str] = field(default_factory=list)
     separator: str = ","
 
-    def notation_of(self, name: str) -> Notation:
+    def notation_of(self, name: str, trained: str = "") -> Notation:
         """Return how the numbers of a column are written.
+
+        ``trained`` is the column's decimal separator in training, if there was one and the cells
+        showed it: these cells are read as those were.
 
         Raises:
             TableError: if the file does not show it.
         """
         if self.decimal is not None:
             return Notation(self.decimal, True, True)
+        if trained:
+            return Notation(trained, True, meant=TRAINED)
         found = self._notations[name]
         if isinstance(found, TableError):
             raise found
