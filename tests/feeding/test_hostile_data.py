@@ -217,7 +217,7 @@ def test_what_is_no_table_is_named(tmp_path, capsys, name):
     with pytest.raises(DataFileError, match=rf"table\.csv(.|\n)*{reason}"):
         read_rows(path)
     if name in GUESSED:
-        main(["check-data", str(path)])
+        main(["check-data", str(path), "--target", "1"])
         assert f"table.csv: {GUESSED[name]}" in capsys.readouterr().err
     else:
         assert "table.csv" in refused(capsys, "check-data", path)

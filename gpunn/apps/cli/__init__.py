@@ -27,7 +27,7 @@ examples:
   gpunn predict runs/mnist/model.gpunn seven.png
   gpunn export runs/mnist/model.gpunn page.html   draw digits in the browser
   gpunn report runs/mnist                   write a report of the training
-  gpunn check-data flowers.csv              look for problems in the data
+  gpunn check-data pets.csv --target kind   look for problems in the data
   gpunn playground                          watch a network learn in the browser
   gpunn doctor                              show what this machine supports
   gpunn bench --quick                       compare speed with other frameworks

@@ -67,6 +67,8 @@ SHARED: dict[str, dict[str, Any]] = {
         help="maximum number of layers, losses and metrics in the model (default: 10,000)"),
     "--max-columns": dict(type=positive, default=MAX_COLUMNS, metavar="N",
         help="maximum number of columns of a table (default: 10,000)"),
+    "--keep": dict(metavar="COLUMN", nargs="+", default=[],
+        help="columns of a table to use, although they count the rows or their texts differ"),
     "--decimal": dict(choices=(".", ","), metavar="SIGN",
         help="the sign before decimals in all columns, . or , (default: each column's own)"),
     "--backend": dict(choices=("auto", "numpy", "compiled", "cupy"),

@@ -10,7 +10,8 @@ from typing import Any
 
 from gpunn.apps.data_checks import DataReport, check_data
 from gpunn.apps.data_checks.tables import TableCheck
-from gpunn.apps.tables import Table, TableError, read_table
+from gpunn.apps.tables import Table, read_table
+from gpunn.apps.tables.reading.columns import columns_of, target_name
 from gpunn.datasets.arrays import read_npz
 
 from .arguments import DATASETS, add_shared, positive, print_result
@@ -20,7 +21,7 @@ EXAMPLES = """\
 examples:
   gpunn check-data mnist
   gpunn check-data flowers.csv --target species
-  gpunn check-data train.csv --test test.csv --fail-on warning
+  gpunn check-data train.csv --target price --test test.csv --fail-on warning
   gpunn check-data digits.npz --json
 
 The checks find missing values, duplicates, contradicting or sorted labels,
@@ -45,14 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="NAME|FILE", help="mnist, fashion-mnist, a table or an .npz file")
     add("--test", metavar="FILE", help="test data, in a file of the same format")
     add("--target", metavar="COLUMN",
-        help="name or index of a table's label column, or 'none' (default: the last column)")
+        help="name or index of the column of a table to predict, or 'none'")
     add("--task", choices=("classification", "regression"),
         help="the task (default: inferred from the labels)")
     add("--fail-on", choices=("note", "warning", "error"), default="error",
         help="lowest severity that makes the exit status 1 (default: error)")
     add("--max-bytes", type=positive, metavar="N",
         help="maximum bytes of the arrays in an .npz file (default: 2**30, or 16 times the file)")
-    add_shared(parser, "--max-columns", "--decimal", "--json")
+    add_shared(parser, "--keep", "--max-columns", "--decimal", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,7 +91,8 @@ def _checked(args: argparse.Namespace) -> tuple[DataReport, list[str]]:
         table = _table(args.data, args)
         test_table = None if args.test is None else _table(args.test, args)
         target = _target(table, args.target)
-        check = TableCheck(table, target, args.task, test=test_table)
+        columns = columns_of(table, target, keep=args.keep)
+        check = TableCheck(table, target, args.task, test=test_table, columns=columns)
         return check.report(), check.features
     arrays = _read_npz(args.data, args.max_bytes)
     if args.test is not None:
@@ -107,18 +109,13 @@ def _table(path: str, args: argparse.Namespace) -> Table:
 
 
 def _target(table: Table, target: str | None) -> str | None:
-    names = table.names
-    if target is None:
-        return names[-1]
-    if target in names:
-        return target
-    if target.isdecimal() and int(target) < len(names):
-        return names[int(target)]
-    if target.lower() == "none":
-        return None
-    raise TableError(
-        f"{table.path} has no column {target!r}; its columns are {', '.join(names[:50])}."
-    )
+    """Return the name of the column that is meant; None for none."""
+    if target is not None and target not in table.names:
+        if target.isdecimal() and int(target) < len(table.names):
+            return table.names[int(target)]
+        if target.lower() == "none":
+            return None
+    return target_name(table, target)
 
 
 def _is_npz(path: str) -> bool:

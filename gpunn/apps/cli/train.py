@@ -120,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how to choose test rows: drawn from each class (the default), or the last ones")
     add("--leave-out", metavar="COLUMN", nargs="+", default=[],
         help="columns of a table to ignore")
+    add_shared(parser, "--keep")
     add("--max-categories", type=positive, default=MOST_CATEGORIES, metavar="N",
         help="maximum number of categories in a table's column; rarer ones count as one "
         f"(default: {MOST_CATEGORIES})")
@@ -188,7 +189,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_data_set(args: argparse.Namespace) -> int:
-    _refuse(args, "a data set", "target", "task", "leave_out", "group", "fast", "minutes", "size")
+    _refuse(args, "a data set", "target", "task", "leave_out", "keep", "group", "fast",
+            "minutes", "size")
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
     given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
@@ -239,8 +241,8 @@ def _run_path(args: argparse.Namespace) -> int:
     folder = os.path.isdir(args.dataset)
     what = "folder" if folder else "file"
     if folder:
-        _refuse(args, "a folder of pictures", "target", "task", "leave_out", "group", "fast",
-                "minutes")
+        _refuse(args, "a folder of pictures", "target", "task", "leave_out", "keep", "group",
+                "fast", "minutes")
     else:
         _refuse(args, "a table", "size")
     if args.dataset in DATASETS and is_writer():

@@ -19,18 +19,18 @@ from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.learning import Plan, TableData, planned
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading.kinds import Column, TargetColumn, column_in, target_of
+from gpunn.apps.tables.reading.columns import columns_of, none_to_learn_from, target_name
+from gpunn.apps.tables.reading.kinds import Column, TargetColumn, target_of
 from gpunn.apps.tables.reading.table import Table
 from gpunn.apps.tables.search import Budget
 from gpunn.apps.tables.verdict import score, verdict, warnings
-from gpunn.common.names import counted, listed
+from gpunn.common.names import counted
 from gpunn.common.numeric.moments import mean
 from gpunn.training.data_facts import doubt
 
 from . import table_words
 from .arguments import option
 from .own_data import INTERRUPTED, begin, how_to_go_on, print_results, save
-from .parser import hint
 from .recording import record_note, recorder
 
 CHECKED = 200_000  # rows, for the findings in the report
@@ -41,16 +41,13 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     """Learn from the table ``args.dataset``, after checking it for errors; of the settings those
     are searched that the user has not ``given``."""
     table = read_table(args.dataset, max_columns=args.max_columns, decimal=args.decimal)
-    target = target_of(table, _target_name(table, args.target), args.task)
-    _check_names(table, args.leave_out, "--leave-out")
-    _check_names(table, [args.group] if args.group else [], "--group")
-    columns = _columns(table, target.name, args)
+    target = target_of(table, target_name(table, args.target), args.task)
+    columns = columns_of(
+        table, target.name, args.max_categories, args.keep, args.leave_out, args.group
+    )
     used = [column for column in columns if column.kind != "left out"]
     if not used:
-        raise TableError(
-            f"{table.path} has no column to learn from: "
-            f"{'; '.join(f'{c.name} is left out ({c.why})' for c in columns[:10]) or 'one only'}."
-        )
+        raise TableError(none_to_learn_from(table, columns))
     classes = len(target.classes)
     every = np.arange(len(target.y))
     if len(target.rows) < table.rows:
@@ -195,35 +192,3 @@ def _print_verdict(
         print(f"Warning: {warning}.")
 
 
-def _target_name(table: Table, given: str | None) -> str:
-    if given in table.names:
-        return str(given)
-    if given is None:
-        raise TableError(
-            f"Which column of {table.path} is to be predicted? Pass --target NAME, one of: "
-            f"{listed(table.names, 30)}."
-        )
-    raise TableError(
-        f"{table.path} has no column {given!r}.{hint(given, table.names)} Its columns are "
-        f"{listed(table.names, 30)}."
-    )
-
-
-def _check_names(table: Table, names: list[str], option: str) -> None:
-    for name in names:
-        if name not in table.names:
-            raise TableError(
-                f"{option}: {table.path} has no column {name!r}.{hint(name, table.names)}"
-            )
-
-
-def _columns(table: Table, target: str, args: argparse.Namespace) -> list[Column]:
-    columns = []
-    for name in table.names:
-        if name == args.group and name != target:
-            columns.append(Column(name, "left out", "as --group says"))
-        elif name in args.leave_out:
-            columns.append(Column(name, "left out", "as --leave-out says"))
-        elif name != target:
-            columns.append(column_in(table, name, args.max_categories))
-    return columns

@@ -11,7 +11,8 @@ import numpy as np
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
 from gpunn.apps.tables.preparing import TableModel, feature_of
-from gpunn.apps.tables.reading.kinds import Column, TargetColumn, answers_of, column_in, target_of
+from gpunn.apps.tables.reading.columns import columns_of, how_to_keep
+from gpunn.apps.tables.reading.kinds import Column, TargetColumn, answers_of, target_of
 from gpunn.apps.tables.verdict import LEAK, tells
 from gpunn.common.names import counted, either, first_few
 
@@ -76,7 +77,7 @@ class TableCheck:
             )
         columns = self.columns
         if columns is None:
-            columns = [column_in(self.table, name) for name in self.features]
+            columns = columns_of(self.table, self.target)
         findings, label = self._target()
         findings += _about(columns)
         used = [i for i, column in enumerate(columns) if column.kind != "left out"]
@@ -213,7 +214,7 @@ def _about(columns: Sequence[Column]) -> list[Finding]:
         whole = len(out) == len(columns)
         text = f"gpunn train leaves out {len(out):,} of {counted(len(columns), 'column')}: {why}."
         make = error if whole else note
-        text += " There is no column to learn from." * whole
+        text += f" There is no column to learn from.{how_to_keep(columns)}" * whole
         findings.append(make(text, columns=np.array(out), check="columns"))
     for i, column in enumerate(columns):
         harmless = [f"in {column.unit}"] if column.unit else []

@@ -154,18 +154,18 @@ def test_test_data_are_read_as_gpunn_evaluate_reads_them(tmp_path: Path, capsys:
     train = table_at(tmp_path / "train.csv", {name: one[:80] for name, one in columns.items()})
     more = {"y": [*Y[80:119], "maybe"], "city": [*CITY[80:119], "Bonn"], "a": ["", *A[81:]]}
     test = table_at(tmp_path / "test.csv", more)
-    assert main(["check-data", train, "--test", test, "--json"]) == 0
+    assert main(["check-data", train, "--target", "y", "--test", test, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["findings"]
     texts = [one["text"] for one in found if one["check"] == "test data"]
     assert any("not among the categories of training: 'Bonn'" in text for text in texts)
     assert any("not a class of the model: 'maybe'; these rows are left out" in t for t in texts)
     leaky = table_at(tmp_path / "leaky.csv", {name: one[70:] for name, one in columns.items()})
-    assert main(["check-data", train, "--test", leaky, "--json"]) == 1
+    assert main(["check-data", train, "--target", "y", "--test", leaky, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)["findings"]
     leak = next(one for one in found if one["check"] == "leakage")
     assert leak["rows"] == [*range(10)]
     assert "such as test row 1, which is training row 71:" in leak["text"]
     del more["y"]
     bare = table_at(tmp_path / "bare.csv", more)
-    assert main(["check-data", train, "--test", bare]) == 1
+    assert main(["check-data", train, "--target", "y", "--test", bare]) == 1
     assert "lacks the target 'y'" in capsys.readouterr().err

@@ -23,12 +23,12 @@ def csv_file(path, x, y, names=None, separator=","):
 def test_command_on_a_csv_file(tmp_path, capsys):
     x, y = datasets.make_blobs(200, 4, centers=3, random_state=0)
     path = csv_file(tmp_path / "a.csv", x, y, ["a", "b", "c", "d", "kind"], ";")
-    assert main(["check-data", path]) == 0
+    assert main(["check-data", path, "--target", "kind"]) == 0
     assert "200 rows of 4 features, 3 classes (67, 67, 66)" in capsys.readouterr().out
     broken = [[*row] for row in x]
     broken[3][1] = "?"
     path = csv_file(tmp_path / "b.csv", broken, y, ["a", "b", "c", "d", "kind"])
-    assert main(["check-data", path, "--json"]) == 0
+    assert main(["check-data", path, "--target", "kind", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     found = next(f for f in result["findings"] if f["check"] == "missing")
     assert (found["severity"], found["rows"], found["columns"]) == ("note", [3], [1])
@@ -40,9 +40,10 @@ def test_names_of_classes_are_no_error_in_a_table(tmp_path, capsys):
     x, y = datasets.make_blobs(200, 4, centers=3, random_state=0)
     names = ["a", "b", "c", "d", "kind"]
     path = csv_file(tmp_path / "a.csv", x, np.array(["elm", "fir", "oak"])[y], names)
-    assert main(["check-data", path]) == 0
+    assert main(["check-data", path, "--target", "kind"]) == 0
     assert "3 classes (67, 67, 66)" in capsys.readouterr().out
-    assert main(["check-data", csv_file(tmp_path / "b.csv", x, ["oak"] * 200, names)]) == 1
+    path = csv_file(tmp_path / "b.csv", x, ["oak"] * 200, names)
+    assert main(["check-data", path, "--target", "kind"]) == 1
     output = re.sub(r"\s+", " ", capsys.readouterr().out)  # wrapped, wherever the path ends
     assert "'oak' in all rows: there is nothing to learn." in output
 
@@ -52,7 +53,7 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     names = ["a", "b", "c", "d", "kind"]
     train = csv_file(tmp_path / "train.csv", x[:150], y[:150], names)
     leaky = csv_file(tmp_path / "test.csv", x[149:], y[149:], names)
-    assert main(["check-data", train, "--test", leaky]) == 1
+    assert main(["check-data", train, "--target", "kind", "--test", leaky]) == 1
     output = capsys.readouterr().out.replace("\n         ", " ")
     assert "1 of 51 test rows (2.0%) is also in the training data" in output
     assert main(["check-data", train, "--target", "none"]) == 0
@@ -60,10 +61,10 @@ def test_command_with_test_data_target_and_limit(tmp_path, capsys):
     assert main(["check-data", train, "--target", "0", "--task", "regression"]) == 0
     assert "targets from" in capsys.readouterr().out
     bare = csv_file(tmp_path / "bare.csv", x, y + 1)  # training numbers the classes
-    assert main(["check-data", bare, "--fail-on", "warning"]) == 0
+    assert main(["check-data", bare, "--target", "4", "--fail-on", "warning"]) == 0
     rare = csv_file(tmp_path / "rare.csv", x, [2, 2, *np.minimum(y[2:], 1)])
-    assert main(["check-data", rare]) == 0
-    assert main(["check-data", rare, "--fail-on", "warning"]) == 1
+    assert main(["check-data", rare, "--target", "4"]) == 0
+    assert main(["check-data", rare, "--target", "4", "--fail-on", "warning"]) == 1
 
 
 def test_command_on_a_frame_as_pandas_writes_it(tmp_path, capsys):
@@ -106,8 +107,9 @@ def test_command_on_an_npz_file(tmp_path, capsys):
         ("1,2\n3\n", [], "the row in line 2 has 1 cells, the first row has 2"),
         ("a,b,a\n1,2,3\n", [], "2 columns are named 'a' (numbers 1, 3)"),
         ("a," * 20_000 + "b\n", [], "20,001 columns"),
-        ("a\n1\n", [], "a single column"),
-        ("a,b\n1,2\n", ["--target", "c"], "no column 'c'; its columns are a, b"),
+        ("a\n1\n", ["--target", "a"], "a single column"),
+        ("a,b\n1,2\n", ["--target", "c"], "no column 'c'. Its columns are a, b"),
+        ("a,b\n1,2\n", [], "is to be predicted? Pass --target NAME, one of: a, b."),
         (None, [], "is neither a file nor a known data set: mnist"),
     ],
 )

@@ -36,6 +36,8 @@ class Column:
 
     Attributes:
         kind: ``"number"``, ``"category"``, ``"date"``, ``"text"`` or ``"left out"``.
+        why: why it is left out, or would be if the user did not keep it; "" for others.
+        may_be_kept: for a column that is left out, whether it can be used if the user says so.
         values: for numbers, float64 with NaN for missing values; for dates, days.
         cells: for the other kinds and for dates, strings, empty for missing values.
         categories: for categories, the distinct ones, the most frequent first.
@@ -48,6 +50,7 @@ class Column:
     name: str
     kind: str
     why: str = ""
+    may_be_kept: bool = False
     values: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     cells: np.ndarray = field(default_factory=lambda: np.empty(0, object), repr=False)
     categories: list[str] = field(default_factory=list)
@@ -65,7 +68,7 @@ class Column:
         return ~self.cells.astype(bool)
 
 
-def column_in(table: Table, name: str, most: int = MOST_CATEGORIES) -> Column:
+def column_in(table: Table, name: str, most: int = MOST_CATEGORIES, keep: bool = False) -> Column:
     """Return a column of a table: see `column_of`.
 
     Raises:
@@ -75,26 +78,30 @@ def column_in(table: Table, name: str, most: int = MOST_CATEGORIES) -> Column:
     try:
         notation = table.notation_of(name)
     except TableError:
-        if column_of(name, table.column(name), notation, most).kind == "number":
+        if column_of(name, table.column(name), notation, most, keep).kind == "number":
             raise  # elsewhere it does not matter
-    return column_of(name, table.column(name), notation, most, f"{table.path}: the column {name!r}")
+    where = f"{table.path}: the column {name!r}"
+    return column_of(name, table.column(name), notation, most, keep, where)
 
 
 def column_of(
     name: str, cells: Sequence[str], notation: Notation = _POINTS, most: int = MOST_CATEGORIES,
-    where: str = "",
+    keep: bool = False, where: str = "",
 ) -> Column:  # fmt: skip
     """Infer a column's kind from its cells.
 
     If at least 19 in 20 cells are numbers or dates, the others are mistakes: the notes name them,
     and they count as missing. Strings that are nearly all different, or more than ``most``, are
     texts if they have several words. A column is left out if it is constant or empty, only counts
-    the rows, or holds strings of one or two words that are nearly all different.
+    the rows, or holds strings of one or two words that are nearly all different. Of these, a
+    column to ``keep`` is used if it varies: its numbers as they are, its strings as texts.
 
     >>> column_of("age", ["31", "", "x", *map(str, range(40))]).notes
     ["1 cell is not a number and counts as missing: 'x' in row 3"]
     >>> column_of("id", ["1", "2", "3"]).why, column_of("day", ["2024-01-31", "1.2.2024"]).kind
     ('an identifier: it counts the rows', 'date')
+    >>> column_of("id", ["1", "2", "3"], keep=True).kind
+    'number'
     >>> column_of("colour", ["red", "blue", "red", "red"]).categories
     ['red', 'blue']
     >>> column_of("share", ["61%", "7%", "8.5 %"]).notes
@@ -118,7 +125,7 @@ def column_of(
         are_mixed = is_strange and is_mixed(cells, bad, (1 - NUMBERS) * len(cells))
         if mostly >= NUMBERS or is_gap or are_mixed:
             check_sign(where or name, cells, bad, notation)
-            found = _number(name, cells, values, bad, unit)
+            found = _number(name, cells, values, bad, unit, keep)
             if is_gap and mostly < NUMBERS:
                 gap = f"{_short(token)} in {counted(len(bad), 'row')} counts as missing"
                 found.notes[-1:] = [gap]
@@ -152,7 +159,9 @@ def column_of(
     if all_differ or (len(different) == known and _ID.fullmatch(name)):
         share = f"{len(different):,} different ones in {counted(known, 'row')}"
         why = f"texts that are nearly all different ({share})"
-        return Column(name, "left out", why, warning=warning)
+        if keep:
+            return Column(name, "text", why, cells=made, warning=warning)
+        return Column(name, "left out", why, may_be_kept=True, warning=warning)
     categories = [category for category, _ in different.most_common(most)]
     found = Column(name, "category", cells=made, categories=categories, warning=warning)
     if len(different) > most:
@@ -174,7 +183,7 @@ def _unit(some: Sequence[str], decimal: str) -> str:
 
 
 def _number(
-    name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[int], unit: str
+    name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[int], unit: str, keep: bool
 ) -> Column:
     known = values[~np.isnan(values)]
     if not len(known):
@@ -183,15 +192,20 @@ def _number(
     counts = len(known) > 2 and (steps == steps[0]).all() and abs(steps[0]) == 1
     whole = (known == np.floor(known)).all()
     distinct = len(np.unique(known))
+    why = ""
     if counts and len(known) == len(cells):
-        return Column(name, "left out", "an identifier: it counts the rows")
-    if whole and distinct == len(known) == len(cells) > 2 and _ID.fullmatch(name):
-        return Column(name, "left out", "an identifier: whole numbers, all different")
+        why = "an identifier: it counts the rows"
+    elif whole and distinct == len(known) == len(cells) > 2 and _ID.fullmatch(name):
+        why = "an identifier: whole numbers, all different"
+    lost = lost_in_float32(known)
+    if why and not keep:
+        return Column(name, "left out", why, may_be_kept=not lost)
     if distinct == 1 and len(known) == len(cells):
         return Column(name, "left out", f"constant: always {known[0]:g}")
-    if lost := lost_in_float32(known):
+    if lost:
         return Column(name, "left out", lost)
-    found = Column(name, "number", values=values, unit=unit, notes=[f"in {unit}"] if unit else [])
+    notes = [f"in {unit}"] if unit else []
+    found = Column(name, "number", why, values=values, unit=unit, notes=notes)
     if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
         found.notes.append("the differences are too small relative to the values for float32")
     found.notes += _mistakes(cells, bad, "number", "numbers")
