@@ -54,7 +54,7 @@ def about(
     lines += [f"warning: {column.warning}" for column in columns if column.warning]
     drawn = "drawn at random"
     if rules.by_order:
-        drawn = "the last ones"
+        drawn = "the first ones, which are the latest" if rules.latest_first else "the last ones"
     elif target.classes:
         drawn = "stratified by class"
     lines.append(

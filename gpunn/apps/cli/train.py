@@ -116,8 +116,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="COLUMN", help="column of a table to predict")
     add("--task", choices=("classification", "regression"),
         help="task of a table (default: inferred from the target)")
-    add("--split", choices=("stratified", "order"), default="stratified",
-        help="how to choose test rows: drawn from each class (the default), or the last ones")
+    add("--split", choices=("stratified", "order"),
+        help="how to choose test rows: drawn from each class (the default), or the last ones; in a "
+        "table whose dates descend, the first ones")
     add("--leave-out", metavar="COLUMN", nargs="+", default=[],
         help="columns of a table to ignore")
     add_shared(parser, "--keep")

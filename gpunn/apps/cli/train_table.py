@@ -19,7 +19,12 @@ from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.learning import Plan, TableData, planned
 from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading.columns import columns_of, none_to_learn_from, target_name
+from gpunn.apps.tables.reading.columns import (
+    columns_of,
+    none_to_learn_from,
+    target_name,
+    time_order,
+)
 from gpunn.apps.tables.reading.kinds import Column, TargetColumn, target_of
 from gpunn.apps.tables.reading.table import Table
 from gpunn.apps.tables.search import Budget
@@ -59,11 +64,16 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         inputs = {name: x[target.rows] for name, x in inputs.items()}
     groups = _groups(table, target, inputs, args.group)
     data.given = inputs
-    data.rules = rules = Rules(args.split == "order", groups, settings.seed)
+    order = time_order(columns, target.rows)
+    descends = order is not None and order.latest_first
+    data.rules = rules = Rules(args.split == "order", groups, settings.seed, descends)
     learn, test = held_out(target.y, classes, rules)
     out = begin(args, settings, os.path.splitext(os.path.basename(args.dataset))[0])
     said = table_words.about(table, target, columns, rules, args.group, len(learn), len(test))
     print(said, flush=True)
+    is_told = args.split is not None or args.group is not None
+    if order is not None and not is_told:
+        print(order.proposal)
     kept = KeptResults(out, _search_settings(args, given, data, known), args.resume)
     plan = planned(
         data, learn, _network(given), settings.seed, args.fast, _Progress(),
@@ -72,7 +82,9 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if plan.choice.interrupted:
         print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
-    check = TableCheck(table, target.name, args.task, rules=rules, columns=columns, most=CHECKED)
+    check = TableCheck(
+        table, target.name, args.task, rules=rules, is_told=is_told, columns=columns, most=CHECKED
+    )
     run_recorder = recorder(args, out, classes=target.classes, checks=check.report, evaluated=False)
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}

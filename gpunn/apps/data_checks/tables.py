@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
 from gpunn.apps.tables.preparing import TableModel, feature_of
-from gpunn.apps.tables.reading.columns import columns_of, how_to_keep
+from gpunn.apps.tables.reading.columns import columns_of, how_to_keep, time_order
 from gpunn.apps.tables.reading.kinds import Column, TargetColumn, answers_of, target_of
 from gpunn.apps.tables.verdict import LEAK, tells
 from gpunn.common.names import counted, either, first_few
@@ -47,6 +47,7 @@ class TableCheck:
         target: name of its target; None to check the columns alone.
         task: ``"classification"`` or ``"regression"``; inferred by default.
         rules: how training divides the rows that have a target.
+        is_told: whether the user has said how; nothing else is then proposed.
         test: a table of test data, matched by column name.
         columns: the columns as training read them; read here by default.
         most: number of rows to look at; of more, evenly spaced ones are. None for all.
@@ -56,6 +57,7 @@ class TableCheck:
     target: str | None
     task: str | None = None
     rules: Rules = field(default_factory=Rules)
+    is_told: bool = False
     test: Table | None = None
     columns: Sequence[Column] | None = None
     most: int | None = None
@@ -95,6 +97,7 @@ class TableCheck:
                 findings.append(self._for_training(one, label))
             if label is not None:
                 findings += self._leaks(columns, label)
+                findings += self._time(columns, label)
             summary = data.summary()
             rows = self.table.rows if label is None else len(label.rows)
             if len(data.x) < rows:
@@ -173,6 +176,17 @@ class TableCheck:
             f"{label.name} alone. If that is not known when you predict, pass --leave-out."
         )
         return [warning(text, columns=np.array(found), check="leak")]
+
+    def _time(self, columns: Sequence[Column], label: TargetColumn) -> list[Finding]:
+        """Return a finding on rows in an order of time, as training proposes what to do."""
+        order = None
+        if not self.is_told and self.test is None:
+            order = time_order(columns, label.rows)
+        if order is None:
+            return []
+        text = f"{order.proposal[0].upper()}{order.proposal[1:]}."
+        at = np.array([self.features.index(order.name)])
+        return [note(text, columns=at, check="order")]
 
     def _for_training(self, one: Finding, label: TargetColumn | None) -> Finding:
         """Return a finding with what training does about it instead of the advice for arrays."""

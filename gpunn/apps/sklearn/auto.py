@@ -17,6 +17,7 @@ from gpunn.apps.tables.folds import Rules, equal_rows
 from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.cells import numbers
+from gpunn.apps.tables.reading.columns import time_order
 from gpunn.apps.tables.reading.kinds import Column, column_of
 from gpunn.apps.tables.reading.notation import Notation
 from gpunn.apps.tables.reading.table import table_of, text_of
@@ -68,7 +69,9 @@ class _Auto(BaseEstimator):
             own = equal_rows([x[:, 0] for x in data.given.values()])
         else:
             own = np.unique(column_or_1d(groups), return_inverse=True)[1]
-        data.rules = Rules(bool(self.by_order), own, seed)
+        order = time_order(columns, every)
+        descends = order is not None and order.latest_first
+        data.rules = Rules(bool(self.by_order), own, seed, descends)
         budget = Budget.for_minutes(self.minutes)
         show = _printed if self.verbose else None
         plan = planned(data, every, {}, seed, bool(self.fast), show, budget)
@@ -117,7 +120,8 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         minutes: minutes that the search may take on this machine. None: a counted amount of work,
             with the same result on each run.
         fast: whether one network is trained, without a search.
-        by_order: whether rows are in an order of time: models are then checked by later rows.
+        by_order: whether rows are in an order of time: models are then checked by later rows. If
+            dates descend, these come first.
         random_state: seed of folds, initial weights, order and dropout.
         verbose: whether to print how far the search has come.
 

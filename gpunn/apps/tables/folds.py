@@ -45,6 +45,7 @@ class Rules:
 
     Attributes:
         by_order: whether rows are in an order of time: later ones are held out.
+        latest_first: whether that order begins with the latest row.
         groups: (rows,), a number for each row; rows of equal number stay together. None: all may
             be separated.
         seed: seed of the draw.
@@ -53,11 +54,22 @@ class Rules:
     by_order: bool = False
     groups: np.ndarray | None = None
     seed: int = 0
+    latest_first: bool = False
 
     def of(self, rows: np.ndarray) -> Rules:
-        """Return the rules for some of the rows."""
+        """Return the rules for some of the rows, whose indices ascend."""
         groups = None if self.groups is None else self.groups[rows]
-        return Rules(self.by_order, groups, self.seed)
+        return replace(self, groups=groups)
+
+    def between(self, start: int, stop: int, rows: int) -> np.ndarray:
+        """Return which of some rows are from ``start`` to ``stop`` in the order of time.
+
+        >>> Rules(True).between(0, 3, 5), Rules(True, latest_first=True).between(0, 3, 5)
+        (array([0, 1, 2]), array([2, 3, 4]))
+        """
+        if self.latest_first:
+            start, stop = rows - stop, rows - start
+        return np.arange(start, stop)
 
 
 def numbered(y: np.ndarray, classes: int, folds: int, rules: Rules) -> np.ndarray:
@@ -92,7 +104,7 @@ def held_out(y: np.ndarray, classes: int, rules: Rules) -> tuple[np.ndarray, np.
     check_rows(len(y))
     if rules.by_order:
         last = len(y) - max(1, round(len(y) / HELD_OUT))
-        return np.arange(last), np.arange(last, len(y))
+        return rules.between(0, last, len(y)), rules.between(last, len(y), len(y))
     of = numbered(y, classes, HELD_OUT, rules)
     counts = np.bincount(of, minlength=HELD_OUT)
     fold = int(np.argmin(np.abs(counts - len(y) / HELD_OUT)))  # groups differ in size
@@ -124,8 +136,8 @@ def folds(y: np.ndarray, classes: int, rules: Rules) -> list[tuple[np.ndarray, n
     count = 5 if rows <= 2_000 else 3 if rows <= 10_000 else 1
     if rules.by_order:
         ends = np.linspace(rows / 2 if count > 1 else rows * 0.8, rows, count + 1).astype(int)
-        every = np.arange(rows)
-        return [(every[:a], every[a:b]) for a, b in pairwise(ends)]
+        ends = np.unique(ends)  # few rows have fewer folds
+        return [(rules.between(0, a, rows), rules.between(a, b, rows)) for a, b in pairwise(ends)]
     found = []
     for repeat in range(3 if rows <= 500 else 2 if rows <= 1_000 else 1):
         drawn = replace(rules, seed=rules.seed + repeat)

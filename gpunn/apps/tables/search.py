@@ -151,11 +151,11 @@ def search(
 
 
 def sample(y: np.ndarray, rules: Rules, size: int = SAMPLE) -> np.ndarray:
-    """Return the rows that a search looks at: all or a sample; in an order of time, the last."""
+    """Return the rows that a search looks at: all or a sample; in an order of time, the latest."""
     if len(y) <= size:
         return np.arange(len(y))
     if rules.by_order:
-        return np.arange(len(y) - size, len(y))
+        return rules.between(len(y) - size, len(y), len(y))
     random = np.random.default_rng(rules.seed)
     if rules.groups is None:
         return np.sort(random.choice(len(y), size, replace=False))

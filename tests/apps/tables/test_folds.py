@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpunn.apps.tables.folds import Rules, equal_rows, folds, held_out
+from gpunn.apps.tables.search import sample
 
 
 @pytest.mark.parametrize("rows", [10, 57, 600, 1500, 5000, 12_000])
@@ -44,6 +45,21 @@ def test_an_order_of_time_is_respected() -> None:
     assert len(parts) == 5
     for train, check in parts:
         assert train.max() < check.min()
+
+
+@pytest.mark.parametrize("rows", [10, 100, 3_000, 12_000, 30_000])
+def test_an_order_that_begins_with_the_latest_is_the_other_one_reversed(rows: int) -> None:
+    y = np.arange(float(rows))
+    first, last = Rules(by_order=True), Rules(by_order=True, latest_first=True)
+    pairs = [held_out(y, 0, first), *folds(y, 0, first), (sample(y, first),)]
+    others = [held_out(y, 0, last), *folds(y, 0, last), (sample(y, last),)]
+    for parts, reversed_parts in zip(pairs, others, strict=True):
+        for one, other in zip(parts, reversed_parts, strict=True):
+            assert sorted(rows - 1 - one) == other.tolist()
+    learn, test = held_out(y, 0, last)
+    assert learn.min() > test.max()
+    for train, check in folds(y[learn], 0, last.of(learn)):
+        assert train.min() > check.max()
 
 
 def test_every_class_of_two_rows_is_learned_and_tested() -> None:

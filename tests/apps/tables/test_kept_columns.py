@@ -38,7 +38,8 @@ def trained(path: str, out: Path, *more: str) -> int:
 @pytest.mark.parametrize(
     ("name", "cells"),
     [("the year", YEARS), ("month", range(1, ROWS + 1)), ("n", range(ROWS, 0, -1)),
-     ("code", [f"k{i * 7919 % 1000}" for i in range(ROWS)]), ("id", random.permutation(10**4)[:ROWS])],
+     ("code", [f"k{i * 7919 % 1000}" for i in range(ROWS)]),
+     ("id", random.permutation(10**4)[:ROWS])],
 )  # fmt: skip
 def test_the_message_on_a_table_of_one_such_column_helps(
     tmp_path: Path, capsys: Any, name: str, cells: Any

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from gpunn.common.names import closest, either, listed
 
@@ -12,6 +15,7 @@ from .kinds import MOST_CATEGORIES, Column, column_in
 from .table import Table
 
 SHOWN = 10  # columns that a message names
+TIMES = 10  # different ones at least, in rows that have an order of time
 
 
 def target_name(table: Table, given: str | None) -> str:
@@ -91,3 +95,45 @@ def how_to_keep(columns: Sequence[Column]) -> str:
     names = [column.name for column in columns if column.may_be_kept][:SHOWN]
     it = either(len(names), "it", "them")
     return f" To learn from {it}, pass {shlex.join(['--keep', *names])}." if names else ""
+
+
+class TimeOrder(NamedTuple):
+    """The column that tells that rows are in an order of time, and whether it descends."""
+
+    name: str
+    latest_first: bool
+
+    @property
+    def proposal(self) -> str:
+        """What to do about it, as a sentence without a full stop."""
+        first, which = (", the latest first", "latest") if self.latest_first else ("", "last")
+        return (
+            f"rows are in the order of {self.name!r}{first}: --split order holds out the {which} "
+            f"ones, as you will predict the future"
+        )
+
+
+def time_order(columns: Sequence[Column], rows: np.ndarray) -> TimeOrder | None:
+    """Return the order of time of some rows; None if there is none.
+
+    A column of dates tells it, or one that counts the rows and that the user keeps, if its values
+    never fall, or never rise. Of several columns, one that rises does.
+
+    >>> from .kinds import column_of
+    >>> cells = [f"2024-01-{day:02}" for day in range(31, 0, -1)]
+    >>> time_order([column_of("day", cells)], np.arange(31))
+    TimeOrder(name='day', latest_first=True)
+    >>> time_order([column_of("day", [*cells[1:], cells[0]])], np.arange(31)) is None
+    True
+    """
+    found = []
+    for column in columns:
+        if column.kind != "date" and not (column.kind == "number" and column.why):
+            continue
+        times = column.values[rows]
+        times = times[~np.isnan(times)]
+        steps = np.diff(times)
+        is_known = len(times) > len(rows) / 2 and len(np.unique(times)) >= TIMES
+        if is_known and ((steps >= 0).all() or (steps <= 0).all()):
+            found.append(TimeOrder(column.name, bool((steps < 0).any())))
+    return min(found, key=lambda order: order.latest_first, default=None)
