@@ -116,7 +116,7 @@ def test_split_order_holds_out_the_latest_rows(
 
 
 def test_descending_dates_reverse_the_order_of_the_estimators_too() -> None:
-    """Early targets vary much and late ones little, so that checks on late rows have small losses."""
+    """Early targets vary much and late ones little, so checks on late rows have small losses."""
     frame = pytest.importorskip("pandas").DataFrame({"a": A, "day": DAYS})
     y = np.where(np.arange(ROWS) < ROWS // 2, 100.0, 0.1) * random.standard_normal(ROWS)
     for step in (1, -1):
