@@ -31,6 +31,7 @@ from .reading.csv_pieces import TableError
 from .reading.dates import CYCLES, NUMBERS, Dates
 from .reading.kinds import Column
 from .reading.notation import SIGNS, Notation, check_sign
+from .reading.spellings import spelled_otherwise
 from .reading.strings import Strings
 from .reading.table import Table
 
@@ -220,7 +221,9 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
         x = inputs[name] = Input((1,), dtype=None if number else "string", name=name)
         own = "" if number else names.free(f"{name} encoded")
         if feature.categories is not None:
-            lookup = StringLookup(vocabulary=feature.categories, output_mode="one_hot", name=own)
+            lookup = StringLookup(
+                vocabulary=feature.categories, output_mode="one_hot", fold=True, name=own
+            )
             encoded.append(lookup(x))
             continue
         if feature.positions:
@@ -415,10 +418,14 @@ class TableModel:
                 continue
             different = cells.counts()
             nothing = missing_among(different)
-            found[to] = cells.replaced(dict.fromkeys(nothing))[:, None]
+            otherwise: dict[str, str] = {}
+            if kind == "category":
+                others = different.keys() - nothing - {*self.categories[name]}
+                otherwise = spelled_otherwise(others, self.categories[name])
+            found[to] = cells.replaced({**dict.fromkeys(nothing), **otherwise})[:, None]
             if kind == "text":
                 continue
-            unknown = sorted(different.keys() - nothing - {*self.categories[name]})
+            unknown = sorted(others - otherwise.keys())
             if unknown:
                 shown = first_few(map(repr, unknown), 5)
                 notes.append(f"{name}: not among the categories of training: {shown}")

@@ -103,6 +103,7 @@ def _lookup(layer: StringLookup | IntegerLookup) -> dict[str, Any]:
         "first": first,  # code of the first token; the codes of unknown values precede it
         "unknown": layer.num_oov_indices,
         "mask": None if mask is None else [str(mask), layer.masked_code()],
+        "fold": isinstance(layer, StringLookup) and layer.fold,
     }
 
 

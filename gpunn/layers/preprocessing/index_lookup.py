@@ -96,6 +96,10 @@ class IndexLookup(HostLayer):
         """Return the values of an array without missing ones: row by row, or in one list."""
         raise TypeError(f"{type(self).__name__} must define rows_of(x, argument, apart).")
 
+    def key(self, value: Any) -> Any:
+        """Return what all values have in common that have the code of this one."""
+        return value
+
     def _changed(self) -> None:
         """Called when the vocabulary has changed."""
 
@@ -180,7 +184,7 @@ class IndexLookup(HostLayer):
                 f"{self.name}: the vocabulary holds nothing but {special!r}, the entries for "
                 f"masks and unknown values."
             )
-        twice = [token for token, count in Counter(tokens).items() if count > 1]
+        twice = [token for token, count in Counter(map(self.key, tokens)).items() if count > 1]
         if twice:
             raise ValueError(f"{self.name}: the vocabulary holds {twice[0]!r} more than once.")
         for reserved in (self.mask_token, self.oov_token if self.invert else None):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import choice
+from gpunn.common.arguments import check_flag, choice
 from gpunn.common.fields import field
 from gpunn.common.numeric import is_missing
 from gpunn.common.numeric.columns import values_of
@@ -17,6 +18,19 @@ from .fingerprint import fingerprint
 from .index_lookup import UNKNOWN, IndexLookup
 
 __all__ = ["IntegerLookup", "StringLookup"]
+
+# What JavaScript's \s matches, since pages fold strings too; Python's matches others.
+_BLANKS = re.compile("[\t-\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+")
+
+
+def folded(text: str) -> str:
+    """Return a string in lower case, with single blanks and none at its ends.
+
+    >>> folded("  New  YORK "), folded("new york")
+    ('new york', 'new york')
+    """
+    text = text.lower()
+    return text if text.isalnum() else _BLANKS.sub(" ", text).strip(" ")
 
 
 def _as_array(x: Any) -> np.ndarray:
@@ -68,6 +82,10 @@ class StringLookup(IndexLookup):
         pad_to_max_tokens: whether rows have length max_tokens.
         sparse: accepted as in Keras; must be False.
         encoding: encoding of strings that are given as bytes.
+        fold: whether strings that differ in case or in blanks alone have one code: ``"Yes"`` and
+            ``"yes "``. The vocabulary keeps its spelling; `adapt` makes one of lower case. An ONNX
+            file knows single blanks and these spellings: the vocabulary's, lower case, upper case,
+            and a capital at the start of the string or of each word.
 
     Raises:
         TypeError: for data that are not strings; the first is named.
@@ -79,16 +97,20 @@ class StringLookup(IndexLookup):
     [2, 0, 1]
     >>> StringLookup(vocabulary=["oak", "elm"], output_mode="one_hot")([["elm"], ["ash"]]).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    >>> StringLookup(vocabulary=["New York", "Ulm"], fold=True)(["new  york", "ULM"]).tolist()
+    [1, 2]
     """
 
     examples: ClassVar[Examples] = (
         {"vocabulary": ["a", "b"]},
+        {"vocabulary": ["a", "B"], "fold": True},
         {"vocabulary": ["a", "b"], "output_mode": "one_hot", "num_oov_indices": 2},
         {"vocabulary": ["a", "b"], "output_mode": "tf_idf", "idf_weights": [0.5, 2.0]},
     )
 
     oov_token = "[UNK]"
     encoding: str = field(default="utf-8", after="sparse")
+    fold: bool = field(default=False, check=check_flag, kw_only=True)
 
     def __post_init__(self) -> None:
         self._codes: dict[Any, int] = {}
@@ -115,9 +137,12 @@ class StringLookup(IndexLookup):
     def _text(self, value: Any) -> str:
         return value.decode(self.encoding) if isinstance(value, bytes) else str(value)
 
+    def key(self, value: Any) -> Any:
+        return folded(value) if self.fold else value
+
     def _changed(self) -> None:
-        start = self._token_start
-        self._codes = {token: start + k for k, token in enumerate(self._tokens)}
+        codes = {token: self._token_start + k for k, token in enumerate(self._tokens)}
+        self._codes = {**{self.key(token): code for token, code in codes.items()}, **codes}
 
     def found(self, x: Any, argument: str) -> tuple[np.ndarray, Any]:
         array = _as_array(x)
@@ -134,9 +159,13 @@ class StringLookup(IndexLookup):
                 place = [int(n) for n in np.unravel_index(k, array.shape)]
                 if is_missing(values[k]):
                     codes[k] = self.missing_code(argument, place)
-                else:
-                    values[k] = self._checked(values[k], argument, place)
-                    codes[k] = table.get(values[k], UNKNOWN)
+                    continue
+                values[k] = self._checked(values[k], argument, place)
+                codes[k] = table.get(values[k], UNKNOWN)
+            if self.fold and codes[k] == UNKNOWN:
+                if values[k] not in table:  # else an equal one was folded before
+                    table[values[k]] = self._codes.get(self.key(values[k]), UNKNOWN)
+                codes[k] = table[values[k]]
         kept = np.empty(len(values), object)
         kept[:] = values
         return codes.reshape(array.shape), kept.reshape(array.shape)
@@ -150,14 +179,14 @@ class StringLookup(IndexLookup):
         )
 
     def buckets(self, values: list[Any]) -> list[int]:
-        hashes = {value: fingerprint(value.encode()) for value in set(values)}
+        hashes = {value: fingerprint(self.key(value).encode()) for value in set(values)}
         return [hashes[value] % self.num_oov_indices for value in values]
 
     def rows_of(self, x: Any, argument: str, apart: bool) -> list[list[Any]]:
         rows = _rows(_as_array(x), apart)
         return [
             [
-                value if type(value) is str else self._checked(value, argument, [k + n])
+                self.key(value if type(value) is str else self._checked(value, argument, [k + n]))
                 for n, value in enumerate(row)
                 if type(value) is str or not is_missing(value)
             ]

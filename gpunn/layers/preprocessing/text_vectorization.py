@@ -29,7 +29,7 @@ STANDARDS: dict[str, Callable[[str], str]] = {
     "strip_punctuation": lambda text: text.translate(_BARE),
 }
 SPLITS: dict[str, Callable[[str], list[str]]] = {"whitespace": _WORD.findall, "character": list}
-_SETTLED = {"num_oov_indices", "mask_token", "oov_token", "invert", "salt"}
+_SETTLED = {"num_oov_indices", "mask_token", "oov_token", "invert", "salt", "fold"}
 MODES = ("int", "multi_hot", "count", "tf_idf")
 
 

@@ -44,6 +44,7 @@ UNKNOWN_TO_KERAS = {
     "Cropping1D": {"data_format"}, "UpSampling1D": {"data_format"},
     "SimpleRNN": {"implementation", "use_cudnn"}, "SimpleRNNCell": {"implementation"},
     "SpatialDropout1D": {"trainable"}, "SpatialDropout2D": {"trainable"},
+    "StringLookup": {"fold"},
 }  # fmt: skip
 """Arguments by class that Keras's class of this name lacks. They are left out at their default."""
 IN_WEIGHTS = {"Normalization": {"adapted"}}

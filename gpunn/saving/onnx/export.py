@@ -11,7 +11,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.plan import INPUT, Plan
 from gpunn.layers.applying import ActivityPenalty, OutputSlice
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
-from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup
+from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup, folded
 from gpunn.layers.preprocessing.row_encoder import RowEncoder
 from gpunn.layers.traced import side_by_side
 from gpunn.ops.conversion import convert
@@ -260,10 +260,28 @@ def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
         )
     tokens = layer.get_vocabulary(include_special_tokens=False)
     start = layer.vocabulary_size() - len(tokens)
-    codes = list(range(start, start + len(tokens)))
+    codes = {token: start + k for k, token in enumerate(tokens)}
+    keys = "keys_int64s"
+    if isinstance(layer, StringLookup):
+        keys = "keys_strings"
+        if layer.fold:
+            codes = {each: code for token, code in codes.items() for each in _spellings(token)}
     if layer.mask_token is not None:
-        tokens, codes = [layer.mask_token, *tokens], [layer.masked_code(), *codes]
-    keys = "keys_strings" if isinstance(layer, StringLookup) else "keys_int64s"
-    options = {keys: tokens, "values_int64s": codes, "default_int64": start - 1}
+        codes[layer.mask_token] = layer.masked_code()
+    options = {
+        keys: [*codes], "values_int64s": [*codes.values()], "default_int64": start - 1
+    }  # fmt: skip
     found = graph.add("LabelEncoder", x, domain=ML, **options)
     return graph.add("Cast", found, to=to_float)
+
+
+def _spellings(token: str) -> list[str]:
+    """Return the usual spellings of a string: no operator of ONNX changes the case of strings on
+    every machine.
+
+    >>> _spellings("new  York")
+    ['new  York', 'new york', 'NEW YORK', 'New york', 'New York']
+    """
+    plain = folded(token)
+    usual = dict.fromkeys([token, plain, plain.upper(), plain.capitalize(), plain.title()])
+    return [text for text in usual if folded(text) == plain]  # upper case may have more letters

@@ -76,6 +76,9 @@ def flat(values: Any) -> list[Any]:
 
 
 STRINGS = [["oak"], ["elm"], ["ash"], [None], *([text] for text in HOSTILE)]
+BLANKS = [chr(code) for code in range(0x3100) if chr(code).isspace()] + ["\ufeff", "\u200b"]
+SPELLED = [f"{blank}New{blank}{blank}York{k // 9}{blank}" for k, blank in enumerate(BLANKS)]
+SPELLED += ["Straße", "STRASSE", "ΟΔΟΣ", "οδος", "οδοσ", "İx", "i\u0307X", "Ǆ", "ǆ", "ǅ"]
 NUMBERS = [[1.5, None], [None, -2.0], [0.0, 3.25]]
 DATES = [
     "2024-02-29", "1.3.24", "03/04/2024", "3-4-1969", "0099-12-31", "1969/12/31 23:59:59,5",
@@ -102,6 +105,11 @@ LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
           output_mode="one_hot")], STRINGS),
         ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=HOSTILE, mask_token="oak")],
          STRINGS),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["oak", *SPELLED[::9]],
+          fold=True)], [*STRINGS, *([text] for text in SPELLED)]),
+        ([Input((1,), dtype="string"), layers.StringLookup(vocabulary=["oak", *SPELLED[::9]],
+          fold=True, mask_token="", output_mode="one_hot")],
+         [*STRINGS, *([text] for text in SPELLED)]),
         ([Input((2,), dtype="string"), layers.StringLookup(vocabulary=["a", "b"],
           output_mode="tf_idf", idf_weights=[0.5, 2.0], mask_token="-")],
          [["a", "a"], ["b", None], ["-", "c"]]),

@@ -15,6 +15,7 @@ from .cells import is_code, is_date, is_missing, missing_among, number, numbers,
 from .csv_pieces import TableError
 from .dates import Dates, dates_of
 from .notation import Notation, check_sign, is_mixed
+from .spellings import merged
 from .strings import Strings
 from .table import Table
 
@@ -92,7 +93,8 @@ def column_of(
 
     If at least 19 in 20 cells are numbers or dates, the others are mistakes: the notes name them,
     and they count as missing. Strings that are nearly all different, or more than ``most``, are
-    texts if they have several words. A column is left out if it is constant or empty, only counts
+    texts if they have several words. Categories that differ in case or in blanks alone are one, of
+    the most frequent spelling. A column is left out if it is constant or empty, only counts
     the rows, or holds strings of one or two words that are nearly all different. Of these, a
     column to ``keep`` is used if it varies: its numbers as they are, its strings as texts.
 
@@ -154,6 +156,12 @@ def column_of(
             f"{are} none"
         )
     all_differ = len(different) > max(UNIQUE * known, 10)
+    spellings: dict[str, str] = {}
+    if not all_differ:
+        different, spellings = merged(different)
+        if len(different) == 1 and not nothing:
+            (shown,) = different
+            return Column(name, "left out", f"constant: always {_short(shown)}, in any spelling")
     if (all_differ or len(different) > most) and words_each(some) > WORDS:
         return Column(name, "text", cells=made)
     if all_differ or (len(different) == known and _ID.fullmatch(name)):
@@ -162,8 +170,16 @@ def column_of(
         if keep:
             return Column(name, "text", why, cells=made, warning=warning)
         return Column(name, "left out", why, may_be_kept=True, warning=warning)
+    if spellings:
+        made = cells.replaced({**dict.fromkeys(nothing, ""), **spellings})
     categories = [category for category, _ in different.most_common(most)]
     found = Column(name, "category", cells=made, categories=categories, warning=warning)
+    if spellings:
+        groups: dict[str, list[str]] = {}
+        for cell, shown in spellings.items():
+            groups.setdefault(shown, [shown]).append(cell)
+        each = (first_few(map(_short, group), 5) for group in groups.values())
+        found.notes.append(f"spellings that count as one: {first_few(each, 3, '; ')}")
     if len(different) > most:
         rare = len(different) - most
         text = f"{rare:,} rare categories count as one"

@@ -21,6 +21,7 @@ import { hashedWords } from "./hashing.js";
  * @property {number} [first] code of its first entry
  * @property {number} [unknown] number of codes before that, for values not in the vocabulary
  * @property {[string, number] | null} [mask] the token for missing values, and its code
+ * @property {boolean} [fold] whether strings that differ in case or in blanks alone have one code
  * @property {[string, number, number][]} [features] what dates become; see `features` in dates.js
  * @property {boolean} [dayFirst] whether 03/04/2024 is in April
  * @property {boolean} [takesTimes] whether times of day alone are dates here
@@ -103,6 +104,9 @@ function text(value, input) {
   return value;
 }
 
+/** @param {string} value */
+const folded = (value) => value.toLowerCase().replace(/\s+/gu, " ").replace(/^ | $/gu, "");
+
 /**
  * @template {string | bigint} T
  * @param {Value[]} values
@@ -112,8 +116,9 @@ function text(value, input) {
  * @param {(token: string) => T} token
  * @returns {number[]} codes
  */
-function codes(values, { layer, tokens = [], first = 0, unknown = 0, mask = null }, input, read, token) {
+function codes(values, { layer, tokens = [], first = 0, unknown = 0, mask = null, fold = false }, input, read, token) {
   const table = new Map(tokens.map((entry, k) => [token(entry), first + k]));
+  const spellings = new Map(fold ? tokens.map((entry, k) => [folded(entry), first + k]) : []);
   if (mask) table.set(token(mask[0]), mask[1]);
   const start = first - unknown;
   return values.map((value) => {
@@ -123,7 +128,7 @@ function codes(values, { layer, tokens = [], first = 0, unknown = 0, mask = null
       throw new Error(`${input} holds no value, and ${layer} has no code for that.`);
     }
     const entry = read(value, input);
-    const code = table.get(entry);
+    const code = table.get(entry) ?? (fold ? spellings.get(folded(String(entry))) : undefined);
     if (code !== undefined) return code;
     if (!unknown) throw new Error(`${input} holds ${shown(value)}, which is not in the vocabulary of ${layer}.`);
     if (typeof entry !== "bigint") return start;
