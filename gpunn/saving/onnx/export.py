@@ -268,9 +268,7 @@ def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
             codes = {each: code for token, code in codes.items() for each in _spellings(token)}
     if layer.mask_token is not None:
         codes[layer.mask_token] = layer.masked_code()
-    options = {
-        keys: [*codes], "values_int64s": [*codes.values()], "default_int64": start - 1
-    }  # fmt: skip
+    options = {keys: [*codes], "values_int64s": [*codes.values()], "default_int64": start - 1}
     found = graph.add("LabelEncoder", x, domain=ML, **options)
     return graph.add("Cast", found, to=to_float)
 
