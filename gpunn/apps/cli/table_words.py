@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunn.apps.tables.choosing import Standing
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.learning import Plan
 from gpunn.apps.tables.preparing import TableModel
@@ -15,10 +16,11 @@ from gpunn.apps.tables.reading.table import Table
 from gpunn.common.names import counted, first_few, significant
 from gpunn.layers.preprocessing.dates import written
 
-from .printing import as_lines, shown
+from .printing import as_lines, metric, shown
 
 SHOWN = 40  # columns in the table that is printed
 MATTER = 10  # columns whose importance is printed
+BEST = 4  # candidates that are printed, below a line of headings
 
 
 def about(
@@ -79,12 +81,27 @@ def chosen(plan: Plan, rows: int) -> str:
     lines = [plan.outliers.note()] if plan.outliers is not None and plan.outliers.count else []
     how = f"cross-validation on {counted(rows, 'row')}" if choice.folds > 1 else "validation"
     lines.append(f"tried {counted(choice.tried, 'model')} by {how}; {choice.why}")
+    lines.append(_best(choice.standings[:BEST]))
     names = [member.candidate.name for member in choice.members]
     if len(names) == 1:
         lines.append(f"chosen: {names[0]}")
     else:
         lines += ["chosen: the average of", *(f"  {name}" for name in names)]
     return "\n".join(lines)
+
+
+def _best(found: Sequence[Standing]) -> str:
+    """Return a table of candidates, with the metrics that are printed of the answer later on."""
+    names = list(found[0].figures)
+    head = ("the best of them", *names, "loss", "folds", "seconds a fold", "parameters")
+    rows = [
+        (one.candidate.name, *(metric(name, one.figures.get(name, np.nan)) for name in names),
+         f"{significant(one.loss, 3)} ± {significant(one.error, 2)}" if np.isfinite(one.loss)
+         else "diverged",
+         str(one.folds), significant(one.seconds, 2), f"{one.parameters:,}")
+        for one in found
+    ]  # fmt: skip
+    return as_lines([head, *rows])
 
 
 def _row(column: Column) -> tuple[str, ...]:

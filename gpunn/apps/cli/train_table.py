@@ -14,6 +14,7 @@ from gpunn.apps import trained_on
 from gpunn.apps.data_checks.tables import TableCheck
 from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings, shares
+from gpunn.apps.reports.of_search import begun, saved
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
@@ -45,6 +46,7 @@ SECONDS = 5.0  # between two progress lines
 def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> int:
     """Learn from the table ``args.dataset``, after checking it for errors; of the settings those
     are searched that the user has not ``given``."""
+    start = time.monotonic()
     table = read_table(args.dataset, max_columns=args.max_columns, decimal=args.decimal)
     target = target_of(table, target_name(table, args.target), args.task)
     columns = columns_of(
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         table, target.name, args.task, rules=rules, is_told=is_told, columns=columns, most=CHECKED
     )
     run_recorder = recorder(args, out, classes=target.classes, checks=check.report, evaluated=False)
+    run_recorder.describe(begin=begun(plan, len(learn)))
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
     data.y = plan.clipped(data.y)
@@ -109,6 +112,8 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         print(f"{trained_on.doubt_note(plan.choice.predicted, truth)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
+    whole = saved(plan, model, len(every), len(test), time.monotonic() - start)
+    run_recorder.describe(judged, **whole)
     run_recorder.judge(
         judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", seen.cells,
         numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,

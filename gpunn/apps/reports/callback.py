@@ -20,7 +20,7 @@ from gpunn.common.fields import field
 from gpunn.common.stored import Several, Text
 
 from .environment import code, command, environment, peak_memory
-from .record import EPOCH, LAYER, VERSION, Entries, Record, finite
+from .record import BEGIN_ADDED, EPOCH, LAYER, VERSION, Entries, Record, finite
 from .report import report
 from .results import Explained, Shown, results, weights_seen
 
@@ -58,6 +58,7 @@ class Recorder(Callback):
     run = cast("Record | None", None)
     _rows = cast("tuple[Any, Any]", (None, None))
     _trained = False
+    _whole = cast("dict[str, Any]", {})
 
     def __post_init__(self) -> None:
         self._monitor = GradientMonitor(verbose=0)
@@ -134,6 +135,25 @@ class Recorder(Callback):
         finally:
             self._rows = (None, None)
 
+    def describe(
+        self, model: Any = None, *,
+        begin: Mapping[str, Any] | None = None, end: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Describe the whole where `fit` trains a part of it only.
+
+        Args:
+            model: the whole model, if training has ended: one that was computed without `fit` gets
+                a record of no epochs.
+            begin, end: entries of the first and the last line of the record.
+        """
+        self._whole = {**self._whole, **(begin or {})}
+        if model is not None and self.run is None:
+            self._computed(model)
+        if self.run is not None and self.run.end is not None:
+            self.run.begin |= finite(dict(begin or {}))
+            self.run.end |= finite(dict(end or {}))
+            self._write(self.run)
+
     def judge(
         self, model: Any, x: Any, y: np.ndarray, outputs: np.ndarray, part: str,
         cells: Shown | None = None, *,
@@ -206,7 +226,7 @@ class Recorder(Callback):
              f"{one.count_params():,}"]
             for one in model.operations
         ]  # fmt: skip
-        return {
+        found = {
             "gpunn_run": VERSION,
             "name": str(model.name) if self.name is None else self.name,
             "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -222,7 +242,9 @@ class Recorder(Callback):
             "environment": environment(model),
             "command": command() if self.command is None else self.command,
             "code": code(model, params),
+            **BEGIN_ADDED,
         }
+        return found | finite(self._whole)
 
     def _end(self, error: BaseException | None) -> dict[str, Any]:
         done, wanted = len(self.epochs), (self.params or {}).get("epochs")

@@ -63,6 +63,17 @@ class Entries(FieldSchema):
         return check(self.kept, {**self.added, **value} if self.fits(value) else value, entry)
 
 
+TRIED: dict[str, FieldSchema] = {
+    "model": Text(),
+    "training": Text(),
+    "chosen": Integer(0, 1),
+    "loss": FIGURE,  # None: it diverged
+    "error": FIGURE,
+    "figures": ByName(FIGURE),
+    "folds": Integer(1),
+    "seconds": FIGURE,
+    "parameters": Integer(),
+}
 BEGIN = {
     "gpunn_run": Integer(VERSION, VERSION),
     "name": Text(),
@@ -73,7 +84,10 @@ BEGIN = {
     "environment": ByName(Text()),
     "command": Text(),
     "code": Text(),
+    "trained": Text(),
+    "tried": Several(Entries(TRIED)),
 }
+BEGIN_ADDED: dict[str, Any] = {"trained": "", "tried": []}
 LAYER = {
     "layer": Text(),
     "gradient_norm": FIGURE,
@@ -255,7 +269,7 @@ def read(path: str | os.PathLike[str]) -> Record:
         try:
             found = _parsed(line)
             if record is None:
-                record = Record(check(BEGIN, found, ""), path=path)
+                record = Record(Entries(BEGIN, BEGIN_ADDED).check(found, ""), path=path)
             elif record.end is not None:
                 raise ValueError("unexpected line after the end of the run.")
             elif isinstance(found, dict) and "ended" in found:

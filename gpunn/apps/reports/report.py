@@ -14,12 +14,14 @@ from gpunn.common.markup.charts import curves
 
 from .comparing import several
 from .judged import judged
+from .leaderboard import leaderboard
 from .parts import duration, figure, number, pairs, readable_bytes, section, table
 from .record import Record
 
 STYLE = Path(__file__).parent / "report.css"
 DRAWN = 6  # lines in a chart, so that all are distinct
 EPOCHS = 30  # in the table of epochs
+LAYERS = 20  # in a table that is open
 
 
 def report(runs: Sequence[Record], show_data: bool = True) -> str:
@@ -34,13 +36,17 @@ def report(runs: Sequence[Record], show_data: bool = True) -> str:
 
 def _one(run: Record, show_data: bool) -> Markup:
     begin, end = run.begin, run.end
+    drawn = [_of_part(run), element("div", _charts(run), class_="row"), _epochs(run)]
+    shown = section("Curves", drawn) if run.epochs else None
+    whole = not begin["trained"]  # else the model comes first, and then what a part of it did
     return joined(
         _state(run),
-        section("Curves", element("div", _charts(run), class_="row"), _epochs(run)),
+        shown if whole else None,
         [judged(end, show_data)] if end else [],
-        section("Settings", pairs(begin["settings"].items()),
-                table(("layer", "output shape", "parameters"), begin["layers"])),
+        leaderboard(begin["tried"]),
+        section("Settings", pairs(begin["settings"].items()), _layers(begin["layers"])),
         _data(end) if end else None,
+        None if whole else shown,
         _weights(end["weights"]) if end and end["weights"] else None,
         _gradients(run),
         _time(run),
@@ -58,6 +64,20 @@ def _state(run: Record) -> Markup:
     begun = f"Started {run.begin['began']}."
     kind = "state" if end and end["complete"] else "state stopped"
     return element("p", text, " ", begun, class_=kind)
+
+
+def _layers(layers: list[list[str]]) -> Markup:
+    """Make a table of layers, with many in a part to open."""
+    whole = table(("layer", "output shape", "parameters"), layers)
+    if len(layers) <= LAYERS:
+        return whole
+    return element("details", element("summary", f"The {len(layers):,} layers"), whole)
+
+
+def _of_part(run: Record) -> Markup | list[Markup]:
+    """Say what the epochs are of, if not of the whole model."""
+    trained = run.begin["trained"]
+    return element("p", f"Of {trained}.") if trained else []
 
 
 def _charts(run: Record) -> list[Markup]:
@@ -123,8 +143,10 @@ def _gradients(run: Record) -> Markup:
     last = {one["layer"]: one for epoch in run.epochs for one in epoch["gradients"]}
     looked = {name: _filled(values) for name, values in [*norms.items()][:DRAWN]}
     ends = ", ".join(f"{name} {number(last[name]['gradient_norm'])}" for name in looked)
-    picture = curves("gradient norm", looked, powers=True, size=(360, 240),
-                     label=f"Gradient norm by layer over epochs; at the end: {ends}")
+    label = f"Gradient norm by layer over epochs; at the end: {ends}"
+    often = max(sum(map(math.isfinite, values)) for values in norms.values()) > 1
+    picture = [figure(curves("gradient norm", looked, powers=True, size=(360, 240),
+                             label=label))] if often else []  # of one step there is no line
     lines = [
         (name, *[number(one[f]) for f in ("gradient_norm", "weight_norm", "update_ratio")],
          *["" if one[f] is None else f"{one[f]:.0%}" for f in ("dead", "saturated")])
@@ -134,8 +156,8 @@ def _gradients(run: Record) -> Markup:
     notes = findings or [element("p", "No problems were found.")]
     head = ("layer", "gradient", "weights", "update / weights", "dead", "saturated")
     return section(
-        "Gradients by layer", *notes,
-        element("div", figure(picture),
+        "Gradients by layer", _of_part(run), *notes,
+        element("div", picture,
                 table(head, lines, caption="Norms in the last step that was measured."),
                 class_="row"),
     )  # fmt: skip
@@ -161,7 +183,8 @@ def _time(run: Record) -> Markup:
     if memory:
         rows.append(("memory", f"{readable_bytes(memory)} at most, of the whole process"))
     label = f"Seconds per epoch: from {min(seconds):.3g} to {max(seconds):.3g}"
-    drawn = figure(curves("seconds per epoch", {"": seconds}, label=label))
+    of = run.begin["trained"]
+    drawn = figure(curves("seconds per epoch", {"": seconds}, label=label), of and f"Of {of}.")
     return section("Time and memory", element("div", pairs(rows), drawn, class_="row"))
 
 

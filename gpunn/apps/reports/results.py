@@ -252,7 +252,7 @@ def weights_seen(model: Any) -> dict[str, Any] | None:
         parts = kernel.sum(axis=2).transpose(2, 0, 1)
     elif kernel.ndim == 2 and len(sample) == 2 and sample[0] * sample[1] == len(kernel):
         parts = kernel.T.reshape(units, *sample)
-    elif kernel.ndim == 2 and len(kernel) <= 200:
+    elif kernel.ndim == 2 and min(kernel.shape) > 1 and len(kernel) <= 200:  # else it is a line
         parts = kernel[np.newaxis, :, :100]
     else:
         return None

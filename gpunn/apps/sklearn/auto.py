@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from gpunn.apps.splitting import FEWEST
 from gpunn.apps.tables import Table
 from gpunn.apps.tables.folds import Rules, equal_rows
+from gpunn.apps.tables.leaderboard import leaderboard
 from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.cells import numbers
@@ -79,6 +80,7 @@ class _Auto(BaseEstimator):
         self.model_.trained_on = {"table": known.document()}
         self.members_ = [member.candidate.name for member in plan.choice.members]
         self.cv_loss_ = plan.loss(y)
+        self.leaderboard_ = leaderboard(plan.choice.standings)
         self._known = known
 
     def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, bool]]:

@@ -131,6 +131,12 @@ class Candidate(Protocol):
     def work(self, rows: int, width: int, outputs: int) -> float:
         """Estimate the cost of learning from rows, in multiplications."""
 
+    def parameters(self, columns: Rows, outputs: int) -> int:
+        """Return how many values it learns from prepared rows of these columns."""
+
+    def training(self, rows: int, at: int) -> str:
+        """Say how the solution at a place of the path is learned from some number of rows."""
+
     def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
         """Return the predictions for the rows to check by, by each solution on the path."""
 
@@ -158,6 +164,12 @@ class LinearModel:
         if outputs == 1:
             return 2.0 * rows * width**2 + 10.0 * width**3
         return 4.0 * rows * width * outputs * linear.STEPS + 1e8
+
+    def parameters(self, columns: Rows, outputs: int) -> int:
+        return Network(()).parameters(columns, outputs)
+
+    def training(self, rows: int, at: int) -> str:
+        return f"penalty {linear.PENALTIES[at]:g}"
 
     def _solutions(
         self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale

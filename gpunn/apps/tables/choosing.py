@@ -22,12 +22,33 @@ GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
 
 
 @dataclass
+class Solution:
+    """The best solution on a path.
+
+    Attributes:
+        place: where on the path it is.
+        predicted: its predictions for the rows of all folds, adjusted by the ``factor`` of
+            `Problem.adjusted`.
+        loss: their mean loss; infinite if it diverged.
+    """
+
+    place: int
+    predicted: np.ndarray
+    factor: float
+    loss: float
+
+
+@dataclass(eq=False)
 class Trial:
-    """A candidate with its predictions on each fold."""
+    """A candidate with its predictions on each fold, and the seconds that a fold took."""
 
     number: int
     candidate: Candidate
     paths: list[np.ndarray] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._best: dict[int, Solution] = {}
 
     def losses(self, problem: Problem, parts: Sequence[Fold]) -> np.ndarray:
         """Return the mean loss at each place that the paths of all folds reach."""
@@ -38,6 +59,34 @@ class Trial:
             sums += problem.losses(path[:places], part.truth).sum(axis=-1)
             rows += len(part.truth)
         return np.where(np.isfinite(sums), sums / rows, np.inf)  # infinite: it diverged
+
+    def best(self, problem: Problem, parts: Sequence[Fold]) -> Solution:
+        """Return the solution with the least loss on these folds, which are the first ones."""
+        if len(parts) not in self._best:
+            truth = np.concatenate([part.truth for part in parts])
+            solutions = []
+            for place in range(min(map(len, self.paths))):
+                outputs = np.concatenate([path[place] for path in self.paths[: len(parts)]])
+                predicted, factor = problem.adjusted(outputs, truth, self.candidate.logs)
+                loss = float(problem.losses(predicted, truth).mean())
+                loss = loss if np.isfinite(loss) else np.inf
+                solutions.append(Solution(place, predicted, factor, loss))
+            self._best[len(parts)] = min(solutions, key=lambda one: one.loss)
+        return self._best[len(parts)]
+
+
+def over_rows(values: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard error of what the folds found of these rows: the error is that of
+    the rows' means, since several folds may check a row.
+
+    >>> mean, error = over_rows(np.array([1.0, 3.0, 2.0, 6.0]), np.array([0, 0, 1, 2]))
+    >>> round(mean, 3), round(error, 3)  # of 2, 2 and 6
+    (3.333, 1.333)
+    """
+    _, of, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    means = np.bincount(of, weights=values) / counts
+    error = means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else np.inf
+    return float(means.mean()), float(error)
 
 
 @dataclass
@@ -56,6 +105,32 @@ class Member:
     loss: float
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What cross-validation found of one candidate.
+
+    Attributes:
+        training: how its best solution was learned, in words, such as ``25 epochs``.
+        chosen: whether it is part of the answer.
+        loss: mean loss on the rows that it was checked by; infinite if it diverged.
+        error: standard error of the loss, over these rows.
+        figures: the metrics of `gpunn.apps.learning.figures` on these rows.
+        folds: number of folds that it saw.
+        seconds: mean time of a fold, with all solutions on its path; NaN if it was not measured.
+        parameters: number of values that it learns.
+    """
+
+    candidate: Candidate
+    training: str
+    chosen: bool
+    loss: float
+    error: float
+    figures: dict[str, float]
+    folds: int
+    seconds: float
+    parameters: int = 0
+
+
 @dataclass
 class Choice:
     """The result of a search.
@@ -66,8 +141,7 @@ class Choice:
         rows: indices of the rows that the folds checked, each once.
         predicted: predictions of the answer for these rows, none of which it had been trained on.
         why: the reason for the number of members, in words.
-        tried: number of candidates that saw some folds.
-        diverged: number of networks that diverged on all folds.
+        standings: what was found of each candidate, the best first.
     """
 
     members: list[Member]
@@ -76,9 +150,18 @@ class Choice:
     predicted: np.ndarray
     why: str
     folds: int
-    tried: int = 0
-    diverged: int = 0
+    standings: list[Standing] = field(default_factory=list)
     interrupted: bool = False
+
+    @property
+    def tried(self) -> int:
+        """Number of candidates that saw some folds."""
+        return len(self.standings)
+
+    @property
+    def diverged(self) -> int:
+        """Number of networks that diverged."""
+        return sum(not np.isfinite(one.loss) for one in self.standings)
 
     def document(self) -> dict[str, Any]:
         """Return the plan for the model's file."""
@@ -101,17 +184,9 @@ def choose(
     _, once = np.unique(rows, return_index=True)
     members, outputs = [], []
     for trial in trials:
-        places = range(min(map(len, trial.paths)))
-        found = [
-            (place, *problem.adjusted(np.concatenate([path[place] for path in trial.paths]),
-                                      truth, trial.candidate.logs))
-            for place in places
-        ]  # fmt: skip
-        losses = [float(problem.losses(predicted, truth).mean()) for _, predicted, _ in found]
-        best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-        place, predicted, factor = found[best]
-        members.append(Member(trial.candidate, place, factor, losses[best]))
-        outputs.append(predicted)
+        found = trial.best(problem, parts)
+        members.append(Member(trial.candidate, found.place, found.factor, found.loss))
+        outputs.append(found.predicted)
     order = sorted(range(len(members)), key=lambda i: members[i].loss)
     best = next((i for i in order if members[i].candidate.is_network or not fast), order[0])
     team, total, least = [best], outputs[best].copy(), members[best].loss
@@ -144,11 +219,8 @@ def _simplest(
         return team, average, "no average of several models was better"
     losses = problem.losses(average, truth)
     single = team[0]
-    more = problem.losses(outputs[single], truth) - losses
-    _, of, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    more = np.bincount(of, weights=more) / counts  # of each row, which several folds may check
-    error = float(more.std(ddof=1)) / len(more) ** 0.5 if len(more) > 1 else np.inf
-    if more.mean() <= error:
+    more, error = over_rows(problem.losses(outputs[single], truth) - losses, rows)
+    if more <= error:
         why = (
             f"the average of {counted(len(team), 'model')} is better by less than a standard error"
         )
@@ -156,5 +228,5 @@ def _simplest(
     return (
         team,
         average,
-        f"better than any one of them by {more.mean() / error:.1f} standard errors",
+        f"better than any one of them by {more / error:.1f} standard errors",
     )

@@ -17,6 +17,7 @@ from gpunn.models import Model
 from .candidates import Learnt, LinearModel, Problem, candidates, more
 from .choosing import MEMBERS, Choice
 from .folds import Rules
+from .leaderboard import sized
 from .networks import Rows
 from .preparing import Feature, Names, feature_of, prepared
 from .reading.kinds import Column
@@ -170,7 +171,7 @@ def planned(
     rules = data.rules.of(rows)
     rules.seed = seed
     some = sample(y, rules, SAMPLE_OF_LARGE if large else SAMPLE)
-    rows = rows[some]
+    every, rows = rows, rows[some]
 
     def prepare(train: np.ndarray) -> Rows:
         return prepared_rows(data.features(rows[train]), data.given, rows)
@@ -183,7 +184,10 @@ def planned(
         prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress, kept,
         1 if large else MEMBERS,
     )  # fmt: skip
-    return Plan(problem, replace(choice, rows=some[choice.rows]), outliers, seed)
+    columns = prepared_rows(data.features(every), data.given, every[:0])
+    ranked = sized(choice.standings, columns, data.classes or 1)
+    choice = replace(choice, rows=some[choice.rows], standings=ranked)
+    return Plan(problem, choice, outliers, seed)
 
 
 def assembled(features: Sequence[Feature], learnt: Sequence[Learnt], classes: int) -> Model:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common import registry
+from gpunn.common.names import counted
 from gpunn.layers import Concatenate, Dense, Dropout, Input, Normalization, ReLU
 from gpunn.models import Model
 from gpunn.optimizers import AdamW
@@ -117,6 +118,22 @@ class Network:
         epochs = epochs if self.epochs else 2 * epochs  # of all lengths together
         steps = -(-rows // batch) * epochs
         return 3.0 * weights * rows * epochs + 5e5 * steps + 5e8
+
+    def parameters(self, columns: Rows, outputs: int) -> int:
+        """Return the number of weights and biases that are learned for such prepared rows."""
+        numbers, others = columns.numbers.shape[1], columns.others.shape[1]
+        sizes = (numbers * (PIECES if self.pieces else 1) + others, *self.hidden, outputs)
+        return sum((a + 1) * b for a, b in pairwise(sizes))
+
+    def training(self, rows: int, at: int) -> str:
+        """Say how long it is trained, and how.
+
+        >>> Network(decay=0.1).training(150, 2)
+        '25 epochs, batches of 16, AdamW at 0.003'
+        """
+        said = f"{counted(self.lengths(rows)[at], 'epoch')}, batches of {self.for_rows(rows)[0]}"
+        name = type(self.made_optimizer(1)).__name__
+        return f"{said}, {name}" + ("" if self.rate is None else f" at {self.rate:g}")
 
     def lengths(self, rows: int) -> list[int]:
         """Return the numbers of epochs among which cross-validation chooses.

@@ -21,6 +21,7 @@ from gpunn.distribution.launch import size
 from .candidates import Candidate, Fold, NetworkModel, Problem, usable
 from .choosing import MEMBERS, Choice, Trial, choose
 from .folds import Rules, folds
+from .leaderboard import standings
 from .networks import Rows
 
 WORK = 6e11  # multiplications that a search may take
@@ -131,10 +132,9 @@ def search(
     if not trials:
         raise KeyboardInterrupt
     order = sorted(trials, key=lambda t: (float(t.losses(problem, parts).min()), t.number))
-    diverged = sum(not np.isfinite(t.losses(problem, parts)).any() for t in trials)
-    finalists = order[: max(2, min(FINALISTS, (len(order) + 1) // 2))]
+    better = order[: max(2, min(FINALISTS, (len(order) + 1) // 2))]
     linear = [t for t in order if not t.candidate.is_network][:1]
-    finalists += [t for t in linear if t not in finalists]
+    finalists = [*better, *(t for t in linear if t not in better)]
     if len(parts) > first and not run.interrupted:
         affordable: list[Trial] = []
         for trial in finalists:
@@ -147,7 +147,9 @@ def search(
         if done:
             finalists, first = done, len(parts)
     found = choose(finalists, parts[:first], problem, fast, members)
-    return replace(found, tried=len(order), diverged=diverged, interrupted=run.interrupted)
+    better = [t for t in better if len(t.paths) == first]
+    ranked = standings(order, better, parts, problem, found)
+    return replace(found, standings=ranked, interrupted=run.interrupted)
 
 
 def sample(y: np.ndarray, rules: Rules, size: int = SAMPLE) -> np.ndarray:
@@ -185,7 +187,9 @@ class _Run:
         try:
             futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
             for done, (trial, mine) in enumerate(zip(trials, futures, strict=True), 1):
-                trial.paths += [future.result() for future in mine]
+                found = [future.result() for future in mine]
+                trial.paths += [path for path, _ in found]
+                trial.seconds += [seconds for _, seconds in found]
                 if self.progress is not None:
                     self.progress(start, done, len(trials))
         except KeyboardInterrupt:
@@ -193,13 +197,19 @@ class _Run:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _one(self, trial: Trial, fold: int) -> np.ndarray:
+    def _one(self, trial: Trial, fold: int) -> tuple[np.ndarray, float]:
+        """Return the path on a fold, and the seconds that it took, also if it was kept."""
         key = f"{trial.number} {trial.candidate.document()} {fold}"
         found = None if self.kept is None else self.kept.get(key)
         if found is None:
+            start = time.perf_counter()
             sequence = np.random.SeedSequence([self.seed % 2**32, trial.number, fold])
             seed = int(sequence.generate_state(1)[0])
             found = trial.candidate.path(self.problem, self.parts[fold], seed)
+            seconds = time.perf_counter() - start
             if self.kept is not None:
+                self.kept.put(f"{key} seconds", np.array(seconds))
                 self.kept.put(key, found)
-        return found
+            return found, seconds
+        took = self.kept.get(f"{key} seconds")
+        return found, float("nan") if took is None else float(took)
