@@ -24,8 +24,9 @@ The page is a single printable file for any browser; it needs no scripts and no
 network. It shows curves, the confusion matrix, calibration, the worst mistakes
 (for regression: predictions and residuals), settings, findings of the data
 checks, the first layer's weights, gradients by layer, time and memory, versions
-and the command. For a table it also shows which columns matter, and why
-mistakes were made. Interrupted and unfinished runs have a page too.
+and the command. For a table it also shows which models were tried, which columns
+matter, and why mistakes were made. Interrupted and unfinished runs have a page
+too.
 
 The page is made from run.jsonl, which `gpunn train` and
 callbacks.Report(record=...) write. The worst mistakes, and the training rows

@@ -27,6 +27,7 @@ def begun(plan: Plan, rows: int) -> dict[str, Any]:
             f"{which if len(members) > 1 else 'the network'} as it was trained on the "
             f"{counted(rows, 'row')} that were not held out"
         )
+        trained += "" if plan.problem.classes else "; its target was scaled"
     return {"trained": trained, "tried": [*map(_tried, plan.choice.standings)], "code": ""}
 
 

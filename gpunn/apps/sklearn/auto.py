@@ -130,6 +130,11 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
     Attributes:
         model_: the chosen `gpunn.Model`; it takes a table's columns by name and saves all of it.
         members_: what it is an average of, in words.
+        leaderboard_: what was tried, as ``cv_results_``: a dictionary of arrays, of which
+            ``pandas.DataFrame`` makes a table, the best first. They are ``model`` (settings in
+            words), ``training`` (epochs, or the penalty), ``chosen``, ``loss``, ``loss_error``
+            (standard error), ``accuracy``, ``folds``, ``seconds`` (a fold), ``parameters`` and
+            ``params`` (settings as dictionaries).
         cv_loss_: its mean cross-entropy in cross-validation.
         classes_: the classes, in order.
         n_features_in_: number of columns.
@@ -186,6 +191,7 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
 
     Attributes:
         model_, members_, n_features_in_, feature_names_in_: as for `GpunnAutoClassifier`.
+        leaderboard_: as there, with ``MAE``, ``RMSE`` and ``R2`` instead of ``accuracy``.
         cv_loss_: the mean squared error in cross-validation, in deviations of the target.
 
     >>> from sklearn.datasets import load_diabetes

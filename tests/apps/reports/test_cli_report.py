@@ -132,6 +132,11 @@ def test_a_table_has_its_rows_in_the_page(
     models = ("linear model  ", "network  ", "average  ")
     *_, chosen = (line for line in printed.splitlines() if line.startswith(models))
     assert f"{found['figures'][accuracy]:.4g}" in chosen.split()
+    best, _, _ = printed.partition("the best of them")[2].partition("\nchosen: ")
+    assert 2 <= len(best.splitlines()) <= 5 and accuracy in best.splitlines()[0].split()
+    model = gpunn.saving.load_model(out / "model.gpunn")
+    assert read(out).begin["settings"]["parameters"] == f"{model.count_params():,}"
+    assert len(read(out).begin["tried"]) >= 3
     assert main(["report", str(out)]) == 0
     text = (out / "report.html").read_text(encoding="utf-8")
     assert "<b>small" not in text and ("&lt;b&gt;small" in text) == (target == "kind")

@@ -46,6 +46,12 @@ def test_a_frame_is_taken_as_it_is(library: Any) -> None:
     known = ~np.isnan(frame()[0]["size"].to_numpy()[TEST])
     assert r2_score(y[TEST][known], model.predict(test)[known]) > 0.95
     assert model.feature_names_in_.tolist() == ["size", "area", "floor"]
+    tried = pd.DataFrame(model.leaderboard_)
+    chosen = tried[tried["chosen"]]
+    assert chosen["model"].tolist() == model.members_ and len(tried) == 2
+    assert chosen["parameters"].sum() == model.model_.count_params()
+    assert chosen["loss"].iloc[0] == pytest.approx(model.cv_loss_)
+    assert tried["R2"].between(0.5, 1).all()
     with pytest.raises(ValueError, match="feature names"):
         model.predict(test[["floor", "area"]])
 
@@ -57,6 +63,7 @@ def test_a_frame_is_classified_as_it_is(library: Any) -> None:
     classifier = GpunnAutoClassifier(fast=True, random_state=0).fit(train, labels[TRAIN])
     assert classifier.classes_.tolist() == ["cheap", "dear"]
     assert accuracy_score(labels[TEST], classifier.predict(test)) > 0.85
+    assert (classifier.leaderboard_["accuracy"] > 0.8).all()
     np.testing.assert_allclose(classifier.predict_proba(test).sum(axis=1), 1, 1e-6)
 
 
