@@ -33,17 +33,63 @@ def class_numbers(y: Array, target: TargetSpec, backend: Backend) -> np.ndarray 
     return np.rint(targets[:, 0]).astype(np.int64)
 
 
+def check_class_weight(class_weight: Any, is_whole: bool, name: str = "class_weight") -> bool:
+    """Check the type of class weights; return whether they are to be balanced.
+
+    Args:
+        is_whole: whether the targets of all rows are there to be counted.
+    """
+    if isinstance(class_weight, Mapping):
+        return False
+    if not isinstance(class_weight, str) or class_weight != "balanced":
+        raise TypeError(
+            f"{name} must be a dictionary {{class: weight}} or 'balanced'; got {class_weight!r}."
+        )
+    if not is_whole:
+        raise ValueError(
+            f"{name}='balanced' counts the rows of each class, but here only a batch of them is "
+            f"given. Pass a dictionary {{class: weight}}."
+        )
+    return True
+
+
+def balanced(labels: np.ndarray) -> dict[int, float]:
+    """Return the weight of each class that makes all of them weigh as much: rows / (classes *
+    rows of the class), as in scikit-learn.
+
+    >>> balanced(np.array([0, 0, 0, 1]))
+    {0: 0.6666666666666666, 1: 2.0}
+    """
+    found, counts = np.unique(labels, return_counts=True)
+    weights = len(labels) / (len(found) * counts)
+    return dict(zip(map(int, found), weights.tolist(), strict=True))
+
+
+def are_classes(targets: np.ndarray) -> bool:
+    """Whether targets of one row or several columns may be classes: indices, or rows that sum to 1.
+
+    >>> [are_classes(np.array(y)) for y in ([0, 2], [[0, 1], [1, 0]], [0.5, 1.2], [[1.0, 2.0]])]
+    [True, True, False, False]
+    """
+    columns = targets.reshape(len(targets), -1)
+    if columns.shape[1] > 1:
+        return bool((columns >= 0).all() and np.allclose(columns.sum(axis=1), 1, atol=1e-3))
+    return bool((columns == np.rint(columns)).all())
+
+
 def class_weights(
-    class_weight: Any, y: Array | None, target: TargetSpec, backend: Backend, where: str
-) -> np.ndarray:
+    class_weight: Any, y: Array | None, target: TargetSpec, backend: Backend, where: str,
+    is_whole: bool = True,
+) -> np.ndarray:  # fmt: skip
     """Return the weight of each row (rows,) by its class; classes without a weight get 1.
+
+    ``is_whole`` tells that the targets are those of all rows, not of a batch.
 
     Raises:
         ValueError, TypeError: for a key that is not a class, or an invalid weight.
     """
     name = f"{where}class_weight"
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(f"{name} must be a dictionary {{class: weight}}; got {class_weight!r}.")
+    is_balanced = check_class_weight(class_weight, is_whole, name)
     if y is None:
         raise ValueError(f"{name} needs y: it weighs samples by their class.")
     labels = class_numbers(y, target, backend)
@@ -55,6 +101,14 @@ def class_weights(
     classes = target.output_shape[-1]
     if classes == 1:
         classes = 2 if target.loss.fuses else 0  # one output of a regression: any number
+    if is_balanced:
+        targets = backend.read(y) if backend.owns(y) else y
+        if (not classes and len(np.unique(targets)) > 2) or not are_classes(targets):
+            raise ValueError(
+                f"{name}='balanced' needs one class per row, but the targets are other numbers, as "
+                f"those of a regression. Use sample_weight."
+            )
+        class_weight = balanced(labels)
     weights = np.ones(len(labels))
     for key, given in class_weight.items():
         label = _whole(key)

@@ -160,7 +160,9 @@ def to_rows(
                     f"{where}class_weight and sample_weight cannot both be given: multiply the "
                     f"class weights into sample_weight."
                 )
-            weight = class_weights(class_weight, targets, target, backend, where)
+            weight = class_weights(
+                class_weight, targets, target, backend, where, call is not None
+            )
         if weight is not None:
             argument = f"{where}sample_weight{suffix}"
             array, own = _weights(spec, target, weight, rows, argument)

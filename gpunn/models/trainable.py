@@ -171,7 +171,7 @@ class TrainableModel(NestedModel):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -200,7 +200,9 @@ class TrainableModel(NestedModel):
             validation_data: ``(x, y)``, ``(x, y, weight)`` or batches. Each epoch starts again
                 with the first batch; batches of a generator are kept in memory for that.
             shuffle: Whether each epoch visits the rows in a new order.
-            class_weight: Factor on the loss by class, in training only.
+            class_weight: Factor on the loss by class, in training only: a dictionary, or
+                ``"balanced"``, as in scikit-learn: rows / (classes * rows of the class), counted in
+                all rows of ``y``.
             sample_weight: Factor on the loss by row.
             initial_epoch: Epoch to start from, to continue training a loaded model.
             steps_per_epoch: Batches per epoch; all by default.

@@ -41,7 +41,7 @@ def fit(
     validation_split: float,
     validation_data: Any,
     shuffle: bool,
-    class_weight: Mapping[int, float] | None,
+    class_weight: Mapping[int, float] | str | None,
     sample_weight: Any,
     initial_epoch: int,
     steps: int | None,

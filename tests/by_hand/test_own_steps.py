@@ -161,6 +161,21 @@ def test_weighted_rows(cls: Any, of: str) -> None:
     alike(plain, own)
 
 
+def test_balanced_class_weights() -> None:
+    plain, own = (classifier(c) for c in (gpunn.Model, OwnLoss))
+    for model in (plain, own):
+        model.fit(X, Y, class_weight="balanced", batch_size=8, verbose=0)
+        with pytest.raises(ValueError, match=r"class_weight='balanced'.*batch"):
+            model.fit(iter([(X, Y)]), class_weight="balanced", verbose=0)
+        with pytest.raises(ValueError, match=r"class_weight='balanced'.*batch"):
+            model.train_on_batch(X, Y, class_weight="balanced")
+        with pytest.raises(TypeError, match="'even'"):
+            model.fit(X, Y, class_weight="even", verbose=0)
+    alike(plain, own)
+    with pytest.raises(ValueError, match="class_weight='balanced'"):
+        own.fit(X, Y + 0.5, class_weight="balanced", verbose=0)
+
+
 class Pair(gpunn.Model):
     """Two networks, each with its optimizer, and no `call`."""
 

@@ -184,6 +184,11 @@ FIT: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "binary", {"class_weight": {1: -1.0}},
         ["class_weight[1]", "-1.0"]),
     "a class of no number": ("sparse", {"class_weight": {1: "2"}}, ["class_weight[1]", "'2'"]),
+    "other words for class weights": (
+        "sparse", {"class_weight": "balance"}, ["class_weight", "'balanced'", "'balance'"]),
+    "balanced numbers": (
+        "regression", {"class_weight": "balanced"},
+        ["class_weight='balanced'", "class", "regression"]),
     "a list of class weights": (
         "sparse", {"class_weight": [1.0, 2.0]},
         ["class_weight", "dictionary"]),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils.class_weight import compute_sample_weight
 from small_models import LABELS, ROWS, SPARSE, TARGETS, X, classifier, linear
 
 import gpunn
@@ -39,6 +40,38 @@ def test_a_weighted_loss_is_the_weighted_sum_by_the_number_of_rows(batch_size: i
     expected = (of_rows * crossentropy(X, LABELS, *model.get_weights())).sum() / ROWS
     given = {"class_weight": by_class, "batch_size": batch_size, "verbose": 0}
     assert model.fit(X, LABELS, **given).history["loss"] == pytest.approx([expected], rel=1e-5)
+
+
+RARE = np.array([0] * 13 + [2] * 5 + [1] * 2)
+
+
+@pytest.mark.parametrize("kind", ["indices", "one-hot", "binary"])
+def test_balanced_class_weights_are_those_of_scikit_learn(kind: str) -> None:
+    labels = (RARE > 0).astype(int) if kind == "binary" else RARE
+    of_rows = compute_sample_weight("balanced", labels)
+    y: Any = np.eye(3)[labels] if kind == "one-hot" else labels
+    binary = gpunn.losses.BinaryCrossentropy(from_logits=True)
+    losses = {"indices": SPARSE, "one-hot": "categorical_crossentropy", "binary": binary}
+    models = []
+    for given in ({"class_weight": "balanced"}, {"sample_weight": of_rows}):
+        if kind == "binary":
+            models.append(linear(1, 4, 0.1, loss=losses[kind]))
+            y = labels[:, None]
+        else:
+            models.append(classifier(loss=losses[kind]))
+        models[-1].fit(X, y, batch_size=7, epochs=2, verbose=0, **given)
+    for w, other in zip(*(model.get_weights() for model in models), strict=True):
+        assert_array_equal(w, other)
+
+
+def test_batches_and_numbers_cannot_be_balanced() -> None:
+    model = classifier()
+    with pytest.raises(ValueError, match=r"class_weight='balanced'.*batch"):
+        model.fit(iter([(X, LABELS)]), class_weight="balanced", verbose=0)
+    with pytest.raises(ValueError, match=r"class_weight='balanced'.*batch"):
+        model.train_on_batch(X, LABELS, class_weight="balanced")
+    with pytest.raises(ValueError, match="regression"):
+        linear(1, 4).fit(X, np.arange(ROWS), class_weight="balanced", verbose=0)
 
 
 def test_rows_of_weight_zero_are_as_if_they_were_not_there() -> None:

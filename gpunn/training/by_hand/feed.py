@@ -16,6 +16,7 @@ from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
 from gpunn.feeding.arrays import as_array, stored_dtype
 from gpunn.feeding.batches import check_ends, items_of_pass
+from gpunn.feeding.classes import are_classes, balanced, check_class_weight
 from gpunn.feeding.rows import Copies, sent
 from gpunn.ops.narrow import from_host
 from gpunn.training.fitting import rows_of_a_batch
@@ -63,6 +64,8 @@ class Feed:
                     f"{argument} yields batches, which bring their own {extra}; leave it out."
                 )
             check_ends(x, limit, argument, option)
+            if by_class is not None:
+                check_class_weight(by_class, is_whole=False)
             self._source = x
             return
         weight = weights_by_class(by_class, y, weight)
@@ -243,12 +246,20 @@ def weights_by_class(class_weight: Any, y: Any, weight: Any) -> Any:
     """Return the weight of each row: its own, times that of its class."""
     if class_weight is None:
         return weight
+    is_balanced = check_class_weight(class_weight, is_whole=True)
     if y is None or isinstance(y, Mapping):
         raise ValueError("class_weight needs y, the classes of one output.")
     labels = np.asarray(y)
+    if is_balanced and not are_classes(labels):
+        raise ValueError(
+            "class_weight='balanced' needs one class per row, but y holds other numbers. Use "
+            "sample_weight."
+        )
     if labels.ndim > 1 and labels.shape[-1] > 1:
         labels = labels.argmax(axis=-1)
     labels = np.rint(labels.reshape(len(labels), -1)[:, 0]).astype(np.int64)
+    if is_balanced:
+        class_weight = balanced(labels)
     found = np.ones(len(labels), floatx())
     for label, factor in class_weight.items():
         found[labels == int(label)] = factor

@@ -14,6 +14,7 @@ from gpunn.common.nested import found_in, replaced
 from gpunn.distribution import launch
 from gpunn.feeding import data
 from gpunn.feeding.batches import RepeatableBatches
+from gpunn.feeding.classes import check_class_weight
 from gpunn.layers.symbolic import TreeDef
 from gpunn.ops.running.step_function import Function
 from gpunn.optimizers.on_arrays import Update
@@ -37,7 +38,7 @@ def fit(
     validation_split: float,
     validation_data: Any,
     shuffle: bool,
-    class_weight: Mapping[int, float] | None,
+    class_weight: Mapping[int, float] | str | None,
     sample_weight: Any,
     initial_epoch: int,
     steps: int | None,
@@ -282,6 +283,8 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
 
 def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) -> dict[str, float]:
     """Run `train_step` or `test_step` on one batch."""
+    if by_class is not None:
+        check_class_weight(by_class, is_whole=False)
     with model._training.exclusively(name.replace("step", "on_batch")):
         rows = max(len(np.atleast_1d(a)) for a in TreeDef.of(x).unpack(x))
         model.reset_metrics()
