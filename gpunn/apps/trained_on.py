@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.names import significant
-from gpunn.common.stored import FieldSchema, Integer, Number, Several, Text
+from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text
 from gpunn.training.data_facts import doubt
 
 KEPT: dict[str, FieldSchema] = {
@@ -19,6 +19,7 @@ KEPT: dict[str, FieldSchema] = {
     "prepared": Text(),  # "mnist" or "scaled"
     "scale": Several(Number(finite=True), 2),
     "classes": Several(Text()),
+    "decision": ByName(),  # see `gpunn.apps.decisions`
     "unsure_below": Number(0, finite=True),
     "validated_on": Integer(),
 }

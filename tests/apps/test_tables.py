@@ -260,7 +260,7 @@ def test_a_classification_beats_the_baseline_and_is_saved(iris, tmp_path, capsys
     assert lines[1] == "target species: classification, setosa 50, versicolor 50, virginica 50"
     held = r"rows: 1(20|19) .*, 3[01] held out for the verdict, stratified by class; equal rows"
     assert re.search(held, output)  # one row is equal to another
-    found = {line.split("  ")[0]: line.split()[-2] for line in lines if "  " in line}
+    found = {line.split("  ")[0]: line.split()[-3] for line in lines if "  " in line}
     assert float(found["network"]) >= 0.9 and float(found["majority class"]) == 0.3333
     model = str(folder / "out" / "model.gpunn")
     assert sorted(os.listdir(folder / "out")) == ["model.gpunn", "run.jsonl"]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.learning import figures
+from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures import folder
 from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.kinds import answers_of
+from gpunn.apps.tables.scoring import all_figures
 from gpunn.common.names import counted
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate
@@ -98,8 +99,14 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
     rows, y, strange = answers_of(table, known.target, classes_of(model), known.decimal)
     for sentence in (*table.notes, *notes, *strange):
         print(f"{args.data}: {sentence}", file=sys.stderr)
-    found = figures(model.predict(given, verbose=0)[rows], y, len(classes_of(model)))
+    classes = len(classes_of(model))
+    decision = Decision.of(trained_on.known(model))
+    if decision.positive is None and classes:
+        decision = Decision.usual(y, classes)
+    found = all_figures(model.predict(given, verbose=0)[rows], y, classes, decision)
     text = ", ".join(f"{name} {metric(name, value)}" for name, value in found.items())
+    if decision.positive is not None:
+        text += f" of {classes_of(model)[decision.positive]!r}"
     result = {"data": args.data, "rows": len(rows), **found}
     print_result(args, result, f"{args.data}: {text} ({counted(len(rows), 'row')})")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -52,10 +52,13 @@ def how_to_go_on(args: argparse.Namespace) -> str:
 
 
 def print_results(
-    predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int
-) -> dict[str, dict[str, float]]:
-    """Print the test metrics of each model, and return them by the model's name."""
-    compared = {name: figures(outputs, y, classes) for name, outputs in predicted.items()}
+    predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int,
+    measured: Callable[[np.ndarray], dict[str, float]] | None = None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """Print the test metrics of each model, and return them by the model's name; ``measured``
+    computes others than `figures`."""
+    measured = measured or (lambda outputs: figures(outputs, y, classes))
+    compared = {name: measured(outputs) for name, outputs in predicted.items()}
     print(f"On the {counted(len(y), 'test row')}:\n{as_lines(results(compared))}")
     return compared
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.preparing import TableModel
@@ -79,11 +80,12 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
         return {f"predicted {target}": outputs.reshape(-1).tolist()}
     if outputs.shape[1] != len(classes):
         raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(classes)} classes.")
-    best = outputs.argmax(axis=1)
+    decision = Decision.of(about)
+    best = decision.named(outputs)
     made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
     for i, name in enumerate(classes):
         made[f"probability of {name}"] = outputs[:, i].tolist()
-    unsure = outputs.max(axis=1) < about.get("unsure_below", 0)
+    unsure = decision.weighed(outputs).max(axis=1) < about.get("unsure_below", 0)
     made["unsure"] = ["yes" if one else "no" for one in unsure]
     return made
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunn.apps.decisions import Costs, Decision
 from gpunn.apps.tables.choosing import Standing
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.learning import Plan
@@ -102,6 +103,20 @@ def _best(found: Sequence[Standing]) -> str:
         for one in found
     ]  # fmt: skip
     return as_lines([head, *rows])
+
+
+def decided(decision: Decision, costs: Costs, names: Sequence[str]) -> str:
+    """Say from which probability on the positive class is named, and why."""
+    assert decision.positive is not None
+    usual = costs.threshold
+    because = "as for calibrated probabilities"
+    if decision.threshold != usual:
+        because = f"which costs less in cross-validation than {significant(usual, 3)}"
+    return (
+        f"{shown(names[decision.positive])} is named from a probability of "
+        f"{significant(decision.threshold, 3)} on, {because}: to miss one costs "
+        f"{costs.false_negative:g}, a false alarm {costs.false_positive:g}"
+    )
 
 
 def _row(column: Column) -> tuple[str, ...]:

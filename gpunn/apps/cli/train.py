@@ -16,6 +16,7 @@ from gpunn.apps.learning import Settings, compile_for
 from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.pictures.learning import add_dense
 from gpunn.apps.tables.reading.kinds import MOST_CATEGORIES
+from gpunn.apps.tables.scoring import OPTIONS
 from gpunn.backends import get_backend, use_backend
 from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
@@ -103,6 +104,11 @@ SETTINGS = {
         help="seed of weights, order and dropout (default: 0); runs with equal seeds are "
         "bit-identical"),
 }  # fmt: skip
+OF_TABLES = (
+    "target", "task", "leave_out", "keep", "group", "fast", "metric", "cost_false_negative",
+    "cost_false_positive", "minutes",
+)  # fmt: skip
+"""Options that apply to tables alone."""
 HELD_OUT = 5000  # training images, the last ones: they decide when an answer is unsure
 RESULTS = MODEL, HISTORY, _ = "model.gpunn", "history.csv", RUN
 DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
@@ -130,6 +136,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "they are not divided between learning and testing, and the column is not an input")
     add("--fast", action="store_true",
         help="train one network on a table, without a search for the best model")
+    add("--metric", choices=OPTIONS, metavar="NAME",
+        help="what the models of a table are compared by in the verdict: "
+        f"{', '.join(OPTIONS)} (default: accuracy or r2); training is the same")
+    add("--cost-false-negative", type=float, metavar="N",
+        help="cost of a row of the rarer of two classes that is not found: the class is then named "
+        "from the probability on that costs least in cross-validation (default: 1)")
+    add("--cost-false-positive", type=float, metavar="N",
+        help="cost of another row that is taken for the rarer class (default: 1)")
     add("--minutes", type=float, metavar="N",
         help="minutes that the search of a table may take (default: a counted amount of work, the "
         "same on every machine, of less than one; what N finds depends on the machine)")
@@ -190,8 +204,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_data_set(args: argparse.Namespace) -> int:
-    _refuse(args, "a data set", "target", "task", "leave_out", "keep", "group", "fast",
-            "minutes", "size")
+    _refuse(args, "a data set", *OF_TABLES, "size")
     out = args.out or os.path.join("runs", args.dataset)
     backup = BackupAndRestore(os.path.join(out, "checkpoint"))
     given = {name: getattr(args, name) for name in (*SETTINGS, "dataset", "backend")}
@@ -242,8 +255,7 @@ def _run_path(args: argparse.Namespace) -> int:
     folder = os.path.isdir(args.dataset)
     what = "folder" if folder else "file"
     if folder:
-        _refuse(args, "a folder of pictures", "target", "task", "leave_out", "keep", "group",
-                "fast", "minutes")
+        _refuse(args, "a folder of pictures", *OF_TABLES)
     else:
         _refuse(args, "a table", "size")
     if args.dataset in DATASETS and is_writer():

@@ -12,12 +12,14 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks.tables import TableCheck
+from gpunn.apps.decisions import Decision
 from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_search import begun, saved
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import TableError, read_table
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
+from gpunn.apps.tables.judging import Judging
 from gpunn.apps.tables.learning import Plan, TableData, planned
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.columns import (
@@ -28,8 +30,9 @@ from gpunn.apps.tables.reading.columns import (
 )
 from gpunn.apps.tables.reading.kinds import Column, TargetColumn, target_of
 from gpunn.apps.tables.reading.table import Table
+from gpunn.apps.tables.scoring import Metric, all_figures
 from gpunn.apps.tables.search import Budget
-from gpunn.apps.tables.verdict import score, verdict, warnings
+from gpunn.apps.tables.verdict import Far, about_classes, rarely_found, score, verdict, warnings
 from gpunn.common.names import counted
 from gpunn.common.numeric.moments import mean
 from gpunn.training.data_facts import doubt
@@ -56,6 +59,9 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if not used:
         raise TableError(none_to_learn_from(table, columns))
     classes = len(target.classes)
+    judging = Judging.asked(
+        args.metric, args.cost_false_negative, args.cost_false_positive, classes
+    )
     every = np.arange(len(target.y))
     if len(target.rows) < table.rows:
         used = [_at(column, target.rows) for column in used]
@@ -91,25 +97,29 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     run_recorder.describe(begin=begun(plan, len(learn)))
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
-    data.y = plan.clipped(data.y)
-    y = data.y[test]
+    y, truth = data.y[test], data.y[learn][plan.choice.rows]
+    decision = judging.decision(plan.choice.predicted, truth, data.y[learn], classes)
+    if judging.costs is not None:
+        print(table_words.decided(decision, judging.costs, target.classes))
     predicted = _simple(plan, data, learn, test)
     if plan.kind == "linear model":
         del predicted["linear model"]
     predicted[plan.kind] = judged.predict(on_test, verbose=0)
-    compared = print_results(predicted, y, classes)
-    _print_verdict(plan, data, learn, test, predicted, target)
-    used_target = replace(target, y=data.y)
-    seen = TableReport(table, used_target, data.features(learn), inputs, learn, test, judged)
+    compared = print_results(
+        predicted, y, classes, lambda p: all_figures(p, y, classes, decision, judging.first)
+    )
+    _print_verdict(plan, data, learn, test, predicted, target, judging.metric, decision)
+    seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)
     if seen.importance:
         print(table_words.matters(seen.importance, classes))
     model = plan.learn(data, every)
     print(f"The model is trained on all {counted(len(every), 'row')} with these settings.")
     about: dict[str, Any] = {"table": {**known.document(), "plan": plan.choice.document()}}
     if classes:
-        truth = target.y[learn][plan.choice.rows]
-        about |= {"classes": target.classes, **doubt(plan.choice.predicted, truth)}
-        print(f"{trained_on.doubt_note(plan.choice.predicted, truth)}.")
+        known_rows = decision.weighed(plan.choice.predicted)
+        about |= {"classes": target.classes, **decision.document(target.classes)}
+        about |= doubt(known_rows, truth)
+        print(f"{trained_on.doubt_note(known_rows, truth)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
     whole = saved(plan, model, len(every), len(test), time.monotonic() - start)
@@ -117,6 +127,8 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     run_recorder.judge(
         judged, [*on_test.values()], y, predicted[plan.kind], "the rows held out", seen.cells,
         numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,
+        named=decision.named(predicted[plan.kind]) if classes else None,
+        figures=compared[plan.kind],
     )  # fmt: skip
     print(record_note(run_recorder))
     if plan.choice.interrupted:
@@ -185,7 +197,7 @@ def _simple(
     y = data.y[learn]
     if data.classes:
         return {"majority class": shares(y, data.classes, len(test)), "linear model": linear}
-    return {"mean": np.full(len(test), mean(y)), "linear model": linear}
+    return {"mean": np.full(len(test), mean(plan.clipped(y))), "linear model": linear}
 
 
 def _print_verdict(
@@ -195,17 +207,29 @@ def _print_verdict(
     test: np.ndarray,
     predicted: dict[str, np.ndarray],
     target: TargetColumn,
+    metric: Metric,
+    decision: Decision,
 ) -> None:
     y = data.y[test]
     constant, *_ = shown = [*predicted.values()]
-    print(verdict([constant, *shown[-2:]], y, data.classes, plan.kind))
+    far = None
+    if plan.outliers is not None:
+        are_far = plan.outliers.are_far(y)
+        far = Far(are_far, (target.rows[test[are_far]] + 1).tolist())
+    print(verdict([constant, *shown[-2:]], y, data.classes, plan.kind, metric, decision, far))
     own = score(shown[-1], y, data.classes)
+    if data.classes:
+        print(about_classes(shown[-1], y, target.classes, decision))
+        known, truth = plan.choice.predicted, data.y[learn][plan.choice.rows]
+        for warning in rarely_found(shown[-1], y, target.classes, decision, known, truth):
+            print(f"Warning: {warning}.")
     if plan.choice.diverged:
         print(
             f"Warning: {counted(plan.choice.diverged, 'network')} of {plan.choice.tried} diverged: "
             f"the learning rate is too high. Try --learning-rate 0.003."
         )
-    for warning in warnings(data.columns, learn, test, data.y, target.classes, own):
+    clipped = plan.clipped(data.y)
+    for warning in warnings(data.columns, learn, test, clipped, target.classes, own):
         print(f"Warning: {warning}.")
 
 

@@ -161,6 +161,8 @@ class Recorder(Callback):
         explain: Explained | None = None,
         compared: Mapping[str, Mapping[str, float]] | None = None,
         importance: Sequence[tuple[str, float, float]] = (),
+        named: np.ndarray | None = None,
+        figures: Mapping[str, float] | None = None,
     ) -> None:
         """Evaluate, after `fit`, a model built from the trained one, and write the result.
 
@@ -170,9 +172,10 @@ class Recorder(Callback):
             x, y: rows that it was not trained on; x may be a list of the model's inputs.
             outputs: its outputs for these rows.
             part, cells: as for the class.
-            numbers, explain: as for `results.results`.
+            numbers, explain, named: as for `results.results`.
             compared: the metrics of this model and of simpler ones, by the model's name.
             importance: what `gpunn.apps.tables.importance` returns.
+            figures: the metrics of this model, if others are to be shown than those of `results`.
         """
         if self.run is None:
             self._computed(model)
@@ -182,7 +185,8 @@ class Recorder(Callback):
             inputs = list(x) if isinstance(x, (list, tuple)) else [x]
             found = results(model, inputs, y, part, classes=[*(self.classes or ())], cells=cells,
                             show_data=self.show_data, outputs=outputs, numbers=numbers,
-                            explain=explain)  # fmt: skip
+                            explain=explain, named=named)  # fmt: skip
+            found["figures"] = dict(figures or found["figures"])
             found["compared"] = {name: dict(one) for name, one in (compared or {}).items()}
             found["importance"] = [
                 {"column": column, "increase": increase, "error": error}

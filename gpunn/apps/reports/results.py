@@ -42,6 +42,7 @@ def results(
     outputs: np.ndarray | None = None,
     numbers: Sequence[int] | None = None,
     explain: Explained | None = None,
+    named: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on some rows.
 
@@ -57,6 +58,7 @@ def results(
         outputs: the model's outputs for these rows, if known.
         numbers: the numbers by which the user knows these rows; by default their indices.
         explain: a function from the indices of mistakes to the entries of `record.WHY`.
+        named: index of the class that is named for each row; the most probable one by default.
 
     Raises:
         ValueError: if the model cannot be evaluated; the message gives the reason.
@@ -69,6 +71,7 @@ def results(
     if len(chosen) < count:
         x, y = [a[chosen] for a in x], y[chosen]
         outputs = None if outputs is None else outputs[chosen]
+        named = None if named is None else named[chosen]
     given = x if len(x) > 1 else x[0]
     labels = _labels(type(model.loss).__name__, y, model.output_shape)
     rows = {"part": part, "rows": len(y), "of": count, "compared": {}, "importance": []}
@@ -83,7 +86,7 @@ def results(
         elif outputs.shape[1] == 1:
             outputs = np.hstack([1 - outputs, outputs])
         names = list(classes) if len(classes) == width else [*map(str, range(width))]
-        found = _classes(outputs, labels, names, certain, show)
+        found = _classes(outputs, labels, names, certain, show, named)
     _explain(found["mistakes"], numbers, explain)
     return {**rows, **found}
 
@@ -163,18 +166,19 @@ def _probabilities(model: Any, x: Any) -> tuple[np.ndarray, bool]:
 
 
 def _classes(
-    outputs: np.ndarray, labels: np.ndarray, names: list[str], certain: bool, show: Showing | None
-) -> dict[str, Any]:
+    outputs: np.ndarray, labels: np.ndarray, names: list[str], certain: bool,
+    show: Showing | None, named: np.ndarray | None,
+) -> dict[str, Any]:  # fmt: skip
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError("some labels are not classes of the model")
-    predicted, every = outputs.argmax(axis=1), np.arange(len(labels))
+    predicted, every = outputs.argmax(axis=1) if named is None else named, np.arange(len(labels))
     wrong = predicted != labels
     count = len(names)
     pairs, counts = np.unique(labels[wrong] * count + predicted[wrong], return_counts=True)
     often = np.argsort(-counts, kind="stable")[:10]
     shown = np.flatnonzero(wrong)
     shown = shown[np.argsort(outputs[shown, labels[shown]], kind="stable")][:MISTAKES]
-    found = figures(outputs, labels, count)
+    found = figures(outputs, labels, count) | {"accuracy": float(1 - wrong.mean())}
     matrix = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
     return {
         "kind": "classes",

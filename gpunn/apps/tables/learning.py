@@ -104,8 +104,9 @@ class Plan:
         return "network" if self.choice.members[0].candidate.is_network else "linear model"
 
     def loss(self, y: np.ndarray) -> float:
-        """Return the mean loss in cross-validation, by the targets of the rows of the search."""
-        truth = self.clipped(y)[self.choice.rows]
+        """Return the mean loss in cross-validation, by the targets of the rows of the search, as
+        they are."""
+        truth = y[self.choice.rows]
         return float(self.problem.losses(self.choice.predicted, truth).mean())
 
     def clipped(self, y: np.ndarray) -> np.ndarray:

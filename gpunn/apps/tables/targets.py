@@ -25,6 +25,7 @@ class Outliers:
     Attributes:
         low, high: range of the others.
         scale: robust standard deviation of all targets.
+        middle: median of all targets.
     """
 
     count: int
@@ -32,6 +33,7 @@ class Outliers:
     low: float
     high: float
     scale: float
+    middle: float = 0.0
 
     @classmethod
     def of(cls, y: np.ndarray) -> Outliers:
@@ -44,22 +46,33 @@ class Outliers:
         0
         """
         y = np.asarray(y, np.float64)
-        middle = np.median(y)
+        middle = float(np.median(y))
         away = np.abs(y - middle)
         scale = 1.4826 * float(np.median(away))
-        order = np.sort(away)[::-1]
-        count = 0
-        if scale:
+        count, order = 0, np.sort(away)[::-1]
+        if scale and order[0] > FAR * scale:
             most = min(max(3, int(MOST_OUTLIERS * len(y))), len(y) // 4)
             for i in range(most):
                 if order[i] > FAR * scale and order[i] > APART * max(order[i + 1], scale):
                     count = i + 1
         near = y[away <= order[count]] if len(y) else y
-        return cls(count, len(y), float(near.min()), float(near.max()), scale)
+        return cls(count, len(y), float(near.min()), float(near.max()), scale, middle)
 
     def clip(self, y: np.ndarray) -> np.ndarray:
         """Return targets within the range of those that are no outliers."""
         return np.clip(y, self.low, self.high) if self.count else y
+
+    def are_far(self, y: np.ndarray) -> np.ndarray:
+        """Return which of any targets are as far from the others as an outlier is.
+
+        >>> Outliers.of(np.arange(20.0)).are_far(np.array([25.0, 1000.0])).tolist()
+        [False, True]
+        """
+        if not self.scale:
+            return np.zeros(len(y), bool)
+        others = max(self.high - self.middle, self.middle - self.low, self.scale)
+        away: np.ndarray = np.abs(y - self.middle)
+        return away > max(FAR * self.scale, APART * others)
 
     def note(self) -> str:
         """Say what is done about them; "" without outliers."""

@@ -7,29 +7,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpunn.apps.decisions import Costs, Decision
 from gpunn.common.names import counted, either, first_few
 
 from .reading.kinds import Column
+from .scoring import (
+    LOG_LOSS,
+    MOST_RECALLS,
+    OF_CLASSES,
+    R2,
+    Metric,
+    Score,
+    metric_of,
+    precision,
+    recall,
+)
 
 HANDFUL = 30  # held-out rows, below which nothing can be told
 RARE = 10  # rows of a class
 MANY = 50_000  # rows that are looked at to find one
 LEAK = 0.995  # of the target told by one column alone
+VISIBLE = 0.01  # relative change of a score that is seen
+FOUND = 0.5  # share of a rare class; a smaller one is a warning
+UNEVEN = 0.6  # of an even share: a class with fewer rows is rare
+MORE = 0.1  # by which a higher cost must raise that share to be worth a word
+COSTS_TRIED = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
 
 
-@dataclass(frozen=True)
-class Score:
-    """Accuracy or R2 on held-out rows, with its standard error."""
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        return f"{_decimals(self.value)} ± {_decimals(self.error)}"
-
-
-def score(predicted: np.ndarray, y: np.ndarray, classes: int) -> Score:
-    """Return the accuracy of probabilities, or the R2 of numbers.
+def score(
+    predicted: np.ndarray, y: np.ndarray, classes: int, decision: Decision | None = None
+) -> Score:
+    """Return the accuracy of probabilities, or the R2 of numbers, with its standard error.
 
     The standard error of the accuracy is that of (right + 1) / (rows + 2) (Agresti and Coull 1998).
     The standard error of R2 is that of a ratio of means, by the delta method.
@@ -37,62 +45,86 @@ def score(predicted: np.ndarray, y: np.ndarray, classes: int) -> Score:
     >>> print(score(np.array([[0.9, 0.1]] * 10), np.array([0] * 8 + [1] * 2), 2))
     .800 ± .125
     """
-    if classes:
-        right = float((predicted.argmax(axis=1) == y).mean())
-        near = (right * len(y) + 1) / (len(y) + 2)  # so that few right answers leave a doubt
-        return Score(right, (near * (1 - near) / (len(y) + 2)) ** 0.5)
-    squares, away = (predicted.reshape(-1) - y) ** 2, (y - y.mean()) ** 2
-    if not away.any():
-        return Score(float("nan"), float("nan"))
-    share = float(squares.mean() / away.mean())
-    error = float((squares - share * away).std() / away.mean() / len(y) ** 0.5)
-    return Score(1 - share, error)
-
-
-def compared(mine: np.ndarray, other: np.ndarray, y: np.ndarray, classes: int) -> float:
-    """Return by how many standard errors the first predictions are better, row by row."""
-    errors = [_errors(predicted, y, classes) for predicted in (mine, other)]
-    return _in_errors(errors[1] - errors[0])
-
-
-def _errors(predicted: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    if classes:
-        return (predicted.argmax(axis=1) != y).astype(float)
-    return (predicted.reshape(-1) - y) ** 2
-
-
-def _in_errors(better: np.ndarray) -> float:
-    error = better.std(ddof=1) / len(better) ** 0.5 if len(better) > 1 else 0.0
-    if not error:
-        return float(np.sign(better.mean())) * np.inf if better.mean() else 0.0
-    return float(better.mean() / error)
+    return metric_of(None, classes).score(predicted, y, decision or Decision())
 
 
 def _says_something(
-    answer: np.ndarray, constant: np.ndarray, y: np.ndarray, classes: int, own: Score
+    answer: np.ndarray, constant: np.ndarray, y: np.ndarray, metric: Metric, decision: Decision
 ) -> bool:
-    """Whether an answer is better than a constant: in its errors, or in its probabilities; for
+    """Whether an answer is better than a constant: in the metric, or in its probabilities; for
     numbers also if R2 is above 0, since a few large targets make errors uncertain."""
-    if compared(answer, constant, y, classes) >= 2:
+    if metric.better(answer, constant, y, decision) >= 2:
         return True
-    if not classes:
-        return own.value > 2 * own.error
-    logs = [np.log(np.maximum(p[np.arange(len(y)), y], 1e-7)) for p in (answer, constant)]
-    return _in_errors(logs[0] - logs[1]) >= 2
+    if answer.ndim > 1 and answer.shape[1] > 1:
+        return LOG_LOSS.better(answer, constant, y, decision) >= 2
+    own = R2.score(answer, y, decision)
+    return own.value > 2 * own.error
 
 
 NOUNS = {"network": "this network", "average": "this average", "linear model": "this linear model"}
 
 
-def verdict(predicted: Sequence[np.ndarray], y: np.ndarray, classes: int, kind: str) -> str:
+@dataclass(frozen=True)
+class Far:
+    """Targets held out that are far from all others, such as typing errors.
+
+    Attributes:
+        rows: whether each row held out has such a target.
+        numbers: the numbers of these rows in the table, from 1.
+    """
+
+    rows: np.ndarray
+    numbers: Sequence[int]
+
+    def matter(self, answer: np.ndarray, y: np.ndarray, metric: Metric) -> bool:
+        """Whether the score of an answer is visibly another one without them."""
+        if not self.rows.any() or self.rows.all():
+            return False
+        near = ~self.rows
+        as_they_are, _ = metric.of(answer, y, Decision())
+        without, _ = metric.of(answer[near], y[near], Decision())
+        return bool(abs(as_they_are - without) > VISIBLE * max(abs(without), 1e-9))
+
+    def __str__(self) -> str:
+        count = len(self.numbers)
+        rows = first_few([f"{number:,}" for number in self.numbers], 5)
+        return f"the {counted(count, 'far target')} ({either(count, 'row', 'rows')} {rows})"
+
+
+def verdict(
+    predicted: Sequence[np.ndarray],
+    y: np.ndarray,
+    classes: int,
+    kind: str,
+    metric: Metric | None = None,
+    decision: Decision | None = None,
+    far: Far | None = None,
+) -> str:
     """Say which model to take, by what a constant, the linear model and the answer, which is of a
-    kind in `NOUNS`, predict of the held-out targets."""
+    kind in `NOUNS`, predict of the held-out targets.
+
+    Args:
+        metric: what models are compared by; accuracy or R2 by default.
+        decision: how classes follow from probabilities.
+        far: targets far from all others. If the score is visibly another one without them, both
+            are said, and models are compared by the other rows.
+    """
+    metric, decision = metric or metric_of(None, classes), decision or Decision()
     constant, linear, answer = predicted
-    own, other = score(answer, y, classes), score(linear, y, classes)
-    what, name = NOUNS[kind], "accuracy" if classes else "R2"
-    on = f"{name} {own} on {counted(len(y), 'row')} held out"
-    if not _says_something(answer, constant, y, classes, own):
-        than = f"{name} {score(constant, y, classes)}" if classes else "R2 0"
+    rows, name, what = len(y), metric.name, NOUNS[kind]
+    own, without = metric.score(answer, y, decision), ""
+    on = f"{name} {own} on {counted(rows, 'row')} held out"
+    if far is not None and far.matter(answer, y, metric):
+        near = ~far.rows
+        constant, linear, answer, y = (part[near] for part in (constant, linear, answer, y))
+        mine = metric.score(answer, y, decision)
+        on = (
+            f"{name} {own} on the {counted(rows, 'row')} held out as they are; {mine} without {far}"
+        )
+        own, without = mine, " without it" if len(far.numbers) == 1 else " without them"
+    other = metric.score(linear, y, decision)
+    if not _says_something(answer, constant, y, metric, decision):
+        than = "R2 0" if metric is R2 else f"{name} {metric.score(constant, y, decision)}"
         because = (
             "so few rows cannot tell more"
             if len(y) < HANDFUL
@@ -101,13 +133,85 @@ def verdict(predicted: Sequence[np.ndarray], y: np.ndarray, classes: int, kind: 
         return f"Take none yet: {on}, no better than a constant ({than}): {because}."
     if kind == "linear model":
         return f"Take {what}: {on}; no network was better in cross-validation."
-    better = compared(answer, linear, y, classes)
+    better = metric.better(answer, linear, y, decision)
     if better <= -2:
-        return f"Take the linear model: {name} {other}; {what} {own}, on {len(y):,} rows held out."
+        return (
+            f"Take the linear model: {name} {other}{without}; {what} {own}, on {len(y):,} rows "
+            f"held out."
+        )
     told = "clearly better" if better >= 2 else "equal within what so few rows can tell"
     if better < 2 and len(y) >= 10_000:
         told = "equal"
-    return f"Take {what}: {on}; linear {other}: {told}."
+    return f"Take {what}: {on}; linear {other}{without}: {told}."
+
+
+def about_classes(
+    answer: np.ndarray, y: np.ndarray, names: Sequence[str], decision: Decision
+) -> str:
+    """Say what accuracy hides: AUC, precision and recall of the positive class of two, or the
+    recall of each class."""
+    if decision.positive is None:
+        present = np.unique(y).tolist()
+        shares = [recall(answer, y, decision, label)[0] for label in present]
+        mean = f"The mean recall of the classes is {_percent(float(np.mean(shares)))}"
+        worst = sorted(zip(shares, present, strict=True))
+        each = first_few([f"{names[i]!r} {_percent(share)}" for share, i in worst], MOST_RECALLS)
+        return f"{mean}: {each}."
+    positive, name = decision.positive, repr(names[decision.positive])
+    auc = next(m for m in OF_CLASSES if m.name == "AUC").score(answer, y, decision)
+    found = recall(answer, y, decision, positive)[0]
+    right = precision(answer, y, decision, positive)[0]
+    count, named = int((y == positive).sum()), int((decision.named(answer) == positive).sum())
+    if not count:
+        return f"No row held out is {name}."
+    precise = ""
+    if named:
+        precise = f"; {_percent(right)} of the {counted(named, 'row')} named so are (precision)"
+    return (
+        f"AUC {auc}. It finds {_percent(found)} of the {counted(count, 'row')} that are {name} "
+        f"(recall){precise}."
+    )
+
+
+def rarely_found(
+    answer: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    decision: Decision,
+    known: np.ndarray,
+    truth: np.ndarray,
+) -> list[str]:
+    """Return warnings about rare classes of which an answer finds few rows, with what helps.
+
+    ``known`` are predictions of rows that were not trained on, and ``truth`` their classes.
+    """
+    labels = np.unique(y).tolist() if decision.positive is None else [decision.positive]
+    found = []
+    for label in labels:
+        share, count = recall(answer, y, decision, label)[0], int((y == label).sum())
+        is_rare = count * len(names) <= UNEVEN * len(y)
+        if not is_rare or count < RARE or share >= FOUND:
+            continue
+        text = f"it finds {_percent(share)} of {names[label]!r}"
+        if decision.positive is None:
+            found.append(f"{text} ({count:,} of {counted(len(y), 'row')} held out)")
+            continue
+        for cost in COSTS_TRIED:
+            tried = Costs(cost).decision(known, truth, label)
+            better = recall(known, truth, tried, label)[0]
+            if tried.threshold < decision.threshold and better > share + MORE:
+                right = precision(known, truth, tried, label)[0]
+                text += (
+                    f": --cost-false-negative {cost:g} finds more of them (in cross-validation "
+                    f"{_percent(better)}, and {_percent(right)} of those named so are)"
+                )
+                break
+        found.append(text)
+    return found
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}"
 
 
 def warnings(
@@ -188,8 +292,3 @@ def _means(values: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray
     sums = np.zeros((len(x), told.shape[1]))
     np.add.at(sums, of.reshape(-1), told)
     return x, sums / np.maximum(np.bincount(of.reshape(-1), minlength=len(x)), 1)[:, None]
-
-
-def _decimals(value: float) -> str:
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
+from gpunn.apps.decisions import Decision
 from gpunn.apps.tables.preparing import Range, TableModel
 from gpunn.common.names import counted, first_few
 from gpunn.core.plan import HostPart
@@ -40,6 +41,7 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
         "kind": "table",
         "answer": "shares" if classes else "number",
         "classes": classes,
+        "factors": _factors(about) if classes else [],
         "unsure_below": about.get("unsure_below", 0.0),
         "rows": about.get("validated_on", 0),
         "target": table.target,
@@ -48,6 +50,13 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
     if len(columns) > FIELDS:
         description["most"] = _order(model, columns)[:FIELDS]
     return description
+
+
+def _factors(about: dict[str, Any]) -> list[float]:
+    """Return what probabilities are multiplied by, so that the class that is named has the largest;
+    empty if it has it anyway."""
+    decision = Decision.of(about)
+    return [] if decision.is_usual else decision.weighed(np.full((1, 2), 0.5))[0].tolist()
 
 
 def table_notes(table: TableModel) -> list[str]:

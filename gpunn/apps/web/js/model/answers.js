@@ -32,11 +32,23 @@ export function shares({ answer }, output) {
   return answer === "shares" ? Array.from(output) : [];
 }
 
+/**
+ * Scale probabilities so that the class that is named has the largest: see gpunn/apps/decisions.py.
+ * @param {{factors?: number[]}} description factors: of the classes; empty if it has it anyway
+ * @param {number[]} shares
+ */
+export function weighed({ factors = [] }, shares) {
+  if (!factors.length) return shares;
+  const products = shares.map((share, k) => share * factors[k]);
+  const sum = products.reduce((a, b) => a + b);
+  return products.map((product) => product / sum);
+}
+
 export class Answers {
   #text = "";
 
   /**
-   * @param {import("./main.js").Description & {unsure_below?: number, rows?: number}} description
+   * @param {import("./main.js").Description & {unsure_below?: number, rows?: number, factors?: number[]}} description
    *   rows: the number of held-out rows that decided when a prediction is unsure
    */
   constructor(description) {
@@ -64,8 +76,9 @@ export class Answers {
       return;
     }
     const names = this.description.classes;
-    const best = found.map((_, k) => k).sort((a, b) => found[b] - found[a] || a - b).slice(0, TOP);
-    const unsure = found[best[0]] < (this.description.unsure_below ?? 0);
+    const scaled = weighed(this.description, found);
+    const best = found.map((_, k) => k).sort((a, b) => scaled[b] - scaled[a] || a - b).slice(0, TOP);
+    const unsure = scaled[best[0]] < (this.description.unsure_below ?? 0);
     this.why.hidden = !(unsure && this.description.rows);
     this.#say(`${names[best[0]]}${unsure ? ", unsure" : ""}`);
     fill(this.bars, ...best.map((k) => make("tr", {},

@@ -19,7 +19,7 @@ import { encoded } from "./encodings.js";
  *   high: string}} DateColumn
  * @typedef {{kind: "text", name: string}} TextColumn
  * @typedef {NumberColumn | CategoryColumn | DateColumn | TextColumn} Column
- * @typedef {import("./main.js").Description & {target: string, unsure_below?: number,
+ * @typedef {import("./main.js").Description & {target: string, unsure_below?: number, factors?: number[],
  *   columns: Column[], most?: number[]}} TableDescription
  *   `most` has the most important columns, if there are too many to show all
  */
