@@ -118,7 +118,7 @@ class Costs:
         """Return the decision of least cost on rows that the model was not trained on.
 
         It is the threshold for calibrated probabilities, unless another one costs less by more than
-        a standard error: the least cost of few rows is also due to chance.
+        two standard errors: the least cost of few rows is also due to chance.
 
         >>> p = np.array([0.1, 0.2, 0.3, 0.9])
         >>> Costs(3.0).decision(np.stack([1 - p, p], 1), np.array([0, 0, 1, 1]), 1)
@@ -140,4 +140,4 @@ class Costs:
         more = [self.of(one.named(probabilities), y, positive) for one in (first, found)]
         saved = more[0] - more[1]
         error = saved.std(ddof=1) / len(saved) ** 0.5 if len(saved) > 1 else np.inf
-        return found if saved.mean() > error else first
+        return found if saved.mean() > 2 * error else first

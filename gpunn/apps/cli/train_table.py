@@ -17,7 +17,7 @@ from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_search import begun, saved
 from gpunn.apps.reports.of_table import TableReport
-from gpunn.apps.tables import TableError, read_table
+from gpunn.apps.tables import TableError, read_table, robust
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.judging import Judging
 from gpunn.apps.tables.learning import Plan, TableData, planned
@@ -66,6 +66,9 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     if len(target.rows) < table.rows:
         used = [_at(column, target.rows) for column in used]
     data = TableData(used, {}, target.y, classes)
+    for column in used:
+        if limits := data.limits.get(column.name):
+            column.notes.append(robust.note(column, limits, target.rows))
     known = TableModel.to_learn(target.name, target.task, data.features(every), target.notation)
     inputs, _ = known.inputs(table)
     if len(target.rows) < table.rows:

@@ -20,6 +20,7 @@ from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.cells import numbers
 from gpunn.apps.tables.reading.columns import time_order
 from gpunn.apps.tables.reading.kinds import Column, column_of
+from gpunn.apps.tables.reading.markers import markers_of, without
 from gpunn.apps.tables.reading.notation import Notation
 from gpunn.apps.tables.reading.table import table_of, text_of
 from gpunn.apps.tables.search import Budget
@@ -238,5 +239,7 @@ def _column(table: Table, name: str, is_number: bool) -> Column:
     """Return a column; one of numbers is never left out, since its type says that it counts."""
     cells = table.column(name)
     if is_number:
-        return Column(name, "number", values=numbers(cells)[0])
+        values, _ = numbers(cells)
+        markers = markers_of(values)
+        return Column(name, "number", values=without(values, markers), markers=markers)
     return column_of(name, cells, Notation(".", True, True))

@@ -21,6 +21,7 @@ from .leaderboard import sized
 from .networks import Rows
 from .preparing import Feature, Names, feature_of, prepared
 from .reading.kinds import Column
+from .robust import limits_of
 from .search import SAMPLE, WORK, Budget, Progress, sample, search
 from .targets import Outliers, is_skewed
 
@@ -40,6 +41,8 @@ class TableData:
         y: class indices or numbers (rows,).
         classes: number of classes, 0 for regression.
         rules: how the rows may be divided.
+        limits: what the numbers of a column are limited to, by name; as the kinds of columns, they
+            follow from all rows.
     """
 
     columns: list[Column]
@@ -49,13 +52,15 @@ class TableData:
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
+        found = ((column.name, limits_of(column)) for column in self.columns)
+        self.limits = {name: limits for name, limits in found if limits is not None}
         self._features: dict[int, tuple[np.ndarray, list[Feature]]] = {}
         self._last: tuple[np.ndarray, Rows] | None = None
 
     def features(self, rows: np.ndarray) -> list[Feature]:
         """Return the statistics of some of the rows; they are kept for the array of indices."""
         if id(rows) not in self._features:
-            found = [feature_of(column, rows) for column in self.columns]
+            found = [feature_of(c, rows, self.limits.get(c.name)) for c in self.columns]
             self._features[id(rows)] = rows, found
         return self._features[id(rows)][1]
 

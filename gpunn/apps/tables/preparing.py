@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn import ops
 from gpunn.common.names import closest, either, first_few, significant
 from gpunn.common.numeric.moments import deviation, mean
 from gpunn.common.stored import ByName, Number, Several, Text
@@ -26,14 +27,17 @@ from gpunn.layers import (
 )
 from gpunn.layers.preprocessing.dates import written
 
+from . import robust
 from .reading.cells import missing_among, numbers
 from .reading.csv_pieces import TableError
 from .reading.dates import CYCLES, NUMBERS, Dates
 from .reading.kinds import Column
+from .reading.markers import without
 from .reading.notation import SIGNS, Notation, check_sign
 from .reading.spellings import spelled_otherwise
 from .reading.strings import Strings
 from .reading.table import Table
+from .robust import Limits
 
 WIDEST = 20.0  # maximum range of a column, in deviations
 POSITIONS = 64, 256  # fewest and most numbers that the words of a text become
@@ -73,6 +77,8 @@ class Feature:
         parts: for dates, the numbers that they become, named as `DatetimeEncoder` does.
         cycles: for dates, what becomes one-hot rows, such as the weekday.
         positions: for texts, how many numbers their words become; 0 for other columns.
+        limits: for numbers, what they are limited to; None if none was far from all others.
+        markers: for numbers, those that stand for a missing one, such as -999.
     """
 
     name: str
@@ -88,6 +94,8 @@ class Feature:
     parts: list[Feature] = field(default_factory=list)
     cycles: tuple[str, ...] = ()
     positions: int = 0
+    limits: Limits | None = None
+    markers: tuple[float, ...] = ()
 
     @property
     def unit(self) -> float:
@@ -110,8 +118,9 @@ class Feature:
         return self.parts or ([self] if self.kind == "number" else [])
 
 
-def feature_of(column: Column, rows: np.ndarray) -> Feature:
-    """Return a column's statistics for training, from the given rows only."""
+def feature_of(column: Column, rows: np.ndarray, limits: Limits | None = None) -> Feature:
+    """Return a column's statistics for training, from the given rows only; those of numbers are
+    statistics of the limited ones, and their range is that of the numbers within the limits."""
     if column.kind == "category":
         known = {*column.cells[rows].tolist()}
         found = [category for category in column.categories if category in known]
@@ -124,7 +133,14 @@ def feature_of(column: Column, rows: np.ndarray) -> Feature:
     if column.kind == "date":
         return _of_dates(column, rows)
     median = float(np.median(values[~missing])) if not missing.all() else 0.0
+    near = values
+    if limits is not None:
+        near = values[~missing & (limits.low <= values) & (values <= limits.high)]
+        values = np.clip(values, *limits)
     feature = _of_numbers(column.name, values, median, column.unit)
+    feature.limits, feature.markers = limits, column.markers
+    if limits is not None:
+        feature.range = _range(near)
     feature.decimal = column.notation.decimal if column.notation.is_known else ""
     return feature
 
@@ -202,9 +218,10 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
     """Return a model's inputs by column, and tensors of the prepared features.
 
     The first tensor holds the numbers, those of dates too, with missing values replaced by medians,
-    and scaled. The second holds indicators of missing values, then rows: a one-hot row for each
-    categorical column, whose first position means unknown or missing, for months, weekdays and
-    hours, and the hashed words of each text. A tensor without columns is left out.
+    limited where a column has limits, and scaled. The second holds indicators of missing values,
+    then rows: a one-hot row for each categorical column, whose first position means unknown or
+    missing, for months, weekdays and hours, and the hashed words of each text. A tensor without
+    columns is left out.
 
     >>> from gpunn.models import Model
     >>> age, kind = Feature("age", 30.0, 40.0, 10.0), Feature("kind", categories=["a", "b"])
@@ -241,13 +258,19 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
                 marked = DatetimeEncoder(parts[-1:], day_first, name=alone)(x)
             x = DatetimeEncoder(parts, day_first, name=own)(x)
         median = [number.median for number in feature.numbers]
-        imputer = SimpleImputer(statistics=median, name=names.free(f"{name} filled"))
+        markers = list(feature.markers) or None
+        imputer = SimpleImputer(
+            statistics=median, missing_values=markers, name=names.free(f"{name} filled")
+        )
         filled.append(imputer(x))
         if feature.unit != 1.0:
             unit = Rescaling(1 / feature.unit, name=names.free(f"{name} in its unit"))
             filled[-1] = unit(filled[-1])
         if feature.gaps:
-            missing.append(MissingIndicator(name=names.free(f"{name} missing"))(marked))
+            indicator = MissingIndicator(
+                missing_values=markers, name=names.free(f"{name} missing")
+            )
+            missing.append(indicator(marked))
 
     def joined(parts: list[Any], name: str) -> Any:
         return parts[0] if len(parts) == 1 else Concatenate(name=names.free(name))(parts)
@@ -255,12 +278,16 @@ def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
     scaled = []
     if filled:  # all at once: a separate layer for each of many columns is slow
         of = [number for feature in features for number in feature.numbers]
+        x = joined(filled, "all numbers")
+        if any(number.limits is not None for number in of):
+            limits = robust.arrays([one.limits for one in of], [one.unit for one in of])
+            x = ops.clip(x, *(np.array(ends, np.float32) for ends in limits))
         scale = Normalization(
             mean=[feature.mean / feature.unit for feature in of],
             variance=[(feature.deviation / feature.unit) ** 2 for feature in of],
             name=names.free("numbers scaled"),
         )
-        scaled = [scale(joined(filled, "all numbers"))]
+        scaled = [scale(x)]
     others = [joined(missing + encoded, "gaps and categories")] if missing + encoded else []
     return inputs, scaled + others
 
@@ -280,6 +307,7 @@ class TableModel:
         decimals: the decimal separators of numbers, by column, where cells show it.
         dates: how dates are written, by column.
         decimal: the decimal separator of the target; "" if its cells did not show it.
+        markers: numbers that stand for a missing one, by column.
     """
 
     target: str
@@ -291,6 +319,7 @@ class TableModel:
     decimals: dict[str, str] = field(default_factory=dict)
     dates: dict[str, Dates] = field(default_factory=dict)
     decimal: str = ""
+    markers: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def to_learn(
@@ -307,11 +336,12 @@ class TableModel:
             {f.name: f.decimal for f in features if f.decimal},
             {f.name: f.dates for f in features if f.dates is not None},
             notation.decimal if notation is not None and notation.is_known else "",
+            {f.name: f.markers for f in features if f.markers},
         )
 
     def document(self) -> dict[str, Any]:
-        """Return the entries for the model's file; the layers store the categories, and how dates
-        are written."""
+        """Return the entries for the model's file; the layers store the categories, how dates are
+        written, and what stands for a missing number."""
         columns: list[dict[str, Any]] = []
         for name, kind in self.columns.items():
             columns.append({"name": name, "kind": kind})
@@ -364,17 +394,22 @@ class TableModel:
         if Names(columns).inputs != list(model._graph.input_names):
             raise ValueError(f"the names in '{place}/columns' are not those of the model's inputs.")
         steps = [] if model._plan.host is None else model._plan.host.steps
-        categories, dates = {}, {}
+        categories, dates, markers = {}, {}, {}
         for k, (name, kind) in enumerate(columns.items()):
             readers = [layer for layer, number in steps if number == INPUT - k]
             if kind != "number" and {type(layer) for layer in readers} != {READERS[kind]}:
                 raise ValueError(f"the kinds in '{place}/columns' are not those of the model.")
             if kind == "category":
                 categories[name] = readers[0].get_vocabulary(include_special_tokens=False)
+            found = next((x.missing_values for x in readers if isinstance(x, SimpleImputer)), None)
+            if kind == "number" and found is not None:
+                markers[name] = tuple(np.atleast_1d(found).tolist())
             if kind == "date":
                 features = [feature for layer in readers for feature in layer.features]
                 dates[name] = Dates.encoded_as(features, readers[0].day_first)
-        return cls(target, task, columns, categories, ranges, units, decimals, dates, decimal)
+        return cls(
+            target, task, columns, categories, ranges, units, decimals, dates, decimal, markers
+        )
 
     def inputs(self, table: Table) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the model's inputs from a table, and notes for the user.
@@ -453,7 +488,7 @@ class TableModel:
         notation = table.notation_of(name, self.decimals.get(name, ""))
         values, bad = numbers(cells, notation.decimal, self.units.get(name, ""))
         check_sign(f"{table.path}: the column {name!r}", cells, bad, notation)
-        return values, bad
+        return without(values, self.markers.get(name, ())), bad
 
 
 def _one_of(value: Any, place: str, *known: str) -> str:

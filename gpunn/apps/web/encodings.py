@@ -63,9 +63,9 @@ def _step(layer: Any) -> dict[str, Any]:
     if type(layer) is SimpleImputer:
         if layer.statistics is None:
             raise ValueError(f"{layer.name} has no values to fill in yet: adapt it first.")
-        return {"kind": "fill", "with": np.atleast_1d(layer.statistics).tolist()}
+        return {"kind": "fill", "with": np.atleast_1d(layer.statistics).tolist()} | _markers(layer)
     if type(layer) is MissingIndicator:
-        return {"kind": "missing"}
+        return {"kind": "missing"} | _markers(layer)
     if type(layer) in (StringLookup, IntegerLookup):
         return _lookup(layer)
     if type(layer) is DatetimeEncoder:
@@ -83,6 +83,12 @@ def _step(layer: Any) -> dict[str, Any]:
             "signed": layer.alternate_sign,
         }
     raise _not_in_a_page(f"what {type(layer).__name__} does on the host")
+
+
+def _markers(layer: SimpleImputer | MissingIndicator) -> dict[str, Any]:
+    """Return the numbers that stand for a missing one."""
+    known = layer.missing_values
+    return {} if known is None else {"markers": np.atleast_1d(known).tolist()}
 
 
 def _lookup(layer: StringLookup | IntegerLookup) -> dict[str, Any]:

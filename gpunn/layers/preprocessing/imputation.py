@@ -16,8 +16,15 @@ from .on_host import HostLayer
 __all__ = ["MissingIndicator", "SimpleImputer"]
 
 
-def _with_gaps(x: Any, argument: str) -> np.ndarray:
-    """Return a float64 array with NaN for missing values."""
+def _with_gaps(x: Any, argument: str, markers: Any = None) -> np.ndarray:
+    """Return a float64 array with NaN for missing values, and for those that stand for one."""
+    array = _numbers(x, argument)
+    if markers is None:
+        return array
+    return np.where(np.isin(array, np.atleast_1d(markers)), np.nan, array)
+
+
+def _numbers(x: Any, argument: str) -> np.ndarray:
     if isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "biuf":
         x = np.ma.filled(x.astype(np.float64), np.nan)
     array = np.asarray(x)
@@ -43,6 +50,10 @@ def _check_statistics(name: str, value: Any) -> Any:
     return array.astype(np.float64).tolist()
 
 
+def _missing_values() -> Any:
+    return field(default=None, check=_check_statistics)
+
+
 class SimpleImputer(HostLayer):
     """Replace missing numbers (NaN, None, pandas's NA) by the median or mean of the others.
 
@@ -56,6 +67,7 @@ class SimpleImputer(HostLayer):
         fill_value: with ``"constant"``, the number.
         statistics: the values that fill gaps: a number, or one for each index of the last axis;
             else call `adapt`.
+        missing_values: a number, or several, that stand for a missing one, such as -999.
 
     Raises:
         ValueError: for ``"constant"`` without a number.
@@ -65,13 +77,19 @@ class SimpleImputer(HostLayer):
     >>> layer.adapt([[1.0], [None], [2.0], [9.0]])
     >>> layer([[None], [5.0]]).tolist()
     [[2.0], [5.0]]
+    >>> SimpleImputer(statistics=2.0, missing_values=-999)([[-999.0], [5.0]]).tolist()
+    [[2.0], [5.0]]
     """
 
-    examples = ({"statistics": 0.5}, {"strategy": "constant", "fill_value": -1.0})
+    examples = (
+        {"statistics": 0.5}, {"strategy": "constant", "fill_value": -1.0},
+        {"statistics": 0.5, "missing_values": [-999.0, 9999.0]},
+    )  # fmt: skip
 
     strategy: str = field(default="median", check=choice("median", "mean", "constant"))
     fill_value: Any = field(default=None, check=_check_statistics)
     statistics: Any = field(default=None, check=_check_statistics)
+    missing_values: Any = _missing_values()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +119,7 @@ class SimpleImputer(HostLayer):
         if self.strategy == "constant":
             return
         argument = f"{self.name}.adapt: the data"
-        parts = [_with_gaps(batch, argument) for batch in batches(data, steps)]
+        parts = [_with_gaps(batch, argument, self.missing_values) for batch in batches(data, steps)]
         if not parts or not sum(part.size for part in parts):
             raise ValueError(f"{argument} hold no values.")
         whole = np.concatenate([np.atleast_1d(part) for part in parts])
@@ -118,7 +136,7 @@ class SimpleImputer(HostLayer):
                 f"{self.name} has no statistics to fill in yet: call {self.name}.adapt(data) "
                 f"first, or pass statistics=."
             )
-        array = _with_gaps(x, argument)
+        array = _with_gaps(x, argument, self.missing_values)
         return np.where(np.isnan(array), np.asarray(self.statistics), array)
 
     def data_held(self) -> dict[str, str]:
@@ -142,6 +160,9 @@ class MissingIndicator(HostLayer):
 
     Shapes: x ``(batch, ...)`` -> y of the same shape.
 
+    Args:
+        missing_values: a number, or several, that stand for a missing one, such as -999.
+
     Raises:
         TypeError: for data that are not numbers; the first is named.
 
@@ -149,7 +170,9 @@ class MissingIndicator(HostLayer):
     [[0.0], [1.0]]
     """
 
-    examples = ({},)
+    examples = ({}, {"missing_values": -999.0})
+
+    missing_values: Any = _missing_values()
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
-        return np.isnan(_with_gaps(x, argument)).astype(np.float32)
+        return np.isnan(_with_gaps(x, argument, self.missing_values)).astype(np.float32)

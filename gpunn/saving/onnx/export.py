@@ -238,14 +238,23 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
     )
 
 
+def _is_missing(graph: OnnxGraph, layer: SimpleImputer | MissingIndicator, x: str) -> str:
+    found = graph.add("IsNaN", x)
+    markers = [] if layer.missing_values is None else np.atleast_1d(layer.missing_values).tolist()
+    for marker in markers:
+        same = graph.add("Equal", x, graph.constant(np.asarray(marker, np.float32)))
+        found = graph.add("Or", found, same)
+    return found
+
+
 def _encoded(graph: OnnxGraph, layer: Any, x: str) -> str:
     """Add the operators of a layer that computes on the host; return the name of its output."""
     to_float = 1
     if isinstance(layer, SimpleImputer):
         fill = graph.constant(np.asarray(layer.statistics, np.float32))
-        return graph.add("Where", graph.add("IsNaN", x), fill, x)
+        return graph.add("Where", _is_missing(graph, layer, x), fill, x)
     if isinstance(layer, MissingIndicator):
-        return graph.add("Cast", graph.add("IsNaN", x), to=to_float)
+        return graph.add("Cast", _is_missing(graph, layer, x), to=to_float)
     if isinstance(layer, RowEncoder):
         raise NotExportable(
             "ONNX has no operators that read dates or hash texts; train without the column, or "

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
 from gpunn.apps.tables.reading.kinds import Column, column_of
-from gpunn.apps.tables.verdict import Score, score, tells, verdict, warnings
+from gpunn.apps.tables.scoring import Score
+from gpunn.apps.tables.verdict import score, tells, verdict, warnings
 
 RANDOM = np.random.default_rng(0)
 

@@ -118,6 +118,9 @@ LARGE = [[2**62 + 1], [2**62], [-7], [3], [2**53], [12]]
           mask_token=3, output_mode="count")], np.reshape(LARGE, (3, 2)).tolist()),
         ([Input((2,)), layers.SimpleImputer(statistics=[0.5, -1.25])], NUMBERS),
         ([Input((2,)), layers.MissingIndicator()], NUMBERS),
+        ([Input((2,)), layers.SimpleImputer(statistics=[0.5, -1.25], missing_values=[-999, 7])],
+         [*NUMBERS, [-999, 7], [7, 3]]),
+        ([Input((2,)), layers.MissingIndicator(missing_values=-999)], [*NUMBERS, [-999, 7]]),
         *(([Input((1,), dtype="string"), layers.DatetimeEncoder(EVERY, first, one_hot),
             layers.SimpleImputer(statistics=0.0)], [[text] for text in DATES])
           for first in (True, False) for one_hot in (True, False)),

@@ -14,6 +14,7 @@ from gpunn.common.numeric.moments import deviation, lost_in_float32
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers, unit_of
 from .csv_pieces import TableError
 from .dates import Dates, dates_of
+from .markers import marker_notes, markers_of, without
 from .notation import Notation, check_sign, is_mixed
 from .spellings import merged
 from .strings import Strings
@@ -46,6 +47,7 @@ class Column:
         notation: for numbers, whether they have decimal points or commas.
         warning: what the user should look at before training; "" for nothing.
         dates: for dates, how they are written.
+        markers: for numbers, those that stand for a missing one; their ``values`` are NaN.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Column:
     notation: Notation = _POINTS
     notes: list[str] = field(default_factory=list)
     warning: str = ""
+    markers: tuple[float, ...] = ()
 
     @property
     def missing(self) -> np.ndarray:
@@ -201,6 +204,8 @@ def _unit(some: Sequence[str], decimal: str) -> str:
 def _number(
     name: str, cells: Sequence[str], values: np.ndarray, bad: Sequence[int], unit: str, keep: bool
 ) -> Column:
+    marked = values
+    values = without(values, markers := markers_of(values))
     known = values[~np.isnan(values)]
     if not len(known):
         return Column(name, "left out", "empty")
@@ -224,7 +229,8 @@ def _number(
     found = Column(name, "number", why, values=values, unit=unit, notes=notes)
     if (spread := deviation(known)) and np.abs(known).max() > FLOAT32 * spread:
         found.notes.append("the differences are too small relative to the values for float32")
-    found.notes += _mistakes(cells, bad, "number", "numbers")
+    found.markers = markers
+    found.notes += marker_notes(marked, markers) + _mistakes(cells, bad, "number", "numbers")
     return found
 
 

@@ -16,6 +16,7 @@ import { hashedWords } from "./hashing.js";
  * @property {"fill" | "missing" | "text" | "integer" | "date" | "words"} kind
  * @property {string} layer its name
  * @property {number} of number of the data that it reads
+ * @property {number[]} [markers] numbers that stand for missing ones
  * @property {number[]} [with] values that replace missing ones, by index along the last axis
  * @property {string[]} [tokens] the vocabulary of a lookup
  * @property {number} [first] code of its first entry
@@ -152,9 +153,14 @@ function date(value, { layer, dayFirst = false, takesTimes = false }, input) {
 
 /** @type {{[kind: string]: (values: Value[], step: Step, input: string) => Value[]}} */
 const STEPS = {
-  fill: (values, { with: by = [0] }, input) =>
-    values.map((value, k) => (isMissing(value) ? by[k % by.length] : number(value, input))),
-  missing: (values, _, input) => values.map((value) => (Number.isNaN(number(value, input)) ? 1 : 0)),
+  fill: (values, { with: by = [0], markers = [] }, input) => values.map((value, k) => {
+    const found = number(value, input);
+    return isMissing(value) || markers.includes(found) ? by[k % by.length] : found;
+  }),
+  missing: (values, { markers = [] }, input) => values.map((value) => {
+    const found = number(value, input);
+    return Number.isNaN(found) || markers.includes(found) ? 1 : 0;
+  }),
   text: (values, step, input) => codes(values, step, input, text, (token) => token),
   integer: (values, step, input) => codes(values, step, input, integer, BigInt),
   date: (values, step, input) => values.flatMap((value) => features(date(value, step, input), step.features ?? [])),
