@@ -106,6 +106,16 @@ def test_a_page_gives_what_predict_gives(make: Any, backend: str) -> None:
     ]
 
 
+def test_a_page_limits_numbers_as_the_model_of_a_table_does() -> None:
+    x, most = layers.Input((3,)), np.finfo(np.float32).max
+    limits = (np.array(ends, np.float32) for ends in ([100, -most, 0], [150, most, 20]))
+    model = gpunn.Model(x, ops.clip(x, *limits))
+    given = np.array([[9999, 9999, -5], [120, -1e30, 7]], np.float32)
+    (page,) = browser.run_document(json.loads(json.dumps(forward_program(model, rows=2))), given)
+    np.testing.assert_array_equal(page, [[150, 9999, 0], [120, np.float32(-1e30), 7]])
+    np.testing.assert_array_equal(page, model.predict(given, verbose=0))
+
+
 def test_a_page_reads_integers() -> None:
     a = layers.Input((3,), dtype="int32")
     hits = layers.Flatten()(ops.one_hot(a, 4)) * 2.0

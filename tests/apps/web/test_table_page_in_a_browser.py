@@ -238,6 +238,19 @@ def test_numbers_outside_the_range_of_training_are_reported(shown: Any) -> None:
     assert best == pytest.approx(float(expected.max()), abs=1e-5)
 
 
+def test_the_class_is_named_by_the_threshold(shown: Any) -> None:
+    model = table_model(["no", "yes"])
+    p = predicted(model, *FIRST)
+    most, least = ("no", "yes") if p[0] > p[1] else ("yes", "no")
+    for threshold, named in ((float(p.min()) * 0.9, least), (float(p.min()) * 1.1, most)):
+        model.trained_on |= {"decision": {"class": least, "threshold": threshold}}
+        page = shown(model)
+        assert page.inner_text("#answer") == named
+        first = page.locator("#bars progress").first.get_attribute("value")
+        share = p.min() if named == least else p.max()
+        assert float(first) == pytest.approx(share, abs=1e-5)
+
+
 def test_dates_and_texts_have_fields(shown: Any) -> None:
     model = table_model([], OTHER_KINDS)
     page = shown(model)
