@@ -18,9 +18,12 @@ def merged(counts: Counter[str]) -> tuple[Counter[str], dict[str, str]]:
     >>> merged(Counter(["Plus", "PLUS", "PLUS", "minus"]))
     (Counter({'PLUS': 3, 'minus': 1}), {'Plus': 'PLUS'})
     """
+    keys = [*map(folded, counts)]
+    if len({*keys}) == len(keys):
+        return counts, {}  # as in most columns
     groups: dict[str, list[str]] = {}
-    for cell in counts:
-        groups.setdefault(folded(cell), []).append(cell)
+    for key, cell in zip(keys, counts, strict=True):
+        groups.setdefault(key, []).append(cell)
     found, otherwise = Counter[str](), dict[str, str]()
     for cells in groups.values():
         shown = max(cells, key=counts.__getitem__)
