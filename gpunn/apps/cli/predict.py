@@ -45,8 +45,11 @@ has the three most probable classes, "blank" for an image without ink, and
 
 For a model trained on tables, FILE is a table. Columns are matched by name, in
 any order; extra columns are ignored. The output is CSV: the table with the
-prediction, the probability of each class, and whether it is unsure. Strings
-that begin with = + - @, which a spreadsheet would evaluate, get an apostrophe
+prediction, the ends of an interval that holds the truth with --interval percent,
+or for classes the set of them that does, the probability of each class, and
+whether it is unsure. --why adds the columns that moved the prediction most from
+that for a typical row: medians and the most frequent categories. Strings that
+begin with = + - @, which a spreadsheet would evaluate, get an apostrophe
 (unless --raw is given).
 """
 
@@ -66,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
         help="maximum number of pixels of an image (default: 25,000,000)")
     add("--out", metavar="FILE", help="for a table: write the CSV to this file")
+    add("--interval", choices=(*predict_table.PERCENT, "0"), metavar="PERCENT",
+        help="for a table: add intervals, or sets of classes, at 50, 80, 90, 95 or 99 percent; "
+        "0 for none (default: 90, if the model's file has them)")
+    add("--why", action="store_true",
+        help="for a table: add the columns that moved the prediction most, with amounts")
     add("--raw", action="store_true", help="for a table: write strings unchanged")
     add("--force", action="store_true", help="overwrite the file of --out")
     add_shared(parser, "--max-columns", "--decimal", "--backend", "--json")

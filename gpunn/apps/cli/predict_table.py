@@ -15,12 +15,18 @@ from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
+from gpunn.apps.tables.intervals import LEVELS, USUAL, ClassSets, of_model
 from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.cells import is_number
 from gpunn.apps.tables.reading.strings import Strings
-from gpunn.common.names import counted, either, listed
+from gpunn.apps.tables.shapley import amounts
+from gpunn.apps.web.table_form import fields, first_values
+from gpunn.common.names import counted, either, first_few, listed, significant
 from gpunn.models import Model
 
+PERCENT = tuple(f"{100 * level:g}" for level in LEVELS)
+REASONS = 3  # columns that are named for a prediction
+LONGEST = 24  # characters of a cell that are shown
 FORMULAS = frozenset("=+-@\t\r")  # what a formula begins with
 
 
@@ -35,7 +41,11 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     for sentence in (*table.notes, *notes):
         print(f"{table.path}: {sentence}", file=sys.stderr)
     about = trained_on.known(model)
-    made = predicted(model.predict(given, verbose=0), known.target, about)
+    outputs = model.predict(given, verbose=0)
+    made = predicted(outputs, known.target, about)
+    made |= held(model, outputs, known.target, about, args.interval)
+    if args.why:
+        made["why"] = _why(args, model, known, table, given)
     if args.json:
         rows = zip(*made.values(), strict=True)
         print(json.dumps([dict(zip(made, row, strict=True)) for row in rows]))
@@ -88,6 +98,105 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
     unsure = decision.weighed(outputs).max(axis=1) < about.get("unsure_below", 0)
     made["unsure"] = ["yes" if one else "no" for one in unsure]
     return made
+
+
+def held(
+    model: Any,
+    outputs: np.ndarray,
+    target: str,
+    about: dict[str, Any],
+    percent: str | None = None,
+) -> dict[str, list[Any]]:
+    """Return the columns of intervals, or of sets of classes.
+
+    Args:
+        percent: their level, one of `PERCENT`, or ``"0"`` for none. None: the usual one, if the
+            model's file has it.
+
+    Raises:
+        ValueError: if the file lacks what was asked for.
+    """
+    known = of_model(model) if percent != "0" else None
+    if known is None or (percent is None and USUAL not in known.levels):
+        if percent in (None, "0"):
+            return {}
+        raise ValueError(
+            f"--interval {percent}: the model's file has no errors of cross-validation, as it was "
+            f"not made by this version's gpunn train. Train it again, or leave the option out."
+        )
+    level = USUAL if percent is None else float(percent) / 100
+    found = known.of(outputs, level)
+    if isinstance(known, ClassSets):
+        sets = [[about["classes"][i] for i in np.flatnonzero(row)] for row in found]
+        return {f"one of ({level:.0%})": [" / ".join(one) for one in sets]}
+    return {
+        f"{target} {word} ({level:.0%})": [float(f"{end:.7g}") for end in ends]
+        for word, ends in zip(("from", "to"), found.T, strict=True)
+    }
+
+
+def _why(
+    args: argparse.Namespace,
+    model: Model,
+    known: TableModel,
+    table: Table,
+    given: dict[str, np.ndarray],
+) -> list[Any]:
+    """Return why each row has its prediction, and print what the amounts are relative to."""
+    first = first_values(fields(model, known))
+    base, found = amounts(model, given, first)
+    names = [*known.columns]
+    typical = first_few(map(_said, names, first), 5)
+    if known.task == "classification":
+        said = "the probability of the predicted class from that"
+    else:
+        said = f"{known.target} from {significant(base[0], 5) if len(base) else ''}, the prediction"
+    print(f"{table.path}: why: changes of {said} for a typical row ({typical})", file=sys.stderr)
+    if args.json:
+        return [
+            {"base": float(one), "amounts": dict(zip(names, row, strict=True))}
+            for one, row in zip(base, found.tolist(), strict=True)
+        ]
+    cells = [table.column(name) for name in names]
+    missing = [_is_missing(values) for values in given.values()]
+    made = []
+    for i, row in enumerate(found):
+        least = 0.005 if known.task == "classification" else 1e-6 * abs(base[i] + row.sum())
+        best = [k for k in np.argsort(-np.abs(row), kind="stable")[:REASONS] if abs(row[k]) > least]
+        made.append("; ".join(
+            f"{_said(names[k], '' if missing[k][i] else cells[k][i])} "
+            f"{_signed(row[k], known.task == 'classification')}"
+            for k in best
+        ))  # fmt: skip
+    return made
+
+
+def _is_missing(values: np.ndarray) -> np.ndarray:
+    one = values[:, 0]
+    return np.isnan(one) if one.dtype.kind == "f" else np.array([v is None for v in one])
+
+
+def _said(name: str, value: Any) -> str:
+    """Return a column's value in words.
+
+    >>> _said("size", 80.0), _said("area", ""), _said("notes", "bright, with a view of the harbour")
+    ('size=80', 'area missing', 'notes=bright, with a view o...')
+    """
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    if not text:
+        return f"{name} missing"
+    return f"{name}={text if len(text) <= LONGEST else f'{text[: LONGEST - 1]}...'}"
+
+
+def _signed(amount: float, is_probability: bool) -> str:
+    """
+    >>> _signed(1234.5, False), _signed(-0.0204, False), _signed(-0.0204, True)
+    ('+1230', '-0.0204', '-0.02')
+    """
+    if is_probability:
+        return f"{amount:+.2f}"
+    text = significant(amount, 3).replace(",", "")
+    return text if amount < 0 else f"+{text}"
 
 
 def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) -> None:

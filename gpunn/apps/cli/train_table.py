@@ -17,7 +17,7 @@ from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_search import begun, saved
 from gpunn.apps.reports.of_table import TableReport
-from gpunn.apps.tables import TableError, read_table, robust
+from gpunn.apps.tables import TableError, intervals, read_table, robust
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.judging import Judging
 from gpunn.apps.tables.learning import Plan, TableData, planned
@@ -112,12 +112,16 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         predicted, y, classes, lambda p: all_figures(p, y, classes, decision, judging.first)
     )
     _print_verdict(plan, data, learn, test, predicted, target, judging.metric, decision)
+    errors = intervals.learned(plan.choice.predicted, truth, classes)
+    for sentence in intervals.in_words(errors, predicted[plan.kind], y):
+        print(f"{sentence}.")
     seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)
     if seen.importance:
         print(table_words.matters(seen.importance, classes))
     model = plan.learn(data, every)
     print(f"The model is trained on all {counted(len(every), 'row')} with these settings.")
-    about: dict[str, Any] = {"table": {**known.document(), "plan": plan.choice.document()}}
+    of_table = {"plan": plan.choice.document(), "intervals": errors.document()}
+    about: dict[str, Any] = {"table": {**known.document(), **of_table}}
     if classes:
         known_rows = decision.weighed(plan.choice.predicted)
         about |= {"classes": target.classes, **decision.document(target.classes)}

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from gpunn.apps.splitting import FEWEST
-from gpunn.apps.tables import Table
+from gpunn.apps.tables import Table, intervals
 from gpunn.apps.tables.folds import Rules, equal_rows
 from gpunn.apps.tables.leaderboard import leaderboard
 from gpunn.apps.tables.learning import TableData, planned
@@ -26,6 +26,7 @@ from gpunn.apps.tables.reading.table import table_of, text_of
 from gpunn.apps.tables.search import Budget
 from gpunn.common.numeric.columns import type_of
 from gpunn.feeding.frames import each_column, is_frame
+from gpunn.training.data_facts import doubt
 
 from .estimator import _seed_of
 from .validation import check_names, check_targets, validated
@@ -51,8 +52,9 @@ class _Auto(BaseEstimator):
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn 1.5
         return {"allow_nan": True, "X_types": ["2darray", "string"]}
 
-    def _search(self, X: Any, y: np.ndarray, classes: int, groups: Any) -> None:
-        """Choose, and learn from all rows."""
+    def _search(self, X: Any, y: np.ndarray, names: list[str], groups: Any) -> None:
+        """Choose, and learn from all rows; there are names of classes, or none for numbers."""
+        classes = len(names)
         seed = _seed_of(self.random_state)
         table, is_number = self._table(X, first=True)
         if len(y) != table.rows:
@@ -65,7 +67,8 @@ class _Auto(BaseEstimator):
             raise ValueError("X has no column to learn from: all are empty, constant or texts.")
         every = np.arange(len(y))
         data = TableData(columns, {}, y, classes)
-        known = TableModel.to_learn("y", "", data.features(every))
+        task = "classification" if classes else "regression"
+        known = TableModel.to_learn("y", task, data.features(every))
         data.given, _ = known.inputs(table)
         if groups is None:
             own = equal_rows([x[:, 0] for x in data.given.values()])
@@ -78,7 +81,12 @@ class _Auto(BaseEstimator):
         show = _printed if self.verbose else None
         plan = planned(data, every, {}, seed, bool(self.fast), show, budget)
         self.model_ = plan.learn(data, every)
-        self.model_.trained_on = {"table": known.document()}
+        predicted, truth = plan.choice.predicted, y[plan.choice.rows]
+        errors = intervals.learned(predicted, truth, classes)
+        about: dict[str, Any] = {"table": {**known.document(), "intervals": errors.document()}}
+        if classes:
+            about |= {"classes": names, **doubt(predicted, truth)}
+        self.model_.trained_on = about
         self.members_ = [member.candidate.name for member in plan.choice.members]
         self.cv_loss_ = plan.loss(y)
         self.leaderboard_ = leaderboard(plan.choice.standings)
@@ -108,6 +116,13 @@ class _Auto(BaseEstimator):
         table, _ = self._table(X, first=False)
         given, _ = self._known.inputs(table)
         return np.asarray(self.model_.predict(given, verbose=0))
+
+    def _held(self, X: Any, confidence_level: float) -> np.ndarray:
+        """Return the intervals or the sets of classes of the rows."""
+        outputs = self._outputs(X)
+        known = intervals.of_model(self.model_)
+        assert known is not None
+        return known.of(outputs, confidence_level)
 
 
 @dataclass(eq=False, repr=False)
@@ -165,7 +180,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         self.classes_, numbers_of = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError("y has one class only: there is nothing to learn.")
-        self._search(X, numbers_of, len(self.classes_), groups)
+        self._search(X, numbers_of, [str(name) for name in self.classes_], groups)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -178,6 +193,33 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         best = self._outputs(X).argmax(axis=1)
         found: np.ndarray = self.classes_[best]
         return found
+
+    def predict_set(self, X: Any, confidence_level: float = intervals.USUAL) -> np.ndarray:
+        """Return for each row the classes that hold the right one with a probability.
+
+        A set has the most probable class, and all others from a least probability on. That is a
+        quantile of the right classes' probabilities in cross-validation (Sadinle, Lei and Wasserman
+        2019).
+
+        Args:
+            X: (rows, columns), as for `predict`.
+            confidence_level: the probability: 0.5, 0.8, 0.9, 0.95 or 0.99.
+
+        Returns:
+            (rows, classes), True for the classes in the set.
+
+        Raises:
+            ValueError: for another level, or one that the training rows were too few for: 0.9
+                needs 9 of them in cross-validation, 0.99 needs 99.
+
+        >>> from sklearn.datasets import load_iris
+        >>> from gpunn.sklearn import GpunnAutoClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = GpunnAutoClassifier(fast=True, random_state=0).fit(X, y)
+        >>> model.predict_set(X[:1]).tolist()
+        [[True, False, False]]
+        """
+        return self._held(X, confidence_level)
 
 
 @dataclass(eq=False, repr=False)
@@ -211,12 +253,40 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
         y = column_or_1d(y, warn=True, dtype=np.float64)
         if not np.isfinite(y).all():
             raise ValueError("Input y contains infinity or a value too large for dtype('float64').")
-        self._search(X, y, 0, groups)
+        self._search(X, y, [], groups)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions (rows,)."""
         return self._outputs(X)[:, 0].astype(np.float64)
+
+    def predict_interval(self, X: Any, confidence_level: float = intervals.USUAL) -> np.ndarray:
+        """Return for each row the interval that holds the target with a probability.
+
+        Its ends are quantiles of the errors in cross-validation, around the prediction: as many
+        targets are below it as above (Barber et al. 2021). Errors that grow with the prediction are
+        measured relative to a power of it.
+
+        Args:
+            X: (rows, columns), as for `predict`.
+            confidence_level: the probability: 0.5, 0.8, 0.9, 0.95 or 0.99.
+
+        Returns:
+            (rows, 2), the lower and the upper end in the target's units.
+
+        Raises:
+            ValueError: for another level, or one that the training rows were too few for: 0.9
+                needs 19 of them in cross-validation, 0.99 needs 199.
+
+        >>> from sklearn.datasets import load_diabetes
+        >>> from gpunn.sklearn import GpunnAutoRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = GpunnAutoRegressor(fast=True, random_state=0).fit(X, y)
+        >>> low, high = model.predict_interval(X).T
+        >>> round(float(((low <= y) & (y <= high)).mean()), 1)
+        0.9
+        """
+        return self._held(X, confidence_level)
 
 
 def _printed(fold: int, done: int, of: int) -> None:

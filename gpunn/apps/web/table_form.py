@@ -10,7 +10,9 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
+from gpunn.apps.tables import intervals
 from gpunn.apps.tables.preparing import Range, TableModel
+from gpunn.apps.tables.shapley import orders
 from gpunn.common.names import counted, first_few
 from gpunn.core.plan import HostPart
 from gpunn.layers import MissingIndicator, Normalization, SimpleImputer
@@ -36,7 +38,7 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
     width = int(np.prod(model.output_shape[1:]))
     if width != (len(classes) or 1):
         raise ValueError(f"The model has {width} outputs but {len(classes)} classes.")
-    columns = [*_columns(model, table)]
+    columns = fields(model, table)
     description = {
         "kind": "table",
         "answer": "shares" if classes else "number",
@@ -46,6 +48,8 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
         "rows": about.get("validated_on", 0),
         "target": table.target,
         "columns": columns,
+        "orders": orders(len(columns)),
+        **_interval(model),
     }
     if len(columns) > FIELDS:
         description["most"] = _order(model, columns)[:FIELDS]
@@ -100,8 +104,27 @@ def table_notes(table: TableModel) -> list[str]:
     return lines
 
 
-def _columns(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
-    """Yield the field of each column."""
+def fields(model: Any, table: TableModel) -> list[dict[str, Any]]:
+    """Return the description of the form's field of each column."""
+    return [*_fields(model, table)]
+
+
+def first_values(columns: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return the values that fields begin with: the medians, and the most frequent categories."""
+    return [c.get("first", [*c.get("categories", ""), ""][0]) for c in columns]
+
+
+def _interval(model: Any) -> dict[str, Any]:
+    """Return how far the answer may be off at the usual level, if the model's file says it."""
+    known = intervals.of_model(model)
+    if known is None or intervals.USUAL not in known.levels:
+        return {}
+    own = known.document()
+    own["level"], *ends = next(one for one in own.pop("levels") if one[0] == intervals.USUAL)
+    return {"interval": own | {"ends": ends}}
+
+
+def _fields(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
     host = model._plan.host or HostPart([], [])
     medians = {
         host.source(n): np.ravel(layer.statistics).tolist()
@@ -196,7 +219,7 @@ def _slider(ends: Range, first: float) -> dict[str, Any]:
 def _order(model: Any, columns: list[dict[str, Any]]) -> list[int]:
     """Order columns by how much each changes the output from the form's initial values. Texts,
     which can hold anything, come first."""
-    first = [c.get("first", [*c.get("categories", ""), ""][0]) for c in columns]
+    first = first_values(columns)
     tried = [(k, value) for k, column in enumerate(columns) for value in _tried(column)]
     least = np.full((len(columns), int(np.prod(model.output_shape[1:]))), np.inf)
     most = -least

@@ -117,6 +117,21 @@ def test_a_file_that_contradicts_itself_is_refused() -> None:
         model_page(model)
 
 
+def test_the_page_has_the_interval_of_nine_in_ten() -> None:
+    model = table_model([])
+    assert "interval" not in described(model)  # an older file
+    table = model.trained_on["table"]
+    levels = [[0.8, -1.0, 2.0], [0.9, -3.0, 4.0]]
+    table["intervals"] = {"rows": 40, "levels": levels, "power": 0.5, "least": 2.0}
+    found = described(model)["interval"]
+    assert (found["level"], found["ends"], found["power"]) == (0.9, [-3.0, 4.0], 0.5)
+    table["intervals"]["levels"] = levels[:1]
+    assert "interval" not in described(model)
+    table["intervals"]["levels"] = [[0.9, 1.0, float("nan")]]
+    with pytest.raises(ValueError, match=r"intervals/levels/0/2' is nan"):
+        model_page(model)
+
+
 def test_outliers_do_not_squeeze_a_slider() -> None:
     """A thousand values from 1 to 10, and one of a million: numpy's percentiles are its ends."""
     values = np.append(np.random.default_rng(0).uniform(1, 10, 1000).round(3), 1e6)

@@ -37,6 +37,7 @@ FILLED = """rows => rows.map(row => {
   });
   return {
     answer: document.getElementById("answer").textContent,
+    range: document.getElementById("range").textContent,
     shares: [...document.querySelectorAll("#bars tr")].map(
       tr => [tr.querySelector("th").textContent, tr.querySelector("progress").value]),
   };
@@ -154,9 +155,60 @@ def test_rows_are_answered_as_predict_does(
             assert one["answer"].endswith(", unsure") == (other["unsure"] == "yes")
             shares = {key: other[f"probability of {key}"] for key, _ in one["shares"]}
             assert dict(one["shares"]) == pytest.approx(shares, abs=1e-5)
+            names_of = other["one of (90%)"].split(" / ")
+            assert one["range"] == f"In 90% of cases {' or '.join(names_of)}"
         else:
             assert number(one["answer"]) == pytest.approx(other[name], rel=1e-4)
+            ends = one["range"].removeprefix("In 90% of cases from ").split(" to ")
+            expected_ends = [other[f"{names[-1]} {end} (90%)"] for end in ("from", "to")]
+            assert [*map(number, ends)] == pytest.approx(expected_ends, rel=1e-4)
     assert len({one["answer"] for one in found}) >= (3 if table is iris else 40)
+
+
+@pytest.mark.parametrize("table", [iris, messy, visits])
+def test_the_page_says_why_as_predict_does(
+    opened: Any,
+    table: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    little_search: None,
+) -> None:
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+    names, rows = table()
+    for file, some in (("all.csv", rows), ("some.csv", rows[::50])):
+        with open(tmp_path / file, "w", newline="", encoding="utf-8") as out:
+            csv.writer(out).writerows([names, *some])
+    options = ["--target", names[-1], "--epochs", "20", "--fast", "--out", str(tmp_path)]
+    assert main(["train", str(tmp_path / "all.csv"), *options]) == 0
+    model, html = str(tmp_path / "model.gpunn"), tmp_path / "page.html"
+    assert main(["export", model, str(html)]) == 0
+    capsys.readouterr()
+    assert main(["predict", model, str(tmp_path / "some.csv"), "--json", "--why"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    page = opened(html.as_uri(), "html[data-ready]", viewport={"width": 400, "height": 800})
+    until(page, "document.querySelector('#why p')?.textContent.startsWith('This is about')")
+    for row, other in zip(rows[::50], expected, strict=True):
+        page.evaluate("document.querySelector('#why').replaceChildren()")
+        page.evaluate(FILLED, [[str(cell) for cell in row[:-1]]])
+        until(page, "document.querySelector('#why p') !== null")
+        amounts = other["why"]["amounts"]
+        unit = 100 if table is iris else 1
+        order = sorted(amounts, key=lambda name: -abs(amounts[name]))
+        said = page.locator("#why p").inner_text()
+        base = number(said.split("from ")[1].split(", the ")[0])
+        assert base == pytest.approx(unit * other["why"]["base"], rel=1e-4, abs=0.005 * unit)
+        shown = page.evaluate(
+            "[...document.querySelectorAll('#why li')].map(li => "
+            "[li.firstChild.textContent.trim(), li.querySelector('b').textContent])"
+        )
+        assert 1 <= len(shown) <= 3
+        for (name, text), usual in zip(shown, order, strict=False):
+            amount = number(text.removesuffix(" points").removeprefix("+"))
+            assert amount == pytest.approx(unit * amounts[name], rel=0.006, abs=0.06)
+            assert abs(amounts[name]) == pytest.approx(abs(amounts[usual]), rel=1e-3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert faults(page) == []
 
 
 def test_rows_are_answered_in_firefox(firefox: Any, tmp_path: Path) -> None:

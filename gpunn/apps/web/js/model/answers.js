@@ -44,19 +44,49 @@ export function weighed({ factors = [] }, shares) {
   return products.map((product) => product / sum);
 }
 
+/**
+ * How far a prediction may be off; see `Intervals` and `ClassSets` in gpunn/apps/tables/intervals.py.
+ * @typedef {Object} Interval
+ * @property {number} level
+ * @property {number[]} ends of the errors of a number, or the least probability of a class in the set
+ * @property {number} [power] of the prediction that the width grows with
+ * @property {number} [least] the smallest prediction
+ * @property {boolean} [is_positive] whether no interval begins below 0
+ */
+
+/**
+ * Say between which numbers, or in which classes, the truth is at the interval's level.
+ * @param {Interval} interval
+ * @param {import("./main.js").Description} description
+ * @param {ArrayLike<number>} output of one sample
+ */
+export function range({ level, ends, power = 0, least = 0, is_positive }, description, output) {
+  const found = shares(description, output);
+  const share = percent(level);
+  if (found.length) {
+    const best = Math.max(...found);
+    const names = description.classes.filter((_, k) => found[k] >= ends[0] || found[k] === best);
+    return `In ${share} of cases ${names.join(" or ")}`;
+  }
+  const spread = power ? Math.max(output[0], least) ** power : 1;
+  const [low, high] = ends.map((end) => Math.max(output[0] + end * spread, is_positive ? 0 : -Infinity));
+  return `In ${share} of cases from ${readable(low)} to ${readable(high)}`;
+}
+
 export class Answers {
   #text = "";
 
   /**
-   * @param {import("./main.js").Description & {unsure_below?: number, rows?: number, factors?: number[]}} description
-   *   rows: the number of held-out rows that decided when a prediction is unsure
+   * @param {import("./main.js").Description & {unsure_below?: number, rows?: number, factors?: number[],
+   *   interval?: Interval}} description rows: the number of held-out rows that decided when a prediction is unsure
    */
   constructor(description) {
     this.description = description;
     this.said = make("output", { id: "answer", "aria-live": "polite" });
     this.bars = make("table", { id: "bars", "aria-label": "Most probable classes" });
     this.why = make("p", { id: "unsure", class: "quiet", hidden: true });
-    this.element = make("div", { class: "answers" }, this.said, this.bars, this.why);
+    this.range = make("p", { id: "range", hidden: !description.interval });
+    this.element = make("div", { class: "answers" }, this.said, this.range, this.bars, this.why);
     const { unsure_below: below = 0, rows = 0 } = description;
     fill(this.why, `Unsure: the probability is below ${percent(below)}, as that of half of the mistakes on `
       + `${rows.toLocaleString("en")} samples held out from training.`);
@@ -67,10 +97,13 @@ export class Answers {
     this.why.hidden = true;
     if (typeof output === "string") {
       fill(this.bars);
+      fill(this.range);
       this.#say(output);
       return;
     }
     const found = shares(this.description, output);
+    const { interval } = this.description;
+    if (interval) fill(this.range, range(interval, this.description, output));
     if (!found.length) {
       this.#say(readable(output[0]));
       return;

@@ -7,6 +7,7 @@ import { Boundary } from "./boundary.js";
 import { curve, said } from "./curve.js";
 import { between, share } from "./dates.js";
 import { encoded } from "./encodings.js";
+import { amounts, show } from "./reasons.js";
 
 /** @typedef {import("./encodings.js").Value} Value null is missing */
 
@@ -20,8 +21,9 @@ import { encoded } from "./encodings.js";
  * @typedef {{kind: "text", name: string}} TextColumn
  * @typedef {NumberColumn | CategoryColumn | DateColumn | TextColumn} Column
  * @typedef {import("./main.js").Description & {target: string, unsure_below?: number, factors?: number[],
- *   columns: Column[], most?: number[]}} TableDescription
- *   `most` has the most important columns, if there are too many to show all
+ *   columns: Column[], orders: number[][], most?: number[]}} TableDescription
+ *   `orders` are those of `amounts`, and `most` has the most important columns, if there are too many
+ *   to show all
  */
 
 const POINTS = 41; // of a curve over a numeric column
@@ -45,6 +47,7 @@ class Form {
   #answers;
   #said = make("p", { class: "quiet" });
   #count = make("p", { class: "quiet", id: "count", role: "status" });
+  #why = make("div", { id: "why" });
   #grid = make("div", { class: "columns" });
   #shown = /** @type {{k: number, drawing: SVGElement}[]} */ ([]);
   #boundary = /** @type {Boundary | null} */ (null);
@@ -69,6 +72,7 @@ class Form {
     } }, "Reset");
     fill(root,
       make("section", { class: "told" }, make("h2", {}, target), this.#answers.element),
+      this.#why,
       make("div", { class: "fields" }, most && labelled(`Search the ${readable(columns.length)} columns`, search), again),
       this.#count,
       this.#said,
@@ -239,9 +243,31 @@ class Form {
       while (curves.length < this.#shown.length && performance.now() - begin < FRAME)
         curves.push(this.#curve(this.#shown[curves.length].k, best));
       if (curves.length < this.#shown.length) this.#frame = requestAnimationFrame(on);
-      else this.#draw(curves, best);
+      else {
+        this.#reasons(best);
+        this.#draw(curves, best);
+      }
     };
     this.#frame = requestAnimationFrame(on);
+  }
+
+  /** @param {number} best the most probable class, -1 for a number */
+  #reasons(best) {
+    const { columns, classes, orders } = this.#description;
+    const answers = (/** @type {Value[][]} */ samples) => this.outputs(samples).map((output) => this.#answer(output, best));
+    const begin = columns.map(first);
+    const [from] = answers([begin]);
+    const what = best < 0 ? `${readable(from)}, the prediction for a typical row`
+      : `${percent(from)}, the probability of ${classes[best]} for a typical row`;
+    show(this.#why, columns.map(({ name }) => name), amounts(answers, this.values, begin, orders), best >= 0, what);
+  }
+
+  /**
+   * @param {Float32Array} output of one sample
+   * @param {number} best a class, -1 for a number
+   */
+  #answer(output, best) {
+    return best < 0 ? output[0] : shares(this.#description, output)[best];
   }
 
   /**
@@ -254,7 +280,7 @@ class Form {
     const kind = column.kind === "category" ? "category" : "number";
     const points = places(column);
     const outputs = this.outputs(points.map((point) => this.values.with(k, point)));
-    const answers = outputs.map((output) => (best < 0 ? output[0] : shares(this.#description, output)[best]));
+    const answers = outputs.map((output) => this.#answer(output, best));
     const labels = points.map((point) => (point === null ? MISSING : typeof point === "number" ? readable(point) : String(point)));
     const now = this.values[k];
     const at = column.kind === "category" ? points.indexOf(now) : shareOf(column, now) * (points.length - 1);

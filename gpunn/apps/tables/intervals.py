@@ -1,0 +1,254 @@
+"""How far a table's answers may be off: intervals, and sets of classes, by conformal prediction.
+
+Both come from the rows that cross-validation checked: an interval from the errors there, a set from
+the probabilities of the right classes. They hold for rows that are drawn like these, whatever the
+model and the distribution (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random
+world"; Lei et al. 2018, "Distribution-free predictive inference for regression").
+
+The models of the folds are not kept, so intervals are around the answer of the model that learned
+all rows: the cross-validated form of the jackknife (Barber et al. 2021, "Predictive inference with
+the jackknife+"). That has its level where the answer hardly depends on a fold's rows; the study of
+24 tables in `benchmarks/results/tables-coverage.md` measures it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gpunn.common.stored import ByName, Integer, Number, Several
+
+LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
+"""The levels that a file keeps, as far as there are rows enough."""
+USUAL = 0.9
+POWERS = (0.0, 0.5, 1.0)  # of the prediction, that errors are tried to grow with
+PLACE = "trained_on/table/intervals"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of a regression.
+
+    An interval goes from prediction + low s to prediction + high s, where low and high are
+    quantiles of the errors (y - prediction) / s. As many targets are below it as above. The spread
+    s is max(prediction, least)^power: constant, or growing with the prediction, as with targets
+    that are learned as logarithms.
+
+    Attributes:
+        rows: number of errors.
+        levels: low and high, by level.
+        power: of the spread.
+        least: the smallest prediction; smaller ones have its spread.
+        is_positive: whether no target was negative: then no interval begins below 0.
+    """
+
+    rows: int
+    levels: dict[float, tuple[float, float]]
+    power: float = 0.0
+    least: float = 0.0
+    is_positive: bool = False
+
+    @classmethod
+    def learned(cls, predicted: np.ndarray, y: np.ndarray) -> Intervals:
+        """Return the intervals for targets y (rows,), predicted by models that did not learn them.
+
+        Low and high at level 1 - a are the k-th smallest and the k-th largest error, for
+        k = floor((rows + 1) a / 2). Of the powers that one is taken in which errors of Laplace's
+        distribution would be most likely.
+
+        >>> found = Intervals.learned(np.zeros(39), np.arange(1.0, 40.0))
+        >>> found.levels[0.9], sorted(found.levels)  # 0.99 needs 199 rows
+        ((2.0, 38.0), [0.5, 0.8, 0.9, 0.95])
+        """
+        predicted = predicted.reshape(-1).astype(np.float64)
+        away, least = y - predicted, float(predicted.min())
+        power = _power(predicted, away) if least > 0 else 0.0
+        errors = np.sort(away / np.maximum(predicted, least) ** power if power else away)
+        levels = {}
+        for level in LEVELS:
+            k = _rank(len(errors), level, sides=2)
+            if k:
+                levels[level] = float(errors[k - 1]), float(errors[-k])
+        return cls(len(errors), levels, power, least if power else 0.0, bool(y.min() >= 0))
+
+    def of(self, predicted: np.ndarray, level: float = USUAL) -> np.ndarray:
+        """Return both ends of the interval of each prediction, (rows, 2).
+
+        Raises:
+            ValueError: if the level is none of those kept.
+        """
+        low, high = at(self.levels, level, self.rows)
+        predicted = predicted.reshape(-1).astype(np.float64)
+        spread = np.maximum(predicted, self.least) ** self.power if self.power else 1.0
+        ends = np.stack([predicted + low * spread, predicted + high * spread], axis=1)
+        return np.maximum(ends, 0.0) if self.is_positive else ends
+
+    def document(self) -> dict[str, Any]:
+        """Return the entries for the model's file."""
+        return {
+            "rows": self.rows,
+            "levels": [[level, *ends] for level, ends in self.levels.items()],
+            "power": self.power,
+            "least": self.least,
+            "is_positive": self.is_positive,
+        }
+
+    @classmethod
+    def read(cls, entries: dict[str, Any]) -> Intervals:
+        rows, levels = _rows_and_levels(entries, 3)
+        for i, (_, low, high) in enumerate(levels):
+            if low > high:
+                raise ValueError(f"the entry '{PLACE}/levels/{i}' begins behind its end.")
+        return cls(
+            rows,
+            {level: (low, high) for level, low, high in levels},
+            _share(entries.get("power", 0.0), f"{PLACE}/power"),
+            Number(0, finite=True).check(entries.get("least", 0.0), f"{PLACE}/least"),
+            entries.get("is_positive") is True,
+        )
+
+
+@dataclass(frozen=True)
+class ClassSets:
+    """Sets of classes that hold the right one.
+
+    A set has the most probable class, and all others from a least probability on: the smallest sets
+    on average (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers with
+    bounded error levels").
+
+    Attributes:
+        rows: number of rows that the probabilities are of.
+        levels: the least probability of a class in the set, by level.
+    """
+
+    rows: int
+    levels: dict[float, float]
+
+    @classmethod
+    def learned(cls, predicted: np.ndarray, y: np.ndarray) -> ClassSets:
+        """Return the sets for classes y (rows,), predicted by models that did not learn them.
+
+        The least probability at level 1 - a is the k-th smallest probability of a right class, for
+        k = floor((rows + 1) a).
+
+        >>> right = np.arange(1, 20) / 20
+        >>> found = ClassSets.learned(np.stack([right, 1 - right], axis=1), np.zeros(19, int))
+        >>> found.levels[0.9], found.levels[0.95]
+        (0.1, 0.05)
+        """
+        right = np.sort(predicted[np.arange(len(y)), y].astype(np.float64))
+        ranks = ((level, _rank(len(y), level)) for level in LEVELS)
+        return cls(len(y), {level: float(right[k - 1]) for level, k in ranks if k})
+
+    def of(self, predicted: np.ndarray, level: float = USUAL) -> np.ndarray:
+        """Return which classes are in the set of each row, (rows, classes).
+
+        Raises:
+            ValueError: if the level is none of those kept.
+        """
+        least = at(self.levels, level, self.rows)
+        found: np.ndarray = predicted.astype(np.float64) >= least
+        found[np.arange(len(predicted)), predicted.argmax(axis=1)] = True
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """Return the entries for the model's file."""
+        return {"rows": self.rows, "levels": [[*pair] for pair in self.levels.items()]}
+
+    @classmethod
+    def read(cls, entries: dict[str, Any]) -> ClassSets:
+        rows, levels = _rows_and_levels(entries, 2)
+        for i, (_, least) in enumerate(levels):
+            _share(least, f"{PLACE}/levels/{i}/1")
+        return cls(rows, {level: least for level, least in levels})
+
+
+def learned(predicted: np.ndarray, y: np.ndarray, classes: int) -> Intervals | ClassSets:
+    """Return what the targets of cross-validated rows say: sets for classes, or intervals."""
+    return (ClassSets if classes else Intervals).learned(predicted, y)
+
+
+def of_model(model: Any) -> Intervals | ClassSets | None:
+    """Return what a table's model keeps of its errors; None for files of earlier versions.
+
+    Raises:
+        ValueError: naming an entry of the file that is invalid.
+    """
+    table = model.trained_on.get("table") or {}
+    if "intervals" not in table:
+        return None
+    entries = ByName().check(table["intervals"], PLACE)
+    return (ClassSets if table.get("task") == "classification" else Intervals).read(entries)
+
+
+def at(levels: dict[float, _T], level: float, rows: int) -> _T:
+    """Return what is kept for a level.
+
+    Raises:
+        ValueError: naming those that are kept.
+    """
+    if level in levels:
+        return levels[level]
+    kept = ", ".join(f"{one:.0%}" for one in levels) or "none"
+    raise ValueError(
+        f"There is no interval at {level:.4g}: the model keeps the levels {kept}, as its "
+        f"{rows:,} rows of cross-validation allow. Choose one of them."
+    )
+
+
+def held(known: Intervals | ClassSets, predicted: np.ndarray, y: np.ndarray) -> int:
+    """Return in how many rows the target is in the interval or the set of the usual level."""
+    found = known.of(predicted)
+    if isinstance(known, ClassSets):
+        return int(found[np.arange(len(y)), y].sum())
+    return int(((found[:, 0] <= y) & (y <= found[:, 1])).sum())
+
+
+def _rank(rows: int, level: float, sides: int = 1) -> int:
+    """Return k, for which the k-th smallest of the scores bounds one side; 0 of too few rows."""
+    beyond = 100 - round(100 * level)  # in whole numbers: (1 - 0.9) / 2 * 20 is less than 1
+    return (rows + 1) * beyond // (100 * sides)
+
+
+def _power(predicted: np.ndarray, away: np.ndarray) -> float:
+    """Return the power of the prediction that the size of errors grows with, of positive ones: the
+    most likely of `POWERS`, by Laplace's density exp(-|e| / (b s)) / (2 b s) at its best b."""
+    logs = np.log(predicted)
+
+    def misfit(power: float) -> float:
+        sizes = np.abs(away) * np.exp(-power * (logs - logs.mean()))
+        return float(np.log(max(sizes.mean(), np.finfo(float).tiny)))
+
+    return min(POWERS, key=misfit)
+
+
+def _rows_and_levels(entries: dict[str, Any], length: int) -> tuple[int, list[list[float]]]:
+    """Read what the files of intervals and of sets share."""
+    rows = Integer(1).check(entries.get("rows"), f"{PLACE}/rows")
+    each = Several(Number(finite=True), length)
+    levels: list[list[float]] = Several(each).check(entries.get("levels"), f"{PLACE}/levels")
+    for i, (level, *_) in enumerate(levels):
+        _share(level, f"{PLACE}/levels/{i}/0")
+    return rows, levels
+
+
+def _share(value: Any, place: str) -> float:
+    number: float = Number(0, finite=True).check(value, place)
+    if number > 1:
+        raise ValueError(f"the entry {place!r} is {number:g}: a number from 0 to 1 expected.")
+    return number
+
+
+def in_words(known: Intervals | ClassSets, predicted: np.ndarray, y: np.ndarray) -> Iterable[str]:
+    """Yield a sentence on held-out rows; none if the rows were too few for the usual level."""
+    if USUAL in known.levels:
+        what = "interval" if isinstance(known, Intervals) else "set of classes"
+        yield (
+            f"The {what} of {USUAL:.0%} holds {held(known, predicted, y):,} of the {len(y):,} "
+            f"held-out targets"
+        )
