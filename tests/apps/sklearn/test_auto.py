@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
 
+from gpunn.apps.cli import main
 from gpunn.sklearn import GpunnAutoClassifier, GpunnAutoRegressor
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
@@ -65,6 +68,25 @@ def test_a_frame_is_classified_as_it_is(library: Any) -> None:
     assert accuracy_score(labels[TEST], classifier.predict(test)) > 0.85
     assert (classifier.leaderboard_["accuracy"] > 0.8).all()
     np.testing.assert_allclose(classifier.predict_proba(test).sum(axis=1), 1, 1e-6)
+
+
+def test_a_saved_model_works_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = frame(120)
+    x.to_csv(tmp_path / "x.csv", index=False)
+    labels = np.where(y > np.median(y), 2, 1)
+    for model, target in (
+        (GpunnAutoRegressor(fast=True, random_state=0), y),
+        (GpunnAutoClassifier(fast=True, random_state=0), labels),
+    ):
+        model.fit(x, target).model_.save(tmp_path / "m.gpunn", announce=False)
+        assert main(["predict", str(tmp_path / "m.gpunn"), str(tmp_path / "x.csv"), "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        found = np.array([float(row["predicted y"]) for row in rows])
+        np.testing.assert_allclose(found, model.predict(x), rtol=1e-5)
+        assert main(["export", str(tmp_path / "m.gpunn"), str(tmp_path / "m.html"), "--force"]) == 0
+        capsys.readouterr()
 
 
 def test_the_result_depends_on_the_seed_alone() -> None:

@@ -80,6 +80,13 @@ def test_ends_are_the_quantiles_of_the_method(rows: int) -> None:
         np.testing.assert_array_equal(sets.of(others, level), expected)
 
 
+def test_the_most_probable_class_is_in_the_set_of_a_sure_model() -> None:
+    sure = np.tile([0.98, 0.01, 0.01], (50, 1))
+    known = ClassSets.learned(sure, np.zeros(50, int))
+    doubted = np.array([[0.2, 0.45, 0.35], [0.985, 0.01, 0.005]])
+    assert known.of(doubted).tolist() == [[False, True, False], [True, False, False]]
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_intervals_grow_as_errors_do(power: float) -> None:
     """In each third of the predictions the share inside is about that of all."""
