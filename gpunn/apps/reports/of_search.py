@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gpunn.apps.tables.candidates import NetworkModel
 from gpunn.apps.tables.choosing import Standing
 from gpunn.apps.tables.learning import Plan
 from gpunn.common.names import counted, either
@@ -19,7 +20,7 @@ def begun(plan: Plan, rows: int) -> dict[str, Any]:
     """Return entries for the first line of the record of a run that then learns the answer from
     ``rows`` rows."""
     members = plan.choice.members
-    networks = [i for i, member in enumerate(members, 1) if member.candidate.is_network]
+    networks = [n for n, m in enumerate(members, 1) if isinstance(m.candidate, NetworkModel)]
     trained = ""
     if networks:
         which = f"network {networks[0]}, one of the {len(members)} members of the average,"

@@ -24,7 +24,8 @@ from gpunn.apps.tables.reading.markers import markers_of, without
 from gpunn.apps.tables.reading.notation import Notation
 from gpunn.apps.tables.reading.table import table_of, text_of
 from gpunn.apps.tables.search import Budget
-from gpunn.common.numeric.columns import type_of
+from gpunn.common.numeric import is_missing
+from gpunn.common.numeric.columns import objects_of, type_of
 from gpunn.feeding.frames import each_column, is_frame
 from gpunn.training.data_facts import doubt
 
@@ -56,12 +57,12 @@ class _Auto(BaseEstimator):
         """Choose, and learn from all rows; there are names of classes, or none for numbers."""
         classes = len(names)
         seed = _seed_of(self.random_state)
-        table, is_number = self._table(X, first=True)
+        table, types = self._table(X, first=True)
         if len(y) != table.rows:
             raise ValueError(f"X has {table.rows:,} rows, y has {len(y):,}: as many are needed.")
         if len(y) < FEWEST:
             raise ValueError(f"X has {len(y)} sample(s); at least {FEWEST} are needed.")
-        columns = [_column(table, name, number) for name, number in is_number.items()]
+        columns = [_column(table, name, of) for name, of in types.items()]
         columns = [column for column in columns if column.kind != "left out"]
         if not columns:
             raise ValueError("X has no column to learn from: all are empty, constant or texts.")
@@ -92,20 +93,20 @@ class _Auto(BaseEstimator):
         self.leaderboard_ = leaderboard(plan.choice.standings)
         self._known = known
 
-    def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, bool]]:
-        """Return the table in X, and by name whether a column holds numbers."""
+    def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, str]]:
+        """Return the table in X, and by name what the type of a column says: see `_told`."""
         if is_frame(X):
             check_names(self, X, first)
             table = table_of(X, "X")
-            is_number = [_is_number(column) for _, column in each_column(X)]
-            return table, dict(zip(table.names, is_number, strict=True))
+            told = [_told(column) for _, column in each_column(X)]
+            return table, dict(zip(table.names, told, strict=True))
         if sparse.issparse(X):
             raise TypeError(
                 "Sparse data was passed for X, but dense data is required: use X.toarray()."
             )
         X = validated(self, X, reset=first, dtype=None, ensure_all_finite="allow-nan")
         names = [f"x{i}" for i in range(X.shape[1])]
-        plain = X.dtype.kind in "biuf"
+        plain = "number" if X.dtype.kind in "biuf" else ""
         if X.dtype.kind == "c":
             raise ValueError("Complex data not supported")
         cells = [[_cell(value) for value in column] for column in X.T.tolist()]
@@ -297,19 +298,37 @@ def _cell(value: Any) -> str:
     return str(float(value)) if isinstance(value, bool) else text_of(value)
 
 
-def _is_number(column: Any) -> bool:
-    """Return whether the type of a column says that it holds numbers."""
+def _told(column: Any) -> str:
+    """Return what a column says by its type that it holds: ``"number"``, ``"category"`` or
+    ``"string"``; ``""`` if it says nothing."""
     dtype = type_of(column)
-    if kind := getattr(dtype, "kind", ""):
-        return kind in "iuf"
-    return str(dtype).lower().startswith(("int", "uint", "float", "double", "halffloat"))
+    kind, name = getattr(dtype, "kind", ""), str(dtype).lower()
+    if name.startswith(("categor", "enum", "dictionary")):
+        return "category"
+    if name == "object":  # as pandas held strings before its version 3
+        values = objects_of(column)
+        return "string" if all(isinstance(v, str) or is_missing(v) for v in values) else ""
+    if name.startswith(("str", "large_string")):
+        return "string"
+    is_number = name.startswith(("int", "uint", "float", "double", "halffloat"))
+    return "number" if (kind in "iuf" if kind else is_number) else ""
 
 
-def _column(table: Table, name: str, is_number: bool) -> Column:
-    """Return a column; one of numbers is never left out, since its type says that it counts."""
+def _column(table: Table, name: str, told: str) -> Column:
+    """Return a column; one of numbers is never left out, since its type says that it counts.
+
+    Whole numbers that are stored as categories are names. So are those that are stored as strings,
+    if they are as few as categories: as quantities they would be numbers in a frame.
+    """
     cells = table.column(name)
-    if is_number:
+    if told == "number":
         values, _ = numbers(cells)
         markers = markers_of(values)
         return Column(name, "number", values=without(values, markers), markers=markers)
-    return column_of(name, cells, Notation(".", True, True))
+    notation = Notation(".", True, True)
+    if told:
+        found = column_of(name, cells, notation, names=True)
+        codes = all(cell.isdigit() or not cell for cell in found.categories)
+        if found.kind == "category" and (told == "category" or codes):
+            return found
+    return column_of(name, cells, notation)

@@ -13,7 +13,7 @@ from gpunn.callbacks import Callback
 from gpunn.common.random import seeded
 from gpunn.models import Model, NonFiniteLossError
 
-from .networks import MOST_PIECES, PIECES, Network, Rows, built
+from .networks import MOST_PIECES, Network, Rows, built, joined, width_of
 from .targets import TargetScale
 
 TEMPERATURES = (1.0, 1.2, 1.5, 2.0, 3.0)
@@ -125,6 +125,9 @@ class Candidate(Protocol):
     @property
     def logs(self) -> bool: ...
 
+    @property
+    def pieces(self) -> bool: ...
+
     def document(self) -> dict[str, Any]:
         """Return the settings for the model's file."""
 
@@ -146,19 +149,45 @@ class Candidate(Protocol):
         """Return the solution at a place of the path; the callbacks are those of a training."""
 
 
+class Encoded:
+    """Prepared rows with numbers in pieces, which some rows define."""
+
+    def __init__(self, rows: Rows, by: Rows | Model) -> None:
+        self.rows, self.by = rows, by if isinstance(by, Model) else Model(*joined(True, by))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: Any) -> Encoded:
+        return Encoded(self.rows[at], self.by)
+
+    def joined(self) -> np.ndarray:
+        found: np.ndarray = self.by.predict(self.rows.inputs, batch_size=8192, verbose=0)
+        return found
+
+
 @dataclass(frozen=True)
 class LinearModel:
-    """Ridge or logistic regression; the path is that of the penalties."""
+    """Ridge or logistic regression; the path is that of the penalties.
+
+    With ``pieces`` it is a sum of one curve for each number, and counts as a network without hidden
+    layers, of which it is the solution.
+    """
 
     logs: bool = False
-    is_network = False
+    pieces: bool = False
+
+    @property
+    def is_network(self) -> bool:
+        return self.pieces
 
     @property
     def name(self) -> str:
-        return "linear model" + (" of the target's logarithm" if self.logs else "")
+        said = "no hidden layer, numbers by quantiles" if self.pieces else "linear model"
+        return said + (", logarithm of the target" if self.logs else "")
 
     def document(self) -> dict[str, Any]:
-        return {"linear": True, "logs": self.logs}
+        return {"linear": True, "logs": self.logs, "pieces": self.pieces}
 
     def work(self, rows: int, width: int, outputs: int) -> float:
         if outputs == 1:
@@ -166,7 +195,7 @@ class LinearModel:
         return 4.0 * rows * width * outputs * linear.STEPS + 1e8
 
     def parameters(self, columns: Rows, outputs: int) -> int:
-        return Network(()).parameters(columns, outputs)
+        return Network((), pieces=self.pieces).parameters(columns, outputs)
 
     def training(self, rows: int, at: int) -> str:
         return f"penalty {linear.PENALTIES[at]:g}"
@@ -174,12 +203,14 @@ class LinearModel:
     def _solutions(
         self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        x = Encoded(rows, rows) if self.pieces else rows
         if problem.classes:
-            return linear.logistic(rows, y, problem.classes)
-        return linear.ridge(rows, scale.learned(y)[:, 0])
+            return linear.logistic(x, y, problem.classes)
+        return linear.ridge(x, scale.learned(y)[:, 0])
 
     def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
-        x = part.check.joined().astype(np.float64)
+        check = Encoded(part.check, part.train) if self.pieces else part.check
+        x = check.joined().astype(np.float64)
         scale = problem.scale(part.y, self.logs)
         found = []
         for kernel, bias in self._solutions(problem, part.train, part.y, scale):
@@ -193,7 +224,7 @@ class LinearModel:
         scale = problem.scale(y, self.logs)
         solutions = self._solutions(problem, rows, y, scale)
         kernel, bias = next(w for i, w in enumerate(solutions) if i == at)
-        model = built(Network(()), rows, problem.classes, "linear")
+        model = built(Network((), pieces=self.pieces), rows, problem.classes, "linear")
         model.get_layer("output").set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
         return Learnt(model, scale)
 
@@ -273,15 +304,16 @@ def candidates(given: dict[str, Any], skewed: bool) -> list[Candidate]:
         logs = [replace(networks[i], logs=True) for i in LOGS_TRIED]
         networks[1:1] = logs[:1]
         networks += logs[1:]
-    found: list[Candidate] = [LinearModel()]
-    found += [LinearModel(logs=True)] if skewed else []
-    return [*found, *dict.fromkeys(networks)]
+    scales = (False, True) if skewed else (False,)
+    lines, curves = ([LinearModel(logs, pieces) for logs in scales] for pieces in (False, True))
+    return [*lines, *curves, *dict.fromkeys(networks)]
 
 
 def usable(candidate: Candidate, rows: Rows) -> bool:
     """Whether a table's numbers are few enough to be encoded in pieces, if a candidate does it."""
-    pieces = isinstance(candidate, Network) and candidate.pieces
-    return not pieces or 0 < rows.numbers.shape[1] * PIECES <= MOST_PIECES
+    if not candidate.pieces:
+        return True
+    return 0 < width_of(rows, True) - rows.others.shape[1] <= MOST_PIECES
 
 
 def more(given: dict[str, Any], skewed: bool, seed: int) -> Iterator[Candidate]:

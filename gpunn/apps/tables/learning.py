@@ -14,7 +14,7 @@ from gpunn.callbacks import Callback
 from gpunn.layers import Average
 from gpunn.models import Model
 
-from .candidates import Learnt, LinearModel, Problem, candidates, more
+from .candidates import Learnt, LinearModel, NetworkModel, Problem, candidates, more
 from .choosing import MEMBERS, Choice
 from .folds import Rules
 from .leaderboard import sized
@@ -134,7 +134,7 @@ class Plan:
         y = self.clipped(data.y[rows])
         learnt, watching = [], callbacks
         for number, member in enumerate(members):
-            mine = watching if member.candidate.is_network else ()
+            mine = watching if isinstance(member.candidate, NetworkModel) else ()
             watching = () if mine else watching
             one = member.candidate.learn(
                 self.problem, known, y, member.place, self.seed + number, *mine
@@ -173,7 +173,7 @@ def planned(
         given = {"epochs": PASSES, **given}
     tried = candidates(given, skewed)
     if fast:
-        tried = [LinearModel(), next(c for c in tried if c.is_network)]
+        tried = [LinearModel(), next(c for c in tried if isinstance(c, NetworkModel))]
     rules = data.rules.of(rows)
     rules.seed = seed
     some = sample(y, rules, SAMPLE_OF_LARGE if large else SAMPLE)

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
-from .networks import Rows
-
-PENALTIES = (1000.0, 100.0, 10.0, 1.0, 0.1)
+PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 """Tried from the largest on: each fit starts from the weights of the one before."""
+SMALL = (0.03, 0.01, 0.003, 0.001)
+"""Also tried for ridge regression, where one more costs next to nothing."""
 STEPS = 100  # at most, of L-BFGS for each penalty
 BLOCK = 1 << 16  # rows that are looked at together
 MEMORY = 10  # pairs of steps and gradient changes that L-BFGS keeps
 CLOSE = 1e-5  # it has converged when no entry of the mean gradient is larger
 
 
+class Prepared(Protocol):
+    """Rows that become an array (rows, columns) on request, such as `networks.Rows`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: Any) -> Prepared: ...
+
+    def joined(self) -> np.ndarray: ...
+
+
 class _Blocks:
     """Rows in float64, `BLOCK` at a time, of an array (rows, columns) or prepared rows: all at once
     would take much memory."""
 
-    def __init__(self, x: np.ndarray | Rows) -> None:
+    def __init__(self, x: np.ndarray | Prepared) -> None:
         self.x = x
         self.rows = len(x)
         self._only = self._block(slice(0, self.rows)) if self.rows <= BLOCK else None
@@ -36,7 +47,7 @@ class _Blocks:
             yield at, self._block(at) if self._only is None else self._only
 
 
-def ridge(x: np.ndarray | Rows, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def ridge(x: np.ndarray | Prepared, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield kernel (columns, 1) and bias (1,) of ridge regression, for each penalty.
 
     They minimize sum (x w + b - y)^2 + penalty |w|^2. With the centred columns X it is
@@ -56,13 +67,13 @@ def ridge(x: np.ndarray | Rows, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.
         products = products + centred.T @ (y[at] - middle)
     values, vectors = np.linalg.eigh(squares)
     along = vectors.T @ products
-    for penalty in PENALTIES:
+    for penalty in (*PENALTIES, *SMALL):
         kernel = vectors @ (along / (np.maximum(values, 0.0) + penalty))
         yield kernel[:, None], np.array([middle - around @ kernel])
 
 
 def logistic(
-    x: np.ndarray | Rows, y: np.ndarray, classes: int
+    x: np.ndarray | Prepared, y: np.ndarray, classes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield kernel (columns, classes) and bias (classes,) of logistic regression from x (rows,
     columns) to class indices y (rows,), for each penalty.

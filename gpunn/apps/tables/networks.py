@@ -11,12 +11,13 @@ import numpy as np
 
 from gpunn.common import registry
 from gpunn.common.names import counted
-from gpunn.layers import Concatenate, Dense, Dropout, Input, Normalization, ReLU
+from gpunn.layers import Concatenate, Dense, Dropout, Input, ReLU
 from gpunn.models import Model
 from gpunn.optimizers import AdamW
 from gpunn.optimizers.schedules import CosineDecay
 
 PIECES = 16  # pieces of a column's range, by its quantiles
+MOST_VALUES = 50  # of a column, which then has a piece between each two of them
 MOST_PIECES = 1024  # inputs that pieces may make
 LENGTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # of a training that are tried, in its epochs
 MANY = 50_000  # rows
@@ -64,8 +65,8 @@ class Network:
         dropout: fraction of each hidden layer's outputs to drop in training.
         rate: learning rate at the beginning; it falls to 0 along a cosine.
         decay: weight decay of AdamW.
-        pieces: whether each number is encoded by its quantiles: how far it has come through each
-            piece of the column's range (Gorishniy et al. 2022, "On embeddings for numerical
+        pieces: whether each number is encoded by how far it has come through each piece of the
+            column's range, see `piece_ends` (Gorishniy et al. 2022, "On embeddings for numerical
             features", piecewise linear encoding).
         logs: whether the logarithm of the target is learned.
         optimizer: name of another optimizer than AdamW; None for AdamW.
@@ -111,9 +112,13 @@ class Network:
         return self.batch_size or usual, self.epochs or max(round(epochs), 4)
 
     def work(self, rows: int, width: int, outputs: int) -> float:
-        """Estimate the cost of a training, in multiplications and what takes as long as them."""
+        """Estimate the cost of a training, in multiplications and what takes as long as them.
+
+        Args:
+            width: number of inputs of the first layer, see `width_of`.
+        """
         batch, epochs = self.for_rows(rows)
-        sizes = (width * (PIECES if self.pieces else 1), *self.hidden, outputs)
+        sizes = (width, *self.hidden, outputs)
         weights = sum(a * b for a, b in pairwise(sizes))
         epochs = epochs if self.epochs else 2 * epochs  # of all lengths together
         steps = -(-rows // batch) * epochs
@@ -121,8 +126,7 @@ class Network:
 
     def parameters(self, columns: Rows, outputs: int) -> int:
         """Return the number of weights and biases that are learned for such prepared rows."""
-        numbers, others = columns.numbers.shape[1], columns.others.shape[1]
-        sizes = (numbers * (PIECES if self.pieces else 1) + others, *self.hidden, outputs)
+        sizes = (width_of(columns, self.pieces), *self.hidden, outputs)
         return sum((a + 1) * b for a, b in pairwise(sizes))
 
     def training(self, rows: int, at: int) -> str:
@@ -152,24 +156,63 @@ class Network:
         return chosen() if self.rate is None else chosen(self.rate)
 
 
-def in_pieces(x: Any, numbers: np.ndarray, free: Callable[[str], str]) -> Any:
-    """Encode scaled numbers (rows, n) as (rows, n PIECES): min(max((x - a) / (b - a), 0), 1) for
-    each piece from a to b, which are quantiles of the training rows; ``free`` makes layer names.
+def piece_ends(numbers: np.ndarray) -> list[np.ndarray]:
+    """Return the ends of the pieces that each column of scaled numbers (rows, n) is cut into.
+
+    They are the column's values where these are few, so that each has an effect of its own, as with
+    codes; else the quantiles. A value that many rows share gets a piece of width 0 behind it: a
+    step.
+
+    >>> numbers = np.concatenate([np.zeros(60), np.arange(40)])[:, None]
+    >>> piece_ends(numbers[:62])[0].tolist(), len(piece_ends(np.arange(99.0)[:, None])[0])
+    ([0.0, 1.0], 17)
     """
-    ends = np.quantile(numbers, np.linspace(0, 1, PIECES + 1), axis=0)  # (PIECES + 1, n)
-    widths = np.maximum(np.diff(ends, axis=0), THINNEST).ravel()
-    x = Concatenate(name=free("numbers for each piece"))([x] * PIECES)
-    x = Normalization(mean=ends[:-1].ravel(), variance=widths**2, name=free("pieces"))(x)
+    found = []
+    for column in numbers.T:
+        ends = np.unique(column)
+        if len(ends) > MOST_VALUES:
+            ends = np.quantile(column, np.linspace(0, 1, PIECES + 1))
+            ends = ends[np.r_[True, True, ends[2:] > ends[:-2]]]
+        found.append(ends if len(ends) > 1 else np.r_[ends, ends + 1])
+    return found
+
+
+def in_pieces(x: Any, numbers: np.ndarray, free: Callable[[str], str]) -> Any:
+    """Encode scaled numbers (rows, n) in pieces: min(max((x - a) / (b - a), 0), 1) for each piece
+    from a to b, by the training rows; ``free`` makes layer names.
+    """
+    each = piece_ends(numbers)
+    of = np.repeat(np.arange(len(each)), [len(ends) - 1 for ends in each])
+    widths = np.maximum(np.concatenate([np.diff(ends) for ends in each]), THINNEST)
+    kernel = np.zeros((len(each), len(of)))
+    kernel[of, np.arange(len(of))] = 1 / widths
+    bias = -np.concatenate([ends[:-1] for ends in each]) / widths
+    dense = Dense(len(of), trainable=False, name=free("pieces"))
+    x = dense(x)
+    dense.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
     return ReLU(max_value=1.0, name=free("numbers in pieces"))(x)
+
+
+def width_of(rows: Rows, pieces: bool) -> int:
+    """Return the number of columns of prepared rows, with numbers in pieces if asked to."""
+    if not pieces:
+        return rows.width
+    return sum(len(ends) - 1 for ends in piece_ends(rows.numbers)) + rows.others.shape[1]
+
+
+def joined(pieces: bool, rows: Rows) -> tuple[list[Any], Any]:
+    """Return a network's inputs for prepared rows, and the tensor of all columns: numbers as they
+    are or in pieces, then the others."""
+    ends = [Input((part.shape[1],), name=f"input {i}") for i, part in enumerate(rows.arrays)]
+    parts = list(ends)
+    if pieces:
+        parts[0] = in_pieces(parts[0], rows.numbers, str)
+    return ends, parts[0] if len(parts) == 1 else Concatenate(name="all columns")(parts)
 
 
 def built(network: Network, rows: Rows, classes: int, name: str = "network") -> Model:
     """Return an untrained network for prepared rows, which take part by their quantiles only."""
-    ends = [Input((part.shape[1],), name=f"input {i}") for i, part in enumerate(rows.arrays)]
-    parts = list(ends)
-    if network.pieces:
-        parts[0] = in_pieces(parts[0], rows.numbers, str)
-    x = parts[0] if len(parts) == 1 else Concatenate(name="all columns")(parts)
+    ends, x = joined(network.pieces, rows)
     for number, units in enumerate(network.hidden, 1):
         x = Dense(units, activation=network.activation, name=f"hidden {number}")(x)
         if network.dropout:

@@ -22,13 +22,13 @@ from .candidates import Candidate, Fold, NetworkModel, Problem, usable
 from .choosing import MEMBERS, Choice, Trial, choose
 from .folds import Rules, folds
 from .leaderboard import standings
-from .networks import Rows
+from .networks import Rows, width_of
 
 WORK = 6e11  # multiplications that a search may take
 FINALISTS = 6  # candidates that see all folds, at most
 SPARE = 0.6  # of the minutes: what learning the answer takes is not part of the search
 FIRST = 5  # folds that all candidates see, if there are more
-FEWEST = 3  # networks that are tried whatever they cost
+FEWEST = 5  # candidates that are tried whatever they cost
 SAMPLE = 20_000  # rows that a search looks at, at most
 
 
@@ -114,14 +114,20 @@ def search(
         rows = prepare(train)
         parts.append(Fold(rows[train], y[train], rows[check], y[check], check))
     outputs = problem.classes or 1
-    width, most = parts[0].train.width, max(len(part.y) for part in parts)
+    widths = {pieces: width_of(parts[0].train, pieces) for pieces in (False, True)}
+    most = max(len(part.y) for part in parts)
+
+    def work(candidate: Candidate) -> float:
+        """Estimate what one fold takes."""
+        return candidate.work(most, widths[candidate.pieces], outputs)
+
     first = FIRST if len(parts) > FIRST else min(2, len(parts))
     trials: list[Trial] = []
     for candidate in itertools.chain(tried, more):
         if not usable(candidate, parts[0].train):
             continue
-        cost = first * candidate.work(most, width, outputs)
-        if len(trials) <= FEWEST or budget.allows(2 * cost):  # the other half is for the finalists
+        cost = first * work(candidate)
+        if len(trials) < FEWEST or budget.allows(2 * cost):  # the other half is for the finalists
             budget.spend(cost)
             trials.append(Trial(len(trials), candidate))
         elif len(trials) >= len(tried):
@@ -138,7 +144,7 @@ def search(
     if len(parts) > first and not run.interrupted:
         affordable: list[Trial] = []
         for trial in finalists:
-            cost = (len(parts) - first) * trial.candidate.work(most, width, outputs)
+            cost = (len(parts) - first) * work(trial.candidate)
             if len(affordable) < 2 or trial in linear or budget.allows(cost):
                 budget.spend(cost)
                 affordable.append(trial)

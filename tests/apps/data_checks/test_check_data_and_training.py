@@ -61,7 +61,7 @@ ACCEPTED: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     "text": (
         {"review": [f"good {i} {a}" for i, a in enumerate(A)],
          "kind": [f"k{i % 58}" for i in range(ROWS)], "b": B, "y": Y},
-        [("columns", "note", "rare categories count as one")],
+        [],
     ),
     "units": (
         {"share": [f"{round(50 + 9 * a)}%" for a in A], "b": B, "y": Y},

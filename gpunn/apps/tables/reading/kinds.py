@@ -20,7 +20,8 @@ from .spellings import merged
 from .strings import Strings
 from .table import Table
 
-MOST_CATEGORIES = 50  # of a column, by default: rarer ones together form one category
+MOST_CATEGORIES = 255  # of a column, by default: rarer ones together form one category
+MOST_PHRASES = 50  # categories of several words: more of them are texts
 NUMBERS = 0.95  # share of numbers in a numeric column: at most 1 cell in 20 is a mistake
 MOSTLY = 0.5  # a category of which more cells than this are numbers is looked at
 UNIQUE = 0.5  # maximum share of distinct strings in a categorical column
@@ -90,16 +91,17 @@ def column_in(table: Table, name: str, most: int = MOST_CATEGORIES, keep: bool =
 
 def column_of(
     name: str, cells: Sequence[str], notation: Notation = _POINTS, most: int = MOST_CATEGORIES,
-    keep: bool = False, where: str = "",
+    keep: bool = False, where: str = "", names: bool = False,
 ) -> Column:  # fmt: skip
     """Infer a column's kind from its cells.
 
     If at least 19 in 20 cells are numbers or dates, the others are mistakes: the notes name them,
-    and they count as missing. Strings that are nearly all different, or more than ``most``, are
+    and they count as missing. Strings that are nearly all different, or more than 50, are
     texts if they have several words. Categories that differ in case or in blanks alone are one, of
     the most frequent spelling. A column is left out if it is constant or empty, only counts
     the rows, or holds strings of one or two words that are nearly all different. Of these, a
-    column to ``keep`` is used if it varies: its numbers as they are, its strings as texts.
+    column to ``keep`` is used if it varies: its numbers as they are, its strings as texts. With
+    ``names``, numbers and dates in it are names like any other.
 
     >>> column_of("age", ["31", "", "x", *map(str, range(40))]).notes
     ["1 cell is not a number and counts as missing: 'x' in row 3"]
@@ -121,7 +123,7 @@ def column_of(
     some, decimal, mostly, bad = _some(cells), notation.decimal, 0.0, list[int]()
     unit = _unit(some, decimal)
     _, others = numbers(some, decimal, unit)
-    if len(others) <= len(some) / 2:  # else the rest does not matter
+    if len(others) <= len(some) / 2 and not names:  # else the rest does not matter
         values, bad = numbers(cells, decimal, unit)
         mostly = 1 - len(bad) / max(len(bad) + np.isfinite(values).sum(), 1)
         token = cells[bad[0]] if bad else ""
@@ -141,7 +143,7 @@ def column_of(
     for cell in nothing:
         del different[cell]
     known = sum(different.values())
-    if sum(map(is_date, some)) >= NUMBERS * len(some):
+    if sum(map(is_date, some)) >= NUMBERS * len(some) and not names:
         dates, notes = dates_of([cell for cell in cells if cell not in nothing])
         values, bad = dates.read(cells)
         if len(bad) <= (1 - NUMBERS) * known:
@@ -165,7 +167,7 @@ def column_of(
         if len(different) == 1 and not nothing:
             (shown,) = different
             return Column(name, "left out", f"constant: always {_short(shown)}, in any spelling")
-    if (all_differ or len(different) > most) and words_each(some) > WORDS:
+    if (all_differ or len(different) > min(most, MOST_PHRASES)) and words_each(some) > WORDS:
         return Column(name, "text", cells=made)
     if all_differ or (len(different) == known and _ID.fullmatch(name)):
         share = f"{len(different):,} different ones in {counted(known, 'row')}"
