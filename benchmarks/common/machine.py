@@ -19,7 +19,7 @@ from benchmarks import ROOT
 
 PACKAGES = (
     "gpunn", "numpy", "torch", "jax", "jaxlib", "keras", "scikit-learn", "tensorboardX",
-    "cupy-cuda12x", "cupy-cuda13x",
+    "cupy-cuda12x", "cupy-cuda13x", "catboost", "flaml", "lightgbm", "pytabkit",
 )  # fmt: skip
 # The environment that holds every library to an instruction set, by its name.
 INSTRUCTIONS = {

@@ -6,8 +6,8 @@ from benchmarks import RESULTS
 from benchmarks.common import machine
 from benchmarks.studies import tables
 from benchmarks.studies.tables import measure, sets
+from benchmarks.studies.tables.contestants import CONTESTANTS, OTHERS
 from benchmarks.studies.tables.page import page
-from benchmarks.studies.tables.rivals import CONTESTANTS
 
 
 def main() -> None:
@@ -15,9 +15,10 @@ def main() -> None:
     machine.on_one_core()
     results = measure.Results(RESULTS / "tables.jsonl")
     if not options.page:
+        usual = [name for name in CONTESTANTS if name not in OTHERS]
         names = [name for name, table in sets.TABLES.items() if table.half == options.part]
         chosen = [name for name in names if not options.only or name in options.only]
-        measure.run(results, chosen, options.contestant or CONTESTANTS, options.again)
+        measure.run(results, chosen, options.contestant or usual, options.again, options.split)
     text = page(results)
     (RESULTS / "tables.md").write_text(text, encoding="utf-8")
     print(text)
@@ -31,6 +32,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--part", choices=("tune", "final"), default="tune", help="default: tune")
     parser.add_argument("--only", nargs="+", metavar="TABLE", help="tables of that part")
     parser.add_argument("--contestant", nargs="+", choices=CONTESTANTS, metavar="NAME")
+    parser.add_argument("--split", type=int, nargs="+", choices=sets.SPLITS, default=sets.SPLITS)
     parser.add_argument("--again", action="store_true", help="also what has results already")
     parser.add_argument("--page", action="store_true", help="only write the page")
     options = parser.parse_args()

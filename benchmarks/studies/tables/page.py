@@ -10,12 +10,13 @@ import numpy as np
 
 from benchmarks.common import machine
 from benchmarks.studies.tables import scores, sets
+from benchmarks.studies.tables.contestants import CONTESTANTS, OTHERS
 from benchmarks.studies.tables.measure import Key, Results
-from benchmarks.studies.tables.rivals import CONTESTANTS, TUNED
 
 NAMES = {
     "log_loss": "log loss", "accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "r2": "R2",
 }  # fmt: skip
+Splits = tuple[int, ...]
 HALVES = {
     "tune": "The tables that gpunn's defaults were chosen on",
     "final": "The tables that were kept for the end",
@@ -36,11 +37,21 @@ Three splits of each table, 75% of the rows to fit and 25% to test; classes keep
   `RidgeCV`. Categories are one-hot, missing numbers are medians. MLP and linear models get scaled
   numbers.
 
+Other libraries, each with its defaults where nothing else is said:
+
+- **CatBoost** and **LightGBM** take categories and missing numbers as they are. **LightGBM, tuned**
+  is searched for as boosting is.
+- **RealMLP** is pytabkit's network with the defaults that its authors tuned, one network, the best
+  epoch by its own fifth of the rows: by the cross-entropy, without label smoothing, for classes.
+- **FLAML** searches among LightGBM, XGBoost, CatBoost, forests and logistic regression. Its budget
+  is the CPU time of gpunn's fit.
+
 The primary score is the log loss (no probability counts as less than 1e-7) or the root of the mean
 squared error, RMSE; smaller is better. "±" is the standard deviation over the splits. CPU seconds
 are those of `fit`, the mean over splits. Each contestant has one core, and they run one at a time.
 The machine's load changes CPU seconds a little, seconds much, and no scores but those of the tuned
-contestant, by the number of its candidates."""
+contestants and FLAML, by the number of their candidates. The CPU time that they are given is within
+a tenth of gpunn's."""
 
 
 def page(results: Results) -> str:
@@ -54,6 +65,7 @@ def page(results: Results) -> str:
             continue
         parts += [f"## {title}", standings(results, tables, who)]
         parts += [matrix(results, tables, who, task) for task in scores.PRIMARY]
+        parts.append(beside_others(results, tables))
     if any(key.contestant == "gpunn" for key in results.found):
         parts += ["## gpunn against linear models", against(results, "linear")]
     parts += ["## Each table", *(details(results, name) for name in sets.TABLES)]
@@ -61,30 +73,52 @@ def page(results: Results) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def present(results: Results, tables: Iterable[str]) -> list[str]:
+def present(results: Results, tables: Iterable[str], splits: Splits = sets.SPLITS) -> list[str]:
     """Return the contestants that have all splits of any of the tables."""
-    return [who for who in CONTESTANTS if any(complete(results, table, who) for table in tables)]
+    return [
+        who for who in CONTESTANTS if any(complete(results, table, who, splits) for table in tables)
+    ]
 
 
-def complete(results: Results, table: str, contestant: str) -> list[dict[str, Any]]:
+def complete(
+    results: Results, table: str, contestant: str, splits: Splits = sets.SPLITS
+) -> list[dict[str, Any]]:
     """Return the results of all splits, or none if one is missing."""
-    found = [results.found.get(Key(table, split, contestant)) for split in sets.SPLITS]
+    found = [results.found.get(Key(table, split, contestant)) for split in splits]
     return [] if None in found else [record for record in found if record]
 
 
-def primary(results: Results, table: str, contestant: str) -> list[float]:
+def primary(
+    results: Results, table: str, contestant: str, splits: Splits = sets.SPLITS
+) -> list[float]:
     metric = scores.PRIMARY[sets.TABLES[table].task]
-    return [record["scores"][metric] for record in complete(results, table, contestant)]
+    return [record["scores"][metric] for record in complete(results, table, contestant, splits)]
 
 
-def standings(results: Results, tables: list[str], who: list[str]) -> str:
+def beside_others(results: Results, tables: list[str]) -> str:
+    """Return standings and scores with the other libraries, of the splits that were measured."""
+    splits = tuple(
+        split for split in sets.SPLITS if {*OTHERS} & {*present(results, tables, (split,))}
+    )
+    if not splits:
+        return ""
+    who = present(results, tables, splits)
+    of = "all splits" if splits == sets.SPLITS else f"the first of {len(sets.SPLITS)} splits"
+    parts = [f"### Beside other libraries, on {of}", standings(results, tables, who, splits)]
+    parts += [matrix(results, tables, who, task, splits) for task in scores.PRIMARY]
+    return "\n\n".join(parts)
+
+
+def standings(
+    results: Results, tables: list[str], who: list[str], splits: Splits = sets.SPLITS
+) -> str:
     """Return mean ranks and wins of the tables that all contestants have results of."""
-    shared = [name for name in tables if all(complete(results, name, one) for one in who)]
+    shared = [name for name in tables if all(complete(results, name, one, splits) for one in who)]
     if not shared:
         return "No table has results of all contestants yet."
     ranks: dict[str, list[float]] = {one: [] for one in who}
     for name in shared:
-        means = {one: statistics.mean(primary(results, name, one)) for one in who}
+        means = {one: statistics.mean(primary(results, name, one, splits)) for one in who}
         for one, rank in scores.ranks(means).items():
             ranks[one].append(rank)
     lines = [
@@ -94,13 +128,15 @@ def standings(results: Results, tables: list[str], who: list[str]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for one in sorted(who, key=lambda one: statistics.mean(ranks[one])):
-        seconds = sum(cpu(complete(results, name, one)) for name in shared)
+        seconds = sum(cpu(complete(results, name, one, splits)) for name in shared)
         wins = sum(rank == 1 for rank in ranks[one])
         lines.append(f"| {one} | {statistics.mean(ranks[one]):.2f} | {wins} | {seconds:.1f} |")
     return "\n".join(lines)
 
 
-def matrix(results: Results, tables: list[str], who: list[str], task: str) -> str:
+def matrix(
+    results: Results, tables: list[str], who: list[str], task: str, splits: Splits = sets.SPLITS
+) -> str:
     """Return the primary scores of the tables of a task, the best in bold."""
     lines = [
         f"### {task.capitalize()}: {NAMES[scores.PRIMARY[task]]}, and CPU seconds of `fit`",
@@ -109,7 +145,7 @@ def matrix(results: Results, tables: list[str], who: list[str], task: str) -> st
         "| --- " * (len(who) + 1) + "|",
     ]
     for name in (name for name in tables if sets.TABLES[name].task == task):
-        known = {one: primary(results, name, one) for one in who}
+        known = {one: primary(results, name, one, splits) for one in who}
         best = min((statistics.mean(each) for each in known.values() if each), default=None)
         cells = []
         for one, each in known.items():
@@ -118,7 +154,7 @@ def matrix(results: Results, tables: list[str], who: list[str], task: str) -> st
                 continue
             score = spread(each)
             score = f"**{score}**" if statistics.mean(each) == best else score
-            cells.append(f"{score}; {cpu(complete(results, name, one)):.2f} s")
+            cells.append(f"{score}; {cpu(complete(results, name, one, splits)):.2f} s")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -210,7 +246,7 @@ def details(results: Results, name: str) -> str:
         if table.task == "regression":
             low, high = low**0.5, high**0.5
         tried = statistics.mean(of.get("candidates", 0) for of in records)
-        label = f"{one} ({tried:.0f} candidates)" if one == TUNED else one
+        label = f"{one} ({tried:.0f} candidates)" if tried else one
         wall, predicting = (
             statistics.mean(of[clock][step] for of in records)
             for clock, step in (("wall", "fit"), ("cpu", "predict"))
@@ -222,13 +258,15 @@ def details(results: Results, name: str) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Return a mean and the standard deviation, to the same digit.
+    """Return a mean and the standard deviation, if there is one, to the same digit.
 
-    >>> spread([0.123, 0.124, 0.128]), spread([1234.0, 1250.0, 1290.0])
-    ('0.1250 ± 0.0026', '1258 ± 29')
+    >>> spread([0.123, 0.124, 0.128]), spread([1234.0, 1250.0, 1290.0]), spread([1.0])
+    ('0.1250 ± 0.0026', '1258 ± 29', '1.000')
     """
     mean = statistics.mean(values)
     digits = max(0, 3 - int(np.floor(np.log10(abs(mean))))) if mean else 4
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 

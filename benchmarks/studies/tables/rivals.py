@@ -1,8 +1,8 @@
 """The contestants: gpunn, and scikit-learn's models with the usual preparation of a table.
 
 Each is made for a task, the columns of the table (a DataFrame), a seed, and the CPU seconds that it
-may take, which only the tuned one heeds. All are estimators with `fit` and `predict`, classifiers
-with `predict_proba` and `classes_`.
+may take, which only those that search heed. All are estimators with `fit` and `predict`,
+classifiers with `predict_proba` and `classes_`.
 """
 
 from __future__ import annotations
@@ -47,25 +47,31 @@ def gpunn(request: Request) -> Any:
     return getattr(sklearn, f"GpunnAuto{task}")(random_state=request.seed)
 
 
-def boosting(request: Request, **settings: Any) -> Any:
-    """Gradient boosting, which takes categories and missing values as they are."""
+def coded(columns: Any) -> tuple[Any, int]:
+    """Return what numbers the categories and puts their columns first, and how many there are."""
     from sklearn.compose import make_column_transformer
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
-    _, categories = kinds(request.columns)
+    _, categories = kinds(columns)
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=MOST_CATEGORIES
     )
+    return make_column_transformer((codes, categories), remainder="passthrough"), len(categories)
+
+
+def boosting(request: Request, **settings: Any) -> Any:
+    """Gradient boosting, which takes categories and missing values as they are."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
+
+    codes, number = coded(request.columns)
     model = HistGradientBoostingClassifier if request.classifies else HistGradientBoostingRegressor
     return make_pipeline(
-        make_column_transformer((codes, categories), remainder="passthrough"),
+        codes,
         model(
-            categorical_features=list(range(len(categories))) or None,
-            random_state=request.seed, **settings,
+            categorical_features=list(range(number)) or None, random_state=request.seed, **settings
         ),
-    )  # fmt: skip
+    )
 
 
 def forest(request: Request) -> Any:
@@ -102,29 +108,38 @@ def linear(request: Request) -> Any:
     return make_pipeline(prepared(request.columns, StandardScaler()), model)
 
 
-class TunedBoosting:
-    """Gradient boosting with the best settings that a random search finds in a given CPU time.
+class TunedModel:
+    """A model with the best settings that a random search finds in a given CPU time.
 
     The defaults are the first candidate. A candidate that is not complete when the time is over
     is dropped; the fit with the best settings comes after that, so this takes a little more time.
+
+    Args:
+        made: makes the model with some settings.
+        drawn: yields settings without end, by a seed.
     """
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
+    def __init__(
+        self,
+        request: Request,
+        made: Callable[..., Any],
+        drawn: Callable[[int], Iterator[dict[str, Any]]],
+    ) -> None:
+        self.request, self.made, self.drawn = request, made, drawn
         self.candidates = 0
         self.settings: dict[str, Any] = {}
 
-    def fit(self, x: Any, y: np.ndarray) -> TunedBoosting:
+    def fit(self, x: Any, y: np.ndarray) -> TunedModel:
         end = cpu_seconds() + self.request.seconds
         smallest = float("inf")
-        for settings in drawn(self.request.seed):
+        for settings in self.drawn(self.request.seed):
             loss = self._cross_validated(settings, x, y, end)
             if loss is None:
                 break
             self.candidates += 1
             if loss < smallest:
                 smallest, self.settings = loss, settings
-        self.model = boosting(self.request, **self.settings).fit(x, y)
+        self.model = self.made(self.request, **self.settings).fit(x, y)
         return self
 
     def _cross_validated(
@@ -138,7 +153,7 @@ class TunedBoosting:
         for train, test in kind(FOLDS, shuffle=True, random_state=self.request.seed).split(x, y):
             if cpu_seconds() >= end:
                 return None
-            model = boosting(self.request, **settings).fit(x.iloc[train], y[train])
+            model = self.made(self.request, **settings).fit(x.iloc[train], y[train])
             losses.append(scored(self.request.task, model, x.iloc[test], y[test])[1])
         return float(np.concatenate(losses).mean()) if cpu_seconds() < end else None
 
@@ -153,15 +168,8 @@ class TunedBoosting:
         return self.model.classes_
 
 
-CONTESTANTS: dict[str, Callable[[Request], Any]] = {
-    "gpunn": gpunn,
-    "boosting": boosting,
-    "boosting, tuned": TunedBoosting,
-    "forest": forest,
-    "MLP": mlp,
-    "linear": linear,
-}
-TUNED = "boosting, tuned"  # in the CPU seconds that gpunn took
+def tuned_boosting(request: Request) -> Any:
+    return TunedModel(request, boosting, drawn)
 
 
 def scored(task: str, model: Any, x: Any, y: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
@@ -197,17 +205,17 @@ def prepared(columns: Any, scaler: Any = None) -> Any:
 def drawn(seed: int) -> Iterator[dict[str, Any]]:
     """Yield the defaults of gradient boosting, then settings drawn at random, without end."""
     generator = np.random.default_rng(seed)
-
-    def between(low: float, high: float) -> float:
-        return float(np.exp(generator.uniform(np.log(low), np.log(high))))
-
     yield {}
     while True:
         yield {
-            "learning_rate": between(0.01, 0.5),
-            "max_iter": round(between(30, 1000)),
-            "max_leaf_nodes": round(between(4, 128)),
-            "min_samples_leaf": round(between(2, 100)),
-            "l2_regularization": between(1e-4, 100),
+            "learning_rate": log_uniform(generator, 0.01, 0.5),
+            "max_iter": round(log_uniform(generator, 30, 1000)),
+            "max_leaf_nodes": round(log_uniform(generator, 4, 128)),
+            "min_samples_leaf": round(log_uniform(generator, 2, 100)),
+            "l2_regularization": log_uniform(generator, 1e-4, 100),
             "max_features": generator.uniform(0.3, 1.0),
         }
+
+
+def log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(generator.uniform(np.log(low), np.log(high))))
