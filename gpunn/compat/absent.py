@@ -18,11 +18,6 @@ from typing import Any
 ABSENT: dict[str, list[tuple[str, str]]] = {
     "layers": [
         (
-            "recurrent layers of convolutions; write a cell that calls layers.Conv2D, and pass it "
-            "to layers.RNN",
-            "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
-        ),
-        (
             "such layer for pictures; write it with gpunn.ops in a layer's call, or prepare the "
             "arrays before fit",
             "RandomErasing RandomHue RandomSaturation RandomShear RandAugment AugMix MixUp CutMix "
@@ -35,7 +30,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "for this model",
             "Conv3D Convolution3D Conv3DTranspose MaxPooling3D AveragePooling3D "
             "GlobalAveragePooling3D GlobalMaxPooling3D MaxPool3D AvgPool3D ZeroPadding3D "
-            "Cropping3D UpSampling3D SpatialDropout3D",
+            "Cropping3D UpSampling3D SpatialDropout3D ConvLSTM3D",
         ),
         (
             "layers of other frameworks inside its own",

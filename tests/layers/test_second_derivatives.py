@@ -53,10 +53,10 @@ def test_layers(name: str, arguments: dict[str, Any]) -> None:
     gpunn.utils.set_random_seed(1)  # with this seed, no relu's input is near 0
     layer = registered.alone(registered.make("layer", name, arguments))
     shape = (3, 4, 4, 6) if registered.takes_images(layer) else (5, 6)
-    if registered.takes_steps(layer):
-        shape = (3, 4, 2)
     if registered.takes_images(layer):
         shape = registered.images_for(layer, shape)
+    elif registered.takes_steps(layer):
+        shape = (3, 4, 2)
     shape = registered.fitting(layer, shape)
     x = np.random.default_rng(2).standard_normal(shape)
     if layer.takes_list:

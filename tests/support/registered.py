@@ -49,8 +49,10 @@ def has_one_axis(layer: Any) -> bool:
 
 
 def images_for(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape of images (batch, height, width, channels), or a row of each if it has one axis."""
-    return (shape[0], *shape[2:]) if has_one_axis(layer) else shape
+    """A shape of images (batch, height, width, channels), or a row of each if it has one axis; of
+    two steps of them if the layer is recurrent."""
+    steps = (2,) if hasattr(layer, "return_sequences") else ()
+    return (shape[0], *steps, *shape[2 if has_one_axis(layer) else 1 :])
 
 
 def fitting(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -87,13 +89,13 @@ def in_a_chain(layer: Any, inputs: int) -> list[Any]:
         return [gpunn.Model(x, gpunn.layers.Flatten()(layer(steps, steps)))]
     if type(layer).__name__ in CELLS:
         layer = gpunn.layers.RNN(layer, name="recurrent")
+    if takes_images(layer):
+        sample = images_for(layer, (0, 2, 3, -1))[1:]
+        return [gpunn.layers.Reshape(sample), layer, gpunn.layers.Flatten()]
     if takes_steps(layer):
         masks = type(layer).__name__ == "Masking"  # which the next layer has to take
         after = gpunn.layers.GRU(4, name="after") if masks else gpunn.layers.Flatten()
         return [gpunn.layers.Reshape((3, -1)), layer, after]
-    if takes_images(layer):
-        sample = images_for(layer, (0, 2, 3, -1))[1:]
-        return [gpunn.layers.Reshape(sample), layer, gpunn.layers.Flatten()]
     axes = getattr(layer.input_spec, "ndim", None)
     if axes is not None and axes > 2:
         sample = (*(3, 2, 1)[: axes - 2], -1)

@@ -22,6 +22,15 @@ from gpunn.ops.tensor import Tensor
 from .images import _ImageLayer, pair_of
 
 
+def check_strides(layer: Any) -> None:
+    """Raise a ValueError if both strides and dilation are above 1."""
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        raise ValueError(
+            f"strides above 1 do not go with a dilation_rate above 1; got "
+            f"strides={layer.strides} and dilation_rate={layer.dilation_rate}."
+        )
+
+
 class _Windowed(_ImageLayer):
     """A layer on windows of images, whose size and places are arguments of its subclasses."""
 
@@ -35,11 +44,7 @@ class _Windowed(_ImageLayer):
         self.kernel: Parameter
         self.bias: Parameter | None = None
         super().__post_init__()
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                f"strides above 1 do not go with a dilation_rate above 1; got "
-                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
-            )
+        check_strides(self)
 
     def _filters_of(self, channels: int) -> int:
         """Return the number of output channels."""

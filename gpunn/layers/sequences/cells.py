@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,7 +44,6 @@ class RecurrentWeights(Layer):
 
     _abstract = True
 
-    units: int = field(check=check_units)
     activation: Any = field(default="tanh")
     use_bias: bool = field(default=True, check=check_flag)
     kernel_initializer: Any = field(default="glorot_uniform")
@@ -58,14 +58,15 @@ class RecurrentWeights(Layer):
     dropout: float = field(default=0.0, check=check_below_one)
     recurrent_dropout: float = field(default=0.0, check=check_below_one)
     seed: int | None = field(default=None, check=check_seed)
-    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
 
 
-class _Cell(RecurrentWeights):
+class Cell(RecurrentWeights):
     """Base class of built-in cells. The product of the inputs of all steps is taken at once."""
 
+    _abstract = True
     _may_add_losses = False
     gates: ClassVar[int] = 1  # products in a step
+    implementation: ClassVar[int]  # 1: each gate has masks of its own
     _step: ClassVar[Any]
     """Return, for (z, states, masks), the output and the new states of one step. The first state is
     the output."""
@@ -73,6 +74,57 @@ class _Cell(RecurrentWeights):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.bias: Any = None
+
+    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
+        """Return the states before the first step of ``batch_size`` sequences: zeros."""
+        return _zeros(self, batch_size, self.kernel.dtype)
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        of_inputs, of_states = self._draw(inputs, training)
+        y, made = self._step(self._project(inputs, of_inputs), as_list(states), of_states)
+        return y, made if isinstance(states, (list, tuple)) else made[0]
+
+    # -- in a recurrent layer
+
+    def _draw(self, x: Tensor, training: bool) -> tuple[Masks, Masks]:
+        """Draw the masks of dropout for inputs (batch, ...), and for states."""
+        # As in Keras: with recurrent dropout, each gate has masks of its own.
+        count = self.gates if self.recurrent_dropout or self.implementation == 1 else 1
+
+        def drawn(rate: float, sample: Sequence[int]) -> Masks:
+            if not training or not rate:
+                return ()
+            layer, shape = Dropout(rate, seed=self.seed, name="dropout"), (len(x), *sample)
+            return [by_kernels(layer, [ops.ones(shape, x.dtype)], True) for _ in range(count)]
+
+        states = drawn(self.recurrent_dropout, shape_of_output(self))
+        return drawn(self.dropout, x.shape[1:]), states
+
+    def _project(self, x: Tensor, masks: Masks) -> Tensor:
+        """Return the part of the gates that comes from inputs (..., batch, features)."""
+        raise TypeError(f"{type(self).__name__} must define _project(x, masks).")
+
+
+def product(
+    x: Tensor, kernel: Any, masks: Masks, multiply: Any = ops.matmul, axis: int = -1
+) -> Tensor:
+    """Return ``x kernel`` with dropout of x: by one mask, or by one for each gate.
+
+    ``axis`` is that of the gates in what ``multiply(x, kernel)`` returns.
+    """
+    if len(masks) < 2:
+        return multiply(x * masks[0] if masks else x, kernel)
+    parts = ops.split(kernel, len(masks), axis=-1)
+    return ops.concatenate(
+        [multiply(x * mask, part) for mask, part in zip(masks, parts, strict=True)], axis=axis
+    )
+
+
+class _UnitsCell(Cell):
+    """Base class of cells of units: inputs (batch, features), states (batch, units)."""
+
+    units: int = field(check=check_units)
+    implementation: int = field(default=2, check=among(1, 2), kw_only=True)  # type: ignore[misc]
 
     @property
     def state_size(self) -> Any:
@@ -95,53 +147,15 @@ class _Cell(RecurrentWeights):
     def _declare_bias(self, width: int) -> Any:
         return declared(self, "bias", (width,))
 
-    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
-        """Return the states before the first step of ``batch_size`` sequences: zeros."""
-        return _zeros(self, batch_size, self.kernel.dtype)
-
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        of_inputs, of_states = self._draw(inputs, training)
-        y, made = self._step(self._project(inputs, of_inputs), as_list(states), of_states)
-        return y, made if isinstance(states, (list, tuple)) else made[0]
-
-    # -- in a recurrent layer
-
-    def _draw(self, x: Tensor, training: bool) -> tuple[Masks, Masks]:
-        """Draw the masks of dropout for inputs (..., batch, features), and for states."""
-        # As in Keras: with recurrent dropout, each gate has masks of its own.
-        count = self.gates if self.recurrent_dropout or self.implementation == 1 else 1
-        batch, features = x.shape[-2:]
-
-        def drawn(rate: float, width: int) -> Masks:
-            if not training or not rate:
-                return ()
-            layer = Dropout(rate, seed=self.seed, name="dropout")
-            return [
-                by_kernels(layer, [ops.ones((batch, width), x.dtype)], True) for _ in range(count)
-            ]
-
-        return drawn(self.dropout, features), drawn(self.recurrent_dropout, self.units)
-
     def _project(self, x: Tensor, masks: Masks) -> Tensor:
-        """Return the part of the gates that comes from inputs (..., features)."""
-        z = _product(x, self.kernel, masks)
+        z = product(x, self.kernel, masks)
         return z if self.bias is None else z + self._input_bias()
 
     def _input_bias(self) -> Any:
         return self.bias
 
 
-def _product(x: Tensor, kernel: Any, masks: Masks) -> Tensor:
-    """Return ``x kernel`` with dropout of x: by one mask, or by one for each gate."""
-    if len(masks) < 2:
-        return ops.matmul(x * masks[0] if masks else x, kernel)
-    parts = ops.split(kernel, len(masks), axis=1)
-    return ops.concatenate(
-        [ops.matmul(x * mask, part) for mask, part in zip(masks, parts, strict=True)], axis=-1
-    )
-
-
-class SimpleRNNCell(_Cell):
+class SimpleRNNCell(_UnitsCell):
     """One step of a simple recurrent network: ``y = activation(x W + h U + b)``, also the new h.
 
     Source: Elman, "Finding structure in time", 1990. `SimpleRNN` is the layer.
@@ -173,11 +187,11 @@ class SimpleRNNCell(_Cell):
     examples = ({"units": 3, "name": "a"},)
 
     def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
-        y = self.activation(z + _product(states[0], self.recurrent_kernel, masks))
+        y = self.activation(z + product(states[0], self.recurrent_kernel, masks))
         return y, [y]
 
 
-class GRUCell(_Cell):
+class GRUCell(_UnitsCell):
     """One step of a gated recurrent unit, whose gates decide how much of the state is kept.
 
     ``z = s(x W_z + h U_z)``, ``r = s(x W_r + h U_r)``, ``c = activation(x W_c + r (h U_c))``,
@@ -215,11 +229,11 @@ class GRUCell(_Cell):
     def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
         h, u, kernel = states[0], self.units, self.recurrent_kernel
         if self.reset_after:
-            inner = _product(h, kernel, masks)
+            inner = product(h, kernel, masks)
             if self.bias is not None:
                 inner = inner + self.bias[1]
         else:
-            inner = _product(h, kernel[:, : 2 * u], masks[:2])
+            inner = product(h, kernel[:, : 2 * u], masks[:2])
         gates = self.recurrent_activation(z[:, : 2 * u] + inner[:, : 2 * u])
         kept, reset = gates[:, :u], gates[:, u:]
         if self.reset_after:
@@ -232,7 +246,7 @@ class GRUCell(_Cell):
         return y, [y]
 
 
-class LSTMCell(_Cell):
+class LSTMCell(_UnitsCell):
     """One step of long short-term memory: gates decide what the memory c keeps, takes and shows.
 
     ``i, f, o = s(x W + h U + b)`` for each gate, ``c' = f c + i activation(x W_c + h U_c + b_c)``,
@@ -266,23 +280,30 @@ class LSTMCell(_Cell):
         return [self.units, self.units]
 
     def _declare_bias(self, width: int) -> Any:
-        if not self.unit_forget_bias:
-            return super()._declare_bias(width)
-        return declared(self, "bias", (width,), initializer=self._first_bias)
-
-    def _first_bias(self, shape: Any, dtype: Any) -> np.ndarray:
-        start, ones = (self.units,), np.ones(self.units, dtype)
-        rest = self.bias_initializer((2 * self.units,))
-        return np.concatenate([self.bias_initializer(start), ones, rest]).astype(dtype)
+        return declared_lstm_bias(self, width)
 
     def _step(self, z: Tensor, states: Sequence[Tensor], masks: Masks) -> _Step:
-        h, c = states
-        u, gate = self.units, self.recurrent_activation
-        z = z + _product(h, self.recurrent_kernel, masks)
-        taken, kept = gate(z[:, :u]), gate(z[:, u : 2 * u])
-        c = kept * c + taken * self.activation(z[:, 2 * u : 3 * u])
-        h = gate(z[:, 3 * u :]) * self.activation(c)
-        return h, [h, c]
+        z = z + product(states[0], self.recurrent_kernel, masks)
+        return lstm_step(self, ops.split(z, 4, axis=-1), states[1])
+
+
+def declared_lstm_bias(cell: Any, width: int) -> Any:
+    """Declare the bias of an LSTM, in which that of the forget gate may start at 1."""
+    options = {"initializer": partial(_first_bias, cell)} if cell.unit_forget_bias else {}
+    return declared(cell, "bias", (width,), **options)
+
+
+def _first_bias(cell: Any, shape: Any, dtype: Any) -> np.ndarray:
+    units, draw = shape[0] // 4, cell.bias_initializer
+    return np.concatenate([draw((units,)), np.ones(units), draw((2 * units,))]).astype(dtype)
+
+
+def lstm_step(cell: Any, gates: Sequence[Tensor], c: Tensor) -> _Step:
+    """Return the output of an LSTM and its states, for what its gates i, f, c and o add up."""
+    gate, (taken, kept, candidate, shown) = cell.recurrent_activation, gates
+    c = gate(kept) * c + gate(taken) * cell.activation(candidate)
+    h = gate(shown) * cell.activation(c)
+    return h, [h, c]
 
 
 # -- any cell
@@ -290,7 +311,7 @@ class LSTMCell(_Cell):
 
 def is_built_in(cell: Any) -> bool:
     """Whether a cell computes the inputs' part of all steps at once, and is not overridden."""
-    return isinstance(cell, _Cell) and not replaces(type(cell), "call")
+    return isinstance(cell, Cell) and not replaces(type(cell), "call")
 
 
 def draw(cell: Any, x: Tensor, training: bool) -> Any:

@@ -6,28 +6,33 @@ from typing import Any, ClassVar
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
+from gpunn.layers.arguments import check_units
 from gpunn.layers.layer import Layer
 
 from .cells import GRUCell, LSTMCell, RecurrentWeights, SimpleRNNCell, among
 from .recurrent import Recurrent
 
 
-class _OfCell(RecurrentWeights, Recurrent):
+class OfCell(RecurrentWeights, Recurrent):
     """Base class of layers that make their cell. It has their arguments as attributes, too."""
 
+    _abstract = True
     _cell: ClassVar[Any] = None
-    _most_axes = 3
 
     activity_regularizer: Any = field(
         default=None, kw_only=True, placed=True, after="bias_regularizer"
     )
-    use_cudnn: Any = field(default="auto", check=among("auto", True, False), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         given = {name: getattr(self, name) for name in self._of_cell()}
-        name = f"{self._cell.__name__.lower().removesuffix('cell')}_cell"
-        self.cell = self._cell(**given, trainable=self.trainable, dtype=self.dtype, name=name)  # type: ignore[misc]
+        self.cell = self._cell(  # type: ignore[misc]
+            **given, trainable=self.trainable, dtype=self.dtype, name=self._name_of_cell
+        )
+
+    @property
+    def _name_of_cell(self) -> str:
+        return f"{type(self)._cell.__name__.lower().removesuffix('cell')}_cell"
 
     @classmethod
     def _of_cell(cls) -> list[str]:
@@ -41,7 +46,15 @@ class _OfCell(RecurrentWeights, Recurrent):
             setattr(self.cell, name, value)
 
 
-class SimpleRNN(_OfCell):
+class _OfUnits(OfCell):
+    _most_axes = 3
+
+    units: int = field(check=check_units)
+    use_cudnn: Any = field(default="auto", check=among("auto", True, False), kw_only=True)
+    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
+
+
+class SimpleRNN(_OfUnits):
     """Apply ``h = activation(x W + h U + b)`` to each step of sequences.
 
     It forgets soon: gradients through many steps vanish or grow. `LSTM` and `GRU` keep what they
@@ -75,7 +88,7 @@ class SimpleRNN(_OfCell):
     seed: int | None = field(default=None, after="unroll")
 
 
-class GRU(_OfCell):
+class GRU(_OfUnits):
     """Apply gated recurrent units to each step of sequences: an `LSTM` with fewer weights.
 
     The formula and the shapes of weights are those of `GRUCell`. Source: Cho et al., "Learning
@@ -102,7 +115,7 @@ class GRU(_OfCell):
     use_cudnn: Any = field(default="auto", kw_only=True, placed=True, after="reset_after")
 
 
-class LSTM(_OfCell):
+class LSTM(_OfUnits):
     """Apply long short-term memory to each step of sequences: gates decide what it keeps.
 
     The formula and the shapes of weights are those of `LSTMCell`. Source: Hochreiter and

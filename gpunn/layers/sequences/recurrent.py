@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn.common import registry
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
@@ -13,6 +15,7 @@ from gpunn.layers.shapes import Shape
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.shape_trace import ShapeTrace
+from gpunn.ops.shapes import listed
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -34,12 +37,12 @@ class Stateful(Layer):
     def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
         found = super()._check_inputs(x)
         for layer in self._recurrent:
-            layer._fix_batch(found[0].shape[0])
+            layer._fix_batch(found[0].shape)
         return found
 
     def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
         for layer in self._recurrent:
-            layer._fix_batch(len(args[0]))
+            layer._fix_batch(np.shape(args[0]))
         return super()._run(*args, training=training, **kwargs)
 
     def reset_state(self) -> None:
@@ -161,7 +164,15 @@ class Recurrent(Stateful):
                 f"{self.name}: initial_state must hold {len(self.state_size)} states, of the sizes "
                 f"{self.state_size}; got {len(given)}."
             )
-        return [replaced(lambda x: convert(x, dtype), entry) for entry in given]
+        given = [replaced(lambda x: convert(x, dtype), entry) for entry in given]
+        if cells.is_built_in(self.cell):
+            for k, (state, size) in enumerate(zip(given, self.state_size, strict=True)):
+                if state.shape[1:] != tuple(listed(size)):
+                    raise ValueError(
+                        f"{self.name}: initial_state[{k}] must have the shape "
+                        f"{(batch, *listed(size))}; got {tuple(state.shape)}."
+                    )
+        return given
 
     def _keep(self, states: Any) -> None:
         """Assign the states after the last step, if it is stateful."""
@@ -172,17 +183,18 @@ class Recurrent(Stateful):
             for variable, state in zip(self._variables, made, strict=True):
                 variable.assign(state)
 
-    def _fix_batch(self, batch: int | None) -> None:
-        """Create the states of a stateful layer for batches of this size."""
+    def _fix_batch(self, shape: Shape) -> None:
+        """Create the states of a stateful layer for batches of this shape."""
         if not self.stateful or self.states is not None:
             return
-        if batch is None:
+        if shape[0] is None:
             raise ValueError(
                 f"{self.name} is stateful, so that the number of sequences of a batch must be "
                 f"known: write Input(batch_shape=(batch, steps, features))."
             )
         dtype = self.dtype or next((p.dtype for p in self.weights), None) or "float32"
-        first = cells.first_states(self.cell, batch, dtype)
+        self._ensure_built(tuple(shape[1:]))  # the sizes of states may depend on it
+        first = cells.first_states(self.cell, shape[0], dtype)
         self.states = replaced(lambda x: Variable(x.numpy(), trainable=False), first)
 
 

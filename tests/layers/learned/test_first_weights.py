@@ -65,9 +65,8 @@ def input_shape(name: str, arguments: dict[str, Any]) -> tuple[int, ...]:
         return (2, 3)
     if name.endswith(("Cell", "Dense")):
         return (2, FEATURES)
-    return (2, STEPS, STEPS, FEATURES) if name.endswith(("2D", "2DTranspose")) else (
-        2, STEPS, FEATURES,
-    )  # fmt: skip
+    axes = 1 + name.endswith(("2D", "2DTranspose")) + name.startswith("ConvLSTM")
+    return (2, *(STEPS,) * axes, FEATURES)
 
 
 def weights_of(library: Any, name: str, arguments: Any, draw: Any, shape: Any) -> list[Any]:

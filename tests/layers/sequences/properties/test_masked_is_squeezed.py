@@ -23,6 +23,7 @@ LEFT_OUT = {
     "GroupNormalization": "has statistics of masked steps too",
     "Dot": "has products of masked steps too, and no mask",
     "Masking": "replaces the mask by its own",
+    "ConvLSTM1D": "takes steps of sequences: test_convolutional_lstm.py",
 }
 
 
