@@ -110,7 +110,7 @@ class BatchIterator:
             return
         data.catch_up(epochs, passes - 1)
         skip = done - (self._before[1] if data.once else trainer.pass_began)
-        self._iterator = data.begin(trainer.passes - 1, self._seed, skip)
+        self._iterator = data.begin(trainer.passes - 1, self.order_seed, skip)
         self._resumed = batches > 0
 
     def catch_up(self, evaluations: int) -> None:
@@ -126,7 +126,7 @@ class BatchIterator:
             self._iterator = None
 
     @property
-    def _seed(self) -> int | None:
+    def order_seed(self) -> int | None:
         if not self.shuffle:
             return None
         return self.trainer.seed if self.seed is None else self.seed
@@ -139,7 +139,7 @@ class BatchIterator:
     def _row_pieces(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         assert isinstance(self.data, Rows)
         if self._order is None:
-            self._order = self.data.order(self._seed)
+            self._order = self.data.order(self.order_seed)
         rows = self._order.rows
         if not self.began:
             self._begin_pass(programs)
@@ -209,7 +209,7 @@ class BatchIterator:
         programs.control.begin_pass(trainer.passes)
         trainer.pass_began = trainer.batches
         trainer.passes += 1
-        return data.begin(trainer.passes - 1, self._seed)
+        return data.begin(trainer.passes - 1, self.order_seed)
 
     def prepared(self, programs: Programs) -> AbstractContextManager[None]:
         """Return a ``with`` block for epochs without user code in between: preparations are made

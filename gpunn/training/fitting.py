@@ -179,15 +179,23 @@ def train_on_batch(
                 agreement.send_state(ranks, trainer)
                 rehearse(trainer, rows)
         with trainer.train(ranks) as programs:
-            return programs.on_batch(rows)
+            logs = programs.on_batch(rows)
+            loops.warn_of_bad_loss(programs, logs)
+            return logs
 
 
 def test_on_batch(training: Training, x: Any, y: Any, sample_weight: Any) -> dict[str, float]:
     """See `gpunn.Model.test_on_batch`."""
     trainer = training.ready("test_on_batch", x, y)
     rows = data.to_rows(trainer.spec, x, y, sample_weight)
-    logs: dict[str, float] = trainer.evaluations.call(Programs.on_batch, rows)
-    return logs
+
+    def tested(programs: Programs) -> dict[str, float]:
+        logs = programs.on_batch(rows)
+        loops.warn_of_bad_loss(programs, logs)
+        return logs
+
+    found: dict[str, float] = trainer.evaluations.call(tested)
+    return found
 
 
 def _validation_rows(training: Training, given: Any) -> Rows | Batches:

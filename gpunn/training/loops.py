@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.control import POSITION
+from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION
 from gpunn.common.names import warn
 from gpunn.distribution.communicator import ALONE, Communicator
-from gpunn.feeding.rows import Rows
+from gpunn.feeding.rows import Rows, name_of
 
 from .agreement import average_state, check_weights, send_callbacks, send_state
 from .batch_iterator import BatchIterator
 from .programs import Programs
-from .trainer import Trainer
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -79,7 +79,7 @@ def fit(
         """Report an epoch that is over, and of which nobody has been told that it began."""
         nonlocal logs
         epoch, logs = next(upcoming), trainer.logs_of(sums)
-        _refuse_bad_loss(trainer, epoch, steps, logs, model)
+        _refuse_bad_loss(programs, feed, epoch, steps, logs, model, parted is None)
         callbacks.history._add(epoch, logs)
 
     for epoch in upcoming:
@@ -100,7 +100,7 @@ def fit(
         if ranks.size > 1:
             check_weights(ranks, trainer, epoch)
             average_state(ranks, trainer)
-        _refuse_bad_loss(trainer, epoch, steps, logs, model)
+        _refuse_bad_loss(programs, feed, epoch, steps, logs, model, parted is None)
         if validation is not None and validates(epoch, validation_freq):
             evaluated = partial(evaluate, model, ranks=ranks)
             found = trainer.evaluations.call(evaluated, validation, listeners)
@@ -138,19 +138,87 @@ def validates(epoch: int, frequency: Any) -> bool:
 
 
 def _refuse_bad_loss(
-    trainer: Trainer, epoch: int, steps: int, logs: dict[str, float], model: Any
+    programs: Programs,
+    feed: BatchIterator,
+    epoch: int,
+    steps: int,
+    logs: dict[str, float],
+    model: Any,
+    whole: bool,
 ) -> None:
+    """Raise an error for a loss that is not finite; ``whole``: the feed has all rows of x."""
     if math.isfinite(logs["loss"]) or model.stop_training:
         return
+    trainer = feed.trainer
     assert trainer.optimizer is not None
     bad = trainer.bad_batch()
     step = steps if bad is None else bad - (trainer.batches - steps) + 1
+    where = f"the loss became {logs['loss']} in epoch {epoch + 1}, step {step}"
+    if (found := bad_layer(programs, feed, whole)) is not None:
+        raise NonFiniteLossError(f"T{where[1:]}: {found}")
     raise NonFiniteLossError(
-        f"Training diverges: the loss became {logs['loss']} in epoch {epoch + 1}, step {step}. "
+        f"Training diverges: {where}. "
         f"Usual reasons: a learning rate that is too high (now "
         f"{trainer.optimizer.learning_rate:g}), or inputs that are not scaled. Try a tenth of the "
         f"learning rate, Rescaling(1/255), or clipnorm=1."
     )
+
+
+def bad_layer(
+    programs: Programs, feed: BatchIterator | None = None, whole: bool = False
+) -> str | None:
+    """Return a sentence about the layer that made a loss not finite, if one did so by itself.
+
+    Args:
+        programs: That ran the batch.
+        feed: Its data; None for the last batch alone.
+        whole: Whether these are all rows of x, in its order.
+    """
+    from gpunn.structure.non_finite import origin  # which most trainings do not need
+
+    of, last = programs.objective, programs.last_batch
+    counters = programs.control.get()
+    batch = int(counters[BAD_BATCH])
+    # An error of this search must not hide that of the loss.
+    with suppress(Exception):
+        xs, rows = None, None
+        if feed is not None and isinstance(feed.data, Rows):
+            rows = _rows_of_batch(feed, counters)
+            on_host, count = feed.data.device is not None, len(of.plan.input_shapes)
+            with of.backend.turn:
+                taken = feed.data.take(rows if on_host else of.backend.upload(rows))
+            xs = [taken.read(of.backend, name_of("x", k)) for k in range(count)]
+        elif last is not None and batch == counters[BATCHES] - 1:
+            xs = last.workspace.xs
+        if xs is not None:
+            options = {"seed": of.seed, "number": batch, "scaled": rows is None}
+            found = origin(of.plan, of.arena, xs, training=programs.training, **options)
+            if found is not None:
+                return found.explained(int(rows[found.row]) if whole and rows is not None else None)
+    return None
+
+
+def _rows_of_batch(feed: BatchIterator, counters: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows of the first batch whose loss was not finite."""
+    order, size = feed.data.order(feed.order_seed), feed.batch_size
+    number, of_pass = int(counters[PASS]), math.ceil(order.rows / size)
+    back = int(counters[BATCHES] - 1 - counters[BAD_BATCH])  # batches after it
+    at = math.ceil(counters[POSITION] / size) - 1 - back
+    number, at = number + at // of_pass, at % of_pass
+    return order.indices(number)[at * size : (at + 1) * size]
+
+
+def warn_of_bad_loss(
+    programs: Programs, logs: dict[str, float], feed: BatchIterator | None = None
+) -> None:
+    """Warn of the layer that made a loss not finite which is returned, as in Keras."""
+    if math.isfinite(logs.get("loss", 0.0)):
+        return
+    found = bad_layer(programs, feed, whole=True)
+    if not programs.training:
+        programs.control.set(BAD_BATCH, -1)  # the next evaluation looks for its own
+    if found is not None:
+        warn(f"The loss is {logs['loss']}: {found}")
 
 
 def evaluate(
@@ -173,6 +241,7 @@ def evaluate(
     if feed.limit is not None and done < feed.limit and not model.stop_evaluating:
         warn(f"The data to evaluate on ran out after {done} of {feed.limit} steps.")
     logs = programs.logs() if done else {}
+    warn_of_bad_loss(programs, logs, feed)
     if callbacks is not None:
         callbacks.on_test_end(logs)
     return logs

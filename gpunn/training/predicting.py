@@ -80,7 +80,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
         return predictor.form.pack(tensors_of(outputs))
-    predictor, xs = _on_device(predictor, x)
+    predictor, xs = on_device(predictor, x)
     number = next(training.calls)
     predictor.look()  # the model has the parameters now
     used = plan if trains and plan is not None else predictor.plan
@@ -126,7 +126,7 @@ def run_in_trace(
     return y
 
 
-def _on_device(predictor: Predictor, x: Any) -> tuple[Predictor, list[Any]]:
+def on_device(predictor: Predictor, x: Any) -> tuple[Predictor, list[Any]]:
     """Return the predictor for a batch of inputs, and their arrays on the device."""
     rows = data.to_rows(predictor.spec, x, needs_y=False)
     xs = [rows.arrays[name_of("x", k)] for k in range(len(predictor.spec.inputs))]
@@ -135,7 +135,7 @@ def _on_device(predictor: Predictor, x: Any) -> tuple[Predictor, list[Any]]:
 
 def activations(training: Training, x: Any) -> dict[str, np.ndarray]:
     """See `gpunn.Model.activations`."""
-    predictor, xs = _on_device(training.predictor_for(x), x)
+    predictor, xs = on_device(training.predictor_for(x), x)
     return dict(zip(_call_names(predictor.plan), predictor.activations(xs), strict=True))
 
 

@@ -84,7 +84,7 @@ class Feed:
                 )
         if not self.rows:
             raise ValueError(f"{argument} has no rows.")
-        self._size = rows_of_a_batch(size, range(self.rows), limit)
+        self.size = rows_of_a_batch(size, range(self.rows), limit)
         self._given, self._parts = given, list(given.values())
         self.order = Order(self.rows, self._seed)
 
@@ -122,7 +122,7 @@ class Feed:
     def steps(self) -> int | None:
         """The batches of an epoch; None if that is not known."""
         if not self.is_stream:
-            most = math.ceil(self.rows / self._size)
+            most = math.ceil(self.rows / self.size)
             return most if self.limit is None else min(most, self.limit)
         try:
             return self.limit or len(self._source)
@@ -190,7 +190,7 @@ class Feed:
             self.passes += 1
         left = math.inf if self.limit is None else self.limit
         while self._position < self.rows and left > 0:
-            size = min(self._size, self.rows - self._position)
+            size = min(self.size, self.rows - self._position)
             steps = int(min((self.rows - self._position) // size, left))
             position, self._position = self._position, self._position + steps * size
             yield self.passes - 1, position, steps, size

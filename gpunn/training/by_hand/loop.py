@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from gpunn.feeding.classes import check_class_weight
 from gpunn.layers.symbolic import TreeDef
 from gpunn.ops.running.step_function import Function
 from gpunn.optimizers.on_arrays import Update
+from gpunn.structure.non_finite import origin
 from gpunn.training.batch_iterator import CHUNK_SECONDS
 from gpunn.training.fitting import READ_ONCE
 from gpunn.training.loops import NonFiniteLossError, validates, warn_of_end
+from gpunn.training.predicting import on_device
 from gpunn.training.predictor import PREDICT_BATCH
 
 from .feed import Feed, arrays_of
@@ -121,9 +124,12 @@ def _fit(
         if not count:
             raise ValueError("x yielded no batches: there is nothing to train on.")
         if not math.isfinite(logs.get("loss", 0.0)) and not model.stop_training:
+            where = f"the loss became {logs['loss']} in epoch {epoch + 1}"
+            if (found := _bad_layer(model, feed)) is not None:
+                raise NonFiniteLossError(f"T{where[1:]}: {found}")
             raise NonFiniteLossError(
-                f"Training diverges: the loss became {logs['loss']} in epoch {epoch + 1}. Usual "
-                f"reasons: a learning rate that is too high, or inputs that are not scaled."
+                f"Training diverges: {where}. Usual reasons: a learning rate that is too high, or "
+                f"inputs that are not scaled."
             )
         if check is not None and validates(epoch, validation_freq):
             found = _evaluate(model, check, callbacks)
@@ -137,6 +143,20 @@ def _fit(
         if variables:  # the step may leave some to another optimizer
             Update.of(optimizer, variables).finish(variables)
     callbacks.on_train_end(logs)
+
+
+def _bad_layer(model: Any, feed: Feed) -> str | None:
+    """Return a sentence about the layer that makes values which are not finite of a batch."""
+    with suppress(Exception):  # an error of this search must not hide that of the loss
+        for first in range(0, 0 if feed.is_stream else feed.rows, feed.size):
+            batch = feed.batch(slice(first, first + feed.size))
+            x = batch[0] if isinstance(batch, tuple) else batch
+            predictor, xs = on_device(model._training.predictor_for(x), x)
+            bound = predictor.plan, predictor.arena, xs
+            found = origin(*bound, training=True, seed=model._training.seed)
+            if found is not None:
+                return found.explained(first + found.row)
+    return None
 
 
 def _train(
