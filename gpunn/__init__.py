@@ -16,7 +16,7 @@ from ._version import __version__
 from .backends import get_backend, use_backend
 from .common import config
 from .common.importing.aliases import AliasFinder
-from .common.importing.lazy import lazy, offered
+from .common.importing.lazy import lazy, offered, told_to_imports
 from .compat import absent
 from .layers import Input
 from .models import Model, Sequential
@@ -193,11 +193,11 @@ _other, __dir__ = offered(__name__, _further)
 config.__getattr__, _ = offered(config.__name__, _further_of_config)  # type: ignore[method-assign]
 
 
-def __getattr__(name: str) -> Any:
+def _named(name: str) -> Any:
     """Import a public name at its first use."""
     if name in __all__ or name in ("apps", "sklearn"):  # the latter imports scikit-learn
         return _public(name)
-    message = None if name.startswith("_") else absent.advice_for("", name)
-    if message is not None and absent.is_imported(sys._getframe(1)):
-        raise ImportError(f"{name}: {message}")
     return _other(name)
+
+
+__getattr__ = told_to_imports(__name__, _named)

@@ -6,13 +6,13 @@ suggests the closest known name.
 
 from __future__ import annotations
 
-import dis
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
-from types import FrameType
 from typing import Any
+
+from gpunn.common.importing.lazy import is_imported, told_to_imports
 
 # By module: the reason and alternative, and the names it applies to.
 ABSENT: dict[str, list[tuple[str, str]]] = {
@@ -161,11 +161,6 @@ def place_of(name: str, known: Sequence[str]) -> str:
     return f" Did you mean {f'gpunn.{places[one]}' if one in places else one!r}?"
 
 
-def is_imported(frame: FrameType) -> bool:
-    """Whether a frame is at ``from module import name``, which drops an AttributeError's text."""
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
-
-
 def _refused(message: str, *args: Any, **kwargs: Any) -> None:
     raise NotImplementedError(message)
 
@@ -179,13 +174,11 @@ def refusing(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], An
         message = None if name.startswith("_") else advice_for(short, name)
         if message is None:
             return otherwise(name)
-        if is_imported(sys._getframe(1)):
-            if name in UNUSED:
-                return partial(_refused, f"{short}.{name}: {message}")
-            raise ImportError(f"{short}.{name}: {message}")
+        if name in UNUSED and is_imported(sys._getframe(2)):
+            return partial(_refused, f"{short}.{name}: {message}")
         raise AttributeError(f"{short}.{name}: {message}")
 
-    return refuse
+    return told_to_imports(module, refuse)
 
 
 def table() -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import importlib
 from typing import Any
 
 import numpy as np
@@ -96,7 +95,16 @@ def test_nothing_is_suggested_from_afar(name: str) -> None:
         getattr(gpunn, name)
 
 
-def test_what_is_imported_says_so_too() -> None:
-    code = "from gpunn import Layer, KerasTensor\nfrom gpunn import StatelessScope"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "ImportError: StatelessScope: gpunn has no such scopes; models" in done.stderr
+@pytest.mark.parametrize(("line", "message"), [
+    ("from gpunn import Layer, KerasTensor, StatelessScope", "gpunn has no such scopes; models"),
+    ("from gpunn import Dense", "gpunn has no 'Dense'. It is gpunn.layers.Dense."),
+    ("from gpunn.keras import Dense", "gpunn has no 'Dense'. It is gpunn.layers.Dense."),
+    ("from gpunn.layers import Dens", "no attribute 'Dens'. Did you mean 'Dense'?"),
+])  # fmt: skip
+def test_what_is_imported_says_so_too(line: str, message: str) -> None:
+    with pytest.raises(ImportError) as error:
+        exec(line, {})
+    assert message in str(error.value)
+    module, name = line.split()[1], line.split()[-1]
+    with pytest.raises(AttributeError):  # so that hasattr is false
+        getattr(importlib.import_module(module), name)

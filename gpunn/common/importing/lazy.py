@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from gpunn.common.names import closest, snake_case
@@ -121,7 +121,30 @@ def extra(module: str, needs: str, name: str) -> Any:
 def lazy(*args: Any, **kwargs: Any) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package; arguments as for `LazyPackage`."""
     package = LazyPackage(*args, **kwargs)
-    return package.get, package.names
+    return told_to_imports(args[0], package.get), package.names
+
+
+def is_imported(frame: FrameType) -> bool:
+    """Whether a frame is at ``from module import name``."""
+    import dis  # only for a message
+
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
+
+
+def told_to_imports(module: str, find: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` like ``find`` whose message ``from module import name`` shows too:
+    Python drops that of an AttributeError."""
+
+    def get(name: str) -> Any:
+        try:
+            return find(name)
+        except AttributeError as error:
+            known = name.startswith("_") or f"{module}.{name}" in sys.modules
+            if known or not is_imported(sys._getframe(1)):
+                raise
+            raise ImportError(str(error), name=module) from None
+
+    return get
 
 
 def offered(
@@ -146,7 +169,7 @@ def offered(
         hint = "" if name.startswith("_") else closest(name, names())
         raise AttributeError(f"module {module!r} has no attribute {name!r}.{hint}")
 
-    return get, names
+    return told_to_imports(module, get), names
 
 
 def offer(module: str) -> None:
