@@ -202,6 +202,7 @@ class PReLU(Layer):
     [[-0.5, 3.0]]
     """
 
+    _fixes_axes = True
     supports_masking = True
     _may_add_losses = False
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})

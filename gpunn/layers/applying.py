@@ -29,6 +29,7 @@ from gpunn.ops.primitive import place_in_user_code
 from . import traced
 from .shapes import (
     Rows,
+    check_same_axes,
     check_spec,
     common,
     covers,
@@ -95,6 +96,7 @@ def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)
     before, now = layer.input_shape, unknown(input_shape)
+    check_same_axes(layer, now)
     if not layer.built:
         layer.build(with_batch_axis(now))
     elif before is None:  # its parameters belong to layers in it

@@ -117,6 +117,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     list of shapes, and `call.xs` and `call.dxs` hold the same number of arrays."""
     _trains_alone = False
     """True for a layer that is in training mode when it is called on arrays by itself."""
+    _fixes_axes = False
+    """True for a layer that refuses another number of axes than it was built for, as in Keras."""
     _reshapes = False
     """True for a layer that only ever reshapes its input."""
     _folds_into_input = False

@@ -146,6 +146,7 @@ class BatchNormalization(_Normalization):
     [0.02]
     """
 
+    _fixes_axes = True
     examples = (
         {},
         {"axis": 1, "momentum": 0.5, "epsilon": 0.1, "center": False},

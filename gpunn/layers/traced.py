@@ -40,7 +40,15 @@ from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current
 
 from .as_operation import apply_own, is_training
-from .shapes import check_spec, covers, dtype_of, sample_of, unknown, without_batch_axis
+from .shapes import (
+    check_same_axes,
+    check_spec,
+    covers,
+    dtype_of,
+    sample_of,
+    unknown,
+    without_batch_axis,
+)
 from .symbolic import SampleShape
 
 
@@ -91,6 +99,7 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
             bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
             shapes_of = {name: bound.get(name.removesuffix("_shape")) for name in names}
             layer.build(**{name: shape for name, shape in shapes_of.items() if shape is not None})
+    check_same_axes(layer, without_batch_axis(first))
     if layer.input_shape is None or not covers(layer.input_shape, without_batch_axis(first)):
         layer.input_shape = without_batch_axis(first)
     for inner in () if layer.trainable else layer._layers_inside:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gpunn.common import registry
+from gpunn.common.overrides import is_framework
+
 SHOWN = 60  # maximum characters of an entry
 
 
@@ -37,3 +40,45 @@ def _layers(holder: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield here, layer
         else:
             yield from _layers(layer, f"{here}/")
+
+
+def check_kept(model: Any) -> None:
+    """Check that a file of the model would hold what its layers have learnt besides weights.
+
+    A file holds what `get_config` returns. A layer in an attribute of a user's class may be adapted
+    without being part of it.
+
+    Raises:
+        ValueError: naming a layer whose vocabulary, or the like, a loaded model would not have.
+    """
+    held = _learnt(model)
+    classes = {type(part).__name__: type(part) for part in _with_inside(model)}
+    own = {name: cls for name, cls in classes.items() if not is_framework(cls)}
+    if not (held and own):
+        return
+    try:
+        again = registry.also(own, lambda: type(model).from_config(model.get_config()))
+        kept = _learnt(again)
+    except (TypeError, ValueError, AttributeError):
+        return  # what cannot be made from its configuration is refused elsewhere
+    if len(kept) != len(held):
+        return  # a model of layers that are not there before it is built
+    for (path, mine), (_, loaded) in zip(held, kept, strict=True):
+        if mine != loaded:
+            what = ", ".join(mine.values())
+            raise ValueError(
+                f"{model.name} cannot be saved: what {path!r} has learnt, {what}, "
+                f"would be lost, since get_config of the class around it leaves it out. Return "
+                f"saving.serialize_keras_object(the layer) in it, and take it in the constructor."
+            )
+
+
+def _learnt(model: Any) -> list[tuple[str, dict[str, str]]]:
+    """Return what layers have learnt that is not in their weights, each with its path."""
+    return [(path, layer.data_held()) for path, layer in _layers(model, "") if not layer.weights]
+
+
+def _with_inside(holder: Any) -> Iterator[Any]:
+    yield holder
+    for layer in dict.fromkeys(holder._layers_inside):
+        yield from _with_inside(layer)

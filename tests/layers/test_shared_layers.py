@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,40 @@ def test_a_layer_refuses_inputs_for_which_it_would_be_another() -> None:
         layer(gpunn.Input((4, 4)))
         with pytest.raises(ValueError, match="was built for inputs of shape"):
             layer(gpunn.Input(other))
+
+
+SHAPES = [(4, 3), (4, 5, 3), (4, 2, 5, 3)]
+OF_ANY_AXES: list[tuple[str, dict[str, Any], list[Any]]] = [
+    ("Dense", {"units": 2}, SHAPES), ("BatchNormalization", {}, SHAPES),
+    ("LayerNormalization", {}, SHAPES), ("RMSNormalization", {}, SHAPES),
+    ("GroupNormalization", {"groups": 1}, SHAPES), ("PReLU", {}, SHAPES),
+    ("PReLU", {"shared_axes": [1]}, SHAPES[1:]),
+    ("Conv1D", {"filters": 2, "kernel_size": 2}, SHAPES),
+    ("EinsumDense", {"equation": "...x,xy->...y", "output_shape": (None, 2)}, SHAPES[1:]),
+    ("LSTM", {"units": 2}, SHAPES[1:]),
+    ("MultiHeadAttention", {"num_heads": 1, "key_dim": 2}, SHAPES[1:]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "shapes"), OF_ANY_AXES, ids=str)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's, about arrays of NumPy 2
+def test_other_numbers_of_axes_are_refused_as_by_keras(
+    keras: Any, name: str, options: dict[str, Any], shapes: list[Any]
+) -> None:
+    def refuses(library: Any, first: Any, second: Any) -> bool | None:
+        layer = getattr(library.layers, name)(**options)
+        x, other = (np.ones(shape, "float32") for shape in (first, second))
+        several = 2 if "Attention" in name else 1
+        try:
+            layer(*[x] * several)
+        except ValueError:
+            return None
+        try:
+            layer(*[other] * several)
+        except ValueError:
+            return True
+        return False
+
+    for first, second in itertools.permutations(shapes, 2):
+        expected = refuses(keras, first, second)
+        assert refuses(gpunn, first, second) == expected, (first, second)

@@ -28,6 +28,7 @@ __all__ = ["GroupQueryAttention", "MultiHeadAttention"]
 class _Heads(Layer):
     """Base class of layers with projections to heads; a subclass has `_counts`."""
 
+    _fixes_axes = True
     _abstract = supports_masking = True
 
     _counts = (1, 1, 1, 1)

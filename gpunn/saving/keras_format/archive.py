@@ -51,8 +51,11 @@ def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
         entry = graphs.model_to_keras(registry.serialize(model) or {})
     shape = model.input_shape if model.built else None
     entry["build_config"] = {"input_shape": shape}
-    entry["compile_config"] = _compile_config(model)
+    compiled = _compile_config(model)
     document: dict[str, Any] = {"trained_on": model.trained_on}
+    if compiled is not None and compiled["optimizer"] is None:
+        document["compile_config"], compiled = compiled, None  # Keras cannot load it
+    entry["compile_config"] = compiled
     with_state = include_optimizer and model.compiled and model.built
     if with_state:
         tensors, values = model.training_state()
@@ -146,7 +149,8 @@ def load_model(
             f"weights on, by get_weights there and set_weights here."
         )
     complete_shared_numbers(entry)
-    compiled = (entry.get("compile_config") or None) if compile else None  # Keras writes {}
+    found = own.get("compile_config") or entry.get("compile_config")
+    compiled = found or None if compile else None  # Keras writes {}
     check({"config": entry.get("config"), "compile": compiled})
     with states.opened(weights) as file:
         entry["config"] = lookups.filled(entry.get("config"), texts.get, file)

@@ -74,7 +74,19 @@ def _attributes(data: Any, stem: str) -> Iterator[tuple[str, int, int]]:
             spaced = typed + -(-lengths[1] // pad) * pad
             stored = spaced + -(-lengths[2] // pad) * pad
             if stored <= len(data) and data[typed] & 15 == _VARIABLE:
+                if not _is_text(data[typed:spaced]):
+                    raise ValueError(f"the attribute {name!r} is damaged: it holds no texts.")
                 yield name.decode("latin-1"), stored, _elements(data, spaced)
+
+
+def _is_text(datatype: Any) -> bool:
+    """Whether a datatype of any length is one of texts: HDF5 reads others beyond its buffer."""
+    if len(datatype) < 16:
+        return False
+    bits, zero, size = struct.unpack_from("<HBI", datatype, 1)  # kind, padding and character set
+    base, of_base = datatype[8] & 15, struct.unpack_from("<I", datatype, 12)[0]
+    kind = bits & 15 == 1 and bits >> 4 & 15 < 3 and bits >> 8 < 2 and zero == 0
+    return kind and size == _PLACE.size and of_base == 1 and base in (0, 3)  # bytes or characters
 
 
 def _elements(data: Any, at: int) -> int:

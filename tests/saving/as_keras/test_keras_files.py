@@ -490,3 +490,17 @@ def test_weighted_metrics(tmp_path, weighted, keras):
         again = load(tmp_path / "m.keras")
         found = again.evaluate(x, y, sample_weight=weights, verbose=0)
         assert np.allclose(sorted(found), sorted(expected), rtol=1e-5)  # Keras's order is its own
+
+
+@pytest.mark.parametrize("loss", [None, "mse"])
+def test_a_model_compiled_without_an_optimizer(tmp_path, loss, keras):
+    """Keras cannot load its own file of one: it loads ours as one that is not compiled."""
+    model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(1)])
+    model.compile(None, loss)
+    model.save(tmp_path / "m.keras")
+    x, y = rows(20, 3), rows(20, 1, seed=1)
+    theirs, again = keras.saving.load_model(tmp_path / "m.keras"), load_model(tmp_path / "m.keras")
+    assert np.allclose(theirs.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+    assert again.optimizer is None and again.compiled
+    if loss:
+        assert again.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
