@@ -206,16 +206,16 @@ class _Run:
     def _one(self, trial: Trial, fold: int) -> tuple[np.ndarray, float]:
         """Return the path on a fold, and the seconds that it took, also if it was kept."""
         key = f"{trial.number} {trial.candidate.document()} {fold}"
-        found = None if self.kept is None else self.kept.get(key)
+        found = took = None
+        if self.kept is not None:
+            found, took = self.kept.get(key), self.kept.get(f"{key} seconds")
         if found is None:
             start = time.perf_counter()
             sequence = np.random.SeedSequence([self.seed % 2**32, trial.number, fold])
             seed = int(sequence.generate_state(1)[0])
             found = trial.candidate.path(self.problem, self.parts[fold], seed)
-            seconds = time.perf_counter() - start
+            took = np.array(time.perf_counter() - start)
             if self.kept is not None:
-                self.kept.put(f"{key} seconds", np.array(seconds))
+                self.kept.put(f"{key} seconds", took)
                 self.kept.put(key, found)
-            return found, seconds
-        took = self.kept.get(f"{key} seconds")
         return found, float("nan") if took is None else float(took)
