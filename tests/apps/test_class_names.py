@@ -14,7 +14,7 @@ import pytest
 import gpunn
 from gpunn.apps.cli import main
 from gpunn.apps.tables import read_table
-from gpunn.apps.tables.reading.kinds import answers_of, target_of
+from gpunn.apps.tables.reading.target import answers_of, target_of
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 

@@ -14,9 +14,9 @@ from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures import folder
 from gpunn.apps.pictures.shapes import picture_shape
-from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading.kinds import answers_of
+from gpunn.apps.tables.reading.target import answers_of
 from gpunn.apps.tables.scoring import all_figures
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.common.names import counted
 from gpunn.datasets import idx
 from gpunn.datasets.dataset import locate

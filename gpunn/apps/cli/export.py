@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from gpunn.apps import trained_on
-from gpunn.apps.tables.preparing import TableModel
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.web.model_page import model_page
 from gpunn.apps.web.table_form import table_notes
 from gpunn.common.atomic_files import atomic_write

@@ -14,7 +14,7 @@ from gpunn.apps import trained_on
 from gpunn.apps.pictures import MAX_PIXELS, read_image
 from gpunn.apps.pictures.folder import pictures_in
 from gpunn.apps.pictures.shapes import picture_shape
-from gpunn.apps.tables.preparing import TableModel
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
 from gpunn.models import Model

@@ -16,10 +16,10 @@ from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.intervals import LEVELS, USUAL, ClassSets, of_model
-from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.cells import is_number
 from gpunn.apps.tables.reading.strings import Strings
 from gpunn.apps.tables.shapley import amounts
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.web.table_form import fields, first_values
 from gpunn.common.names import counted, either, first_few, listed, significant
 from gpunn.models import Model

@@ -11,9 +11,10 @@ from gpunn.apps.decisions import Costs, Decision
 from gpunn.apps.tables.choosing import Standing
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.learning import Plan
-from gpunn.apps.tables.preparing import TableModel
-from gpunn.apps.tables.reading.kinds import Column, TargetColumn, words_each
+from gpunn.apps.tables.reading.kinds import Column, words_each
 from gpunn.apps.tables.reading.table import Table
+from gpunn.apps.tables.reading.target import TargetColumn
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.common.names import counted, first_few, significant
 from gpunn.layers.preprocessing.dates import written
 

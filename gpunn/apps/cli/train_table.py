@@ -21,17 +21,18 @@ from gpunn.apps.tables import TableError, intervals, read_table, robust
 from gpunn.apps.tables.folds import Rules, equal_rows, held_out
 from gpunn.apps.tables.judging import Judging
 from gpunn.apps.tables.learning import Plan, TableData, planned
-from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.columns import (
     columns_of,
     none_to_learn_from,
     target_name,
     time_order,
 )
-from gpunn.apps.tables.reading.kinds import Column, TargetColumn, target_of
+from gpunn.apps.tables.reading.kinds import Column
 from gpunn.apps.tables.reading.table import Table
+from gpunn.apps.tables.reading.target import TargetColumn, target_of
 from gpunn.apps.tables.scoring import Metric, all_figures
 from gpunn.apps.tables.search import Budget
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.tables.verdict import Far, about_classes, rarely_found, score, verdict, warnings
 from gpunn.common.names import counted
 from gpunn.common.numeric.moments import mean

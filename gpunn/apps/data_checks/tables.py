@@ -10,9 +10,11 @@ import numpy as np
 
 from gpunn.apps.tables import Table, TableError
 from gpunn.apps.tables.folds import Rules, held_out
-from gpunn.apps.tables.preparing import TableModel, feature_of
+from gpunn.apps.tables.preparing import feature_of
 from gpunn.apps.tables.reading.columns import columns_of, how_to_keep, time_order
-from gpunn.apps.tables.reading.kinds import Column, TargetColumn, answers_of, target_of
+from gpunn.apps.tables.reading.kinds import Column
+from gpunn.apps.tables.reading.target import TargetColumn, answers_of, target_of
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.tables.verdict import LEAK, tells
 from gpunn.common.names import counted, either, first_few
 

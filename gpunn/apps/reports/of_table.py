@@ -13,8 +13,8 @@ from gpunn.apps.learning import figures
 from gpunn.apps.tables.explaining import Change, nearest, smallest_changes
 from gpunn.apps.tables.importance import importance
 from gpunn.apps.tables.preparing import Feature, prepared
-from gpunn.apps.tables.reading.kinds import TargetColumn
 from gpunn.apps.tables.reading.table import Table
+from gpunn.apps.tables.reading.target import TargetColumn
 from gpunn.common.names import significant
 from gpunn.models import Model
 

@@ -16,7 +16,6 @@ from gpunn.apps.tables import Table, intervals
 from gpunn.apps.tables.folds import Rules, equal_rows
 from gpunn.apps.tables.leaderboard import leaderboard
 from gpunn.apps.tables.learning import TableData, planned
-from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.cells import numbers
 from gpunn.apps.tables.reading.columns import time_order
 from gpunn.apps.tables.reading.kinds import Column, column_of
@@ -24,6 +23,7 @@ from gpunn.apps.tables.reading.markers import markers_of, without
 from gpunn.apps.tables.reading.notation import Notation
 from gpunn.apps.tables.reading.table import table_of, text_of
 from gpunn.apps.tables.search import Budget
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.common.numeric import is_missing
 from gpunn.common.numeric.columns import objects_of, type_of
 from gpunn.feeding.frames import each_column, is_frame

@@ -11,8 +11,9 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
 from gpunn.apps.tables import intervals
-from gpunn.apps.tables.preparing import Range, TableModel
+from gpunn.apps.tables.preparing import Range
 from gpunn.apps.tables.shapley import orders
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.common.names import counted, first_few
 from gpunn.core.plan import HostPart
 from gpunn.layers import MissingIndicator, Normalization, SimpleImputer

@@ -18,8 +18,10 @@ from gpunn.apps.cli import main
 from gpunn.apps.reports import Recorder, read, report
 from gpunn.apps.reports.of_table import TableReport
 from gpunn.apps.tables import read_table
-from gpunn.apps.tables.preparing import TableModel, feature_of, prepared
-from gpunn.apps.tables.reading.kinds import column_of, target_of
+from gpunn.apps.tables.preparing import feature_of, prepared
+from gpunn.apps.tables.reading.kinds import column_of
+from gpunn.apps.tables.reading.target import target_of
+from gpunn.apps.tables.table_model import TableModel
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for")
 

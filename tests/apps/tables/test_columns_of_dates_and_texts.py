@@ -216,7 +216,7 @@ def test_columns_without_a_date_are_refused(trained: Any, tmp_path: Any, capsys:
 
 
 def test_a_description_of_other_kinds_is_refused(trained: Any) -> None:
-    from gpunn.apps.tables.preparing import TableModel
+    from gpunn.apps.tables.table_model import TableModel
 
     model = gpunn.saving.load_model(trained[0] / "model.gpunn")
     columns = model.trained_on["table"]["columns"]

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpunn.apps.tables.preparing import TableModel, feature_of
+from gpunn.apps.tables.preparing import feature_of
 from gpunn.apps.tables.reading.csv_pieces import TableError
-from gpunn.apps.tables.reading.kinds import answers_of, column_in, target_of
+from gpunn.apps.tables.reading.kinds import column_in
 from gpunn.apps.tables.reading.table import Table, read_table
+from gpunn.apps.tables.reading.target import answers_of, target_of
+from gpunn.apps.tables.table_model import TableModel
 
 NAN = float("nan")
 

@@ -16,11 +16,11 @@ from sklearn.metrics import r2_score
 
 from gpunn import layers
 from gpunn.apps.tables.learning import TableData, planned
-from gpunn.apps.tables.preparing import TableModel
 from gpunn.apps.tables.reading.kinds import column_of
 from gpunn.apps.tables.reading.markers import markers_of
 from gpunn.apps.tables.robust import limits_of
 from gpunn.apps.tables.search import Budget
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.models import Model
 from gpunn.saving import load_model
 

@@ -11,8 +11,9 @@ from browser.tables import CLASSES, FEATURES, HOSTILE, OTHER_KINDS, table_model
 
 import gpunn
 from gpunn.apps.cli import main
-from gpunn.apps.tables.preparing import Feature, Range, TableModel, feature_of
+from gpunn.apps.tables.preparing import Feature, Range, feature_of
 from gpunn.apps.tables.reading.kinds import Column
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.web.model_page import described, model_page
 from gpunn.layers import Dense
 

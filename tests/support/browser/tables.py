@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gpunn
-from gpunn.apps.tables.preparing import Feature, Range, TableModel, prepared
+from gpunn.apps.tables.preparing import Feature, Range, prepared
 from gpunn.apps.tables.reading.dates import Dates
+from gpunn.apps.tables.table_model import TableModel
 from gpunn.layers import Concatenate, Dense
 
 HOSTILE = '<img src=x onerror="alert(1)">'
