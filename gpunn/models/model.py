@@ -18,7 +18,7 @@ from gpunn.core.plan import Plan
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.structure.builder import Builder, Source
 from gpunn.structure.calls import ModelCall, arguments_of
-from gpunn.structure.data_held import data_held
+from gpunn.structure.data_held import check_kept, data_held
 from gpunn.structure.graph import Graph, restore_graph
 from gpunn.structure.nested import STEPS
 from gpunn.training.training import Training
@@ -433,6 +433,10 @@ class Model(TrainableModel):
         {'tree/vocabulary': "2 categories: 'oak', 'elm'"}
         """
         return data_held(self)
+
+    def _check_kept(self) -> None:
+        """Check that a file would hold what layers have learnt besides weights."""
+        check_kept(self)
 
     def weights_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all parameters by their path, ``"dense/kernel"``.

@@ -14,7 +14,6 @@ from gpunn.common import registry
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import listed, plain, warn
 from gpunn.core.arena import with_room_for
-from gpunn.structure.data_held import check_kept
 
 from . import files
 from .announcing import announce_data_held, announce_format
@@ -59,8 +58,7 @@ def save_model(
     """
     _check_overwrite(filepath, overwrite)
     held = model.data_held()
-    if held:
-        check_kept(model)
+    model._check_kept()
     if not _as_keras(filepath, ".keras", lambda: _archive().save_model(
         model, filepath, include_optimizer
     )):  # fmt: skip

@@ -191,21 +191,22 @@ def bad_layer(
         elif last is not None and batch == counters[BATCHES] - 1:
             xs = last.workspace.xs
         if xs is not None:
-            options = {"seed": of.seed, "number": batch, "scaled": rows is None}
+            options: Any = {"seed": of.seed, "number": batch, "scaled": rows is None}
             found = origin(of.plan, of.arena, xs, training=programs.training, **options)
             if found is not None:
                 return found.explained(int(rows[found.row]) if whole and rows is not None else None)
     return None
 
 
-def _rows_of_batch(feed: BatchIterator, counters: np.ndarray) -> np.ndarray:
+def _rows_of_batch(feed: Any, counters: np.ndarray) -> np.ndarray:
     """Return the indices of the rows of the first batch whose loss was not finite."""
     order, size = feed.data.order(feed.order_seed), feed.batch_size
     number, of_pass = int(counters[PASS]), math.ceil(order.rows / size)
     back = int(counters[BATCHES] - 1 - counters[BAD_BATCH])  # batches after it
     at = math.ceil(counters[POSITION] / size) - 1 - back
     number, at = number + at // of_pass, at % of_pass
-    return order.indices(number)[at * size : (at + 1) * size]
+    found: np.ndarray = order.indices(number)[at * size : (at + 1) * size]
+    return found
 
 
 def warn_of_bad_loss(

@@ -25,7 +25,7 @@ class OfClass(gpunn.Model):
         self.codes = layers.Embedding(5, 3, mask_zero=True)
         self.mean, self.out = layers.GlobalAveragePooling1D(name="mean"), layers.Dense(1)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: Any = None) -> Any:
         return self.out(self.mean(self.codes(x)))
 
 

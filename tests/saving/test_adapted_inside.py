@@ -48,7 +48,7 @@ class Whole(gpunn.Model):
         super().__init__()
         self.edges, self.out = layers.Discretization(num_bins=3, name="edges"), layers.Dense(1)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: Any = None) -> Any:
         return self.out(x)
 
 
@@ -65,7 +65,7 @@ def test_a_lookup_that_the_configuration_leaves_out(ending: str, tmp_path: Path)
     model.save(path)  # nothing is learnt
     before = path.read_bytes()
     layer.lookup.adapt(WORDS)
-    with pytest.raises(ValueError, match=r"what .mine/words. has learnt, 2 categories.*get_config"):
+    with pytest.raises(ValueError, match=r"what 'mine/words' has learnt, 2 categories.*get_config"):
         model.save(path)
     assert path.read_bytes() == before
 

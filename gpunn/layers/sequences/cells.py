@@ -40,10 +40,11 @@ def as_list(x: Any) -> list[Any]:
 
 
 class RecurrentWeights(Layer):
-    """Base class of built-in cells, and of the layers that make one: it has their arguments."""
+    """Base class of cells of units, and of the layers that make one: it has their arguments."""
 
     _abstract = True
 
+    units: int = field(check=check_units)
     activation: Any = field(default="tanh")
     use_bias: bool = field(default=True, check=check_flag)
     kernel_initializer: Any = field(default="glorot_uniform")
@@ -58,15 +59,15 @@ class RecurrentWeights(Layer):
     dropout: float = field(default=0.0, check=check_below_one)
     recurrent_dropout: float = field(default=0.0, check=check_below_one)
     seed: int | None = field(default=None, check=check_seed)
+    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
 
 
-class Cell(RecurrentWeights):
+class Cell(Layer):
     """Base class of built-in cells. The product of the inputs of all steps is taken at once."""
 
     _abstract = True
     _may_add_losses = False
     gates: ClassVar[int] = 1  # products in a step
-    implementation: ClassVar[int]  # 1: each gate has masks of its own
     _step: ClassVar[Any]
     """Return, for (z, states, masks), the output and the new states of one step. The first state is
     the output."""
@@ -75,7 +76,7 @@ class Cell(RecurrentWeights):
         super().__post_init__()
         self.bias: Any = None
 
-    def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
+    def get_initial_state(self: Any, batch_size: int | None = None) -> list[Tensor]:
         """Return the states before the first step of ``batch_size`` sequences: zeros."""
         return _zeros(self, batch_size, self.kernel.dtype)
 
@@ -86,7 +87,7 @@ class Cell(RecurrentWeights):
 
     # -- in a recurrent layer
 
-    def _draw(self, x: Tensor, training: bool) -> tuple[Masks, Masks]:
+    def _draw(self: Any, x: Tensor, training: bool) -> tuple[Masks, Masks]:
         """Draw the masks of dropout for inputs (batch, ...), and for states."""
         # As in Keras: with recurrent dropout, each gate has masks of its own.
         count = self.gates if self.recurrent_dropout or self.implementation == 1 else 1
@@ -120,11 +121,10 @@ def product(
     )
 
 
-class _UnitsCell(Cell):
+class _UnitsCell(RecurrentWeights, Cell):
     """Base class of cells of units: inputs (batch, features), states (batch, units)."""
 
-    units: int = field(check=check_units)
-    implementation: int = field(default=2, check=among(1, 2), kw_only=True)  # type: ignore[misc]
+    _abstract = True
 
     @property
     def state_size(self) -> Any:
@@ -289,7 +289,7 @@ class LSTMCell(_UnitsCell):
 
 def declared_lstm_bias(cell: Any, width: int) -> Any:
     """Declare the bias of an LSTM, in which that of the forget gate may start at 1."""
-    options = {"initializer": partial(_first_bias, cell)} if cell.unit_forget_bias else {}
+    options: Any = {"initializer": partial(_first_bias, cell)} if cell.unit_forget_bias else {}
     return declared(cell, "bias", (width,), **options)
 
 

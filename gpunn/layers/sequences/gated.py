@@ -6,22 +6,17 @@ from typing import Any, ClassVar
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.layers.arguments import check_units
 from gpunn.layers.layer import Layer
 
 from .cells import GRUCell, LSTMCell, RecurrentWeights, SimpleRNNCell, among
 from .recurrent import Recurrent
 
 
-class OfCell(RecurrentWeights, Recurrent):
-    """Base class of layers that make their cell. It has their arguments as attributes, too."""
+class OfCell(Recurrent):
+    """Base class of layers that make their cell. They have its arguments as attributes, too."""
 
     _abstract = True
     _cell: ClassVar[Any] = None
-
-    activity_regularizer: Any = field(
-        default=None, kw_only=True, placed=True, after="bias_regularizer"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,12 +41,14 @@ class OfCell(RecurrentWeights, Recurrent):
             setattr(self.cell, name, value)
 
 
-class _OfUnits(OfCell):
+class _OfUnits(RecurrentWeights, OfCell):
+    _abstract = True
     _most_axes = 3
 
-    units: int = field(check=check_units)
+    activity_regularizer: Any = field(
+        default=None, kw_only=True, placed=True, after="bias_regularizer"
+    )
     use_cudnn: Any = field(default="auto", check=among("auto", True, False), kw_only=True)
-    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
 
 
 class SimpleRNN(_OfUnits):

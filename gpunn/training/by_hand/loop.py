@@ -125,8 +125,8 @@ def _fit(
             raise ValueError("x yielded no batches: there is nothing to train on.")
         if not math.isfinite(logs.get("loss", 0.0)) and not model.stop_training:
             where = f"the loss became {logs['loss']} in epoch {epoch + 1}"
-            if (found := _bad_layer(model, feed)) is not None:
-                raise NonFiniteLossError(f"T{where[1:]}: {found}")
+            if (said := _bad_layer(model, feed)) is not None:
+                raise NonFiniteLossError(f"T{where[1:]}: {said}")
             raise NonFiniteLossError(
                 f"Training diverges: {where}. Usual reasons: a learning rate that is too high, or "
                 f"inputs that are not scaled."

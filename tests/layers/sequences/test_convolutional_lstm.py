@@ -57,12 +57,14 @@ def both(keras: Any, rank: int, options: dict[str, Any], around: Any, **of_input
 
 
 def trained_alike(keras: Any, made: list[Any], x: Any, batch: int = 3) -> None:
-    near(*(np.atleast_1d(m.predict(x, batch_size=batch, verbose=0))[None] for m in made), 1e-6)
+    ours, theirs = made
+    found, expected = (m.predict(x, batch_size=batch, verbose=0) for m in made)
+    near([found], [expected], 1e-6)
     y = data(len(x), *made[0].output_shape[1:])
     for library, model in zip((gpunn, keras), made, strict=True):
         model.compile(library.optimizers.SGD(0.1, momentum=0.9), "mse")
         model.fit(x, y, batch_size=batch, epochs=2, shuffle=False, verbose=0)
-    near(*(m.get_weights() for m in made), 1e-5)
+    near(ours.get_weights(), theirs.get_weights(), 1e-5)
 
 
 @pytest.mark.in_turn(3)
