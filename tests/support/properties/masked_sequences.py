@@ -121,8 +121,8 @@ def _of(condition: Callable[[Any], bool]) -> list[tuple[str, dict[str, Any]]]:
 
 CELLS = _of(lambda layer: hasattr(layer, "state_size") and not hasattr(layer, "return_sequences"))
 """(name, arguments) of every registered cell."""
-RECURRENT = _of(lambda layer: hasattr(layer, "go_backwards"))
-"""(name, arguments) of every registered layer that applies a cell to each step."""
+RECURRENT = _of(lambda of: hasattr(of, "go_backwards") and not registered.takes_images(of))
+"""(name, arguments) of every registered layer that applies a cell to each step, of features."""
 KINDS: list[Any] = [*RECURRENT, *CELLS, ("own cell", {}), ("two cells", {})]
 
 
