@@ -10,7 +10,7 @@
 `sets` names the tables and fixes what is done with them, `scores` the metrics and tests; both were
 committed before any result existed. `contestants` names the models, which `rivals` and `libraries`
 have; `measure` runs them and writes each result at once into `benchmarks/results/tables.jsonl`,
-`page` shows the results. `large` measures
+`page` shows the results. `coverage` counts how often intervals hold the truth. `large` measures
 time and memory on a table of a million rows: `launcher` runs a program, `boosting_program` is the
 one that gpunn is compared with.
 """

@@ -25,8 +25,8 @@ INTRODUCTION = """\
 
 `predict_interval` of `GpunnAutoRegressor` and `predict_set` of `GpunnAutoClassifier` on the 24
 tables of [the study](tables.md), by `python -m benchmarks.studies.tables.coverage`. Each table is
-split three times, 75% of the rows to fit{how}, and the test rows are counted whose target is in
-the interval or the set.
+split three times, 75% of the rows to fit, and the test rows are counted whose target is in the
+interval or the set.{how}
 
 - **{usual}**, and likewise the other levels: the share of the test rows, of all splits. For classes
   it is that of the classes whose probability is large enough. What is shown also names the most
@@ -71,9 +71,10 @@ def measure(name: str, seed: int, minutes: float | None) -> dict[str, Any]:
 def page(results: dict[str, Any]) -> str:
     """Return the page, in Markdown, of the tables of which all splits are measured."""
     minutes = results["minutes"]
-    how = f", with a search of {minutes:g} minutes (`--minutes {minutes:g}`)" if minutes else ""
+    how = f" The search took {minutes:g} minutes each (`--minutes {minutes:g}`)." if minutes else ""
     usual = f"{USUAL:.0%}"
-    parts = [INTRODUCTION.format(how=how, usual=usual)]
+    parts = [INTRODUCTION.format(how=how, usual=usual), ""]
+    every: list[float] = []
     for task in ("classification", "regression"):
         levels = ("0.5", "0.8", "0.9", "0.95", "0.99")
         named = [f"{float(level):.0%}" for level in levels]
@@ -97,6 +98,7 @@ def page(results: dict[str, Any]) -> str:
             lines.append(f"| {' | '.join(cells)} |")
         if offs:
             off, errors = np.array(offs).T
+            every += off.tolist()
             beyond = int((np.abs(off) > 0.02 + 2 * errors).sum())
             parts += [
                 f"## {task.capitalize()}",
@@ -104,6 +106,7 @@ def page(results: dict[str, Any]) -> str:
                 f"are further from it than two points and two errors.",
                 "\n".join(lines),
             ]
+    parts[1] = f"The mean of all {len(every)} tables at {usual} is {USUAL + np.mean(every):.1%}."
     return "\n\n".join([*parts, "## Machine", machine.line(results["machine"])]) + "\n"
 
 

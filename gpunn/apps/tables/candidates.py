@@ -198,7 +198,7 @@ class LinearModel:
         return Network((), pieces=self.pieces).parameters(columns, outputs)
 
     def training(self, rows: int, at: int) -> str:
-        return f"penalty {linear.PENALTIES[at]:g}"
+        return f"penalty {linear.EACH[at]:g}"
 
     def _solutions(
         self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale

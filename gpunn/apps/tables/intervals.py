@@ -1,8 +1,8 @@
 """How far a table's answers may be off: intervals, and sets of classes, by conformal prediction.
 
 Both come from the rows that cross-validation checked: an interval from the errors there, a set from
-the probabilities of the right classes. They hold for rows that are drawn like these, whatever the
-model and the distribution (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random
+the probabilities of the right classes. They ask nothing of the model or the distribution, but new
+rows have to be drawn like these (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random
 world"; Lei et al. 2018, "Distribution-free predictive inference for regression").
 
 The models of the folds are not kept, so intervals are around the answer of the model that learned

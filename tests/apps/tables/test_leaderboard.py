@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_the_size_is_that_of_the_model_that_would_be_saved() -> None:
     assert found["model"].str.contains("quantiles").any() and len(found) == plan.choice.tried > 3
     for one, size in zip(plan.choice.standings, found["parameters"], strict=True):
         alone = replace(plan.choice, members=[Member(one.candidate, 0, 1.0, 0.0)])
-        assert size == replace(plan, choice=alone).learn(data, rows).count_params()
+        model = replace(plan, choice=alone).learn(data, rows)
+        assert size == sum(math.prod(w.shape) for w in model.trainable_weights)
 
 
 def test_the_answer_and_the_times_are_told() -> None:
@@ -156,6 +158,7 @@ def test_those_that_saw_all_folds_come_before_those_that_were_not_good_enough(
     monkeypatch.setattr(NetworkModel, "path", path)
     data = table(by_order=True)
     found = frame(planned(data, np.arange(len(data.y)), {"epochs": 2}, budget=Budget(LITTLE)))
+    found = found[~found["model"].str.startswith("no hidden layer")].reset_index()
     assert found["folds"].tolist() == [5, 5, 2, 5]
     assert found["model"].tolist()[3] == "linear model"  # it sees all folds in any case
     changing = found.index[found["model"] == "128-128 relu"][0]
