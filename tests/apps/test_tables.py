@@ -220,6 +220,16 @@ def test_one_row_is_no_rows(tmp_path, capsys):
     assert "1 rare category counts as unknown" in output
 
 
+def test_a_file_without_its_classes_is_refused(iris, tmp_path, capsys):
+    """Its probabilities would be taken for the numbers of three times as many rows."""
+    folder, *_ = iris
+    model = gpunn.saving.load_model(folder / "out" / "model.gpunn")
+    model.trained_on = {k: v for k, v in model.trained_on.items() if k != "classes"}
+    model.save(tmp_path / "model.gpunn", announce=False)
+    assert main(["predict", str(tmp_path / "model.gpunn"), str(folder / "iris.csv")]) == 1
+    assert "3 outputs but 0 classes" in capsys.readouterr().err
+
+
 def test_a_regression_is_in_the_targets_units_and_splits_by_order(tmp_path, capsys):
     path = messy(tmp_path / "sales.csv")
     options = ["--target", "price", "--split", "order", "--leave-out", "shop", "day"]

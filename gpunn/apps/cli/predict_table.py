@@ -86,10 +86,12 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
 'unsure': ['yes']}
     """
     classes = about.get("classes")
-    if not classes:
+    if not classes and outputs.shape[1] == 1:
         return {f"predicted {target}": outputs.reshape(-1).tolist()}
-    if outputs.shape[1] != len(classes):
-        raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(classes)} classes.")
+    if classes is None or outputs.shape[1] != len(classes):
+        raise ValueError(
+            f"The model has {outputs.shape[1]} outputs but {len(classes or ())} classes."
+        )
     decision = Decision.of(about)
     best = decision.named(outputs)
     made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
@@ -127,8 +129,9 @@ def held(
     level = USUAL if percent is None else float(percent) / 100
     found = known.of(outputs, level)
     if isinstance(known, ClassSets):
-        sets = [[about["classes"][i] for i in np.flatnonzero(row)] for row in found]
-        return {f"one of ({level:.0%})": [" / ".join(one) for one in sets]}
+        different, of = np.unique(found, axis=0, return_inverse=True)
+        named = [" / ".join(about["classes"][i] for i in np.flatnonzero(row)) for row in different]
+        return {f"one of ({level:.0%})": [named[k] for k in of.reshape(-1)]}
     return {
         f"{target} {word} ({level:.0%})": [float(f"{end:.7g}") for end in ends]
         for word, ends in zip(("from", "to"), found.T, strict=True)

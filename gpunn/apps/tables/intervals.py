@@ -183,7 +183,7 @@ def of_model(model: Any) -> Intervals | ClassSets | None:
     if "intervals" not in table:
         return None
     entries = ByName().check(table["intervals"], PLACE)
-    return (ClassSets if table.get("task") == "classification" else Intervals).read(entries)
+    return (ClassSets if model.trained_on.get("classes") else Intervals).read(entries)
 
 
 def at(levels: dict[float, _T], level: float, rows: int) -> _T:

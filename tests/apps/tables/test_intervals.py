@@ -148,7 +148,8 @@ SOUND = {"rows": 40, "levels": [[0.9, -1.0, 2.0]], "power": 0.5, "least": 3.0}
     ],
 )
 def test_entries_of_a_file_are_checked(task: str, entries: Any, message: str) -> None:
-    model = SimpleNamespace(trained_on={"table": {"task": task, "intervals": entries}})
+    classes = {"classes": ["a", "b"]} if task == "classification" else {}
+    model = SimpleNamespace(trained_on={"table": {"task": task, "intervals": entries}, **classes})
     with pytest.raises(ValueError, match=message):
         of_model(model)
 
@@ -161,8 +162,9 @@ def test_what_a_file_keeps_is_what_was_learned() -> None:
         ("classification", ClassSets.learned(shares, shares.argmax(axis=1))),
     ):
         document = json.loads(json.dumps(known.document()))
-        table = {"task": task, "intervals": document}
-        assert of_model(SimpleNamespace(trained_on={"table": table})) == known
+        about: dict[str, Any] = {"table": {"task": task, "intervals": document}}
+        about |= {"classes": [*"abc"]} if task == "classification" else {}
+        assert of_model(SimpleNamespace(trained_on=about)) == known
     assert of_model(SimpleNamespace(trained_on={})) is None
     assert of_model(SimpleNamespace(trained_on={"table": {"task": "regression"}})) is None
 
