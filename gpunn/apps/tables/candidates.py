@@ -198,7 +198,8 @@ class LinearModel:
         return Network((), pieces=self.pieces).parameters(columns, outputs)
 
     def training(self, rows: int, at: int) -> str:
-        return f"penalty {linear.EACH[at]:g}"
+        # Those of logistic regression are the first ones.
+        return f"penalty {linear.OF_RIDGE[at]:g}"
 
     def _solutions(
         self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale

@@ -10,9 +10,8 @@ import numpy as np
 
 PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 """Tried from the largest on: each fit starts from the weights of the one before."""
-SMALL = (0.03, 0.01, 0.003, 0.001)
-"""Also tried for ridge regression, where one more costs next to nothing."""
-EACH = (*PENALTIES, *SMALL)
+OF_RIDGE = (*PENALTIES, 0.03, 0.01, 0.003, 0.001)
+"""Those of ridge regression, where one more costs next to nothing."""
 STEPS = 100  # at most, of L-BFGS for each penalty
 BLOCK = 1 << 16  # rows that are looked at together
 MEMORY = 10  # pairs of steps and gradient changes that L-BFGS keeps
@@ -68,7 +67,7 @@ def ridge(x: np.ndarray | Prepared, y: np.ndarray) -> Iterator[tuple[np.ndarray,
         products = products + centred.T @ (y[at] - middle)
     values, vectors = np.linalg.eigh(squares)
     along = vectors.T @ products
-    for penalty in EACH:
+    for penalty in OF_RIDGE:
         kernel = vectors @ (along / (np.maximum(values, 0.0) + penalty))
         yield kernel[:, None], np.array([middle - around @ kernel])
 

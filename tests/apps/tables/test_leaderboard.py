@@ -49,11 +49,12 @@ def table(classes: int = 0, rows: int = 90, **rules: Any) -> TableData:
     return TableData(read, given, y, classes, Rules(**rules))
 
 
-def numbers(data: TableData) -> TableData:
-    """The table without its categories."""
-    return TableData(
-        data.columns[:2], {n: data.given[n] for n in "ab"}, data.y, data.classes, data.rules
-    )
+def numbers(data: TableData, noise: float = 1.0) -> TableData:
+    """The table without its categories, with some of its noise."""
+    line = 3 * data.given["a"][:, 0] - data.given["b"][:, 0]
+    y = data.y if data.classes else line + noise * (data.y - line)
+    given = {name: data.given[name] for name in "ab"}
+    return TableData(data.columns[:2], given, y, data.classes, data.rules)
 
 
 @pytest.fixture
@@ -81,8 +82,9 @@ def of_linear(plan: Plan) -> Any:
 
 
 @pytest.mark.usefixtures("no_training")
-def test_the_scores_are_those_of_scikit_learn() -> None:
-    data = numbers(table())
+@pytest.mark.parametrize("noise", [1.0, 0.05])  # with little of it, the smallest penalty is best
+def test_the_scores_are_those_of_scikit_learn(noise: float) -> None:
+    data = numbers(table(), noise)
     rows = np.arange(len(data.y))
     row, penalty = of_linear(planned(data, rows, SHORT, budget=Budget(LITTLE)))
     x, y = np.hstack([*data.given.values()]), data.y
