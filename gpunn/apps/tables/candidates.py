@@ -134,8 +134,8 @@ class Candidate(Protocol):
     def work(self, rows: int, width: int, outputs: int) -> float:
         """Estimate the cost of learning from rows, in multiplications."""
 
-    def parameters(self, columns: Rows, outputs: int) -> int:
-        """Return how many values it learns from prepared rows of these columns."""
+    def parameters(self, width: int, outputs: int) -> int:
+        """Return how many values it learns from inputs of a width, see `width_of`."""
 
     def training(self, rows: int, at: int) -> str:
         """Say how the solution at a place of the path is learned from some number of rows."""
@@ -194,8 +194,8 @@ class LinearModel:
             return 2.0 * rows * width**2 + 10.0 * width**3
         return 4.0 * rows * width * outputs * linear.STEPS + 1e8
 
-    def parameters(self, columns: Rows, outputs: int) -> int:
-        return Network((), pieces=self.pieces).parameters(columns, outputs)
+    def parameters(self, width: int, outputs: int) -> int:
+        return Network(()).parameters(width, outputs)
 
     def training(self, rows: int, at: int) -> str:
         # Those of logistic regression are the first ones.

@@ -12,7 +12,7 @@ from gpunn.apps.learning import figures
 
 from .candidates import Fold, Problem
 from .choosing import Choice, Standing, Trial, over_rows
-from .networks import Rows
+from .networks import Rows, width_of
 
 
 def standings(
@@ -55,9 +55,15 @@ def _standing(
     )
 
 
-def sized(found: Sequence[Standing], columns: Rows, outputs: int) -> list[Standing]:
-    """Return standings with the numbers of parameters for prepared rows of these columns."""
-    return [replace(s, parameters=s.candidate.parameters(columns, outputs)) for s in found]
+def sized(found: Sequence[Standing], rows: Rows, outputs: int) -> list[Standing]:
+    """Return standings with the numbers of parameters that are learned from prepared rows, whose
+    values decide how many pieces there are."""
+    encoded = {one.candidate.pieces for one in found}
+    widths = {pieces: width_of(rows, pieces) for pieces in encoded}
+    return [
+        replace(s, parameters=s.candidate.parameters(widths[s.candidate.pieces], outputs))
+        for s in found
+    ]
 
 
 def leaderboard(found: Sequence[Standing]) -> dict[str, np.ndarray]:

@@ -190,8 +190,8 @@ def planned(
         prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress, kept,
         1 if large else MEMBERS,
     )  # fmt: skip
-    columns = prepared_rows(data.features(every), data.given, every[:0])
-    ranked = sized(choice.standings, columns, data.classes or 1)
+    _, known = data.prepared(every)  # which the answer is learned from next
+    ranked = sized(choice.standings, known, data.classes or 1)
     choice = replace(choice, rows=some[choice.rows], standings=ranked)
     return Plan(problem, choice, outliers, seed)
 

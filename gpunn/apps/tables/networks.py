@@ -124,9 +124,9 @@ class Network:
         steps = -(-rows // batch) * epochs
         return 3.0 * weights * rows * epochs + 5e5 * steps + 5e8
 
-    def parameters(self, columns: Rows, outputs: int) -> int:
-        """Return the number of weights and biases that are learned for such prepared rows."""
-        sizes = (width_of(columns, self.pieces), *self.hidden, outputs)
+    def parameters(self, width: int, outputs: int) -> int:
+        """Return the number of weights and biases that are learned from inputs of a width."""
+        sizes = (width, *self.hidden, outputs)
         return sum((a + 1) * b for a, b in pairwise(sizes))
 
     def training(self, rows: int, at: int) -> str:
