@@ -113,7 +113,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         predicted, y, classes, lambda p: all_figures(p, y, classes, decision, judging.first)
     )
     _print_verdict(plan, data, learn, test, predicted, target, judging.metric, decision)
-    errors = intervals.learned(plan.choice.predicted, truth, classes)
+    errors = intervals.learned(plan.choice.predicted, truth, data.y, classes)
     for sentence in intervals.in_words(errors, predicted[plan.kind], y):
         print(f"{sentence}.")
     seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)

@@ -83,7 +83,7 @@ class _Auto(BaseEstimator):
         plan = planned(data, every, {}, seed, bool(self.fast), show, budget)
         self.model_ = plan.learn(data, every)
         predicted, truth = plan.choice.predicted, y[plan.choice.rows]
-        errors = intervals.learned(predicted, truth, classes)
+        errors = intervals.learned(predicted, truth, y, classes)
         about: dict[str, Any] = {"table": {**known.document(), "intervals": errors.document()}}
         if classes:
             about |= {"classes": names, **doubt(predicted, truth)}

@@ -54,8 +54,12 @@ class Intervals:
     is_positive: bool = False
 
     @classmethod
-    def learned(cls, predicted: np.ndarray, y: np.ndarray) -> Intervals:
+    def learned(
+        cls, predicted: np.ndarray, y: np.ndarray, known: np.ndarray | None = None
+    ) -> Intervals:
         """Return the intervals for targets y (rows,), predicted by models that did not learn them.
+
+        ``known`` are all targets that there are, if cross-validation checked some of them only.
 
         Low and high at level 1 - a are the k-th smallest and the k-th largest error, for
         k = floor((rows + 1) a / 2). Of the powers that one is taken in which errors of Laplace's
@@ -74,7 +78,8 @@ class Intervals:
             k = _rank(len(errors), level, sides=2)
             if k:
                 levels[level] = float(errors[k - 1]), float(errors[-k])
-        return cls(len(errors), levels, power, least if power else 0.0, bool(y.min() >= 0))
+        is_positive = bool((y if known is None else known).min() >= 0)
+        return cls(len(errors), levels, power, least if power else 0.0, is_positive)
 
     def of(self, predicted: np.ndarray, level: float = USUAL) -> np.ndarray:
         """Return both ends of the interval of each prediction, (rows, 2).
@@ -168,9 +173,14 @@ class ClassSets:
         return cls(rows, {level: least for level, least in levels})
 
 
-def learned(predicted: np.ndarray, y: np.ndarray, classes: int) -> Intervals | ClassSets:
-    """Return what the targets of cross-validated rows say: sets for classes, or intervals."""
-    return (ClassSets if classes else Intervals).learned(predicted, y)
+def learned(
+    predicted: np.ndarray, y: np.ndarray, known: np.ndarray, classes: int
+) -> Intervals | ClassSets:
+    """Return what the targets y of cross-validated rows, of all ``known`` ones, say: sets for
+    classes, or intervals."""
+    if classes:
+        return ClassSets.learned(predicted, y)
+    return Intervals.learned(predicted, y, known)
 
 
 def of_model(model: Any) -> Intervals | ClassSets | None:

@@ -117,6 +117,17 @@ def test_a_target_that_is_never_negative_has_no_interval_below_zero() -> None:
     assert Intervals.learned(np.zeros(200), -y).of(np.array([-3.0]))[0, 0] < -3
 
 
+@pytest.mark.usefixtures("numpy_is_asked_for")
+def test_a_negative_target_that_no_fold_checked_counts() -> None:
+    """One fold in five is checked, of targets of which one in a hundred is negative."""
+    x = np.linspace(0, 1, 200)[:, None]
+    y = np.where(np.arange(200) % 100 == 0, -1.0, 0.1 + x[:, 0])
+    for targets in (y, np.abs(y)):
+        found = GpunnAutoRegressor(fast=True, random_state=0).fit(x, targets)
+        far_below = found.predict_interval(np.array([[-50.0]]))[0, 0]
+        assert (far_below < 0) == (targets.min() < 0)
+
+
 def test_levels_that_few_rows_cannot_hold_are_not_kept() -> None:
     y = random_of(8).normal(size=100)
     assert [*Intervals.learned(y[:18] * 0, y[:18]).levels] == [0.5, 0.8]
