@@ -12,6 +12,8 @@ from report_pages import Page
 
 from gpunn.apps.reports import Record, Recorder, read, report
 from gpunn.apps.reports.of_search import begun, saved
+from gpunn.apps.tables.candidates import NetworkModel
+from gpunn.apps.tables.choosing import Member
 from gpunn.apps.tables.folds import Rules
 from gpunn.apps.tables.learning import Plan, TableData, planned
 from gpunn.apps.tables.reading.kinds import column_of
@@ -37,9 +39,10 @@ def searched() -> tuple[TableData, Plan]:
 def run_of(answer: str, path: Path) -> tuple[Plan, Model, Record, Page]:
     """The plan for an answer of this kind, the saved model, the record and its page."""
     data, plan = searched()
-    of = {m.candidate.is_network: m for m in reversed(plan.choice.finalists)}
-    members = {"linear model": [of[False]], "network": [of[True]],
-               "average": [of[False], of[True]]}[answer]  # fmt: skip
+    tried = [one.candidate for one in plan.choice.standings]
+    line = Member(next(c for c in tried if not c.is_network), 0, 1.0, 0.0)
+    network = Member(next(c for c in tried if isinstance(c, NetworkModel)), 0, 1.0, 0.0)
+    members = {"linear model": [line], "network": [network], "average": [line, network]}[answer]
     plan = replace(plan, choice=replace(plan.choice, members=members))
     recorder = Recorder(record=path / "run.jsonl", evaluated=False)
     recorder.describe(begin=begun(plan, len(LEARN)))
