@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,12 @@ class Origin:
         row: of the batch, from 0.
         value: what is in its output, "NaN" or "infinite values".
         masked: whether its mask hides all steps of that row.
-        anew: whether it does so with newly drawn weights.
     """
 
     layer: str
     row: int
     value: str
     masked: bool
-    anew: bool
 
     def explained(self, row: int | None = None) -> str:
         """Return a sentence about it; ``row``: the number of the row in the data, if known."""
@@ -54,10 +52,10 @@ class Origin:
                 f"{start}, as its mask hides all steps of that row. Remove rows without steps, or "
                 f"let at least one step of each count."
             )
-        with_weights = ", also with newly drawn weights" if self.anew else ""
         return (
-            f"{start}, where its inputs are finite{with_weights}. Usual reasons: a division by 0, "
-            f"a logarithm or a root of a number that is not positive, inputs that are not scaled."
+            f"{start}, where its inputs are finite, also with newly drawn weights. Usual reasons: "
+            f"a division by 0, a logarithm or a root of a number that is not positive, inputs that "
+            f"are not scaled."
         )
 
 
@@ -73,9 +71,8 @@ def origin(
 ) -> Origin | None:
     """Return where the first values come from that are not finite, for one batch ``xs``.
 
-    The batch runs once more with the weights as they are; in training, whose steps spoil weights,
-    with newly drawn ones, so that values which only diverged weights give have no origin. Weights
-    and state are the same afterwards.
+    The batch runs once more with newly drawn weights: steps spoil weights, and values that only
+    diverged weights give have no origin. Weights and state are the same afterwards.
 
     Args:
         plan: of the model.
@@ -88,12 +85,10 @@ def origin(
     with arena.access.writing(), np.errstate(all="ignore"):  # as in steps
         kept = [arena.backend.read(array) for array in (arena.values, arena.state)]
         try:
-            if training:
-                _draw(arena)
+            _draw(arena)
             plan = plan.of([x.shape[1:] for x in xs])
             workspace = _run(plan, arena, xs, training, seed, number, scaled)
-            found = _first(workspace, training)
-            return found and replace(found, anew=training)
+            return _first(workspace, training)
         finally:
             for array, values in zip((arena.values, arena.state), kept, strict=True):
                 arena.backend.write(array, values)
@@ -161,7 +156,7 @@ def _of_layer(
     row = int(wrong.argmax())
     value = "NaN" if np.isnan(y[row]).any() else "infinite values"
     masked = any(mask.ndim > 1 and not mask[row].any() for mask in masks)
-    return Origin(name, row, value, masked, False)
+    return Origin(name, row, value, masked)
 
 
 def _finite(x: np.ndarray) -> np.ndarray:

@@ -146,3 +146,13 @@ def test_looking_for_the_layer_draws_no_seed() -> None:
             model.fit(x, Y[1:], verbose=0)
         drawn.append(layers.Dense(2)(np.ones((1, 3))).tolist())
     assert drawn[0] == drawn[1]
+
+
+def test_no_layer_is_blamed_for_weights_that_have_diverged(backend: str) -> None:
+    """pytest makes a warning an error."""
+    gpunn.use_backend(backend)
+    model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(2), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.set_weights([np.full_like(w, 1e30) for w in model.get_weights()])
+    assert not np.isfinite(model.evaluate(np.ones((4, 2)), np.ones((4, 1)), verbose=0))
+    assert not np.isfinite(model.train_on_batch(np.ones((4, 2)), np.ones((4, 1))))
