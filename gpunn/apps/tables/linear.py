@@ -56,7 +56,7 @@ def ridge(x: np.ndarray | Prepared, y: np.ndarray) -> Iterator[tuple[np.ndarray,
     >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
     >>> *_, (kernel, bias) = ridge(x, y)
     >>> [round(float(n), 2) for n in (*kernel[:, 0], *bias)]  # towards 2 x + 1
-    [1.9, 1.1]
+    [2.0, 1.0]
     """
     blocks = _Blocks(x)
     around, middle = sum(part.sum(axis=0) for _, part in blocks) / blocks.rows, y.mean()
