@@ -83,8 +83,10 @@ class Decision:
         classes = list(about.get("classes", []))
         if len(classes) != 2 or name not in classes:
             raise ValueError(f"the entry '{place}/class' is {name!r}, not one of two classes.")
-        if threshold > 1:
-            raise ValueError(f"the entry '{place}/threshold' is {threshold}: at most 1 expected.")
+        if not 0 < threshold < 1:
+            raise ValueError(
+                f"the entry '{place}/threshold' is {threshold}: a number between 0 and 1 expected."
+            )
         return cls(classes.index(name), threshold)
 
 
@@ -132,7 +134,9 @@ class Costs:
         missed = np.concatenate([[0.0], np.cumsum(positives)])
         wrong = np.concatenate([np.cumsum(others[::-1])[::-1], [0.0]])
         costs = self.false_negative * missed + self.false_positive * wrong
-        ends = np.concatenate([[0.0], (values[1:] + values[:-1]) / 2, [1.0]])
+        ends = np.concatenate([[0.0], values, [1.0]])
+        ends = (ends[1:] + ends[:-1]) / 2
+        costs[(ends == 0) | (ends == 1)] = np.inf  # thresholds that probabilities may be equal to
         usual = self.threshold
         cheapest = ends[costs <= costs.min() * (1 + 1e-12)]
         found = Decision(positive, float(cheapest[np.abs(cheapest - usual).argmin()]))

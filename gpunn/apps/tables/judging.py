@@ -11,6 +11,8 @@ from gpunn.common.arguments import check_number
 
 from .scoring import Metric, metric_of
 
+MOST = 1e6  # cost of a mistake, in those of another that nothing is said of
+
 
 @dataclass(frozen=True)
 class Judging:
@@ -48,8 +50,8 @@ class Judging:
             if classes != 2:
                 what = f"{classes} classes" if classes else "numbers"
                 raise ValueError(f"{option} is for two classes; the target has {what}.")
-            if not 0 < check_number(option, value) < np.inf:
-                raise ValueError(f"{option} must be positive; got {value:g}.")
+            if not 1 / MOST <= check_number(option, value) <= MOST:
+                raise ValueError(f"{option} must be from {1 / MOST:g} to {MOST:g}; got {value:g}.")
         if missed is not None or false_alarm is not None:
             costs = Costs(*(1.0 if cost is None else float(cost) for cost in given.values()))
         found = metric_of(metric, classes, costs)

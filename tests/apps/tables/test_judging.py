@@ -104,6 +104,22 @@ def test_the_threshold_costs_least_in_cross_validation(cost: float, calibrated: 
         assert found.threshold < usual and cost_at(found.threshold) < cost_at(usual)
 
 
+@pytest.mark.parametrize("costs", [Costs(1.0, 1000.0), Costs(1000.0, 1.0)])
+@pytest.mark.parametrize("sure", [0.0, 1.0])
+def test_a_model_that_is_sure_and_wrong_has_a_threshold_between_0_and_1(
+    sure: float, costs: Costs
+) -> None:
+    """At 0 or 1 nothing would tell a probability of 0 or 1 from the threshold."""
+    p = np.repeat(np.array([sure, 0.2], np.float32), 30)
+    p = np.stack([1 - p, p], axis=1)
+    y = np.repeat([1, 0, 0, 1], [25, 5, 28, 2])
+    found = costs.decision(p, y if sure == 0 else y[::-1], 1)
+    assert 0 < found.threshold < 1
+    weighed = found.weighed(p)
+    assert np.isfinite(weighed).all()
+    assert np.array_equal(weighed.argmax(axis=1), found.named(p))
+
+
 def test_the_weighed_probability_of_the_named_class_is_the_largest() -> None:
     p, _ = answers(2)
     for decision in (Decision(0, 0.17), Decision(1, 0.73), Decision(1)):
@@ -212,7 +228,8 @@ def test_the_metric_that_was_asked_for_comes_first(churn: str) -> None:
         ("left", ["--metric", "r2"], "--metric r2 is not for a target of classes"),
         ("size", ["--metric", "auc"], "--metric auc is not for a target of numbers"),
         ("size", ["--cost-false-negative", "2"], "--cost-false-negative is for two classes"),
-        ("left", ["--cost-false-positive", "0"], "--cost-false-positive must be positive; got 0"),
+        ("left", ["--cost-false-positive", "0"], "--cost-false-positive must be from 1e-06"),
+        ("left", ["--cost-false-negative", "1e308"], "to 1e+06; got 1e+308"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_target_is_refused(
