@@ -225,7 +225,8 @@ def _print_verdict(
         are_far = plan.outliers.are_far(y)
         far = Far(are_far, (target.rows[test[are_far]] + 1).tolist())
     print(verdict([constant, *shown[-2:]], y, data.classes, plan.kind, metric, decision, far))
-    own = score(shown[-1], y, data.classes)
+    near = slice(None) if far is None or far.rows.all() else ~far.rows
+    own = score(shown[-1][near], y[near], data.classes)
     if data.classes:
         print(about_classes(shown[-1], y, target.classes, decision))
         known, truth = plan.choice.predicted, data.y[learn][plan.choice.rows]

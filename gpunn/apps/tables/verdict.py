@@ -225,7 +225,7 @@ def warnings(
     """Return what speaks against trusting an answer: leaks, few rows, an R2 below 0.
 
     ``learn`` and ``test`` are indices of the rows of ``y``, ``names`` those of the classes, and
-    ``own`` is the answer's score on the rows held out.
+    ``own`` is the answer's score on the rows held out, without those that are far from all others.
     """
     found = []
     told = [c.name for c in columns if tells(c, learn, test, y, len(names)) >= LEAK]

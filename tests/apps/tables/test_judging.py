@@ -247,5 +247,6 @@ def test_the_verdict_and_the_figures_are_of_targets_as_they_are(tmp_path: Path) 
     path = table(tmp_path / "rents.csv", ["size", "rent"], zip(size, rent.round(), strict=True))
     printed, model = trained(path, "rent", "--split", "order")
     assert re.search(r"as they are; .* without the 1 far target \(row 251\)", printed), printed
+    assert "R2 -" in printed and "R2 is below 0" not in printed  # no constant is better
     end = json.loads((model.parent / "run.jsonl").read_text("utf-8").splitlines()[-1])["results"]
     assert end["figures"]["RMSE"] > 5000  # of the rows as they are
