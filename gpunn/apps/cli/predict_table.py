@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 import numpy as np
@@ -203,8 +205,7 @@ def _signed(amount: float, is_probability: bool) -> str:
 
 
 def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) -> None:
-    taken = set(table.names)
-    names = [f"{name} (2)" if name in taken else name for name in made]
+    names = _free(made, table.names)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_safe([*table.names, *names], raw))
     done = 0
@@ -216,6 +217,20 @@ def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) ->
             file.writelines(f"{','.join(row)}\n" for row in zip(*columns, strict=True))
         else:
             writer.writerows(zip(*columns, strict=True))
+def _free(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return names that are free, with the lowest number that makes them so.
+
+    >>> _free(["kind", "why"], ["kind", "kind (2)"])
+    ['kind (3)', 'why']
+    """
+    found, known = [], set(taken)
+    for name in names:
+        tried = (f"{name} ({number})" for number in itertools.count(2))
+        found.append(name if name not in known else next(n for n in tried if n not in known))
+        known.add(found[-1])
+    return found
+
+
 
 
 def _is_plain(cells: list[str]) -> bool:
