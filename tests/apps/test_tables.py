@@ -441,3 +441,38 @@ def test_what_a_model_says_of_its_table_is_checked(iris, tmp_path, capsys, place
     model.save(tmp_path / "m.gpunn")
     assert main(["predict", str(tmp_path / "m.gpunn"), str(iris[0] / "iris.csv")]) == 1
     assert f"the entry 'trained_on/table/{place}' is None" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+@pytest.mark.parametrize(
+    ("task", "classes", "message"),
+    [
+        ("classification", [], "3 outputs but 0 classes"),
+        ("classification", ["a", "b"], "3 outputs but 2 classes"),
+        ("classification", ["a", "b", "a"], "'trained_on/classes' has a class twice"),
+        ("regression", ["a", "b", "c"], "3 outputs but 3 classes, for the regression in"),
+        ("regression", [], "3 outputs but 0 classes"),
+    ],
+)
+def test_a_file_whose_classes_are_not_those_of_the_model_is_refused(
+    iris, tmp_path, capsys, command, task, classes, message
+):
+    model = gpunn.saving.load_model(iris[0] / "out" / "model.gpunn")
+    model.trained_on["table"]["task"] = task
+    model.trained_on["table"].pop("intervals")
+    model.trained_on["classes"] = classes
+    model.save(tmp_path / "m.gpunn", announce=False)
+    data = str(iris[0] / "iris.csv")
+    last = {"predict": [data], "evaluate": ["--data", data], "export": [str(tmp_path / "m.html")]}
+    assert main([command, str(tmp_path / "m.gpunn"), *last[command]]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_predictions_of_predictions_have_columns_of_their_own(iris, tmp_path, capsys):
+    """What is written can be read again: no two columns have the same name."""
+    model, table = str(iris[0] / "out" / "model.gpunn"), str(iris[0] / "iris.csv")
+    for number in (1, 2, 3):
+        out = str(tmp_path / f"{number}.csv")
+        assert main(["predict", model, table, "--why", "--out", out]) == 0, capsys.readouterr().err
+        table = out
+    assert read_table(table).names[-1] == "why (3)"

@@ -88,12 +88,8 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
 'unsure': ['yes']}
     """
     classes = about.get("classes")
-    if not classes and outputs.shape[1] == 1:
+    if not classes:
         return {f"predicted {target}": outputs.reshape(-1).tolist()}
-    if classes is None or outputs.shape[1] != len(classes):
-        raise ValueError(
-            f"The model has {outputs.shape[1]} outputs but {len(classes or ())} classes."
-        )
     decision = Decision.of(about)
     best = decision.named(outputs)
     made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
@@ -217,6 +213,8 @@ def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) ->
             file.writelines(f"{','.join(row)}\n" for row in zip(*columns, strict=True))
         else:
             writer.writerows(zip(*columns, strict=True))
+
+
 def _free(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     """Return names that are free, with the lowest number that makes them so.
 
@@ -229,8 +227,6 @@ def _free(names: Iterable[str], taken: Iterable[str]) -> list[str]:
         found.append(name if name not in known else next(n for n in tried if n not in known))
         known.add(found[-1])
     return found
-
-
 
 
 def _is_plain(cells: list[str]) -> bool:

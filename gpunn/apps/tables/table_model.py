@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.apps import trained_on
 from gpunn.common.names import closest, either, first_few, significant
 from gpunn.common.stored import ByName, Number, Several, Text
 from gpunn.core.plan import INPUT
-from gpunn.layers import (
-    SimpleImputer,
-)
+from gpunn.layers import SimpleImputer
 from gpunn.layers.preprocessing.dates import written
 
 from .preparing import KINDS, READERS, Feature, Names, Range
@@ -103,6 +102,15 @@ class TableModel:
         entries = ByName().check(document, place)
         target = Text().check(entries.get("target"), f"{place}/target")
         task = _one_of(entries.get("task"), f"{place}/task", "classification", "regression")
+        classes = trained_on.known(model).get("classes", [])
+        width = int(np.prod(model.output_shape[1:]))
+        if width != (len(classes) or 1) or bool(classes) != (task == "classification"):
+            raise ValueError(
+                f"The model has {width} outputs but {len(classes)} classes, for the {task} in "
+                f"'{place}/task'."
+            )
+        if len({*classes}) < len(classes):
+            raise ValueError("the entry 'trained_on/classes' has a class twice.")
         decimal = entries.get("decimal", "")
         if decimal:
             _one_of(decimal, f"{place}/decimal", *SIGNS)
