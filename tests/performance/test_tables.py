@@ -181,7 +181,7 @@ PACKAGES = {
 
 @pytest.mark.parametrize("contestant", [who for who in contestants.CONTESTANTS if who != "gpunn"])
 @pytest.mark.parametrize("task", scores.PRIMARY)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore")  # as in the study
 def test_a_contestant_learns_from_a_table_with_holes(contestant: str, task: str) -> None:
     if not importlib.util.find_spec(PACKAGES.get(contestant, "sklearn")):
         pytest.skip(f"{PACKAGES[contestant]} is in the extra 'bench-tables'")

@@ -16,7 +16,6 @@ import numpy as np
 from benchmarks.studies.tables.rivals import (
     Request,
     TunedModel,
-    coded,
     cpu_seconds,
     kinds,
     log_uniform,
@@ -43,17 +42,12 @@ def catboost(request: Request) -> Any:
 def lightgbm(request: Request, **settings: Any) -> Any:
     """LightGBM, which takes categories and missing values as they are."""
     from lightgbm import LGBMClassifier, LGBMRegressor
-    from sklearn.pipeline import make_pipeline
 
     model = LGBMClassifier if request.classifies else LGBMRegressor
-    codes, number = coded(request.columns)
-    return make_pipeline(
-        codes,
-        model(
-            categorical_feature=list(range(number)), random_state=request.seed, n_jobs=1,
-            verbosity=-1, **settings,
-        ),
-    )  # fmt: skip
+    # It learns from the columns' type which are categories.
+    return _after_strings(
+        request, model(random_state=request.seed, n_jobs=1, verbosity=-1, **settings)
+    )
 
 
 def tuned_lightgbm(request: Request) -> Any:

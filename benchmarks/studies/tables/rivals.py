@@ -47,31 +47,25 @@ def gpunn(request: Request) -> Any:
     return getattr(sklearn, f"GpunnAuto{task}")(random_state=request.seed)
 
 
-def coded(columns: Any) -> tuple[Any, int]:
-    """Return what numbers the categories and puts their columns first, and how many there are."""
+def boosting(request: Request, **settings: Any) -> Any:
+    """Gradient boosting, which takes categories and missing values as they are."""
     from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
-    _, categories = kinds(columns)
+    _, categories = kinds(request.columns)
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=MOST_CATEGORIES
     )
-    return make_column_transformer((codes, categories), remainder="passthrough"), len(categories)
-
-
-def boosting(request: Request, **settings: Any) -> Any:
-    """Gradient boosting, which takes categories and missing values as they are."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.pipeline import make_pipeline
-
-    codes, number = coded(request.columns)
     model = HistGradientBoostingClassifier if request.classifies else HistGradientBoostingRegressor
     return make_pipeline(
-        codes,
+        make_column_transformer((codes, categories), remainder="passthrough"),
         model(
-            categorical_features=list(range(number)) or None, random_state=request.seed, **settings
+            categorical_features=list(range(len(categories))) or None,
+            random_state=request.seed, **settings,
         ),
-    )
+    )  # fmt: skip
 
 
 def forest(request: Request) -> Any:
