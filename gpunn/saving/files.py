@@ -107,6 +107,11 @@ def read(path: Path, max_header: int = MAX_HEADER) -> dict[str, Any]:
                 data += stream.read()
     except FileNotFoundError:
         folder, name = os.path.split(os.path.abspath(path))
+        if os.path.isfile(os.path.join(path, "saved_model.pb")):
+            raise ValueError(
+                f"Cannot load {name}: it is a SavedModel folder of TensorFlow, which gpunn does "
+                f"not read. Load it in TensorFlow, and save it there as an .h5 file."
+            ) from None
         near = os.listdir(folder) if os.path.isdir(folder) and not os.path.isdir(path) else []
         raise FileNotFoundError(f"There is no file {file}.{closest(name, near)}") from None
     try:
@@ -228,7 +233,10 @@ def _parse(data: bytes, max_header: int) -> tuple[dict[str, np.ndarray], dict[st
             f"it is {kind}; gpunn reads its own files, and .keras archives of Keras 3."
         )
     if len(data) < 9 or data[8:9] != b"{" or len(data) < 8 + min(length, max_header + 1):
-        raise ValueError("it is not a safetensors file, or a truncated one.")
+        raise ValueError(
+            "it is not a safetensors file, which gpunn writes, nor one of Keras's, or a "
+            "truncated one."
+        )
     if length > max_header:
         raise ValueError(
             f"it has {length:,} bytes of settings and states, but max_header is {max_header:,}. "

@@ -349,7 +349,8 @@ def set_weights(model: Any, stored: dict[str, np.ndarray], skip_mismatch: bool =
         fitting = {p: a for p, a in stored.items() if p in own and a.shape == own[p].shape}
         if different := [path for path in (*own, *stored) if path not in fitting]:
             shown = listed(list(dict.fromkeys(different)))
-            warn(f"{model.name}: weights that are not in the file and the model stay: {shown}.")
+            warn(f"{model.name}: weights that file and model do not share in name and shape stay "
+                 f"as they are: {shown}.")
         stored = {**own, **fitting}
     model.load_weights_dict(stored)
 
@@ -512,7 +513,8 @@ def _errors_name(path: Path) -> Iterator[None]:
 def _check_document(document: dict[str, Any], kinds: Sequence[str]) -> None:
     kind = document.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"it holds {kind!r} and not {' or '.join(kinds)}.")
+        use = " Build the model, and use model.load_weights." if kind == "weights" else ""
+        raise ValueError(f"it holds {kind!r} and not {' or '.join(kinds)}.{use}")
     optional = _OF_SOME if kind != "weights" else {}
     parts = _PARTS[kind] | {name: optional[name] for name in optional.keys() & document.keys()}
     for name in sorted(set(parts) ^ set(document)):

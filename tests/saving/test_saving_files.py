@@ -185,6 +185,9 @@ def test_a_missing_file_raises_with_the_closest_name(tmp_path):
         files.read(tmp_path / "modle.gpunn")
     with pytest.raises(FileNotFoundError, match="There is no file"):
         files.read(tmp_path)
+    (tmp_path / "saved_model.pb").touch()  # TensorFlow's
+    with pytest.raises(ValueError, match=r"SavedModel folder of TensorFlow.*save it.*\.h5"):
+        files.read(tmp_path)
 
 
 class Bomb:

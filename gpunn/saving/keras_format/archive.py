@@ -177,6 +177,7 @@ def load_model(
 
 def load_weights(model: Any, path: Path, allow_nan: bool, skip_mismatch: bool) -> None:
     """Set a model's weights to those of an archive of Keras's."""
+    model._require_values("load_weights")
     with zipfile.ZipFile(path) as archive:
         _check_members(archive)
         data = _member(archive, WEIGHTS, None)

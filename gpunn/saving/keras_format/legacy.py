@@ -162,12 +162,10 @@ def load_model(
     with _opened(path) as file:
         config = file.document("model_config", max_header)
         if config is None:
-            weights = "only weights; build the model, and use model.load_weights"
-            other = "gpunn reads its own files, and those of Keras; this one has no 'model_config'"
             raise ValueError(
-                f"it is an HDF5 file; {other}." if not file.is_legacy else
-                f"it is an HDF5 file of {weights}."
-            )  # fmt: skip
+                "it is an HDF5 file without a 'model_config', such as one of weights alone. For "
+                "weights, build the model, and use model.load_weights."
+            )
         old = _is_old(file.text("keras_version", max_header))
         entry = registry.also(dict(custom_objects), lambda: model_entry(config, old))
         training = file.document("training_config", max_header) if compile else None
@@ -207,6 +205,7 @@ def load_weights(
         by_name: Whether each layer takes the weights of the layer of its name, if there is one.
         skip_mismatch: Whether weights of another shape are left as they are, with a warning.
     """
+    model._require_values("load_weights")
     with _opened(path) as file:
         if not file.is_legacy:
             if by_name:
@@ -215,7 +214,6 @@ def load_weights(
                 )
             states.read(file.root, model, allow_nan, skip_mismatch)
             return
-        model._require_values("load_weights")
         set_them = _set_by_name if by_name else _set_by_place
         set_them(file, file.weights, model, allow_nan, skip_mismatch)
 

@@ -13,7 +13,7 @@ from gpunn.common import registry
 from gpunn.common.names import snake_case
 from gpunn.core.operators import FUNCTIONS
 
-from .parts import is_part
+from .parts import code_of_a_lambda, is_part, without_code
 
 RENAMED = {
     "Model": "Functional", "BatchNormalizationV1": "BatchNormalization",
@@ -32,11 +32,6 @@ LEFT_OUT = {
     ),
 }  # fmt: skip
 """Arguments by class that changed nothing in Keras 2."""
-CODE = {
-    "function", "function_type", "mask", "module", "output_shape", "output_shape_module",
-    "output_shape_type",
-}  # fmt: skip
-"""Arguments of a `Lambda` that only its code needs."""
 ALWAYS_LEFT_OUT = {"implementation", "input_dtype", "batch_shape"}
 ACTIVATIONS = {
     "LeakyReLU": {"negative_slope": 0.3}, "ReLU": {}, "ELU": {}, "Softmax": {},
@@ -108,14 +103,10 @@ def _layer(entry: Any, old: bool, first: bool = False) -> dict[str, Any]:
         config = _model(config, old)
     elif name == "Lambda" and name not in registry.entries("layer"):
         own = config.get("name", "lambda")
-        raise ValueError(
-            f"the layer {own!r} is a Lambda: the file holds its code, which gpunn does not run. "
-            f"Write a layer with this call, and pass it as custom_objects={{'Lambda': YourLayer}}; "
-            f"or build the model here, and use model.load_weights."
-        )
+        raise code_of_a_lambda(own)
     else:
         if name == "Lambda":  # a layer of the user's stands in for it
-            config = {key: x for key, x in config.items() if key not in CODE and x != {}}
+            config = without_code(config)
         config = _arguments(name, entry["class_name"], config, old, first)
     made = {**entry, "class_name": name, "config": config}
     if not old and "module" not in entry and _is_operation(name, config):

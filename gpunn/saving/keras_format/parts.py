@@ -253,6 +253,8 @@ def from_keras(entry: Any, kind: str) -> Any:
     if not isinstance(config, dict):
         raise ValueError(f"the {kind} {name!r} has the configuration {config!r}.")
     cls = class_of(entry, kind)
+    if name == "Lambda":  # a layer of the user's stands in for it
+        config = without_code(config)
     # Not the name of the class: custom_objects may have another one for it.
     found = {"class_name": known_as(entry, kind), "config": arguments_of(cls, config)}
     return found | shared_number(entry)
@@ -264,9 +266,32 @@ def class_of(entry: Mapping[str, Any], kind: str) -> Any:
     try:
         return registry.lookup(kind, name)
     except ValueError as error:
+        if name == "Lambda":
+            raise code_of_a_lambda(entry["config"].get("name", "lambda")) from None
         own = str(entry["class_name"]).rpartition(">")[2]
         hint = f" If it is your own, pass custom_objects={{{own!r}: {own}}}."
         raise ValueError(f"{error}{'' if 'custom_objects' in str(error) else hint}") from None
+
+
+CODE = {
+    "function", "function_type", "mask", "module", "output_shape", "output_shape_module",
+    "output_shape_type",
+}  # fmt: skip
+"""Arguments of a `Lambda` that only its code needs."""
+
+
+def without_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a `Lambda` without those that only its code needs."""
+    return {key: x for key, x in config.items() if key not in CODE and x != {}}
+
+
+def code_of_a_lambda(layer: Any) -> ValueError:
+    """Return the error for a `Lambda` in a file: its code is not run."""
+    return ValueError(
+        f"the layer {layer!r} is a Lambda: the file holds its code, which gpunn does not run. "
+        f"Write a layer with this call, and pass it as custom_objects={{'Lambda': YourLayer}}; "
+        f"or build the model here, and use model.load_weights."
+    )
 
 
 def known_as(entry: Mapping[str, Any], kind: str) -> str:

@@ -239,7 +239,7 @@ def _arrays(
         entry = group[name]
         if not _fits(entry, p.shape):
             raise ValueError(
-                f"the file has {entry} at '{place}/{name}'; {p.path} has the shape "
+                f"the file has {_shown(entry)} at '{place}/{name}'; {p.path} has the shape "
                 f"{tuple(p.shape)}."
             )
         found[id(p)] = _array(entry, f"{place}/{name}", allow_nan)
@@ -257,6 +257,13 @@ def assign(model: Any, found: Mapping[int, np.ndarray]) -> None:
 def _fits(entry: Any, shape: Any) -> bool:
     """Whether an entry is an array of numbers of a shape: known before any of it is read."""
     return getattr(entry, "shape", None) == tuple(shape) and entry.dtype.kind in "fiub"
+
+
+def _shown(entry: Any) -> str:
+    if not hasattr(entry, "shape"):
+        return "a group"
+    what = "the shape" if entry.dtype.kind in "fiub" else f"values of type {entry.dtype}, of shape"
+    return f"{what} {entry.shape}"
 
 
 def _array(entry: Any, place: str, allow_nan: bool) -> np.ndarray:
