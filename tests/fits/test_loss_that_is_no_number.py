@@ -53,10 +53,11 @@ def nested() -> Any:
 MODELS: list[Callable[[], Any]] = [
     chain, graph, nested, OfClass, lambda: chain(OwnStep), lambda: chain(type("M", (OwnStep,), {})),
 ]  # fmt: skip
+NAMES = ["chain", "graph", "nested", "class", "own step", "subclass of own step"]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("make", MODELS[:5], ids=["chain", "graph", "nested", "class", "own step"])
+@pytest.mark.parametrize("make", MODELS[:5], ids=NAMES[:5])
 def test_a_row_whose_steps_are_all_masked(every_backend: str, make: Any, shuffle: bool) -> None:
     gpunn.use_backend(every_backend)
     model = make()
@@ -125,7 +126,7 @@ def test_any_layer_that_makes_such_values(every_backend: str, make: Any, name: s
         model.fit([np.abs(x), x], Y, batch_size=8, verbose=0)
 
 
-@pytest.mark.parametrize("make", MODELS, ids=str)
+@pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_weights_that_diverge_are_the_learning_rates_fault(make: Any) -> None:
     model, x = make(), np.delete(X, EMPTY, 0)
     model.compile(gpunn.optimizers.SGD(1e30), "mse")
