@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gpunn.common.arguments import check_number
+from gpunn.common.names import counted
 from gpunn.common.stored import ByName, Integer, Number, Several
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -200,11 +202,17 @@ def at(levels: dict[float, _T], level: float, rows: int) -> _T:
     """Return what is kept for a level.
 
     Raises:
-        ValueError: naming those that are kept.
+        TypeError, ValueError: for no number, and for another level, naming those that are kept.
     """
+    level = round(check_number("confidence_level", level), 6)  # 0.9 in float32 is 0.9 too
     if level in levels:
         return levels[level]
-    kept = ", ".join(f"{one:.0%}" for one in levels) or "none"
+    if not levels:
+        raise ValueError(
+            f"There is no interval at {level:.4g}: the model keeps none, as the "
+            f"{counted(rows, 'row')} of its cross-validation are too few."
+        )
+    kept = ", ".join(f"{one:.0%}" for one in levels)
     raise ValueError(
         f"There is no interval at {level:.4g}: the model keeps the levels {kept}, as its "
         f"{rows:,} rows of cross-validation allow. Choose one of them."

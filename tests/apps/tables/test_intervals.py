@@ -135,7 +135,20 @@ def test_levels_that_few_rows_cannot_hold_are_not_kept() -> None:
     known = Intervals.learned(y * 0, y)
     with pytest.raises(ValueError, match=r"0\.99: .* keeps the levels 50%, .*95%.* 100 rows"):
         known.of(y, 0.99)
-    assert Intervals.learned(y[:1], y[:1]).levels == {}
+    none = Intervals.learned(y[:1], y[:1])
+    assert none.levels == {}
+    with pytest.raises(ValueError, match=r"keeps none, as the 1 row"):
+        none.of(y)
+
+
+def test_a_level_is_any_number_of_its_value() -> None:
+    y = random_of(8).normal(size=100)
+    known = Intervals.learned(y * 0, y)
+    for level in (np.float32(0.9), np.float64(0.9)):
+        assert np.array_equal(known.of(y, level), known.of(y, 0.9))
+    for wrong in ("0.9", None):
+        with pytest.raises(TypeError, match="confidence_level must be a number"):
+            known.of(y, wrong)
 
 
 SOUND = {"rows": 40, "levels": [[0.9, -1.0, 2.0]], "power": 0.5, "least": 3.0}
