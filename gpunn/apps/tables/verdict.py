@@ -166,9 +166,11 @@ def about_classes(
         return f"No row held out is {name}."
     precise = ""
     if named:
-        precise = f"; {_percent(right)} of the {counted(named, 'row')} named so are (precision)"
+        are = f"{counted(named, 'row')} named so {either(named, 'is', 'are')}"
+        precise = f"; {_percent(right)} of the {are} (precision)"
     return (
-        f"AUC {auc}. It finds {_percent(found)} of the {counted(count, 'row')} that are {name} "
+        f"AUC {auc}. It finds {_percent(found)} of the {counted(count, 'row')} that "
+        f"{either(count, 'is', 'are')} {name} "
         f"(recall){precise}."
     )
 

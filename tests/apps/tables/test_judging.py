@@ -15,7 +15,7 @@ from sklearn import metrics as reference
 
 from gpunn.apps.decisions import Costs, Decision
 from gpunn.apps.tables.scoring import OF_CLASSES, OF_NUMBERS, all_figures, metric_of
-from gpunn.apps.tables.verdict import Far, rarely_found, verdict
+from gpunn.apps.tables.verdict import Far, about_classes, rarely_found, verdict
 from gpunn.saving import load_model
 
 pytestmark = pytest.mark.usefixtures("numpy_is_asked_for", "little_search")
@@ -64,6 +64,12 @@ def test_errors_of_scores_are_those_of_the_bootstrap() -> None:
         draws = (random.integers(0, 300, 300) for _ in range(300))
         spread = np.std([metric.of(p[d], y[d], decision)[0] for d in draws])
         assert metric.score(p, y, decision).error == pytest.approx(spread, rel=0.2), metric.name
+
+
+def test_one_row_of_a_class_is_one() -> None:
+    p = np.array([[0.9, 0.1], [0.2, 0.8]])
+    said = about_classes(p, np.array([0, 1]), ["no", "yes"], Decision(1))
+    assert "100% of the 1 row that is 'yes' (recall); 100% of the 1 row named so is" in said
 
 
 def test_models_are_compared_by_the_metric() -> None:
