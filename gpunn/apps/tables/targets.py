@@ -14,6 +14,7 @@ from gpunn.layers import Activation, ReLU, Rescaling
 FAR = 10.0  # robust deviations from the median: an outlier, if it is apart from the others
 APART = 3.0  # times as far as the farthest of the others
 MOST_OUTLIERS = 0.01  # of all rows, but three of them in any case
+VARIED = 0.1  # of all rows, if more than half have one value: fewer others show no scale
 BEYOND = 0.1  # of the range of logarithms
 SKEWED = 1.0  # skewness of positive targets from which on their logarithms are tried
 
@@ -24,7 +25,8 @@ class Outliers:
 
     Attributes:
         low, high: range of the others.
-        scale: robust standard deviation of all targets.
+        scale: robust standard deviation of all targets; of those that are not the median, where
+            more than half are; 0 if these are few.
         middle: median of all targets.
     """
 
@@ -44,11 +46,15 @@ class Outliers:
         1
         >>> Outliers.of(2.0 ** np.arange(20)).count  # a heavy tail has no gap
         0
+        >>> Outliers.of(np.array([0.0] * 9 + [1, 2, 3, 1000])).count
+        1
         """
         y = np.asarray(y, np.float64)
         middle = float(np.median(y))
         away = np.abs(y - middle)
-        scale = 1.4826 * float(np.median(away))
+        varied = away if np.median(away) else away[away > 0]  # as where most targets are 0
+        enough = len(varied) >= VARIED * len(y)  # the largest of few may be far from the others
+        scale = 1.4826 * float(np.median(varied)) if enough else 0.0
         count, order = 0, np.sort(away)[::-1]
         if scale and order[0] > FAR * scale:
             most = min(max(3, int(MOST_OUTLIERS * len(y))), len(y) // 4)

@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.metrics import r2_score
 
+from gpunn.apps.tables.learning import TableData, planned
+from gpunn.apps.tables.reading.kinds import column_of
 from gpunn.apps.tables.targets import Outliers, TargetScale, is_skewed
 from gpunn.layers import Input
 from gpunn.models import Model
@@ -46,6 +49,27 @@ def test_typing_errors_are_outliers_and_heavy_tails_are_not() -> None:
     for tail in (random.lognormal(10, 1.5, 1000), random.standard_t(3, 1000), np.arange(50.0),
                  np.array([0.0] * 90 + [1.0] * 10)):  # fmt: skip
         assert Outliers.of(tail).count == 0
+
+
+@pytest.mark.usefixtures("numpy_is_asked_for", "no_backend_yet")
+@pytest.mark.parametrize("wrong", [1e6, -1e6])
+def test_one_absurd_number_among_many_zeros_does_not_spoil_the_others(wrong: float) -> None:
+    random = np.random.default_rng(1)
+    bought = np.where(random.random(400) < 0.7, 0.0, random.integers(1, 9, 400))
+    size = bought + random.normal(0, 0.3, 400)
+    spoilt = np.where(np.arange(400) == 7, wrong, bought)
+    learn, test = np.arange(300), np.arange(300, 400)
+    for x, y in ((size, spoilt), (np.where(bought == spoilt, bought, wrong), size)):
+        cells = column_of("x", [f"{v:g}" for v in x])
+        table = TableData([cells], {"x": x[:, None]}, y, 0)
+        plan = planned(table, learn, {"hidden": (8,), "epochs": 2}, fast=True)
+        linear = plan.learn(table, learn, linear=True)
+        answer = linear.predict({"x": x[test][:, None]}, verbose=0)
+        assert r2_score(y[test], answer) > 0.9
+    rare = np.where(random.random(400) < 0.95, 0.0, random.lognormal(3, 2, 400))
+    rare[rare.argmax()] *= 100
+    assert Outliers.of(rare).count == 0  # the largest of few is not absurd, ...
+    assert Outliers.of((np.arange(400) == 7) * 1.0).count == 0  # ... nor is the only one
 
 
 def test_logarithms_are_for_long_tails_of_positive_numbers() -> None:
