@@ -22,6 +22,7 @@ LOOKS = (  # colours that are legible on white and on black, and dash patterns
 SHOWN = 400  # maximum points of a line
 LARGEST = 1e150  # largest drawn value; larger values count as not finite
 LETTER = 6.2  # approximate width of a letter
+DIGIT = 7.0  # width of a digit in a wide font
 
 Point = tuple[float, float]
 
@@ -60,7 +61,9 @@ class Frame:
                                       stroke="currentColor", stroke_opacity="0.2"))  # fmt: skip
             self._text(LEFT - 6, height + 4, f"1e{tick:g}" if powers else f"{tick:g}", "end")
         for tick in x:
-            self._text(self.at_x(tick), self.bottom + 14, f"{tick:g}")
+            half = DIGIT * len(f"{tick:g}") / 2  # a long number at an end stays in the picture
+            place = min(max(self.at_x(tick), half), self.width - half)
+            self._text(place, self.bottom + 14, f"{tick:g}")
         self._text((LEFT + self.right) / 2, self.height - 5, x_label)
         self._text(LEFT, 14, _short(title, self.right - LEFT), "start")
 

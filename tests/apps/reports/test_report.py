@@ -168,6 +168,24 @@ def test_numbers_are_shown_beside_what_is_true(tmp_path: Path) -> None:
     assert row[4:] == [f"{value:.4g}" for value in x[worst]]
 
 
+def test_numbers_at_the_ends_of_axes_are_in_the_picture(tmp_path: Path) -> None:
+    from matplotlib.textpath import TextPath
+
+    x = np.linspace(-1, 1, 60)[:, None]
+    model = gpunn.Sequential([gpunn.Input((1,)), layers.Dense(1)])
+    model.compile("sgd", "mae")
+    path = tmp_path / "r.html"
+    model.fit(x, 390_000 * x, epochs=1, verbose=0, callbacks=[gpunn.callbacks.Report(path)])
+    checked = 0
+    drawn = re.findall(r'<svg [^>]*width="(\d+)".*?>(.*?)</svg>', path.read_text("utf-8"))
+    for width, svg in drawn:
+        for place, text in re.findall(r'<text x="([\d.]+)"[^>]*"middle">([^<]+)</text>', svg):
+            half = TextPath((0, 0), text, size=11).get_extents().width / 2
+            assert half <= float(place) <= float(width) - half, text
+            checked += text in ("400000", "-400000")
+    assert checked
+
+
 def test_names_are_text_wherever_they_stand(tmp_path: Path, data: Any) -> None:
     path, record = tmp_path / "report.html", tmp_path / "run.jsonl"
     model = gpunn.Sequential(
