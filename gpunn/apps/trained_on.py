@@ -39,15 +39,23 @@ def known(model: Any) -> dict[str, Any]:
     }
 
 
-def doubt_note(probabilities: np.ndarray, labels: np.ndarray) -> str:
-    """Return a sentence about the result of `doubt` for the same rows."""
+def doubt_note(
+    probabilities: np.ndarray, labels: np.ndarray, rows: str = "held-out rows", scaled: bool = False
+) -> str:
+    """Return a sentence about the result of `doubt` for the same rows.
+
+    Args:
+        rows: What the rows are.
+        scaled: Whether the probabilities are those of `Decision.weighed`.
+    """
     below = doubt(probabilities, labels)["unsure_below"]
     right = (probabilities.argmax(axis=1) == labels).all()
     share = float((probabilities.max(axis=1) < below).mean())
     because = "none of which was misclassified" if right else "including half of the mistakes"
     return (
-        f"Predictions with a probability below {below:.4f} are called unsure: {share:.1%} of the "
-        f"{len(probabilities):,} held-out rows, {because}"
+        f"Predictions with a probability below {below:.4f}"
+        f"{', scaled so that the threshold is a half,' if scaled else ''} are called unsure: "
+        f"{share:.1%} of the {len(probabilities):,} {rows}, {because}"
     )
 
 

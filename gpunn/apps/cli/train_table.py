@@ -34,7 +34,7 @@ from gpunn.apps.tables.scoring import Metric, all_figures
 from gpunn.apps.tables.search import Budget
 from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.tables.verdict import Far, about_classes, rarely_found, score, verdict, warnings
-from gpunn.common.names import counted
+from gpunn.common.names import counted, either
 from gpunn.common.numeric.moments import mean
 from gpunn.training.data_facts import doubt
 
@@ -127,7 +127,8 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         known_rows = decision.weighed(plan.choice.predicted)
         about |= {"classes": target.classes, **decision.document(target.classes)}
         about |= doubt(known_rows, truth)
-        print(f"{trained_on.doubt_note(known_rows, truth)}.")
+        rows, scaled = "rows on which models were compared", not decision.is_usual
+        print(f"{trained_on.doubt_note(known_rows, truth, rows, scaled)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
     whole = saved(plan, model, len(every), len(test), time.monotonic() - start)
@@ -193,7 +194,7 @@ class _Progress:
         if time.monotonic() - self.last >= SECONDS and done < of:
             self.last = time.monotonic()
             what = f"the best {of} models on the other folds" if fold else f"{of} models"
-            print(f"Trying {what}: {done} are done", flush=True)
+            print(f"Trying {what}: {done} {either(done, 'is', 'are')} done", flush=True)
 
 
 def _simple(

@@ -201,6 +201,9 @@ def test_costs_reach_training_prediction_evaluation_and_the_record(churn: str) -
     assert entry["class"] == "yes" and 0 < entry["threshold"] < 0.5
     assert re.search(r"yes is named from a probability of 0\.\d+ on", printed)
     assert re.search(r"Take .*: cost ", printed) and "(recall)" in printed
+    doubt = r"below (0\.\d+), scaled so that the threshold is a half, are called .* on which"
+    said = re.search(doubt, printed)
+    assert said and float(said[1]) == pytest.approx(model.trained_on["unsure_below"], abs=1e-4)
     line = next(line for line in printed.splitlines() if line.startswith("network"))
     end = json.loads((path.parent / "run.jsonl").read_text("utf-8").splitlines()[-1])["results"]
     assert float(line.split()[1]) == pytest.approx(end["figures"]["cost"], abs=1e-4)
@@ -226,6 +229,7 @@ def test_the_metric_that_was_asked_for_comes_first(churn: str) -> None:
     printed, _ = trained(churn, "left", "--metric", "auc")
     assert re.search(r"^On the \d+ test rows:\n +AUC +accuracy +log loss", printed, re.M)
     assert re.search(r"^Take .*: AUC ", printed, re.M)
+    assert "scaled so that" not in printed
 
 
 @pytest.mark.parametrize(
