@@ -83,6 +83,11 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "layers such as RandomFlip and RandomRotation change pictures in the step",
             "ImageDataGenerator",
         ),
+        (
+            "tokenizers, nor has Keras 3; layers.TextVectorization learns a vocabulary and makes "
+            "codes of texts",
+            "Tokenizer text_to_word_sequence",
+        ),
     ],
     "": [
         (
@@ -118,11 +123,16 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "devices by name; a model takes its backend when it is made, Model(..., backend=...)",
             "device",
         ),
+        (
+            "descriptions of tensors as TensorFlow has them; Dataset.from_generator takes "
+            "output_types, such as (tf.int32, tf.float32), in place of output_signature",
+            "TensorSpec RaggedTensorSpec",
+        ),
     ],
 }  # fmt: skip
 
 
-UNUSED = {"ImageDataGenerator"}  # many a program imports it, and does without
+UNUSED = {"ImageDataGenerator", "Tokenizer"}  # many a program imports it, and does without
 
 
 def advice_for(module: str, name: str) -> str | None:

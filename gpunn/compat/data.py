@@ -415,6 +415,12 @@ class Dataset(Samples):
         """Whether the samples are repeated endlessly, when `fit` needs ``steps_per_epoch``."""
         return self._length == math.inf
 
+    def __getattr__(self, name: str) -> Any:  # of TensorFlow's methods, say which there are
+        if not name.startswith("_"):
+            there = ", ".join(one for one in dir(Dataset) if not one.startswith("_"))
+            raise AttributeError(f"gpunn's Dataset has no {name!r}. It has {there}.")
+        raise AttributeError(name)
+
     def __bool__(self) -> bool:
         return True
 

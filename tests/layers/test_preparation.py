@@ -219,3 +219,5 @@ def test_a_file_that_is_no_vocabulary_is_refused(
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         getattr(layers, kind)(vocabulary=str(path))
+    with pytest.raises(FileNotFoundError, match=r"no file wrods\.txt: a vocabulary is a list"):
+        getattr(layers, kind)(vocabulary="wrods.txt")

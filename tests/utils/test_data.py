@@ -254,3 +254,11 @@ def test_what_never_ends_needs_a_number_of_steps() -> None:
 def test_wrong_calls(make: Callable[[], Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["padded_batch", "interleave", "element_spec"])
+def test_what_tensorflow_has_beside_is_refused_with_what_there_is(name: str) -> None:
+    data = tf.data.Dataset.range(3)
+    assert not hasattr(data, name)
+    with pytest.raises(AttributeError, match=rf"has no '{name}'\. It has .*batch, .*map, "):
+        getattr(data, name)

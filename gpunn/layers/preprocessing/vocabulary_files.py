@@ -25,9 +25,15 @@ def lines_of(path: str | os.PathLike[str], encoding: str = "utf-8") -> list[str]
         FileNotFoundError: if there is no such file.
         ValueError: for another encoding, naming the line.
     """
-    with open(path, "rb") as file:
-        data = file.read()
     name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no file {name}: a vocabulary is a list of entries, or the path of a file "
+            f"with one on each line."
+        ) from None
     if codecs.lookup(encoding).name == "utf-8":
         for mark, found in MARKS.items():
             if data.startswith(mark):
