@@ -156,10 +156,10 @@ def test_rows_are_answered_as_predict_does(
             shares = {key: other[f"probability of {key}"] for key, _ in one["shares"]}
             assert dict(one["shares"]) == pytest.approx(shares, abs=1e-5)
             names_of = other["one of (90%)"].split(" / ")
-            assert one["range"] == f"In 90% of cases {' or '.join(names_of)}"
+            assert one["range"] == f"In 90% of cases it is {' or '.join(names_of)}"
         else:
             assert number(one["answer"]) == pytest.approx(other[name], rel=1e-4)
-            ends = one["range"].removeprefix("In 90% of cases from ").split(" to ")
+            ends = one["range"].removeprefix("In 90% of cases it is from ").split(" to ")
             expected_ends = [other[f"{names[-1]} {end} (90%)"] for end in ("from", "to")]
             assert [*map(number, ends)] == pytest.approx(expected_ends, rel=1e-4)
     assert len({one["answer"] for one in found}) >= (3 if table is iris else 40)

@@ -66,11 +66,11 @@ export function range({ level, ends, power = 0, least = 0, is_positive }, descri
   if (found.length) {
     const best = Math.max(...found);
     const names = description.classes.filter((_, k) => found[k] >= ends[0] || found[k] === best);
-    return `In ${share} of cases ${names.join(" or ")}`;
+    return `In ${share} of cases it is ${names.join(" or ")}`;
   }
   const spread = power ? Math.max(output[0], least) ** power : 1;
   const [low, high] = ends.map((end) => Math.max(output[0] + end * spread, is_positive ? 0 : -Infinity));
-  return `In ${share} of cases from ${readable(low)} to ${readable(high)}`;
+  return `In ${share} of cases it is from ${readable(low)} to ${readable(high)}`;
 }
 
 export class Answers {
