@@ -468,6 +468,25 @@ def test_a_file_whose_classes_are_not_those_of_the_model_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_figure_that_few_rows_do_not_have_is_null(tmp_path, capsys):
+    """JSON has no NaN: of one class there is no AUC, and of equal targets no R2."""
+
+    def refused(name):
+        raise AssertionError(name)
+
+    x = np.random.default_rng(0).normal(size=60).round(3)
+    for target, figure in ((np.where(x > 0, "yes", "no"), "AUC"), (x * 2, "R2")):
+        data = table(tmp_path / "a.csv", ["x", "y"], zip(x, target, strict=True))
+        options = ["--target", "y", "--fast", "--epochs", "1", "--out", str(tmp_path), "--force"]
+        assert main(["train", data, *options]) == 0
+        one = table(tmp_path / "one.csv", ["x", "y"], [[x[0], target[0]]])
+        capsys.readouterr()
+        model = str(tmp_path / "model.gpunn")
+        assert main(["evaluate", model, "--data", one, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out, parse_constant=refused)
+        assert found["rows"] == 1 and found[figure] is None
+
+
 def test_predictions_of_predictions_have_columns_of_their_own(iris, tmp_path, capsys):
     """What is written can be read again: no two columns have the same name."""
     model, table = str(iris[0] / "out" / "model.gpunn"), str(iris[0] / "iris.csv")

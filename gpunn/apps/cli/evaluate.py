@@ -14,6 +14,7 @@ from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures import folder
 from gpunn.apps.pictures.shapes import picture_shape
+from gpunn.apps.reports.record import finite
 from gpunn.apps.tables.reading.target import answers_of
 from gpunn.apps.tables.scoring import all_figures
 from gpunn.apps.tables.table_model import TableModel
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     figures = model.evaluate(x, y, verbose=0, return_dict=True)
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     result = {"data": data, "images": len(x), **figures}
-    print_result(args, result, f"{data}: {text} ({counted(len(x), 'image')})")
+    print_result(args, finite(result), f"{data}: {text} ({counted(len(x), 'image')})")
     return 0
 
 
@@ -108,7 +109,7 @@ def _evaluate_table(args: argparse.Namespace, model: Model, known: TableModel) -
     if decision.positive is not None:
         text += f" of {classes_of(model)[decision.positive]!r}"
     result = {"data": args.data, "rows": len(rows), **found}
-    print_result(args, result, f"{args.data}: {text} ({counted(len(rows), 'row')})")
+    print_result(args, finite(result), f"{args.data}: {text} ({counted(len(rows), 'row')})")
     return 0
 
 
