@@ -180,10 +180,10 @@ def _is_missing(values: np.ndarray) -> np.ndarray:
 def _said(name: str, value: Any) -> str:
     """Return a column's value in words.
 
-    >>> _said("size", 80.0), _said("area", ""), _said("notes", "bright, with a view of the harbour")
+    >>> _said("size", 80.0), _said("area", ""), _said("notes", "bright,\\nwith a view of the sea")
     ('size=80', 'area missing', 'notes=bright, with a view o...')
     """
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    text = f"{value:.10g}" if isinstance(value, float) else " ".join(str(value).split())
     if not text:
         return f"{name} missing"
     return f"{name}={text if len(text) <= LONGEST else f'{text[: LONGEST - 1]}...'}"
