@@ -81,11 +81,11 @@ def test_built_in_layers_keep_off_the_slow_path(
 ) -> None:
     backend = Strict()
     chains = [
-        registered.in_a_chain(registered.make("layer", name, arguments), 6)
+        registered.in_a_chain(registered.make("layer", name, arguments), 12)
         for name, arguments in registered.cases("layer", *NOT_IN_A_CHAIN)
     ]
     for chain in chains:
-        model = mlp([layers.Dense(6), *chain, layers.Dense(5)], optimizer, backend)
+        model = mlp([layers.Dense(12), *chain, layers.Dense(5)], optimizer, backend)
         run = stepper(model, 4, 4, weighted=True)
         monkeypatch.setattr(Strict, "watches", True)
         with model.backend.profile():  # operations instead of a traced program
