@@ -50,8 +50,7 @@ The primary score is the log loss (no probability counts as less than 1e-7) or t
 squared error, RMSE; smaller is better. "±" is the standard deviation over the splits. CPU seconds
 are those of `fit`, the mean over splits. Each contestant has one core, and they run one at a time.
 The machine's load changes CPU seconds a little, seconds much, and no scores but those of the tuned
-contestants and FLAML, by the number of their candidates. The CPU time that they are given is within
-a tenth of gpunn's."""
+contestants and FLAML, by the number of their candidates."""
 
 
 def page(results: Results) -> str:
@@ -64,6 +63,7 @@ def page(results: Results) -> str:
             parts.append(f"## {title}\n\nNot measured yet.")
             continue
         parts += [f"## {title}", standings(results, tables, who)]
+        parts.append(given(results, tables, who, sets.SPLITS))
         parts += [matrix(results, tables, who, task) for task in scores.PRIMARY]
         parts.append(beside_others(results, tables))
     if any(key.contestant == "gpunn" for key in results.found):
@@ -103,10 +103,16 @@ def beside_others(results: Results, tables: list[str]) -> str:
     if not splits:
         return ""
     who = present(results, tables, splits)
+    whole = [one for one in who if all(complete(results, name, one, splits) for name in tables)]
+    partly = ", ".join(one for one in who if one not in whole)
     of = "all splits" if splits == sets.SPLITS else f"the first of {len(sets.SPLITS)} splits"
-    parts = [f"### Beside other libraries, on {of}", standings(results, tables, who, splits)]
+    parts = [f"### Beside other libraries, on {of}"]
+    if whole and partly:
+        parts.append(f"Not ranked, since some tables are not measured yet: {partly}.")
+    parts.append(standings(results, tables, whole or who, splits))
+    parts.append(given(results, tables, who, splits))
     parts += [matrix(results, tables, who, task, splits) for task in scores.PRIMARY]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def standings(
@@ -132,6 +138,27 @@ def standings(
         wins = sum(rank == 1 for rank in ranks[one])
         lines.append(f"| {one} | {statistics.mean(ranks[one]):.2f} | {wins} | {seconds:.1f} |")
     return "\n".join(lines)
+
+
+def given(results: Results, tables: list[str], who: list[str], splits: Splits) -> str:
+    """Say how the CPU time that contestants were given compares with what gpunn took later on."""
+    shares = [
+        record["given"] / ours["cpu"]["fit"]
+        for name in tables
+        for one in who
+        for record, ours in zip(
+            complete(results, name, one, splits),
+            complete(results, name, "gpunn", splits),
+            strict=False,
+        )
+        if record["given"]
+    ]
+    if not shares:
+        return ""
+    return (
+        f"Those that search were given {min(shares):.2f} to {max(shares):.2f} times the CPU "
+        f"seconds of gpunn's fit, {statistics.mean(shares):.2f} on average."
+    )
 
 
 def matrix(
