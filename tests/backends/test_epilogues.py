@@ -79,10 +79,11 @@ class OwnDense(layers.Layer):
     [
         # Its bias gradient is summed together with the preceding work.
         (ops.relu, {"relu": 2, "bias_gradient": 2, "plain": 3}),
+        (gpunn.activations.get("relu"), {"relu": 2, "bias_gradient": 3, "plain": 2}),
         (lambda y: y, {"bias": 2, "bias_gradient": 3, "plain": 2}),
         (lambda y: ops.relu(y) + ops.tanh(y), {"bias_gradient": 2, "plain": 4}),
     ],
-    ids=["relu", "none", "one that reads the sum twice"],
+    ids=["relu by an operation", "relu", "none", "one that reads the sum twice"],
 )
 def test_a_custom_layer_has_the_forward_epilogues_of_dense(
     activation: Callable[[Any], Any], counts: dict[str, int]

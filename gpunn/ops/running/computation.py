@@ -288,7 +288,11 @@ class Computation:
         ``made`` and ``added`` are the ``id`` of results allocated in the stage, and accumulated.
         """
         for fused in steps:
-            if not isinstance(fused, Fused) or len(fused.outputs) != 1:
+            if not isinstance(fused, Fused):
+                if id(fused) in self._plain and fused.primitive.over is not None:
+                    self._computed_where(fused, made)
+                continue
+            if len(fused.outputs) != 1:
                 continue
             (t,), group = fused.outputs, fused.group
             read = Counter(id(x) for member in group.members for x in member.inputs)
@@ -298,6 +302,13 @@ class Computation:
                 if alone and alike and not fused.later and group.is_in_place(source, t):
                     self._over[id(source)] = t
                     break
+
+    def _computed_where(self, t: Tensor, made: set[int]) -> None:
+        """Let the operand that a result may overwrite be computed at the result's destination."""
+        source = t.inputs[t.primitive.over]
+        alike = (source.shape, source.dtype) == (t.shape, t.dtype)
+        if alike and id(source) in made and self._uses[id(source)] == 1:
+            self._over[id(source)] = t
 
     def place(self, t: Tensor) -> Array:
         """Return the array of another result of the operation that is being bound."""
