@@ -149,21 +149,14 @@ class Candidate(Protocol):
         """Return the solution at a place of the path; the callbacks are those of a training."""
 
 
-class Encoded:
-    """Prepared rows with numbers in pieces, which some rows define."""
-
-    def __init__(self, rows: Rows, by: Rows | Model) -> None:
-        self.rows, self.by = rows, by if isinstance(by, Model) else Model(*joined(True, by))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, at: Any) -> Encoded:
-        return Encoded(self.rows[at], self.by)
-
-    def joined(self) -> np.ndarray:
-        found: np.ndarray = self.by.predict(self.rows.inputs, batch_size=8192, verbose=0)
-        return found
+def in_columns(rows: Rows, pieces: bool, by: Rows) -> Rows | np.ndarray:
+    """Return prepared rows as a linear model takes them: with ``pieces`` an array of numbers in the
+    pieces that other rows define, and of the other columns."""
+    if not pieces:
+        return rows
+    encode = Model(*joined(True, by))
+    found: np.ndarray = encode.predict(rows.inputs, batch_size=8192, verbose=0)
+    return found
 
 
 @dataclass(frozen=True)
@@ -204,14 +197,14 @@ class LinearModel:
     def _solutions(
         self, problem: Problem, rows: Rows, y: np.ndarray, scale: TargetScale
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        x = Encoded(rows, rows) if self.pieces else rows
+        x = in_columns(rows, self.pieces, rows)
         if problem.classes:
             return linear.logistic(x, y, problem.classes)
         return linear.ridge(x, scale.learned(y)[:, 0])
 
     def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
-        check = Encoded(part.check, part.train) if self.pieces else part.check
-        x = check.joined().astype(np.float64)
+        check = in_columns(part.check, self.pieces, part.train)
+        x = np.asarray(check.joined() if isinstance(check, Rows) else check, np.float64)
         scale = problem.scale(part.y, self.logs)
         found = []
         for kernel, bias in self._solutions(problem, part.train, part.y, scale):
@@ -311,9 +304,12 @@ def candidates(given: dict[str, Any], skewed: bool) -> list[Candidate]:
 
 
 def usable(candidate: Candidate, rows: Rows) -> bool:
-    """Whether a table's numbers are few enough to be encoded in pieces, if a candidate does it."""
+    """Whether a table's numbers are few enough to be encoded in pieces, if a candidate does it, and
+    its rows few enough to hold the pieces of all of them, if it does that."""
     if not candidate.pieces:
         return True
+    if isinstance(candidate, LinearModel) and len(rows) > linear.BLOCK:
+        return False
     return 0 < width_of(rows, True) - rows.others.shape[1] <= MOST_PIECES
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
+
+from .networks import Rows
 
 PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 """Tried from the largest on: each fit starts from the weights of the one before."""
@@ -18,21 +19,11 @@ MEMORY = 10  # pairs of steps and gradient changes that L-BFGS keeps
 CLOSE = 1e-5  # it has converged when no entry of the mean gradient is larger
 
 
-class Prepared(Protocol):
-    """Rows that become an array (rows, columns) on request, such as `networks.Rows`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, at: Any) -> Prepared: ...
-
-    def joined(self) -> np.ndarray: ...
-
-
 class _Blocks:
     """Rows in float64, `BLOCK` at a time, of an array (rows, columns) or prepared rows: all at once
     would take much memory."""
 
-    def __init__(self, x: np.ndarray | Prepared) -> None:
+    def __init__(self, x: np.ndarray | Rows) -> None:
         self.x = x
         self.rows = len(x)
         self._only = self._block(slice(0, self.rows)) if self.rows <= BLOCK else None
@@ -47,7 +38,7 @@ class _Blocks:
             yield at, self._block(at) if self._only is None else self._only
 
 
-def ridge(x: np.ndarray | Prepared, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def ridge(x: np.ndarray | Rows, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield kernel (columns, 1) and bias (1,) of ridge regression, for each penalty.
 
     They minimize sum (x w + b - y)^2 + penalty |w|^2. With the centred columns X it is
@@ -73,7 +64,7 @@ def ridge(x: np.ndarray | Prepared, y: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def logistic(
-    x: np.ndarray | Prepared, y: np.ndarray, classes: int
+    x: np.ndarray | Rows, y: np.ndarray, classes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield kernel (columns, classes) and bias (classes,) of logistic regression from x (rows,
     columns) to class indices y (rows,), for each penalty.
