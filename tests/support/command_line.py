@@ -1,5 +1,6 @@
-"""The command line in separate processes, which can be stopped; and a short run of it."""
+"""The command line in separate processes that can be stopped; a short run, a table for it."""
 
+import csv
 import subprocess
 import sys
 
@@ -34,3 +35,12 @@ def stop(process, line, sent):
 
 def result(folder):
     return {name: (folder / name).read_bytes() for name in ("model.gpunn", "history.csv")}
+
+
+def table_at(path, columns):
+    """Write a CSV file of these columns; return its path."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return str(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import table_at
 
 from gpunn.apps.cli import main
 from gpunn.apps.reports import read
@@ -88,14 +88,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "few rows": {"a": A[:8], "b": B[:8], "y": Y[:8]},
     "no column": {"id": range(ROWS), "version": [1] * ROWS, "y": Y},
 }
-
-
-def table_at(path: Path, columns: dict[str, Any]) -> str:
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return str(path)
 
 
 def findings_of(path: str, capsys: Any) -> tuple[int, list[tuple[str, str, str]]]:

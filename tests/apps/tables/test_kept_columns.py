@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import table_at
 
 import gpunn
 from gpunn.apps.cli import main
@@ -21,14 +21,6 @@ QUICK = ["--fast", "--hidden", "4", "--epochs", "1"]
 random = np.random.default_rng(0)
 SALES = 20 + 3 * np.arange(ROWS) + random.standard_normal(ROWS)
 YEARS = range(1960, 1960 + ROWS)
-
-
-def table_at(path: Path, columns: dict[str, Any]) -> str:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return str(path)
 
 
 def trained(path: str, out: Path, *more: str) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import table_at
 
 import gpunn
 from gpunn.apps.cli import main
@@ -24,14 +24,6 @@ Y = A + 3 * (PLAN == "PLUS") - 2 * (PLAN == "basic")
 OTHERWISE = {"PLUS": ["plus", "Plus"], "basic": ["Basic"], "New York": ["new  york", "NEW YORK"]}
 MIXED = [random.choice(OTHERWISE[one]) if k % 4 == 0 else one for k, one in enumerate(PLAN)]
 NOTE = "spellings that count as one"
-
-
-def table_at(path: Path, columns: dict[str, Any]) -> str:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return str(path)
 
 
 def trained(path: str, out: Path, *more: str) -> Any:

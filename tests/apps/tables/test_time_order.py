@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import table_at
 
 from gpunn.apps.cli import main
 from gpunn.apps.reports import read
@@ -25,14 +25,6 @@ A = random.standard_normal(ROWS)
 Y = np.arange(ROWS) + A
 SHUFFLED = [DAYS[i] for i in random.permutation(ROWS)]
 WORDS = "rows are in the order of"
-
-
-def table_at(path: Path, columns: dict[str, Any]) -> str:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return str(path)
 
 
 def said(path: str, tmp_path: Path, capsys: Any, *more: str) -> str:
