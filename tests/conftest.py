@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=traced)
         items[:] = [item for item in items if item not in traced]
     needy = [item for item in items if item.get_closest_marker("gpu")]
-    config.stash[FILES_OF_A_GPU] = {item.nodeid.partition("::")[0] for item in needy}
+    config.stash[FILES_OF_A_GPU].update(item.nodeid.partition("::")[0] for item in needy)
     if needy and os.environ.get("GPUNN_BACKEND") != "cupy" and why_no_gpu() is not None:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]

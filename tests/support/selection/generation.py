@@ -36,6 +36,7 @@ def has_gpu() -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:  # after scope's, which comes first
     config.stash[LEFT_OUT] = left_out(config)
+    config.stash[scope.FILES_OF_A_GPU] = set()
 
 
 LEFT_OUT = pytest.StashKey[frozenset[str]]()
@@ -56,6 +57,8 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> list[An
     """Make no item of a function or class that is marked so."""
     marks = obj.__dict__.get("pytestmark", ()) if callable(obj) and hasattr(obj, "__dict__") else ()
     names = {mark.name for mark in marks} if isinstance(marks, list) else set()
+    if "gpu" in names:
+        _note_file_of_a_gpu(collector)
     return [] if names & collector.config.stash[LEFT_OUT] else None
 
 
@@ -68,6 +71,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         argnames: Any, argvalues: Any, *others: Any, ids: Any = None, **options: Any
     ) -> None:
         values = [*argvalues]
+        if any("gpu" in _names(value) for value in values):
+            _note_file_of_a_gpu(metafunc.definition)
         kept = [not _names(value) & left_out for value in values]
         if any(kept) and not all(kept):
             if ids is not None and not callable(ids):
@@ -76,6 +81,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         parametrize(argnames, values, *others, ids=ids, **options)
 
     metafunc.parametrize = of_this_run  # type: ignore[method-assign]
+
+
+def _note_file_of_a_gpu(node: Any) -> None:
+    """Note a file of which cases may not be made, so that none is forgotten."""
+    node.config.stash[scope.FILES_OF_A_GPU].add(node.nodeid.partition("::")[0])
 
 
 def _names(value: Any) -> set[str]:
