@@ -150,7 +150,7 @@ def _search_settings(
     args: argparse.Namespace, given: dict[str, Any], data: TableData, known: TableModel
 ) -> dict[str, Any]:
     """Return what the results of a search depend on."""
-    options = ("split", "group", "fast", "minutes")
+    options = ("split", "group", "fast", "minutes", "max_categories")
     return {
         "the table": digest({**data.given, known.target: data.y}),
         **{option(name): getattr(args, name) for name in options},

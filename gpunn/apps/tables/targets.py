@@ -11,8 +11,8 @@ from gpunn.common.names import counted, either, significant
 from gpunn.common.numeric.moments import deviation, mean
 from gpunn.layers import Activation, ReLU, Rescaling
 
-FAR = 10.0  # robust deviations from the median: an outlier, if it is apart from the others
-APART = 3.0  # times as far as the farthest of the others
+from .reading.markers import APART, FAR
+
 MOST_OUTLIERS = 0.01  # of all rows, but three of them in any case
 VARIED = 0.1  # of all rows, if more than half have one value: fewer others show no scale
 BEYOND = 0.1  # of the range of logarithms

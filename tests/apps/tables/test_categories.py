@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from command_line import table_at
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import root_mean_squared_error
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from gpunn.apps.cli import main
+from gpunn.apps.tables.candidates import NetworkModel
 from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.reading.kinds import column_of
 from gpunn.apps.tables.search import Budget
@@ -95,3 +99,24 @@ def test_other_numbers_that_a_frame_holds_as_strings_are_numbers(cells: list[str
     model = GpunnAutoRegressor(fast=True, random_state=0).fit(frame, np.arange(80.0))
     kinds = {of["name"]: of["kind"] for of in model.model_.trained_on["table"]["columns"]}
     assert kinds == {"a": "number", "b": "number"}
+
+
+def test_a_search_is_not_resumed_with_other_categories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it has kept was learnt with these."""
+
+    def stopped(*args: Any) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    random, out = np.random.default_rng(0), str(tmp_path / "out")
+    kinds = [f"k{k}" for k in random.integers(0, 6, 60)]
+    path = table_at(tmp_path / "t.csv", {"kind": kinds, "y": random.normal(size=60).round(3)})
+    command = ["train", path, "--target", "y", "--epochs", "2", "--hidden", "4", "--out", out]
+    with monkeypatch.context() as patch:
+        patch.setattr(NetworkModel, "path", stopped)
+        assert main(command) == 130
+    capsys.readouterr()
+    assert main([*command, "--resume", "--max-categories", "3"]) == 1
+    assert "differs in --max-categories" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
