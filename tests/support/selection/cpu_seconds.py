@@ -1,6 +1,7 @@
 """The CPU seconds of each test function, of its process and of the children that it waited for.
 
-Not of tests that run if files have changed, nor of those that compiled kernels which are kept.
+Not of tests that run if files have changed. What NVRTC takes for a result that the next run finds
+in the cache is not counted.
 `make test` writes them to ``build/suite-seconds.json``, see `benchmarks.counts.suite`, and
 `make test-more` its own to ``build/suite-more-seconds.json``.
 """
@@ -11,19 +12,38 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import compiled_once
 import pytest
+
+from benchmarks.gpu import nvrtc
 
 from . import scope
 
 BUILD = Path(__file__).parents[3] / "build"
 # Cases, seconds of the process, of its children, and of the clock, by function.
 _seconds: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0.0, 0.0])
+_compiling = 0.0  # seconds of this process in NVRTC
+
+
+def pytest_configure() -> None:
+    nvrtc.compile_source = _not_counted(nvrtc.compile_source)
+
+
+def _not_counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def timed(*arguments: Any) -> Any:
+        global _compiling
+        start = time.process_time()
+        try:
+            return function(*arguments)
+        finally:
+            _compiling += time.process_time() - start
+
+    return timed
 
 
 def _path(config: pytest.Config) -> Path | None:
@@ -45,28 +65,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    before, start, cached = os.times(), time.perf_counter(), _cached()
+    before, start, compiling = os.times(), time.perf_counter(), _compiling
     try:
         return (yield)
     finally:
         after, took = os.times(), time.perf_counter() - start
-        if not item.get_closest_marker("checks") and _cached() == cached:
+        if not item.get_closest_marker("checks"):
             function = _seconds[item.nodeid.partition("[")[0]]
             own, children = (
                 sum(after[at : at + 2]) - sum(before[at : at + 2]) for at in (0, 2)
             )  # fmt: skip
+            own -= _compiling - compiling
             for at, value in enumerate((1, own, children, took)):
                 function[at] += value
-
-
-def _cached() -> list[int]:
-    """Return when the folders of compiled kernels last got a file."""
-    return [folder.stat().st_mtime_ns for folder in _folders()]
-
-
-@cache
-def _folders() -> list[Path]:
-    return [compiled_once.folder(name) for name in ("host", "nvrtc")]
 
 
 @pytest.hookimpl(optionalhook=True)
