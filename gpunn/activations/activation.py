@@ -19,10 +19,11 @@ from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.core.recording import recorded
+from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, InPlace, Stated
-from gpunn.ops.gradients import gradients_of
+from gpunn.ops.gradients import gradients_of, with_gradient
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.tensor import Tensor, constant
@@ -169,10 +170,17 @@ class Activation(Stated, Formula):
 
     __repr__ = registry.call_text
 
+    def _traced(self, x: Tensor) -> Tensor:
+        y = self.call(x)
+        if type(self).gradient is Activation.gradient or not isinstance(y, Tensor):
+            return y
+        saved = x if self.saves == "input" else y
+        return with_gradient(y, [x], lambda dy: [self.gradient(saved, dy)])
+
     def on_tensor(self, x: Tensor) -> Tensor:
         """Apply f, with its derivative, as an operation of `gpunn.ops`."""
         if self._is_traced:
-            return self.call(x)
+            return noted(self, f"The activation {self.__name__!r}", lambda: self._traced(x))
         x = convert(x, floating(x.dtype))
         return x if self.functor == "Linear" else _applied(x, formula=self)
 
@@ -203,9 +211,10 @@ def _apply(backend: Backend, out: Array, x: Array, formula: Activation) -> None:
 
 
 def _apply_gradient(
-    backend: Backend, out: Array, dy: Array, saved: Array, formula: Activation
-) -> None:
-    backend.activation_gradient(formula, saved, dy, out)
+    backend: Backend, out: Array, dy: Array, saved: Array, formula: Activation,
+    accumulate: bool = False,
+) -> None:  # fmt: skip
+    backend.activation_gradient(formula, saved, dy, out, accumulate=accumulate)
 
 
 def _gradient_of(dy: Tensor, y: Tensor, x: Tensor, formula: Activation) -> list[Tensor]:
@@ -228,7 +237,7 @@ _applied_gradient = Primitive(
     lambda dy, saved, formula: dy,
     _second_gradient,
 )
-_applied_gradient.over = 0
+_applied_gradient.over, _applied_gradient.adds = 0, True
 
 
 class FunctionActivation(OfOneFunction, Activation):

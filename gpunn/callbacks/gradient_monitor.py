@@ -11,11 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from gpunn import activations
 from gpunn.activations import curve
 from gpunn.backends import get_backend
 from gpunn.common.arguments import check_path, check_positive_integer, optional
 from gpunn.common.fields import field
 from gpunn.common.stored import ByName, Several, Text
+from gpunn.layers.as_operation import with_activation
+from gpunn.ops.conversion import convert
 
 from .callback import Callback, Logs, state
 from .tensorboard import open_writer
@@ -268,13 +271,13 @@ def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
     """Return the shares of dead units and of saturated outputs of a layer's activation."""
     activation = call.activation
     none: dict[str, float | None] = {"dead": None, "saturated": None}
-    linear = activation is None or activation.functor == "Linear"
-    if linear or activation.rowwise or activation is not call.layer.activation:
+    own = call.layer._formula is not None and activation is call.layer.activation
+    if not own or activation is None or activation.functor == "Linear" or activation.rowwise:
         return none
-    saved = call.y
+    saved = backend.read(call.y if activation.saves == "output" else call.x)
     if activation.saves == "input":
-        saved = call.array("z", call.y.shape) if call.layer.parameters else call.x
-    saved = backend.read(saved)
+        of_sum = with_activation(call.layer, activations.linear)
+        saved = of_sum._formula(convert(saved), False).numpy()
     rows = saved.reshape(-1, saved.shape[-1])
     slope = np.empty_like(rows)
     activation.backward(get_backend("numpy"), rows, np.ones_like(rows), slope)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .convolutional.transposed import Conv1DTranspose, Conv2DTranspose
     from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
     from .dense import Dense
-    from .group_normalization import GroupNormalization, UnitNormalization
     from .layer import Layer, deserialize, get, serialize
     from .merging import (
         Add,
@@ -61,7 +60,13 @@ if TYPE_CHECKING:
         SpatialDropout1D,
         SpatialDropout2D,
     )
-    from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
+    from .normalization import (
+        BatchNormalization,
+        GroupNormalization,
+        LayerNormalization,
+        RMSNormalization,
+        UnitNormalization,
+    )
     from .operations import Lambda
     from .passing import ActivityRegularization, Identity, Permute, RepeatVector
     from .pictures.colors import RandomBrightness, RandomContrast
@@ -123,7 +128,6 @@ else:
             ".convolutional.transposed": "Conv1DTranspose Conv2DTranspose",
             ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
             ".dense": "Dense",
-            ".group_normalization": "GroupNormalization UnitNormalization",
             ".layer": "Layer deserialize get serialize",
             ".merging": (
                 "Add Average Concatenate Maximum Minimum Multiply Subtract add average "
@@ -133,7 +137,10 @@ else:
                 "AlphaDropout Dropout GaussianDropout GaussianNoise SpatialDropout1D "
                 "SpatialDropout2D"
             ),
-            ".normalization": "BatchNormalization LayerNormalization RMSNormalization",
+            ".normalization": (
+                "BatchNormalization GroupNormalization LayerNormalization RMSNormalization "
+                "UnitNormalization"
+            ),
             ".operations": "Lambda",
             ".passing": "ActivityRegularization Identity Permute RepeatVector",
             ".pictures.colors": "RandomBrightness RandomContrast",

@@ -14,7 +14,6 @@ import numpy as np
 
 from gpunn.common.config import resolve_dtype
 from gpunn.common.overrides import is_framework
-from gpunn.common.registry import is_own
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import draws_here
 from gpunn.core.plan import INPUT, Call, Node, Plan
@@ -27,6 +26,7 @@ from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
+from .as_operation import moves_integers
 from .shapes import (
     Rows,
     check_same_axes,
@@ -242,12 +242,6 @@ def _filled(layer: Any, inputs: Sequence[Any], given: OpArguments | None) -> Any
 
 
 # -- nodes of a plan
-
-
-def moves_integers(layer: Any) -> bool:
-    """Whether a layer gives integers for integers without a `call`; one with custom passes does
-    not."""
-    return (layer._moves_values or layer._reshapes) and is_own(layer)
 
 
 def _read_as(layer: Any, shapes: Sequence[SampleShape]) -> list[SampleShape]:

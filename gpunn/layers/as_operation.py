@@ -10,7 +10,6 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
-from gpunn.common.overrides import replaces
 from gpunn.common.registry import is_own
 from gpunn.core.draws import STREAMS
 from gpunn.core.plan import Call
@@ -151,23 +150,6 @@ _gradient_part = Primitive(
 )
 
 
-_scaled = _Application(
-    "layer",
-    None,
-    lambda x, layer, **attributes: x,
-    gradient=lambda dy, y, x, layer, **attributes: (
-        _scaled_gradient(dy, y, x, layer=layer, trains=False, wants=(True,)),
-    ),
-)
-_scaled_gradient: Primitive = _Backward(
-    "layer's gradient",
-    None,
-    lambda dy, *shapes, **attributes: dy,
-    gradient=lambda g, dx, dy, y, x, **how: (_scaled_gradient(g, y, x, **how), None, None),
-)
-_scaled_gradient.writes = False
-
-
 def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     samples = [shape[1:] for shape in shapes]
     given = samples if layer.takes_list else samples[0]
@@ -175,7 +157,7 @@ def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
-    """Apply the forward pass of a layer, as one operation of the trace.
+    """Apply the formula of a layer, or its passes as one operation of the trace.
 
     Raises:
         TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
@@ -188,70 +170,66 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     if layer.takes_list != isinstance(x, (list, tuple)):
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
-    weights = {id(p) for p in layer._own_parameters}
-    held = next((h for h in trace.assigned if id(h.source) in weights), None)
-    assigned = None if held is None else held.source.path
-    formula = formula_of(layer) if trace.composes or assigned else None
-    if held is not None and formula is None and id(held.now) in trace.sources:
-        raise ValueError(
-            f"{layer.name} defines its passes on arrays: inside a call or a tape, and by "
-            f"gpunn.vjp, jvp, jacobian and hessian, there is no derivative by {assigned}. Write "
-            f"the layer by gpunn.ops, or use gpunn.value_and_grad outside."
-        )
-    if assigned and formula is None:
-        raise ValueError(
-            f"{assigned} is assigned to before {layer.name} computes, but the layer reads the "
-            f"value from the start of the step: assign to it after {layer.name}(x)."
-        )
+    if layer._has_passes:
+        _check_unassigned(layer, trace)
     dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
-    if layer._by_formula(xs):
-        y: Tensor = layer._formula(xs[0], is_training(training))
-        return y
-    floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
-    xs = [convert(t, floats) for t in xs]
-    if formula is None:
-        return by_kernels(layer, xs, is_training(training))
+    if not moves_integers(layer):
+        floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
+        xs = [convert(t, floats) for t in xs]
+    if layer._has_passes:
+        return _by_passes(layer, xs, is_training(training))
     _shape_of(layer, [t.shape for t in xs])  # which builds it
-    found: Tensor = formula(xs[0], is_training(training))
-    return found
+    y: Tensor = layer._formula(xs[0], is_training(training))
+    return y
 
 
-def by_kernels(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
-    """Apply a layer to tensors as one operation of the trace, whose derivative is known once."""
-    return _recorded(_applied, layer, xs, training)
+def moves_integers(layer: Any) -> bool:
+    """Whether a layer gives integers for integers without a `call`; one with custom passes does
+    not."""
+    return (layer._moves_values or layer._reshapes) and is_own(layer)
 
 
-def scaled_by(layer: Any, x: Tensor) -> Tensor:
-    """Apply a layer that multiplies each element by a random factor in training, by its kernels;
-    derivatives of every order are known."""
-    return _recorded(_scaled, layer, [x], True)
+def _check_unassigned(layer: Any, trace: Trace) -> None:
+    """Raise a ValueError if a weight was assigned to in a trace, before passes that read it."""
+    weights = {id(p) for p in layer._own_parameters}
+    held = next((h for h in trace.assigned if id(h.source) in weights), None)
+    if held is not None and id(held.now) in trace.sources:
+        raise ValueError(
+            f"{layer.name} defines its passes on arrays: inside a call or a tape, and by "
+            f"gpunn.vjp, jvp, jacobian and hessian, there is no derivative by {held.source.path}. "
+            f"Write the layer by gpunn.ops, or use gpunn.value_and_grad outside."
+        )
+    if held is not None:
+        raise ValueError(
+            f"{held.source.path} is assigned to before {layer.name} computes, but the layer reads "
+            f"the value from the start of the step: assign to it after {layer.name}(x)."
+        )
 
 
-def _recorded(primitive: Primitive, layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
+def _by_passes(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
+    """Apply passes to tensors as one operation of the trace, whose derivative is known once."""
     trace = current()
     assert trace is not None
-    number, entries = _number(trace, layer, training), trace.entries(xs[0].shape)
-    y = primitive(*xs, layer=layer, training=training, number=number, entries=entries)
+    number, entries = trace.next_draw(), trace.entries(xs[0].shape)
+    y = _applied(*xs, layer=layer, training=training, number=number, entries=entries)
     trace.applied.append(y)
     return y
 
 
-def _number(trace: Trace, layer: Any, training: bool) -> int:
-    """Return the number of the layer's random stream, or one below 0 if it needs none: functions
-    count draws alone, since they apply some layers as formulas and others by kernels."""
-    counts_draws = trace.by_hand or trace.of_call is not None
-    if counts_draws and is_own(layer) and not (training and getattr(layer, "draws", False)):
-        return -1 - len(trace.applied)
-    return trace.next_draw()
+def formula_in(call: Call) -> Callable[[Tensor], Tensor]:
+    """Return a layer's formula in a call, without the activation that the loss applies."""
+    layer = call.layer
+    own = getattr(layer, "activation", None)
+    if own is not None and own != call.activation:
+        layer = with_activation(layer, call.activation)
+    return partial(layer._formula, training=call.training)
 
 
-def formula_of(layer: Any) -> Callable[[Tensor, bool], Tensor] | None:
-    """Return a layer as a function of a tensor and of ``training``, by operations whose derivatives
-    of every order are known; None if it has only its passes, or custom ones."""
-    if replaces(type(layer), "forward", "backward", "is_view"):
-        return None
-    found: Callable[[Tensor, bool], Tensor] | None = layer._formula
+def with_activation(layer: Any, activation: Any) -> Any:
+    """Return a layer of the same weights and settings with another activation."""
+    found = copy(layer)
+    found.__dict__["activation"] = activation
     return found
 
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn import activations
-from gpunn.backends.contract.backend import Array
 from gpunn.common.arguments import check_number, optional
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
@@ -217,22 +216,7 @@ class Flatten(Layer):
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         moved = ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
-        return ops.reshape(moved, (x.shape[0], -1))
-
-    def forward(self, call: Call) -> None:
-        call.backend.swap_axes(*by_channel(call.x, call.y))
-
-    def backward(self, call: Call) -> None:
-        dx, dy = by_channel(call.dx, call.dy)
-        call.backend.swap_axes(dy, dx, call.accumulate_dx)
-
-
-def by_channel(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return x, channels first, as (batch, channels, places) and y as (batch, places, channels)."""
-    batch, channels, *axes = x.shape
-    places = math.prod(axes)
-    return x.reshape(batch, channels, places), y.reshape(batch, places, channels)
-
+        return ops.reshape(moved, (x.shape[0], math.prod(x.shape[1:])))
 
 def _check_target(name: str, value: Any) -> tuple[int, ...]:
     given = tuple(value) if isinstance(value, (tuple, list)) else ("",)
@@ -326,30 +310,9 @@ class Rescaling(Layer):
         super().__post_init__()
         self._folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
 
-    def forward(self, call: Call) -> None:
-        if self._folds_into_input:
-            call.backend.affine(call.x, self.scale, self.offset, call.y)
-            return
-        xp = call.backend.xp
-        xp.multiply(call.x, self._constant(call, "scale"), out=call.y)
-        xp.add(call.y, self._constant(call, "offset"), out=call.y)
-
-    def backward(self, call: Call) -> None:
-        if self._folds_into_input:
-            call.backend.affine(call.dy, self.scale, 0.0, call.dx, accumulate=call.accumulate_dx)
-            return
-        xp = call.backend.xp
-        xp.multiply(call.dy, self._constant(call, "scale"), out=call.dy)
-        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         scale, offset = (np.asarray(given, x.dtype) for given in (self.scale, self.offset))
         return x * scale + offset
-
-    def _constant(self, call: Call, name: str) -> Any:
-        values = np.asarray(getattr(self, name), call.dtype)
-        return call.array(name, values.shape, fill=lambda array: call.backend.write(array, values))
-
 
 class ActivationLayer(Layer):
     """Base class of layers y = f(x), where f is the ``activation``. As that of another layer, such
@@ -361,15 +324,6 @@ class ActivationLayer(Layer):
 
     def is_view(self, call: Call) -> bool:
         return call.activation == activations.linear
-
-    def forward(self, call: Call) -> None:
-        call.backend.bias_activation(call.x, None, call.activation, call.y)
-
-    def backward(self, call: Call) -> None:
-        saved = call.x if call.activation.saves == "input" else call.y
-        call.backend.activation_gradient(
-            call.activation, saved, call.dy, call.dx, accumulate=call.accumulate_dx
-        )
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         y: Tensor = self.activation(x)  # type: ignore[attr-defined]

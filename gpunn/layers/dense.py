@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import activations
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.common.names import warn
 from gpunn.core.arena import Parameter
-from gpunn.core.plan import Call
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -126,43 +124,6 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
-
-    def forward(self, call: Call) -> None:
-        backend, activation = call.backend, call.activation
-        x, y = _rows(call.x), _rows(call.y)  # (rows, inputs), (rows, units)
-        keeps_input = activation.saves == "input"
-        z = call.array("z", y.shape) if keeps_input else y
-        backend.matmul(x, self.kernel.value, z, precision=call.precision)
-        bias = None if self.bias is None else self.bias.value
-        if bias is not None or not isinstance(activation, activations.Linear):
-            backend.bias_activation(z.reshape(call.y.shape), bias, activation, call.y)
-
-    def backward(self, call: Call) -> None:
-        backend, activation = call.backend, call.activation
-        dz = _rows(call.dy)
-        if not isinstance(activation, activations.Linear):
-            y = _rows(call.y)
-            saved = call.array("z", y.shape) if activation.saves == "input" else y
-            shape = call.dy.shape  # a custom function sees this shape
-            backend.activation_gradient(activation, saved.reshape(shape), call.dy, call.dy)
-        if call.trains:
-            backend.matmul(
-                _rows(call.x), dz, self.kernel.gradient,
-                transpose_a=True, accumulate=call.accumulate_gradients, precision=call.precision,
-            )  # fmt: skip
-            if self.bias is not None:
-                backend.column_sums(dz, self.bias.gradient, accumulate=call.accumulate_gradients)
-            if self.connections is not None:
-                shape, write = self.kernel.shape, backend.write
-                mask = call.array(
-                    "connections", shape, bool, fill=lambda a: write(a, self.connections)
-                )
-                backend.dropout_gradient(self.kernel.gradient, 0.0, mask, self.kernel.gradient)
-        if call.dx is not None:
-            backend.matmul(
-                dz, self.kernel.value, _rows(call.dx),
-                transpose_b=True, accumulate=call.accumulate_dx, precision=call.precision,
-            )  # fmt: skip
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         kernel = self.kernel if self.connections is None else self.kernel * self.connections

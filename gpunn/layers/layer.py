@@ -11,7 +11,7 @@ from gpunn import constraints, initializers, regularizers
 from gpunn.backends import get_backend
 from gpunn.common import registry
 from gpunn.common.arguments import check_dtype, check_flag, optional
-from gpunn.common.config import resolve_dtype
+from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.fields import HasFields, field
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
@@ -21,7 +21,6 @@ from gpunn.common.signatures import arguments
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.plan import INPUT, Call, HostPart
 from gpunn.core.recording import recorded
-from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
@@ -36,7 +35,8 @@ from .arguments import (
     check_regularizer,
     check_sample,
 )
-from .as_operation import apply_own
+from .as_operation import apply_own, formula_in
+from .formula_calls import FormulaCall
 from .parameters import (
     Stateless,
     add_parameter,
@@ -128,6 +128,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     it follows inputs of a model, and `call` computes the rest in the step."""
     _has_call = False
     """True for a class that implements `call`, which is then traced and differentiated."""
+    _has_passes = True
+    """True for a class that implements `forward` and `backward`, on arrays."""
     _may_add_losses = True
     """False for a class whose `call` never adds to the loss."""
     _reads_integers = False
@@ -180,8 +182,14 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = [c for c in cls.__mro__ if {"call", "forward"} & vars(c).keys()]
+        own = [c for c in cls.__mro__ if {"call", "forward", "_formula"} & vars(c).keys()]
         cls._has_call = "call" in vars(own[0]) and own[0] is not Layer
+        cls._has_passes = "forward" in vars(own[0])
+        if "backward" in vars(cls) and not cls._has_passes:
+            raise TypeError(
+                f"{cls.__name__}.backward would be ignored: the layer has no forward(call). "
+                f"Instead, write call(x), or both. See docs/reference/own-parts.md."
+            )
         if own[0] is not cls or not is_framework(cls):
             called: Any = own[0]
             users = not is_framework(called)
@@ -247,7 +255,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> _Double()([[1.0, 2.0]]).tolist()
         [[2.0, 4.0]]
         """
-        raise TypeError(f"{type(self).__name__} must define call(x), or forward(call).")
+        raise self._without("forward")
 
     def backward(self, call: Call) -> None:
         """Write the parameters' gradients and, if not None, ``call.dx`` from ``call.dy``.
@@ -265,7 +273,16 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> gpunn.grad(lambda x: gpunn.ops.sum(_Double()(x)))([[1.0, 5.0]]).tolist()
         [[2.0, 2.0]]
         """
-        raise TypeError(f"{type(self).__name__} must define backward(call).")
+        raise self._without("backward")
+
+    def _without(self, name: str) -> TypeError:
+        cls = type(self).__name__
+        if self._formula is None:
+            return TypeError(f"{cls} must define call(x), or forward(call) and backward(call).")
+        return TypeError(
+            f"{cls}.{name}: there is none to call. A built-in layer is computed by its formula, "
+            f"and gpunn derives the gradients. Write call(x), where super().call(x) is its output."
+        )
 
     def is_view(self, call: Call) -> bool:
         """True if, in this call, the output is the reshaped input: nothing runs."""
@@ -317,19 +334,18 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
-        if self._has_call or self._by_formula(call.xs):
-            function = None if self._has_call else partial(self._formula, training=call.training)
-            found = traced.TracedCall(call, function)
+        if not self._has_passes:
+            found: Any = (
+                traced.TracedCall(call) if self._has_call
+                else FormulaCall(call) if call.share is None and not runs_eagerly()
+                else traced.TracedCall(call, formula_in(call))
+            )  # fmt: skip
             return found.forward, found.backward
         return self.forward, self.backward
 
     def _is_left_out(self, call: Call) -> bool:
         """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
         return not self._has_call and self.is_view(call)
-
-    def _by_formula(self, xs: Sequence[Any]) -> bool:
-        """Whether `_formula` is traced instead of the passes: for integers that it moves."""
-        return applying.moves_integers(self) and not any(is_float(str(x.dtype)) for x in xs)
 
     @property
     def _traceable(self) -> bool:

@@ -11,13 +11,11 @@ from gpunn.common.fields import field
 from gpunn.common.random import check_seed, draw_seed
 from gpunn.core.draws import active_draws
 from gpunn.core.plan import Call
-from gpunn.ops.fusion.storing import write_elements
 from gpunn.ops.random import kept_at_random
-from gpunn.ops.table import ops
+from gpunn.ops.running.streams import drawn, dropped, kept_numbers, noisy
 from gpunn.ops.tensor import Tensor
 
 from .arguments import check_data_format
-from .as_operation import by_kernels, scaled_by
 from .layer import Layer
 from .shapes import Shape
 
@@ -68,41 +66,14 @@ class _Dropping(_RandomLayer):
         """Return the shape of the mask for an input; None is the input's."""
         return None
 
-    def forward(self, call: Call) -> None:
-        if self._noise_shape(call.x.shape) is None:
-            self._drop(call, call.x, call.y)
-            return
-        noise = self._noise(call)
-        ones = call.array("ones", noise.shape, fill=lambda array: array.fill(1))
-        self._drop(call, ones, noise)
-        call.backend.xp.multiply(call.x, noise, out=call.y)
-
-    def _drop(self, call: Call, x: Any, y: Any) -> None:
-        assert call.control is not None
-        call.backend.dropout(
-            x, self.rate, call.seed, call.stream, call.control, y,
-            call.array("mask", x.shape, bool), call.first_element(x.shape),
-        )  # fmt: skip
-
-    def backward(self, call: Call) -> None:
-        backend = call.backend
-        if self._noise_shape(call.x.shape) is None:
-            mask = call.array("mask", call.x.shape, bool)
-            backend.dropout_gradient(call.dy, self.rate, mask, call.dx, call.accumulate_dx)
-            return
-        backend.xp.multiply(call.dy, self._noise(call), out=call.dy)
-        backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return scaled_by(self, x) if training and self.draws else x
-
-    def _noise(self, call: Call) -> Any:
-        """Return the factor of ``call.x``, in the shape that `noise_shape` gives for it."""
-        shape = self._noise_shape(call.x.shape)
-        assert shape is not None
-        sizes = zip(shape, call.x.shape, strict=True)
-        return call.array("noise", tuple(n or m for n, m in sizes))
-
+        if not training or not self.draws:
+            return x
+        shape = self._noise_shape(x.shape)
+        if shape is None:
+            return dropped(x, self.rate, self.seed)
+        sizes = [n or m for n, m in zip(shape, x.shape, strict=True)]
+        return x * drawn(kept_numbers, sizes, x.dtype, self.seed, rate=self.rate)
 
 class Dropout(_Dropping):
     """Set a random fraction of the inputs to 0 in training, and divide the rest by ``1 - rate``.
@@ -220,18 +191,8 @@ class GaussianNoise(_RandomLayer):
     def draws(self) -> bool:
         return self.stddev > 0.0
 
-    def forward(self, call: Call) -> None:
-        assert call.control is not None
-        call.backend.normal_noise(
-            call.x, self.stddev, call.seed, call.stream, call.control, call.y,
-            first=call.first_element(call.x.shape),
-        )  # fmt: skip
-
-    def backward(self, call: Call) -> None:
-        call.backend.affine(call.dy, 1.0, 0.0, call.dx, accumulate=call.accumulate_dx)
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return x + by_kernels(self, [ops.zeros_like(x)], True) if training and self.draws else x
+        return noisy(x, self.stddev, self.seed) if training and self.draws else x
 
 
 class GaussianDropout(_Dropping):
@@ -249,18 +210,11 @@ class GaussianDropout(_Dropping):
 
     rate: float = field(check=check_below_one)
 
-    def forward(self, call: Call) -> None:
-        assert call.control is not None
-        call.backend.normal_noise(
-            call.x, math.sqrt(self.rate / (1.0 - self.rate)), call.seed, call.stream,
-            call.control, call.y, call.array("factors", call.x.shape),
-            call.first_element(call.x.shape),
-        )  # fmt: skip
-
-    def backward(self, call: Call) -> None:
-        factors = call.array("factors", call.x.shape)
-        write_elements(call.backend, "multiply", [call.dy, factors], call.dx, call.accumulate_dx)
-
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        if not training or not self.draws:
+            return x
+        deviation = math.sqrt(self.rate / (1.0 - self.rate))
+        return noisy(x, deviation, self.seed, multiplies=True)
 
 class AlphaDropout(_RandomLayer):
     """Set a random fraction of the inputs to SELU's limit in training; mean and variance stay.

@@ -1,4 +1,4 @@
-"""Layers that normalize their inputs to mean 0 and variance 1, over the batch or the features."""
+"""Layers that normalize their inputs, over the batch, the features or groups; or to length 1."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
-from gpunn.core.plan import Call
+from gpunn.ops.conversion import convert
+from gpunn.ops.fusion.normalizing import by_own_moments
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -87,24 +90,6 @@ class _Normalization(Layer):
             self.gamma = declared(self, "gamma", shape)
         if self.center:
             self.beta = declared(self, "beta", shape)
-
-    def _moments(self, call: Call, rows: int) -> tuple[Any, Any]:
-        mean = call.array("mean", (rows,)) if self.centered else None
-        return mean, call.array("variance", (rows,))
-
-    def _affine(self) -> tuple[Any, Any]:
-        """Return gamma and beta on the device, flat, or None."""
-        found = (None if p is None else p.value.reshape(-1) for p in (self.gamma, self.beta))
-        return next(found), next(found)
-
-    def _gradients(self, call: Call) -> tuple[Any, Any]:
-        """Return the arrays for the gradients of gamma and beta, or None."""
-        wanted = (
-            p.gradient.reshape(-1) if p is not None and call.trains else None
-            for p in (self.gamma, self.beta)
-        )  # fmt: skip
-        return next(wanted), next(wanted)
-
 
 class BatchNormalization(_Normalization):
     """Normalize each feature to mean 0 and variance 1 over the batch, then scale.
@@ -188,135 +173,24 @@ class BatchNormalization(_Normalization):
             (features,), self.moving_variance_initializer, "moving_variance", trained=False
         )
 
-    def forward(self, call: Call) -> None:
-        x = self._features(call.x)
-        mean, variance = self._statistics(call)
-        if self._learns(call) and self._is_shared(call):
-            self._common_statistics(call, x)
-        elif self._learns(call) and len(x):  # of several ranks, one may have no rows
-            call.backend.batch_statistics(
-                x, self.momentum, mean, variance,
-                self.moving_mean.value, self.moving_variance.value,
-            )  # fmt: skip
-        call.backend.normalize(
-            x, mean, variance, *self._affine(), self.epsilon, self._features(call.y)
-        )
-
-    def backward(self, call: Call) -> None:
-        if self._learns(call) and self._is_shared(call):
-            self._common_gradient(call)
-            return
-        call.backend.normalize_gradient(
-            self._features(call.x), self._features(call.dy), *self._statistics(call),
-            self._affine()[0], self.epsilon, *self._gradients(call),
-            None if call.dx is None else self._features(call.dx),
-            constant=not self._learns(call), accumulate_gradients=call.accumulate_gradients,
-            accumulate_dx=call.accumulate_dx,
-        )  # fmt: skip
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        moments = [self.moving_mean, self.moving_variance]
-        if training and self.trainable:
-            trace = current()
-            if self.synchronized and trace is not None and trace.share is not None:
-                raise ValueError(
-                    f"{self.name}: gradients of gradients are not known for statistics of several "
-                    f"ranks. Use synchronized=False."
-                )
-            axes = [axis for axis in range(x.ndim) if axis != self.axis % x.ndim]
-            now = [ops.mean(x, axes), ops.var(x, axes)]
-            if trace is not None and trace.assigns:
-                for moving, value in zip(moments, now, strict=True):
-                    moving.assign(moving * self.momentum + value * (1 - self.momentum))
-            moments = now
-        factors = self.beta, self.gamma
-        return ops.batch_normalization(x, *moments, self.axis, *factors, self.epsilon)
-
-    def _is_shared(self, call: Call) -> bool:
-        """Whether the statistics are those of the rows of all ranks."""
-        return self.synchronized and call.share is not None
-
-    def _common_statistics(self, call: Call, x: Any) -> None:
-        """Compute mean and variance of the rows of all ranks, from those of each (Chan, Golub and
-        LeVeque, "Updating formulae and a pairwise algorithm", 1979)."""
-        share, backend, xp = call.share, call.backend, call.backend.xp
-        assert share is not None
-        part = share.rows / share.whole
-        (mean, variance), shape = self._statistics(call), self.moving_mean.shape
-        own, term = call.array("own mean", shape), call.array("term", shape)
-        unread = call.array("unread mean", shape), call.array("unread variance", shape)
-        if share.rows:
-            backend.batch_statistics(x, 1.0, own, variance, *unread)
-        else:
-            xp.copyto(own, 0)
-            xp.copyto(variance, 0)
-        xp.multiply(own, part, out=mean)
-        backend.sum_over_ranks(mean, share.ranks)
-        xp.subtract(own, mean, out=term)
-        xp.multiply(term, term, out=term)
-        xp.add(variance, term, out=variance)
-        xp.multiply(variance, part, out=variance)
-        backend.sum_over_ranks(variance, share.ranks)
-        moving = (self.moving_mean.value, mean), (self.moving_variance.value, variance)
-        for average, now in moving:
-            xp.multiply(average, self.momentum, out=average)
-            xp.multiply(now, 1 - self.momentum, out=term)
-            xp.add(average, term, out=average)
-
-    def _common_gradient(self, call: Call) -> None:
-        """The gradient through statistics of all ranks: that for constant statistics, plus
-        -gamma / deviation * (mean of dy + n * mean of dy * n), with means over the rows of all."""
-        share, backend, xp = call.share, call.backend, call.backend.xp
-        assert share is not None
-        shape = self.moving_mean.shape
-        x, dy = self._features(call.x), self._features(call.dy)
-        (mean, variance), (gamma, _) = self._statistics(call), self._affine()
-        sums = call.array("sums of dy n", shape), call.array("sums of dy", shape)
-        dx = None if call.dx is None else self._features(call.dx)
-        backend.normalize_gradient(
-            x, dy, mean, variance, gamma, self.epsilon, *sums, dx, constant=True,
-            accumulate_dx=call.accumulate_dx,
-        )  # fmt: skip
-        for total, gradient in zip(sums, self._gradients(call), strict=True):
-            if gradient is not None:
-                backend.affine(total, 1.0, 0.0, gradient, accumulate=call.accumulate_gradients)
-            backend.sum_over_ranks(total, share.ranks)
-        if dx is None:
-            return
-        factor = call.array("term", shape)
-        xp.add(variance, self.epsilon, out=factor)
-        xp.sqrt(factor, out=factor)
-        each = math.prod(call.x.shape[1:]) // self.moving_mean.size  # values of a feature in a row
-        xp.multiply(factor, -share.whole * each, out=factor)
-        for total in sums:
-            xp.divide(total, factor, out=total)
-            if gamma is not None:
-                xp.multiply(total, gamma, out=total)
-        rest = call.array("rest", x.shape)
-        backend.normalize(x, mean, variance, *sums, self.epsilon, rest)
-        backend.affine(rest, 1.0, 0.0, dx, accumulate=True)
-
-    def _learns(self, call: Call) -> bool:
-        """Whether the statistics are those of the batch."""
-        return call.training and self.trainable
-
-    def _statistics(self, call: Call) -> tuple[Any, Any]:
-        if not self._learns(call):
-            return self.moving_mean.value, self.moving_variance.value
-        shape = self.moving_mean.shape
-        # A rank without rows writes none, and computes its gradients, which are 0, from these.
-        mean, variance = (
-            call.array(name, shape, fill=lambda array: array.fill(0))
-            for name in ("mean", "variance")
+        moving = self.moving_mean, self.moving_variance
+        if not (training and self.trainable):
+            factors = self.beta, self.gamma
+            return ops.batch_normalization(x, *moving, self.axis, *factors, self.epsilon)
+        axis, trace, sizes = self.axis % x.ndim, current(), x.shape
+        features = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :])
+        share = trace.share_of(sizes) if self.synchronized and trace is not None else None
+        gamma = None if self.gamma is None else convert(self.gamma)
+        beta = None if self.beta is None else convert(self.beta)
+        before = convert(self.moving_mean), convert(self.moving_variance)
+        y, *moved = by_own_moments(
+            ops.reshape(x, features), before, self.momentum, (gamma, beta), self.epsilon, share
         )
-        return mean, variance
-
-    def _features(self, x: Any) -> Any:
-        """Reshape x to (outer, features, inner)."""
-        axis = self.axis % x.ndim
-        inner = math.prod(x.shape[axis + 1 :])
-        return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], inner)
-
+        if trace is not None and trace.assigns:
+            for average, now in zip(moving, moved, strict=True):
+                average.assign(now)
+        return ops.reshape(y, sizes)
 
 class LayerNormalization(_Normalization):
     """Normalize each sample to mean 0 and variance 1 over its last axes, then scale.
@@ -354,23 +228,6 @@ class LayerNormalization(_Normalization):
         self._declare(shape)
         self._size = math.prod(shape)
 
-    def forward(self, call: Call) -> None:
-        x = call.x.reshape(-1, self._size)
-        call.backend.layer_norm(
-            x, *self._affine(), self.epsilon, *self._moments(call, len(x)),
-            call.y.reshape(x.shape),
-        )  # fmt: skip
-
-    def backward(self, call: Call) -> None:
-        x = call.x.reshape(-1, self._size)
-        call.backend.layer_norm_gradient(
-            x, call.dy.reshape(x.shape), self._affine()[0], self.epsilon,
-            *self._moments(call, len(x)), *self._gradients(call),
-            None if call.dx is None else call.dx.reshape(x.shape),
-            accumulate_gradients=call.accumulate_gradients,
-            accumulate_dx=call.accumulate_dx,
-        )  # fmt: skip
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         if self.centered:
             factors = self.gamma, self.beta
@@ -402,3 +259,93 @@ class RMSNormalization(LayerNormalization):
     axis: int | Sequence[int] = -1
     epsilon: float = 1e-6
     center: bool = False
+
+
+def _check_groups(name: str, value: Any) -> int:
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or (value < 1 and value != -1):
+        raise ValueError(f"{name} must be a positive integer or -1; got {name}={value!r}.")
+    return int(value)
+
+
+class GroupNormalization(_Normalization):
+    """Normalize each group of channels of each sample to mean 0 and variance 1, then scale.
+
+    ``y = gamma (x - mean) / sqrt(variance + epsilon) + beta``, with the mean and the variance
+    of a sample over all values in a group of adjacent channels, and gamma and beta for each
+    channel. It is the same in training and inference, and for any batch size. One group is
+    layer normalization over all axes; one group per channel is instance normalization. Source: Wu
+    and He, "Group normalization", 2018.
+
+    Shapes: x ``(batch, ..., channels)`` -> y of the same shape; gamma and beta have the shape
+    ``(channels,)``.
+
+    Args:
+        groups: number of groups, a divisor of the number of channels. -1: one group per
+            channel.
+        axis: axis of the channels, not the batch axis; 1 for images with channels first.
+
+    The other arguments: as in `BatchNormalization`.
+
+    Raises:
+        ValueError: for an invalid number of groups, and when the layer is built, for one that does
+            not divide the channels, or an axis out of bounds.
+
+    >>> GroupNormalization(groups=2)([[1.0, 3.0, 10.0, 30.0]]).round(2).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+
+    examples = ({"groups": 1}, {"groups": -1, "axis": 1, "epsilon": 0.1})
+
+    groups: int = field(default=32, check=_check_groups)
+    axis: int = field(default=-1)
+
+    def build(self, input_shape: Shape) -> None:
+        self._place = check_axis(self.axis, input_shape, self.name)
+        channels = input_shape[self._place]
+        assert channels is not None
+        self._count = channels if self.groups == -1 else self.groups
+        if channels % self._count:
+            raise ValueError(
+                f"{self.name}: the {channels} channels of inputs of shape {tuple(input_shape)} "
+                f"cannot be divided into groups={self.groups} of equal size."
+            )
+        self._declare((channels,))
+
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        first = ops.moveaxis(x, self.axis, 1)
+        groups = ops.reshape(first, (x.shape[0], self._count, -1))
+        groups = ops.layer_normalization(groups, epsilon=self.epsilon)
+        y = ops.reshape(groups, first.shape)
+        nothing, one = (ops.full(first.shape[1], value, x.dtype) for value in (0.0, 1.0))
+        y = ops.batch_normalization(y, nothing, one, 1, self.beta, self.gamma, 0.0)
+        return ops.moveaxis(y, 1, self.axis)
+
+class UnitNormalization(Layer):
+    """Normalize each sample to length 1: ``y = x / sqrt(sum(x^2) + 1e-24)``, with the sum over
+    ``axis``.
+
+    Zeros stay zeros. This is Keras's definition.
+
+    Shapes: x ``(batch, ..., features)`` -> y of the same shape.
+
+    ``axis``, and its errors: as for `LayerNormalization`.
+
+    >>> print(UnitNormalization()([[3.0, 4.0]]).numpy().round(3))
+    [[0.6 0.8]]
+    """
+
+    supports_masking = True
+    epsilon = 1e-24  # the square of the least length, as in Keras: zeros stay zeros
+
+    axis: Any = field(default=-1, check=check_axes)
+
+    def _formula(self, x: Tensor, training: bool) -> Tensor:
+        n = math.prod(last_axes(self.axis, x.shape, self.name))
+        root = np.full((n,), n**-0.5, x.dtype)  # the sum of squares is n times their mean
+        return ops.rms_normalization(x, root, self.axis, self.epsilon / n)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        last_axes(self.axis, input_shape, self.name)
+        return input_shape
+

@@ -162,7 +162,7 @@ class Stateless(ParameterHolder):
             assert trace is not None
             before = len(trace.losses)
             values = [(p, convert(value, p.dtype)) for p, value in given]
-            with trace.composing(), trace.reading(values, keeps=False):
+            with trace.reading(values, keeps=False):
                 # A layer would compute at once, with its own weights, for what is no tensor.
                 y = self(*as_tensors(args), **as_tensors(kwargs))  # type: ignore[operator]
                 after = [trace.read(p) for p in self.non_trainable_weights]

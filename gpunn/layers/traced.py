@@ -307,6 +307,8 @@ class TracedCall:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
         self._trace, trace.assigns, trace.share = trace, call.assigns, call.share
+        if self._function is not None:
+            trace.draws = -1  # a built-in layer draws from the stream of its node itself
         if not isinstance(trace, ShapeTrace):
             trace.counts = call.counts
         trace.entries_of = self._entries
@@ -408,9 +410,6 @@ class TracedCall:
             found = gradients(outputs, [*wanted, *applied], cotangents)
         targets = [Destination(token) for token in trace.calls] if call.trains else []
         written = {id(p) for t in trace.calls for p in t.attributes["layer"]._own_parameters}
-        for k, gradient in zip(inputs, found, strict=False):
-            dx = call.dxs[k]
-            targets.append(Destination(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
             if (into := call.by_rows.get(id(p))) is not None:
@@ -425,4 +424,8 @@ class TracedCall:
             for p in call.layer.weights:
                 if p.trainable and id(p) not in known:
                     targets.append(Destination(or_zero(None, p.gradient), p.gradient))
+        # Last, so that they may be written over what the gradients of weights read.
+        for k, gradient in zip(inputs, found, strict=False):
+            dx = call.dxs[k]
+            targets.append(Destination(or_zero(gradient, dx), dx, call.accumulate_dxs[k]))
         return targets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .arithmetic import equal
 from .conversion import convert
 from .dtypes import is_float, standard
 from .elementwise import cast, where
-from .fusion.storing import fill, rearrange
+from .fusion.storing import rearrange
 from .places.checks import PlaceError
 from .places.taking import places_along, take_places, take_unchecked
 from .primitive import Primitive
@@ -58,6 +58,10 @@ def _compute_part(backend: Backend, out: Array, x: Array, key: tuple[Any, ...]) 
         n, start, width = columns
         backend.copy_columns(x.reshape(-1, n), start, out.reshape(-1, width), 0, width)
         return
+    box = _box(x.shape, key) if _is_plain(x) and _is_plain(out) else None
+    if box is not None:
+        backend.crop_or_pad(x.reshape(box.images), box.offset, out.reshape(box.part))
+        return
     cut, grid, in_runs = _grid(x.shape, key if backend.repeats else ())
     if not cut or not rearrange(
         backend, x, x.shape, out, cut, lambda places: places[grid], f"part {key}", in_runs
@@ -73,6 +77,29 @@ def _grid(shape: Shape, key: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...
     if not cut:
         return cut, (), False
     return cut, np.ix_(*parts[cut[0] : cut[-1] + 1]), parts[cut[-1]].step == 1
+
+
+class _Box(NamedTuple):
+    """A part of images, of which it leaves out rows and columns at the ends."""
+
+    images: Shape  # (samples, height, width, channels)
+    part: Shape
+    offset: tuple[int, int]
+
+
+def _box(shape: Shape, key: tuple[Any, ...]) -> _Box | None:
+    """Return the elements that a key takes as a part of images; None if it turns an axis, takes
+    some of it with others between, or cuts axes that are not side by side."""
+    parts = _parts(shape, key)
+    cut = [axis for axis, n in enumerate(shape) if parts[axis] != range(n)]
+    if not cut or cut[-1] - cut[0] > 1 or any(parts[a].step != 1 or not parts[a] for a in cut):
+        return None
+    first, last = (cut[0], cut[-1]) if cut[-1] > cut[0] else (None, cut[0])
+    height, down = (1, range(1)) if first is None else (shape[first], parts[first])
+    outer = math.prod(shape[: cut[0]])
+    inner, across = math.prod(shape[last + 1 :]), parts[last]
+    part = (outer, len(down), len(across), inner)
+    return _Box((outer, height, shape[last], inner), part, (down.start, across.start))
 
 
 def _is_plain(x: Array) -> bool:
@@ -91,11 +118,10 @@ def compute_placed(
     backend: Backend, out: Array, x: Array, shape: Shape, key: tuple[Any, ...]
 ) -> None:
     """Write x where a key takes it from ``out``, which has this shape, and zeros elsewhere."""
-    columns = _columns(shape, key) if _is_plain(x) and _is_plain(out) else None
-    if columns is not None:
-        n, start, width = columns
-        fill(backend, 0.0, out)
-        backend.copy_columns(x.reshape(-1, width), 0, out.reshape(-1, n), start, width)
+    box = _box(shape, key) if _is_plain(x) and _is_plain(out) else None
+    if box is not None:
+        top, left = box.offset
+        backend.crop_or_pad(x.reshape(box.part), (-top, -left), out.reshape(box.images))
         return
     cut, grid, in_runs = _grid(shape, key)
 

@@ -61,12 +61,22 @@ class Primitive:
     """True for one of several results of the operation that it reads, which writes it too."""
     result_of: Primitive | None = None
     """The primitive that, applied to the same, writes this result too; see `fusion.joint`."""
+    together: Together | None = None
+    """The operation that writes this result with others, applied to the same."""
     adds = False
-    """True if it can add to where its result belongs; see `Computation.adds`."""
+    """True if it can add to where its result belongs: ``compute`` takes ``accumulate``; see
+    `Computation.adds`."""
+    composed: Callable[..., Tensor] | None = None
+    """The same by primitives that every target knows, from the inputs and the attributes."""
+    rewrites = False
+    """True if its result, or one that it writes with it, may have the memory of an input."""
     over: int | None = None
     """The input whose memory the result may overwrite."""
     told: tuple[str, ...] = ()
-    """Attributes that only messages name: operations which differ in nothing else are one."""
+    """Attributes that only messages and gradients read: operations which differ in nothing else are
+    one."""
+    rounds = False
+    """True if its factors may be rounded, to the ``precision`` that ``compute`` is given."""
     selects = False
     """True if its gradient takes ``wants``: for which inputs gradients are needed."""
 
@@ -124,7 +134,12 @@ class Primitive:
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         """Return a function that computes ``y`` into ``out`` in each step."""
-        return partial(self.compute, computation.backend, out, *arrays, **y.attributes)
+        how = dict(y.attributes)
+        if self.rounds:
+            how["precision"] = computation.precision
+        if self.adds:
+            how["accumulate"] = computation.adds(y)
+        return partial(self.compute, computation.backend, out, *arrays, **how)
 
     def _deferred(self, *arrays: Any, **attributes: Any) -> Any:
         raise TypeError(f"{self.name}: computed only when it is bound to the arrays of a step.")
@@ -136,6 +151,39 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<Primitive {self.name}>"
+
+
+class Together:
+    """An operation of the contract that writes several results, each of which is a primitive.
+
+    Results of the same inputs are written in one go; see `fusion.joint`. By itself, a result is
+    computed without the others.
+
+    Args:
+        compute: ``compute(backend, places, *arrays, **attributes)`` writes ``places``, arrays by
+            the name of a result. Those that are not there are not needed.
+    """
+
+    def __init__(self, compute: Callable[..., None]) -> None:
+        self.compute = compute
+
+    def result(self, name: str, *declared: Any, **options: Any) -> Primitive:
+        """Return the primitive for one of the results; further arguments are those of it."""
+        return _OneOf(self, name, *declared, **options)
+
+
+class _OneOf(Primitive):
+    def __init__(self, together: Together, name: str, *declared: Any, **options: Any) -> None:
+        def alone(backend: Any, out: Array, *arrays: Array, **attributes: Any) -> None:
+            together.compute(backend, {name: out}, *arrays, **attributes)
+
+        super().__init__(name, alone, *declared, **options)
+        self.together, self._write = together, together.compute
+
+    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
+        places = {t.attributes["by"]: computation.place(t) for t in computation.results_of(y)}
+        places[self.name] = out
+        return partial(self._write, computation.backend, places, *arrays, **y.attributes)
 
 
 def one_after_another(*works: Work) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
+from .fusion.storing import write_elements
 from .primitive import Gradients, Primitive
 from .shapes import broadcast_to, expand_dims, listed, places_of, reshape, squeeze, transpose, whole
 from .table import operation, ops
@@ -21,13 +22,21 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def _compute_product(
-    backend: Backend, out: Array, a: Array, b: Array, transpose_a: bool, transpose_b: bool
-) -> None:
-    if not a.shape[-2 if transpose_a else -1]:  # an empty sum
+    backend: Backend, out: Array, a: Array, b: Array, transpose_a: bool, transpose_b: bool,
+    precision: str | None = None, accumulate: bool = False,
+) -> None:  # fmt: skip
+    if accumulate and (out.ndim > 2 or not a.size):
+        product = backend.scratch(out.shape, out.dtype, "product")
+        _compute_product(backend, product, a, b, transpose_a, transpose_b)
+        write_elements(backend, "copy", [product], out, accumulate=True)
+    elif not a.shape[-2 if transpose_a else -1]:  # an empty sum
         backend.xp.copyto(out, 0)
     elif a.dtype.kind == "f":
-        multiply = backend.matmul if out.ndim == 2 else backend.batched_matmul
-        multiply(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
+        transposed = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        if out.ndim == 2:
+            backend.matmul(a, b, out, **transposed, accumulate=accumulate, precision=precision)
+        else:
+            backend.batched_matmul(a, b, out, **transposed)
     else:
         a = a.swapaxes(-1, -2) if transpose_a else a
         b = b.swapaxes(-1, -2) if transpose_b else b
@@ -72,6 +81,7 @@ _matmul = Primitive(
     lambda a, b, **attributes: a,
     _product_gradient,
 )
+_matmul.rounds = _matmul.adds = True
 
 
 def product(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:

@@ -121,8 +121,6 @@ class Trace:
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
         trains: whether these write the gradients of the layers' parameters.
-        composes: whether layers are applied by their formulas, which have derivatives of every
-            order, instead of by kernels.
         changes_nothing: whether assignments are those of a call that changes nothing.
         by_hand: whether a tape records it, and no step adds up its losses.
         stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
@@ -154,7 +152,7 @@ class Trace:
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
         self.trains = True
-        self.composes = self.by_hand = self.changes_nothing = self.has_effects = False
+        self.by_hand = self.changes_nothing = self.has_effects = False
         self.stops = self.knows = False
         self.counts: bool | None = None
         self.effects: list[Effect] = []
@@ -240,10 +238,6 @@ class Trace:
             return value is now
         masks = how == "multiply" and all(np.isin(t.numpy(), (0, 1)).all() for t in others)
         return value.is_constant or (masks and len(others) == 1) or how in ("minimum", "maximum")
-
-    def composing(self) -> AbstractContextManager[None]:
-        """Return a context in which `composes` is True."""
-        return self._having("composes", True)
 
     def training_nothing(self) -> AbstractContextManager[None]:
         """Return a context in which `trains` is False: the step's own backward pass trains."""
@@ -390,6 +384,14 @@ class Trace:
         self.lengths.append(shape[0] if shape else 0)
         number = len(self.lengths) - 1
         return self.entries_of[number] if number < len(self.entries_of) else 0
+
+    def share_of(self, shape: Sequence[int]) -> Share | None:
+        """Return the rank's share of an array of this shape, which has entries of samples along its
+        first axis; None if there is one process, or no such entries."""
+        share, entries = self.share, self.entries(shape)
+        if share is None or not entries:
+            return None
+        return Share(share.ranks, share.first * entries, shape[0], share.whole * entries)
 
     @contextmanager
     def active(self) -> Iterator[None]:

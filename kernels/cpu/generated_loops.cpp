@@ -205,8 +205,8 @@ void loop_12(const T* x0, const T* x1, const double* numbers, int64 rows, int64 
     }
 }
 
-// PReLU: e e c; constant; greater 0 3; constant; where 4 1 5; constant; where 4 7 1; multiply 8 2;
-// add 6 9; multiply 8 0; 10 11
+// PReLU: e e c; constant; greater 0 3; constant; where 4 5 1; multiply 6 0; constant; where 4 1 8;
+// multiply 6 2; add 9 10; 11 7
 template <typename T>
 void loop_13(const T* x0, const T* x1, const T* x2, const double* numbers, int64 rows,
              int64 columns, bool adds_0, bool adds_1, T* y0, T* y1) {
@@ -221,9 +221,9 @@ void loop_13(const T* x0, const T* x1, const T* x2, const double* numbers, int64
             const T v1 = x1[i];
             const T v2 = x2[c];
             const bool v4 = v0 > n0;
-            const T v8 = v4 ? n2 : v1;
-            put((v4 ? v1 : n1) + v8 * v2, adds_0, y0[i]);
-            put(v8 * v0, adds_1, y1[i]);
+            const T v6 = v4 ? n1 : v1;
+            put((v4 ? v1 : n2) + v6 * v2, adds_0, y0[i]);
+            put(v6 * v0, adds_1, y1[i]);
         }
     }
 }
@@ -243,7 +243,7 @@ template <typename T> void add_loops() {
     add<&loop_10<T>>("loop", {type, "e e; minimum 0 1; 2"});
     add<&loop_11<T>>("loop", {type, "e e e; less 0 1; equal 0 1; constant; multiply 2 5; constant; where 4 6 7; where 3 2 8; greater 0 1; where 10 2 8; 9 11"});
     add<&loop_12<T>>("loop", {type, "e c; constant; greater 0 2; multiply 0 1; where 3 0 4; 5"});
-    add<&loop_13<T>>("loop", {type, "e e c; constant; greater 0 3; constant; where 4 1 5; constant; where 4 7 1; multiply 8 2; add 6 9; multiply 8 0; 10 11"});
+    add<&loop_13<T>>("loop", {type, "e e c; constant; greater 0 3; constant; where 4 5 1; multiply 6 0; constant; where 4 1 8; multiply 6 2; add 9 10; 11 7"});
 }
 
 const Registration registration([] {

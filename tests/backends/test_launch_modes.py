@@ -314,6 +314,14 @@ class Own(layers.Layer):
         call.backend.xp.negative(call.dy, out=call.dx)
 
 
+class OfBits(layers.Layer):
+    """No operation computes with the bits of integers."""
+
+    def call(self, x: Any) -> Any:
+        bits = gpunn.ops.bitwise_xor(gpunn.ops.cast(x, "int32"), 3)
+        return x + gpunn.ops.cast(bits, x.dtype)
+
+
 def test_the_rule() -> None:
     gpu = dry.make_backend(H200)
     narrow, wide = layers.Dense(PERSISTENT_WIDTH), layers.Dense(PERSISTENT_WIDTH + 1)
@@ -391,9 +399,8 @@ def test_a_launch_is_short_on_the_slowest_gpu() -> None:
     ("mode", "hidden", "why"),
     [
         ("fused", [Own()], "it has a custom layer or formula"),
-        ("persistent",
-         [layers.Flatten("channels_first"), layers.Dense(4), layers.Rescaling([1.0] * 4)],
-         "it calls the array function xp.multiply"),
+        ("persistent", [layers.Flatten(), OfBits(), layers.Dense(4)],
+         "it calls the array function xp.bitwise_xor"),
         ("persistent", [layers.Dense(3 + i) for i in range(40)], "a kernel can have 4,096"),
     ],
 )  # fmt: skip

@@ -105,13 +105,8 @@ class Doubling(layers.Layer):
 class Doubled(layers.Dense):
     """A layer of the framework with one changed line."""
 
-    def forward(self, call: Any) -> None:
-        super().forward(call)
-        call.y[...] = call.y * 2
-
-    def backward(self, call: Any) -> None:
-        call.dy[...] = call.dy * 2
-        super().backward(call)
+    def call(self, x: Any) -> Any:
+        return super().call(x) * 2
 
 
 def test_a_users_layer_is_called_in_each_step(repeated: list[Any]) -> None:
@@ -124,7 +119,7 @@ def test_a_users_layer_is_called_in_each_step(repeated: list[Any]) -> None:
     ):
         repeated.clear()
         results.append(fitted(*hidden).get_weights())
-        assert len(repeated) == (type(hidden[-1]) is layers.Rescaling)
+        assert len(repeated) == (type(hidden[-1]) is not Doubling)
     for a, b, c in zip(*results, strict=True):
         np.testing.assert_allclose(a, c, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(b, c, rtol=1e-5, atol=1e-7)

@@ -158,7 +158,11 @@ def operate(backend: Any, name: str, change: Callable[..., Any]) -> Any:
     """Return a backend whose operation ``name`` gets arguments changed by ``change``."""
     made = copy.copy(backend)
     plain = getattr(type(backend), name)
-    setattr(made, name, lambda *args: plain(made, *(change(argument) for argument in args)))
+
+    def changed(*args: Any, **named: Any) -> Any:
+        return plain(made, *map(change, args), **{key: change(x) for key, x in named.items()})
+
+    setattr(made, name, changed)
     return made
 
 

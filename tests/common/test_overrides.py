@@ -271,6 +271,10 @@ class OwnSoftmax(layers.Dense):
     def forward(self, call: Any) -> None:
         call.y[...] = softmax(call.x @ self.kernel.value)
 
+    def backward(self, call: Any) -> None:
+        dz = call.y * (call.dy - (call.dy * call.y).sum(-1, keepdims=True))
+        self.kernel.gradient[...] = call.x.T @ dz
+
 
 def test_a_layer_with_a_pass_of_its_own_keeps_its_activation() -> None:
     layer = OwnSoftmax(3, activation="softmax", use_bias=False)
@@ -306,6 +310,28 @@ class Shifted(layers.Flatten):
 
     def forward(self, call: Any) -> None:
         call.y[...] = call.x.reshape(call.y.shape) + 1
+
+
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_a_built_in_layer_has_no_pass_to_call(name: str) -> None:
+    class Louder(layers.Dense):
+        def forward(self, call: Any) -> None:
+            super().forward(call) if name == "forward" else call.y.fill(0)
+
+        def backward(self, call: Any) -> None:
+            super().backward(call)
+
+    layer = Louder(2)
+    with pytest.raises(TypeError, match=rf"Louder\.{name}: there is none.*super\(\)\.call\(x\)"):
+        gpunn.grad(lambda x: gpunn.ops.sum(layer(x)))([[1.0, 2.0]])
+
+
+def test_a_backward_pass_without_a_forward_pass_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Quiet\.backward would be ignored.*write call\(x\)"):
+
+        class Quiet(layers.Dense):
+            def backward(self, call: Any) -> None:
+                call.dx.fill(0)
 
 
 def test_a_view_may_become_a_layer_that_runs() -> None:

@@ -49,12 +49,14 @@ def both_ways(
     shape = layer.compute_output_shape(x.shape)
     if dy is None:
         dy = np.random.default_rng(2).standard_normal(shape).astype(x.dtype)
-    call.x, call.dy = backend.upload(x), backend.upload(dy.copy())
-    call.y, call.dx = backend.empty(shape, x.dtype), backend.empty(x.shape, x.dtype)
+    call.reads(0, backend.upload(x))
+    call.writes(0, backend.empty(x.shape, x.dtype), False)
+    call.y, call.dy = backend.empty(shape, x.dtype), backend.upload(dy.copy())
     call.trains = bool(layer.weights)
+    forward, backward = layer._passes(call)
     with backend.session() if threads else nullcontext():
-        layer.forward(call)
-        layer.backward(call)
+        forward(call)
+        backward(call)
     found = call.y, call.dx, *(p.gradient for p in layer.weights)
     return tuple(backend.read(array) for array in found)
 

@@ -36,10 +36,9 @@ CASES = [
     for kind in KINDS
     for name, arguments in registered.cases(kind, *NO_CASE.get(kind, ()))
 ]
-# In whose steps array functions remain beside operations: they multiply by numbers that repeat
-# along axes between others, ask whether any of several truths holds, or compute with the bits of
-# integers. No operation of the backends does that.
-WITH_ARRAY_FUNCTIONS = {"HashedCrossing", "SpatialDropout1D", "SpatialDropout2D"}
+# In whose steps array functions remain beside operations: they ask whether any of several truths
+# holds, or compute with the bits of integers. No operation of the backends does that.
+WITH_ARRAY_FUNCTIONS = {"HashedCrossing"}
 
 
 def _of_each_name() -> Iterator[tuple[int, Any]]:

@@ -84,7 +84,8 @@ class CompiledImages(CompiledOperations):
 
     def _convolution_gradient(self, call: OpCall) -> None:
         x, kernel, activation, geometry = call.x, call.kernel, call.activation, call.geometry
-        saved, dy, dkernel, dx = call.saved, call.dy, call.dkernel, call.dx
+        dy, dkernel, dx = call.dy, call.dkernel, call.dx
+        saved = dy if call.saved is None else call.saved  # which a linear activation does not read
         operation = self._compiled(
             "convolution_gradient", name_of(call.dtype), activation.functor
         )

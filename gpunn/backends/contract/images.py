@@ -70,12 +70,12 @@ class Images(Operations):
     @operation(
         x=reads(IMAGE),
         kernel=reads(KERNEL),
-        saved=reads(FILTERED),
+        saved=reads(FILTERED, optional=True),
         dy=rewrites(FILTERED),
         dkernel=writes(KERNEL, accumulate_if="accumulate_gradients", optional=True),
         dbias=writes("filters", accumulate_if="accumulate_gradients", optional=True),
         dx=writes(IMAGE, accumulate_if="accumulate_dx", optional=True),
-        where=GROUPS,
+        where=(*GROUPS, "saved is not None or activation.functor == 'Linear'"),
         flops=_gradient_flops,
     )
     def convolution_gradient(
@@ -84,7 +84,7 @@ class Images(Operations):
         kernel: Array,
         activation: ActivationProtocol,
         geometry: Geometry,
-        saved: Array,
+        saved: Array | None,
         dy: Array,
         dkernel: Array | None,
         dbias: Array | None,
@@ -93,7 +93,8 @@ class Images(Operations):
         accumulate_dx: bool = False,
         precision: str | None = None,
     ) -> None:
-        """Compute the requested gradients of `convolution` from ``saved``, its ``out`` or ``z``.
+        """Compute the requested gradients of `convolution` from ``saved``, its ``out`` or ``z``;
+        None for a linear activation.
 
         dy is overwritten with dz = dy * activation'(.); dkernel = patches^T dz, dbias = the
         sum of dz over all windows (+= with ``accumulate_gradients``); dx = for each pixel, the

@@ -66,7 +66,8 @@ class CupyImages(TaskBackend):
         if not call.x.size:
             return
         dz = _rows(call.dy)
-        self.activation_gradient(call.activation, _rows(call.saved), dz, dz)
+        if call.saved is not None:
+            self.activation_gradient(call.activation, _rows(call.saved), dz, dz)
         if call.dkernel is not None:
             self._kernel_gradient(call)
         if call.dbias is not None:

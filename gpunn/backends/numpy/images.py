@@ -71,7 +71,8 @@ class NumpyImages(TracingBackend):
             begun = False
             for at in _pieces(of, dy, matrix):
                 dz = rows_of(dy[at])
-                self.activation_gradient(call.activation, rows_of(saved[at]), dz, dz)
+                if saved is not None:
+                    self.activation_gradient(call.activation, rows_of(saved[at]), dz, dz)
                 if dkernel is not None and groups > 1:
                     patches = self._grouped_patches(x[at], geometry, groups)
                     term = self._group_array("sums", len(matrix), matrix, groups)

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from gpunn import activations
-from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
-from gpunn.core.plan import Call
 from gpunn.layers.arguments import check_padding, check_padding_of_steps
-from gpunn.layers.core import by_channel
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .images import _ImageLayer, pair_of
+from .images import _ImageLayer
 
 
 def check_strides(layer: Any) -> None:
@@ -74,48 +70,6 @@ class _Filtering(_Windowed):
         """Return the number of channels that a filter sees."""
         raise TypeError(f"{type(self).__name__} must define _depth(channels).")
 
-    def forward(self, call: Call) -> None:
-        backend, activation = call.backend, call.activation
-        # One that is traced may read more than the channels of a place: it gets whole samples.
-        whole = activations.linear if activation._is_traced else None
-        x, y = self._channels_last(call)
-        z = call.array("z", y.shape) if activation.saves == "input" else y
-        if not self.channels_last:
-            backend.swap_axes(*by_channel(call.x, x))
-        backend.convolution(
-            x, self._cells(self.kernel.value, x), None if self.bias is None else self.bias.value,
-            whole or activation, self.geometry(call.x.shape), z, z if whole else y, call.precision,
-        )  # fmt: skip
-        if whole:
-            backend.bias_activation(self._samples(z), None, activation, self._samples(y))
-        if not self.channels_last:
-            backend.swap_axes(*by_channel(call.y, y)[::-1])
-
-    def backward(self, call: Call) -> None:
-        backend, activation = call.backend, call.activation
-        x, y = self._channels_last(call)
-        saved = call.array("z", y.shape) if activation.saves == "input" else y
-        dy, dx, accumulate = call.dy, call.dx, call.accumulate_dx
-        if self.channels_last:
-            dy, dx = self.planes(dy), None if dx is None else self.planes(dx)
-        else:
-            dy = backend.scratch(y.shape, y.dtype, "dy with channels last")
-            backend.swap_axes(*by_channel(call.dy, dy))
-            if dx is not None:
-                dx, accumulate = backend.scratch(x.shape, x.dtype, "dx with channels last"), False
-        if activation._is_traced:
-            dz = self._samples(dy)
-            backend.activation_gradient(activation, self._samples(saved), dz, dz)
-            activation = activations.linear
-        backend.convolution_gradient(
-            x, self._cells(self.kernel.value, x), activation, self.geometry(call.x.shape), saved,
-            dy, self._cells(self.kernel.gradient, x) if call.trains else None,
-            self.bias.gradient if call.trains and self.bias is not None else None,
-            dx, call.accumulate_gradients, accumulate, call.precision,
-        )  # fmt: skip
-        if not self.channels_last and dx is not None:
-            backend.swap_axes(*by_channel(call.dx, dx)[::-1], call.accumulate_dx)
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         x = x if self.channels_last else ops.moveaxis(x, 1, -1)
         sizes = self.strides, self.padding, "channels_last", self.dilation_rate
@@ -124,24 +78,6 @@ class _Filtering(_Windowed):
         y = ops.conv(x, kernel, *sizes)
         y = self.activation(y if self.bias is None else y + self.bias)
         return y if self.channels_last else ops.moveaxis(y, -1, 1)
-
-    def _cells(self, kernel: Array, x: Array) -> Array:
-        """Return a kernel as the operation takes it, (height, width, channels of a group, all
-        filters)."""
-        return kernel.reshape(*pair_of(self.kernel_size), self._depth(x.shape[-1]), -1)
-
-    def _samples(self, y: Array) -> Array:
-        """Return images without an axis that the samples do not have."""
-        return y.reshape(len(y), *y.shape[3 - self._rank :])
-
-    def _channels_last(self, call: Call) -> tuple[Array, Array]:
-        """Return x and y as images, or arrays for copies with channels last if they come first."""
-        if self.channels_last:
-            return self.planes(call.x), self.planes(call.y)
-        n, channels = call.x.shape[:2]
-        x = call.array("x", (n, *pair_of(call.x.shape[2:]), channels))
-        return x, call.array("y", (n, *pair_of(call.y.shape[2:]), call.y.shape[1]))
-
 
 class OfKernel(_ImageLayer):
     """A layer with the arguments of a convolution."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_pair, check_positive_integer, check_sizes, choice
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
-from gpunn.core.plan import Call
 from gpunn.layers.arguments import check_data_format
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
@@ -79,14 +77,6 @@ class _ImageLayer(Layer):
                 f"{self.name}: {error}. Use a smaller window, padding='same', or larger images."
             ) from None
 
-    def planes(self, x: Array) -> Array:
-        """Reshape ``x`` to (samples, height, width, channels), for layers that treat channels
-        separately: with channels first, each channel becomes a sample."""
-        image = pair_of(x.shape[1:-1] if self.channels_last else x.shape[2:])
-        if self.channels_last:
-            return x.reshape(len(x), *image, x.shape[-1])
-        return x.reshape(len(x) * x.shape[1], *image, 1)
-
     def _with_bias(self, y: Tensor, bias: Parameter | None) -> Tensor:
         """Return y + the bias of each channel, if there is one."""
         if bias is None:
@@ -128,33 +118,9 @@ class _UpSampling(_ImageLayer):
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         first = 1 if self.channels_last else 2
-        for axis, times in enumerate(self._factors()[2 - self._rank :], first):
+        for axis, times in reversed([*enumerate(self._factors()[2 - self._rank :], first)]):
             x = ops.repeat(x, times, axis)
         return x
-
-    def _copies(self, call: Call, small: Array, large: Array) -> tuple[list[Any], list[Any]]:
-        """Return the copies of columns that repeat the pixels of rows, and then these rows."""
-        _, _, width, channels = self.planes(large).shape
-        down, across, row = *self._factors(), width * channels
-        pixels, rows = small.reshape(-1, channels), large.reshape(-1, down * row)
-        wide = call.array("wide", (len(pixels), across * channels))
-        return (
-            [(pixels, 0, wide, k * channels, channels) for k in range(across)],
-            [(wide.reshape(-1, row), 0, rows, k * row, row) for k in range(down)],
-        )
-
-    def forward(self, call: Call) -> None:
-        for copies in self._copies(call, call.x, call.y):
-            for copy in copies:
-                call.backend.copy_columns(*copy)
-
-    def backward(self, call: Call) -> None:
-        along, below = self._copies(call, call.dx, call.dy)
-        for copies, adds in ((below, False), (along, call.accumulate_dx)):
-            for k, (to, first, source, at, width) in enumerate(copies):
-                part = source, at, to, first, width
-                call.backend.copy_columns(*part, accumulate=adds or k > 0)
-
 
 class UpSampling2D(_UpSampling):
     """Enlarge images by repeating each row and each column, or by interpolation between them.
@@ -192,9 +158,6 @@ class UpSampling2D(_UpSampling):
     @property
     def _moves_values(self) -> bool:  # type: ignore[override]
         return self.interpolation == "nearest"
-
-    def _by_formula(self, xs: Sequence[Any]) -> bool:
-        return self.interpolation != "nearest" or super()._by_formula(xs)
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         if self.interpolation == "nearest":
@@ -252,19 +215,6 @@ class _Shifting(_ImageLayer):
         if min(min(end) for end in ends) >= 0:
             return ops.pad(x, ends)
         return x[tuple(slice(-before or None, after or None) for before, after in ends)]
-
-    def _offset(self) -> Pair:
-        height, width = pair_of([before for before, _ in self._ends()])
-        return (height if self._rank == 2 else 0), width
-
-    def forward(self, call: Call) -> None:
-        top, left = self._offset()
-        call.backend.crop_or_pad(self.planes(call.x), (-top, -left), self.planes(call.y))
-
-    def backward(self, call: Call) -> None:
-        dy, dx = self.planes(call.dy), self.planes(call.dx)
-        call.backend.crop_or_pad(dy, self._offset(), dx, call.accumulate_dx)
-
 
 class ZeroPadding2D(_Shifting):
     """Add rows and columns of zeros around each image, before a convolution for example.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
-from gpunn.core.plan import Call
 from gpunn.layers.arguments import check_padding
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -27,36 +25,12 @@ class _Pooling(_ImageLayer):
         """Return an operation's result for its windows."""
         raise TypeError(f"{type(self).__name__} must define pooled(pool, x).")
 
-    def windows(self, call: Call) -> tuple[Array, Geometry, tuple[int, ...]]:
-        """Return x with channels last, the windows on it, and the shape of the result."""
-        x, geometry = self.planes(call.x), self.geometry(call.x.shape)
-        return x, geometry, (len(x), *geometry.windows, x.shape[-1])
-
-
 class _Max(_Pooling):
-    def forward(self, call: Call) -> None:
-        x, geometry, shape = self.windows(call)
-        call.backend.max_pooling(x, geometry, call.y.reshape(shape))
-
-    def backward(self, call: Call) -> None:
-        x, geometry, shape = self.windows(call)
-        y, dy, dx = call.y.reshape(shape), call.dy.reshape(shape), self.planes(call.dx)
-        call.backend.max_pooling_gradient(x, y, dy, geometry, dx, call.accumulate_dx)
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         return self.pooled(ops.max_pool, x)
 
 
 class _Average(_Pooling):
-    def forward(self, call: Call) -> None:
-        x, geometry, shape = self.windows(call)
-        call.backend.average_pooling(x, geometry, call.y.reshape(shape))
-
-    def backward(self, call: Call) -> None:
-        _, geometry, shape = self.windows(call)
-        dy, dx = call.dy.reshape(shape), self.planes(call.dx)
-        call.backend.average_pooling_gradient(dy, geometry, dx, call.accumulate_dx)
-
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         return self.pooled(ops.average_pool, x)
 

@@ -14,12 +14,12 @@ from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
 from gpunn.common.random import check_seed
 from gpunn.layers.arguments import check_units
-from gpunn.layers.as_operation import by_kernels
 from gpunn.layers.layer import Layer
-from gpunn.layers.noise import Dropout
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.layers.traced import takes_training
+from gpunn.ops.running.streams import drawn as in_step
+from gpunn.ops.running.streams import kept_numbers
 from gpunn.ops.shapes import listed
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -95,8 +95,8 @@ class Cell(Layer):
         def drawn(rate: float, sample: Sequence[int]) -> Masks:
             if not training or not rate:
                 return ()
-            layer, shape = Dropout(rate, seed=self.seed, name="dropout"), (len(x), *sample)
-            return [by_kernels(layer, [ops.ones(shape, x.dtype)], True) for _ in range(count)]
+            how = kept_numbers, (len(x), *sample), x.dtype, self.seed
+            return [in_step(*how, rate=rate) for _ in range(count)]
 
         states = drawn(self.recurrent_dropout, shape_of_output(self))
         return drawn(self.dropout, x.shape[1:]), states

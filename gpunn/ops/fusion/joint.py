@@ -14,7 +14,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.gradients import topological_sort
-from gpunn.ops.library.images import IDENTITY, convolved, image_gradient, kernel_gradient
+from gpunn.ops.library.images import IDENTITY, convolved, image_gradient, kernel_gradient, planes
 from gpunn.ops.primitive import Primitive, Work, one_after_another
 from gpunn.ops.shapes import reshaped
 from gpunn.ops.tensor import Tensor
@@ -62,29 +62,33 @@ def _become(t: Tensor, primitive: Primitive, inputs: Sequence[Tensor], **attribu
 def _results(order: Sequence[Tensor]) -> None:
     """Let each tensor that is one of the results of another be written by that."""
 
-    def key(primitive: Primitive, t: Tensor) -> Hashable:
-        attributes = [(name, id(value)) for name, value in t.attributes.items()]
-        return id(primitive), *map(id, t.inputs), *attributes
+    def key(of: object, t: Tensor) -> Hashable:
+        read = (item for item in t.attributes.items() if item[0] not in t.primitive.told)
+        attributes = sorted((name, id(value)) for name, value in read)
+        return id(of), *map(id, t.inputs), *attributes
 
     known = {key(t.primitive, t): t for t in order}
-    first: dict[int, Tensor] = {}
+    first: dict[Hashable, Tensor] = {}
     for t in order:
-        of = t.primitive.result_of
-        whole = None if of is None else known.get(key(of, t))
+        of, name, whole = t.primitive.result_of, t.primitive.name, None
+        if t.primitive.together is not None:
+            whole = known.setdefault(key(t.primitive.together, t), t)
+        elif of is not None:
+            whole = known.get(key(of, t))
         if whole is None:
             continue
-        same = first.setdefault(id(whole), t)
-        if same is t:
-            _become(t, _result, [whole], like=t.shape, dtype=t.dtype)
-        else:
+        same = first.setdefault((id(whole), name), t)
+        if same is not t:
             _become(t, reshaped, [same], shape=t.shape)
+        elif whole is not t:
+            _become(t, _result, [whole], like=t.shape, dtype=t.dtype, by=name)
 
 
 _result = Primitive(
     "result",
     None,
-    lambda whole, like, dtype: like,
-    lambda whole, like, dtype: dtype,
+    lambda whole, like, **attributes: like,
+    lambda whole, dtype, **attributes: dtype,
 )
 _result.is_result = True
 
@@ -97,7 +101,16 @@ def _is_of_filters(t: Tensor) -> bool:
 
 
 def _is_elementwise(t: Tensor) -> bool:
+    """Whether an expression computes a tensor."""
     return t.primitive is not None and t.primitive.lowering in RULES
+
+
+def _is_in_expression(t: Tensor, readers: Mapping[int, Sequence[Tensor]]) -> bool:
+    """Whether an expression reads a tensor, or a view of it."""
+    return any(
+        _is_in_expression(y, readers) if y.primitive.view else y.primitive.lowering in RULES
+        for y in readers.get(id(t), ())
+    )
 
 
 # -- activations
@@ -106,22 +119,26 @@ def _is_elementwise(t: Tensor) -> bool:
 def _with_bias(t: Tensor, readers: Mapping[int, Sequence[Tensor]], kept: Collection[int]) -> None:
     """Join an activation with the addition of a bias before, and a convolution before that."""
     z, formula = t.inputs[0], t.attributes["formula"]
-    if z.ndim < 2 or not _adds_bias(z):
+    if z.primitive is convolved and not z.is_constant:
+        y, bias, filters = z, list[Tensor](), True
+    elif z.ndim < 2 or not _adds_bias(z):
         return
-    y, bias = z.inputs
-    filters = y.primitive is convolved and _only(y, z, readers, kept)
+    else:
+        y, *bias = z.inputs
+        filters = y.primitive is convolved and _only(y, z, readers, kept)
+    x_and_kernel, how = y.inputs, y.attributes
     if formula.saves == "output":
         if not _only(z, t, readers, kept):
             return
-    elif _only(y, z, readers, kept):  # its derivative reads the sum, which the operation keeps
+    elif y is z or _only(y, z, readers, kept):  # its derivative reads the sum, which is kept
         _become(z, _result, [t], like=z.shape, dtype=z.dtype)
     else:
         return
     if filters:
-        _become(t, _filters, [*y.inputs, bias], formula=formula, **y.attributes)
+        _become(t, _filters, [*x_and_kernel, *bias], formula=formula, **how)
     else:
         whole = _biased if formula.saves == "output" else _biased_keeping
-        _become(t, whole, [y, bias], formula=formula)
+        _become(t, whole, [y, *bias], formula=formula)
 
 
 def _of_bias_alone(
@@ -129,7 +146,7 @@ def _of_bias_alone(
 ) -> None:
     """Join the addition of a bias with a convolution or a product before, unless an expression
     computes it with what follows."""
-    if z.ndim < 2 or not _adds_bias(z) or any(map(_is_elementwise, readers.get(id(z), ()))):
+    if z.ndim < 2 or not _adds_bias(z) or _is_in_expression(z, readers):
         return
     y, bias = z.inputs
     if y.primitive is convolved and _only(y, z, readers, kept):
@@ -185,18 +202,20 @@ class _Filters(Primitive):
     """A convolution with a bias and an activation, whose derivative may read the kept sum."""
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], t: Tensor) -> Work:
-        (x, kernel, bias), backend, z = arrays, computation.backend, out
+        (x, kernel, *bias), backend, z = arrays, computation.backend, out
         formula, geometry = t.attributes["formula"], t.attributes["geometry"]
         if formula.saves == "input":
             kept = next(iter(computation.results_of(t)), None)
             z = backend.empty(out.shape, out.dtype) if kept is None else computation.place(kept)
-        return partial(backend.convolution, x, kernel, bias, formula, geometry, z, out)
+        how = geometry, planes(z), planes(out), computation.precision
+        added = bias[0] if bias else None
+        return partial(backend.convolution, planes(x), kernel, added, formula, *how)
 
 
 _filters = _Filters(
     "convolution with a bias and an activation",
     None,
-    lambda x, kernel, bias, geometry, formula: (x[0], *geometry.windows, kernel[3]),
+    lambda x, kernel, *bias, geometry, formula: (x[0], *geometry.windows[4 - len(x) :], kernel[3]),
 )
 
 # -- gradients
@@ -223,7 +242,7 @@ def _gradients_of_filters(dz: Tensor, readers: Sequence[Tensor]) -> None:
     """Join the gradients of a convolution with an activation, if they are all that reads ``dz``."""
     dy, y = dz.inputs  # of what the activation keeps, which `_filters` writes
     whole = y if y.primitive is _filters else y.inputs[0]
-    x, kernel, _ = whole.inputs
+    x, kernel = whole.inputs[:2]
     parts = _parts(dz, readers, x, kernel)
     if len(parts) < len(readers) or not {"image", "kernel"} & parts.keys():
         return
@@ -294,12 +313,15 @@ class _AllGradients(Primitive):
         dy, x, *read = arrays
         linear = formula is IDENTITY  # it changes nothing, and reads no output
         own = linear or computation.is_last_use(y.inputs[0])
+        dy, x = planes(dy), planes(x)
         dz = dy if own else backend.empty(dy.shape, dy.dtype)  # which is written over dy
         kernel = read[0] if read else backend.scratch(places["kernel"].shape, dy.dtype, "kernel")
-        saved = backend.scratch(dy.shape, dy.dtype, "filtered") if linear else read[1]
+        saved = None if linear else planes(read[1])
+        dx = places.get("image")
         work = partial(
             backend.convolution_gradient, x, kernel, formula, geometry, saved, dz,
-            places.get("kernel"), places.get("bias"), places.get("image"),
+            places.get("kernel"), places.get("bias"), None if dx is None else planes(dx),
+            precision=computation.precision,
         )  # fmt: skip
         return work if own else partial(one_after_another, stored(backend, dy, dz), work)
 

@@ -260,9 +260,8 @@ class InTrace:
 
     @contextmanager
     def differentiating(self) -> Iterator[None]:
-        """Return a context in which layers have derivatives of every order, and read the weights
-        that are arguments as these."""
-        with self.trace.composing(), self.trace.reading(self._held):
+        """Return a context in which layers read the weights that are arguments as these."""
+        with self.trace.reading(self._held):
             yield
 
     def derived(self, y: Tensor) -> list[Tensor]:

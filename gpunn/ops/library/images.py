@@ -23,7 +23,7 @@ from gpunn.ops.tensor import Shape, Tensor
 Sizes = int | Sequence[int]
 
 
-class _Identity:
+class Linear:
     """The identity activation, for operations of the contract that also apply an activation."""
 
     functor = "Linear"
@@ -40,50 +40,61 @@ class _Identity:
             backend.xp.copyto(out, dy)
 
 
-IDENTITY = _Identity()
+IDENTITY = Linear()
 
 # -- convolution: linear in both of its inputs, as are its gradients. The contract's gradients take
-# arrays that they do not read here; scratch memory is passed for these.
+# arrays that they do not read here; scratch memory is passed for these. Images may have one axis.
+
+
+def planes(x: Array) -> Array:
+    """Return images (samples, height, width, channels); those of one axis have the height 1."""
+    return x if x.ndim == 4 else x.reshape(len(x), 1, *x.shape[1:])
 
 
 def _write_convolution(
-    backend: Backend, out: Array, x: Array, kernel: Array, geometry: Geometry
-) -> None:
-    backend.convolution(x, kernel, None, IDENTITY, geometry, out, out)
+    backend: Backend, out: Array, x: Array, kernel: Array, geometry: Geometry,
+    precision: str | None = None,
+) -> None:  # fmt: skip
+    x, out = planes(x), planes(out)
+    backend.convolution(x, kernel, None, IDENTITY, geometry, out, out, precision)
 
 
 def _write_dx(
-    backend: Backend, out: Array, dy: Array, kernel: Array, geometry: Geometry, channels: int
-) -> None:
+    backend: Backend, out: Array, dy: Array, kernel: Array, geometry: Geometry, channels: int,
+    precision: str | None = None,
+) -> None:  # fmt: skip
+    dy, out = planes(dy), planes(out)
     x = backend.scratch(out.shape, out.dtype, "image")
-    saved = backend.scratch(dy.shape, dy.dtype, "filtered")
-    backend.convolution_gradient(x, kernel, IDENTITY, geometry, saved, dy, None, None, out)
+    arrays = None, dy, None, None, out
+    backend.convolution_gradient(x, kernel, IDENTITY, geometry, *arrays, precision=precision)
 
 
 def _write_dkernel(
-    backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry, depth: int
-) -> None:
+    backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry, depth: int,
+    precision: str | None = None,
+) -> None:  # fmt: skip
     if not x.size:  # an empty sum
         fill(backend, 0.0, out)
         return
+    x, dy = planes(x), planes(dy)
     kernel = backend.scratch(out.shape, out.dtype, "kernel")
-    saved = backend.scratch(dy.shape, dy.dtype, "filtered")
-    backend.convolution_gradient(x, kernel, IDENTITY, geometry, saved, dy, out, None, None)
+    arrays = None, dy, out, None, None
+    backend.convolution_gradient(x, kernel, IDENTITY, geometry, *arrays, precision=precision)
 
 
 convolved: Primitive = Primitive(
     "conv",
     _write_convolution,
-    lambda x, kernel, geometry: (x[0], *geometry.windows, kernel[3]),
+    lambda x, kernel, geometry: (x[0], *geometry.windows[4 - len(x) :], kernel[3]),
     gradient=lambda dy, y, x, kernel, geometry: (
-        image_gradient(dy, kernel, geometry=geometry, channels=x.shape[3]),
+        image_gradient(dy, kernel, geometry=geometry, channels=x.shape[-1]),
         kernel_gradient(x, dy, geometry=geometry, depth=kernel.shape[2]),
     ),
 )
 image_gradient: Primitive = Primitive(
     "conv's gradient by the image",
     _write_dx,
-    lambda dy, kernel, geometry, channels: (dy[0], *geometry.image, channels),
+    lambda dy, kernel, geometry, channels: (dy[0], *geometry.image[4 - len(dy) :], channels),
     gradient=lambda g, y, dy, kernel, geometry, channels: (
         convolved(g, kernel, geometry=geometry),
         kernel_gradient(g, dy, geometry=geometry, depth=kernel.shape[2]),
@@ -92,12 +103,14 @@ image_gradient: Primitive = Primitive(
 kernel_gradient: Primitive = Primitive(
     "conv's gradient by the kernel",
     _write_dkernel,
-    lambda x, dy, geometry, depth: (*geometry.window, depth, dy[3]),
+    lambda x, dy, geometry, depth: (*geometry.window, depth, dy[-1]),
     gradient=lambda g, y, x, dy, geometry, depth: (
-        image_gradient(dy, g, geometry=geometry, channels=x.shape[3]),
+        image_gradient(dy, g, geometry=geometry, channels=x.shape[-1]),
         convolved(x, g, geometry=geometry),
     ),
 )
+for _primitive in (convolved, image_gradient, kernel_gradient):
+    _primitive.rounds = True
 
 # -- pooling
 
@@ -140,7 +153,9 @@ _largest: Primitive = Primitive(
 )
 _largest_gradient: Primitive = Primitive(
     "max_pool's gradient",
-    lambda backend, out, dy, x, y, geometry: backend.max_pooling_gradient(x, y, dy, geometry, out),
+    lambda backend, out, dy, x, y, geometry, accumulate=False: backend.max_pooling_gradient(
+        x, y, dy, geometry, out, accumulate
+    ),
     lambda dy, x, y, geometry: x,
     gradient=lambda g, dx, dy, x, y, geometry: (_at_largest(g, x, y, geometry), None, None),
 )
@@ -154,19 +169,25 @@ _mean: Primitive = Primitive(
 )
 _mean_gradient: Primitive = Primitive(
     "average_pool's gradient",
-    lambda backend, out, dy, geometry: backend.average_pooling_gradient(dy, geometry, out),
+    lambda backend, out, dy, geometry, accumulate=False: backend.average_pooling_gradient(
+        dy, geometry, out, accumulate
+    ),
     lambda dy, geometry: (dy[0], *geometry.image, dy[3]),
     gradient=lambda g, dx, dy, geometry: (_mean(g, geometry=geometry),),
 )
+
+_largest_gradient.adds = _mean_gradient.adds = True
 
 # -- public operations
 
 
 class _Images:
-    """Images of one or two spatial axes, in either format, in the backend's format (samples,
-    height, width, channels), and back."""
+    """Images of one or two spatial axes, in either format, with channels last, and back.
 
-    def __init__(self, x: Tensor, data_format: str | None) -> None:
+    With ``by_channel``, channels that come first are samples of one channel.
+    """
+
+    def __init__(self, x: Tensor, data_format: str | None, by_channel: bool = False) -> None:
         if data_format not in (None, "channels_last", "channels_first"):
             raise ValueError(
                 f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
@@ -177,8 +198,14 @@ class _Images:
                 f"one axis, are expected; got shape {x.shape}."
             )
         self._first, self._flat = data_format == "channels_first", x.ndim == 3
-        x = moveaxis(x, 1, -1) if self._first else x
-        self.x = expand_dims(x, 1) if self._flat else x
+        self._apart = x.shape[:2] if self._first and by_channel else None
+        if self._apart:
+            x = reshape(x, (math.prod(self._apart), *x.shape[2:], 1))
+        elif self._first:
+            x = moveaxis(x, 1, -1)
+        self.x, shape = x, x.shape
+        self.image = (1, shape[1]) if self._flat else shape[1:3]
+        self.channels = shape[-1]
 
     def sizes(self, argument: str, given: Sizes, alone: int = 1) -> tuple[int, int]:
         """Return an argument as (height, width); ``alone`` is the height if there is one axis."""
@@ -196,7 +223,7 @@ class _Images:
     def kernel(self, kernel: Tensor, axis: int = 2, grouped: bool = False) -> Tensor:
         """Return a kernel of two spatial axes, after checking the channels along ``axis``: those of
         the images, or if it is ``grouped`` of a group of these."""
-        channels = self.x.shape[3]
+        channels = self.channels
         kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
         depth = kernel.shape[axis] if kernel.ndim == 4 else 0
         groups = channels // depth if grouped and depth else 1
@@ -209,10 +236,10 @@ class _Images:
         return kernel
 
     def geometry(
-        self, image: Sequence[int], window: Sequence[int], strides: Sizes, padding: str,
-        dilation: Sizes = 1,
+        self, window: Sequence[int], strides: Sizes, padding: str, dilation: Sizes = 1,
+        image: Sequence[int] | None = None,
     ) -> Geometry:  # fmt: skip
-        """Return how the windows are placed on images of this size."""
+        """Return how the windows are placed on images, of this size if it is given."""
         padding = str(padding).lower()
         if padding not in ("valid", "same") and not (padding == "causal" and self._flat):
             more = ", or 'causal' with one axis" if self._flat else ""
@@ -223,14 +250,15 @@ class _Images:
                 f"strides above 1 cannot be combined with a dilation_rate above 1; got "
                 f"strides={strides} and dilation_rate={dilation}."
             )
-        (height, width), (rows, columns) = image, window
+        (height, width), (rows, columns) = image or self.image, window
         try:
             return Geometry.fit((height, width), (rows, columns), steps, padding, apart)
         except ValueError as error:
             raise ValueError(f"{error}.") from None
 
     def back(self, y: Tensor) -> Tensor:
-        y = squeeze(y, 1) if self._flat else y
+        if self._apart:
+            return reshape(y, (*self._apart, *y.shape[1:-1]))
         return moveaxis(y, -1, 1) if self._first else y
 
 
@@ -275,7 +303,7 @@ def conv(
     x, w = promoted(inputs, kernel, at_least="float")
     images = _Images(x, data_format)
     w = images.kernel(w, grouped=True)
-    geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
+    geometry = images.geometry(w.shape[:2], strides, padding, dilation_rate)
     return images.back(convolved(images.x, w, geometry=geometry))
 
 
@@ -315,9 +343,9 @@ def conv_transpose(
     spans = [d * (k - 1) + 1 for k, d in zip(w.shape, apart, strict=False)]
     larger = [
         n * step + (max(span - step, 0) if str(padding).lower() == "valid" else 0)
-        for n, step, span in zip(images.x.shape[1:3], steps, spans, strict=True)
+        for n, step, span in zip(images.image, steps, spans, strict=True)
     ]
-    geometry = images.geometry(larger, w.shape[:2], strides, padding, dilation_rate)
+    geometry = images.geometry(w.shape[:2], strides, padding, dilation_rate, larger)
     return images.back(image_gradient(images.x, w, geometry=geometry, channels=w.shape[2]))
 
 
@@ -348,7 +376,7 @@ def depthwise_conv(
     x, w = promoted(inputs, kernel, at_least="float")
     images = _Images(x, data_format)
     w = images.kernel(w)
-    geometry = images.geometry(images.x.shape[1:3], w.shape[:2], strides, padding, dilation_rate)
+    geometry = images.geometry(w.shape[:2], strides, padding, dilation_rate)
     w = reshape(w, (*w.shape[:2], 1, w.shape[2] * w.shape[3]))  # a group for each channel
     return images.back(convolved(images.x, w, geometry=geometry))
 
@@ -410,8 +438,7 @@ def max_pool(
     >>> ops.max_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
     [[[3.0], [4.0]]]
     """
-    images, geometry = _pool(inputs, pool_size, strides, padding, data_format)
-    return images.back(_largest(images.x, geometry=geometry))
+    return _pool(_largest, inputs, pool_size, strides, padding, data_format)
 
 
 @operation
@@ -431,15 +458,16 @@ def average_pool(
     >>> ops.average_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
     [[[2.0], [3.0]]]
     """
-    images, geometry = _pool(inputs, pool_size, strides, padding, data_format)
-    return images.back(_mean(images.x, geometry=geometry))
+    return _pool(_mean, inputs, pool_size, strides, padding, data_format)
 
 
 def _pool(
-    inputs: Any, pool_size: Sizes, strides: Sizes | None, padding: str,
+    primitive: Primitive, inputs: Any, pool_size: Sizes, strides: Sizes | None, padding: str,
     data_format: str | None,
-) -> tuple[_Images, Geometry]:  # fmt: skip
-    images = _Images(floats(inputs), data_format)
+) -> Tensor:  # fmt: skip
+    images = _Images(floats(inputs), data_format, by_channel=True)
     window = images.sizes("pool_size", pool_size)
     steps = pool_size if strides is None else strides
-    return images, images.geometry(images.x.shape[1:3], window, steps, padding)
+    x, geometry = images.x, images.geometry(window, steps, padding)
+    y = primitive(reshape(x, (len(x), *images.image, x.shape[-1])), geometry=geometry)
+    return images.back(y if x.ndim == 4 else squeeze(y, 1))

@@ -11,6 +11,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import exp, rsqrt, square, where
+from gpunn.ops.fusion.normalizing import by_given_moments, normalized_rows
 from gpunn.ops.gradients import gradients_of
 from gpunn.ops.primitive import Gradients, Primitive
 from gpunn.ops.reductions import Axis, axes_of, max_, mean, sum_, var
@@ -26,6 +27,11 @@ def _along(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
     if values.size != math.prod(shape):
         raise ValueError(f"{name} must have the shape {x.shape} along {axis}; got {values.shape}.")
     return reshape(values, shape)
+
+
+def _flat(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
+    """Return one value per index along these axes as a vector of x's dtype."""
+    return convert(reshape(_along(values, name, x, axis), (-1,)), x.dtype)
 
 
 @operation
@@ -58,6 +64,17 @@ def batch_normalization(
     [[-1.0, -1.0], [1.0, 1.0]]
     """
     x = floats(x)
+    axes = sorted(axes_of(axis, x.ndim))
+    if x.size and axes == list(range(axes[0], axes[-1] + 1)):
+        ends = (0, axes[0], axes[-1] + 1, x.ndim)
+        outer, n, inner = (math.prod(x.shape[a:b]) for a, b in pairwise(ends))
+        moments = _flat(mean, "mean", x, axis), _flat(variance, "variance", x, axis)
+        factors = (
+            None if scale is None else _flat(scale, "scale", x, axis),
+            None if offset is None else _flat(offset, "offset", x, axis),
+        )
+        features = reshape(x, (outer, n, inner))
+        return reshape(by_given_moments(features, moments, factors, epsilon), x.shape)
     factor = rsqrt(_along(variance, "variance", x, axis) + epsilon)
     if scale is not None:
         factor = factor * _along(scale, "scale", x, axis)
@@ -90,9 +107,30 @@ def layer_normalization(
     """
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
+    if _are_last(axis, x):
+        return _by_rows(x, gamma, beta, axis, small, centered=True)
     y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
     y = y if gamma is None else y * _along(gamma, "gamma", x, axis)
     return y if beta is None else y + _along(beta, "beta", x, axis)
+
+
+def _are_last(axis: Axis, x: Tensor) -> bool:
+    """Whether there are elements, and these axes are the last ones: samples are rows then."""
+    axes = axes_of(axis, x.ndim)
+    return x.size > 0 and tuple(sorted(axes)) == tuple(range(x.ndim - len(axes), x.ndim))
+
+
+def _by_rows(
+    x: Tensor, gamma: Any, beta: Any, axis: Axis, epsilon: float, centered: bool
+) -> Tensor:
+    """Normalize samples whose axes are the last ones, by one operation."""
+    n = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
+    factors = (
+        None if gamma is None else _flat(gamma, "gamma", x, axis),
+        None if beta is None else _flat(beta, "beta", x, axis),
+    )
+    rows = normalized_rows(reshape(x, (-1, n)), factors, epsilon, centered)
+    return reshape(rows, x.shape)
 
 
 @operation
@@ -111,6 +149,8 @@ def rms_normalization(
     """
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
+    if _are_last(axis, x):
+        return _by_rows(x, scale, None, axis, small, centered=False)
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)
     return y if scale is None else y * _along(scale, "scale", x, axis)
 
@@ -228,6 +268,7 @@ def _second(
 _in_blocks = Primitive(
     "attention", _compute, lambda q, k, v, *mask, **attributes: (*q[:3], v[3]), gradient=_gradient
 )
+_in_blocks.composed = composed
 _of_blocks = Primitive(
     "attention's gradient",
     _compute_gradient,

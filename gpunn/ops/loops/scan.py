@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from gpunn.common.config import runs_eagerly
@@ -76,8 +75,7 @@ class _Body:
         """Return the next carry, the results and their structure; ``trace`` is that in which ``f``
         must only compute."""
         before = _changes(trace)
-        with nullcontext() if trace is None else trace.composing():
-            made = self._f(filled(self._carry_form, carry), filled(self._form, rows))
+        made = self._f(filled(self._carry_form, carry), filled(self._form, rows))
         if not isinstance(made, (list, tuple)) or len(made) != 2:
             raise TypeError(f"scan: f must return a pair, (carry, y); got a {type(made).__name__}.")
         _check_unchanged(before, _changes(trace))

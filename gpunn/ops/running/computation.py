@@ -39,6 +39,8 @@ class Computation:
         context: the call that layers inside it belong to, or a function that creates it.
         outer: the computation that this one is a step of: it uses its memory, and gives it back.
         spent: leaves whose memory may be overwritten once they are read.
+        rewritten: the ``id`` of leaves that only an operation reads which writes their new value.
+        known: in which order things are done, of earlier computations of the same tensors.
 
     Attributes:
         work: for each stage, the functions to call in order.
@@ -52,26 +54,25 @@ class Computation:
         context: Any = None,
         outer: Computation | None = None,
         spent: Collection[Tensor] = (),
+        rewritten: Collection[int] = (),
+        known: dict[Any, Any] | None = None,
     ) -> None:
         self.backend, self._context = backend, context
         self._arrays: dict[int, Any] = dict(leaves)
-        self._leaves = [array for array in leaves.values() if array.size]
+        self._leaves = [a for key, a in leaves.items() if a.size and key not in rewritten]
         self._constants: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
         self._owner = {key: key for key in leaves}  # the tensor that owns the memory of an array
         self.free: dict[tuple[int, str], list[Array]] = {} if outer is None else outer.free
-        self._outer, self._orders = outer, dict[Any, list[Tensor | Fused]]()
+        self._known = known if known is not None else {} if outer is None else outer._known
         self._over: dict[int, Tensor] = {}  # the result written over a tensor, by its `id`
         self._first = frozenset(leaves)
         self._spent = {id(t) for t in spent if leaves[id(t)].flags.c_contiguous}
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of their outputs
         self.written = set[int]()  # layers that have written gradients
-        orders: list[list[Tensor]] = []
-        seen = set[int]()
-        for targets in stages:
-            found = topological_sort((x.tensor for x in targets), self._sources)
-            order = [t for t in found if id(t) not in seen]
-            seen.update(id(t) for t in order if not self._is_compared(t))
-            orders.append(order)
+        key = tuple(tuple(id(target.tensor) for target in targets) for targets in stages)
+        orders: list[list[Tensor]] | None = self._known.get(key) if outer is None else None
+        if orders is None:
+            orders = self._known[key] = self._in_order(stages)
         self._results: dict[int, list[Tensor]] = {}  # by the `id` of what they are results of
         for t in [t for order in orders for t in order if not self._is_given(t)]:
             if t.primitive.is_result:
@@ -88,12 +89,28 @@ class Computation:
             behind.update(id(target.tensor) for some in stages[number:] for target in some)
             self.work.append(self._stage(order, targets, behind))
 
+    def _in_order(self, stages: Sequence[Sequence[Destination]]) -> list[list[Tensor]]:
+        """Return the tensors of each stage, each after those it reads."""
+        orders: list[list[Tensor]] = []
+        seen = set[int]()
+        for targets in stages:
+            found = topological_sort((x.tensor for x in targets), self._sources)
+            order = [t for t in found if id(t) not in seen]
+            seen.update(id(t) for t in order if not self._is_compared(t))
+            orders.append(order)
+        return orders
+
     @property
     def context(self) -> Any:
         """The call that layers inside it belong to, created when the first one needs it."""
         if callable(self._context):
             self._context = self._context()
         return self._context
+
+    @property
+    def precision(self) -> str | None:
+        """The format that float32 products may round their factors to, or None."""
+        return None if callable(self._context) else getattr(self._context, "precision", None)
 
     def set_context(self, context: Any) -> None:
         """Let the layers that follow belong to another call."""
@@ -193,7 +210,7 @@ class Computation:
 
     def _scheduled(self, computed: list[Tensor], needed: set[int]) -> list[Tensor | Fused]:
         """Return what to do in order; that of equal steps is known from the first one."""
-        known = {} if self._outer is None else self._outer._orders
+        known = self._known
         key = *map(id, computed), frozenset(needed)
         if key not in known:
             known[key] = list(scheduled(computed, self._arrays.keys(), needed))

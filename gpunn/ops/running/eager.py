@@ -20,6 +20,7 @@ from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
+from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Work
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Effect, Trace
@@ -77,24 +78,55 @@ def stages_of(
                 f"a step on {backend.name!r} reads the learning rate of an optimizer on "
                 f"{control.backend.name!r}: run both on one backend."
             )
-    arrays, before = dict(trace.arrays), list[Work]()
+    from gpunn.ops.fusion.joint import join  # which a `fit` of built-in parts does not need
+
+    wanted = [destination.tensor for stage in stages for destination in stage]
+    join(wanted)
+    arrays, before = dict(trace.arrays), Before(backend)
+    rewritten = rewritten_by(kept, wanted)
     for held in trace.held.values():
         if id(held.first) not in arrays:
             array = held.source.array_on(backend)
-            if held.is_assigned:  # a later stage may read its initial value
-                first = backend.empty(array.shape, array.dtype)
-                before.append(stored(backend, array, first))
-                array = first
+            if held.is_assigned and id(held.first) not in rewritten:
+                # A later stage may read its initial value.
+                array = before.copy(array)
             arrays[id(held.first)] = array
-    from gpunn.ops.fusion.joint import join  # which a `fit` of built-in parts does not need
-
-    join([destination.tensor for stage in stages for destination in stage])
-    computation = Computation(backend, arrays, stages, context, spent=spent)
+    computation = Computation(backend, arrays, stages, context, spent=spent, rewritten=rewritten)
     for number, group in enumerate(groups):
         computation.work[number] += [effect.bind(backend, computation.array) for effect in group]
     last = max(1, len(groups))
-    computation.work[:last] = [[*before, *chain.from_iterable(computation.work[:last])]]
+    computation.work[:last] = [[*before.work, *chain.from_iterable(computation.work[:last])]]
     return computation
+
+
+class Before:
+    """Copies of what a step changes, made before it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.work: list[Work] = []
+
+    def copy(self, array: Array) -> Array:
+        found = self._backend.empty(array.shape, array.dtype)
+        self.work.append(stored(self._backend, array, found))
+        return found
+
+
+def rewritten_by(assigned: Sequence[Any], wanted: Sequence[Tensor]) -> set[int]:
+    """Return the `id` of values before the step that one operation alone reads, which writes the
+    new value in their place."""
+    firsts = {id(held.first): held.now for held in assigned}
+    readers: dict[int, list[Tensor]] = {key: [] for key in firsts}
+    for t in topological_sort(wanted) if firsts else ():
+        for x in t.inputs:
+            if id(x) in readers:
+                readers[id(x)].append(t)
+    found = set[int]()
+    for key, now in firsts.items():
+        writes = now.inputs[0] if now.primitive is not None and now.primitive.is_result else now
+        if len(readers[key]) == 1 and readers[key][0] is writes and writes.primitive.rewrites:
+            found.add(key)
+    return found
 
 
 def _stays(trace: Trace, source: Any) -> bool:

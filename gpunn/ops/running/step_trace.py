@@ -59,7 +59,7 @@ class StepTrace(Trace):
 
     def __init__(self, stops: bool) -> None:
         super().__init__()
-        self.composes = self.by_hand = self.has_effects = True
+        self.by_hand = self.has_effects = True
         self.stops, self.checks = stops, False
         self.late: dict[int, tuple[Tensor, LateResult]] = {}
         self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}

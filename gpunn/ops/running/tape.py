@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -71,7 +71,7 @@ class GradientTape:
             self._recorded = []  # positions of another trace, or of a use that is over
         self._trace, self._owns, self._used = outer or TapeTrace(), outer is None, False
         self._recorded.append((self._trace.mark(), 1 << 62))
-        self._active = self._trace.active() if self._owns else self._trace.composing()
+        self._active = self._trace.active() if self._owns else nullcontext()
         self._active.__enter__()
         return self
 

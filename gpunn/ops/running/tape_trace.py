@@ -25,7 +25,7 @@ class TapeTrace(EagerTrace):
     def __init__(self) -> None:
         backend = get_backend().isolated()  # so that its work arrays are freed
         super().__init__(backend, False, 0, lambda: context_now(backend))
-        self.composes = self.by_hand = True
+        self.by_hand = True
         self._draws_as: Draws | None = active_draws()  # those that its context is for
         self._repeats: Draws | None = None  # draws of a call that is composed again
         self._lent = set[int]()  # the `id` of leaves whose values are the arrays of a call

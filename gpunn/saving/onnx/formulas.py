@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.layers.as_operation import formula_of
 from gpunn.layers.traced import call_of
 
 
@@ -28,7 +27,6 @@ def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
     passes."""
     if layer._has_call:
         return call_of(layer, args, kwargs, False)
-    formula = formula_of(layer)
-    if formula is None:
+    if layer._has_passes:
         raise NotExportable(f"{layer.name}, a {type(layer).__name__} with handwritten passes")
-    return formula(args[0], False)
+    return layer._formula(args[0], False)

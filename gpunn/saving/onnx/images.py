@@ -1,4 +1,7 @@
-"""Image operations as ONNX operators: channels are last in gpunn and first in ONNX."""
+"""Image operations as ONNX operators: channels are last in gpunn and first in ONNX.
+
+Images of one axis get the height 1, as in gpunn's kernels.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,17 @@ class ImageOperators:
         """See `OnnxGraph`."""
         raise NotImplementedError
 
-    def _first(self, x: str) -> str:
+    def integers(self, values: Any) -> str:
+        """See `OnnxGraph`."""
+        raise NotImplementedError
+
+    def _first(self, x: str, ndim: int = 4) -> str:
+        x = x if ndim == 4 else self.add("Unsqueeze", x, self.integers([1]))
         return self.add("Transpose", x, perm=[0, 3, 1, 2])
 
-    def _last(self, x: str) -> str:
-        return self.add("Transpose", x, perm=[0, 2, 3, 1])
+    def _last(self, x: str, ndim: int = 4) -> str:
+        x = self.add("Transpose", x, perm=[0, 2, 3, 1])
+        return x if ndim == 4 else self.add("Squeeze", x, self.integers([1]))
 
     @staticmethod
     def _lacking(geometry: Any) -> list[int]:
@@ -45,16 +54,18 @@ class ImageOperators:
         kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
         sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
         images, cells = (part.shape for part in t.inputs)
-        groups = images[3] // cells[2]
-        return self._last(self.add("Conv", self._first(x), kernel, group=groups, **sizes))
+        groups, ndim = images[-1] // cells[2], len(images)
+        y = self.add("Conv", self._first(x, ndim), kernel, group=groups, **sizes)
+        return self._last(y, ndim)
 
     def _convs_gradient_by_the_image(self, t: Tensor, dy: str, kernel: str) -> str:
         geometry = t.attributes["geometry"]
         kernel = self.add("Transpose", kernel, perm=[3, 2, 0, 1])
         more = [max(-n, 0) for n in self._lacking(geometry)]
         sizes = {**self._windows(geometry), "dilations": list(geometry.dilation)}
-        made = self.add("ConvTranspose", self._first(dy), kernel, output_padding=more, **sizes)
-        return self._last(made)
+        first = self._first(dy, t.ndim)
+        made = self.add("ConvTranspose", first, kernel, output_padding=more, **sizes)
+        return self._last(made, t.ndim)
 
     def _pooled(self, operator: str, t: Tensor, x: str, **options: Any) -> str:
         sizes = self._windows(t.attributes["geometry"])

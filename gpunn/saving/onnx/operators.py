@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.dtypes import LEAST, MOST, is_float
-from gpunn.ops.library.normalization import composed
 from gpunn.ops.tensor import Tensor
 
 from .formulas import NotExportable
@@ -159,6 +158,8 @@ class OnnxGraph(ImageOperators):
             if kind in others:
                 return others[kind](self, t, *inputs)
         made = getattr(self, f"_{kind.replace(' ', '_').replace(chr(39), '')}", None)
+        if made is None and t.primitive.composed is not None:
+            return self.name_of(t.primitive.composed(*t.inputs, **t.attributes))
         if made is None:
             raise NotExportable(f"the operation {kind!r}")
         name: str = made(t, *inputs)
@@ -284,9 +285,6 @@ class OnnxGraph(ImageOperators):
         return self.add("Cast", narrow, to=self._types[t.dtype])
 
     _rounding = _wrap
-
-    def _attention(self, t: Tensor, *xs: str) -> str:
-        return self.name_of(composed(*t.inputs, **t.attributes))
 
     def _activation(self, t: Tensor, x: str) -> str:
         return self.name_of(self._apply(t.attributes["formula"], t.inputs))

@@ -1,0 +1,208 @@
+"""The formula of a built-in layer as a node of a plan.
+
+Layers of the same settings have the same graph, of the forward pass and the gradients. It is kept:
+another model, or another batch of the same size, only binds it to arrays.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from gpunn.activations import Activation
+from gpunn.common.numeric.dtypes import name_of
+from gpunn.core.arena import Parameter
+from gpunn.core.plan import Call
+from gpunn.ops.conversion import convert
+from gpunn.ops.fusion.joint import join
+from gpunn.ops.gradients import gradients
+from gpunn.ops.running.computation import Computation, Destination
+from gpunn.ops.running.eager import Before, rewritten_by
+from gpunn.ops.running.functions import or_zero
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import Trace
+
+from .as_operation import formula_in
+
+KEPT = 256  # graphs
+_graphs: OrderedDict[Hashable, Graph] = OrderedDict()
+_lock = threading.Lock()
+
+# What no formula reads, or what the parameters stand for.
+_UNREAD = frozenset(
+    {"name", "input_shape", "input_spec", "built", "dtype", "activation"}
+    | {"learning_rate_multiplier", "_parameters"}
+    | {"_training_calls", "_outputs_known", "_applications", "_given_input_shape"}
+    | {"_input_shape", "_input_dim", "_batch_input_shape", "_added", "_may_add", "_declares"}
+)
+_ENDS = ("_initializer", "_regularizer", "_constraint")
+
+
+class Graph:
+    """The tensors of a formula and of its gradients.
+
+    Attributes:
+        xs, dy: the leaves; dy is None in inference.
+        read: the parameters that are read, by their number in the layer, as leaves.
+        assigned: those that are assigned to, and their new values.
+        rewritten: the ``id`` of leaves that are written in their place.
+        y: the output.
+        by_inputs, by_parameters: the gradients, by number.
+        known: in which order things are done, from the first call; see `Computation`.
+    """
+
+    def __init__(self, call: Call) -> None:
+        trace = Trace(call.training, call.batch)
+        trace.assigns, trace.draws = call.assigns, -1  # from the stream of the node itself
+        self.xs = [trace.leaf(x.shape, name_of(x.dtype)) for x in call.xs]
+        self.dy: Tensor | None = None
+        self.by_inputs: dict[int, Tensor | None] = {}
+        self.by_parameters: dict[int, Tensor | None] = {}
+        self.known: dict[Any, Any] = {}
+        numbers = {id(p): k for k, p in enumerate(call.layer._own_parameters)}
+        with trace.active():
+            self.y = convert(formula_in(call)(*self.xs), name_of(call.y.dtype))
+            if call.dy is not None:
+                self.dy = trace.leaf(self.y.shape, self.y.dtype)
+                self._differentiate(call, trace, numbers)
+        held = trace.held.values()
+        self.read = [(numbers[id(h.source)], h.first) for h in held]
+        self.assigned = [(numbers[id(h.source)], h.now) for h in held if h.is_assigned]
+        wanted = [t for t in self.outputs() if t is not None]
+        join(wanted)
+        self.rewritten = rewritten_by([h for h in held if h.is_assigned], wanted)
+        trace.held.clear()  # the graph is kept, and not the weights that it was made for
+
+    def _differentiate(self, call: Call, trace: Trace, numbers: dict[int, int]) -> None:
+        inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
+        trained = [h for h in trace.held.values() if call.trains and h.source.trainable]
+        wanted = [*(self.xs[k] for k in inputs), *(h.first for h in trained)]
+        found = gradients([self.y], wanted, [self.dy])
+        self.by_inputs = dict(zip(inputs, found, strict=False))
+        of_parameters = (numbers[id(h.source)] for h in trained)
+        self.by_parameters = dict(zip(of_parameters, found[len(inputs) :], strict=True))
+
+    def outputs(self) -> Iterable[Tensor | None]:
+        """Return all tensors that are written to arrays."""
+        gradients = (*self.by_parameters.values(), *self.by_inputs.values())
+        return self.y, *(now for _, now in self.assigned), *gradients
+
+
+def graph_of(call: Call) -> Graph:
+    """Return the graph of a layer's formula, kept from an earlier call of the same settings."""
+    key = _key(call)
+    if key is None:
+        return Graph(call)
+    with _lock:
+        if (found := _graphs.get(key)) is not None:
+            _graphs.move_to_end(key)
+            return found
+    found = Graph(call)
+    with _lock:
+        found = _graphs.setdefault(key, found)
+        while len(_graphs) > KEPT:
+            _graphs.popitem(last=False)
+    return found
+
+
+def _key(call: Call) -> Hashable | None:
+    """Return all that a graph depends on; None if some of it cannot be compared."""
+    layer = call.layer
+    activation = _of_activation(call.activation)
+    settings = [
+        (name, _value(value)) for name, value in vars(layer).items()
+        if name not in _UNREAD and not name.endswith(_ENDS)
+    ]  # fmt: skip
+    if activation is _UNKNOWN or any(value is _UNKNOWN for _, value in settings):
+        return None
+    return (
+        type(layer), activation, tuple(settings), call.training, call.trains, call.assigns,
+        call.dy is not None, name_of(call.y.dtype),
+        tuple((x.shape, name_of(x.dtype)) for x in call.xs),
+        tuple(dx is not None for dx in call.dxs),
+        tuple((p.shape, p.dtype, p.trainable) for p in layer._own_parameters),
+    )  # fmt: skip
+
+
+_UNKNOWN = object()
+
+
+def _value(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return type(value), value
+    if isinstance(value, (list, tuple)):
+        found = tuple(map(_value, value))
+        return _UNKNOWN if any(one is _UNKNOWN for one in found) else found
+    return Parameter if isinstance(value, Parameter) else _UNKNOWN
+
+
+def _of_activation(activation: Any) -> Any:
+    if activation is None:
+        return None
+    plain = isinstance(activation, Activation) and activation.functor and not activation._is_traced
+    return (type(activation), activation.parameters) if plain else _UNKNOWN
+
+
+class FormulaCall:
+    """A formula as the forward and backward pass of a node."""
+
+    def __init__(self, call: Call) -> None:
+        self._computation: Computation | None = None
+        self._call = call
+
+    def forward(self, call: Call) -> None:
+        if self._computation is None:
+            self._computation = self._bound(call)
+        self._computation.run(0)
+
+    def backward(self, call: Call) -> None:
+        assert self._computation is not None
+        self._computation.run(1)
+
+    def _bound(self, call: Call) -> Computation:
+        graph, backend, parameters = graph_of(call), call.backend, call.layer._own_parameters
+        arrays = {id(t): x for t, x in zip(graph.xs, call.xs, strict=True)}
+        before = Before(backend)
+        changed = {number for number, _ in graph.assigned}
+        for number, t in graph.read:
+            array = parameters[number].array_on(backend)
+            kept = number not in changed or id(t) in graph.rewritten
+            arrays[id(t)] = array if kept else before.copy(array)
+        y = call.y.reshape(graph.y.shape)
+        stages = [[Destination(graph.y, y)]]
+        if call.assigns:
+            stages[0] += [
+                Destination(now, parameters[number].array_on(backend))
+                for number, now in graph.assigned
+            ]
+        if graph.dy is not None:
+            arrays[id(graph.dy)] = call.dy.reshape(graph.y.shape)
+            stages.append(self._gradients(call, graph))
+        spent = [] if graph.dy is None else [graph.dy]
+        computation = Computation(
+            backend, arrays, stages, call, spent=spent, rewritten=graph.rewritten,
+            known=graph.known,
+        )  # fmt: skip
+        computation.work[0][:0] = before.work
+        return computation
+
+    def _gradients(self, call: Call, graph: Graph) -> list[Destination]:
+        """Return the gradients of parameters, and last those of inputs, which may be written over
+        what the others read."""
+        parameters, adds = call.layer._own_parameters, call.accumulate_gradients
+        targets = [
+            Destination(or_zero(t, parameters[k].gradient), parameters[k].gradient, adds)
+            for k, t in graph.by_parameters.items()
+        ]
+        if call.trains and not adds:
+            targets += [
+                Destination(or_zero(None, p.gradient), p.gradient)
+                for k, p in enumerate(parameters)
+                if p.trainable and k not in graph.by_parameters
+            ]
+        return targets + [
+            Destination(or_zero(t, call.dxs[k]), call.dxs[k], call.accumulate_dxs[k])
+            for k, t in graph.by_inputs.items()
+        ]

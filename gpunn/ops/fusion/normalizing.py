@@ -1,0 +1,299 @@
+"""Normalization by operations of the contract, which write several results at once.
+
+Both normalizations are functions of x and of the factors gamma and beta. The moments that their
+gradients read are results too, so that a gradient by x includes what flows through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from gpunn.backends.contract.backend import Array, Backend
+from gpunn.distribution.communicator import Share
+from gpunn.ops.arithmetic import subtract
+from gpunn.ops.elementwise import rsqrt, square
+from gpunn.ops.gradients import gradients_of
+from gpunn.ops.primitive import Gradients, Primitive, Together
+from gpunn.ops.reductions import mean, var
+from gpunn.ops.shapes import reshape
+from gpunn.ops.tensor import Tensor
+
+from .moments_on_ranks import moments_on_ranks, slopes_on_ranks
+from .storing import fill, stored
+
+Places = Mapping[str, Array]
+Factors = tuple[Tensor | None, Tensor | None]
+Y, MOMENTS = "normalization", "moments"
+MEAN, VARIANCE = "mean", "variance"
+MOVED_MEAN, MOVED_VARIANCE = "moved mean", "moved variance"
+DX, DGAMMA, DBETA = "normalization's gradient", "gradient by gamma", "gradient by beta"
+
+
+def _given(factors: Factors) -> tuple[list[Tensor], tuple[bool, bool]]:
+    """Return what there is of gamma and beta, and whether each is there."""
+    gamma, beta = factors
+    return [one for one in factors if one is not None], (gamma is not None, beta is not None)
+
+
+def _pair(factors: Sequence[Any], has: tuple[bool, bool]) -> tuple[Any, Any]:
+    """Return gamma and beta; None for one that there is not."""
+    given = iter(factors)
+    gamma, beta = (next(given) if one else None for one in has)
+    return gamma, beta
+
+
+class _Slopes:
+    """The gradients of a normalization by x, gamma and beta, written together.
+
+    Args:
+        compute: writes them from dy, x, what is read beside x, and the factors.
+        composed: ``composed(x, *factors, known=, **how)`` is the normalization by other primitives,
+            for derivatives of second order; ``known`` is what is read beside x.
+        known: the number of tensors read beside x.
+        size: the shape of a factor, from that of x.
+    """
+
+    def __init__(
+        self, compute: Callable[..., None], composed: Callable[..., Tensor], known: int,
+        size: Callable[[Any], Any],
+    ) -> None:  # fmt: skip
+        self._composed, self._known = composed, known
+        together = Together(compute)
+        by_factor = [
+            together.result(name, lambda dy, x, *rest, **how: size(x), gradient=self._second(at))
+            for name, at in ((DGAMMA, 1), (DBETA, -1))
+        ]
+        by_x = together.result(DX, lambda dy, x, *rest, **how: x, gradient=self._second(0))
+        self._results = [by_x, *by_factor]
+
+    def of(
+        self, dy: Tensor, x: Tensor, known: Sequence[Tensor], factors: Sequence[Tensor],
+        how: dict[str, Any],
+    ) -> Gradients:  # fmt: skip
+        """Return the gradients, each computed if it is needed."""
+        wanted = zip((True, *how["has"]), self._results, strict=True)
+        by_x, *by_factors = (
+            partial(result, dy, x, *known, *factors, **how) for one, result in wanted if one
+        )
+        return [by_x, *(None for _ in known), *by_factors]
+
+    def _second(self, number: int) -> Callable[..., Gradients]:
+        """Return the derivative of one of the gradients, by operations that compose it."""
+
+        def gradient(
+            d: Tensor, y: Tensor, dy: Tensor, x: Tensor, *rest: Tensor, **how: Any
+        ) -> Gradients:
+            known, factors = rest[: self._known], rest[self._known :]
+
+            def slope(dy: Tensor, *given: Tensor) -> Tensor:
+                composed = partial(self._composed, known=known, **how)
+                found = gradients_of(composed, given, dy)[number]
+                return d * 0.0 if found is None else found
+
+            by_dy, by_x, *by_factors = gradients_of(slope, [dy, x, *factors], d)
+            return [by_dy, by_x, *(None for _ in known), *by_factors]
+
+        return gradient
+
+
+# -- each row by its own moments
+
+
+def normalized_rows(x: Tensor, factors: Factors, epsilon: float, centered: bool) -> Tensor:
+    """Normalize rows (rows, n): ``gamma (x - mean) / sqrt(variance + epsilon) + beta``.
+
+    Args:
+        factors: gamma and beta (n,), or None.
+        centered: False for a mean of 0, with the mean of squares as the variance.
+    """
+    given, has = _given(factors)
+    return _rows(x, *given, epsilon=float(epsilon), has=has, centered=centered)
+
+
+def _compute_rows(
+    backend: Backend, places: Places, x: Array, *factors: Array, epsilon: float,
+    has: tuple[bool, bool], centered: bool,
+) -> None:  # fmt: skip
+    y, moments = places.get(Y), places.get(MOMENTS)
+    y = backend.scratch(x.shape, x.dtype, "unread rows") if y is None else y
+    if moments is None:
+        moments = backend.scratch((2, len(x)), x.dtype, "unread moments")
+    center = moments[0] if centered else None
+    backend.layer_norm(x, *_pair(factors, has), epsilon, center, moments[1], y)
+
+
+def _compute_slopes_of_rows(
+    backend: Backend, places: Places, dy: Array, x: Array, moments: Array, *factors: Array,
+    epsilon: float, has: tuple[bool, bool], centered: bool,
+) -> None:  # fmt: skip
+    gamma, center = _pair(factors, has)[0], moments[0] if centered else None
+    dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
+    given = gamma, epsilon, center, moments[1], dgamma, dbeta, dx
+    backend.layer_norm_gradient(x, dy, *given)
+
+
+def _composed_rows(
+    x: Tensor, *factors: Tensor, known: Any, epsilon: float, has: tuple[bool, bool], centered: bool
+) -> Tensor:
+    gamma, beta = _pair(factors, has)
+    x = subtract(x, mean(x, -1, keepdims=True)) if centered else x
+    y = x * rsqrt(mean(square(x), -1, keepdims=True) + epsilon)
+    y = y if gamma is None else y * gamma
+    return y if beta is None else y + beta
+
+
+def _gradient_of_rows(
+    dy: Tensor, y: Tensor, x: Tensor, *factors: Tensor, **how: Any
+) -> Gradients:
+    moments = _moments_of_rows(x, *factors, **how)
+    by_x, _, *by_factors = _slopes_of_rows.of(dy, x, [moments], factors, how)
+    return [by_x, *by_factors]
+
+
+_of_rows = Together(_compute_rows)
+_rows: Primitive = _of_rows.result(Y, lambda x, *factors, **how: x, gradient=_gradient_of_rows)
+_rows.composed = partial(_composed_rows, known=())
+_moments_of_rows = _of_rows.result(MOMENTS, lambda x, *factors, **how: (2, x[0]))
+_slopes_of_rows = _Slopes(_compute_slopes_of_rows, _composed_rows, 1, lambda x: x[1:])
+
+
+# -- each feature by given moments, or by those of the batch
+
+
+def by_given_moments(
+    x: Tensor, moments: tuple[Tensor, Tensor], factors: Factors, epsilon: float
+) -> Tensor:
+    """Normalize features: ``gamma (x - mean) / sqrt(variance + epsilon) + beta``.
+
+    Args:
+        x: (outer, features, inner).
+        moments: the mean and the variance (features,).
+        factors: gamma and beta (features,), or None.
+    """
+    given, has = _given(factors)
+    how = {"epsilon": float(epsilon), "has": has, "share": None, "constant": True}
+    return _features(x, *moments, *given, **how)
+
+
+def by_own_moments(
+    x: Tensor, moving: tuple[Tensor, Tensor], momentum: float, factors: Factors, epsilon: float,
+    share: Share | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Normalize features by their moments in the batch.
+
+    Args:
+        x: (outer, features, inner).
+        moving: the moving averages of the mean and of the variance, (features,).
+        momentum: how much of these stays.
+        factors: gamma and beta (features,), or None.
+        share: the rank's share of x, for moments of the rows of all ranks.
+
+    Returns:
+        y, and the new moving averages.
+    """
+    own_mean, own_variance, moved_mean, moved_variance = (
+        one(x, *moving, momentum=momentum, share=share) for one in _moments
+    )
+    given, has = _given(factors)
+    how = {"epsilon": float(epsilon), "has": has, "share": share, "constant": False}
+    return _features(x, own_mean, own_variance, *given, **how), moved_mean, moved_variance
+
+
+def _compute_features(
+    backend: Backend, out: Array, x: Array, mean: Array, variance: Array, *factors: Array,
+    epsilon: float, has: tuple[bool, bool], **how: Any,
+) -> None:  # fmt: skip
+    backend.normalize(x, mean, variance, *_pair(factors, has), epsilon, out)
+
+
+def _compute_slopes_of_features(
+    backend: Backend, places: Places, dy: Array, x: Array, mean: Array, variance: Array,
+    *factors: Array, epsilon: float, has: tuple[bool, bool], share: Share | None, constant: bool,
+) -> None:  # fmt: skip
+    dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
+    given = x, dy, mean, variance, _pair(factors, has)[0], epsilon
+    if share is None or constant:
+        backend.normalize_gradient(*given, dgamma, dbeta, dx, constant=constant)
+    else:
+        slopes_on_ranks(backend, share, given, dgamma, dbeta, dx)
+
+
+def _composed_features(
+    x: Tensor, *factors: Tensor, known: Sequence[Tensor], epsilon: float, has: tuple[bool, bool],
+    share: Share | None, constant: bool,
+) -> Tensor:  # fmt: skip
+    if share is not None and not constant:
+        raise ValueError(
+            "gradients of gradients are not known for statistics of several ranks. Use "
+            "synchronized=False."
+        )
+    moments = known if constant else (mean(x, (0, 2)), var(x, (0, 2)))
+    center, spread, *rest = (reshape(one, (-1, 1)) for one in (*moments, *factors))
+    gamma, beta = _pair(rest, has)
+    y = (x - center) * rsqrt(spread + epsilon)
+    y = y if gamma is None else y * gamma
+    return y if beta is None else y + beta
+
+
+def _gradient_of_features(
+    dy: Tensor, y: Tensor, x: Tensor, *rest: Tensor, **how: Any
+) -> Gradients:
+    known, factors = rest[:2], rest[2:]
+    found = list(_slopes_of_features.of(dy, x, known, factors, how))
+    for at in range(2) if how["constant"] else ():
+        found[1 + at] = partial(_slope_of_moment, dy, x, known, factors, at, how)
+    return found
+
+
+def _slope_of_moment(
+    dy: Tensor, x: Tensor, known: Sequence[Tensor], factors: Sequence[Tensor], at: int,
+    how: dict[str, Any],
+) -> Tensor | None:  # fmt: skip
+    def normalized(*moments: Tensor) -> Tensor:
+        return _composed_features(x, *factors, known=moments, **how)
+
+    return gradients_of(normalized, known, dy)[at]
+
+
+def _compute_moments(
+    backend: Backend, places: Places, x: Array, *moving: Array, momentum: float,
+    share: Share | None,
+) -> None:  # fmt: skip
+    own = [_placed(backend, places, name, moving[0]) for name in (MEAN, VARIANCE)]
+    moved = [_placed(backend, places, name, moving[0]) for name in (MOVED_MEAN, MOVED_VARIANCE)]
+    for name, before in zip((MOVED_MEAN, MOVED_VARIANCE), moving, strict=True):
+        if name in places and backend.overlap(before, places[name]) is None:
+            stored(backend, before, places[name])()
+    if share is not None:
+        moments_on_ranks(backend, share, x, momentum, own, moved)
+    elif x.size:
+        backend.batch_statistics(x, momentum, *own, *moved)
+    else:
+        for moment in own:
+            fill(backend, 0.0, moment)
+
+
+def _placed(backend: Backend, places: Places, name: str, like: Array) -> Array:
+    place = places.get(name)
+    return backend.scratch(like.shape, like.dtype, f"unread {name}") if place is None else place
+
+
+_features = Primitive(
+    "normalization of features", _compute_features, lambda x, *rest, **how: x,
+    gradient=_gradient_of_features,
+)  # fmt: skip
+_features.composed = lambda x, mean, variance, *factors, **how: _composed_features(
+    x, *factors, known=(mean, variance), **how
+)
+_slopes_of_features = _Slopes(
+    _compute_slopes_of_features, _composed_features, 2, lambda x: x[1:2]
+)
+_of_moments = Together(_compute_moments)
+_moments = [
+    _of_moments.result(name, lambda x, mean, variance, **how: mean)
+    for name in (MEAN, VARIANCE, MOVED_MEAN, MOVED_VARIANCE)
+]
+for _moment in _moments:
+    _moment.rewrites = True
