@@ -63,7 +63,8 @@ class Computation:
         self._constants: list[Tensor] = []  # kept alive: arrays are keyed by their `id`
         self._owner = {key: key for key in leaves}  # the tensor that owns the memory of an array
         self.free: dict[tuple[int, str], list[Array]] = {} if outer is None else outer.free
-        self._known = known if known is not None else {} if outer is None else outer._known
+        shared = {} if outer is None else outer._known
+        self._known: dict[Any, Any] = shared if known is None else known
         self._over: dict[int, Tensor] = {}  # the result written over a tensor, by its `id`
         self._first = frozenset(leaves)
         self._spent = {id(t) for t in spent if leaves[id(t)].flags.c_contiguous}
