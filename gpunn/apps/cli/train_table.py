@@ -101,8 +101,9 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     run_recorder.describe(begin=begun(plan, len(learn)))
     judged = plan.learn(data, learn, run_recorder)
     on_test = {name: x[test] for name, x in inputs.items()}
-    y, truth = data.y[test], data.y[learn][plan.choice.rows]
-    decision = judging.decision(plan.choice.predicted, truth, data.y[learn], classes)
+    rows, outputs = plan.checked(data, learn)
+    y, truth = data.y[test], data.y[rows]
+    decision = judging.decision(outputs, truth, data.y[learn], classes)
     if judging.costs is not None:
         print(table_words.decided(decision, judging.costs, target.classes))
     predicted = _simple(plan, data, learn, test)
@@ -112,8 +113,10 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     compared = print_results(
         predicted, y, classes, lambda p: all_figures(p, y, classes, decision, judging.first)
     )
-    _print_verdict(plan, data, learn, test, predicted, target, judging.metric, decision)
-    errors = intervals.learned(plan.choice.predicted, truth, data.y, classes)
+    _print_verdict(
+        plan, data, learn, test, predicted, target, judging.metric, decision, (outputs, truth)
+    )
+    errors = intervals.learned(outputs, truth, data.y, classes)
     for sentence in intervals.in_words(errors, predicted[plan.kind], y):
         print(f"{sentence}.")
     seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)
@@ -124,11 +127,11 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     of_table = {"plan": plan.choice.document(), "intervals": errors.document()}
     about: dict[str, Any] = {"table": {**known.document(), **of_table}}
     if classes:
-        known_rows = decision.weighed(plan.choice.predicted)
+        weighed = decision.weighed(outputs)
         about |= {"classes": target.classes, **decision.document(target.classes)}
-        about |= doubt(known_rows, truth)
-        rows, scaled = "rows on which models were compared", not decision.is_usual
-        print(f"{trained_on.doubt_note(known_rows, truth, rows, scaled)}.")
+        about |= doubt(weighed, truth)
+        what, scaled = "rows on which models were compared", not decision.is_usual
+        print(f"{trained_on.doubt_note(weighed, truth, what, scaled)}.")
     model.trained_on = about
     save(model, args, out, table_words.held(known, target))
     whole = saved(plan, model, len(every), len(test), time.monotonic() - start)
@@ -218,7 +221,9 @@ def _print_verdict(
     target: TargetColumn,
     metric: Metric,
     decision: Decision,
+    checked: tuple[np.ndarray, np.ndarray],
 ) -> None:
+    """Print the verdict on the rows held out; ``checked`` are outputs and truth of others."""
     y = data.y[test]
     constant, *_ = shown = [*predicted.values()]
     far = None
@@ -230,8 +235,7 @@ def _print_verdict(
     own = score(shown[-1][near], y[near], data.classes)
     if data.classes:
         print(about_classes(shown[-1], y, target.classes, decision))
-        known, truth = plan.choice.predicted, data.y[learn][plan.choice.rows]
-        for warning in rarely_found(shown[-1], y, target.classes, decision, known, truth):
+        for warning in rarely_found(shown[-1], y, target.classes, decision, *checked):
             print(f"Warning: {warning}.")
     if plan.choice.diverged:
         print(

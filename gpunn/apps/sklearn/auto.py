@@ -82,7 +82,8 @@ class _Auto(BaseEstimator):
         show = _printed if self.verbose else None
         plan = planned(data, every, {}, seed, bool(self.fast), show, budget)
         self.model_ = plan.learn(data, every)
-        predicted, truth = plan.choice.predicted, y[plan.choice.rows]
+        checked, predicted = plan.checked(data, every)
+        truth = y[checked]
         errors = intervals.learned(predicted, truth, y, classes)
         about: dict[str, Any] = {"table": {**known.document(), "intervals": errors.document()}}
         if classes:

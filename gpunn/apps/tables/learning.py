@@ -94,12 +94,17 @@ def prepared_rows(
 
 @dataclass
 class Plan:
-    """What was chosen for a table, and how to learn it from any of its rows."""
+    """What was chosen for a table, and how to learn it from any of its rows.
+
+    Attributes:
+        is_sampled: whether the search looked at a sample of the rows.
+    """
 
     problem: Problem
     choice: Choice
     outliers: Outliers | None
     seed: int
+    is_sampled: bool = False
 
     @property
     def kind(self) -> str:
@@ -142,6 +147,24 @@ class Plan:
             one.adjust(self.problem, member.factor)
             learnt.append(one)
         return assembled(features, learnt, self.problem.classes)
+
+    def checked(self, data: TableData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows that tell how far the answer may be off, as indices of the table, and its
+        predictions of them, without having learned them: those that cross-validation checked.
+
+        A search of a sample learns from fewer rows than the answer does, which then errs less. So
+        the answer is learned once more, from all of ``rows``, those of the search, but the checked
+        ones and their groups.
+        """
+        found = rows[self.choice.rows]
+        if not self.is_sampled:
+            return found, self.choice.predicted
+        groups = data.rules.groups
+        own = np.arange(len(data.y)) if groups is None else groups
+        model = self.learn(data, rows[~np.isin(own[rows], own[found])])
+        given = {name: x[found] for name, x in data.given.items()}
+        predicted: np.ndarray = model.predict(given, verbose=0)
+        return found, predicted if data.classes else predicted[:, 0]
 
 
 def planned(
@@ -193,7 +216,7 @@ def planned(
     _, known = data.prepared(every)  # which the answer is learned from next
     ranked = sized(choice.standings, known, data.classes or 1)
     choice = replace(choice, rows=some[choice.rows], standings=ranked)
-    return Plan(problem, choice, outliers, seed)
+    return Plan(problem, choice, outliers, seed, len(some) < len(every))
 
 
 def assembled(features: Sequence[Feature], learnt: Sequence[Learnt], classes: int) -> Model:

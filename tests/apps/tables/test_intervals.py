@@ -14,6 +14,7 @@ import pytest
 
 import gpunn
 from gpunn.apps.cli import main
+from gpunn.apps.tables import learning
 from gpunn.apps.tables.intervals import LEVELS, ClassSets, Intervals, of_model
 from gpunn.sklearn import GpunnAutoClassifier, GpunnAutoRegressor
 
@@ -224,6 +225,40 @@ def test_estimators_hold_new_rows_at_their_level() -> None:
     assert (found.sum(axis=1) > 1).any() and (found.sum(axis=1) == 1).any()
     with pytest.raises(ValueError, match=r"no interval at 0\.42"):
         classifier.predict_set(new, 0.42)
+
+
+def waves(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = random_of(seed)
+    a, b, c = x = random.uniform(-2, 2, (3, rows))
+    return x.T, 20 + 5 * np.abs(a) * b + 3 * np.sin(3 * c) + random.normal(0, 0.05, rows)
+
+
+@pytest.mark.parametrize("is_command", [False, True])
+def test_an_answer_of_more_rows_than_the_search_saw_has_its_own_intervals(
+    is_command: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    numpy_is_asked_for: None,
+) -> None:
+    """It errs far less than the model of the fold, which learned from few: by its errors, 99% of
+    new rows would be inside. The bound is three errors of the checked rows."""
+    monkeypatch.setattr(learning, "SAMPLE", 800)
+    (x, y), (new, truth) = waves(4000, 1), waves(4000, 2)
+    if is_command:
+        table = written(tmp_path / "t.csv", [*"abc", "y"], np.column_stack([x, y]))
+        assert main(["train", table, "--target", "y", "--fast", "--out", str(tmp_path)]) == 0
+        assert "Saved" in capsys.readouterr().out
+        model = gpunn.saving.load_model(tmp_path / "model.gpunn")
+        known = of_model(model)
+        assert isinstance(known, Intervals)
+        given = {name: new[:, [i]] for i, name in enumerate("abc")}
+        low, high = known.of(model.predict(given, verbose=0)).T
+    else:
+        found = GpunnAutoRegressor(fast=True, random_state=0).fit(x, y)
+        low, high = found.predict_interval(new).T
+    inside = ((low <= truth) & (truth <= high)).mean()
+    assert abs(inside - 0.9) < 3 * (0.09 / 160) ** 0.5
 
 
 def written(path: Path, names: list[str], rows: Any) -> str:
