@@ -21,7 +21,7 @@ def train(table: str, target: str, model: str) -> None:
 def predict(model: str, table: str, predictions: str) -> None:
     target, fitted = pickle.loads(Path(model).read_bytes())  # written by `train`
     columns = pd.read_csv(table).drop(columns=target, errors="ignore")
-    pd.DataFrame({target: fitted.predict(columns)}).to_csv(predictions, index=False)
+    pd.DataFrame({f"predicted {target}": fitted.predict(columns)}).to_csv(predictions, index=False)
 
 
 if __name__ == "__main__":

@@ -114,10 +114,10 @@ def measure(contestant: str, places: dict[str, Path]) -> dict[str, Any]:
 
 
 def error(new: Path, predictions: Path) -> float:
-    """Return the RMSE of predictions, which stand in the last column of a file."""
+    """Return the RMSE of the predictions in a file."""
     import pandas as pd
 
-    predicted = pd.read_csv(predictions).iloc[:, -1]
+    predicted = pd.read_csv(predictions)["predicted y"]
     return float(((predicted - pd.read_csv(new)["y"]) ** 2).mean() ** 0.5)
 
 

@@ -17,7 +17,7 @@ from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
-from gpunn.apps.tables.intervals import LEVELS, USUAL, ClassSets, of_model
+from gpunn.apps.tables.intervals import LEVELS, USUAL, ClassSets, alternatives, of_model
 from gpunn.apps.tables.reading.cells import is_number
 from gpunn.apps.tables.reading.strings import Strings
 from gpunn.apps.tables.shapley import amounts
@@ -128,7 +128,8 @@ def held(
     found = known.of(outputs, level)
     if isinstance(known, ClassSets):
         different, of = np.unique(found, axis=0, return_inverse=True)
-        named = [" / ".join(about["classes"][i] for i in np.flatnonzero(row)) for row in different]
+        classes = about["classes"]
+        named = [alternatives(classes[i] for i in np.flatnonzero(row)) for row in different]
         return {f"one of ({level:.0%})": [named[k] for k in of.reshape(-1)]}
     return {
         f"{target} {word} ({level:.0%})": [float(f"{end:.7g}") for end in ends]

@@ -116,7 +116,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     _print_verdict(
         plan, data, learn, test, predicted, target, judging.metric, decision, (outputs, truth)
     )
-    errors = intervals.learned(outputs, truth, data.y, classes)
+    errors = intervals.learned(outputs, truth, data.y, decision if classes else None)
     for sentence in intervals.in_words(errors, predicted[plan.kind], y):
         print(f"{sentence}.")
     seen = TableReport(table, target, data.features(learn), inputs, learn, test, judged)

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from gpunn.apps.decisions import Decision
 from gpunn.apps.splitting import FEWEST
 from gpunn.apps.tables import Table, intervals
 from gpunn.apps.tables.folds import Rules, equal_rows
@@ -84,7 +85,7 @@ class _Auto(BaseEstimator):
         self.model_ = plan.learn(data, every)
         checked, predicted = plan.checked(data, every)
         truth = y[checked]
-        errors = intervals.learned(predicted, truth, y, classes)
+        errors = intervals.learned(predicted, truth, y, Decision() if classes else None)
         about: dict[str, Any] = {"table": {**known.document(), "intervals": errors.document()}}
         if classes:
             about |= {"classes": names, **doubt(predicted, truth)}
@@ -199,9 +200,9 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
     def predict_set(self, X: Any, confidence_level: float = intervals.USUAL) -> np.ndarray:
         """Return for each row the classes that hold the right one with a probability.
 
-        A set has the most probable class, and all others from a least probability on. That is a
-        quantile of the right classes' probabilities in cross-validation (Sadinle, Lei and Wasserman
-        2019).
+        A set has the classes from a least probability on: a quantile of the right classes'
+        probabilities in cross-validation (Sadinle, Lei and Wasserman 2019). If the predicted class
+        is less probable, the set goes down to it.
 
         Args:
             X: (rows, columns), as for `predict`.

@@ -15,11 +15,12 @@ is much smaller than the table, the errors are those of `Plan.checked`. The stud
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
+from gpunn.apps.decisions import Decision
 from gpunn.common.arguments import check_number
 from gpunn.common.names import counted
 from gpunn.common.stored import ByName, Integer, Number, Several
@@ -125,20 +126,25 @@ class Intervals:
 class ClassSets:
     """Sets of classes that hold the right one.
 
-    A set has the most probable class, and all others from a least probability on: the smallest sets
-    on average (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers with
-    bounded error levels").
+    A set has all classes from a least probability on: the smallest sets on average (Sadinle, Lei
+    and Wasserman 2019, "Least ambiguous set-valued classifiers with bounded error levels"). If the
+    class that is named is less probable, the set goes down to it: then it holds the right class at
+    least as often.
 
     Attributes:
         rows: number of rows that the probabilities are of.
         levels: the least probability of a class in the set, by level.
+        decision: which class is named.
     """
 
     rows: int
     levels: dict[float, float]
+    decision: Decision = field(default_factory=Decision)
 
     @classmethod
-    def learned(cls, predicted: np.ndarray, y: np.ndarray) -> ClassSets:
+    def learned(
+        cls, predicted: np.ndarray, y: np.ndarray, decision: Decision | None = None
+    ) -> ClassSets:
         """Return the sets for classes y (rows,), predicted by models that did not learn them.
 
         The least probability at level 1 - a is the k-th smallest probability of a right class, for
@@ -151,17 +157,22 @@ class ClassSets:
         """
         right = np.sort(predicted[np.arange(len(y)), y].astype(np.float64))
         ranks = ((level, _rank(len(y), level)) for level in LEVELS)
-        return cls(len(y), {level: float(right[k - 1]) for level, k in ranks if k})
+        levels = {level: float(right[k - 1]) for level, k in ranks if k}
+        return cls(len(y), levels, decision or Decision())
 
     def of(self, predicted: np.ndarray, level: float = USUAL) -> np.ndarray:
         """Return which classes are in the set of each row, (rows, classes).
 
         Raises:
             ValueError: if the level is none of those kept.
+
+        >>> sets = ClassSets(40, {0.9: 0.6}, Decision(1, threshold=0.2))  # of the second class
+        >>> sets.of(np.array([[0.9, 0.1], [0.7, 0.3]])).tolist()
+        [[True, False], [True, True]]
         """
-        least = at(self.levels, level, self.rows)
-        found: np.ndarray = predicted.astype(np.float64) >= least
-        found[np.arange(len(predicted)), predicted.argmax(axis=1)] = True
+        least, predicted = at(self.levels, level, self.rows), predicted.astype(np.float64)
+        named = predicted[np.arange(len(predicted)), self.decision.named(predicted)]
+        found: np.ndarray = predicted >= np.minimum(least, named)[:, None]
         return found
 
     def document(self) -> dict[str, Any]:
@@ -169,20 +180,20 @@ class ClassSets:
         return {"rows": self.rows, "levels": [[*pair] for pair in self.levels.items()]}
 
     @classmethod
-    def read(cls, entries: dict[str, Any]) -> ClassSets:
+    def read(cls, entries: dict[str, Any], decision: Decision) -> ClassSets:
         rows, levels = _rows_and_levels(entries, 2)
         for i, (_, least) in enumerate(levels):
             _share(least, f"{PLACE}/levels/{i}/1")
-        return cls(rows, {level: least for level, least in levels})
+        return cls(rows, {level: least for level, least in levels}, decision)
 
 
 def learned(
-    predicted: np.ndarray, y: np.ndarray, known: np.ndarray, classes: int
+    predicted: np.ndarray, y: np.ndarray, known: np.ndarray, decision: Decision | None
 ) -> Intervals | ClassSets:
-    """Return what the targets y of cross-validated rows, of all ``known`` ones, say: sets for
-    classes, or intervals."""
-    if classes:
-        return ClassSets.learned(predicted, y)
+    """Return what the targets y of cross-validated rows, of all ``known`` ones, say: intervals, or
+    sets for classes, of which a decision names one."""
+    if decision is not None:
+        return ClassSets.learned(predicted, y, decision)
     return Intervals.learned(predicted, y, known)
 
 
@@ -196,7 +207,24 @@ def of_model(model: Any) -> Intervals | ClassSets | None:
     if "intervals" not in table:
         return None
     entries = ByName().check(table["intervals"], PLACE)
-    return (ClassSets if model.trained_on.get("classes") else Intervals).read(entries)
+    if model.trained_on.get("classes"):
+        return ClassSets.read(entries, Decision.of(model.trained_on))
+    return Intervals.read(entries)
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """Return the names of classes as one string, from which each can be told.
+
+    One that holds what separates them, or begins with a quotation mark, is quoted as in CSV.
+
+    >>> print(alternatives(["km/h", "mph"]), alternatives(['yes / no', 'a "b"', '"b"']), sep="\\n")
+    km/h / mph
+    "yes / no" / a "b" / \"""b\"""
+    """
+    return " / ".join(
+        '"{}"'.format(name.replace('"', '""')) if " / " in f" {name} " or name[:1] == '"' else name
+        for name in names
+    )
 
 
 def at(levels: dict[float, _T], level: float, rows: int) -> _T:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gpunn
 from gpunn.apps.cli import main
+from gpunn.apps.decisions import Decision
 from gpunn.apps.tables import learning
-from gpunn.apps.tables.intervals import LEVELS, ClassSets, Intervals, of_model
+from gpunn.apps.tables.intervals import LEVELS, ClassSets, Intervals, alternatives, of_model
 from gpunn.sklearn import GpunnAutoClassifier, GpunnAutoRegressor
 
 DRAWS = 4000
@@ -86,6 +90,36 @@ def test_the_most_probable_class_is_in_the_set_of_a_sure_model() -> None:
     known = ClassSets.learned(sure, np.zeros(50, int))
     doubted = np.array([[0.2, 0.45, 0.35], [0.985, 0.01, 0.005]])
     assert known.of(doubted).tolist() == [[False, True, False], [True, False, False]]
+
+
+@pytest.mark.parametrize("threshold", [0.08, 0.3, 0.8])
+def test_the_class_that_is_named_is_in_the_set_which_then_holds_the_truth_as_often(
+    threshold: float,
+) -> None:
+    random = random_of(11)
+    p = random.beta(2, 5, 4000).astype(np.float32)
+    y = (random.random(4000) < p).astype(int)
+    shares, decision = np.stack([1 - p, p], axis=1), Decision(1, threshold)
+    usual, known = (ClassSets.learned(shares, y, d) for d in (None, decision))
+    every = np.arange(4000)
+    for level in LEVELS:
+        found, other = known.of(shares, level), usual.of(shares, level)
+        assert found[every, decision.named(shares)].all()
+        assert found[every, y].mean() >= level - 1e-9
+        assert (found[other & (shares >= known.levels[level])]).all()
+        assert (found[:, 0] | (shares[:, 0] <= p)).all()  # no class without a likelier one
+    assert (known.of(shares, 0.5) != usual.of(shares, 0.5)).any()
+
+
+@given(st.lists(st.text(' /"ab', min_size=1).map(str.strip).filter(bool), min_size=1, max_size=4))
+def test_the_classes_of_a_set_can_be_told_whatever_they_are_called(names: list[str]) -> None:
+    text, found = alternatives(names), []
+    while text:  # as the documentation says
+        quoted = re.match(r'"((?:[^"]|"")*)"(?: / |$)', text)
+        one = text.partition(" / ")[0] if quoted is None else quoted[1].replace('""', '"')
+        found.append(one)
+        text = text.partition(" / ")[2] if quoted is None else text[quoted.end() :]
+    assert found == names
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
@@ -233,6 +267,7 @@ def waves(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x.T, 20 + 5 * np.abs(a) * b + 3 * np.sin(3 * c) + random.normal(0, 0.05, rows)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("is_command", [False, True])
 def test_an_answer_of_more_rows_than_the_search_saw_has_its_own_intervals(
     is_command: bool,

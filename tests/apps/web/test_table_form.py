@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import missing
 from browser.tables import CLASSES, FEATURES, HOSTILE, OTHER_KINDS, table_model
 
 import gpunn
 from gpunn.apps.cli import main
+from gpunn.apps.cli.predict_table import held
+from gpunn.apps.decisions import Decision
+from gpunn.apps.tables.intervals import ClassSets
 from gpunn.apps.tables.preparing import Feature, Range, feature_of
 from gpunn.apps.tables.reading.kinds import Column
 from gpunn.apps.tables.table_model import TableModel
@@ -158,3 +165,43 @@ def test_exporting_leaves_the_model_as_it_is() -> None:
     for old, new in zip(before, model.get_weights(), strict=True):
         assert np.array_equal(old, new)
     assert isinstance(model, gpunn.Model)
+
+
+NAMES = ["km/h", "yes / no", '"so"', "other", 'a "b"']
+# Node reads descriptions and probabilities, and prints the sentence of each page.
+SCRIPT = """
+import { readFileSync } from "node:fs";
+import { range } from "./js/model/answers.js";
+const jobs = JSON.parse(readFileSync(0, "utf8"));
+console.log(JSON.stringify(jobs.map(({ description, rows }) =>
+  rows.map((row) => range(description.interval, description, row)))));
+"""
+
+
+def test_a_page_names_the_classes_of_a_set_as_predict_does(tmp_path: Path) -> None:
+    """Also where costs name a class that is not the most probable one."""
+    node = shutil.which("node")
+    if node is None:
+        missing("node runs the modules of pages here: apt install nodejs")
+    shutil.copytree(Path(gpunn.__file__).parent / "apps" / "web" / "js", tmp_path / "js")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "run.js").write_text(SCRIPT)
+    random = np.random.default_rng(0)
+    jobs, expected = [], []
+    for classes, decision in ((NAMES, Decision()), (NAMES[:2], Decision(1, 0.15))):
+        model = table_model(classes)
+        rows = random.dirichlet([0.6] * len(classes), 300).astype(np.float32)
+        known = ClassSets.learned(rows, random.integers(0, len(classes), 300) * 0 + 1)
+        table = {**model.trained_on["table"], "intervals": known.document()}
+        entry = decision.document(classes)
+        model.trained_on = {**model.trained_on, "table": table, **entry}
+        made = held(model, rows, "tree", model.trained_on, "90")
+        expected.append([f"In 90% of cases it is {cell}" for cell in made["one of (90%)"]])
+        jobs.append({"description": described(model), "rows": rows.tolist()})
+    command = [str(node), "run.js"]
+    done = subprocess.run(
+        command, cwd=tmp_path, input=json.dumps(jobs), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+    assert any('"yes / no" / ' in text for text in expected[0]) and len({*expected[1]}) > 1

@@ -45,6 +45,14 @@ export function weighed({ factors = [] }, shares) {
 }
 
 /**
+ * Join the names of classes; see `alternatives` in gpunn/apps/tables/intervals.py.
+ * @param {string[]} names
+ */
+export const alternatives = (names) => names
+  .map((name) => (` ${name} `.includes(" / ") || name.startsWith('"') ? `"${name.replaceAll('"', '""')}"` : name))
+  .join(" / ");
+
+/**
  * How far a prediction may be off; see `Intervals` and `ClassSets` in gpunn/apps/tables/intervals.py.
  * @typedef {Object} Interval
  * @property {number} level
@@ -57,16 +65,17 @@ export function weighed({ factors = [] }, shares) {
 /**
  * Say between which numbers, or in which classes, the truth is at the interval's level.
  * @param {Interval} interval
- * @param {import("./main.js").Description} description
+ * @param {import("./main.js").Description & {factors?: number[]}} description
  * @param {ArrayLike<number>} output of one sample
  */
 export function range({ level, ends, power = 0, least = 0, is_positive }, description, output) {
   const found = shares(description, output);
   const share = percent(level);
   if (found.length) {
-    const best = Math.max(...found);
-    const names = description.classes.filter((_, k) => found[k] >= ends[0] || found[k] === best);
-    return `In ${share} of cases it is ${names.join(" or ")}`;
+    const scaled = weighed(description, found);
+    const named = found[scaled.indexOf(Math.max(...scaled))];
+    const names = description.classes.filter((_, k) => found[k] >= Math.min(ends[0], named));
+    return `In ${share} of cases it is ${alternatives(names)}`;
   }
   const spread = power ? Math.max(output[0], least) ** power : 1;
   const [low, high] = ends.map((end) => Math.max(output[0] + end * spread, is_positive ? 0 : -Infinity));
