@@ -44,13 +44,13 @@ has the three most probable classes, "blank" for an image without ink, and
 "unsure" below a probability determined in training.
 
 For a model trained on tables, FILE is a table. Columns are matched by name, in
-any order; extra columns are ignored. The output is CSV: the table with the
+any order; extra columns are ignored. The output is the table with the
 prediction, the interval around it that holds the truth in 90% of cases, or the
 set of classes that does, the probability of each class, and whether it is
 unsure. --why adds the columns that moved the prediction most from that for a
-typical row: medians and the most frequent categories. Strings that begin with
-= + - @, which a spreadsheet would evaluate, get an apostrophe
-(unless --raw is given).
+typical row: medians and the most frequent categories. It is CSV, written as
+FILE is: separator, decimal sign and encoding. Strings that begin with = + - @,
+which a spreadsheet would evaluate, get an apostrophe (unless --raw is given).
 """
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +15,8 @@ from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures.folder import is_picture
 from gpunn.apps.tables import Table, TableError, read_table
 from gpunn.apps.tables.intervals import LEVELS, USUAL, ClassSets, alternatives, of_model
-from gpunn.apps.tables.reading.cells import is_number
-from gpunn.apps.tables.reading.strings import Strings
+from gpunn.apps.tables.reading.table import FRAMES
+from gpunn.apps.tables.reading.writing import Writer
 from gpunn.apps.tables.shapley import amounts
 from gpunn.apps.tables.table_model import TableModel
 from gpunn.apps.web.table_form import fields, first_values
@@ -29,7 +26,6 @@ from gpunn.models import Model
 PERCENT = tuple(f"{100 * level:g}" for level in LEVELS)
 REASONS = 3  # columns that are named for a prediction
 LONGEST = 24  # characters of a cell that are shown
-FORMULAS = frozenset("=+-@\t\r")  # what a formula begins with
 
 
 def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
@@ -38,6 +34,8 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
         raise ValueError("gpunn predict takes one table at a time: each gets its own CSV file.")
     if args.out is not None and os.path.exists(args.out) and not args.force:
         raise FileExistsError(f"{args.out} already exists: choose another name or pass --force.")
+    if args.out is not None and os.path.splitext(args.out)[1].lower() in FRAMES:
+        raise ValueError(f"--out {args.out}: gpunn writes CSV. Choose a name that ends in .csv.")
     table = read_for(known, args.files[0], args)
     given, notes = known.inputs(table)
     for sentence in (*table.notes, *notes):
@@ -46,17 +44,17 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     outputs = model.predict(given, verbose=0)
     made = predicted(outputs, known.target, about)
     made |= held(model, outputs, known.target, about, args.interval)
+    writer = Writer(table, known.sign)
     if args.why:
-        made["why"] = _why(args, model, known, table, given)
+        made["why"] = _why(args, model, known, writer, given)
     if args.json:
         rows = zip(*made.values(), strict=True)
         print(json.dumps([dict(zip(made, row, strict=True)) for row in rows]))
         return 0
     if args.out is None:
-        _write(sys.stdout, table, made, args.raw)
+        writer.write(sys.stdout, made, args.raw)
         return 0
-    with open(args.out, "w", encoding="utf-8", newline="") as file:
-        _write(file, table, made, args.raw)
+    writer.write_file(args.out, made, args.raw)
     print(f"Wrote {args.out}, {counted(table.rows, 'row')}")
     return 0
 
@@ -141,10 +139,11 @@ def _why(
     args: argparse.Namespace,
     model: Model,
     known: TableModel,
-    table: Table,
+    writer: Writer,
     given: dict[str, np.ndarray],
 ) -> list[Any]:
     """Return why each row has its prediction, and print what the amounts are relative to."""
+    table = writer.table
     first = first_values(fields(model, known))
     base, found = amounts(model, given, first)
     names = [*known.columns]
@@ -167,7 +166,7 @@ def _why(
         best = [k for k in np.argsort(-np.abs(row), kind="stable")[:REASONS] if abs(row[k]) > least]
         made.append("; ".join(
             f"{_said(names[k], '' if missing[k][i] else cells[k][i])} "
-            f"{_signed(row[k], known.task == 'classification')}"
+            f"{_signed(row[k], known.task == 'classification').replace('.', writer.decimal)}"
             for k in best
         ))  # fmt: skip
     return made
@@ -199,60 +198,3 @@ def _signed(amount: float, is_probability: bool) -> str:
         return f"{amount:+.2f}"
     text = significant(amount, 3).replace(",", "")
     return text if amount < 0 else f"+{text}"
-
-
-def _write(file: TextIO, table: Table, made: dict[str, list[Any]], raw: bool) -> None:
-    names = _free(made, table.names)
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_safe([*table.names, *names], raw))
-    done = 0
-    for part in zip(*(Strings.of(column).pieces for column in table.columns), strict=True):
-        rows = slice(done, done := done + len(part[0]))
-        added = ([str(value) for value in values[rows]] for values in made.values())
-        columns = [_safe(cells, raw) for cells in (*part, *added)]
-        if all(map(_is_plain, columns)):  # which takes a third of the time
-            file.writelines(f"{','.join(row)}\n" for row in zip(*columns, strict=True))
-        else:
-            writer.writerows(zip(*columns, strict=True))
-
-
-def _free(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    """Return names that are free, with the lowest number that makes them so.
-
-    >>> _free(["kind", "why"], ["kind", "kind (2)"])
-    ['kind (3)', 'why']
-    """
-    found, known = [], set(taken)
-    for name in names:
-        tried = (f"{name} ({number})" for number in itertools.count(2))
-        found.append(name if name not in known else next(n for n in tried if n not in known))
-        known.add(found[-1])
-    return found
-
-
-def _is_plain(cells: list[str]) -> bool:
-    """Whether no cell has to be quoted in a CSV file of several columns."""
-    text = "".join(cells)
-    return not any(mark in text for mark in ',"\r\n')
-
-
-def _safe(cells: list[str], raw: bool) -> list[str]:
-    """Escape the cells that a spreadsheet would evaluate.
-
-    >>> _safe(["=1+1", "-0.5", "-", "a"], raw=False)
-    ["'=1+1", '-0.5', "'-", 'a']
-    """
-    text = "\n".join(["", *cells])
-    if raw or not any(f"\n{mark}" in text for mark in FORMULAS):
-        return cells
-    computed = {cell for cell in cells if cell[:1] in FORMULAS and _computed(cell)}
-    return [f"'{cell}" if cell in computed else cell for cell in cells] if computed else cells
-
-
-def _computed(cell: str) -> bool:
-    """Whether a cell that begins as a formula is no number."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return not is_number(cell)
-    return "_" in cell or value != value

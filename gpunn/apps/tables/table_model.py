@@ -73,6 +73,12 @@ class TableModel:
             {f.name: f.markers for f in features if f.markers},
         )
 
+    @property
+    def sign(self) -> str:
+        """The decimal separator of all training numbers; "" if cells showed none, or both."""
+        found = {self.decimal, *self.decimals.values()} - {""}
+        return found.pop() if len(found) == 1 else ""
+
     def document(self) -> dict[str, Any]:
         """Return the entries for the model's file; the layers store the categories, how dates are
         written, and what stands for a missing number."""

@@ -15,7 +15,7 @@ SIGNS = {".": "points", ",": "commas"}
 OTHERS = "the others have"
 TRAINED = "the model was trained on"
 LOOKED_AT = 400  # evenly spaced cells that decide a column's sign, unless none of them proves one
-_OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # a number with both signs
+OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # a number with both signs
 _DIGIT = re.compile(r"\d")
 
 
@@ -97,9 +97,9 @@ def seen_in(cells: Sequence[str]) -> Seen:
 
 def _seen(cells: Sequence[str]) -> Seen:
     counts = dict[str, int]()
-    others = [cell for cell in cells if not _OPEN.fullmatch(cell)]
+    others = [cell for cell in cells if not OPEN.fullmatch(cell)]
     is_open = len(cells) - len(others)
-    unclear = next((cell for cell in cells if _OPEN.fullmatch(cell)), None) if is_open else None
+    unclear = next((cell for cell in cells if OPEN.fullmatch(cell)), None) if is_open else None
     signed = [(cell, signs_of(cell)) for cell in others if _has_sign(cell)]
     if sum(bool(signs) for _, signs in signed) + is_open < (len(signed) + is_open) / 2:
         return Seen({}, None)  # texts, of which some are numbers

@@ -47,8 +47,10 @@ class Table:
         columns: cells of each column, stripped of surrounding blanks.
         decimal: the decimal separator of all columns, ``"."`` or ``","``, if it is given; None if
             the cells decide.
-        separator: what separates cells in the file.
         notes: how the file was read, where that was guessed.
+        separator: what separates cells in the file.
+        is_said: whether the file's first line says that.
+        encoding: of the file, with its mark if it has one.
     """
 
     path: str
@@ -57,6 +59,8 @@ class Table:
     decimal: str | None = None
     notes: list[str] = field(default_factory=list)
     separator: str = ","
+    is_said: bool = False
+    encoding: str = "utf-8"
 
     def notation_of(self, name: str, trained: str = "") -> Notation:
         """Return how the numbers of a column are written.
@@ -102,7 +106,7 @@ class Table:
 
 def is_table(path: str) -> bool:
     """Whether a file's name has the extension of a table."""
-    return os.path.splitext(path)[1].lower() in (".csv", ".tsv", ".txt", ".tab", *_FRAMES)
+    return os.path.splitext(path)[1].lower() in (".csv", ".tsv", ".txt", ".tab", *FRAMES)
 
 
 def read_table(
@@ -137,7 +141,7 @@ def read_table(
     if not start:
         raise TableError(f"{name} is empty.")
     if start.startswith((b"PAR1", b"PK\3\4", b"\xd0\xcf\x11\xe0")):
-        if start.startswith(b"PK") and os.path.splitext(name)[1].lower() not in _FRAMES:
+        if start.startswith(b"PK") and os.path.splitext(name)[1].lower() not in FRAMES:
             raise TableError(f"{name} is an archive, not a table. Should it be named .xlsx?")
         table = _from_frame(name, "parquet" if start.startswith(b"PAR1") else "excel")
         _check_names(name, table.names, max_columns)
@@ -171,7 +175,8 @@ def read_table(
         notes.append(f"separated by {_called(separator)}")
     if not head:
         notes.append("no column names in the first row: columns are numbered from 0")
-    table = Table(name, names, columns, decimal, notes, separator)
+    encoding = encoding[:6] if encoding.startswith("utf-16") else encoding
+    table = Table(name, names, columns, decimal, notes, separator, said is not None, encoding)
     if commas := table.columns_with(","):
         some = f" in {first_few(commas, 5)}" if table.columns_with(".") else ""
         notes.append(f"decimal commas{some}")
@@ -348,7 +353,7 @@ def _too_many(path: str, count: int, most: int) -> str:
 
 # -- frames
 
-_FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
+FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
 
 
 def _from_frame(name: str, kind: str) -> Table:
