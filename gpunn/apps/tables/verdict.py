@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -235,7 +236,7 @@ def warnings(
         found.append(
             f"{first_few(map(repr, told), 5)} {either(len(told), 'tells', 'each tell')} the target "
             f"by {either(len(told), 'itself', 'themselves')}. If that is not known when you "
-            f"predict, leave it out: --leave-out {' '.join(told[:5])}"
+            f"predict, leave it out: {shlex.join(['--leave-out', *told[:5]])}"
         )
     if len(test) < HANDFUL:
         found.append(f"{counted(len(test), 'row')} held out: a score of so few says little")

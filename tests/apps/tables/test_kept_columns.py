@@ -88,6 +88,11 @@ def test_a_column_that_is_used_anyway_may_be_kept(tmp_path: Path, capsys: Any) -
         ("--keep a --group a", "'a' is also in --group"),
         ("--keep y", "'y' is also in --target"),
         ("--keep b", "{} has no column 'b'."),
+        ("--leave-out y", "--leave-out: the column 'y' is also in --target: remove it from one."),
+        ("--leave-out same y", "--leave-out: the column 'y' is also in --target"),
+        ("--group y", "--group: the column 'y' is also in --target"),
+        ("--leave-out A", "--leave-out: {} has no column 'A'. Did you mean 'a'?"),
+        ("--group b", "--group: {} has no column 'b'."),
     ],
 )
 def test_what_cannot_be_kept_is_an_error(

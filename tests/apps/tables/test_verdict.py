@@ -104,7 +104,7 @@ def test_what_speaks_against_trust_is_said() -> None:
         y = random.normal(0, 1, 400)
         learn, test = np.arange(300), np.arange(300, 400)
         columns = [column(random.normal(0, 1, 400)), column(y * 2)]
-        columns[1].name = "y2"
+        columns[1].name = "the y"
         found = " | ".join(warnings(columns, learn, test, y, [], Score(-0.2, 0.1)))
-        assert "'y2' tells the target by itself" in found and "--leave-out y2" in found
+        assert "'the y' tells the target by itself" in found and "--leave-out 'the y'" in found
         assert "R2 is below 0" in found

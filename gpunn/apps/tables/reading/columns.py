@@ -52,20 +52,21 @@ def columns_of(
         group: name of the column that groups rows; it is not used either.
 
     Raises:
-        TableError: for a name that the table lacks, for a column that is to be kept but cannot be
-            used, and as `column_in`.
+        TableError: for a name that the table lacks, for the target and for a column that is to be
+            kept and left out, for one that is to be kept but cannot be used, and as `column_in`.
     """
     told = {"--leave-out": leave_out, "--group": [group] if group is not None else []}
+    out = {name: option for option, names in told.items() for name in names}
     for option, names in {**told, "--keep": keep}.items():
         for name in names:
             if name not in table.names:
                 hint = closest(name, table.names)
                 raise TableError(f"{option}: {table.path} has no column {name!r}.{hint}")
-    out = {name: option for option, names in told.items() for name in names if name != target}
-    for name in keep:
-        other = "--target" if name == target else out.get(name)
-        if other is not None:
-            raise TableError(f"--keep: the column {name!r} is also in {other}: remove it from one.")
+            other = "--target" if name == target else out.get(name, option)
+            if other == "--target" or (option == "--keep" and other != option):
+                raise TableError(
+                    f"{option}: the column {name!r} is also in {other}: remove it from one."
+                )
     columns = []
     for name in table.names:
         if name in out:
