@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         raise TableError(none_to_learn_from(table, columns))
     classes = len(target.classes)
     judging = Judging.asked(
-        args.metric, args.cost_false_negative, args.cost_false_positive, classes
+        args.metric, args.cost_false_negative, args.cost_false_positive, classes, option
     )
     every = np.arange(len(target.y))
     if len(target.rows) < table.rows:

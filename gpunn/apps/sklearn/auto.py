@@ -11,10 +11,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from gpunn.apps.decisions import Decision
 from gpunn.apps.splitting import FEWEST
 from gpunn.apps.tables import Table, intervals
 from gpunn.apps.tables.folds import Rules, equal_rows
+from gpunn.apps.tables.judging import Judging
 from gpunn.apps.tables.leaderboard import leaderboard
 from gpunn.apps.tables.learning import TableData, planned
 from gpunn.apps.tables.reading.cells import numbers
@@ -31,6 +31,7 @@ from gpunn.feeding.frames import each_column, is_frame
 from gpunn.training.data_facts import doubt
 
 from .estimator import _seed_of
+from .scoring import score_of_classes, score_of_numbers
 from .validation import check_names, check_targets, validated
 
 
@@ -42,6 +43,7 @@ class _Auto(BaseEstimator):
     minutes: float | None = None
     fast: bool = False
     by_order: bool = False
+    metric: str | None = None
     random_state: Any = None
     verbose: Any = 0
 
@@ -57,6 +59,7 @@ class _Auto(BaseEstimator):
     def _search(self, X: Any, y: np.ndarray, names: list[str], groups: Any) -> None:
         """Choose, and learn from all rows; there are names of classes, or none for numbers."""
         classes = len(names)
+        judging = self._judging(classes)
         seed = _seed_of(self.random_state)
         table, types = self._table(X, first=True)
         if len(y) != table.rows:
@@ -85,15 +88,25 @@ class _Auto(BaseEstimator):
         self.model_ = plan.learn(data, every)
         checked, predicted = plan.checked(data, every)
         truth = y[checked]
-        errors = intervals.learned(predicted, truth, y, Decision() if classes else None)
+        decision = judging.decision(predicted, truth, y, classes)
+        errors = intervals.learned(predicted, truth, y, decision if classes else None)
         about: dict[str, Any] = {"table": {**known.document(), "intervals": errors.document()}}
         if classes:
-            about |= {"classes": names, **doubt(predicted, truth)}
+            about |= {"classes": names, **decision.document(names)}
+            about |= doubt(decision.weighed(predicted), truth)
         self.model_.trained_on = about
         self.members_ = [member.candidate.name for member in plan.choice.members]
         self.cv_loss_ = plan.loss(y)
         self.leaderboard_ = leaderboard(plan.choice.standings)
         self._known = known
+        self._decision = decision
+
+    def _judging(self, classes: int) -> Judging:
+        """Return how answers are judged; the classifier has costs."""
+        missed, false_alarm = (
+            getattr(self, f"cost_false_{what}", None) for what in ("negative", "positive")
+        )
+        return Judging.asked(self.metric, missed, false_alarm, classes)
 
     def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, str]]:
         """Return the table in X, and by name what the type of a column says: see `_told`."""
@@ -143,6 +156,12 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         fast: whether one network is trained, without a search.
         by_order: whether rows are in an order of time: models are then checked by later rows. If
             dates descend, these come first.
+        metric: what `score` returns: ``"accuracy"``, ``"auc"``, ``"f1"``, ``"log_loss"`` or
+            ``"balanced_accuracy"``. None: the accuracy, or with costs their mean. Training is the
+            same.
+        cost_false_negative: cost of a row of the rarer of two classes that is not found. The class
+            is then named from the probability on that costs least in cross-validation. None: 1.
+        cost_false_positive: cost of another row that is taken for the rarer class. None: 1.
         random_state: seed of folds, initial weights, order and dropout.
         verbose: whether to print how far the search has come.
 
@@ -156,6 +175,8 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
             ``params`` (settings as dictionaries).
         cv_loss_: its mean cross-entropy in cross-validation.
         classes_: the classes, in order.
+        positive_class_: the rarer one of two; None if there are more.
+        threshold_: the probability from which on that one is named.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if ``X`` was a DataFrame.
 
@@ -165,6 +186,10 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
     >>> GpunnAutoClassifier(fast=True, random_state=0).fit(X, y).score(X, y) > 0.9
     True
     """
+
+    _: KW_ONLY
+    cost_false_negative: float | None = None
+    cost_false_positive: float | None = None
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> GpunnAutoClassifier:
         """Search, and learn from all rows.
@@ -184,6 +209,9 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         if len(self.classes_) < 2:
             raise ValueError("y has one class only: there is nothing to learn.")
         self._search(X, numbers_of, [str(name) for name in self.classes_], groups)
+        positive = self._decision.positive
+        self.positive_class_ = None if positive is None else self.classes_[positive]
+        self.threshold_ = None if positive is None else self._decision.threshold
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -192,10 +220,23 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         return found / found.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable classes (rows,)."""
-        best = self._outputs(X).argmax(axis=1)
-        found: np.ndarray = self.classes_[best]
+        """Return the most probable classes (rows,), or those that cost least."""
+        outputs = self._outputs(X)
+        found: np.ndarray = self.classes_[self._decision.named(outputs)]
         return found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the metric of the predictions for X by the classes y (rows,).
+
+        It has a minus if less is better, as in scikit-learn: the log loss, and the mean cost of a
+        row. For two classes, F1 and the AUC are those of the rarer one; for more, the mean of all,
+        each against the others.
+
+        Raises:
+            ValueError, TypeError: for a metric or costs that do not fit the classes.
+        """
+        judging = self._judging(len(self.classes_))
+        return score_of_classes(judging, self, X, column_or_1d(y), sample_weight)
 
     def predict_set(self, X: Any, confidence_level: float = intervals.USUAL) -> np.ndarray:
         """Return for each row the classes that hold the right one with a probability.
@@ -234,6 +275,7 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
 
     Args:
         minutes, fast, by_order, random_state, verbose: as for `GpunnAutoClassifier`.
+        metric: what `score` returns: ``"r2"`` (the default), ``"mae"`` or ``"rmse"``.
 
     Attributes:
         model_, members_, n_features_in_, feature_names_in_: as for `GpunnAutoClassifier`.
@@ -262,6 +304,11 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
     def predict(self, X: Any) -> np.ndarray:
         """Return the predictions (rows,)."""
         return self._outputs(X)[:, 0].astype(np.float64)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the metric of the predictions for X by the targets y (rows,), with a minus if less
+        is better: MAE and RMSE."""
+        return score_of_numbers(self._judging(0), self.predict(X), y, sample_weight)
 
     def predict_interval(self, X: Any, confidence_level: float = intervals.USUAL) -> np.ndarray:
         """Return for each row the interval that holds the target with a probability.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,12 @@ class Judging:
 
     @classmethod
     def asked(
-        cls, metric: str | None, missed: float | None, false_alarm: float | None, classes: int
+        cls,
+        metric: str | None,
+        missed: float | None,
+        false_alarm: float | None,
+        classes: int,
+        called: Callable[[str], str] = str,
     ) -> Judging:
         """Return what the options ask for.
 
@@ -38,12 +44,16 @@ class Judging:
             metric: one of `scoring.OPTIONS`; None for accuracy, R2 or the costs.
             missed, false_alarm: cost of a false negative and of a false positive; 1 where only the
                 other one is given.
+            classes: number of classes; 0 for numbers.
+            called: returns what the user calls an option, for errors.
 
         Raises:
-            ValueError: for an option that does not fit the number of classes, or an invalid cost.
+            ValueError, TypeError: for an option that does not fit the number of classes, or an
+                invalid cost.
         """
         costs = None
-        given = {"--cost-false-negative": missed, "--cost-false-positive": false_alarm}
+        names = map(called, ("cost_false_negative", "cost_false_positive"))
+        given = dict(zip(names, (missed, false_alarm), strict=True))
         for option, value in given.items():
             if value is None:
                 continue
@@ -54,7 +64,7 @@ class Judging:
                 raise ValueError(f"{option} must be from {1 / MOST:g} to {MOST:g}; got {value:g}.")
         if missed is not None or false_alarm is not None:
             costs = Costs(*(1.0 if cost is None else float(cost) for cost in given.values()))
-        found = metric_of(metric, classes, costs)
+        found = metric_of(metric, classes, costs, called("metric"))
         return cls(found, found if metric or costs else None, costs)
 
     def decision(

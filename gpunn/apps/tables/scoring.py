@@ -207,12 +207,15 @@ OF_NUMBERS = (
 OPTIONS = [metric.option for metric in (*OF_CLASSES, *OF_NUMBERS)]
 
 
-def metric_of(option: str | None, classes: int, costs: Costs | None = None) -> Metric:
+def metric_of(
+    option: str | None, classes: int, costs: Costs | None = None, called: str = "metric"
+) -> Metric:
     """Return the metric that models are compared by: the one that the user chose, the cost of
     mistakes, or accuracy or R2.
 
     Raises:
-        ValueError: if the metric is for another task.
+        ValueError: if the metric, which the user chose by the option ``called`` so, is unknown or
+            for another task.
     """
     known = OF_CLASSES if classes else OF_NUMBERS
     if option is not None:
@@ -220,7 +223,7 @@ def metric_of(option: str | None, classes: int, costs: Costs | None = None) -> M
         if not found:
             names = ", ".join(metric.option for metric in known)
             raise ValueError(
-                f"--metric {option} is not for a target of {'classes' if classes else 'numbers'}; "
+                f"{called} {option} is not for a target of {'classes' if classes else 'numbers'}; "
                 f"pass one of {names}."
             )
         return found[0]
