@@ -22,12 +22,11 @@ from gpunn.apps.tables.reading.columns import time_order
 from gpunn.apps.tables.reading.kinds import Column, column_of
 from gpunn.apps.tables.reading.markers import markers_of, without
 from gpunn.apps.tables.reading.notation import Notation
-from gpunn.apps.tables.reading.table import table_of, text_of
+from gpunn.apps.tables.reading.table import table_of
+from gpunn.apps.tables.reading.values import text_of
 from gpunn.apps.tables.search import Budget
 from gpunn.apps.tables.table_model import TableModel
-from gpunn.common.numeric import is_missing
-from gpunn.common.numeric.columns import objects_of, type_of
-from gpunn.feeding.frames import each_column, is_frame
+from gpunn.feeding.frames import is_frame
 from gpunn.training.data_facts import doubt
 
 from .estimator import _seed_of
@@ -61,12 +60,12 @@ class _Auto(BaseEstimator):
         classes = len(names)
         judging = self._judging(classes)
         seed = _seed_of(self.random_state)
-        table, types = self._table(X, first=True)
+        table = self._table(X, first=True)
         if len(y) != table.rows:
             raise ValueError(f"X has {table.rows:,} rows, y has {len(y):,}: as many are needed.")
         if len(y) < FEWEST:
             raise ValueError(f"X has {len(y)} sample(s); at least {FEWEST} are needed.")
-        columns = [_column(table, name, of) for name, of in types.items()]
+        columns = [_column(table, name) for name in table.names]
         columns = [column for column in columns if column.kind != "left out"]
         if not columns:
             raise ValueError("X has no column to learn from: all are empty, constant or texts.")
@@ -108,13 +107,11 @@ class _Auto(BaseEstimator):
         )
         return Judging.asked(self.metric, missed, false_alarm, classes)
 
-    def _table(self, X: Any, first: bool) -> tuple[Table, dict[str, str]]:
-        """Return the table in X, and by name what the type of a column says: see `_told`."""
+    def _table(self, X: Any, first: bool) -> Table:
+        """Return the table in X."""
         if is_frame(X):
             check_names(self, X, first)
-            table = table_of(X, "X")
-            told = [_told(column) for _, column in each_column(X)]
-            return table, dict(zip(table.names, told, strict=True))
+            return table_of(X, "X")
         if sparse.issparse(X):
             raise TypeError(
                 "Sparse data was passed for X, but dense data is required: use X.toarray()."
@@ -125,11 +122,11 @@ class _Auto(BaseEstimator):
         if X.dtype.kind == "c":
             raise ValueError("Complex data not supported")
         cells = [[_cell(value) for value in column] for column in X.T.tolist()]
-        return Table("X", names, cells), dict.fromkeys(names, plain)
+        return Table("X", names, cells, types=dict.fromkeys(names, plain))
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        table, _ = self._table(X, first=False)
+        table = self._table(X, first=False)
         given, _ = self._known.inputs(table)
         return np.asarray(self.model_.predict(given, verbose=0))
 
@@ -347,36 +344,20 @@ def _cell(value: Any) -> str:
     return str(float(value)) if isinstance(value, bool) else text_of(value)
 
 
-def _told(column: Any) -> str:
-    """Return what a column says by its type that it holds: ``"number"``, ``"category"`` or
-    ``"string"``; ``""`` if it says nothing."""
-    dtype = type_of(column)
-    kind, name = getattr(dtype, "kind", ""), str(dtype).lower()
-    if name.startswith(("categor", "enum", "dictionary")):
-        return "category"
-    if name == "object":  # as pandas held strings before its version 3
-        values = objects_of(column)
-        return "string" if all(isinstance(v, str) or is_missing(v) for v in values) else ""
-    if name.startswith(("str", "large_string")):
-        return "string"
-    is_number = name.startswith(("int", "uint", "float", "double", "halffloat"))
-    return "number" if (kind in "iuf" if kind else is_number) else ""
-
-
-def _column(table: Table, name: str, told: str) -> Column:
+def _column(table: Table, name: str) -> Column:
     """Return a column; one of numbers is never left out, since its type says that it counts.
 
     Whole numbers that are stored as categories are names. So are those that are stored as strings,
     if they are as few as categories: as quantities they would be numbers in a frame.
     """
-    cells = table.column(name)
+    cells, told = table.column(name), table.types[name]
     if told == "number":
         values, _ = numbers(cells)
         markers = markers_of(values)
         return Column(name, "number", values=without(values, markers), markers=markers)
     notation = Notation(".", True, True)
     if told:
-        found = column_of(name, cells, notation, names=True)
+        found = column_of(name, cells, notation, told=told)
         codes = all(cell.isdigit() or not cell for cell in found.categories)
         if found.kind == "category" and (told == "category" or codes):
             return found

@@ -83,13 +83,13 @@ def column_in(table: Table, name: str, most: int = MOST_CATEGORIES, keep: bool =
     except TableError:
         if column_of(name, table.column(name), notation, most, keep).kind == "number":
             raise  # elsewhere it does not matter
-    where = f"{table.path}: the column {name!r}"
-    return column_of(name, table.column(name), notation, most, keep, where)
+    where, told = f"{table.path}: the column {name!r}", table.types.get(name, "")
+    return column_of(name, table.column(name), notation, most, keep, where, told)
 
 
 def column_of(
     name: str, cells: Sequence[str], notation: Notation = POINTS, most: int = MOST_CATEGORIES,
-    keep: bool = False, where: str = "", names: bool = False,
+    keep: bool = False, where: str = "", told: str = "",
 ) -> Column:  # fmt: skip
     """Infer a column's kind from its cells.
 
@@ -98,8 +98,10 @@ def column_of(
     texts if they have several words. Categories that differ in case or in blanks alone are one, of
     the most frequent spelling. A column is left out if it is constant or empty, only counts
     the rows, or holds strings of one or two words that are nearly all different. Of these, a
-    column to ``keep`` is used if it varies: its numbers as they are, its strings as texts. With
-    ``names``, numbers and dates in it are names like any other.
+    column to ``keep`` is used if it varies: its numbers as they are, its strings as texts.
+
+    Numbers that a file ``told`` to be strings or categories are names like any other, but for
+    strings with a unit; so are dates that are told to be categories.
 
     >>> column_of("age", ["31", "", "x", *map(str, range(40))]).notes
     ["1 cell is not a number and counts as missing: 'x' in row 3"]
@@ -121,14 +123,16 @@ def column_of(
     some, decimal, mostly, bad = some_of(cells), notation.decimal, 0.0, list[int]()
     unit = unit_in(some, decimal)
     _, others = numbers(some, decimal, unit)
-    if len(others) <= len(some) / 2 and not names:  # else the rest does not matter
+    are_names = are_told_names(told, unit)
+    are_numbers = told == "number" or len(others) <= len(some) / 2  # else the rest does not matter
+    if are_numbers and not are_names:
         values, bad = numbers(cells, decimal, unit)
         mostly = 1 - len(bad) / max(len(bad) + np.isfinite(values).sum(), 1)
         token = cells[bad[0]] if bad else ""
         is_gap = mostly > MOSTLY and len(bad) > 1 and all(cells[k] == token for k in bad)
         is_strange = MOSTLY < mostly < NUMBERS and not is_gap
         are_mixed = is_strange and is_mixed(cells, bad, (1 - NUMBERS) * len(cells))
-        if mostly >= NUMBERS or is_gap or are_mixed:
+        if told == "number" or mostly >= NUMBERS or is_gap or are_mixed:
             check_sign(where or name, cells, bad, notation)
             found = _number(name, cells, values, bad, unit, keep)
             if is_gap and mostly < NUMBERS:
@@ -141,7 +145,7 @@ def column_of(
     for cell in nothing:
         del different[cell]
     known = sum(different.values())
-    if sum(map(is_date, some)) >= NUMBERS * len(some) and not names:
+    if sum(map(is_date, some)) >= NUMBERS * len(some) and told != "category":
         dates, notes = dates_of([cell for cell in cells if cell not in nothing])
         values, bad = dates.read(cells)
         if len(bad) <= (1 - NUMBERS) * known:
@@ -169,7 +173,8 @@ def column_of(
         return Column(name, "text", cells=made)
     if all_differ or (len(different) == known and IDENTIFIER.fullmatch(name)):
         share = f"{len(different):,} different ones in {counted(known, 'row')}"
-        why = f"texts that are nearly all different ({share})"
+        what = "numbers stored as strings" if told == "string" and are_numbers else "texts"
+        why = f"{what} that are nearly all different ({share})"
         if keep:
             return Column(name, "text", why, cells=made, warning=warning)
         return Column(name, "left out", why, may_be_kept=True, warning=warning)
@@ -177,6 +182,8 @@ def column_of(
         made = cells.replaced({**dict.fromkeys(nothing, ""), **spellings})
     categories = [category for category, _ in different.most_common(most)]
     found = Column(name, "category", cells=made, categories=categories, warning=warning)
+    if told == "string" and are_numbers:
+        found.notes.append("stored as strings")
     if spellings:
         groups: dict[str, list[str]] = {}
         for cell, shown in spellings.items():
@@ -188,6 +195,12 @@ def column_of(
         text = f"{rare:,} rare categories count as one"
         found.notes.append("1 rare category counts as unknown" if rare == 1 else text)
     return found
+
+
+def are_told_names(told: str, unit: str) -> bool:
+    """Whether numbers of a type are names: categories, and strings, but for numbers with a unit,
+    which no type of numbers holds."""
+    return told == "category" or (told == "string" and not unit)
 
 
 def words_each(cells: Sequence[str]) -> float:

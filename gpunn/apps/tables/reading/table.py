@@ -14,7 +14,6 @@ from functools import cached_property, partial
 from typing import Any
 
 from gpunn.common.names import first_few
-from gpunn.common.numeric import is_missing
 from gpunn.common.numeric.columns import objects_of
 from gpunn.feeding.frames import each_column
 
@@ -22,6 +21,7 @@ from .cells import MISSING, is_number
 from .csv_pieces import TableError, pieces
 from .notation import TRAINED, Notation, notations
 from .strings import Strings
+from .values import text_of, told_by_type
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}  # ties: the first
 BLANK = " "  # any number of blanks and tabs
@@ -51,6 +51,7 @@ class Table:
         separator: what separates cells in the file.
         is_said: whether the file's first line says that.
         encoding: of the file, with its mark if it has one.
+        types: what a column's type says that it holds, by name: see `told_by_type`.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Table:
     separator: str = ","
     is_said: bool = False
     encoding: str = "utf-8"
+    types: dict[str, str] = field(default_factory=dict)
 
     def notation_of(self, name: str, trained: str = "") -> Notation:
         """Return how the numbers of a column are written.
@@ -379,26 +381,16 @@ def _from_frame(name: str, kind: str) -> Table:
         )
     if not len(frame) or not len(frame.columns):
         raise TableError(f"{name} has no rows.")
-    return table_of(frame, name, [f"read by {library}"])
+    found = table_of(frame, name, [f"read by {library}"])
+    if kind == "excel":  # whose cells have types, but no columns
+        found.types = {}
+    return found
 
 
 def table_of(frame: Any, path: str, notes: Sequence[str] = ()) -> Table:
     """Return the table in a frame of pandas, polars or Arrow; ``path`` is what messages call it."""
     given = [*each_column(frame)]
-    columns = [Strings(map(text_of, objects_of(column))) for _, column in given]
-    return Table(path, _names([name for name, _ in given]), columns, ".", [*notes])
-
-
-def text_of(value: Any) -> str:
-    """Return a value as it would stand in a CSV file; empty if it is missing.
-
-    >>> text_of(1.5), text_of(2.0), text_of(b"oak"), text_of(None), text_of(float("nan"))
-    ('1.5', '2', 'oak', '', '')
-    """
-    if is_missing(value):
-        return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    names, columns = _names([name for name, _ in given]), [column for _, column in given]
+    types = dict(zip(names, map(told_by_type, columns), strict=True))
+    cells = [Strings(map(text_of, objects_of(column))) for column in columns]
+    return Table(path, names, cells, ".", [*notes], types=types)

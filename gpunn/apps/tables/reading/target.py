@@ -12,7 +12,16 @@ from gpunn.common.numeric.moments import lost_in_float32
 
 from .cells import is_code, is_date, is_missing, missing_among, number, numbers
 from .csv_pieces import TableError
-from .kinds import IDENTIFIER, MOSTLY, NUMBERS, POINTS, shortened, some_of, unit_in
+from .kinds import (
+    IDENTIFIER,
+    MOSTLY,
+    NUMBERS,
+    POINTS,
+    are_told_names,
+    shortened,
+    some_of,
+    unit_in,
+)
 from .notation import Notation, check_sign, is_mixed
 from .strings import Strings
 from .table import Table
@@ -43,7 +52,8 @@ class TargetColumn:
 
 
 def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
-    """Return a table's target: classes if it has strings or at most 20 different whole numbers.
+    """Return a table's target: classes if it has strings or at most 20 different whole numbers, or
+    numbers that a file stores as strings or categories.
 
     Classes are compared as they are written: ``7`` and ``007`` are two classes, and so are ``1``
     and ``1.0``, or ``yes`` and ``Yes``. Whole numbers that begin with a 0, such as ``007``, are
@@ -93,6 +103,7 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
         few = is_numeric and not bad and len(np.unique(known)) <= FEW
         whole = present[values == np.floor(values)].tolist()
         coded = any(is_code(cells[i]) for i in whole)
+        coded |= are_told_names(table.types.get(name, ""), unit)
         classes = not is_numeric or coded or (few and bool((known == np.floor(known)).all()))
         task = "classification" if classes else "regression"
     if task == "regression":
