@@ -129,7 +129,7 @@ def test_the_task_follows_from_the_type_of_the_target(
     assert found.y.tolist() == numeric
 
 
-@pytest.mark.usefixtures("numpy_is_asked_for", "little_search")
+@pytest.mark.usefixtures("numpy_is_asked_for")
 def test_codes_are_learned_as_names_and_predicted_from_any_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +139,7 @@ def test_codes_are_learned_as_names_and_predicted_from_any_file(
     frame = pd.DataFrame({"code": codes, "more": random.normal(0, 1, 240), "y": y})
     frame.to_parquet(tmp_path / "t.parquet")
     frame.to_csv(tmp_path / "t.csv", index=False)
-    short = ["--target", "y", "--out", str(tmp_path)]
+    short = ["--target", "y", "--fast", "--epochs", "30", "--out", str(tmp_path)]
     assert main(["train", str(tmp_path / "t.parquet"), *short]) == 0
     assert "stored as strings" in capsys.readouterr().out
     assert main(["check-data", str(tmp_path / "t.parquet"), "--target", "y"]) == 0
