@@ -79,16 +79,18 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
     there = ~np.isnan(values)
     there[bad] = True
     present = np.flatnonzero(there)
-    values, first_bad = values[present], cells[bad[0]] if bad else ""
+    values = values[present]
     few = (1 - NUMBERS) * len(present)
-    is_numeric = len(bad) <= few or (
-        len(bad) < MOSTLY * len(present) and is_mixed(cells, bad, few)
+    is_mostly = len(bad) < MOSTLY * len(present)
+    is_numeric = len(present) > 0 and (
+        len(bad) <= few or (is_mostly and is_mixed(cells, bad, few))
     )
     if not is_numeric:  # then "-" is a class, as "+" is
         nothing = missing_among(cells)
         there = cells.each(lambda some: np.array([cell not in nothing for cell in some], bool))
         present = np.flatnonzero(there)
         values = numbers(cells, decimal, unit)[0][present]
+        bad = present[np.isnan(values)].tolist()
     known = values[~np.isnan(values)]
     notes = [f"in {unit}"] if unit else []
     if task is None:
@@ -110,7 +112,7 @@ def target_of(table: Table, name: str, task: str | None = None) -> TargetColumn:
         if not is_numeric:
             raise TableError(
                 f"{where} is not a number in {len(bad):,} of {counted(len(present), 'row')}, such "
-                f"as {shortened(first_bad)}: regression needs numbers."
+                f"as {shortened(cells[bad[0]])}: regression needs numbers."
             )
         check_sign(where, cells, bad, notation)
         if bad:
