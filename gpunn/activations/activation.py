@@ -56,6 +56,7 @@ class Activation(Stated, Formula):
         saves: what `gradient` reads, ``"output"`` or ``"input"``. A derivative that is computed
             from `call` reads the input.
         rowwise: True if an element depends on its whole row, as in softmax.
+        is_link: True if losses are fused with it, see `gpunn.losses.Loss.fuses`.
         zero_gradient: True if the derivative is 0 everywhere, so that gradients cannot train
             the layers before it.
 
@@ -76,6 +77,7 @@ class Activation(Stated, Formula):
     }
     saves = "output"
     rowwise = False
+    is_link = False
     zero_gradient = False
 
     def __init_subclass__(cls) -> None:
@@ -204,6 +206,15 @@ class Activation(Stated, Formula):
         with np.errstate(all="ignore"):  # an overflow gives infinity, the limit
             self.forward(get_backend("numpy"), x, out)
         return tensors_of(out)
+
+
+def applied_to(y: Tensor) -> tuple[Activation | None, Tensor]:
+    """Return the activation that made a tensor, and what it was applied to; None and the tensor
+    itself if none did, or if that is not recorded."""
+    if y.primitive is _applied and not y.is_constant:
+        return y.attributes["formula"], y.inputs[0]
+    found: tuple[Activation | None, Tensor] = y.attributes.get("link", (None, y))
+    return found if not y.is_constant else (None, y)
 
 
 def _apply(backend: Backend, out: Array, x: Array, formula: Activation) -> None:

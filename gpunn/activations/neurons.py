@@ -217,6 +217,7 @@ class Sigmoid(Activation):
     """
 
     functor = "Sigmoid"
+    is_link = True
     examples = ({}, {"slope": 2.0, "shift": 0.5, "offset": -0.25})
 
     slope: float = field(default=1.0, check=_check_slope)

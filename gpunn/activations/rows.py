@@ -50,6 +50,7 @@ class Softmax(_Rowwise):
     """
 
     functor = "Softmax"
+    is_link = True
     properties = Properties((0, 1), True, (0, 0), (0, 1))
 
     def call(self, x: Tensor) -> Tensor:

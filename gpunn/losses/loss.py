@@ -17,6 +17,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import closest, snake_case
+from gpunn.common.overrides import replaces
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
 from gpunn.ops.tensor import Tensor
@@ -81,8 +82,8 @@ class Loss(Formula):
 
     _kind = "loss"
     __experimental__ = frozenset(
-        {"add_up", "axis", "counts_matches", "fuses", "ignore_class", "link", "on_arrays"}
-        | {"output_sample", "predictions", "sparse", "target_sample", "targets"}
+        {"add_up", "axis", "counts_matches", "fuses", "fuses_with", "ignore_class", "link"}
+        | {"on_arrays", "output_sample", "predictions", "sparse", "target_sample", "targets"}
     )
     _not_watched = frozenset({"on_arrays"})
     _refused: ClassVar[Mapping[str, str]] = {
@@ -141,7 +142,9 @@ class Loss(Formula):
         are averaged, or summed with ``reduction="sum"``. A scalar result applies to the whole
         batch.
         """
-        return on_tensors.of_rows(self, y_true, y_pred)
+        from .as_operations import of_rows  # which a `fit` of built-in parts does not need
+
+        return of_rows(self, y_true, y_pred)
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the loss of each row; y_pred (rows, n)."""
@@ -163,6 +166,13 @@ class Loss(Formula):
         self.forward(backend, y_true, y_pred, values)
         if gradient is not None:
             self.backward(backend, y_true, y_pred, gradient)
+
+    def fuses_with(self, activation: Any) -> bool:
+        """Whether a step computes it from what an activation is applied to, see `fuses`."""
+        if self.fuses is None or self.predictions == "logits":
+            return False
+        fuses = getattr(activation, "functor", None) == self.fuses
+        return fuses and not replaces(type(self), "forward_backward", "elements")
 
     def add_up(self, backend: Backend, given: Any) -> None:
         """Do what `Backend.loss` does with these arguments, for a loss that defines `call`."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_integer
+from gpunn.ops.shapes import expand_dims, reshape
+from gpunn.ops.tensor import Tensor
 
 
 def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: str = "") -> None:
@@ -44,6 +46,15 @@ def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.nd
         y_true = y_true[..., 0]
     loss.check(y_true.shape, y_pred.shape)
     return np.ascontiguousarray(y_true, y_pred.dtype), y_pred
+
+
+def fitting(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Add or drop a last axis of length 1, as Keras does, so that (n,) and (n, 1) match."""
+    if y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+        return reshape(y_true, y_true.shape[:-1]), y_pred
+    if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
+        return expand_dims(y_true, -1), y_pred
+    return y_true, y_pred
 
 
 def ignored_class(part: Any) -> int | None:

@@ -89,6 +89,7 @@ class CategoricalAccuracy(MeanOfRows):
     """
 
     functor = "CategoricalAccuracy"
+    of_largest = True
 
     name = "categorical_accuracy"
 
@@ -112,6 +113,7 @@ class SparseCategoricalAccuracy(MeanOfRows):
     """
 
     functor = "SparseCategoricalAccuracy"
+    of_largest = True
     sparse = True
 
     name = "sparse_categorical_accuracy"

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.activations.activation import applied_to
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.losses.on_tensors import as_rows, sums_of_mean
+from gpunn.losses.as_operations import as_rows, sums_of_mean
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.fusion.storing import stored
+from gpunn.ops.primitive import one_after_another
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.shapes import broadcast_to, reshape
 from gpunn.ops.tensor import Tensor, constant
@@ -31,6 +33,9 @@ def add_rows(
     if metric.elementwise and y_pred.ndim == 1:  # each element is a row
         y_pred = reshape(y_pred, (-1, 1))
     sparse = bool(metric.sparse) if sparse is None else sparse
+    formula, logits = applied_to(y_pred)
+    if metric.of_largest and formula is not None and formula.functor == "Softmax":
+        y_pred = logits  # as in `fit`: the largest is at the same place
     y_true, rows = as_rows(metric, sparse, y_true, y_pred)
     given = [y_true, rows]
     leading = y_pred.shape[:-1]
@@ -61,8 +66,13 @@ def add_bins(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -
 
 def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
     """Let a step add values to a mean: sum w v and sum w, see `gpunn.metrics.Mean`."""
-    known = sums_of_mean(values, weight) if isinstance(values, Tensor) else None
-    trace.add_effect(_Sums(metric, sums_of(values, weight) if known is None else [known]))
+    found = sums_of_mean(values) if isinstance(values, Tensor) else None
+    if found is not None:
+        sums, rows = found
+        if weight is None or (type(weight) is int and weight == rows):
+            trace.add_effect(_Sums(metric, [sums], rows if weight is None else 1))
+            return
+    trace.add_effect(_Sums(metric, sums_of(values, weight)))
 
 
 def sums_of(values: Any, weight: Any) -> list[Tensor]:
@@ -95,12 +105,12 @@ def late_result(trace: Trace, metric: Any) -> Tensor:
 class _Update(Effect):
     """An update of a metric's state on a device."""
 
-    def __init__(self, metric: Any, given: list[Tensor]) -> None:
+    def __init__(self, metric: Any, given: list[Tensor], of: int = 1) -> None:
         super().__init__(given, parts=[metric])
-        self._metric = metric
+        self._metric, self._of = metric, of  # how often it adds what it counts
 
     def prepare(self, backend: Any) -> None:
-        self._metric._state_on(backend)
+        self._metric._state_on(backend, self._of)
 
 
 class _Rows(_Update):
@@ -115,7 +125,7 @@ class _Rows(_Update):
 
 class _Sums(_Update):
     def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
-        state = self._metric._state_on(backend)
+        state = self._metric._state_on(backend, self._of)
         if self.inputs[0].shape:  # both sums
             return [(self.inputs[0], state, True)]
         return [(t, state[k : k + 1].reshape(()), True) for k, t in enumerate(self.inputs)]
@@ -125,22 +135,23 @@ class _Result(LateResult):
     def __init__(self, metric: Any) -> None:
         super().__init__((), parts=[metric])
         self._metric = metric
-        self._kept: tuple[Backend, Array, Array] | None = None  # the state, and its copy
+        self._kept: tuple[Backend, list[tuple[Array, Array]]] | None = None  # states, and copies
 
     def begin(self, backend: Backend) -> list[tuple[Tensor, Array, bool]]:
-        state = self._metric._state_on(backend)
-        self._kept = backend, state, backend.empty(state.shape, np.float64)
+        self._metric._state_on(backend)
+        states = [a for known, a, _ in self._metric._on_devices if known is backend.root]
+        self._kept = backend, [(a, backend.empty(a.shape, np.float64)) for a in states]
         return []
 
     def bind(self, backend: Backend, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
         assert self._kept is not None
-        return stored(*self._kept)
+        return partial(one_after_another, *(stored(backend, *pair) for pair in self._kept[1]))
 
     def value(self) -> Any:
         if self._kept is None:
             return self._metric.result()
-        backend, state, copy = self._kept
-        return self._metric._result_of({id(state): backend.read(copy)})
+        backend, pairs = self._kept
+        return self._metric._result_of({id(state): backend.read(copy) for state, copy in pairs})
 
 
 def _whole(backend: Backend, array: Any, t: Tensor) -> Array:

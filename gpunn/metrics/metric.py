@@ -62,6 +62,7 @@ class Metric(Formula):
         parameter_names: attributes that are passed to this formula.
         accumulates: what a GPU adds to the state: ``"rows"`` (the means of rows), ``"losses"``
             (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
+        of_largest: True if only the place of each row's largest prediction matters.
         direction: ``"up"`` if higher is better, ``"down"`` if lower is.
         predictions: kind that it needs, as for `gpunn.losses.Loss.predictions`. In a model whose
             loss takes logits or scores, a metric that needs probabilities gets them.
@@ -90,9 +91,10 @@ class Metric(Formula):
 
     _kind = "metric"
     __experimental__ = frozenset(
-        {"accumulates", "elementwise", "output_sample", "predictions", "remedy", "sparse"}
-        | {"state_size", "targets"}
+        {"accumulates", "elementwise", "of_largest", "output_sample", "predictions", "remedy"}
+        | {"sparse", "state_size", "targets"}
     )
+    _stand_ins: ClassVar[Mapping[str, Any]] = {"of_largest": False}
     _not_watched = frozenset({"_state", "_counted", "_of_samples", "_of_steps"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -120,6 +122,7 @@ class Metric(Formula):
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     sparse = cast("bool | None", False)
     accumulates = "rows"
+    of_largest = False
     direction = "up"
     predictions: ClassVar[str | None] = None
     targets: ClassVar[str | None] = None
@@ -208,12 +211,10 @@ class Metric(Formula):
 
     def _sums(self, kept: Mapping[int, np.ndarray] = _NONE) -> np.ndarray:
         """Return the state so far, as `compute` takes it; ``kept`` as in `_result_of`."""
-        states = [kept.get(id(a)) for _, a in self._on_devices]
-        read = [
-            backend.read(a) if state is None else state
-            for state, (backend, a) in zip(states, self._on_devices, strict=True)
-        ]
-        found: np.ndarray = self._state + sum(read)
+        found: np.ndarray = self._state
+        for backend, array, of in self._on_devices:
+            state = kept.get(id(array))
+            found = found + (backend.read(array) if state is None else state) / of
         return found
 
     def _show(self, state: np.ndarray) -> None:
@@ -227,25 +228,24 @@ class Metric(Formula):
         self.__dict__["_state"] = np.array(sums, np.float64)
 
     @property
-    def _on_devices(self) -> list[tuple[Backend, Array]]:
-        """What steps have counted, by backend."""
-        found: list[tuple[Backend, Array]] = self.__dict__.setdefault("_counted", [])
+    def _on_devices(self) -> list[tuple[Backend, Array, int]]:
+        """What steps have counted: a backend, an array, and how often it counts everything."""
+        found: list[tuple[Backend, Array, int]] = self.__dict__.setdefault("_counted", [])
         return found
 
-    def _state_on(self, backend: Backend) -> Array:
-        """Return the array to which the steps of a backend add."""
-        for known, array in self._on_devices:
-            if known is backend.root:
+    def _state_on(self, backend: Backend, of: int = 1) -> Array:
+        """Return the array to which the steps of a backend add ``of`` times what they count."""
+        for known, array, times in self._on_devices:
+            if known is backend.root and times == of:
                 return array
         array = backend.zeros(self._state.shape, np.float64)
-        self._on_devices.append((cast(Backend, backend.root), array))
+        self._on_devices.append((cast(Backend, backend.root), array, of))
         return array
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        counted = state.pop("_counted", ())
-        if counted:
-            state["_state"] = self._state + sum(backend.read(a) for backend, a in counted)
+        if state.pop("_counted", ()):
+            state["_state"] = self._sums()
         return state
 
     @recorded
@@ -255,7 +255,7 @@ class Metric(Formula):
         if taking() is not None:
             raise NeedsValuesError(f"{self.name} is reset inside a step: reset it between steps.")
         self.__dict__.pop("_state", None)
-        for backend, array in self._on_devices:
+        for backend, array, _ in self._on_devices:
             backend.write(array, np.zeros(array.shape))
         for variable in self.variables:
             variable.reset()

@@ -64,13 +64,21 @@ def gradients(
     given = cotangents or [ones_like(y) for y in outputs]
 
     sources_of: dict[int, Sequence[Tensor]] = {}
+    asked = {id(x) for x in inputs}
 
     def derived_from(t: Tensor) -> Sequence[Tensor]:
-        found = sources_of[id(t)] = _derived_from(t) if is_recorded(t) else ()
+        found: Sequence[Tensor] = ()
+        if is_recorded(t):
+            found = (t.skips[0],) if takes_skipped(t) else _derived_from(t)
+        sources_of[id(t)] = found
         return found
 
+    def takes_skipped(t: Tensor) -> bool:
+        """Whether gradients go through what a tensor skips, not the way that it was computed."""
+        return t.skips is not None and (id(t.skips[0]) in asked or not is_recorded(t.skips[0]))
+
     order = topological_sort(outputs, derived_from)
-    matters = {id(x) for x in inputs}
+    matters = set(asked)
     for t in order:
         if is_float(t.dtype) and not matters.isdisjoint(map(id, sources_of[id(t)])):
             matters.add(id(t))
@@ -101,7 +109,11 @@ def gradients(
         attributes = t.attributes
         if t.primitive.selects:
             attributes = {**attributes, "wants": [id(source) in matters for source in sources]}
-        parts = t.primitive.gradient(dy, t, *sources, **attributes)
+        if takes_skipped(t):
+            skipped, function = t.skips
+            parts: Gradients = gradients_of(function, [skipped], dy)
+        else:
+            parts = t.primitive.gradient(dy, t, *sources, **attributes)
         for source, part in zip(sources, parts, strict=True):
             if id(source) in matters:
                 add(source, part() if callable(part) else part)
@@ -164,3 +176,18 @@ _stated = Primitive(
     gradient=lambda dy, y, *by_, by, gradient: gradient(dy),
     lowering="same",
 )
+
+
+def skipping(y: Tensor, skipped: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return ``y``, a new tensor equal to ``function(skipped)`` that is computed from what
+    ``skipped`` is computed from.
+
+    Gradients go the way that ``y`` was computed, past ``skipped``. Only where a gradient by that is
+    asked for, or how it was computed is not recorded, they are those of the function.
+
+    >>> from gpunn import grad, ops
+    >>> grad(lambda x: skipping(x + 0.0, ops.exp(x), ops.log))(-1e3).item()
+    1.0
+    """
+    y.skips = skipped, function
+    return y

@@ -76,6 +76,7 @@ class Tensor(Operators):
     home: Home | None = None
     _array: Any = None  # of the home's backend
     part_of: Any = None  # the variable and the key of ``v[key]``
+    skips: Any = None  # a tensor and a function of it, see `gradients.skipping`
 
     def __init__(
         self,

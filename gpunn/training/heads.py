@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpunn import metrics as metrics_module
 from gpunn.backends.contract.backend import Array
 from gpunn.common.overrides import replaces
 from gpunn.core.plan import Plan
@@ -227,9 +226,8 @@ def _measures(
         head.notes += [note for note in notes if note not in head.notes]
         names = [*taken, *(m.name for m in measures)]
         name = reported_name(head.target.label, name, is_weighted, names)
-        matches = metrics_module.CategoricalAccuracy, metrics_module.SparseCategoricalAccuracy
         plain = not (is_weighted or head.is_masked)
-        counted = loss.counts_matches and plain and type(metric) in matches
+        counted = loss.counts_matches and plain and metric.of_largest
         size = 0 if counted else metric.state_size
         measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted, reading))
         at += size

@@ -12,7 +12,6 @@ from gpunn import metrics as metrics_module
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.names import warn
-from gpunn.common.overrides import replaces
 from gpunn.losses import Loss
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
@@ -196,7 +195,7 @@ def fuse(loss: Loss, activation: Any) -> tuple[Loss, bool]:
                 f"last activation."
             )
         return loss, False
-    if functor == loss.fuses and not replaces(type(loss), "forward_backward"):
+    if loss.fuses_with(activation):
         return loss.on_logits(), True  # type: ignore[attr-defined]
     properties = getattr(activation, "properties", None)
     if properties is not None and not (properties.range[0] >= 0 and properties.range[1] <= 1):

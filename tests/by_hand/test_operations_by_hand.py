@@ -76,6 +76,24 @@ class Step(gpunn.Sequential):
         return super().train_step(data)
 
 
+class Documented(gpunn.Sequential):
+    """The step that Keras's guide shows."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with gpunn.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred)
+        slopes = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(slopes, self.trainable_variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            else:
+                metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
 BENCHMARKS: dict[str, tuple[int, str, tuple[int, ...], Chain]] = {
     "W1": (
         10, "sgd", (784,),
@@ -113,16 +131,48 @@ def of_a_step(kind: type[Any], case: str, metrics: list[str]) -> tuple[Counter[s
     return Counter(each), [*history.values(), *model.get_weights()]
 
 
+@pytest.mark.parametrize("kind", [Step, Documented])
 @pytest.mark.parametrize("metrics", [[], ["accuracy"]], ids=["", "accuracy"])
 @pytest.mark.parametrize("case", BENCHMARKS)
-def test_a_train_step_does_what_fit_does(case: str, metrics: list[str]) -> None:
-    """It checks the labels in each step, and computes the derivative of the softmax by itself. If
-    it draws random numbers, it counts its calls apart from the optimizer's steps."""
-    (own, found), (plain, wanted) = (of_a_step(k, case, metrics) for k in (Step, gpunn.Sequential))
-    more = 3 + ("dropout" in own)
+def test_a_train_step_does_what_fit_does(case: str, metrics: list[str], kind: type[Any]) -> None:
+    """It checks the labels in each step, and counts right answers by themselves. If it draws random
+    numbers, it counts its calls apart from the optimizer's steps."""
+    (own, found), (plain, wanted) = (of_a_step(k, case, metrics) for k in (kind, gpunn.Sequential))
+    more = 1 + len(metrics) + ("dropout" in own)
     assert own.total() <= plain.total() + more, (own - plain, plain - own)
     for one, other in zip(found, wanted, strict=True) if case != "W2" else ():  # other masks
         assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Step, Documented])
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [("softmax", "sparse_categorical_crossentropy"), ("softmax", "categorical_crossentropy"),
+     ("sigmoid", "binary_crossentropy")],
+)  # fmt: skip
+def test_a_train_step_gives_the_weights_of_fit(
+    activation: str, loss: str, kind: type[Any], every_backend: str
+) -> None:
+    """To the bit, once it is a program: the softmax or sigmoid is fused with the loss."""
+    r = np.random.default_rng(0)
+    x, labels = r.random((30, 6), np.float32), r.integers(0, 4, 30)
+    y = labels if loss.startswith("sparse") else np.eye(4, dtype=np.float32)[labels]
+
+    def trained(kind: type[Any]) -> tuple[list[float], list[np.ndarray]]:
+        gpunn.utils.set_random_seed(0)
+        chain = [layers.Input((6,)), layers.Dense(5, "tanh"), layers.Dense(4, activation)]
+        model = kind(chain, backend=every_backend)
+        model.compile(gpunn.optimizers.SGD(0.5), loss)
+        weights = model.get_weights()
+        model.fit(x, y, 10, epochs=2, shuffle=False, verbose=0)
+        model.set_weights(weights)
+        history = model.fit(x, y, 10, epochs=3, shuffle=False, verbose=0).history
+        return history["loss"], model.get_weights()
+
+    (found, own), (wanted, plain) = trained(kind), trained(gpunn.Sequential)
+    assert_allclose(found, wanted, rtol=1e-12)
+    for one, other in zip(own, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_fit_and_a_function_in_turns_train_as_python_does(backend: str, doubles: None) -> None:

@@ -31,10 +31,10 @@ def targets(loss: str) -> np.ndarray:
     return LABELS if loss.startswith("Sparse") else np.eye(3)[LABELS]
 
 
-def model_of(module: Any, activation: str, **options: Any) -> Any:
+def model_of(module: Any, activation: str, kind: Any = None, **options: Any) -> Any:
     """A model whose outputs are the activation of its inputs."""
     dense = module.layers.Dense(3, activation, kernel_initializer="identity")
-    return module.Sequential([module.Input((3,)), dense], **options)
+    return (kind or module.Sequential)([module.Input((3,)), dense], **options)
 
 
 def losses_of(module: Any, case: str, weights: Any, **of: Any) -> list[float]:
@@ -114,6 +114,36 @@ def test_saturated_outputs_still_learn(keras: Any, case: str) -> None:
     for backend in ("numpy", "compiled", "emulated"):
         found = change(gpunn, backend=backend)
         np.testing.assert_allclose(found, -slope, rtol=1e-6, atol=1e-6, err_msg=backend)
+
+
+class Own(gpunn.Sequential):
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_steps_by_hand_learn_from_them_as_fit_does(
+    every_backend: str, case: str, weighted: bool
+) -> None:
+    """Python's steps and those of a program."""
+    activation, name, options = CASES[case]
+    x, y = LOGITS.astype("float32"), targets(name)
+    weights = WEIGHTS if weighted else None
+    loss = getattr(gpunn.losses, name)(**options)
+
+    def change(kind: type[Any], epochs: int, **how: Any) -> list[np.ndarray]:
+        model = model_of(gpunn, activation, kind, backend=every_backend)
+        model.compile(gpunn.optimizers.SGD(1e-3), loss, **how)
+        model.fit(x, y, batch_size=8, sample_weight=weights, epochs=epochs, verbose=0)
+        return model.get_weights()
+
+    for epochs in (1, 4):  # the first ones run in Python
+        wanted = change(gpunn.Sequential, epochs)
+        assert np.abs(wanted[1]).max() > 1e-4
+        for found in (change(Own, epochs), change(Own, epochs, run_eagerly=True)):
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("case", CASES)

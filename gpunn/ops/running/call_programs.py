@@ -20,6 +20,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.draws import Place, context_at, count_from
 from gpunn.core.settings import Settings
 from gpunn.ops.dtypes import is_float
+from gpunn.ops.fusion.joint import ACTIVATION
 from gpunn.ops.gradients import gradients, topological_sort
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Unsupported
@@ -135,7 +136,9 @@ class CallProgram:
 
     Attributes:
         inputs: leaves for the tensors in the arguments, and then for what it reads.
-        outputs: what it computes: results, losses that it adds, and values that it assigns.
+        outputs: what it computes: results, losses that it adds, values that it assigns, and what
+            links are applied to.
+        links: the number of that output, by the number of the link: losses may take either.
         draws: how many random streams it reads.
         is_checked: whether it refuses some values of its inputs.
         alive: runs that keep arrays.
@@ -172,11 +175,15 @@ class CallProgram:
             raise Unsupported("its Python costs little beside what it computes.")
         assigned = [h for h in held if h.is_assigned]
         self._assigned = [(h.source, h.now) for h in assigned]
-        every = [*found(self.result), *trace.losses, *(h.now for h in assigned)]
+        results = found(self.result)
+        every = [*results, *trace.losses, *(h.now for h in assigned)]
+        every += [t.inputs[0] for t in results if _is_link(t)]
         computed = {id(t): k for k, t in enumerate(every) if not t.is_constant}
         self.outputs = [every[k] for k in computed.values()]
         self.places = list(computed.values())
         self._numbers = {key: number for number, key in enumerate(computed)}
+        number = self._numbers
+        self.links = {number[id(t)]: number[id(t.inputs[0])] for t in results if _is_link(t)}
         self.draws, self._runs = trace.draws, 0
         graph = topological_sort(self.outputs)
         self.is_checked = any(t.primitive is not None and t.primitive.acts for t in graph)
@@ -303,6 +310,12 @@ class _Stage:
 
     def __call__(self) -> None:
         self._computation.run(self._number)
+
+
+def _is_link(t: Tensor) -> bool:
+    """Whether a tensor is the result of an activation that losses are fused with."""
+    made = t.primitive is not None and not t.is_constant and t.primitive.name == ACTIVATION
+    return made and bool(t.attributes["formula"].is_link)
 
 
 def is_on(backend: Any, source: Any) -> bool:

@@ -64,6 +64,9 @@ class CallRun:
         assert self._bound is not None
         results = zip(self.program.outputs, self._bound.ys, strict=True)
         made = self._tensors(_call, [(k, y, array) for k, (y, array) in enumerate(results)])
+        for number, of in self.program.links.items():
+            formula = self.program.outputs[number].attributes["formula"]
+            made[number].attributes["link"] = formula, made[of]
         trace = self.trace()
         if self.program.alive > RUNS and trace is not None:
             for t in self._lent:
@@ -129,7 +132,11 @@ class CallRun:
         try:
             with trace.drawing(self._place), trace.reading(values, keeps=False):
                 result = program.function(*filled)
-            return [*found(result), *trace.losses][program.places[output]]
+            every, place = [*found(result), *trace.losses], program.places[output]
+            if place < len(every):
+                return every[place]
+            link = next(link for link, of in program.links.items() if of == output)
+            return every[program.places[link]].inputs[0]
         finally:
             trace.losses = losses
 
@@ -159,7 +166,9 @@ _call = Primitive(
     "call",
     None,
     lambda *shapes, **attributes: (),  # its tensors are made by hand
-    gradient=lambda dy, y, *inputs, run, number, wants: run.gradients(number, dy, tuple(wants)),
+    gradient=lambda dy, y, *inputs, run, number, wants, link=None: run.gradients(
+        number, dy, tuple(wants)
+    ),
 )
 _call.selects = True
 _call_gradient = Primitive("gradient of a call", None, _call._shape, gradient=_second_gradient)

@@ -138,12 +138,19 @@ def _stays(trace: Trace, source: Any) -> bool:
 
 def grouped(effects: Sequence[Effect]) -> list[list[Effect]]:
     """Return the effects in groups, in order: what one group reads is computed together. A group
-    ends with an effect that changes something, and before one that uses a part of another in it."""
+    ends with an effect that changes something, and before one that uses a part of another in it.
+    An effect that only reads what is made before a change goes before it."""
     groups: list[list[Effect]] = []
     for effect in effects:
-        if not groups or any(one.changes or one.shares_part(effect) for one in groups[-1]):
-            groups.append([])
-        groups[-1].append(effect)
+        last = groups[-1] if groups else []
+        if not last or any(one.shares_part(effect) for one in last):
+            groups.append([effect])
+        elif not last[-1].changes:
+            last.append(effect)
+        elif not effect.changes and all(t.position < last[-1].position for t in effect.inputs):
+            last.insert(-1, effect)
+        else:
+            groups.append([effect])
     return groups
 
 
