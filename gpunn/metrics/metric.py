@@ -211,10 +211,10 @@ class Metric(Formula):
 
     def _sums(self, kept: Mapping[int, np.ndarray] = _NONE) -> np.ndarray:
         """Return the state so far, as `compute` takes it; ``kept`` as in `_result_of`."""
-        found: np.ndarray = self._state
+        found: np.ndarray = self._state.copy()
         for backend, array, of in self._on_devices:
             state = kept.get(id(array))
-            found = found + (backend.read(array) if state is None else state) / of
+            found += (backend.read(array) if state is None else state) / of
         return found
 
     def _show(self, state: np.ndarray) -> None:
@@ -245,7 +245,7 @@ class Metric(Formula):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         if state.pop("_counted", ()):
-            state["_state"] = self._sums()
+            state["_state"] = Metric._sums(self)
         return state
 
     @recorded
