@@ -17,6 +17,7 @@ from benchmarks.gpu import roofline as program
 from gpunn import layers
 from gpunn.apps.roofline import cpu as cpu_model
 from gpunn.apps.roofline import step_profile
+from gpunn.backends.contract.declaration import MatrixProduct
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch import known_gpus, roofline
 from gpunn.backends.cupy.launch.known_gpus import GPUS, find_gpu
@@ -37,7 +38,8 @@ def update(elements: int, arrays: int = 4) -> ProfiledOperation:
 
 def product(m: int, k: int, n: int) -> ProfiledOperation:
     shapes = {"a": (m, k), "b": (k, n), "out": (m, n)}
-    return ProfiledOperation("matmul", "", shapes, 4 * (m * k + k * n + m * n), 2 * m * k * n, 1)
+    size, sizes = 4 * (m * k + k * n + m * n), MatrixProduct(m, n, k)
+    return ProfiledOperation("matmul", "", shapes, size, 2 * m * k * n, 1, products=(sizes,))
 
 
 # -- traffic and arithmetic of launches
@@ -165,10 +167,15 @@ def test_an_update_in_memory_and_in_l2_by_hand() -> None:
 def test_a_product_by_hand() -> None:
     gtx = gpu_named("GTX 1080 Ti")
     rate = 0.6 * 11.34e12  # of 28 multiprocessors
-    # 32 x 128 are 4 tiles: the sum over 784 is cut in 7, and each block adds up 112 terms.
-    assert roofline.product_seconds(32, 128, 784, gtx) == pytest.approx(
-        112 * 2 * 32 * 32 / (rate / 28)
+    # 32 x 128 are 4 tiles: the sum over 7,840 is cut in 7, and each block adds up 1,120 terms.
+    assert roofline.product_seconds(32, 128, 7840, gtx) == pytest.approx(
+        1120 * 2 * 32 * 32 / (rate / 28)
     )
+    # A block has 512 terms or more, and of one tile's sums an eighth or more.
+    for terms, of_block in ((784, 512), (80_000, 10_000)):
+        assert roofline.product_seconds(32, 32, terms, gtx) == pytest.approx(
+            of_block * 2 * 32 * 32 / (rate / 28)
+        )
     # One tile, and a sum that is not cut: one block of 28 works.
     assert roofline.product_seconds(10, 10, 50, gtx) == pytest.approx(50 * 2 * 32 * 32 / rate * 28)
     # Large enough for all of them.
@@ -180,49 +187,46 @@ def test_the_classic_step_in_one_kernel() -> None:
     assert roofline.is_narrow(operations)
     assert not roofline.is_narrow(step_profile.profile_step(program.classic(129)))
     h200 = gpu_named("H200")
-    bandwidth, port = h200.l2_bandwidth, 41 * 66.9e12 / (2 * 128 * 132)  # bytes per second
-    # 32 of its multiprocessors have one row each; each of them reads both layers' weights in the
-    # forward pass, and the last layer's in the backward pass. Only the first layer's take longer.
-    first, last = 784 * 128 * 4, 128 * 10 * 4
-    seconds = [max(n / port, 32 * n / bandwidth) for n in (first, last, last)]
-    others = [
-        roofline.operation_seconds(x, h200, bandwidth)
-        for x in operations
-        if x.name != "matmul" or x.shapes["out"][0] != 32
-    ]
-    products = [
-        roofline.operation_seconds(x, h200, bandwidth)
-        for x in operations
-        if x.name == "matmul" and x.shapes["out"][0] == 32
-    ]
-    least = sum(map(max, products, seconds)) + sum(others)
-    assert seconds[0] > products[0]
+    # 32 blocks have one row each, for which they read both layers' weights. 32 threads have four
+    # columns of the first layer, so 8 share a sum, and each waits once for 8 reads: 98 of 784
+    # numbers. Of the last layer 16 threads share a sum: each has 8 of 128 numbers, of 16 at once.
+    forward = [1400 + 98 / 8 * 750, 1400 + 8 / 16 * 750]
+    # Two lanes share a number of the gradient of the 128: 5 terms each.
+    backward = [225 + 5 / 16 * 750]
+    # 264 blocks have 67,584 threads: two weights of the first layer each, and 32 rows.
+    weights = [1 * 32 / 16 * 750, 2 * 32 / 16 * 750]
+    # A thread reads 4 of 784 pixels, and updates 2 of 101,770 weights; all else takes 900 cycles.
+    others = 12 * 900 + 3 * 350 + 1 * 350
+    cycles = sum(forward + backward + weights) + others
     assert roofline.persistent_step_seconds(operations, h200) == pytest.approx(
-        2 * 1.25e-6 + 15e-6 / 64 + 17 * 900 / h200.clock + least
+        2 * 1.25e-6 + 15e-6 / 64 + cycles / h200.clock
     )
 
 
 def test_in_one_kernel_a_few_blocks_have_several_rows_each() -> None:
     """10 multiprocessors with two blocks each: of 32 rows a block has 2, for which it reads a
-    weight once; of 100 rows 5, for which it reads it twice."""
-    gtx = gpu_named("GTX 1060 6GB")
-
-    def product_seconds(batch: int) -> float:
-        """The time that the first product adds to a step that only gathers the rows."""
-        operations = step_profile.profile_step(step_profile.example(), batch)
-        gather, product = (
-            next(x for x in operations if x.name == name) for name in ("gather", "matmul")
+    weight once, with half as many reads at once; of 100 rows 5, for which it reads it twice."""
+    gtx, layer = gpu_named("GTX 1060 6GB"), (784, 128)
+    weights = 4 * math.prod(layer)
+    for batch, blocks, turns, at_once in ((32, 16, 1, 4), (100, 20, 2, 2)):
+        product = MatrixProduct(batch, layer[1], layer[0])
+        least = turns * (1400 + 98 / at_once * 750)
+        through_port = 2 * turns * weights / 41  # of a multiprocessor, with two blocks at most
+        from_l2 = blocks * turns * weights / 656e9 * gtx.clock
+        assert roofline.product_cycles(product, batch, gtx) == pytest.approx(
+            max(least, through_port, from_l2)
         )
-        both, one = (
-            roofline.persistent_step_seconds(step, gtx) for step in ([gather, product], [gather])
-        )
-        return both - one - 900 / gtx.clock
 
-    weights, port = 784 * 128 * 4, 41 * gtx.clock  # of a multiprocessor, with two blocks at most
-    assert product_seconds(32) == pytest.approx(max(16 * weights / 656e9, 2 * weights / port))
-    assert product_seconds(100) == pytest.approx(
-        max(20 * 2 * weights / 656e9, 2 * 2 * weights / port)
+
+def test_in_one_kernel_a_thread_adds_up_all_rows_of_a_weight() -> None:
+    """However many rows there are, for nine weights no more than nine threads have work."""
+    h200 = gpu_named("H200")
+    few, many = (
+        roofline.product_cycles(MatrixProduct(3, 3, rows, "a"), 128, h200)
+        for rows in (128, 128 * 676)
     )
+    assert many == pytest.approx(676 * few)
+    assert many > 10 * roofline.product_seconds(3, 3, 128 * 676, h200) * h200.clock
 
 
 def test_the_working_set_is_the_arrays_that_are_come_back_to() -> None:

@@ -15,9 +15,6 @@ import numpy as np
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.launch.roofline import working_set
 
-# Operations whose arithmetic is matrix products.
-PRODUCTS = ("matmul", "batched_matmul", "convolution", "convolution_gradient")
-
 
 @dataclass(frozen=True)
 class Cpu:
@@ -98,7 +95,7 @@ def cpu_seconds(operations: Sequence[ProfiledOperation], cpu: Cpu, python: float
         python
         + max(
             operation.bytes / bandwidth,
-            operation.flops / cpu.product_all if operation.name in PRODUCTS else 0.0,
+            operation.flops / cpu.product_all if operation.products else 0.0,
         )
         for operation in operations
     )

@@ -7,7 +7,7 @@ its arrays::
         a=reads("m k", transposed="transpose_a"),
         b=reads("k n", transposed="transpose_b"),
         out=writes("m n", accumulate_if="accumulate"),
-        flops=lambda call: 2 * call.m * call.n * call.k,
+        products=lambda call: [MatrixProduct(call.m, call.n, call.k, transposed(call))],
     )
     def matmul(self, a, b, out, transpose_a=False, transpose_b=False, accumulate=False): ...
 
@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -194,13 +194,38 @@ COUNTERS = Argument(
 """The counters, for operations that read or advance a control block."""
 
 
+class MatrixProduct(NamedTuple):
+    """The sizes of a matrix product (m, k) @ (k, n) that an operation computes.
+
+    Attributes:
+        transposed: "a" or "b", the factor that is stored as its transpose, or "ab", or "".
+        stack: how many of them there are, each of other matrices.
+    """
+
+    m: int
+    n: int
+    k: int
+    transposed: str = ""
+    stack: int = 1
+
+    @property
+    def flops(self) -> int:
+        """Two for each element and each term of its sum."""
+        return 2 * self.stack * self.m * self.n * self.k
+
+
+def transposed(call: OpCall) -> str:
+    """Return which factors of `matmul` are transposed, see `MatrixProduct`."""
+    return "a" * call.transpose_a + "b" * call.transpose_b
+
+
 class OpDeclaration:
     """A declared operation of the contract.
 
     Attributes:
         method: the declaration, whose docstring describes the computation.
         arrays: the declarations of its arrays, by name.
-        where, flops: as in `operation`.
+        where, products: as in `operation`.
         kernel: the arguments of its kernels; None if each backend passes its own.
     """
 
@@ -209,11 +234,11 @@ class OpDeclaration:
         method: Callable[..., None],
         arrays: dict[str, Argument],
         where: tuple[str, ...],
-        flops: Callable[[OpCall], int] | None,
+        products: Callable[[OpCall], list[MatrixProduct]] | None,
         kernel: KernelCall | None,
     ) -> None:
         self.name, self.method, self.kernel = method.__name__, method, kernel
-        self.arrays, self.where, self.flops = arrays, where, flops
+        self.arrays, self.where, self.products = arrays, where, products
         parameters = signature(method).parameters
         self.names = tuple(parameters)[1:]  # without self
         self._defaults = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpunn.backends.shared.geometry import Geometry
 
-from .declaration import Argument, OpCall, reads, rewrites, writes
+from .declaration import Argument, MatrixProduct, OpCall, reads, rewrites, writes
 from .device import Array
 from .formulas import ActivationProtocol
 from .operation import Operations, operation
@@ -24,15 +24,27 @@ def _keeps_z(call: OpCall) -> bool:
     return bool(call.activation.saves == "input")
 
 
-def _product_flops(call: OpCall) -> int:
-    """Flops of one product of all patches: 2 for each output and each term of its sum."""
-    windows, cells = call.geometry.windows, call.geometry.cells
-    outputs = call.samples * windows[0] * windows[1] * call.filters
-    return int(2 * outputs * cells * call.group_channels)
+def _patches(call: OpCall) -> tuple[int, int, int]:
+    """Return how many groups of channels there are, the windows, and the cells of a patch."""
+    windows = call.samples * call.geometry.windows[0] * call.geometry.windows[1]
+    groups = call.channels // max(1, call.group_channels)
+    return groups, windows, call.geometry.cells * call.group_channels
 
 
-def _gradient_flops(call: OpCall) -> int:
-    return _product_flops(call) * sum(a is not None for a in (call.dkernel, call.dx))
+def _product(call: OpCall) -> list[MatrixProduct]:
+    groups, windows, cells = _patches(call)
+    return [MatrixProduct(windows, call.filters // max(1, groups), cells, "", groups)]
+
+
+def _gradients(call: OpCall) -> list[MatrixProduct]:
+    groups, windows, cells = _patches(call)
+    filters = call.filters // max(1, groups)
+    found = []
+    if call.dkernel is not None:
+        found.append(MatrixProduct(cells, filters, windows, "a", groups))
+    if call.dx is not None:
+        found.append(MatrixProduct(windows, cells, filters, "b", groups))
+    return found
 
 
 class Images(Operations):
@@ -45,7 +57,7 @@ class Images(Operations):
         out=writes(FILTERED, over=lambda call: () if _keeps_z(call) else ("z",)),
         z=Argument(FILTERED, read=_keeps_z, written=True),
         where=GROUPS,
-        flops=_product_flops,
+        products=_product,
     )
     def convolution(
         self,
@@ -76,7 +88,7 @@ class Images(Operations):
         dbias=writes("filters", accumulate_if="accumulate_gradients", optional=True),
         dx=writes(IMAGE, accumulate_if="accumulate_dx", optional=True),
         where=(*GROUPS, "saved is not None or activation.functor == 'Linear'"),
-        flops=_gradient_flops,
+        products=_gradients,
     )
     def convolution_gradient(
         self,

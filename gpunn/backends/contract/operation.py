@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .declaration import Argument, KernelCall, OpCall, OpDeclaration
+from .declaration import Argument, KernelCall, MatrixProduct, OpCall, OpDeclaration
 from .device import Device
 from .profiling import current_profile
 
@@ -16,7 +16,7 @@ Method = TypeVar("Method", bound=Callable[..., None])
 def operation(
     *,
     where: tuple[str, ...] = (),
-    flops: Callable[[OpCall], int] | None = None,
+    products: Callable[[OpCall], list[MatrixProduct]] | None = None,
     by_kernel: KernelCall | None = None,
     **arrays: Argument,
 ) -> Callable[[Method], Method]:
@@ -27,15 +27,14 @@ def operation(
 
     Args:
         where: conditions on arguments and sizes, as Python expressions of their names.
-        flops: returns the number of flops of a call; by default, one for each element of the
-            largest array.
+        products: returns the matrix products of a call, for its profile.
         by_kernel: the arguments of the kernels of this name. The method then implements the
             operation in terms of ``self.xp``, for backends without them.
         **arrays: the declaration of each array: `reads`, `writes` or `rewrites`.
     """
 
     def declare(method: Method) -> Method:
-        declared = OpDeclaration(method, arrays, where, flops, by_kernel)
+        declared = OpDeclaration(method, arrays, where, products, by_kernel)
         inside = f"_{method.__name__}"
 
         @functools.wraps(method)

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from .control import Control
-from .declaration import COUNTERS, PLAIN, KernelCall, OpCall, reads, writes
+from .declaration import (
+    COUNTERS,
+    PLAIN,
+    KernelCall,
+    MatrixProduct,
+    OpCall,
+    reads,
+    transposed,
+    writes,
+)
 from .device import Array
 from .formulas import ActivationProtocol
 from .operation import Operations, operation
@@ -43,10 +52,15 @@ _MASK = "mask, *((0, 0, 0, 0) if mask is None else (masks, mask_heads, mask_quer
 _SIZES = "batch, queries, keys, heads, size, depth, scale, causal"
 
 
-def _flops(products: int) -> Callable[[OpCall], int]:
-    return lambda call: (
-        products * call.batch * call.heads * call.queries * call.keys * (call.size + call.depth)
-    )
+def _of_attention(sizes: int, depths: int) -> Callable[[OpCall], list[MatrixProduct]]:
+    """Return a function for so many products over each head's ``size``, and over its ``depth``."""
+
+    def products(call: OpCall) -> list[MatrixProduct]:
+        terms = [call.size] * sizes + [call.depth] * depths
+        stack = call.batch * call.heads
+        return [MatrixProduct(call.queries, call.keys, k, stack=stack) for k in terms]
+
+    return products
 
 
 def _keeps_input(call: OpCall) -> bool:
@@ -109,7 +123,7 @@ class Passes(Operations):
         a=reads("m k", transposed="transpose_a"),
         b=reads("k n", transposed="transpose_b"),
         out=writes("m n", accumulate_if="accumulate"),
-        flops=lambda call: 2 * call.m * call.n * call.k,
+        products=lambda call: [MatrixProduct(call.m, call.n, call.k, transposed(call))],
     )
     def matmul(
         self,
@@ -132,7 +146,9 @@ class Passes(Operations):
         b=reads("b_stack k n", transposed="transpose_b"),
         out=writes("stack m n"),
         where=("a_stack in (1, stack)", "b_stack in (1, stack)"),
-        flops=lambda call: 2 * call.stack * call.m * call.n * call.k,
+        products=lambda call: [
+            MatrixProduct(call.m, call.n, call.k, transposed(call), call.stack)
+        ],
     )
     def batched_matmul(
         self,
@@ -263,7 +279,8 @@ class Passes(Operations):
         """out = dy * mask / (1 - rate); out may be dy."""
 
     @operation(
-        **_ATTENDING, out=writes("batch queries heads depth"), where=_FITS, flops=_flops(2),
+        **_ATTENDING, out=writes("batch queries heads depth"), where=_FITS,
+        products=_of_attention(1, 1),
         by_kernel=KernelCall(f"q, k, v, {_MASK}, {_SIZES}, out", n="1"),
     )  # fmt: skip
     def attention(
@@ -285,7 +302,7 @@ class Passes(Operations):
     @operation(
         **_ATTENDING, dy=reads("batch queries heads depth"), dq=writes("batch queries heads size"),
         dk=writes("batch keys heads size"), dv=writes("batch keys heads depth"), where=_FITS,
-        flops=_flops(5),
+        products=_of_attention(3, 2),
         by_kernel=KernelCall(f"q, k, v, {_MASK}, dy, {_SIZES}, dq, dk, dv", n="1"),
     )  # fmt: skip
     def attention_gradient(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gpunn.common.holds import Hold
 
-from .declaration import OpCall, OpDeclaration
+from .declaration import MatrixProduct, OpCall, OpDeclaration
 from .device import Device
 
 
@@ -24,11 +24,12 @@ class ProfiledOperation:
             of an array, the shape of these rows.
         bytes: its traffic, each array read once and written once: the size of these arrays,
             twice the size of an array that it reads and writes.
-        flops: 2mnk for a product, one for each element of the largest array otherwise.
+        flops: those of its products; without any, one for each element of the largest array.
         launches: the number of kernels and matrix products it launches on a GPU. A launch that
             several operations share counts for the first one. 0 on NumPy, and where array
             functions of CuPy perform it.
         fused: whether it only shares a launch that counts for another.
+        products: the matrix products that it computes.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ProfiledOperation:
     flops: int
     launches: int = 0
     fused: bool = False
+    products: tuple[MatrixProduct, ...] = ()
 
 
 class Profile:
@@ -104,9 +106,9 @@ def describe(operation: OpDeclaration, call: OpCall) -> ProfiledOperation:
     touched = operation.traffic(call)
     values = call.__dict__
     formula = next((type(values[k]).__name__ for k in _FORMULAS if values.get(k) is not None), "")
-    if operation.flops is not None:
-        flops = operation.flops(call)
-    else:
+    products = tuple(operation.products(call)) if operation.products is not None else ()
+    flops = sum(product.flops for product in products)
+    if operation.products is None:
         flops = max((int(array.size) for array, _ in touched.values()), default=0)
     return ProfiledOperation(
         operation.name,
@@ -114,6 +116,7 @@ def describe(operation: OpDeclaration, call: OpCall) -> ProfiledOperation:
         {name: tuple(array.shape) for name, (array, _) in touched.items()},
         sum(int(array.nbytes) * (2 if both else 1) for array, both in touched.values()),
         flops,
+        products=products,
     )
 
 

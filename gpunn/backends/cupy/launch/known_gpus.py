@@ -83,6 +83,12 @@ class GPU:
         """The clock rate at which its lanes reach ``flops``."""
         return self.flops / (2 * lanes(self.capability) * self.multiprocessors)
 
+    @property
+    def l2_reads(self) -> float:
+        """Bytes per second that L2 delivers to blocks that read the same: twice ``l2_bandwidth``
+        where kernels measured that (the H200 did so in W3's persistent step), else the same."""
+        return self.l2_bandwidth * (2 if self.sources[1:2] in ("m", "n") else 1)
+
 
 def lanes(capability: tuple[int, int]) -> int:
     """Return the float32 lanes of a multiprocessor (CUDA C++ Programming Guide, 5.4.1)."""

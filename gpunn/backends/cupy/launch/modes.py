@@ -62,7 +62,8 @@ PERSISTENT_BATCH = 128
 # The driver of a GPU with a display ends a kernel that runs for seconds, and the screen
 # freezes while one runs. So a launch does only as many steps as take `LAUNCH_SECONDS` on a
 # multiprocessor of `LEAST_FLOPS` operations a second: a hundredth of the peak of real ones, or
-# less (two for each of 128 cores and clock; GTX 1050 Ti 3.6e11).
+# less (two for each of 128 cores and clock; GTX 1050 Ti 3.6e11); or as `roofline` predicts to take
+# that long on this GPU.
 LEAST_FLOPS = 2e9
 LAUNCH_SECONDS = 0.025
 

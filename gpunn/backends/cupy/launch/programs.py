@@ -130,10 +130,10 @@ class CupyProgram:
     def _predicted(self, tasks: list[Task], operations: list[ProfiledOperation]) -> list[str]:
         """Return the modes of a traced step from the fastest on."""
         gpu = self._backend.kernels.gpu
-        seconds = {
-            "persistent": persistent_step_seconds(operations, gpu, batch_of(tasks)),
-            "fused": graph_step_seconds(operations, gpu, len(fuse(tasks))),
-        }
+        seconds = {"fused": graph_step_seconds(operations, gpu, len(fuse(tasks)))}
+        with suppress(LaunchModeError):
+            batch = batch_of(as_parts(tasks))
+            seconds["persistent"] = persistent_step_seconds(operations, gpu, batch)
         return sorted(seconds, key=seconds.__getitem__)
 
     def _in_mode(self, mode: str, forced: bool) -> GraphProgram | PersistentProgram:
@@ -144,7 +144,7 @@ class CupyProgram:
         constants = is_one_of_many(tasks)
         program: GraphProgram | PersistentProgram
         if mode == "persistent":
-            program = PersistentProgram(backend, tasks, constants, forced)
+            program = PersistentProgram(backend, tasks, profile.operations, constants, forced)
         else:
             step = FusedStep(backend, fuse(tasks), constants)
             program = GraphProgram(backend, step, True, step.launches)
@@ -196,6 +196,7 @@ class PersistentProgram:
     """A program whose steps are one launch of a persistent kernel, or as few as possible.
 
     Args:
+        operations: those of its tasks.
         constants: whether its sizes are constants in the kernel.
         forced: whether the mode is requested even if another would be faster.
 
@@ -206,8 +207,9 @@ class PersistentProgram:
     why_eager = None
 
     def __init__(
-        self, backend: TaskBackend, tasks: list[Task], constants: bool, forced: bool
-    ) -> None:
+        self, backend: TaskBackend, tasks: list[Task], operations: list[ProfiledOperation],
+        constants: bool, forced: bool,
+    ) -> None:  # fmt: skip
         if not tasks:
             raise LaunchModeError("it has no tasks")
         products = [task for task in tasks if isinstance(task, Product)]
@@ -220,7 +222,8 @@ class PersistentProgram:
         busy = min(batch, backend.kernels.resident) / RESIDENT_BLOCKS
         rate = LEAST_FLOPS * max(1, busy)
         flops = sum(task.matmul.flops for task in products)
-        seconds = max(flops / rate, len(parts) * PART_SECONDS)
+        predicted = persistent_step_seconds(operations, backend.kernels.gpu, batch)
+        seconds = max(flops / rate, len(parts) * PART_SECONDS, predicted)
         if seconds > 2 * LAUNCH_SECONDS:
             raise LaunchModeError("one launch would freeze a display for too long")
         self.steps_per_launch = max(1, int(LAUNCH_SECONDS / seconds))

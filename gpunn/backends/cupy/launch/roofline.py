@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gpunn.backends.contract.declaration import MatrixProduct
 from gpunn.backends.contract.profiling import ProfiledOperation
 
-from .codegen import RESIDENT_BLOCKS
+from .codegen import BLOCK, RESIDENT_BLOCKS, WARP
 from .known_gpus import GPU
 from .modes import GRAPH_STEPS, PERSISTENT_WIDTH
 
@@ -33,8 +34,12 @@ TFLOP/s at 4096 x 4096 (https://www.abhik.ai/articles/cuda-matrix-multiplication
 TILE = 32
 """Rows and columns of the output that one block of a product computes. ASSUMED."""
 
-LEAST_DEPTH = 64
-"""Minimum number of terms per block when a sum is split among blocks. ASSUMED."""
+LEAST_DEPTH = 512
+"""Minimum number of terms of a block when the library splits a sum among blocks. Like the next one,
+chosen for its products in the fused steps of W1 to W4 (`INSIDE`)."""
+
+MOST_PIECES = 8
+"""Most pieces that it splits a sum into: 9 x 32 sums of 86,528 terms take 73 us."""
 
 GRAPH_LAUNCH = 15e-6
 """Seconds to launch a graph of `GRAPH_STEPS` steps, besides its kernels: 15 us under WSL2
@@ -43,31 +48,49 @@ GRAPH_LAUNCH = 15e-6
 BARRIERS = 2
 """Barriers of a step in a persistent kernel: after the batch's rows, and after the update."""
 
-ROWS_AT_ONCE = 4
-"""Rows of the batch for which a block of a persistent kernel reads a weight once (products.cu)."""
-
 PORT = 41
 """Bytes that a multiprocessor reads from L2 per clock: the 401 KB of W2's first weights in 9,780
-cycles (`benchmarks/results/nvidia-h200-2026-11-26-012323`, "Inside the steps")."""
+cycles (`INSIDE`)."""
 
 PART_CYCLES = 900
 """Clock cycles that an operation takes at least, since its instructions wait for each other: the
-mean of the small parts of W1's and W2's persistent steps (the same page)."""
+mean of the small parts of W1's and W2's persistent steps (`INSIDE`)."""
 
-LIBRARY = 2.8e-6
-"""Seconds that a small product of the library takes, besides a kernel's: 13 of them took 2.1 to
-7.4 us in the fused steps of W1 and W2 (the same page)."""
+PASS_CYCLES = 350
+"""Clock cycles for each further element that a thread computes: 87 to 1,500 in W4 (`INSIDE`)."""
+
+READ_CYCLES = 750
+"""Clock cycles that a thread of a product waits for the numbers it has asked for at once. This and
+the next two are fitted to the products of four persistent steps (`INSIDE`), the longest of which
+took 5.1 million cycles; `tests/backends/test_predictions.py` compares them."""
+
+ROWS_CYCLES = 1400
+"""Clock cycles of a block for each few rows of a product, besides its reads: it adds up sums in
+shared memory, and all of its threads wait for each other."""
+
+COLUMNS_CYCLES = 225
+"""Clock cycles for each few columns of a product with a transposed second factor, likewise."""
+
+ROWS_AT_ONCE, READS_AT_ONCE, QUAD = 4, 16, 4  # see products.cu
+
+INSIDE = "benchmarks/results/nvidia-h200-2026-11-26-012323/inside.json"
+"""Where launches of fused steps and clock cycles of persistent steps are from. Clock cycles are
+taken to be the same on other GPUs."""
+
+LIBRARY = 1.7e-6
+"""Seconds that a small product of the library takes, besides a kernel's: the mean of what 13 of
+them took in the fused steps of W1 and W2, besides their predicted arithmetic (`INSIDE`)."""
 
 
 def product_seconds(m: int, n: int, k: int, gpu: GPU) -> float:
     """Return the arithmetic time of a product (m, k) @ (k, n); small ones keep few blocks busy.
 
     One block computes a tile of the output. With fewer tiles than multiprocessors, the sum
-    over k is split among blocks as well, down to pieces of `LEAST_DEPTH` terms.
+    over k is split among blocks as well, into `MOST_PIECES`, each of `LEAST_DEPTH` terms or more.
     """
     tiles = math.ceil(m / TILE) * math.ceil(n / TILE)
     busy = tiles / gpu.multiprocessors
-    depth = k if busy >= 1 else min(k, max(LEAST_DEPTH, k * busy))
+    depth = min(k, max(LEAST_DEPTH, k * busy, k / MOST_PIECES)) if busy < 1 else k
     rate = PRODUCT_EFFICIENCY * gpu.flops / gpu.multiprocessors  # of one block
     return max(1.0, busy) * depth * 2 * TILE * TILE / rate
 
@@ -109,12 +132,23 @@ def gpu_bandwidth(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
 
 
 def operation_seconds(operation: ProfiledOperation, gpu: GPU, bandwidth: float) -> float:
-    """Return the time of one operation's traffic or arithmetic on a GPU, whichever is longer."""
-    if operation.name == "matmul":
-        m, n = operation.shapes["out"]
-        k = operation.flops // (2 * m * n) if m * n else 0
-        return max(operation.bytes / bandwidth, product_seconds(m, n, k, gpu))
-    return max(operation.bytes / bandwidth, operation.flops / gpu.flops)
+    """Return the time of one operation's traffic or arithmetic on a GPU, whichever is longer; of
+    both for a convolution, whose patches are written before its products."""
+    arithmetic = sum(product_seconds(x.m, x.n, x.k, gpu) * x.stack for x in operation.products)
+    patches = _patches(operation)
+    if patches:
+        moved = operation.bytes + 2 * patches * _item_size([operation])
+        return moved / bandwidth + arithmetic
+    return max(operation.bytes / bandwidth, arithmetic or operation.flops / gpu.flops)
+
+
+def _patches(operation: ProfiledOperation) -> int:
+    """Return how many elements the patches of a convolution have, which are written and read."""
+    if "kernel" not in operation.shapes:
+        return 0
+    sizes = [x.m * (x.n if x.transposed == "b" else x.k) for x in operation.products]
+    alone = math.prod(operation.shapes["x"])  # of an image whose patches are its pixels
+    return sum(size for size in sizes if size > alone)
 
 
 def work_seconds(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
@@ -133,19 +167,19 @@ def graph_step_seconds(
     """
     if kernels is None:
         kernels = sum(operation.launches for operation in operations)
-    products = sum(operation.name == "matmul" for operation in operations)
+    products = sum(len(operation.products) for operation in operations)
     fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS + products * LIBRARY
-    return fixed + latency(operations, gpu) + work_seconds(operations, gpu)
+    return fixed + _latency(operations, gpu) + work_seconds(operations, gpu)
 
 
-def latency(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
+def _latency(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
     """Return the time that the operations of a step take however small their arrays are."""
     return len(operations) * PART_CYCLES / gpu.clock
 
 
 def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
     """Whether no layer is wider than `PERSISTENT_WIDTH`, so that a persistent kernel can run."""
-    widths = [x.shapes["out"][-1] for x in operations if x.name == "matmul"]
+    widths = [product.n for operation in operations for product in operation.products]
     return bool(widths) and max(widths) <= PERSISTENT_WIDTH
 
 
@@ -155,27 +189,64 @@ def persistent_step_seconds(
     """Return the predicted time of a step in a persistent kernel, which runs many steps.
 
     A block computes all layers for some rows of the batch, by default of those that the step
-    gathers, so each block reads all weights.
+    gathers, so each block reads all weights. The gradients of weights all blocks compute together,
+    each element in one thread.
     """
     bandwidth = gpu_bandwidth(operations, gpu)
     if batch is None:
         batch = next((x.shapes["out"][0] for x in operations if x.name == "gather"), 1)
-    fixed = BARRIERS * gpu.barrier + GRAPH_LAUNCH / GRAPH_STEPS + latency(operations, gpu)
-    return fixed + sum(
-        max(operation_seconds(x, gpu, bandwidth), _own_rows_seconds(x, batch, gpu, bandwidth))
-        for x in operations
+    return (
+        BARRIERS * gpu.barrier
+        + GRAPH_LAUNCH / GRAPH_STEPS
+        + sum(
+            max(x.bytes / bandwidth, x.flops / gpu.flops, _cycles(x, batch, gpu) / gpu.clock)
+            for x in operations
+        )
     )
 
 
-def _own_rows_seconds(
-    operation: ProfiledOperation, batch: int, gpu: GPU, bandwidth: float
-) -> float:
-    """Return the time to move a product's weights to all blocks, if it is over the batch's rows."""
-    if operation.name != "matmul" or operation.shapes["out"][0] != batch:
-        return 0.0
-    rows = math.ceil(batch / (RESIDENT_BLOCKS * gpu.multiprocessors))  # of a block
-    blocks = math.ceil(batch / rows)
-    elements = math.prod(operation.shapes["b"]) * math.ceil(rows / ROWS_AT_ONCE)
-    size = elements * _item_size([operation])
-    busiest = math.ceil(blocks / gpu.multiprocessors)  # blocks of one multiprocessor
-    return max(busiest * size / (PORT * gpu.clock), blocks * size / bandwidth)
+def product_cycles(product: MatrixProduct, batch: int, gpu: GPU) -> float:
+    """Return the clock cycles of a product in a persistent kernel (products.cu), with some rows for
+    each row of the batch."""
+    m, n, k, transposed, _ = product
+    resident = RESIDENT_BLOCKS * gpu.multiprocessors
+    read = READ_CYCLES / READS_AT_ONCE
+    if transposed == "a":
+        return math.ceil(m * n / (resident * BLOCK)) * k * read
+    of_batch = math.ceil(batch / resident)  # rows of the batch that a block has
+    rows = of_batch * math.ceil(m / batch)
+    if transposed == "b":
+        lanes = min(_power_of_two(k / 8), WARP)  # that share a column
+        turns, columns = rows, math.ceil(n / (BLOCK / lanes))
+        cycles = rows * columns * (COLUMNS_CYCLES + math.ceil(k / lanes) * read)
+    else:
+        width = QUAD if n % QUAD == 0 else 1  # columns of a thread
+        across = min(_power_of_two(n / width), BLOCK)  # threads with columns of their own
+        turns, columns = math.ceil(rows / ROWS_AT_ONCE), math.ceil(n / width / across)
+        # Four numbers for each of several rows take as many registers as there are.
+        at_once = READS_AT_ONCE / (2 if width > 1 else 1) / min(rows, ROWS_AT_ONCE)
+        terms = math.ceil(k / (BLOCK / across))
+        cycles = turns * columns * (ROWS_CYCLES + terms * READ_CYCLES / at_once)
+    blocks = math.ceil(batch / of_batch)
+    size = turns * n * k * 4  # bytes that each of them reads
+    shared = blocks * size / gpu.l2_reads * gpu.clock
+    return max(cycles, math.ceil(blocks / gpu.multiprocessors) * size / PORT, shared)
+
+
+def _power_of_two(least: float) -> int:
+    """Return the smallest power of two that is not below a number."""
+    return 1 << max(0, math.ceil(math.log2(least))) if least > 0 else 1
+
+
+def _cycles(operation: ProfiledOperation, batch: int, gpu: GPU) -> float:
+    """Return the clock cycles of an operation's parts in a persistent kernel."""
+    products = sum(product_cycles(x, batch, gpu) for x in operation.products if x.stack == 1)
+    if operation.name == "matmul":
+        return products
+    resident = RESIDENT_BLOCKS * gpu.multiprocessors
+    shapes = operation.shapes.values()
+    by_rows = any(shape and shape[0] == batch for shape in shapes)
+    most = max((math.prod(shape) for shape in shapes), default=0)
+    rows = math.ceil(batch / resident) / batch if by_rows else 1 / resident  # of one block
+    passes = [math.ceil(size * rows / BLOCK) for size in (most, _patches(operation))]
+    return products + PART_CYCLES + PASS_CYCLES * (max(passes[0] - 1, 0) + passes[1])
