@@ -227,7 +227,7 @@ and read. To that comes what launches cost, in each of the launch modes
 for each operation, whose instructions wait for each other; in a graph also {library} us for each
 product of the library. Bytes a clock, cycles, pieces and the last were measured on an H200. No
 prediction is more than 1.5 times off what steps took inside there
-(`tests/backends/test_predictions.py`). What the model still leaves out (partial sums of a split
+(`tests/performance/test_predictions.py`). What the model still leaves out (partial sums of a split
 product, tails, clocks below boost, the first touch of a batch in memory) makes a card slower."""
 
 

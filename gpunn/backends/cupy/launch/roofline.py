@@ -62,7 +62,7 @@ PASS_CYCLES = 350
 READ_CYCLES = 750
 """Clock cycles that a thread of a product waits for the numbers it has asked for at once. This and
 the next two are fitted to the products of four persistent steps (`INSIDE`), the longest of which
-took 5.1 million cycles; `tests/backends/test_predictions.py` compares them."""
+took 5.1 million cycles; `tests/performance/test_predictions.py` compares them."""
 
 ROWS_CYCLES = 1400
 """Clock cycles of a block for each few rows of a product, besides its reads: it adds up sums in
