@@ -434,6 +434,24 @@ def test_arrays_that_are_still_computed_are_waited_for(libraries: Libraries) -> 
         np.testing.assert_array_equal(backend.read(own), values)
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_the_caller_may_change_what_was_written(pinned: bool, libraries: Libraries) -> None:
+    """A loader fills the same page-locked array with the next batch, while kernels still run."""
+    backend = cuda.make_backend()
+    size = 1 << 18  # a megabyte, of which `upload` makes no other copy
+    make = backend.pinned if pinned else np.empty
+    batch, doubled = make((size,), np.float32), backend.zeros((size,), np.float32)
+    x, sums = backend.zeros((size,), np.float32), backend.zeros((size,), np.float32)
+    for number in (1, 2, 3):
+        batch[:] = number
+        backend.write(x, batch)
+        backend.affine(x, 2.0, 0.0, doubled)
+        backend.affine(backend.upload(batch), 1.0, 0.0, sums, accumulate=True)
+    batch[:] = 99
+    np.testing.assert_array_equal(backend.read(doubled), 6)
+    np.testing.assert_array_equal(backend.read(sums), 6)
+
+
 def test_a_read_of_another_thread_waits_for_the_end_of_a_capture(libraries: Libraries) -> None:
     backend = cuda.make_backend().isolated()
     x, found = backend.zeros((3,), np.float32), list[Any]()

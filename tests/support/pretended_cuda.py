@@ -449,7 +449,11 @@ class Cupy(emulated.ArrayModule):
             get_current_stream=emulated.current_stream,
             Module=lambda: Module(self._processors),
             MemoryPool=lambda: SimpleNamespace(malloc=None),
+            alloc_pinned_memory=emulated.PAGE_LOCKED.allocate,
             runtime=SimpleNamespace(
+                pointerGetAttributes=lambda address: SimpleNamespace(
+                    type=int(emulated.PAGE_LOCKED.has(address))
+                ),
                 memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60),
                 getDeviceProperties=lambda number: {"name": b"Quadro P400"},
             ),

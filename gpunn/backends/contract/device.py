@@ -142,7 +142,10 @@ class Device(ABC):
 
     @abstractmethod
     def write(self, target: Array, source: Any) -> None:
-        """Copy host values into ``target`` (cast to its dtype)."""
+        """Copy host values into ``target`` (cast to its dtype).
+
+        ``source`` may be changed afterwards: a copy from page-locked memory is waited for.
+        """
 
     @abstractmethod
     def read(self, array: Array) -> np.ndarray:

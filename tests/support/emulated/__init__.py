@@ -2,7 +2,7 @@
 
 - `arrays`: the array module is NumPy with its own array class, which tells host and device apart
   and behaves like CuPy's where it matters.
-- `memory`: a pool of chunks like CuPy's, of a size that a test chooses.
+- `memory`: a pool of chunks like CuPy's, of a size that a test chooses; page-locked memory.
 - `streams`: each thread has a current stream, as in CuPy, which runs array functions. At first it
   is the null stream, which is not ordered with the backend's and so takes no work here.
 - `device`: during a capture, the backend's stream records work without doing it, and replays it
@@ -21,12 +21,13 @@ from gpunn.backends.cupy.backend import CupyBackend
 
 from .arrays import ArrayElsewhere, ArrayModule
 from .device import STREAM, EmulatedKernels, Products, Sending, launched
-from .memory import MEMORY
+from .memory import MEMORY, PAGE_LOCKED
 from .streams import NULL, Stream, current_stream, use
 
 __all__ = [
     "MEMORY",
     "NULL",
+    "PAGE_LOCKED",
     "STREAM",
     "ArrayElsewhere",
     "ArrayModule",

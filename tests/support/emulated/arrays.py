@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from host_kernels import poison
 
-from .memory import MEMORY
+from .memory import MEMORY, PAGE_LOCKED
 from .streams import NULL, current_stream
 
 
@@ -150,11 +150,15 @@ class DeviceArray(np.ndarray):
         return _call(lambda: plain[key], (), {})
 
     def set(self, values: np.ndarray, stream: Any = None) -> None:
-        """Copy an array of the host, as CuPy does: at once, since its memory is not pinned."""
+        """Copy an array of the host, as CuPy does: at once, unless its memory is page-locked."""
         assert type(values) is np.ndarray
         assert (self.shape, self.dtype) == (values.shape, values.dtype)
-        (stream or current_stream()).synchronize()
-        self.view(np.ndarray)[...] = values
+        stream, target = stream or current_stream(), self.view(np.ndarray)
+        if PAGE_LOCKED.has(values.ctypes.data):
+            stream.perform(lambda: np.copyto(target, values))
+            return
+        stream.synchronize()
+        target[...] = values
 
     def __setitem__(self, key: Any, value: Any) -> None:
         _call(np.ndarray.__setitem__, (self, key, value), {})

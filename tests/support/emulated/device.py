@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 
 from .arrays import DeviceArray
-from .memory import MEMORY
+from .memory import MEMORY, PAGE_LOCKED
 from .streams import Stream, current_stream
 
 
@@ -66,7 +67,8 @@ class EmulatedStream(Stream):
         np.copyto(array.view(np.ndarray), values)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        array = np.empty(shape, dtype)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        array = PAGE_LOCKED.allocate(size).view(dtype).reshape(shape)
         poison(array)
         return array
 

@@ -1,4 +1,4 @@
-"""CuPy's memory pool, with chunks that own no memory."""
+"""CuPy's memory pool, with chunks that own no memory; and the host's page-locked memory."""
 
 from __future__ import annotations
 
@@ -162,3 +162,23 @@ class Memory:
 
 
 MEMORY = Memory()
+
+
+class PageLocked:
+    """The host's page-locked memory: a copy from it returns before it is done."""
+
+    def __init__(self) -> None:
+        self._held: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+
+    def allocate(self, size: int) -> np.ndarray:
+        memory = np.empty(size, np.uint8)
+        self._held[memory.ctypes.data] = memory
+        return memory
+
+    def has(self, address: int) -> bool:
+        """Return whether there is such memory at this address."""
+        held = list(self._held.items())
+        return any(start <= address < start + memory.nbytes for start, memory in held)
+
+
+PAGE_LOCKED = PageLocked()

@@ -34,6 +34,8 @@ from .nvrtc import load_code
 
 __all__ = ["make_backend", "why_not"]
 
+UNREGISTERED = 0  # cudaMemoryTypeUnregistered: pageable memory of the host
+
 
 def make_backend() -> CupyBackend:
     """Return the backend of the current GPU, or raise a RuntimeError that names what is missing."""
@@ -130,8 +132,12 @@ class CupyStream:
         return self._cupy.asnumpy(array, stream=self._stream)
 
     def write(self, array: Array, values: np.ndarray) -> None:
-        if values.size:
-            array.set(values, stream=self._stream)
+        if not values.size:
+            return
+        array.set(values, stream=self._stream)
+        memory = self._cupy.cuda.runtime.pointerGetAttributes(values.ctypes.data)
+        if memory.type != UNREGISTERED:  # page-locked: the copy may not even have begun
+            self._stream.synchronize()
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         size = math.prod(shape) * np.dtype(dtype).itemsize
