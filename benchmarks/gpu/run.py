@@ -63,6 +63,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/sequences/test_masks.py", "tests/layers/sequences/test_recurrent.py",
     "tests/layers/sequences/test_convolutional_lstm.py",
     "tests/layers/sequences/test_merged_masks.py",
+    "tests/layers/sequences/test_scans_in_one_kernel.py",
     "tests/layers/sequences/test_states_of_several_axes.py",
     "tests/layers/sequences/test_time_distributed.py",
     "tests/metrics/test_metrics_of_masked_steps.py",

@@ -43,28 +43,51 @@ class _Eager:
             self.step()
 
 
-@pytest.mark.parametrize("mode", LAUNCH_MODES)
+HIDDEN_LAYERS: dict[str, Callable[[], list[Any]]] = {
+    "dense": lambda: [layers.Dense(16, activation="relu"), layers.Dropout(0.3)],
+    "a scan": lambda: [layers.Reshape((6, 2)), layers.LSTM(5)],
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "hidden"), [*((mode, "dense") for mode in LAUNCH_MODES), ("persistent", "a scan")]
+)
 def test_a_training_in_each_launch_mode_is_that_of_numpy(
-    gpu: str, mode: str, monkeypatch: pytest.MonkeyPatch
+    gpu: str, mode: str, hidden: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a persistent kernel the steps of a scan are a loop."""
     monkeypatch.setattr(get_backend(gpu), "launch_mode", mode)
     random = np.random.default_rng(0)
     x, y = random.normal(size=(84, 12)).astype(np.float32), random.integers(0, 5, 84)
     results = []
     for backend in ("numpy", gpu):
         gpunn.utils.set_random_seed(3)
+        chain = [layers.Input((12,)), *HIDDEN_LAYERS[hidden]()]
         model = gpunn.Sequential(
-            [
-                layers.Input((12,)), layers.Dense(16, activation="relu"), layers.Dropout(0.3),
-                layers.Dense(5, activation="softmax"),
-            ],
-            backend=backend,
-        )  # fmt: skip
+            [*chain, layers.Dense(5, activation="softmax")], backend=backend
+        )
         model.compile("adam", SPARSE)
         model.fit(x, y, batch_size=8, epochs=3, verbose=0)
         results.append([*model.get_weights(), model.predict(x, verbose=0)])
     for expected, result in zip(*results, strict=True):
         assert np.linalg.norm(result - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_the_caller_may_change_what_was_written(gpu: str, pinned: bool) -> None:
+    """A copy that is made behind long kernels has been made when the call returns."""
+    backend = get_backend(gpu)
+    size = 1 << (24 if gpu == "cupy" else 18)  # a megabyte or more
+    make = backend.pinned if pinned else np.empty
+    batch, x = make((size,), np.float32), backend.zeros((size,), np.float32)
+    for _ in range(50):
+        backend.affine(x, 0.5, 1.0, x)
+    batch[:] = 1
+    backend.write(x, batch)
+    uploaded = backend.upload(batch)
+    batch[:] = 0
+    for array in (x, uploaded):
+        assert (backend.read(array) == 1).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

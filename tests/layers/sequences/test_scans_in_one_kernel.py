@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import digit_networks as digits
-import emulated
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
+from gpunn.backends import get_backend
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.codegen import Loop, PartCall
 from gpunn.backends.cupy.launch.fuse import calls
@@ -58,16 +58,19 @@ NETWORKS = {
 
 @pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_training_is_that_of_numpy(name: str) -> None:
+def test_training_is_that_of_numpy(
+    gpu: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three epochs with a ragged last batch; the mode is forced, so another would be an error."""
+    monkeypatch.setattr(get_backend(gpu), "launch_mode", "persistent")
     x, y = data(20)
     found = []
-    for backend in ("numpy", emulated.make_backend("persistent")):
+    for backend in ("numpy", gpu):
         model = network(backend, NETWORKS[name])
         history = model.fit(x, y, batch_size=8, epochs=3, verbose=0).history
         found.append([*model.get_weights(), np.array(history["loss"])])
-    for host, gpu in zip(*found, strict=True):
-        np.testing.assert_allclose(gpu, host, 1e-9, 1e-11)
+    for host, device in zip(*found, strict=True):
+        np.testing.assert_allclose(device, host, 1e-9, 1e-11)
 
 
 @pytest.mark.in_turn(2)
