@@ -130,7 +130,8 @@ class TrainableModel(NestedModel):
             matmul_precision: None, or the format to which matrix products in training and
                 evaluation may round their factors, to use a GPU's tensor cores:
                 "tf32" keeps 10 bits after the leading one of float32's 23, "bfloat16" 7.
-                Sums and everything else stay float32, and so does `predict`. It requires a
+                Sums and everything else stay float32, and so do `predict` and small steps
+                that are one kernel, whose products use no tensor cores. It requires a
                 GPU of compute capability 8.0 or newer (RTX 30xx, A100); on the NumPy
                 backend it has no effect, with one notice.
             run_eagerly: Whether to call user-defined code, such as a layer's ``call``, with

@@ -35,6 +35,7 @@ from gpunn.backends.cupy.launch.modes import (
     PERSISTENT_WIDTH,
 )
 from gpunn.backends.cupy.launch.roofline import persistent_step_seconds
+from gpunn.backends.shared.precision import PRECISIONS
 
 MODES = ("fused", "persistent")
 STEPS = 100
@@ -335,6 +336,8 @@ def test_the_rule() -> None:
     for layer in (slow, Own()):
         assert program_of(gpu, [layer]).mode == "plain"
     assert program_of(dry.make_backend(), [narrow]).mode == "fused"
+    for precision in PRECISIONS:  # to which products may round: no step gets slower by that
+        assert program_of(gpu, [narrow], matmul_precision=precision).mode == "persistent"
 
 
 def image_means(backend: Any) -> Any:

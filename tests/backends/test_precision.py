@@ -98,6 +98,12 @@ def test_predictions_stay_float32() -> None:
     assert abs(model.evaluate(x, y, verbose=0) - wanted) > 1e-5  # evaluation is rounded
 
 
+def test_products_within_one_kernel_stay_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpunn.use_backend("emulated")
+    monkeypatch.setattr(gpunn.backends.get_backend(), "launch_mode", "persistent")
+    assert distance(trained(make_model("tf32")), trained(make_model(None))) == 0
+
+
 def test_recompiling_changes_the_captured_steps() -> None:
     gpunn.use_backend("emulated")
     model = make_model("tf32")

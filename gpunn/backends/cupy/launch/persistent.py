@@ -64,8 +64,9 @@ def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
 
 
 def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> Task:
-    a, b, out, transpose_a, transpose_b, accumulate, precision, _ = task.matmul
-    if precision is not None or (transpose_a and transpose_b) or out.ndim > 2:
+    # A precision is what a library may round factors to: these products stay float32.
+    a, b, out, transpose_a, transpose_b, accumulate, _, _ = task.matmul
+    if (transpose_a and transpose_b) or out.ndim > 2:
         raise LaunchModeError("one of its products needs the library")
     values: dict[str, Any] = {"accumulate": accumulate, "out": out}
     if transpose_a:
