@@ -227,6 +227,10 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def functor(self) -> str | None:  # type: ignore[override]
         return super().functor if self.ignore_class is None else None
 
+    @property
+    def functor_of_rows(self) -> str | None:  # type: ignore[override]
+        return None if self.ignore_class is None else super().functor
+
     def forward_backward(
         self, backend: Backend, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None:

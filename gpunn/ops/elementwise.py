@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.contract.expression import OPERANDS
+from gpunn.backends.contract.expression import OPERANDS, TRUTHS
 
 from .conversion import convert, floats, promoted
 from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
-from .fusion.storing import FEW, write_elements
+from .fusion.storing import by_operations, is_exact, write_elements
 from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .places.checks import checked
 from .primitive import Gradients, Primitive, broadcast_shape
@@ -57,9 +57,12 @@ def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any 
     by_function = _function(function or name)
 
     def compute(backend: Backend, out: Array, *arrays: Array) -> None:
-        if name in OPERANDS and backend.repeats and 0 < out.size <= FEW and _mixed(arrays, out):
+        by_parts = name in OPERANDS and by_operations(backend, out.size)
+        if by_parts and _mixed(arrays, out):
             whole = [_repeated(backend, x, out, number) for number, x in enumerate(arrays)]
             write_elements(backend, name, whole, out)
+        elif by_parts and name in TRUTHS and is_exact(arrays, out):
+            write_elements(backend, name, arrays, out)
         else:
             by_function(backend, out, *arrays)
 

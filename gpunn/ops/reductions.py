@@ -24,7 +24,7 @@ from .elementwise import (
     stop_gradient,
     where,
 )
-from .fusion.storing import FEW
+from .fusion.storing import by_operations
 from .primitive import Gradients, Primitive
 from .shapes import Axis as Axis
 from .shapes import axes_of as axes_of
@@ -57,8 +57,7 @@ def _reduction(name: str, function: str, gradient: Any = None) -> Primitive:
     def compute(
         backend: Backend, out: Array, x: Array, axis: tuple[int, ...], keepdims: bool
     ) -> None:
-        few = backend.repeats and 0 < x.size <= FEW and x.dtype.kind == "f"
-        if few and function == "sum":
+        if function == "sum" and x.dtype.kind == "f" and by_operations(backend, x.size):
             _add_up(backend, out, x, axis)
         else:
             getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)

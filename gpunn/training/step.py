@@ -15,6 +15,13 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
+from gpunn.backends.contract.expression import (
+    COLUMNS,
+    ROWS,
+    Expression,
+    ExpressionOutput,
+    Instruction,
+)
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.registry import is_traceable
@@ -196,6 +203,12 @@ class HeadLoss:
             backend.metric(*measure)
 
 
+_ENTRIES = Expression(
+    "float64", (ROWS, COLUMNS), (Instruction("add", (0, 1)),), (ExpressionOutput(2),)
+)
+"""The number of each entry of a window from those of its start; float64 holds any int32."""
+
+
 def window_gather(
     backend: Backend, rows: Array, windows: Windows, order: Order, control: Control, out: Array,
     scale: float, offset: float, first: int,
@@ -210,16 +223,16 @@ def window_gather(
     """
     (count, length), batch, series = rows.shape[:2], len(out), windows.series
     starts = backend.upload(np.arange(count, dtype=np.int32) * windows.apart)  # (n,)
-    steps = backend.upload(np.arange(length, dtype=np.int32) * windows.step)  # (length,)
+    steps = backend.upload(np.arange(length, dtype=np.int32)[np.newaxis] * windows.step)
     found = backend.zeros((batch,), np.int32)  # where the windows of the batch start
-    each = found[:, np.newaxis]
+    each = found.reshape(-1, 1)
     numbers = backend.zeros((batch, length), np.int32)  # of their entries in the series
     taken = series.reshape(1, len(series), -1), numbers.reshape(1, -1)
     into = out.reshape(1, batch * length, -1)
 
     def gather() -> None:
         backend.gather(starts, order, control, found, 1.0, 0.0, first)
-        backend.xp.add(each, steps, out=numbers)
+        backend.expression(_ENTRIES, batch, length, [each, steps], [numbers])
         backend.take_rows(*taken, into, wraps=False)
         if (scale, offset) != (1.0, 0.0):
             backend.affine(out, scale, offset, out)

@@ -73,6 +73,8 @@ class Device(ABC):
         root: the backend that `isolated` made this one from; else itself.
         repeats: whether its work is repeated, so that it pays to make constants for it; False for
             an operation that is computed at once.
+        traces: whether its steps are launched from a trace, in which array functions are not: then
+            its operations are preferred to them for arrays of any size.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Device(ABC):
     (with ``out=``) and then runs on both, slower than with a kernel."""
 
     repeats = True
+    traces = False
 
     turn: AbstractContextManager[None] = nullcontext()
     """A block whose array functions run in order with the other work of this thread and of

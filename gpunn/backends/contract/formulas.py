@@ -56,6 +56,10 @@ class LossProtocol(FormulaProtocol, Protocol):
     def counts_matches(self) -> bool:
         """Whether it counts the rows whose largest prediction is at the true class."""
 
+    @property
+    def functor_of_rows(self) -> str | None:
+        """The functor for rows of any class, of a loss that ignores one."""
+
     def forward_backward(
         self, backend: Any, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None: ...

@@ -14,13 +14,13 @@ from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, 
 from gpunn.backends.contract.formulas import OptimizerProtocol
 from gpunn.backends.shared.pieces import cut
 
-from .expressions import CupyExpressions
 from .images import CupyImages
 from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
 from .launch.protocols import EPILOGUES
 from .launch.task_backend import DRAWN_AT_ONCE
 from .launch.tasks import PartTask, SumOverRanks
+from .losses import CupyLosses
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
 from .places import CupyPlaces
@@ -29,7 +29,7 @@ from .sums import COLUMN_TILE
 NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 
 
-class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties, CupyPlaces):
+class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, CupyPlaces):
     """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
     finds_first_nan = False
@@ -110,55 +110,6 @@ class CupyBackend(CupyExpressions, CupyImages, CupyNormalization, CupyPenalties,
         self._part(
             "gather", call, call.out.size, sliced=batch, rows=batch, total=order.rows,
             width=math.prod(call.row), seed=order.seed or 0, shuffled=order.seed is not None,
-        )  # fmt: skip
-
-    def _loss(self, call: OpCall) -> None:
-        loss, y_true, y_pred, rows = call.loss, call.y_true, call.y_pred, call.rows
-        if loss._has_call:
-            loss.add_up(self, call)
-            return
-        values = self.scratch((rows,), y_pred.dtype, "loss values")
-        if loss.functor is None:
-            self._loss_by_formula(call, values)
-            return
-        if rows == 0:
-            return
-        both = {
-            "row_losses": values,
-            "row_matches": self.scratch((rows,), np.bool_, "loss matches"),
-            "count_matches": loss.counts_matches and call.sums > 2,
-        }
-        self._ask(
-            self._task(
-                "loss_rows", call, y_pred.size, sliced=rows, functor=loss.functor,
-                parameters=self._parameters(loss), predictions=y_pred,
-                targets=None if loss.sparse else y_true, labels=y_true if loss.sparse else None,
-                **both,
-            ),
-            self._task("loss_totals", call, BLOCK, batch=call.batch or rows, **both),
-        )  # fmt: skip
-
-    def _loss_by_formula(self, call: OpCall, values: Array) -> None:
-        """Perform a loss without a kernel, which computes its values and gradient itself."""
-        loss, rows, weights, gradient = call.loss, call.rows, call.weights, call.gradient
-        loss.forward_backward(self, call.y_true, call.y_pred, values, gradient)
-        if rows == 0:
-            return
-        if gradient is not None:
-            self._each(
-                "affine", call, gradient, x=gradient, offset=0.0, accumulate=False, out=gradient
-            )
-        if weights is not None:
-            for array in (values, gradient):
-                if array is not None and array.size:
-                    self._weigh(array.reshape(rows, -1), weights)
-        counts = loss.counts_matches and call.sums > 2
-        hits = self.scratch((rows,), np.bool_, "loss matches")
-        if counts:
-            loss.matches(self, call.y_true, call.y_pred, hits)
-        self._part(
-            "loss_totals", call, BLOCK, batch=call.batch or rows, row_losses=values,
-            row_matches=hits, count_matches=counts,
         )  # fmt: skip
 
     def _metric(self, call: OpCall) -> None:

@@ -33,20 +33,47 @@ def fill(backend: Backend, number: float, array: Array, accumulate: bool = False
 
 @lru_cache(256)
 def _of_elements(
-    function: str, dtype: str, count: int, axes: BroadcastAxes, accumulate: bool
-) -> Expression:
-    step = Instruction(function, tuple(range(count)))
-    return Expression(dtype, (axes,) * count, (step,), (ExpressionOutput(count, accumulate),))
+    function: str, dtype: str, numbers: tuple[int | None, ...], axes: BroadcastAxes,
+    accumulate: bool,
+) -> Expression:  # fmt: skip
+    """Return the expression of arrays, for which ``numbers`` has None, and numbers, in order."""
+    constants = [Instruction("constant", number=float(n)) for n in numbers if n is not None]
+    arrays = numbers.count(None)
+    places = {True: iter(range(arrays)), False: iter(range(arrays, len(numbers)))}
+    steps = *constants, Instruction(function, tuple(next(places[n is None]) for n in numbers))
+    return Expression(
+        dtype, (axes,) * arrays, steps, (ExpressionOutput(len(numbers), accumulate),)
+    )
 
 
 def write_elements(
-    backend: Backend, function: str, arrays: Sequence[Array], out: Array, accumulate: bool = False
-) -> None:
-    """out = one of the `OPERANDS` of contiguous arrays of its size, or += with ``accumulate``."""
+    backend: Backend, function: str, operands: Sequence[Array | int], out: Array,
+    accumulate: bool = False,
+) -> None:  # fmt: skip
+    """out = one of the `OPERANDS` of contiguous arrays of its size and whole numbers, or += with
+    ``accumulate``. All must be exact in float32, if ``out`` is not of floats."""
     axes = ELEMENTS if out.size > 1 else ONE
-    made = _of_elements(function, name_of(out.dtype), len(arrays), axes, accumulate)
+    dtype = name_of(out.dtype) if out.dtype.kind == "f" else "float32"
+    numbers = tuple(None if hasattr(x, "dtype") else x for x in operands)
+    made = _of_elements(function, dtype, numbers, axes, accumulate)
+    arrays = [x for x in operands if hasattr(x, "dtype")]
     rows = [array.reshape(1, -1) for array in (*arrays, out)]
     backend.expression(made, 1, out.size, rows[:-1], rows[-1:])
+
+
+EXACT = 1 << 24
+"""Whole numbers nearer to 0 differ from all others in float32."""
+
+
+def is_exact(operands: Sequence[Any], out: Array) -> bool:
+    """Return whether truth values of booleans, or of integers and a number that they are compared
+    with, are exact as expressions of float32, and the arrays fit."""
+    arrays = [x for x in (*operands, out) if hasattr(x, "dtype")]
+    numbers = [x for x in operands if not hasattr(x, "dtype")]
+    compared = len(numbers) == 1 and isinstance(numbers[0], int) and abs(numbers[0]) < EXACT
+    kinds = "biu" if compared else "b" if not numbers else ""
+    alike = all(x.shape == out.shape and x.flags.c_contiguous for x in arrays)
+    return out.size > 0 and alike and all(x.dtype.kind in kinds for x in arrays)
 
 
 def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False) -> Work:
@@ -70,6 +97,12 @@ def stored(backend: Backend, source: Any, array: Array, accumulate: bool = False
 
 FEW = 1 << 10
 """Elements that are gathered one by one in less time than an array function takes to begin."""
+
+
+def by_operations(backend: Backend, size: int) -> bool:
+    """Return whether operations compute so many elements, which are part of a step's program, and
+    not an array function."""
+    return backend.repeats and size > 0 and (backend.traces or size <= FEW)
 
 
 def rearrange(
@@ -97,7 +130,7 @@ def rearrange(
         return False
     first, last = min(axes), max(axes) + 1
     outer, inner = math.prod(shape[:first]), math.prod(shape[last:])
-    if out.size > FEW and (in_runs or inner == 1):
+    if (in_runs or inner == 1) and not by_operations(backend, out.size):
         return False
     n, count = (array.size // (outer * inner) for array in (x, out))
     if max(n, count) > np.iinfo(np.int32).max:

@@ -55,6 +55,7 @@ class TaskBackend(Backend):
     """
 
     stops = False
+    traces = True
 
     def __init__(
         self,

@@ -1,0 +1,135 @@
+"""Losses on a GPU."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from gpunn.backends.contract import OpCall
+from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.expression import (
+    ELEMENTS,
+    ONE,
+    ROWS,
+    Expression,
+    ExpressionOutput,
+    Instruction,
+)
+
+from .expressions import CupyExpressions
+from .launch.codegen import BLOCK
+
+
+class CupyLosses(CupyExpressions):
+    """The loss of a step; a part of `CupyBackend`."""
+
+    def _loss(self, call: OpCall) -> None:
+        loss, y_true, y_pred, rows = call.loss, call.y_true, call.y_pred, call.rows
+        if loss._has_call:
+            loss.add_up(self, call)
+            return
+        values = self.scratch((rows,), y_pred.dtype, "loss values")
+        if loss.functor is None and loss.functor_of_rows is None:
+            self._loss_by_formula(call, values)
+            return
+        if rows == 0:
+            return
+        counted, weights = None, call.weights
+        if loss.functor is None:  # it ignores a class
+            counted, weights = self._counted(call)
+        both = {
+            "row_losses": values,
+            "row_matches": self.scratch((rows,), np.bool_, "loss matches"),
+            "count_matches": loss.counts_matches and call.sums > 2,
+        }
+        tasks = [
+            self._task(
+                "loss_rows", call, y_pred.size, sliced=rows,
+                functor=loss.functor or loss.functor_of_rows,
+                parameters=self._parameters(loss), predictions=y_pred,
+                targets=None if loss.sparse else y_true, labels=y_true if loss.sparse else None,
+                **{**both, "weights": weights},
+            ),
+            self._task("loss_totals", call, BLOCK, batch=call.batch or rows, **both),
+        ]  # fmt: skip
+        if counted is not None:
+            self._ask(tasks.pop(0))
+            for array in (values, call.gradient):
+                if array is not None and array.size:
+                    array = array.reshape(rows, -1)
+                    self.expression(
+                        _kept(array.dtype.name), *array.shape, [counted, array], [array]
+                    )
+        self._ask(*tasks)
+
+    def _counted(self, call: OpCall) -> tuple[Array, Array]:
+        """Return which rows have another class than the one that the loss ignores, (rows, 1), and
+        the weights of all rows (rows,): 0 for the others and, for a mean, larger for these."""
+        loss, rows, dtype = call.loss, call.rows, call.y_pred.dtype
+        counted = self.scratch((rows, 1), dtype, "counted rows")
+        weights = self.scratch((rows, 1), dtype, "weights of counted rows")
+        count = self.scratch((1,), dtype, "number of counted rows")
+        labels = call.y_true.reshape(-1, 1)
+        self.expression(_differs(dtype.name, loss.ignore_class), rows, 1, [labels], [counted])
+        self.column_sums(counted, count)
+        mean = loss.reduction in ("sum_over_batch_size", "mean")
+        given = [] if call.weights is None else [call.weights.reshape(-1, 1)]
+        self.expression(
+            _shares(dtype.name, rows if mean else 0, len(given)), rows, 1,
+            [counted, count.reshape(1, 1), *given], [weights],
+        )  # fmt: skip
+        return counted, weights.reshape(-1)
+
+    def _loss_by_formula(self, call: OpCall, values: Array) -> None:
+        """Perform a loss without a kernel, which computes its values and gradient itself."""
+        loss, rows, weights, gradient = call.loss, call.rows, call.weights, call.gradient
+        loss.forward_backward(self, call.y_true, call.y_pred, values, gradient)
+        if rows == 0:
+            return
+        if gradient is not None:
+            self._each(
+                "affine", call, gradient, x=gradient, offset=0.0, accumulate=False, out=gradient
+            )
+        if weights is not None:
+            for array in (values, gradient):
+                if array is not None and array.size:
+                    self._weigh(array.reshape(rows, -1), weights)
+        counts = loss.counts_matches and call.sums > 2
+        hits = self.scratch((rows,), np.bool_, "loss matches")
+        if counts:
+            loss.matches(self, call.y_true, call.y_pred, hits)
+        self._part(
+            "loss_totals", call, BLOCK, batch=call.batch or rows, row_losses=values,
+            row_matches=hits, count_matches=counts,
+        )  # fmt: skip
+
+
+@lru_cache(64)
+def _differs(dtype: str, number: int) -> Expression:
+    """Return the expression of 1 for each integer of a column that is not this number, else 0."""
+    steps = Instruction("constant", number=float(number)), Instruction("not_equal", (0, 1))
+    return Expression(dtype, (ROWS,), steps, (ExpressionOutput(2),))
+
+
+@lru_cache(64)
+def _shares(dtype: str, rows: int, given: int) -> Expression:
+    """Return the expression of the weights of `CupyLosses._counted`; ``rows`` is 0 for a sum."""
+    inputs = ROWS, ONE, *[ROWS] * given
+    first = len(inputs)
+    steps = [
+        Instruction("constant", number=1.0), Instruction("maximum", (1, first)),
+        Instruction("constant", number=float(rows)), Instruction("divide", (first + 2, first + 1)),
+        Instruction("multiply", (0, first + 3 if rows else first)),
+    ]  # fmt: skip
+    if given:
+        steps.append(Instruction("multiply", (first + 4, 2)))
+    last = ExpressionOutput(first + len(steps) - 1)
+    return Expression(dtype, inputs, tuple(steps), (last,))
+
+
+@lru_cache(8)
+def _kept(dtype: str) -> Expression:
+    """Return the expression of a matrix whose rows are kept where a column is not 0, else 0."""
+    steps = Instruction("constant", number=0.0), Instruction("where", (0, 1, 2))
+    return Expression(dtype, (ROWS, ELEMENTS), steps, (ExpressionOutput(3),))
