@@ -229,8 +229,8 @@ def work_seconds(tasks: Sequence[Task], gpu: GPU) -> float:
 def _product_seconds(task: Task, gpu: GPU) -> float:
     """Predict the seconds of the arithmetic of a library's product, or one in convolution.cu."""
     if isinstance(task, Product):
-        m, n = task.matmul.out.shape
-        return roofline.product_seconds(m, n, task.matmul.flops // (2 * m * n), gpu)
+        m, n, k, *_ = task.matmul.sizes
+        return roofline.product_seconds(m, n, k, gpu)
     if task.name not in ("convolution", "kernel_gradient"):
         return 0.0
     names = (parameter.name for parameter in part_named(task.name).parameters)

@@ -114,7 +114,7 @@ def by_mode(operations: Operations, gpu: GPU) -> dict[str, float | None]:
     narrow = roofline.is_narrow(operations)
     return {
         "work": roofline.work_seconds(operations, gpu),
-        "plain": roofline.graph_step_seconds(operations, gpu, plain),
+        "plain": roofline.graph_step_seconds(operations, gpu, plain, parts=False),
         "fused": roofline.graph_step_seconds(operations, gpu),
         "persistent": roofline.persistent_step_seconds(operations, gpu) if narrow else None,
     }

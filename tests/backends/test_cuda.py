@@ -317,9 +317,14 @@ def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = d
         return [*model.get_weights(), how(lambda: model.predict(x, verbose=0))]
 
 
-@pytest.mark.parametrize("loss", ["kernels", "own"])
-def test_what_cupy_is_asked_for_fits_together(loss: str, libraries: Libraries) -> None:
+@pytest.mark.parametrize(
+    ("loss", "mode"), [("kernels", "fused"), ("kernels", "persistent"), ("own", "plain")]
+)
+def test_what_cupy_is_asked_for_fits_together(
+    loss: str, mode: str, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The CUDA module with a fake CuPy trains as the emulated backend does."""
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
     both = (learned(factory(), loss) for factory in (cuda.make_backend, emulated.make_backend))
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
@@ -330,7 +335,7 @@ def test_blocks_that_do_not_fit_together_do_not_wait_for_each_other(
 ) -> None:
     """A multiprocessor with memory for one block: the grid of a persistent kernel would hang."""
     monkeypatch.setattr(sys.modules["cupy"], "resident", 1)
-    both = (learned(factory(), "kernels") for factory in (cuda.make_backend, emulated.make_backend))
+    both = (learned(b, "kernels") for b in (cuda.make_backend(), emulated.make_backend("fused")))
     for a, b in zip(*both, strict=True):
         np.testing.assert_allclose(a, b, 1e-6)
     monkeypatch.setenv("GPUNN_LAUNCH_MODE", "persistent")

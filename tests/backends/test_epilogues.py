@@ -38,13 +38,13 @@ def test_what_is_offered_is_used_and_changes_no_result(offered: tuple[str, ...])
     ("hidden", "counts"),
     [
         # before 4 products with an epilogue and 2 for input gradients
-        (lambda: [layers.Dense(7, "tanh")], {"bias_gradient": 3, "plain": 3}),
+        (lambda: [layers.Dense(47, "tanh")], {"bias_gradient": 3, "plain": 3}),
         (
-            lambda: [layers.Dense(7, "relu", use_bias=False)],
+            lambda: [layers.Dense(47, "relu", use_bias=False)],
             {"bias_gradient": 2, "plain": 4},
         ),
         (
-            lambda: [layers.Dense(7), layers.Dropout(0.5)],
+            lambda: [layers.Dense(47), layers.Dropout(0.5)],
             {"bias": 2, "bias_gradient": 3, "plain": 2},
         ),
     ],
@@ -67,8 +67,8 @@ class OwnDense(layers.Layer):
         self.activation = activation
 
     def build(self, input_shape: Any) -> None:
-        self.w = self.add_weight((input_shape[-1], 7), "glorot_uniform")
-        self.b = self.add_weight((7,), "zeros")
+        self.w = self.add_weight((input_shape[-1], 47), "glorot_uniform")
+        self.b = self.add_weight((47,), "zeros")
 
     def call(self, x: Any) -> Any:
         return self.activation(ops.matmul(x, self.w) + self.b)
@@ -101,8 +101,8 @@ def test_a_custom_layer_has_the_forward_epilogues_of_dense(
 def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
     shared, _ = spied_backend(*KINDS)
     backend = shared.isolated()
-    x, y, other = (backend.upload(np.ones(s, np.float32)) for s in ((8, 3), (8, 4), (8, 4)))
-    out, sums, z = (backend.zeros(s, np.float32) for s in ((3, 4), (4,), (8, 4)))
+    x, y, other = (backend.upload(np.ones(s, np.float32)) for s in ((8, 3), (8, 40), (8, 40)))
+    out, sums, z = (backend.zeros(s, np.float32) for s in ((3, 40), (40,), (8, 40)))
     linear = gpunn.activations.linear
 
     def tasks(*work: Callable[[], None]) -> int:
@@ -123,10 +123,28 @@ def test_only_what_is_the_products_own_becomes_its_epilogue() -> None:
     assert tasks(product, lambda: backend.column_sums(y, sums, accumulate=True)) == 2
     assert tasks(lambda: product(accumulate=True), sum_up) == 2
     assert tasks(product, sum_up, lambda: activate(out)) == 2
-    long, flat = backend.zeros((12,), np.float32), out.reshape(1, 12)
+    long, flat = backend.zeros((120,), np.float32), out.reshape(1, 120)
     assert tasks(product, lambda: backend.bias_activation(flat, long, linear, flat)) == 2
-    assert tasks(product, lambda: activate(backend.zeros((3, 4), np.float32))) == 2
+    assert tasks(product, lambda: activate(backend.zeros((3, 40), np.float32))) == 2
     assert tasks(lambda: backend.matmul(x, out, z), lambda: activate(out)) == 2
+
+
+def test_a_small_product_has_none() -> None:
+    """It is a part of a launch that does as much."""
+    shared, _ = spied_backend(*KINDS)
+    backend = shared.isolated()
+    x, w, out, bias = (
+        backend.zeros(s, np.float32) for s in ((8, 3), (3, 10), (8, 10), (10,))
+    )
+
+    def step() -> None:
+        backend.matmul(x, w, out)
+        backend.bias_activation(out, bias, gpunn.activations.relu, out)
+
+    assert len(backend.trace(step, epilogues=True)) == 2
+    program = backend.program(step, True)
+    program.run(1)
+    assert len(program.launches) == 1
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

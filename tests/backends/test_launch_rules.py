@@ -6,7 +6,7 @@ that touch the same address, one of them writing, must not run at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 import pytest
 
 from gpunn.backends.contract.backend import NotTraceableError
-from gpunn.backends.cupy.launch.fuse import calls, fuse
+from gpunn.backends.cupy.launch.fuse import FusedLaunch, calls, fuse
 from gpunn.backends.cupy.launch.persistent import phases
 from gpunn.backends.cupy.launch.tasks import Conflict, Region, Task
 
@@ -102,7 +102,7 @@ regions = st.builds(
 )  # fmt: skip
 kinds = st.sampled_from(
     [(None, 0), ("grid", 8), ("grid", 5), ("grid", 0), ("rows", 8), ("rows", 16), ("blocks", 0),
-     ("last", 0)]
+     ("blocks", 8), ("last", 0)]
 )  # fmt: skip
 tasks = st.builds(
     lambda kind, some: task(*kind, *some), kinds, st.lists(regions, min_size=1, max_size=3)
@@ -149,24 +149,32 @@ def test_what_shares_a_launch_may_run_at_once(some: list[Task]) -> None:
             if a < b or (not first_ends and second_ends):  # the last block waits for the others
                 continue
             assert first_ends == second_ends
+            stages = dict(launches[a].stages)
             order = launches[a].last if first_ends else launches[a].main
-            assert comes_first(order, first, second)
-            if not first_ends:
-                assert not collides(first, second, "slices")
-                assert cut_alike(order)
+            if first_ends or "rows" in stages:
+                assert comes_first(order, first, second)
+                assert first_ends or not collides(first, second, "slices")
+                continue
+            names = [name for t in (first, second) for name in stages if t in stages[name]]
+            assert not collides(first, second, "threads")
+            assert names in (["grid", "grid"], ["grid", "blocks"], ["blocks", "blocks"])
+            assert names[0] != names[1] or order.index(first) < order.index(second)
     for launch in launches:
         assert all(t.stage is not None for t in launch.tasks) or len(launch.tasks) == 1
         assert all(t.stage == "last" for t in launch.last)
         assert not any(t.stage == "last" for t in launch.main)
-        if len(launch.main) > 1 and {t.stage for t in launch.main} != {"blocks"}:
+        if "rows" in dict(launch.stages):
             assert cut_alike(launch.main)  # all of them have this many slices
+        else:  # a product in blocks of threads takes rows
+            assert not any(t.stage == "blocks" and t.rows for t in launch.main)
+        assert sorted(map(id, launch.tasks)) == sorted(id(t) for _, ts in launch.stages for t in ts)
 
 
 def test_the_last_block_of_a_launch_counts_too() -> None:
     """A task that only its last stage waits for joins no later launch."""
     x, y, z = (Region(8 * k, 8 * k + 4, True, False) for k in range(3))
     read = [region._replace(written=False) for region in (x, z)]
-    some = [task("grid", 5, x), task("grid", 8, y), task("last", 0, *read), task("grid", 5, z)]
+    some = [task("rows", 5, x), task("grid", 8, y), task("last", 0, *read), task("grid", 5, z)]
     assert [[some.index(t) for t in launch.tasks] for launch in fuse(some)] == [[0], [1, 2], [3]]
 
 
@@ -174,6 +182,13 @@ def test_threads_wait_for_what_was_done_long_before() -> None:
     x, y = HALVES, Region(8, 12, True, True)
     some = [task("rows", 8, x), task("rows", 8, y), task("rows", 8, x), task("rows", 8, y)]
     assert [call.syncs for call in calls(some)] == [False, False, True, False]
+
+
+def enumerate_stages(launch: FusedLaunch) -> Iterator[tuple[int, int, str, Task]]:
+    """Yield the place of each task of a launch: its stage, and its number there."""
+    for number, (name, some) in enumerate(launch.stages):
+        for k, t in enumerate(some):
+            yield number, k, name, t
 
 
 def comes_first(order: list[Task], first: Task, second: Task) -> bool:
@@ -235,11 +250,7 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
     launches = fuse(tasks)
     assert sorted(map(id, tasks)) == sorted(id(t) for g in launches for t in g.tasks)
     shared_out = [
-        (
-            at,
-            launch.main.index(t) if t in launch.main else 99 + launch.last.index(t),
-            t in launch.last,
-        )
+        (at, next(p for p in enumerate_stages(launch) if p[-1] is t)[:-1])
         for t in tasks
         for at, launch in enumerate(launches)
         if t in launch.tasks
@@ -255,8 +266,10 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
             conflict = first.conflict(second)
             if conflict is Conflict.NONE:
                 continue
-            (a, x, _), (b, y, ends) = shared_out[i], shared_out[j]
-            assert a < b or (a == b and x < y and (ends or conflict is Conflict.SAME_SLICE))
+            (a, (x, k, _)), (b, (y, m, name)) = shared_out[i], shared_out[j]
+            alike = {"rows": Conflict.SAME_SLICE, "last": conflict}
+            shared = conflict is alike.get(name, Conflict.SAME_THREAD)
+            assert a < b or (a == b and (x, k) < (y, m) and shared)
             if id(first) in places and id(second) in places:
                 (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
                 alike = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD

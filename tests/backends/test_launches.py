@@ -48,7 +48,7 @@ class Zeros(emulated.ArrayModule):
 
 OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
 GPU = CupyBackend(Zeros(), Idle(), emulated.Products(), emulated.STREAM, "emulated")
-CLASSIC = 11  # its number of launches
+CLASSIC = 5  # its number of launches
 # Whose attention, one operation, is several array functions on a GPU.
 BY_ARRAYS = ("GroupQueryAttention", "MultiHeadAttention")
 
@@ -106,12 +106,13 @@ def test_the_number_of_operations_does_not_depend_on_the_batch(name: str, backen
     assert Counter(few)["update"] == 1
 
 
-def test_the_classic_step_is_eleven_launches() -> None:
+def test_the_classic_step_is_five_launches() -> None:
     assert streamed(classic(GPU), *digits(80), 32) == CLASSIC
     operations = profiled(classic(GPU), *digits(80), 32)
     assert len(operations) == OPERATIONS and sum(x.launches for x in operations) == CLASSIC
     assert [x.name for x in operations if x.fused] == [
-        "bias_activation", "dropout", "loss", "activation_gradient", "column_sums", "advance",
+        "bias_activation", "dropout", "matmul", "bias_activation", "loss", "column_sums", "matmul",
+        "dropout_gradient", "activation_gradient", "column_sums", "update", "advance",
     ]  # fmt: skip
     assert operations == step_profile.profile_step(classic("numpy"))
 
@@ -141,7 +142,9 @@ def test_the_gradient_of_an_activation_shares_the_launch_of_pooling(side: int) -
 
 
 def test_more_rows_are_no_more_launches() -> None:
-    assert streamed(classic(GPU), *digits(3000), 1000) == CLASSIC
+    """Unless they are so many that a product and sums, each alone, add them up between others."""
+    assert streamed(classic(GPU), *digits(600), 192) == CLASSIC
+    assert streamed(classic(GPU), *digits(3000), 1000) == CLASSIC + 3
 
 
 def test_a_product_and_an_update_move_and_compute_what_is_written_here() -> None:

@@ -47,6 +47,8 @@ from .steps import (
     advance,
     clip,
     constrain,
+    fused_steps,
+    fused_updates,
     optimizer,
     persistent_evaluation,
     persistent_scan,
@@ -82,7 +84,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
         yield f"expression of {name}", partial(expression, name)
     programs = (
         shared_launch, products, stacked_products, persistent_steps, persistent_scan,
-        persistent_updates, persistent_evaluation, expressions_in_steps,
+        persistent_updates, persistent_evaluation, fused_steps, fused_updates,
+        expressions_in_steps,
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (

@@ -91,6 +91,15 @@ def products(gpu: Backend, sample: Sample) -> None:
 
 def persistent_steps(gpu: Backend, sample: Sample) -> None:
     """Three steps in one launch, in which all blocks wait for each other repeatedly."""
+    _steps("persistent", gpu, sample)
+
+
+def fused_steps(gpu: Backend, sample: Sample) -> None:
+    """Three steps, whose products share launches with what is before and behind them."""
+    _steps("fused", gpu, sample)
+
+
+def _steps(mode: str, gpu: Backend, sample: Sample) -> None:
     rows, columns = sample.shape
     tanh = gpunn.activations.get("tanh")
 
@@ -98,6 +107,7 @@ def persistent_steps(gpu: Backend, sample: Sample) -> None:
         backend.gather(a["source"], order, a["control"], a["x"], 0.5)
         backend.matmul(a["x"], a["w"], a["y"])
         backend.bias_activation(a["y"], a["b"], tanh, a["y"])
+        backend.matmul(a["y"], a["w"], a["dx"], transpose_b=True)
         backend.column_sums(a["y"], a["sums"], accumulate=True)
         backend.matmul(a["x"], a["y"], a["dw"], transpose_a=True)
         backend.affine(a["dw"], 1e-3 / rows, 0.0, a["w"], accumulate=True)
@@ -105,13 +115,13 @@ def persistent_steps(gpu: Backend, sample: Sample) -> None:
         backend.advance(a["control"], 1, a["totals"])
 
     def steps(backend: Backend, a: dict[str, Any]) -> None:
-        program("persistent", step, 3, backend, {**a, "control": Control(backend)})
+        program(mode, step, 3, backend, {**a, "control": Control(backend)})
 
     order = Order(rows + 3, sample.seed)
     both = on_both(
         gpu, steps, x=sample.normal(), w=sample.normal(columns, 3), totals=np.zeros(3),
         b=sample.normal(3), y=sample.normal(rows, 3), sums=sample.normal(3),
-        dw=sample.normal(columns, 3), source=sample.normal(rows + 3, columns),
+        dx=sample.normal(), dw=sample.normal(columns, 3), source=sample.normal(rows + 3, columns),
     )  # fmt: skip
     assert_alike(*both, sample.dtype, 10.0 * rows)
 
@@ -242,6 +252,15 @@ def optimizer(formula: Any, gpu: Backend, sample: Sample) -> None:
 
 def persistent_updates(gpu: Backend, sample: Sample) -> None:
     """Gradients that threads compute and apply without waiting for each other, in one kernel."""
+    _updates("persistent", gpu, sample)
+
+
+def fused_updates(gpu: Backend, sample: Sample) -> None:
+    """The same, in a launch of each step."""
+    _updates("fused", gpu, sample)
+
+
+def _updates(mode: str, gpu: Backend, sample: Sample) -> None:
     formula = gpunn.optimizers.SGD(0.1, momentum=0.9)
     results = []
     for backend in (NUMPY, gpu):
@@ -263,7 +282,7 @@ def persistent_updates(gpu: Backend, sample: Sample) -> None:
 
         given = {"x": x, "dz": dz, "source": source, "made": made, "control": control}
         given["totals"] = backend.zeros((3,), np.float64)
-        program("persistent", step, 3, backend, given)
+        program(mode, step, 3, backend, given)
         results.append({str(i): p.numpy() for i, p in enumerate(made.parameters)})
     assert_alike(results[0], results[1], sample.dtype, 10.0)
 

@@ -29,12 +29,17 @@ MOST_IN_SLICE = 1 << 12
 one is busy while others are idle, which costs more than a launch."""
 
 
+_STRIDED = ("grid", "blocks")
+"""The stages, in order, of tasks that divide common arrays by threads."""
+
+
 @dataclass
 class FusedLaunch:
     """The tasks of one launch, in order: those in ``main``, then those in ``last``."""
 
     main: list[Task] = field(default_factory=list)
     last: list[Task] = field(default_factory=list)
+    _between: set[Conflict] = field(default_factory=set)  # those in main
 
     @property
     def tasks(self) -> list[Task]:
@@ -47,38 +52,50 @@ class FusedLaunch:
     @property
     def stages(self) -> list[tuple[str, list[Task]]]:
         """The stages of its kernel, with the tasks of each."""
-        found = []
-        if self.main:
-            name = str(self.main[0].stage)
-            found.append(("rows" if len(self.main) > 1 and name == "grid" else name, self.main))
+        found: list[tuple[str, list[Task]]] = []
+        by_rows = len(self.main) > 1 or any(task.by_slices for task in self.main)
+        if self.main and by_rows and common_slices(self.main):
+            found = [("rows", self.main)]
+        else:
+            for name in dict.fromkeys((*_STRIDED, *(str(task.stage) for task in self.main))):
+                of_stage = [task for task in self.main if str(task.stage) == name]
+                found += [(name, of_stage)] if of_stage else []
         return [*found, ("last", self.last)] if self.last else found
 
     def prepend(self, task: Task) -> bool:
         """Put ``task`` in front of these if one launch can do them all; return whether it can."""
-        if not self._suits(task):
+        conflicts = {task.conflict(other) for other in self.main}
+        if not self._suits(task, conflicts):
             return False
-        (self.last if task.stage == "last" else self.main).insert(0, task)
+        if task.stage == "last":
+            self.last.insert(0, task)
+        else:
+            self.main.insert(0, task)
+            self._between |= conflicts
         return True
 
-    def _suits(self, task: Task) -> bool:
+    def _suits(self, task: Task, conflicts: set[Conflict]) -> bool:
         """Return whether one launch can do ``task`` and these."""
         if task.stage is None or any(other.stage is None for other in self.main):
             return False
         if sum(len(other.arguments) for other in [task, *self.tasks]) > MOST_ARGUMENTS:
             return False
-        before = max((task.conflict(other) for other in self.main), default=Conflict.NONE)
         if task.stage == "last":
-            return before is Conflict.NONE
+            return conflicts <= {Conflict.NONE}
         if not self.main:
             return True
-        by_blocks = {other.stage for other in [task, *self.main]} == {"blocks"}
-        if by_blocks and before is Conflict.NONE:
-            return True
-        if before not in (Conflict.NONE, Conflict.SAME_SLICE):
-            return False
-        tasks = [task, *self.main]
+        tasks, between = [task, *self.main], conflicts | self._between
         slices = common_slices(tasks)
-        return slices > 0 and all(each.size <= slices * MOST_IN_SLICE for each in tasks)
+        if slices:
+            in_slices = between <= {Conflict.NONE, Conflict.SAME_SLICE}
+            return in_slices and all(each.size <= slices * MOST_IN_SLICE for each in tasks)
+        # Each thread does its elements in all of them, in the stages' order.
+        later = [other for other in self.main if other.stage != "blocks"]
+        in_order = task.stage != "blocks" or all(
+            task.conflict(other) is Conflict.NONE for other in later
+        )
+        strided = all(each.stage in _STRIDED and not each.by_slices for each in tasks)
+        return strided and in_order and between <= {Conflict.NONE, Conflict.SAME_THREAD}
 
 
 def common_slices(tasks: Sequence[Task]) -> int:
@@ -141,7 +158,7 @@ def configure(
     returns the counter for a last stage."""
     stages: list[Stage] = []
     arguments: list[Any] = []
-    wanted = 1
+    wanted = [1]  # blocks, of each stage
     for name, tasks in launch.stages:
         if name == "last":
             arguments += [arrivals()] if stages else []
@@ -150,15 +167,16 @@ def configure(
             if name == "rows":
                 count = common_slices(tasks) or 1  # 1 for a single task that needs all its rows
                 in_slice = max(size // count, 1)
-                threads = BLOCK if in_slice >= BLOCK // 2 else WARP  # of a group
+                by_block = in_slice >= BLOCK // 2 or any(task.by_slices for task in tasks)
+                threads = BLOCK if by_block else WARP  # of a group
                 fewest = max(min(task.size for task in tasks) // count, 1)  # elements of a slice
                 at_once = max(WARP // in_slice, min(threads // fewest, count // blocks), 1)
                 arguments += [np.int64(count), np.int64(at_once), np.int64(threads)]
                 size = -(-count // at_once) * threads
-            wanted = -(-size // BLOCK)
+            wanted.append(-(-size // BLOCK))
         stages.append(Stage(name, calls(tasks)))
         arguments += [argument for task in tasks for argument in task.arguments]
-    return LaunchConfiguration(Kernel(tuple(stages)), max(1, min(wanted, blocks)), arguments)
+    return LaunchConfiguration(Kernel(tuple(stages)), min(max(wanted), blocks), arguments)
 
 
 def calls(tasks: Sequence[Task], copies: Sequence[int] = ()) -> tuple[PartCall, ...]:

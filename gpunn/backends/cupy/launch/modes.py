@@ -2,8 +2,9 @@
 
 ==============  ==================================================================
 ``plain``       each operation launches its own kernels
-``fused``       the step is traced; tasks that need not wait for each other share a
-                launch (`fuse`), or become the epilogue of a matrix product
+``fused``       the step is traced; tasks that need not wait for each other, and small
+                matrix products, share a launch (`fuse`), or become the epilogue of a
+                large product
 ``persistent``  the step is traced; one kernel does all of it, including its matrix
                 products, and continues with the next step (`persistent`)
 ==============  ==================================================================
@@ -37,10 +38,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 
 from gpunn.backends.contract.backend import LAUNCH_MODES
+from gpunn.backends.contract.declaration import MatrixProduct
 from gpunn.backends.contract.profiling import ProfiledOperation
 
 GRAPH_STEPS = 64
@@ -58,6 +61,29 @@ gains little from larger graphs, whose capture takes seconds."""
 # With more outputs of a layer, or more rows, a library's product keeps the GPU busy.
 PERSISTENT_WIDTH = 128
 PERSISTENT_BATCH = 128
+
+MOST_OUTPUTS = 32
+"""The most outputs of a layer whose products are parts of a fused step's launches: with more, the
+library's are faster."""
+
+MOST_TERMS = 1 << 21
+"""The most terms of all sums of such a product: more keep the library's busy too. A head of 10
+classes after 1,600 numbers has 2,048,000 for 128 rows."""
+
+MOST_SUMMED = 192
+"""The most rows that a thread of such a launch adds up, for the gradients of weights: 128 take 3.7
+us on an H200, where the library's product of as many takes 5.7
+(`benchmarks/results/nvidia-h200-2026-11-26-012323`, "Inside the steps", W4)."""
+
+
+def is_small(product: MatrixProduct) -> bool:
+    """Return whether a product is a part of a launch in the mode ``fused``."""
+    m, n, k, transposed, stack = product
+    outputs = {"": n, "b": k, "a": n}.get(transposed, math.inf)
+    summed = k if transposed == "a" else 0
+    few = outputs <= MOST_OUTPUTS and summed <= MOST_SUMMED
+    return few and stack == 1 and 0 < m * n * k <= MOST_TERMS
+
 
 # The driver of a GPU with a display ends a kernel that runs for seconds, and the screen
 # freezes while one runs. So a launch does only as many steps as take `LAUNCH_SECONDS` on a

@@ -4,7 +4,7 @@ The tasks are grouped into phases; between two of them all blocks synchronize. T
 kinds. In a phase by rows each block takes slices of the batch through all layers, forward and
 backward. In a phase by elements the whole grid divides the tasks that need all rows: gradients of
 weights, sums, the update. Each task is placed in the earliest possible phase. Matrix products are
-parts like all others.
+parts like all others (`parts`).
 """
 
 from __future__ import annotations
@@ -22,63 +22,7 @@ from .fuse import LaunchConfiguration, copied_address
 from .kernel_source import part_named
 from .loops import eight_bytes, rolled
 from .modes import LaunchModeError
-from .tasks import Conflict, PartTask, Product, SumOverRanks, Task, region, strictest
-
-
-def as_parts(tasks: Sequence[Task]) -> list[Task]:
-    """Return the same tasks, with parts instead of the library's products.
-
-    An element of a gradient is computed by the thread that will update its weight, so that no
-    thread has to wait in between: ``strided_offset`` is the offset of a gradient among those of
-    all weights.
-
-    Raises:
-        LaunchModeError: if there is no part for a product.
-    """
-    updates = [task for task in tasks if task.name == "update"]
-    gradients = region(updates[0].arguments[1], False) if updates else None
-
-    def strided_offset(out: Array) -> int:
-        start = region(out, False).start
-        inside = gradients and gradients.start <= start < gradients.stop
-        return (start - gradients.start) // out.itemsize if gradients and inside else 0
-
-    return [_part_of(task, strided_offset) for task in tasks]
-
-
-def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
-    part = task
-    if task.name == "column_sums":
-        x, rows, features, accumulate, out = task.arguments
-        values = {
-            "dz": x, "rows": rows, "outputs": features, "strided_offset": strided_offset(out),
-            "accumulate": accumulate, "out": out,
-        }  # fmt: skip
-        part = PartTask("sums_of_columns", out.size, values)
-    elif isinstance(task, Product):
-        part = _part_of_product(task, strided_offset)
-    elif isinstance(task, SumOverRanks):
-        raise LaunchModeError("a library sums its gradients over the ranks")
-    part.operation = task.operation
-    return part
-
-
-def _part_of_product(task: Product, strided_offset: Callable[[Array], int]) -> Task:
-    # A precision is what a library may round factors to: these products stay float32.
-    a, b, out, transpose_a, transpose_b, accumulate, _, _ = task.matmul
-    if (transpose_a and transpose_b) or out.ndim > 2:
-        raise LaunchModeError("one of its products needs the library")
-    values: dict[str, Any] = {"accumulate": accumulate, "out": out}
-    if transpose_a:
-        values |= {"x": a, "dz": b, "rows": len(a), "inputs": out.shape[0]}
-        values |= {"outputs": out.shape[1], "strided_offset": strided_offset(out)}
-        return PartTask("matmul_tn", out.size, values)
-    if transpose_b:
-        values |= {"dz": a, "w": b, "rows": len(out), "inputs": out.shape[1]}
-        values |= {"outputs": a.shape[1]}
-        return PartTask("matmul_nt", out.size, values, len(out))
-    values |= {"x": a, "w": b, "rows": len(out), "inputs": a.shape[1], "outputs": out.shape[1]}
-    return PartTask("matmul_nn", out.size, values, len(out))
+from .tasks import Conflict, Task, strictest
 
 
 def batch_of(tasks: Sequence[Task]) -> int:

@@ -27,7 +27,8 @@ from .modes import (
     LaunchModeError,
     step_key,
 )
-from .persistent import as_parts, batch_of
+from .parts import as_parts, with_small_parts
+from .persistent import batch_of
 from .protocols import Replay
 from .roofline import graph_step_seconds, persistent_step_seconds
 from .task_backend import TaskBackend
@@ -130,7 +131,7 @@ class CupyProgram:
     def _predicted(self, tasks: list[Task], operations: list[ProfiledOperation]) -> list[str]:
         """Return the modes of a traced step from the fastest on."""
         gpu = self._backend.kernels.gpu
-        seconds = {"fused": graph_step_seconds(operations, gpu, len(fuse(tasks)))}
+        seconds = {"fused": graph_step_seconds(operations, gpu, len(fused(tasks)))}
         with suppress(LaunchModeError):
             batch = batch_of(as_parts(tasks))
             seconds["persistent"] = persistent_step_seconds(operations, gpu, batch)
@@ -146,7 +147,7 @@ class CupyProgram:
         if mode == "persistent":
             program = PersistentProgram(backend, tasks, profile.operations, constants, forced)
         else:
-            step = FusedStep(backend, fuse(tasks), constants)
+            step = FusedStep(backend, fused(tasks), constants)
             program = GraphProgram(backend, step, True, step.launches)
         outer = current_profile(backend)
         if outer is not None:
@@ -161,6 +162,11 @@ class CupyProgram:
         profile = self._backend.profile()
         with profile:
             return self._backend.trace(self._step, epilogues), profile
+
+
+def fused(tasks: Sequence[Task]) -> list[FusedLaunch]:
+    """Return the launches of a step in the mode ``fused``."""
+    return fuse(with_small_parts(tasks))
 
 
 def is_one_of_many(tasks: Sequence[Task]) -> bool:
@@ -221,7 +227,7 @@ class PersistentProgram:
         # No more blocks have work than there are rows in a batch.
         busy = min(batch, backend.kernels.resident) / RESIDENT_BLOCKS
         rate = LEAST_FLOPS * max(1, busy)
-        flops = sum(task.matmul.flops for task in products)
+        flops = sum(task.matmul.sizes.flops for task in products)
         predicted = persistent_step_seconds(operations, backend.kernels.gpu, batch)
         seconds = max(flops / rate, len(parts) * PART_SECONDS, predicted)
         if seconds > 2 * LAUNCH_SECONDS:

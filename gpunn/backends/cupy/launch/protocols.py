@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Step
+from gpunn.backends.contract.declaration import MatrixProduct
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.contract.ranks import Ranks
 
@@ -59,9 +61,11 @@ class Matmul(NamedTuple):
     epilogue: Epilogue | None = None
 
     @property
-    def flops(self) -> int:
-        """Two for each element of out and each term of its sum."""
-        return 2 * self.out.size * self.a.shape[-2 if self.transpose_a else -1]
+    def sizes(self) -> MatrixProduct:
+        *stack, m, n = self.out.shape
+        k = self.a.shape[-2 if self.transpose_a else -1]
+        transposed = "a" * self.transpose_a + "b" * self.transpose_b
+        return MatrixProduct(m, n, k, transposed, math.prod(stack))
 
 
 class MatmulLibrary(Protocol):

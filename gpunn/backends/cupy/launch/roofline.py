@@ -21,7 +21,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import BLOCK, RESIDENT_BLOCKS, WARP
 from .known_gpus import GPU
-from .modes import GRAPH_STEPS, PERSISTENT_WIDTH
+from .modes import GRAPH_STEPS, PERSISTENT_WIDTH, is_small
 
 MEMORY_EFFICIENCY = 0.85
 """Fraction of the published memory bandwidth that kernels reach: 0.71 to 0.94 on the H200, A100,
@@ -131,10 +131,17 @@ def gpu_bandwidth(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
     return max(gpu.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * gpu.bandwidth)
 
 
-def operation_seconds(operation: ProfiledOperation, gpu: GPU, bandwidth: float) -> float:
+def operation_seconds(
+    operation: ProfiledOperation, gpu: GPU, bandwidth: float, parts: bool = True
+) -> float:
     """Return the time of one operation's traffic or arithmetic on a GPU, whichever is longer; of
-    both for a convolution, whose patches are written before its products."""
-    arithmetic = sum(product_seconds(x.m, x.n, x.k, gpu) * x.stack for x in operation.products)
+    both for a convolution, whose patches are written before its products. ``parts``: whether small
+    products are parts of launches, not the library's."""
+    arithmetic = sum(
+        product_cycles(x, x.m, gpu) / gpu.clock
+        if parts and is_small(x) else product_seconds(x.m, x.n, x.k, gpu) * x.stack
+        for x in operation.products
+    )  # fmt: skip
     patches = _patches(operation)
     if patches:
         moved = operation.bytes + 2 * patches * _item_size([operation])
@@ -151,25 +158,30 @@ def _patches(operation: ProfiledOperation) -> int:
     return sum(size for size in sizes if size > alone)
 
 
-def work_seconds(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
+def work_seconds(
+    operations: Sequence[ProfiledOperation], gpu: GPU, parts: bool = True
+) -> float:
     """Return the time of a step's traffic and arithmetic on a GPU, without launch costs."""
     bandwidth = gpu_bandwidth(operations, gpu)
-    return sum(operation_seconds(operation, gpu, bandwidth) for operation in operations)
+    return sum(operation_seconds(operation, gpu, bandwidth, parts) for operation in operations)
 
 
 def graph_step_seconds(
-    operations: Sequence[ProfiledOperation], gpu: GPU, kernels: int | None = None
-) -> float:
+    operations: Sequence[ProfiledOperation], gpu: GPU, kernels: int | None = None,
+    parts: bool = True,
+) -> float:  # fmt: skip
     """Return the predicted time of a step that is replayed in a CUDA graph.
 
     Args:
         kernels: number of kernels that the step launches; by default that of its profile.
+        parts: whether small products are parts of these, as in the mode "fused".
     """
     if kernels is None:
         kernels = sum(operation.launches for operation in operations)
-    products = sum(len(operation.products) for operation in operations)
-    fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS + products * LIBRARY
-    return fixed + _latency(operations, gpu) + work_seconds(operations, gpu)
+    products = [x for operation in operations for x in operation.products]
+    library = sum(not (parts and is_small(x)) for x in products)
+    fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS + library * LIBRARY
+    return fixed + _latency(operations, gpu) + work_seconds(operations, gpu, parts)
 
 
 def _latency(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:

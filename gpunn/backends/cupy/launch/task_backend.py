@@ -340,7 +340,9 @@ class TaskBackend(Backend):
     def _as_epilogue(self, kind: str, array: Array, vector: Array) -> bool:
         """Make this the epilogue of the last traced product; return whether it is."""
         product = self._traced[-1] if self._traced and self._epilogues else None
-        if isinstance(product, Product) and product.add_epilogue(self.blas, kind, array, vector):
+        if not isinstance(product, Product) or product.is_small:
+            return False
+        if product.add_epilogue(self.blas, kind, array, vector):
             product.epilogue_operation = self._performing
             return True
         return False

@@ -18,6 +18,7 @@ from gpunn.backends.contract.profiling import ProfiledOperation
 
 from .codegen import STAGES, Kernel
 from .kernel_source import NULL, part_named
+from .modes import is_small
 from .protocols import Epilogue, Matmul, MatmulLibrary, RankSum
 
 
@@ -107,6 +108,11 @@ class Task:
         """The operations that it does completely or in part."""
         return [self.operation]
 
+    @property
+    def by_slices(self) -> bool:
+        """Whether its blocks need slices of rows: a product."""
+        return self.stage == "blocks" and self.rows > 0
+
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """The memory that it reads and writes."""
@@ -167,6 +173,12 @@ class Product(Task):
     @property
     def operations(self) -> list[ProfiledOperation | None]:
         return [self.operation, self.epilogue_operation]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is a part in the mode ``fused``, of float32 or float64."""
+        product = self.matmul
+        return product.out.ndim == 2 and product.precision is None and is_small(product.sizes)
 
     def add_epilogue(self, blas: MatmulLibrary, kind: str, array: Array, vector: Array) -> bool:
         """Let the library compute an `Epilogue` of ``array``, which must be this product's result
