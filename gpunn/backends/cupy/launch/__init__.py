@@ -2,7 +2,8 @@
 
 - `task_backend`: arrays, and tasks that are launched at once or traced;
 - `tasks`: a task, and the dependencies between tasks; `kernel_source`: the available kernel parts;
-- `modes`: the launch modes; `fuse` and `persistent`: how two of them combine tasks;
+- `modes`: the launch modes; `fuse` and `persistent`: how two of them combine tasks; `parts`:
+  matrix products as parts of kernels;
 - `roofline`: the predicted time of a step, by which a mode is chosen; `known_gpus`: the speed of
   GPUs; `measured_modes`: settings that overrule the prediction;
 - `codegen`: the source of a kernel composed of parts; `expressions`: the source of a part for
