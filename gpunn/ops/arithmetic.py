@@ -13,8 +13,6 @@ from .table import operation, ops
 from .tensor import Tensor
 
 _multiply = elementwise("multiply", lambda dy, y, a, b: (dy * b, dy * a))
-write_product = _multiply.compute
-"""Write the product of two arrays, broadcast: f(backend, out, a, b)."""
 _divide = elementwise("divide", lambda dy, y, a, b: (dy / b, -dy * (y / b)))
 _remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor_divide(a, b)), "remainder")
 

@@ -272,5 +272,5 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
             assert a < b or (a == b and (x, k) < (y, m) and shared)
             if id(first) in places and id(second) in places:
                 (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
-                alike = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD
-                assert a < b or (a == b and conflict is alike and (rows or x <= y))
+                same = Conflict.SAME_SLICE if rows else Conflict.SAME_THREAD
+                assert a < b or (a == b and conflict is same and (rows or x <= y))

@@ -57,10 +57,8 @@ class CupyLosses(CupyExpressions):
             self._ask(tasks.pop(0))
             for array in (values, call.gradient):
                 if array is not None and array.size:
-                    array = array.reshape(rows, -1)
-                    self.expression(
-                        _kept(array.dtype.name), *array.shape, [counted, array], [array]
-                    )
+                    array, kept = array.reshape(rows, -1), _kept(array.dtype.name)
+                    self.expression(kept, rows, array.shape[1], [counted, array], [array])
         self._ask(*tasks)
 
     def _counted(self, call: OpCall) -> tuple[Array, Array]:
