@@ -271,8 +271,8 @@ def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
     """Return the shares of dead units and of saturated outputs of a layer's activation."""
     activation = call.activation
     none: dict[str, float | None] = {"dead": None, "saturated": None}
-    own = call.layer._formula is not None and activation is call.layer.activation
-    if not own or activation is None or activation.functor == "Linear" or activation.rowwise:
+    own = call.layer._formula is not None and activation is getattr(call.layer, "activation", None)
+    if activation is None or not own or activation.functor == "Linear" or activation.rowwise:
         return none
     saved = backend.read(call.y if activation.saves == "output" else call.x)
     if activation.saves == "input":
