@@ -151,7 +151,7 @@ def test_a_train_step_does_what_fit_does(case: str, metrics: list[str], kind: ty
      ("sigmoid", "binary_crossentropy")],
 )  # fmt: skip
 def test_a_train_step_gives_the_weights_of_fit(
-    activation: str, loss: str, kind: type[Any], every_backend: str
+    activation: str, loss: str, kind: type[Any], backend: str
 ) -> None:
     """To the bit, once it is a program: the softmax or sigmoid is fused with the loss."""
     r = np.random.default_rng(0)
@@ -161,7 +161,7 @@ def test_a_train_step_gives_the_weights_of_fit(
     def trained(kind: type[Any]) -> tuple[list[float], list[np.ndarray]]:
         gpunn.utils.set_random_seed(0)
         chain = [layers.Input((6,)), layers.Dense(5, "tanh"), layers.Dense(4, activation)]
-        model = kind(chain, backend=every_backend)
+        model = kind(chain, backend=backend)
         model.compile(gpunn.optimizers.SGD(0.5), loss)
         weights = model.get_weights()
         model.fit(x, y, 10, epochs=2, shuffle=False, verbose=0)

@@ -124,7 +124,7 @@ class Own(gpunn.Sequential):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_steps_by_hand_learn_from_them_as_fit_does(
-    every_backend: str, case: str, weighted: bool
+    backend: str, case: str, weighted: bool
 ) -> None:
     """Python's steps and those of a program."""
     activation, name, options = CASES[case]
@@ -133,7 +133,7 @@ def test_steps_by_hand_learn_from_them_as_fit_does(
     loss = getattr(gpunn.losses, name)(**options)
 
     def change(kind: type[Any], epochs: int, **how: Any) -> list[np.ndarray]:
-        model = model_of(gpunn, activation, kind, backend=every_backend)
+        model = model_of(gpunn, activation, kind, backend=backend)
         model.compile(gpunn.optimizers.SGD(1e-3), loss, **how)
         model.fit(x, y, batch_size=8, sample_weight=weights, epochs=epochs, verbose=0)
         return model.get_weights()
