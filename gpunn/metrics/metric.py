@@ -444,7 +444,7 @@ class MeanOfRows(Mean):
             xp.copyto(sums[0], values)
             xp.copyto(sums[1], weights)
             xp.multiply(sums[0], sums[1], out=sums[0])
-        xp.sum(sums, axis=-1, out=added)
+        backend.row_sums(sums, added)
         xp.add(state, added, out=state)
 
     @recorded
