@@ -130,6 +130,10 @@ class Plan:
         self.unknown = any(None in shape for shape in self.input_shapes)
         self.outputs = (len(self.nodes) - 1,) if outputs is None else tuple(outputs)
         self.dtypes = self._dtypes()
+        self._reading: dict[int, list[tuple[int, int]]] = {}  # nodes, and which of their sources
+        for i, node in enumerate(self.nodes):
+            for k, source in enumerate(node.sources):
+                self._reading.setdefault(source, []).append((i, k))
         self.output_shapes = tuple(
             self.nodes[n].output_shape if n >= 0 else self.input_shapes[INPUT - n]
             for n in self.outputs
@@ -165,12 +169,12 @@ class Plan:
     def shows_floats(self, number: int) -> bool:
         """Return whether user code reads this node or input as floats, possibly reshaped: then it
         would see the integers' loss of precision."""
-        for i, node in enumerate(self.nodes):
-            for k, source in enumerate(node.sources):
-                if source == number and self.reads_as(i, k) is None:
-                    users = node.layer._reads_integers or not is_own(node.layer)
-                    if users or (self._is_view(i) and self.shows_floats(i)):
-                        return True
+        for i, k in self._reading.get(number, ()):
+            if self.reads_as(i, k) is None:
+                layer = self.nodes[i].layer
+                users = layer._reads_integers or not is_own(layer)
+                if users or (self._is_view(i) and self.shows_floats(i)):
+                    return True
         return False
 
     @property
@@ -211,7 +215,7 @@ class Plan:
         """Return the indices of the nodes that read this node or input, and the number of nodes for
         each time it is an output of the model."""
         outputs = [len(self.nodes)] * self.outputs.count(number)
-        return [i for i, n in enumerate(self.nodes) for s in n.sources if s == number] + outputs
+        return [i for i, _ in self._reading.get(number, ())] + outputs
 
     def activation(self, number: int) -> Any:
         """Return the final activation of a node's layer, or None if it has none."""

@@ -66,7 +66,7 @@ class Graph:
         that they depend on, so that copying a deep graph does not recurse deeply."""
         first = ("input_layers", "inputs", "applications")
         state = {name: vars(self)[name] for name in first} | vars(self)
-        del state["_numbers"], state["_seen"]
+        del state["_numbers"], state["_seen"], state["_firsts"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -75,6 +75,7 @@ class Graph:
 
     def _number_inputs(self) -> None:
         self._numbers = {id(t): INPUT - k for k, t in enumerate(self.inputs)}
+        self._firsts = {id(layer._applications[0]) for layer in self.input_layers}
         self._seen: dict[int, int] = {}
 
     @property
@@ -158,7 +159,7 @@ class Graph:
                     stack += [(source, False) for source in sources]
 
     def _is_input(self, application: Application) -> bool:
-        return any(application is layer._applications[0] for layer in self.input_layers)
+        return id(application) in self._firsts
 
     def plan(self, given: Sequence[SampleShape] | None = None) -> Plan:
         """Return the nodes in execution order, with the preceding work on the host.
