@@ -25,6 +25,8 @@ from .reading.spellings import spelled_otherwise
 from .reading.strings import Strings
 from .reading.table import Table
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass
 class TableModel:
@@ -184,6 +186,13 @@ class TableModel:
                 nouns = "number", "numbers"
                 if kind == "number":
                     values, bad = self._numbers(table, name, cells)
+                    if len(beyond := np.flatnonzero(np.abs(values) > LARGEST)):
+                        values = np.where(np.abs(values) > LARGEST, np.nan, values)
+                        are = either(len(beyond), "number is", "numbers are")
+                        notes.append(
+                            f"{name}: {len(beyond):,} {are} beyond float32 and missing here, such "
+                            f"as {cells[beyond[0]]!r} in row {beyond[0] + 1:,}"
+                        )
                     found[to] = values[:, None]
                 else:
                     nouns = self.dates[name].nouns

@@ -95,3 +95,18 @@ def test_bytes_that_are_no_utf_8_are_found_at_their_place(tmp_path: Path) -> Non
     assert read_table(path).notes == []
     path.write_bytes(start.encode() + b"\xe9,1\n")
     assert f"not valid UTF-8 at byte {len(start.encode()):,}" in read_table(path).notes[0]
+
+
+@pytest.mark.parametrize("size", [30, 1 << 22])
+def test_an_open_quotation_is_found_in_any_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """It would make one cell of all rows behind it."""
+    monkeypatch.setattr(csv_pieces, "CHARACTERS", size)
+    lines = ["a,b", *(f"{i},x" for i in range(60)), '60,"y', *(f"{i},z" for i in range(60))]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(TableError, match="begins in line 62 has no second one"):
+        read_table(path)
+    path.write_text("\n".join([*lines, '"']))
+    assert read_table(path).rows == 61

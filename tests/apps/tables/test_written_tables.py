@@ -182,3 +182,17 @@ def test_files_of_other_kinds_are_not_written(
     assert main(["predict", model, str(path), "--out", str(tmp_path / "out.xlsx")]) == 1
     assert "gpunn writes CSV. Choose a name that ends in .csv." in capsys.readouterr().err
     assert not (tmp_path / "out.xlsx").exists()
+
+
+def test_a_number_beyond_float32_is_missing_as_one_beyond_float64_is(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for cells in (["", "30"], ["1e400", "30"], ["-1e39", "30"]):
+        path = tmp_path / "table.csv"
+        path.write_text("größe,lage\n" + "".join(f"{c},Süd\n" for c in cells), encoding="utf-8")
+        assert main(["predict", model, str(path), "--json"]) == 0
+        printed = capsys.readouterr()
+        found.append(json.loads(printed.out))
+    assert found[0] == found[1] == found[2]
+    assert "größe: 1 number is beyond float32 and missing here, such as '-1e39'" in printed.err

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
+from operator import length_hint
 from typing import TextIO
 
 import numpy as np
@@ -95,11 +96,19 @@ def _parsed(
         TableError: which says where and why.
     """
     given = [*io.StringIO(text, newline="")]
-    reader = csv.reader(itertools.chain(given, iter(file.readline, "")), delimiter=separator)
+    end = iter([""])  # behind the last line, where only an open quotation goes on
+    source = itertools.chain(given, iter(file.readline, ""), end)
+    reader = csv.reader(source, delimiter=separator)
     found: list[list[str]] = []
     try:
-        while reader.line_num < len(given):
+        while (line := reader.line_num) < len(given):
             row = next(reader, [])
+            if not length_hint(end):
+                raise TableError(
+                    f"{file.name}: a quotation mark in the row that begins in line "
+                    f"{lines + line + 1:,} has no second one. Remove it, or double it and quote "
+                    f"the cell."
+                )
             count = rows + len(found)
             if not row or (len(row) == 1 and not row[0].strip() and count != 1):
                 continue  # an empty line
