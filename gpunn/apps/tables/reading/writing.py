@@ -28,8 +28,8 @@ class Writer:
         decimal: the decimal separator of numbers that are added.
 
     >>> writer = Writer(Table("prices.csv", ["a"], [["1,5"]], separator=";"))
-    >>> writer.separator, writer.text(0.25), writer.text("elm")
-    (';', '0,25', 'elm')
+    >>> writer.separator, writer.cells([0.25, 3.0]), writer.cells(["elm"])
+    (';', ['0,25', '3,0'], ['elm'])
     """
 
     def __init__(self, table: Table, trained: str = "") -> None:
@@ -39,18 +39,24 @@ class Writer:
         usual = "," if self.separator == ";" else "."
         most = max(shown, key=shown.__getitem__)
         self.decimal = most if shown["."] != shown[","] else trained or usual
+        # Beside commas that separate cells, points are those of decimals.
+        self._is_clear = self.decimal == "." and self.separator == "," and not shown[","]
 
-    def text(self, value: Any) -> str:
-        """Return a value as a cell; a number of which no reader can take the sign for that of
-        thousands.
+    def cells(self, values: Sequence[Any]) -> list[str]:
+        """Return values as cells: strings, or numbers, of which no reader can take the decimal sign
+        for that of thousands.
 
-        >>> Writer(Table("prices.csv", ["a"], [["1,5"]])).text(1.234)
-        '1,2340'
+        >>> Writer(Table("prices.csv", ["a"], [["1,5"]])).cells([1.234, 0.5])
+        ['1,2340', '0,5']
         """
-        if not isinstance(value, float):
-            return str(value)
-        text = str(value).replace(".", self.decimal)
-        return f"{text}0" if OPEN.fullmatch(text) else text
+        found = [*map(str, values)]
+        if not isinstance(values[0] if len(values) else "", float):
+            return found
+        if self.decimal == ",":
+            found = "\n".join(found).replace(".", ",").split("\n")
+        if self._is_clear:
+            return found
+        return [f"{cell}0" if len(cell) < 9 and OPEN.fullmatch(cell) else cell for cell in found]
 
     def write_file(self, path: str, made: Mapping[str, Sequence[Any]], raw: bool = False) -> None:
         """Write the table with these columns to a file: see `write`.
@@ -78,7 +84,7 @@ class Writer:
         done = 0
         for part in zip(*(Strings.of(c).pieces for c in self.table.columns), strict=True):
             rows = slice(done, done := done + len(part[0]))
-            added = [[*map(self.text, values[rows])] for values in made.values()]
+            added = [self.cells(values[rows]) for values in made.values()]
             self._rows(file, [*part, *added], raw)
 
     def _rows(self, file: TextIO, columns: Sequence[list[str]], raw: bool) -> None:
