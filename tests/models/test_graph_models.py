@@ -448,3 +448,26 @@ def test_activations_are_named_by_place() -> None:
     outputs = model.activations(RIGHT)
     assert list(outputs) == ["inner/h", "inner/h:1"]
     assert_allclose(outputs["inner/h:1"], model.predict(RIGHT), atol=1e-12)
+
+
+def test_work_grows_with_the_inputs_not_with_their_square() -> None:
+    """Of four times as many, calls of functions are four times as many."""
+
+    def calls(inputs: int) -> int:
+        count = 0
+
+        def seen(frame: Any, event: str, arg: Any) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(seen)
+        try:
+            given = [gpunn.Input((1,)) for _ in range(inputs)]
+            gpunn.Model(given, layers.Concatenate()(given))
+        finally:
+            sys.setprofile(before)
+        return count
+
+    calls(2)  # what is found out once
+    assert calls(600) < 5 * calls(150)
