@@ -267,8 +267,8 @@ def test_tasks_that_depend_on_each_other_keep_their_order(
             if conflict is Conflict.NONE:
                 continue
             (a, (x, k, _)), (b, (y, m, name)) = shared_out[i], shared_out[j]
-            alike = {"rows": Conflict.SAME_SLICE, "last": conflict}
-            shared = conflict is alike.get(name, Conflict.SAME_THREAD)
+            scopes = {"rows": Conflict.SAME_SLICE, "last": conflict}
+            shared = conflict is scopes.get(name, Conflict.SAME_THREAD)
             assert a < b or (a == b and (x, k) < (y, m) and shared)
             if id(first) in places and id(second) in places:
                 (a, x, _), (b, y, rows) = places[id(first)], places[id(second)]
