@@ -172,7 +172,7 @@ def _changes(trace: Trace | None) -> tuple[Any, ...]:
 def _check_unchanged(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
     for layer in (t.attributes["layer"].name for t in after[0][len(before[0]) :]):
         raise OnceError(
-            f"scan: f applies {layer}, which draws random numbers or defines its passes on arrays. "
+            f"scan: f applies {layer}, which defines its passes on arrays. "
             f"Apply it to all rows before the scan or after it, or use unroll=True."
         )
     known = {id(source): now for source, now in before[3]}

@@ -222,7 +222,7 @@ def assigned(layer: Any) -> Any:
     ("change", "message"),
     [
         (lambda layer: lambda row: row + gpunn.random.normal(row.shape), "draws random numbers"),
-        (lambda layer: lambda row: layer.drop(row), "applies .* which draws random numbers"),
+        (lambda layer: lambda row: layer.drop(row), "draws random numbers"),
         (assigned, "assigns to a variable"),
         (added, "adds a loss"),
     ],
