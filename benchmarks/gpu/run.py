@@ -53,7 +53,7 @@ OTHERS = (
     "tests/ops/places/test_places_out_of_range.py", "tests/utils/test_crossing.py",
     "tests/layers/test_custom_state.py", "tests/by_hand/test_data_of_own_steps.py",
     "tests/by_hand/test_joint_operations.py", "tests/metrics/test_metrics_by_hand.py",
-    "tests/layers/sequences/test_traced_steps.py", "tests/reuse/test_graphs_of_layers.py",
+    "tests/layers/sequences/test_traced_steps.py",
 )  # fmt: skip
 NEEDY = (  # skipped, unless more packages are installed
     "tests/callbacks/test_progress_bar.py", "tests/feeding/test_data_facts.py",

@@ -225,7 +225,7 @@ def test_the_launches_of_a_fused_step_are_timed(monkeypatch: pytest.MonkeyPatch)
     found = list(inside_steps.launches("W1", "emulated"))
     assert all(entry["seconds"] > 0 for entry in found)
     parts = [part for entry in found for part in entry["parts"]]
-    assert len(found) > 5 and parts.count("gather") == 2
+    assert len(found) > 1 and parts.count("gather") == 2
     assert "loss_totals" in parts and parts[-1] == "advance"
 
 

@@ -74,7 +74,8 @@ def instructions(request: pytest.FixtureRequest) -> str:
 WITH_PRODUCTS = {
     "attention", "convolution", "convolution_of_groups", "convolution_without_patches", "products",
     "rounded_products", "stacked_products",
-    "persistent_steps", "persistent_scan", "persistent_updates", "persistent_evaluation",
+    "fused_steps", "fused_updates", "persistent_steps", "persistent_scan", "persistent_updates",
+    "persistent_evaluation",
     "expressions_in_steps",
 }  # fmt: skip
 
