@@ -228,7 +228,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         return super().functor if self.ignore_class is None else None
 
     @property
-    def functor_of_rows(self) -> str | None:  # type: ignore[override]
+    def _functor_of_rows(self) -> str | None:  # type: ignore[override]
         return None if self.ignore_class is None else super().functor
 
     def forward_backward(

@@ -60,7 +60,6 @@ class Loss(Formula):
     Attributes:
         functor: name of the formula of the kernels, in
             ``kernels/formulas/generated_losses.cuh``; None if they have none.
-        functor_of_rows: the same if the loss ignores a class, of which it knows nothing.
         parameter_names: attributes that are passed to this formula.
         sparse: True if ``y_true`` holds one class number per row instead of a row of targets.
         fuses: name of the activation that can be fused with this loss, which then takes
@@ -83,8 +82,8 @@ class Loss(Formula):
 
     _kind = "loss"
     __experimental__ = frozenset(
-        {"add_up", "axis", "counts_matches", "functor_of_rows", "fuses", "fuses_with"}
-        | {"ignore_class", "link", "on_arrays"}
+        {"add_up", "axis", "counts_matches", "fuses", "fuses_with", "ignore_class", "link"}
+        | {"on_arrays", "output_sample", "predictions", "sparse", "target_sample", "targets"}
         | {"output_sample", "predictions", "sparse", "target_sample", "targets"}
     )
     _not_watched = frozenset({"on_arrays"})
@@ -112,8 +111,9 @@ class Loss(Formula):
     link: ClassVar[str | None] = None
     targets: ClassVar[str | None] = None
     ignore_class = cast("int | None", None)
-    functor_of_rows = cast("str | None", None)
-    _stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None, "functor_of_rows": None}
+    _functor_of_rows = cast("str | None", None)
+    """The functor for rows of any class, of a loss that ignores one."""
+    _stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None, "_functor_of_rows": None}
     axis = -1
 
     name: str | None = field(default=None, kw_only=True, placed=True)
@@ -221,7 +221,7 @@ class Loss(Formula):
 
 # Attributes of a class that defines `call`: nothing else of a built-in base class computes.
 _BY_CALL: dict[str, Any] = {
-    "_has_call": True, "functor": None, "functor_of_rows": None, "sparse": False,
+    "_has_call": True, "functor": None, "_functor_of_rows": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
 }  # fmt: skip
 

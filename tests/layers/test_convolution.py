@@ -366,7 +366,7 @@ def test_products_take_epilogues(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def hidden() -> list[Any]:
         first = gpunn.initializers.GlorotUniform(seed=1)
-        convolution = layers.Conv2D(3, 2, activation="relu", kernel_initializer=first)
+        convolution = layers.Conv2D(40, 2, activation="relu", kernel_initializer=first)
         return [layers.Reshape((4, 5, 1)), convolution, layers.Flatten()]
 
     device, spy = products.spied_backend(*products.KINDS)

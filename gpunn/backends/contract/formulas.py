@@ -57,7 +57,7 @@ class LossProtocol(FormulaProtocol, Protocol):
         """Whether it counts the rows whose largest prediction is at the true class."""
 
     @property
-    def functor_of_rows(self) -> str | None:
+    def _functor_of_rows(self) -> str | None:
         """The functor for rows of any class, of a loss that ignores one."""
 
     def forward_backward(

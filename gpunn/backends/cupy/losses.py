@@ -30,7 +30,7 @@ class CupyLosses(CupyExpressions):
             loss.add_up(self, call)
             return
         values = self.scratch((rows,), y_pred.dtype, "loss values")
-        if loss.functor is None and loss.functor_of_rows is None:
+        if loss.functor is None and loss._functor_of_rows is None:
             self._loss_by_formula(call, values)
             return
         if rows == 0:
@@ -46,7 +46,7 @@ class CupyLosses(CupyExpressions):
         tasks = [
             self._task(
                 "loss_rows", call, y_pred.size, sliced=rows,
-                functor=loss.functor or loss.functor_of_rows,
+                functor=loss.functor or loss._functor_of_rows,
                 parameters=self._parameters(loss), predictions=y_pred,
                 targets=None if loss.sparse else y_true, labels=y_true if loss.sparse else None,
                 **{**both, "weights": weights},
