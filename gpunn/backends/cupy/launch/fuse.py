@@ -64,6 +64,10 @@ class FusedLaunch:
 
     def prepend(self, task: Task) -> bool:
         """Put ``task`` in front of these if one launch can do them all; return whether it can."""
+        if task.stage is None or any(other.stage is None for other in self.main):
+            return False
+        if sum(len(other.arguments) for other in [task, *self.tasks]) > MOST_ARGUMENTS:
+            return False
         conflicts = {task.conflict(other) for other in self.main}
         if not self._suits(task, conflicts):
             return False
@@ -75,11 +79,7 @@ class FusedLaunch:
         return True
 
     def _suits(self, task: Task, conflicts: set[Conflict]) -> bool:
-        """Return whether one launch can do ``task`` and these."""
-        if task.stage is None or any(other.stage is None for other in self.main):
-            return False
-        if sum(len(other.arguments) for other in [task, *self.tasks]) > MOST_ARGUMENTS:
-            return False
+        """Return whether one launch can do ``task`` and these, with these conflicts to them."""
         if task.stage == "last":
             return conflicts <= {Conflict.NONE}
         if not self.main:
