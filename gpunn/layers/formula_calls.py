@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
+from copy import copy
 from typing import Any
 
 from gpunn.activations import Activation
 from gpunn.common.numeric.dtypes import name_of
+from gpunn.common.overrides import is_framework
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
@@ -24,7 +26,7 @@ from gpunn.ops.running.functions import or_zero
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace
 
-from .as_operation import formula_in
+from .as_operation import with_activation
 
 KEPT = 256  # graphs
 _graphs: OrderedDict[Hashable, Graph] = OrderedDict()
@@ -62,8 +64,12 @@ class Graph:
         self.by_parameters: dict[int, Tensor | None] = {}
         self.known: dict[Any, Any] = {}
         numbers = {id(p): k for k, p in enumerate(call.layer._own_parameters)}
+        layer = call.layer
+        if call.activation is not None:  # a copy, since somebody may change the layer's
+            layer = with_activation(layer, copy(call.activation))
         with trace.active():
-            self.y = convert(formula_in(call)(*self.xs), name_of(call.y.dtype))
+            y = layer._formula(*self.xs, training=call.training)
+            self.y = convert(y, name_of(call.y.dtype))
             if call.dy is not None:
                 self.dy = trace.leaf(self.y.shape, self.y.dtype)
                 self._differentiate(call, trace, numbers)
@@ -90,11 +96,46 @@ class Graph:
         return self.y, *(now for _, now in self.assigned), *gradients
 
 
-def graph_of(call: Call) -> Graph:
-    """Return the graph of a layer's formula, kept from an earlier call of the same settings."""
-    key = _key(call)
-    if key is None:
-        return Graph(call)
+def settings_of(call: Call) -> Hashable | None:
+    """Return the settings that a layer's formula reads; None if some of them cannot be compared,
+    such as an activation that is any function."""
+    layer, activation = call.layer, call.activation
+    found = [
+        (name, _value(value)) for name, value in vars(layer).items()
+        if name not in _UNREAD and not name.endswith(_ENDS)
+    ]  # fmt: skip
+    if activation is not None:
+        if not (isinstance(activation, Activation) and is_framework(type(activation))):
+            return None
+        if activation._is_traced:
+            return None
+        found += [(name, _value(value)) for name, value in activation.get_config().items()]
+    if any(value is _UNKNOWN for _, value in found):
+        return None
+    return type(layer), type(activation), tuple(found)
+
+
+_UNKNOWN = object()
+
+
+def _value(value: Any) -> Any:
+    """Return a value that two settings share only if they are the same."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return type(value), value
+    if isinstance(value, (list, tuple)):
+        found = tuple(map(_value, value))
+        return _UNKNOWN if any(one is _UNKNOWN for one in found) else found
+    return Parameter if isinstance(value, Parameter) else _UNKNOWN
+
+
+def _graph_of(call: Call, settings: Hashable) -> Graph:
+    """Return the graph of a layer's formula, kept from an earlier call like this."""
+    key = (
+        settings, call.training, call.trains, call.assigns, call.dy is not None,
+        name_of(call.y.dtype), tuple((x.shape, name_of(x.dtype)) for x in call.xs),
+        tuple(dx is not None for dx in call.dxs),
+        tuple((p.shape, p.dtype, p.trainable) for p in call.layer._own_parameters),
+    )  # fmt: skip
     with _lock:
         if (found := _graphs.get(key)) is not None:
             _graphs.move_to_end(key)
@@ -107,50 +148,16 @@ def graph_of(call: Call) -> Graph:
     return found
 
 
-def _key(call: Call) -> Hashable | None:
-    """Return all that a graph depends on; None if some of it cannot be compared."""
-    layer = call.layer
-    activation = _of_activation(call.activation)
-    settings = [
-        (name, _value(value)) for name, value in vars(layer).items()
-        if name not in _UNREAD and not name.endswith(_ENDS)
-    ]  # fmt: skip
-    if activation is _UNKNOWN or any(value is _UNKNOWN for _, value in settings):
-        return None
-    return (
-        type(layer), activation, tuple(settings), call.training, call.trains, call.assigns,
-        call.dy is not None, name_of(call.y.dtype),
-        tuple((x.shape, name_of(x.dtype)) for x in call.xs),
-        tuple(dx is not None for dx in call.dxs),
-        tuple((p.shape, p.dtype, p.trainable) for p in layer._own_parameters),
-    )  # fmt: skip
-
-
-_UNKNOWN = object()
-
-
-def _value(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return type(value), value
-    if isinstance(value, (list, tuple)):
-        found = tuple(map(_value, value))
-        return _UNKNOWN if any(one is _UNKNOWN for one in found) else found
-    return Parameter if isinstance(value, Parameter) else _UNKNOWN
-
-
-def _of_activation(activation: Any) -> Any:
-    if activation is None:
-        return None
-    plain = isinstance(activation, Activation) and activation.functor and not activation._is_traced
-    return (type(activation), activation.parameters) if plain else _UNKNOWN
-
-
 class FormulaCall:
-    """A formula as the forward and backward pass of a node."""
+    """A formula as the forward and backward pass of a node.
 
-    def __init__(self, call: Call) -> None:
+    Args:
+        settings: those of the layer in this call, see `settings_of`.
+    """
+
+    def __init__(self, settings: Hashable) -> None:
+        self._settings = settings
         self._computation: Computation | None = None
-        self._call = call
 
     def forward(self, call: Call) -> None:
         if self._computation is None:
@@ -162,7 +169,8 @@ class FormulaCall:
         self._computation.run(1)
 
     def _bound(self, call: Call) -> Computation:
-        graph, backend, parameters = graph_of(call), call.backend, call.layer._own_parameters
+        graph, backend = _graph_of(call, self._settings), call.backend
+        parameters = call.layer._own_parameters
         arrays = {id(t): x for t, x in zip(graph.xs, call.xs, strict=True)}
         before = Before(backend)
         changed = {number for number, _ in graph.assigned}

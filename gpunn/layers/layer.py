@@ -36,7 +36,7 @@ from .arguments import (
     check_sample,
 )
 from .as_operation import apply_own, formula_in
-from .formula_calls import FormulaCall
+from .formula_calls import FormulaCall, settings_of
 from .parameters import (
     Stateless,
     add_parameter,
@@ -335,11 +335,13 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
         if not self._has_passes:
+            alike = not self._has_call and call.share is None and not runs_eagerly()
+            settings = settings_of(call) if alike else None
             found: Any = (
-                traced.TracedCall(call) if self._has_call
-                else FormulaCall(call) if call.share is None and not runs_eagerly()
-                else traced.TracedCall(call, formula_in(call))
-            )  # fmt: skip
+                traced.TracedCall(call, None if self._has_call else formula_in(call))
+                if settings is None
+                else FormulaCall(settings)
+            )
             return found.forward, found.backward
         return self.forward, self.backward
 

@@ -28,7 +28,6 @@ from gpunn.ops.tensor import Tensor
 
 from .applying import MOST_KNOWN
 from .layer import Layer
-from .merging import Add, Multiply, Subtract
 from .shapes import Shape, check_shape, dtype_of, over_lengths, sample_of
 from .symbolic import SampleShape, SymbolicTensor
 
@@ -42,8 +41,8 @@ _INSIDE = (
 MOST_TRIED = 10_000_000
 """Up to this many elements, an operation is tried out to see whether it mixes samples."""
 
-MERGING: Mapping[str, type[Layer]] = {"add": Add, "subtract": Subtract, "multiply": Multiply}
-"""Operations for which a layer with its own kernels is used if two tensors have the same shape."""
+MERGING = {"add": "Add", "subtract": "Subtract", "multiply": "Multiply"}
+"""Operations for which a layer of this name is used if two tensors have the same shape."""
 
 
 def _function(name: str) -> Any:
@@ -286,7 +285,9 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
     if name in MERGING and not named and all(isinstance(entry, Place) for entry in places):
         a, b = arguments
         if a.sample == b.sample and is_float(a.dtype) and is_float(b.dtype):
-            layer = MERGING[name]()
+            from . import merging  # which a model without such operations does not need
+
+            layer = getattr(merging, MERGING[name])()
             layer._by_operator = True
             return layer([a, b])
     layer = Operation(name, places, named)

@@ -20,7 +20,6 @@ from gpunn.ops.reductions import mean, var
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
 
-from .moments_on_ranks import moments_on_ranks, slopes_on_ranks
 from .storing import fill, stored
 
 Places = Mapping[str, Array]
@@ -217,6 +216,8 @@ def _compute_slopes_of_features(
     if share is None or constant:
         backend.normalize_gradient(*given, dgamma, dbeta, dx, constant=constant)
     else:
+        from .moments_on_ranks import slopes_on_ranks  # which one process does not need
+
         slopes_on_ranks(backend, share, given, dgamma, dbeta, dx)
 
 
@@ -267,6 +268,8 @@ def _compute_moments(
         if name in places and backend.overlap(before, places[name]) is None:
             stored(backend, before, places[name])()
     if share is not None:
+        from .moments_on_ranks import moments_on_ranks
+
         moments_on_ranks(backend, share, x, momentum, own, moved)
     elif x.size:
         backend.batch_statistics(x, momentum, *own, *moved)

@@ -11,7 +11,6 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import exp, rsqrt, square, where
-from gpunn.ops.fusion.normalizing import by_given_moments, normalized_rows
 from gpunn.ops.gradients import gradients_of
 from gpunn.ops.primitive import Gradients, Primitive
 from gpunn.ops.reductions import Axis, axes_of, max_, mean, sum_, var
@@ -66,6 +65,8 @@ def batch_normalization(
     x = floats(x)
     axes = sorted(axes_of(axis, x.ndim))
     if x.size and axes == list(range(axes[0], axes[-1] + 1)):
+        from gpunn.ops.fusion.normalizing import by_given_moments  # many a `fit` needs neither
+
         ends = (0, axes[0], axes[-1] + 1, x.ndim)
         outer, n, inner = (math.prod(x.shape[a:b]) for a, b in pairwise(ends))
         moments = _flat(mean, "mean", x, axis), _flat(variance, "variance", x, axis)
@@ -124,6 +125,8 @@ def _by_rows(
     x: Tensor, gamma: Any, beta: Any, axis: Axis, epsilon: float, centered: bool
 ) -> Tensor:
     """Normalize samples whose axes are the last ones, by one operation."""
+    from gpunn.ops.fusion.normalizing import normalized_rows
+
     n = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
     factors = (
         None if gamma is None else _flat(gamma, "gamma", x, axis),

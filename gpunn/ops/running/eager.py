@@ -18,6 +18,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import TRUTHS
 from gpunn.common.config import runs_eagerly
 from gpunn.core.arena import Parameter
+from gpunn.ops.fusion.joint import join
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
@@ -78,8 +79,6 @@ def stages_of(
                 f"a step on {backend.name!r} reads the learning rate of an optimizer on "
                 f"{control.backend.name!r}: run both on one backend."
             )
-    from gpunn.ops.fusion.joint import join  # which a `fit` of built-in parts does not need
-
     wanted = [destination.tensor for stage in stages for destination in stage]
     join(wanted)
     arrays, before = dict(trace.arrays), Before(backend)
