@@ -28,7 +28,7 @@ from gpunn.ops.trace import Trace
 
 from .as_operation import with_activation
 
-KEPT = 256  # graphs
+KEPT = 48  # graphs, of some ten kilobytes each
 _graphs: OrderedDict[Hashable, Graph] = OrderedDict()
 _lock = threading.Lock()
 

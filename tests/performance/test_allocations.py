@@ -219,11 +219,10 @@ def test_batches_of_ever_new_sizes_do_not_pile_up(method: str) -> None:
         for n in range(first, last):
             getattr(model, method)(*[x[:n]] * (2 if method == "train_on_batch" else 1))
 
-    work(180, 200)
-    gc.collect()
     tracemalloc.start()
     try:
-        work(190, 200)
+        work(160, 200)
+        gc.collect()
         kept = tracemalloc.get_traced_memory()[0]
         work(20, 200)
         gc.collect()
