@@ -67,12 +67,14 @@ ACTIVATIONS = [None, "relu", "sigmoid", "gelu", "silu", "softplus"]
 """No activation; those whose derivatives read the output; and those that read the input."""
 
 
-def of_a_training(chain: list[Any], shape: tuple[int, ...], backend: str) -> Any:
+def of_a_training(
+    chain: list[Any], shape: tuple[int, ...], backend: str, precision: str | None = None
+) -> Any:
     """Return the operations of two and four steps, and what training gives."""
     gpunn.utils.set_random_seed(1)
     head = [layers.Flatten(), layers.Dense(3, "softmax")]
     model = gpunn.Sequential([layers.Input(shape), *chain, *head], backend=backend)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", matmul_precision=precision)
     r = np.random.default_rng(0)
     model.set_weights([r.normal(0, 0.5, w.shape).astype(w.dtype) for w in model.get_weights()])
     x, y = r.random((44, *shape), np.float32), r.integers(0, 3, 44)
@@ -97,3 +99,18 @@ def test_a_layer_of_three_lines_runs_as_the_built_in_one(
         assert own == plain
     for one, other in zip(found, wanted, strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("made", "shape"), [(dense, (4,)), (convolution, (9, 8, 2))], ids=["dense", "convolution"]
+)
+def test_its_products_round_as_those_of_the_built_in_one(
+    made: Callable[[Any], list[list[Any]]], shape: tuple[int, ...]
+) -> None:
+    (_, wanted), (_, found) = (
+        of_a_training(chain, shape, "emulated", "bfloat16") for chain in made("relu")
+    )
+    exact = of_a_training(made("relu")[1], shape, "emulated")[1]
+    for one, other in zip(found, wanted, strict=True):
+        assert np.array_equal(one, other)
+    assert not np.array_equal(found[-1], exact[-1])
