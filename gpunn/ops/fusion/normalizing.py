@@ -85,14 +85,17 @@ class _Slopes:
             d: Tensor, y: Tensor, dy: Tensor, x: Tensor, *rest: Tensor, **how: Any
         ) -> Gradients:
             known, factors = rest[: self._known], rest[self._known :]
+            free = known if how.get("constant") else ()  # else they are functions of x
 
-            def slope(dy: Tensor, *given: Tensor) -> Tensor:
-                composed = partial(self._composed, known=known, **how)
-                found = gradients_of(composed, given, dy)[number]
+            def slope(dy: Tensor, x: Tensor, *given: Tensor) -> Tensor:
+                moments, others = given[: len(free)] or known, given[len(free) :]
+                composed = partial(self._composed, known=moments, **how)
+                found = gradients_of(composed, [x, *others], dy)[number]
                 return d * 0.0 if found is None else found
 
-            by_dy, by_x, *by_factors = gradients_of(slope, [dy, x, *factors], d)
-            return [by_dy, by_x, *(None for _ in known), *by_factors]
+            by_dy, by_x, *by_rest = gradients_of(slope, [dy, x, *free, *factors], d)
+            unknown = [None] * (len(known) - len(free))
+            return [by_dy, by_x, *unknown, *by_rest]
 
         return gradient
 
