@@ -10,6 +10,7 @@ from gpunn.common import registry
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
+from gpunn.layers.operations import Operation
 from gpunn.layers.shapes import dtype_of, sample_of
 from gpunn.layers.symbolic import (
     Application,
@@ -263,8 +264,6 @@ class Graph:
 
     def get_config(self) -> dict[str, Any]:
         """Return layers, their applications, inputs and outputs as JSON-serializable values."""
-        from gpunn.layers import operations  # which a `fit` does not need
-
         references = self.references()
         layers: list[dict[str, Any]] = []
         for layer in self.layers:
@@ -278,7 +277,7 @@ class Graph:
                 for a in self.applications
                 if a.layer is layer
             ]
-            if isinstance(layer, operations.Operation):
+            if isinstance(layer, Operation):
                 layers.append({"operation": layer.get_config(), "calls": calls})
                 continue
             entry: dict[str, Any] = {"layer": registry.serialize(layer), "calls": calls}
@@ -324,14 +323,12 @@ def restore_layer(document: Any) -> Any:
 
 def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Restore the inputs and outputs of a graph from `Graph.get_config`, with new layers."""
-    from gpunn.layers import operations
-
     layers: dict[str, Any] = {}
     waiting: list[tuple[Any, int, dict[str, Any]]] = []
     tensors: dict[tuple[Any, ...], SymbolicTensor] = {}
     for entry in config["layers"]:
         if "operation" in entry:
-            layer: Any = operations.Operation(**entry["operation"])
+            layer: Any = Operation(**entry["operation"])
         else:
             layer = restore_layer(entry["layer"])
             layer._by_operator = bool(entry.get("by_operator", False))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from gpunn.feeding import mnist_form
 from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
@@ -28,7 +28,11 @@ def note_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> Non
     found: dict[str, Any] = {}
     if some is not None and (limits := value_range(some)):
         found["range"] = limits
-        scale = mnist_form.scale_of(some)
+        scale = None
+        if math.prod(some.shape[1:]) == 28 * 28:
+            from gpunn.feeding import mnist_form  # which only such rows may have
+
+            scale = mnist_form.scale_of(some)
         if scale is not None:
             found |= {"prepared": "mnist", "scale": scale}
     kept = {name: fact for name, fact in model.trained_on.items() if name not in RECORDED}
