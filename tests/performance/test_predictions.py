@@ -12,6 +12,7 @@ from benchmarks import RESULTS
 from benchmarks.common.workloads import ALL_WORKLOADS
 from benchmarks.contestants.gpunn_fit import network
 from gpunn.apps.roofline import step_profile
+from gpunn.backends.contract.declaration import MatrixProduct
 from gpunn.backends.contract.profiling import ProfiledOperation
 from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch import roofline
@@ -101,3 +102,12 @@ def test_a_product_of_a_persistent_step_takes_as_many_cycles_as_it_did(name: str
             found, predicted = [max(found, default=0)][: len(found)], [max(predicted)]
         for measured, cycles in zip(found, predicted, strict=False):
             assert agree(cycles, measured), (part, measured, cycles)
+
+
+@pytest.mark.parametrize("transposed", PARTS)
+def test_a_product_without_rows_takes_no_time(transposed: str) -> None:
+    """One of several ranks may have no rows of a batch."""
+    sizes = (784, 10, 0) if transposed == "a" else (0, 10, 784)
+    gpu = find_gpu("NVIDIA H200")
+    assert gpu is not None
+    assert roofline.product_cycles(MatrixProduct(*sizes, transposed), 0, gpu) == 0

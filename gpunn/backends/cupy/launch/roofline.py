@@ -221,6 +221,8 @@ def product_cycles(product: MatrixProduct, batch: int, gpu: GPU) -> float:
     """Return the clock cycles of a product in a persistent kernel (products.cu), with some rows for
     each row of the batch."""
     m, n, k, transposed, _ = product
+    if not m * n * k * batch:  # a rank may have no rows
+        return 0.0
     resident = RESIDENT_BLOCKS * gpu.multiprocessors
     read = READ_CYCLES / READS_AT_ONCE
     if transposed == "a":
