@@ -90,3 +90,21 @@ def test_each_sample_by_itself(factors: str, axes: int) -> None:
             lambda x, g: ops.rms_normalization(x, g, axis, 0.1),
             lambda x, g: x / torch.sqrt((x**2).mean(axis, keepdim=True) + 0.1) * g, given,
         )  # fmt: skip
+
+
+def test_arrays_count_in_the_dtype_of_x_and_tensors_in_their_own() -> None:
+    gpunn.config.set_floatx("float32")
+    x, third = np.random.default_rng(3).normal(size=(4, 3)), np.full(3, 1 / 3)
+    wide = ops.convert_to_tensor(x, "float64")
+    centered = x - x.mean(1, keepdims=True)
+    for found, wanted in (
+        (ops.batch_normalization(wide, third, third, -1, third, third, 0.1),
+         (x - third) / np.sqrt(third + 0.1) * third + third),
+        (ops.layer_normalization(wide, third, epsilon=0.1),
+         centered / np.sqrt((centered**2).mean(1, keepdims=True) + 0.1) * third),
+        (ops.rms_normalization(wide, third, epsilon=0.1),
+         x / np.sqrt((x**2).mean(1, keepdims=True) + 0.1) * third),
+    ):  # fmt: skip
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)
+    narrow, factors = ops.cast(wide, "float32"), ops.convert_to_tensor(third, "float64")
+    assert ops.layer_normalization(narrow, factors).dtype == "float64"

@@ -21,16 +21,17 @@ from gpunn.ops.tensor import Shape, Tensor
 
 def _along(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
     """Reshape one value per index along these axes so that it broadcasts to x."""
-    axes, values = axes_of(axis, x.ndim), convert(values)
+    own = isinstance(getattr(values, "dtype", None), str)  # of a tensor or a parameter
+    axes, values = axes_of(axis, x.ndim), convert(values) if own else convert(values, x.dtype)
     shape = [n if a in axes else 1 for a, n in enumerate(x.shape)]
     if values.size != math.prod(shape):
         raise ValueError(f"{name} must have the shape {x.shape} along {axis}; got {values.shape}.")
     return reshape(values, shape)
 
 
-def _flat(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
-    """Return one value per index along these axes as a vector of x's dtype."""
-    return convert(reshape(_along(values, name, x, axis), (-1,)), x.dtype)
+def _flat(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor | None:
+    """Return one value per index along these axes as a vector, or None."""
+    return None if values is None else reshape(_along(values, name, x, axis), (-1,))
 
 
 @operation
@@ -64,18 +65,19 @@ def batch_normalization(
     """
     x = floats(x)
     axes = sorted(axes_of(axis, x.ndim))
-    if x.size and axes == list(range(axes[0], axes[-1] + 1)):
+    given = {"mean": mean, "variance": variance, "scale": scale, "offset": offset}
+    flat = [_flat(values, name, x, axis) for name, values in given.items()]
+    beside = axes == list(range(axes[0], axes[-1] + 1))
+    if x.size and beside and all(t is None or t.dtype == x.dtype for t in flat):
         from gpunn.ops.fusion.normalizing import by_given_moments  # many a `fit` needs neither
 
         ends = (0, axes[0], axes[-1] + 1, x.ndim)
         outer, n, inner = (math.prod(x.shape[a:b]) for a, b in pairwise(ends))
-        moments = _flat(mean, "mean", x, axis), _flat(variance, "variance", x, axis)
-        factors = (
-            None if scale is None else _flat(scale, "scale", x, axis),
-            None if offset is None else _flat(offset, "offset", x, axis),
-        )
+        center, spread, *factors = flat
+        assert center is not None and spread is not None
         features = reshape(x, (outer, n, inner))
-        return reshape(by_given_moments(features, moments, factors, epsilon), x.shape)
+        y = by_given_moments(features, (center, spread), (factors[0], factors[1]), epsilon)
+        return reshape(y, x.shape)
     factor = rsqrt(_along(variance, "variance", x, axis) + epsilon)
     if scale is not None:
         factor = factor * _along(scale, "scale", x, axis)
@@ -108,32 +110,27 @@ def layer_normalization(
     """
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
-    if _are_last(axis, x):
-        return _by_rows(x, gamma, beta, axis, small, centered=True)
+    if (rows := _by_rows(x, gamma, beta, axis, small, centered=True)) is not None:
+        return rows
     y = (x - mean(x, axis, keepdims=True)) * rsqrt(var(x, axis, keepdims=True) + small)
     y = y if gamma is None else y * _along(gamma, "gamma", x, axis)
     return y if beta is None else y + _along(beta, "beta", x, axis)
 
 
-def _are_last(axis: Axis, x: Tensor) -> bool:
-    """Whether there are elements, and these axes are the last ones: samples are rows then."""
-    axes = axes_of(axis, x.ndim)
-    return x.size > 0 and tuple(sorted(axes)) == tuple(range(x.ndim - len(axes), x.ndim))
-
-
 def _by_rows(
     x: Tensor, gamma: Any, beta: Any, axis: Axis, epsilon: float, centered: bool
-) -> Tensor:
-    """Normalize samples whose axes are the last ones, by one operation."""
+) -> Tensor | None:
+    """Normalize samples by one operation; None unless the axes are the last ones, there are
+    elements, and the factors have x's dtype."""
+    axes = sorted(axes_of(axis, x.ndim))
+    factors = _flat(gamma, "gamma", x, axis), _flat(beta, "beta", x, axis)
+    alike = all(t is None or t.dtype == x.dtype for t in factors)
+    if not (x.size and alike and axes == list(range(x.ndim - len(axes), x.ndim))):
+        return None
     from gpunn.ops.fusion.normalizing import normalized_rows
 
-    n = math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
-    factors = (
-        None if gamma is None else _flat(gamma, "gamma", x, axis),
-        None if beta is None else _flat(beta, "beta", x, axis),
-    )
-    rows = normalized_rows(reshape(x, (-1, n)), factors, epsilon, centered)
-    return reshape(rows, x.shape)
+    n = math.prod(x.shape[a] for a in axes)
+    return reshape(normalized_rows(reshape(x, (-1, n)), factors, epsilon, centered), x.shape)
 
 
 @operation
@@ -152,8 +149,8 @@ def rms_normalization(
     """
     x = floats(x)
     small = default_epsilon() if epsilon is None else epsilon
-    if _are_last(axis, x):
-        return _by_rows(x, scale, None, axis, small, centered=False)
+    if (rows := _by_rows(x, scale, None, axis, small, centered=False)) is not None:
+        return rows
     y = x * rsqrt(mean(square(x), axis, keepdims=True) + small)
     return y if scale is None else y * _along(scale, "scale", x, axis)
 
