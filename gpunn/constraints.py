@@ -34,7 +34,7 @@ from .ops.tensor import Tensor
 __all__ = [
     "Constraint", "FunctionConstraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm",
     "deserialize", "get", "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm",
-]  # fmt: skip
+]
 offer(__name__)
 
 EPSILON = 1e-7  # added to a norm before dividing by it, as in Keras

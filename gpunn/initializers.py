@@ -46,7 +46,7 @@ __all__ = [
     "Identity", "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones",
     "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
     "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
-]  # fmt: skip
+]
 offer(__name__)
 
 # The standard deviation of a standard normal truncated at two sigma.

@@ -34,7 +34,7 @@ from .ops.tensor import Tensor
 __all__ = [
     "L1", "L1L2", "L2", "FunctionRegularizer", "OrthogonalRegularizer", "Regularizer",
     "deserialize", "get", "l1", "l1_l2", "l2", "orthogonal_regularizer", "serialize",
-]  # fmt: skip
+]
 offer(__name__)
 
 LEAST_NORM = 1e-12  # the squared length of the shortest row that is scaled to length 1

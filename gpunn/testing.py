@@ -238,7 +238,7 @@ def _check_layers(
         return Workspace(
             plan, backend, _DTYPE, len(xs[0]), Pool(backend), training=True,
             control=Control(backend),
-        )  # fmt: skip
+        )
 
     workspace = bound()
     owner = " after ".join(type(layer).__name__ for layer in reversed(layers))

@@ -92,4 +92,4 @@ __all__ = [
     "hard_sigmoid", "hard_silu", "hard_swish", "leaky_relu", "linear", "log_softmax", "mish",
     "ramp", "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "softmax", "softplus",
     "softsign", "step", "swish", "tanh",
-]  # fmt: skip
+]

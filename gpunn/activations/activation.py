@@ -108,7 +108,7 @@ class Activation(Stated, Formula):
         by_hand = [
             name for name in ("forward", "backward")
             if _place(cls, name) <= stated and getattr(cls, name) is not vars(Activation)[name]
-        ]  # fmt: skip
+        ]
         cls._has_call = len(by_hand) == 0
         for name in ("forward", "backward", *(("gradient",) if derived else ())):
             if name not in by_hand:
@@ -224,7 +224,7 @@ def _apply(backend: Backend, out: Array, x: Array, formula: Activation) -> None:
 def _apply_gradient(
     backend: Backend, out: Array, dy: Array, saved: Array, formula: Activation,
     accumulate: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     backend.activation_gradient(formula, saved, dy, out, accumulate=accumulate)
 
 

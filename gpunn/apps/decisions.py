@@ -114,7 +114,7 @@ class Costs:
         return (
             self.false_negative * (is_positive & ~is_named)
             + self.false_positive * (~is_positive & is_named)
-        )  # fmt: skip
+        )
 
     def decision(self, probabilities: np.ndarray, y: np.ndarray, positive: int) -> Decision:
         """Return the decision of least cost on rows that the model was not trained on.

@@ -24,7 +24,7 @@ from .numpy.backend import NumpyBackend
 
 __all__ = [
     "Backend", "get_backend", "register_backend", "use_backend",
-]  # fmt: skip
+]
 __experimental__ = frozenset({"Backend", "register_backend"})
 offer(__name__)
 

@@ -66,4 +66,4 @@ __all__ = [
     "History", "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "OptunaPruning",
     "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter", "StopAtTarget",
     "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
-]  # fmt: skip
+]

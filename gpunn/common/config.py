@@ -14,7 +14,7 @@ from .numeric.dtypes import name_of
 
 __all__ = [
     "eagerly", "epsilon", "floatx", "run_eagerly", "set_floatx",
-]  # fmt: skip
+]
 offer(__name__)
 
 _floatx = "float32"

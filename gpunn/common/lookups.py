@@ -61,7 +61,7 @@ _EXAMPLES = {  # of each kind: the module, an object, and what `get` takes for i
     "schedule": (
         "schedules", "Constant(0.1)", '{"class_name": "Constant", "config": {"value": 0.1}}'
     ),
-}  # fmt: skip
+}
 
 
 def described_as(other: Callable[..., Any]) -> Callable[[Function], Function]:
@@ -156,7 +156,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         "package": "gpunn.optimizers" if kind == "schedule" else "gpunn",
         "identifier": identifier, "name": example.partition("(")[0],
         "also": "".join(f"\n{'':16}{line}" for line in _ALSO.get(kind, ())),
-    }  # fmt: skip
+    }
     for function in (get_part, serialize_part, deserialize_part):
         for word, text in words.items():
             function.__doc__ = (function.__doc__ or "").replace(f"{{{word}}}", text)

@@ -26,7 +26,7 @@ from .importing.lazy import offer
 __all__ = [
     "Anything", "Arrays", "ByName", "FieldSchema", "Integer", "Number", "Several", "Text", "check",
     "check_array",
-]  # fmt: skip
+]
 offer(__name__)
 
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits

@@ -129,7 +129,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "TensorSpec RaggedTensorSpec",
         ),
     ],
-}  # fmt: skip
+}
 
 
 UNUSED = {"ImageDataGenerator", "Tokenizer"}  # many a program imports it, and does without
@@ -146,7 +146,7 @@ def advice_for(module: str, name: str) -> str | None:
 MODULES = [
     "layers", "losses", "metrics", "optimizers", "callbacks", "activations", "initializers",
     "regularizers", "constraints", "models", "ops", "utils", "saving", "datasets", "backend",
-]  # fmt: skip
+]
 """Where names are that a program may expect at the top."""
 
 
@@ -160,7 +160,7 @@ def place_of(name: str, known: Sequence[str]) -> str:
     from difflib import get_close_matches  # only for a message
 
     places = {one: f"{module}.{one}" for module in reversed(MODULES)
-              for one in import_module(f"gpunn.{module}").__all__}  # fmt: skip
+              for one in import_module(f"gpunn.{module}").__all__}
     if name in places:
         return f" It is gpunn.{places[name]}."
     spelt = {one.lower(): one for one in (*known, *places)}

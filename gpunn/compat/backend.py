@@ -17,7 +17,7 @@ from gpunn.ops.variable import Variable
 __all__ = [
     "Variable", "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format",
     "random_normal", "random_uniform", "result_type", "set_floatx", "variable",
-]  # fmt: skip
+]
 
 
 def backend() -> str:

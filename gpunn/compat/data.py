@@ -33,7 +33,7 @@ INFINITE, UNKNOWN = -1, -2  # returned by `Dataset.cardinality` if there is no f
 experimental = SimpleNamespace(
     AUTOTUNE=AUTOTUNE, INFINITE_CARDINALITY=INFINITE, UNKNOWN_CARDINALITY=UNKNOWN,
     cardinality=lambda dataset: dataset.cardinality(),
-)  # fmt: skip
+)
 
 
 class Dataset(Samples):
@@ -68,7 +68,7 @@ class Dataset(Samples):
     def _from(
         cls, sources: Sequence[Dataset], begin: Callable[[Pass], Iterator[Any]],
         length: Length = None,
-    ) -> Dataset:  # fmt: skip
+    ) -> Dataset:
         made = Dataset(begin, length)
         made._sources = sources
         return made
@@ -178,7 +178,7 @@ class Dataset(Samples):
     def map(
         self, map_func: Callable[..., Any], num_parallel_calls: Any = None,
         deterministic: Any = None, name: str | None = None,
-    ) -> Dataset:  # fmt: skip
+    ) -> Dataset:
         """Apply a function to each sample; the parts of a sample are its arguments."""
         source = draws_of_passes()
 
@@ -216,7 +216,7 @@ class Dataset(Samples):
         return self._from(
             [self], lambda at: ((np.asarray(n), s) for n, s in enumerate(self._begin(at), start)),
             self._length,
-        )  # fmt: skip
+        )
 
     def apply(self, transformation_func: Callable[[Dataset], Dataset]) -> Dataset:
         """Apply a function to the whole data set."""
@@ -227,7 +227,7 @@ class Dataset(Samples):
     def batch(
         self, batch_size: int, drop_remainder: bool = False, num_parallel_calls: Any = None,
         deterministic: Any = None, name: str | None = None,
-    ) -> Dataset:  # fmt: skip
+    ) -> Dataset:
         """Stack ``batch_size`` samples at a time; the last batch is smaller, or dropped."""
         size = check_integer("batch_size", batch_size, 1)
         length = divided(self._length, size, drop_remainder)
@@ -249,7 +249,7 @@ class Dataset(Samples):
     def window(
         self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False,
         name: str | None = None,
-    ) -> Dataset:  # fmt: skip
+    ) -> Dataset:
         """Create data sets of ``size`` samples, taking every ``stride``-th sample.
 
         Each starts ``shift`` samples after the previous one started; by default ``size``.
@@ -275,7 +275,7 @@ class Dataset(Samples):
     def shuffle(
         self, buffer_size: int, seed: int | None = None,
         reshuffle_each_iteration: bool | None = None, name: str | None = None,
-    ) -> Dataset:  # fmt: skip
+    ) -> Dataset:
         """Draw each sample at random from the next ``buffer_size`` samples.
 
         The order differs in each pass, unless ``reshuffle_each_iteration`` is False. It
@@ -337,7 +337,7 @@ class Dataset(Samples):
         return self._from(
             [self, dataset],
             lambda at: itertools.chain(self._begin(at), dataset._begin(at)), length,
-        )  # fmt: skip
+        )
 
     def cache(self, filename: str = "", name: str | None = None) -> Dataset:
         """Keep the samples of the first pass in memory, once it has been read to its end."""

@@ -20,7 +20,7 @@ from gpunn.models import Model, load_model
 KINDS = (
     "float", "float_normalized", "float_rescaled", "float_discretized", "integer_categorical",
     "string_categorical", "integer_hashed", "string_hashed", "boolean",
-)  # fmt: skip
+)
 
 
 @dataclass

@@ -36,7 +36,7 @@ RENAMED = {
     "is_nan": "isnan", "is_inf": "isinf", "is_finite": "isfinite", "reverse": "flip",
     "fill": "full", "concat": "concatenate", "range": "arange", "clip_by_value": "clip",
     "rank": "ndim", "swish": "silu", "identity": "copy",
-}  # fmt: skip
+}
 # Arguments that have other names in TensorFlow, and their possible names here.
 ARGUMENTS = {
     "input": ("x",), "input_tensor": ("x",), "tensor": ("x",), "logits": ("x",),
@@ -45,7 +45,7 @@ ARGUMENTS = {
     "clip_value_min": ("x_min",), "clip_value_max": ("x_max",), "dims": ("shape",),
     "multiples": ("repeats",), "paddings": ("pad_width",), "perm": ("axes",),
     "alpha": ("negative_slope",), "shape": ("newshape",), "limit": ("stop",), "delta": ("step",),
-}  # fmt: skip
+}
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
@@ -121,7 +121,7 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0, name: Any = None) 
 def matmul(
     a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
     adjoint_a: bool = False, adjoint_b: bool = False, name: str | None = None, **options: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Multiply matrices, each transposed first if asked: of real numbers, the adjoint is that."""
     if asked := [name for name, value in options.items() if value]:
         raise TypeError(f"matmul: gpunn has no {', '.join(asked)}; leave it out.")
@@ -242,7 +242,7 @@ def _by_name(*functions: Any) -> dict[str, Any]:
 
 OWN = _by_name(
     argmax, argmin, gather, cumsum, split, matmul, l2_normalize, add_n, squared_difference,
-)  # fmt: skip
+)
 
 
 def _found(name: str, own: Mapping[str, Any], path: str) -> Any:
@@ -301,7 +301,7 @@ PLAIN: dict[str, Any] = {
     "version": SimpleNamespace(VERSION=__version__, GIT_VERSION=__version__),
     "data": data,
     "executing_eagerly": lambda: True,
-}  # fmt: skip
+}
 
 
 def named(name: str) -> Any:

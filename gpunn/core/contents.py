@@ -34,7 +34,7 @@ PLACE, IDENTITY = object(), object()  # these mark the meaning of the next numbe
 UNUSED = {
     "__init__", "__new__", "__init_subclass__", "__del__", "__reduce__", "__getstate__",
     "__setstate__", "__annotate__", "__annotate_func__", "build", "get_config", "from_config",
-}  # fmt: skip
+}
 """Methods that are not part of a step, unless code of the step names them."""
 
 

@@ -35,11 +35,11 @@ IDENTICAL = (
     types.BuiltinFunctionType, types.MethodWrapperType, types.WrapperDescriptorType,
     types.MethodDescriptorType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
     types.MemberDescriptorType,
-)  # fmt: skip
+)
 COMPUTED = {
     "getattr", "vars", "dir", "__dict__", "__getattribute__", "asdict", "astuple", "fields",
     "attrgetter", "methodcaller", "eval", "exec", "locals", "globals",
-}  # fmt: skip
+}
 """With these, code can access attributes that it does not name."""
 
 RANDOM = (random.Random, np.random.Generator, np.random.RandomState)

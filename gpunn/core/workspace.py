@@ -119,7 +119,7 @@ class Workspace:
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
                 node.given, node.parts, loss_scale=loss_scale, assigns=assigns,
                 share=share, counts=counts,
-            )  # fmt: skip
+            )
             for k, source in enumerate(node.sources):
                 call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))
             for p in by_rows:
@@ -325,7 +325,7 @@ def run_once(
     workspace = Workspace(
         plan, backend, dtype, len(xs[0]), Pool(backend), training, control=control, seed=seed,
         assigns=assigns,
-    )  # fmt: skip
+    )
     workspace.put(xs)
     with backend.turn, np.errstate(all="ignore"):  # as in steps
         workspace.forward()

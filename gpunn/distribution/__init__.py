@@ -12,5 +12,5 @@ from .launch import initialize, rank, size
 __all__ = [
     "DataParallel", "LayoutMap", "ModelParallel", "distribution", "initialize", "rank",
     "set_distribution", "size",
-]  # fmt: skip
+]
 offer(__name__)

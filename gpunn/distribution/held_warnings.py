@@ -23,7 +23,7 @@ class HeldWarnings:
     def _note(
         self, message: Any, category: Any, filename: str, lineno: int, file: Any = None,
         line: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if file is None:
             self._texts[warnings.formatwarning(message, category, filename, lineno, line)] = None
         if self._ranks.rank == 0 or file is not None:

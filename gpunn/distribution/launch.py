@@ -60,7 +60,7 @@ def initialize(
     global _world, _current
     named = {
         "job_addresses": job_addresses, "num_processes": num_processes, "process_id": process_id
-    }  # fmt: skip
+    }
     for name, value in named.items():
         if value is not None:
             raise ValueError(

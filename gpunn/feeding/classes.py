@@ -80,7 +80,7 @@ def are_classes(targets: np.ndarray) -> bool:
 def class_weights(
     class_weight: Any, y: Array | None, target: TargetSpec, backend: Backend, where: str,
     is_whole: bool = True,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Return the weight of each row (rows,) by its class; classes without a weight get 1.
 
     ``is_whole`` tells that the targets are those of all rows, not of a batch.

@@ -212,4 +212,4 @@ __all__ = [
     "UpSampling1D", "UpSampling2D", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "add", "average",
     "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
     "subtract",
-]  # fmt: skip
+]

@@ -287,7 +287,7 @@ def append_nodes(
     node = Node(
         layer, tuple(sources), rows.shape, name, training, given, reads, rows.dtype,
         rows.integers, tuple(outputs) if len(outputs) > 1 else (),
-    )  # fmt: skip
+    )
     nodes.append(node)
     if layer.activity_regularizer is not None:
         if len(outputs) > 1:

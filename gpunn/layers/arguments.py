@@ -84,7 +84,7 @@ def check_sample(argument: str, value: Any) -> tuple[int, ...]:
 def check_codes_below(
     count: int, array: Any, argument: str, reader: str, range_error: Any = ValueError,
     whole_error: Any = ValueError, hint: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """Raise an error for an array of data other than whole numbers from 0 to ``count`` - 1.
 
     Args:

@@ -42,7 +42,7 @@ class _Application(Primitive):
             len(arrays), parent.precision, parent.control_for(getattr(layer, "seed", None)),
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
             share=_share(parent, y.shape[0], y.attributes["entries"]),
-        )  # fmt: skip
+        )
         for k, array in enumerate(arrays):
             call.reads(k, array)
         call.y = out

@@ -27,7 +27,7 @@ __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape
 
 DATA_DTYPES = (
     "string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-)  # fmt: skip
+)
 """Dtypes of inputs other than floats: strings, which are encoded before a step, booleans, and
 integers, which become int32 in it."""
 

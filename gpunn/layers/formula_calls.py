@@ -103,7 +103,7 @@ def settings_of(call: Call) -> Hashable | None:
     found = [
         (name, _value(value)) for name, value in vars(layer).items()
         if name not in _UNREAD and not name.endswith(_ENDS)
-    ]  # fmt: skip
+    ]
     if activation is not None:
         if not (isinstance(activation, Activation) and is_framework(type(activation))):
             return None
@@ -135,7 +135,7 @@ def _graph_of(call: Call, settings: Hashable) -> Graph:
         name_of(call.y.dtype), tuple((x.shape, name_of(x.dtype)) for x in call.xs),
         tuple(dx is not None for dx in call.dxs),
         tuple((p.shape, p.dtype, p.trainable) for p in call.layer._own_parameters),
-    )  # fmt: skip
+    )
     with _lock:
         if (found := _graphs.get(key)) is not None:
             _graphs.move_to_end(key)
@@ -192,7 +192,7 @@ class FormulaCall:
         computation = Computation(
             backend, arrays, stages, call, spent=spent, rewritten=graph.rewritten,
             known=graph.known,
-        )  # fmt: skip
+        )
         computation.work[0][:0] = before.work
         return computation
 

@@ -93,7 +93,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     _checks: ClassVar[Mapping[str, Any]] = {
         "activation": check_activation, "_constraint": check_constraint,
         "_initializer": check_initializer, "_regularizer": check_regularizer,
-    }  # fmt: skip
+    }
     __experimental__ = frozenset({"is_view", "stream_seed", "takes_list"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -457,7 +457,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             "glorot_uniform" if initializer is None else initializer,
             name, trainable, regularizer=regularizer, constraint=constraint,
             integers=None if dtype is None else integers_of(dtype),
-        )  # fmt: skip
+        )
 
     def parameter(
         self,
@@ -496,7 +496,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             shape, initializers.get(initializer), name or f"parameter_{len(self._parameters)}",
             trained and integers is None, multiplier, decay, regularizers.get(regularizer),
             constraints.get(constraint), integers,
-        )  # fmt: skip
+        )
         return add_parameter(self, made)
 
     @property

@@ -19,7 +19,7 @@ from .shapes import Shape, without_batch_axis
 __all__ = [
     "Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract",
     "add", "average", "concatenate", "maximum", "minimum", "multiply", "subtract",
-]  # fmt: skip
+]
 
 
 class Merging(Layer):

@@ -54,7 +54,7 @@ def weight_of(layer: Any, name: str, variable: Variable) -> Parameter:
     made: Parameter = type(layer).parameter(
         layer, variable.shape, lambda shape, dtype: first.astype(dtype), variable.own_name or name,
         variable.trainable, integers=integers_of(variable.declared),
-    )  # fmt: skip
+    )
     return made
 
 

@@ -208,7 +208,7 @@ def over_lengths(shapes: Any, found: Callable[[Any], Any], start: int = 0) -> An
             lambda s: sample_of([*s[:start], *(length if n is None else n for n in s[start:])],
                                 dtype_of(s)),
             shapes,
-        )  # fmt: skip
+        )
 
     followed: list[bool] = []
     each_shape(lambda s: followed.append(None in s[start:]), shapes)

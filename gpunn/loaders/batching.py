@@ -23,7 +23,7 @@ SomeDataset = TypeVar("SomeDataset", bound=Dataset)
 def in_batches(
     kind: type[SomeDataset], count: int, seed: int | None, batch_size: int | None,
     read: Callable[[np.ndarray], Any],
-) -> SomeDataset:  # fmt: skip
+) -> SomeDataset:
     """Return a data set of batches, or of single samples without a ``batch_size``.
 
     Args:

@@ -30,7 +30,7 @@ def get_file(
     md5_hash: str | None = None, file_hash: str | None = None, cache_subdir: str = "datasets",
     hash_algorithm: str = "auto", extract: bool = False, archive_format: Any = "auto",
     cache_dir: str | os.PathLike[str] | None = None, force_download: bool = False,
-) -> str:  # fmt: skip
+) -> str:
     """Download a file unless it is there already, and unpack it if it is an archive.
 
     The file appears when it is complete and has the given hash; so does the folder of an archive.

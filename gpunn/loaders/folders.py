@@ -20,7 +20,7 @@ MODES = ("int", "categorical", "binary", None)
 SUBSETS = {
     None: ["training"], "training": ["training"], "validation": ["validation"],
     "both": ["training", "validation"],
-}  # fmt: skip
+}
 
 # Returns why a file cannot be read, or None, for each of these paths.
 Check = Callable[[list[str]], list[str | None]]
@@ -70,7 +70,7 @@ def parts_of(
     class_names: Sequence[str] | None, shuffle: bool, seed: int | None,
     validation_split: float | None, subset: str | None, follow_links: bool, verbose: bool = True,
     check: Check | None = None,
-) -> list[Part]:  # fmt: skip
+) -> list[Part]:
     """Return the parts of a folder that ``subset`` names: two for ``"both"``, otherwise one.
 
     The files, their order and the parts are Keras's for the same seed.
@@ -167,7 +167,7 @@ def files_in(folder: str, endings: tuple[str, ...], follow_links: bool = False) 
 def files_by_class(
     folder: str, endings: tuple[str, ...], what: str = "pictures", follow_links: bool = False,
     only: Sequence[str] | None = None, strict: bool = True,
-) -> dict[str, list[str]]:  # fmt: skip
+) -> dict[str, list[str]]:
     """Return the files of each subfolder, by its name; sorted, or in the order of ``only``.
 
     Raises:

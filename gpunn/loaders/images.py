@@ -19,7 +19,7 @@ from .opening import CHANNELS, converted, opened, pillow
 def load_img(
     path: Any, color_mode: str = "rgb", target_size: tuple[int, int] | None = None,
     interpolation: str = "nearest", keep_aspect_ratio: bool = False,
-) -> Any:  # fmt: skip
+) -> Any:
     """Read an image file as an image of Pillow, converted and resized.
 
     Args:
@@ -138,7 +138,7 @@ def array_to_img(
 def save_img(
     path: Any, x: Any, data_format: str | None = None, file_format: str | None = None,
     scale: bool = True, **kwargs: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Write an array (height, width, channels) as an image file.
 
     Args:

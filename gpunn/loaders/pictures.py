@@ -36,7 +36,7 @@ def image_dataset_from_directory(
     interpolation: str = "bilinear", follow_links: bool = False, crop_to_aspect_ratio: bool = False,
     pad_to_aspect_ratio: bool = False, data_format: str | None = None, format: str = "tf",
     verbose: bool = True,
-) -> FilesDataset | list[FilesDataset]:  # fmt: skip
+) -> FilesDataset | list[FilesDataset]:
     """Read the pictures in a folder, which has a subfolder for each class, into batches for `fit`.
 
     Threads decode the pictures, while earlier batches train. Decoded pictures stay in memory if
@@ -115,7 +115,7 @@ def image_dataset_from_directory(
     parts = parts_of(
         directory, ENDINGS, "pictures", labels, label_mode, class_names, shuffle, seed,
         validation_split, subset, follow_links, verbose, check,
-    )  # fmt: skip
+    )
 
     def prepared(path: str) -> np.ndarray:
         pixels = ready[path] if path in ready else decoded(path, color_mode)

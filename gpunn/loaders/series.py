@@ -21,7 +21,7 @@ def timeseries_dataset_from_array(
     data: Any, targets: Any, sequence_length: int, sequence_stride: int = 1, sampling_rate: int = 1,
     batch_size: int | None = 128, shuffle: bool = False, seed: int | None = None,
     start_index: int | None = None, end_index: int | None = None, format: str = "tf",
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Return the windows of a series as batches for `fit`, whose steps gather them from the series.
 
     Window i has the entries ``start_index + i * sequence_stride + k * sampling_rate`` for k from

@@ -63,7 +63,7 @@ def text_dataset_from_directory(
     parts = parts_of(
         directory, (".txt",), "texts", labels, label_mode, class_names, shuffle, seed,
         validation_split, subset, follow_links, verbose,
-    )  # fmt: skip
+    )
 
     def read(paths: list[str], numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         files = (Path(paths[number]) for number in numbers)

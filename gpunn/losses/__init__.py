@@ -98,4 +98,4 @@ __all__ = [
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
     "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
     "sparse_categorical_crossentropy", "squared_hinge",
-]  # fmt: skip
+]

@@ -223,7 +223,7 @@ class Loss(Formula):
 _BY_CALL: dict[str, Any] = {
     "_has_call": True, "functor": None, "_functor_of_rows": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
-}  # fmt: skip
+}
 
 
 class FunctionLoss(OfFunction, Loss):

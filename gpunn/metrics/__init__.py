@@ -142,4 +142,4 @@ __all__ = [
     "mean_squared_logarithmic_error", "mse", "msle", "poisson", "roc_auc", "roc_curve", "serialize",
     "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
-]  # fmt: skip
+]

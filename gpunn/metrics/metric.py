@@ -326,7 +326,7 @@ _BY_UPDATE_STATE: dict[str, Any] = {
     "_sums": own.sums, "_put_sums": own.put_sums,
     "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
     "sparse": None, "predictions": None, "targets": None, "remedy": None,
-}  # fmt: skip
+}
 
 
 # A custom subclass may write these two: nothing else calls what they replace.

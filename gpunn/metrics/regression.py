@@ -68,7 +68,7 @@ class R2Score(Binned):
         added = backend.scratch(
             (4 * columns + 1,), np.float64, f"{kind} of {shape[0]} rows",
             lambda array: array.fill(shape[0]),
-        )  # fmt: skip
+        )
         xp.copyto(terms[0], y_true)
         xp.multiply(terms[0], terms[0], out=terms[1])
         xp.subtract(terms[0], y_pred, out=terms[2])

@@ -47,7 +47,7 @@ __all__ = [
     "mean_squared_logarithmic_error", "mse", "msle", "poisson", "serialize",
     "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
-]  # fmt: skip
+]
 
 
 _ROW_FUNCTION = """Compute the values that `gpunn.metrics.{cls}` averages over the rows.

@@ -24,7 +24,7 @@ def restored(state: dict[str, Any]) -> dict[str, Any]:
         name=state.pop("name"), source=source, graph=graph, arena=None, _plan=None,
         dtype_given=state.pop("dtype_given", None), backend=state.pop("_backend"),
         preparing=state.pop("_preparing"),
-    )  # fmt: skip
+    )
     vars(training).update(
         _builder=builder, optimizer=state.pop("optimizer", None), loss=state.pop("loss", None),
         matmul_precision=state.pop("matmul_precision", None), compiled=state.pop("_compiled", None),
@@ -34,7 +34,7 @@ def restored(state: dict[str, Any]) -> dict[str, Any]:
         _kept=state.pop("_kept_training", None), added=state.pop("_added", None),
         calls=state.pop("_training_calls", None) or Counter(),
         _predictions=state.pop("_predictions", None) or Counter(),
-    )  # fmt: skip
+    )
     for name in ("_copied", "_last_predictor"):
         state.pop(name, None)
     return {"_builder": builder, "_training": training, **state}

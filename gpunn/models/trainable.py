@@ -45,7 +45,7 @@ class TrainableModel(NestedModel):
     _not_watched = NestedModel._not_watched | {
         "_training", "stop_training", "stop_evaluating", "stop_predicting", "_resume_from",
         "history", "trained_on", "optimizer", "loss", "matmul_precision",
-    }  # fmt: skip
+    }
     stop_training = stop_evaluating = stop_predicting = False
     """Set by callbacks; checked after every batch and epoch."""
     _resume_from: tuple[int, int] | None = None
@@ -251,7 +251,7 @@ class TrainableModel(NestedModel):
             validation_split, validation_data, shuffle, class_weight, sample_weight,
             initial_epoch, steps, validation_steps, validation_batch,
             check_epochs("validation_freq", validation_freq), validation_strategy,
-        )  # fmt: skip
+        )
 
     def evaluate(
         self,
@@ -295,7 +295,7 @@ class TrainableModel(NestedModel):
         logs = (by_hand or fitting).evaluate(
             self, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
             callbacks,
-        )  # fmt: skip
+        )
         return _result(logs, return_dict)
 
     def predict(

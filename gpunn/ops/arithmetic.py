@@ -45,7 +45,7 @@ def float_pair(x1: Any, x2: Any) -> list[Tensor]:
 def of_pairs(
     compute: Primitive, converted: Callable[[Any, Any], list[Tensor]], meaning: str, more: str,
     example: str, printed: str,
-) -> Callable[[Any, Any], Tensor]:  # fmt: skip
+) -> Callable[[Any, Any], Tensor]:
     """Return an operation on pairs of elements, which ``converted`` makes tensors of one dtype.
 
     Args:
@@ -81,12 +81,12 @@ add = of_pairs(
     elementwise("add", lambda dy, y, a, b: (dy, dy)), _numbers,
     "the sum of each pair of elements: ``y = x1 + x2``", "Both get the gradient of the result.",
     "[1, 2], [[10], [20]]", "[[11, 12], [21, 22]]",
-)  # fmt: skip
+)
 subtract = of_pairs(
     elementwise("subtract", lambda dy, y, a, b: (dy, -dy)), _numbers,
     "the difference of each pair of elements: ``y = x1 - x2``",
     "x2 gets the gradient with the opposite sign.", "[1.5, 2.0], 1", "[0.5, 1.0]",
-)  # fmt: skip
+)
 
 
 @operation
@@ -160,7 +160,7 @@ floor_divide = of_pairs(
     elementwise("floor_divide"), _numbers,
     "the quotient of each pair of elements, rounded down: ``y = floor(x1 / x2)``",
     "An integer divided by 0 gives 0, as in NumPy. The gradients are 0.", "[7, -7], 2", "[3, -4]",
-)  # fmt: skip
+)
 
 
 @operation
@@ -221,20 +221,20 @@ maximum = of_pairs(
     ),
     promoted, "the larger of two elements: ``y = max(x1, x2)``; NaN if one of them is",
     "Where they are equal, x1 gets the gradient.", "[1, 5], 3", "[3, 5]",
-)  # fmt: skip
+)
 minimum = of_pairs(
     elementwise(
         "minimum", lambda dy, y, a, b: (where(a > b, 0.0, dy), where(a <= b, 0.0, dy))
     ),
     promoted, "the smaller of two elements: ``y = min(x1, x2)``; NaN if one of them is",
     "Where they are equal, x1 gets the gradient.", "[1, 5], 3", "[1, 3]",
-)  # fmt: skip
+)
 arctan2 = of_pairs(
     elementwise("arctan2", _arctan2_gradient), float_pair,
     "the angle of the point (x2, x1) in radians, from -pi to pi",
     "For positive x2 it is ``y = arctan(x1 / x2)``. At (0, 0), where it has no derivative, the\n"
     "    gradients are 0.", "[0.0, 1.0], [1.0, 0.0]", "[0.0, 1.5707963705062866]",
-)  # fmt: skip
+)
 logaddexp = of_pairs(
     elementwise(
         "logaddexp", lambda dy, y, a, b: (dy * ops.sigmoid(a - b), dy * ops.sigmoid(b - a))
@@ -242,7 +242,7 @@ logaddexp = of_pairs(
     float_pair, "the logarithm of a sum of exponentials: ``y = log(exp(x1) + exp(x2))``",
     "It is computed without overflow. The derivatives are ``sigmoid(x1 - x2)`` and\n"
     "    ``sigmoid(x2 - x1)``.", "[0.0, 200.0], 0.0", "[0.6931471824645996, 200.0]",
-)  # fmt: skip
+)
 
 
 def _comparison(name: str, sign: str, of_2: str) -> Any:
@@ -266,7 +266,7 @@ def _logical(name: str, meaning: str, example: str) -> Any:
         f"for each pair of elements whether {meaning} of x1 and x2 is true",
         "Nonzero values and NaN count as true. The result is boolean.",
         "[False, False, True], [False, True, True]", example,
-    )  # fmt: skip
+    )
 
 
 logical_and = _logical("logical_and", "each", "[False, False, True]")
@@ -299,4 +299,4 @@ softplus = of_floats(
     "It is computed without overflow. The derivative is the `sigmoid` of x. Source: Dugas et al.,\n"
     "    Incorporating second-order functional knowledge for better option pricing, 2000.",
     "[0.0, 1.0, 200.0]", "[  0.6931   1.3133 200.    ]", "softplus",
-)  # fmt: skip
+)

@@ -112,7 +112,7 @@ _relu = Primitive(
 def of_floats(
     compute: Callable[[Tensor], Tensor], meaning: str, more: str, given: str, printed: str,
     name: str = "", example: str = "print(ops.{name}({given}).numpy().round(4))",
-) -> Callable[[Any], Tensor]:  # fmt: skip
+) -> Callable[[Any], Tensor]:
     """Return an operation on the elements of one tensor of floats; integers become floatx.
 
     Args:
@@ -146,93 +146,93 @@ exp = of_floats(
     elementwise("exp", lambda dy, y, x: (dy * y,)),
     "the exponential of each element: ``y = exp(x)``", "The derivative is ``exp(x)``.",
     "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]",
-)  # fmt: skip
+)
 # Its derivative is computed anew, since y + 1 would round to 0.
 expm1 = of_floats(
     elementwise("expm1", lambda dy, y, x: (dy * ops.exp(x),)),
     "``y = exp(x) - 1`` for each element, precisely also near 0", "The derivative is ``exp(x)``.",
     "[0.0, 1.0]", "[0.     1.7183]",
-)  # fmt: skip
+)
 log = of_floats(
     elementwise("log", lambda dy, y, x: (dy / x,)),
     "the natural logarithm of each element: ``y = log(x)``, NaN below 0",
     "The derivative is ``1 / x``.", "[1.0, 10.0]", "[0.     2.3026]",
-)  # fmt: skip
+)
 log1p = of_floats(
     elementwise("log1p", lambda dy, y, x: (dy / (x + 1),)),
     "``y = log(1 + x)`` for each element, precisely also near 0",
     "The derivative is ``1 / (1 + x)``.", "[0.0, 1.0]", "[0.     0.6931]",
-)  # fmt: skip
+)
 sqrt = of_floats(
     elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,)),
     "the square root of each element: ``y = sqrt(x)``, NaN below 0",
     "The derivative is ``1 / (2 sqrt(x))``, infinite at 0.", "[4.0, 2.0]", "[2.     1.4142]",
-)  # fmt: skip
+)
 reciprocal = of_floats(
     elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,)),
     "the reciprocal of each element: ``y = 1 / x``, infinite at 0",
     "The derivative is ``-1 / x^2``.", "[2.0, -4.0]", "[ 0.5  -0.25]",
-)  # fmt: skip
+)
 sin = of_floats(
     elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),)),
     "the sine of each element, an angle in radians: ``y = sin(x)``",
     "The derivative is ``cos(x)``.", "[0.0, 0.5]", "[0.     0.4794]",
-)  # fmt: skip
+)
 cos = of_floats(
     elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),)),
     "the cosine of each element, an angle in radians: ``y = cos(x)``",
     "The derivative is ``-sin(x)``.", "[0.0, 0.5]", "[1.     0.8776]",
-)  # fmt: skip
+)
 tan = of_floats(
     elementwise("tan", lambda dy, y, x: (dy * (1 + y * y),)),
     "the tangent of each element, an angle in radians: ``y = sin(x) / cos(x)``",
     "The derivative is ``1 + tan(x)^2``.", "[0.0, 0.5]", "[0.     0.5463]",
-)  # fmt: skip
+)
 arcsin = of_floats(
     elementwise("arcsin", lambda dy, y, x: (dy / ops.sqrt(1 - x * x),)),
     "the angle from -pi / 2 to pi / 2 whose sine is x: ``sin(y) = x``",
     "The derivative is ``1 / sqrt(1 - x^2)``.", "[0.0, 1.0]", "[0.     1.5708]",
-)  # fmt: skip
+)
 arccos = of_floats(
     elementwise("arccos", lambda dy, y, x: (-dy / ops.sqrt(1 - x * x),)),
     "the angle from 0 to pi whose cosine is x: ``cos(y) = x``",
     "The derivative is ``-1 / sqrt(1 - x^2)``.", "[0.0, 1.0]", "[1.5708 0.    ]",
-)  # fmt: skip
+)
 arctan = of_floats(
     elementwise("arctan", lambda dy, y, x: (dy / (1 + x * x),)),
     "the angle from -pi / 2 to pi / 2 whose tangent is x: ``tan(y) = x``",
     "The derivative is ``1 / (1 + x^2)``.", "[0.0, 1.0]", "[0.     0.7854]",
-)  # fmt: skip
+)
 sinh = of_floats(
     elementwise("sinh", lambda dy, y, x: (dy * ops.cosh(x),)),
     "the hyperbolic sine of each element: ``y = (exp(x) - exp(-x)) / 2``",
     "The derivative is ``cosh(x)``.", "[0.0, 1.0]", "[0.     1.1752]",
-)  # fmt: skip
+)
 cosh = of_floats(
     elementwise("cosh", lambda dy, y, x: (dy * ops.sinh(x),)),
     "the hyperbolic cosine of each element: ``y = (exp(x) + exp(-x)) / 2``",
     "The derivative is ``sinh(x)``.", "[0.0, 1.0]", "[1.     1.5431]",
-)  # fmt: skip
+)
 tanh = of_floats(
     elementwise("tanh", lambda dy, y, x: (dy * (1 - y * y),)),
     "the hyperbolic tangent of each element: ``y = sinh(x) / cosh(x)``",
     "The derivative is ``1 - tanh(x)^2``.", "[0.0, 1.0]", "[0.     0.7616]",
-)  # fmt: skip
+)
 arcsinh = of_floats(
     elementwise("arcsinh", lambda dy, y, x: (dy / ops.sqrt(x * x + 1),)),
     "the inverse of sinh for each element: ``y = log(x + sqrt(x^2 + 1))``",
     "The derivative is ``1 / sqrt(x^2 + 1)``.", "[0.0, 1.0]", "[0.     0.8814]",
-)  # fmt: skip
+)
 arccosh = of_floats(
     elementwise("arccosh", lambda dy, y, x: (dy / ops.sqrt(x * x - 1),)),
     "the inverse of cosh for each element: ``y = log(x + sqrt(x^2 - 1))``",
     "The derivative is ``1 / sqrt(x^2 - 1)``.", "[1.0, 2.0]", "[0.    1.317]",
-)  # fmt: skip
+)
 arctanh = of_floats(
     elementwise("arctanh", lambda dy, y, x: (dy / (1 - x * x),)),
     "the inverse of tanh for each element: ``y = log((1 + x) / (1 - x)) / 2``",
     "The derivative is ``1 / (1 - x^2)``.", "[0.0, 0.5]", "[0.     0.5493]",
-)  # fmt: skip
+)
 sigmoid = of_floats(
     Primitive(
         "sigmoid", _compute_sigmoid, broadcast_shape,
@@ -240,15 +240,15 @@ sigmoid = of_floats(
     ),
     "the logistic function of each element: ``y = 1 / (1 + exp(-x))``",
     "The derivative is ``y (1 - y)``.", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]",
-)  # fmt: skip
+)
 floor = of_floats(
     elementwise("floor"), "the largest integer that is at most x, for each element",
     "The derivative is 0, also at its jumps.", "[-1.5, 1.5]", "[-2.  1.]",
-)  # fmt: skip
+)
 ceil = of_floats(
     elementwise("ceil"), "the smallest integer that is at least x, for each element",
     "The derivative is 0, also at its jumps.", "[-1.5, 1.5]", "[-1.  2.]",
-)  # fmt: skip
+)
 
 
 @operation
@@ -366,23 +366,23 @@ rsqrt = of_floats(
     lambda x: 1.0 / sqrt(x),
     "the reciprocal of the square root: ``y = 1 / sqrt(x)``, infinite at 0, NaN below",
     "The derivative is ``-y^3 / 2``.", "[1.0, 4.0]", "[1.  0.5]", "rsqrt",
-)  # fmt: skip
+)
 isnan = whether(
     elementwise("isnan", dtype=truth), "for each element whether it is NaN, which is no number",
     "The result is boolean: False for integers and booleans.",
     '[1.0, float("nan")]', "[False, True]",
-)  # fmt: skip
+)
 isinf = whether(
     elementwise("isinf", dtype=truth), "for each element whether it is infinite, of either sign",
     "The result is boolean: False for NaN, and for integers and booleans.",
     '[1.0, float("-inf"), float("nan")]', "[False, True, False]",
-)  # fmt: skip
+)
 isfinite = whether(
     elementwise("isfinite", dtype=truth),
     "for each element whether it is finite: neither infinite nor NaN",
     "The result is boolean: True for integers and booleans.",
     '[1.0, float("inf"), float("nan")]', "[True, False, False]",
-)  # fmt: skip
+)
 
 
 @operation
@@ -482,7 +482,7 @@ def _compute_rounded(backend: Backend, out: Array, x: Array, dtype: str) -> None
 _round_to = Primitive(
     "rounding", _compute_rounded, lambda shape, dtype: shape,
     gradient=lambda dy, y, x, dtype: (dy,),  # straight through, like the other casts between floats
-)  # fmt: skip
+)
 
 
 @operation

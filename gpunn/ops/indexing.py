@@ -282,7 +282,7 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
     new, whole, gap = _by_axes(x.shape, key)
     axes = [axis for axis, e in enumerate(whole) if not isinstance(e, slice)]
     x = get_item(expand_dims(x, new) if new else x,
-                 tuple(e if isinstance(e, slice) else slice(None) for e in whole))  # fmt: skip
+                 tuple(e if isinstance(e, slice) else slice(None) for e in whole))
     if len(axes) == 1:
         return take_places(x, whole[axes[0]], axes[0], "x[indices]")
     row = row_numbers(

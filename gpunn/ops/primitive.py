@@ -123,7 +123,7 @@ class Primitive:
     def now(
         self, backend: Any, shape: Shape, dtype: str, arrays: Sequence[Any],
         attributes: dict[str, Any],
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Compute it at once on a backend of the CPU."""
         if self.view:
             return self.compute(arrays[0], **attributes)

@@ -24,7 +24,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def _compute_product(
     backend: Backend, out: Array, a: Array, b: Array, transpose_a: bool, transpose_b: bool,
     precision: str | None = None, accumulate: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     if accumulate and (out.ndim > 2 or not a.size):
         product = backend.scratch(out.shape, out.dtype, "product")
         _compute_product(backend, product, a, b, transpose_a, transpose_b)

@@ -37,7 +37,7 @@ from .trace import current
 __all__ = [
     "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "gamma", "normal",
     "randint", "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
-]  # fmt: skip
+]
 offer(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -17,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 KEEPS_MESSAGES = frozenset(
     ("get_item", "cond", "map", "vectorized_map", "fori_loop", "while_loop", "scan",
      "associative_scan")
-)  # fmt: skip
+)
 """Operations whose errors keep their messages: user-defined functions raise in them, or it is the
 operator ``x[...]``."""
 

@@ -31,7 +31,7 @@ class Home(Protocol):
     def compute(
         self, primitive: Any, shape: Shape, dtype: str, inputs: Sequence[Tensor],
         attributes: dict[str, Any],
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Compute an operation on tensors with values at once."""
 
 

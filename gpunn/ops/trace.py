@@ -363,7 +363,7 @@ class Trace:
         without = set[int]()  # a gradient
         for t in self._first.values():
             differentiable = (is_float(x.dtype) and not x.is_constant for x in t.inputs
-                              if id(x) not in without)  # fmt: skip
+                              if id(x) not in without)
             if not (is_float(t.dtype) and any(differentiable)):
                 without.add(id(t))
         self._first = {key: t for key, t in self._first.items() if id(t) in without}

@@ -40,4 +40,4 @@ else:
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Nadam", "Optimizer",
     "RMSprop", "deserialize", "get", "schedules", "serialize",
-]  # fmt: skip
+]

@@ -59,7 +59,7 @@ class ByHand:
     def stateless_apply(
         self, optimizer_variables: Sequence[Any], grads: Sequence[Any],
         trainable_variables: Sequence[Any],
-    ) -> tuple[State, State]:  # fmt: skip
+    ) -> tuple[State, State]:
         """Return the weights and the state of the optimizer after a step; nothing is changed.
 
         Args:
@@ -94,7 +94,7 @@ class ByHand:
         worker: Any = type(self).from_config(self.get_config())  # type: ignore[attr-defined]
         arenas = new_arenas(built)
         own = {key_of(v): p for arena, of in arenas
-               for v, p in zip(of, arena.parameters, strict=True)}  # fmt: skip
+               for v, p in zip(of, arena.parameters, strict=True)}
         places: list[Any] = [own[key_of(v)] for v in built]
         names = worker.all_slot_names
         numbers = _numbers(worker, _widest(places))

@@ -157,7 +157,7 @@ class KeptSlots:
             if (
                 place is None or held is None or [*place.flat] != optimizer.all_slot_names
                 or counts[id(held)] < len(held.parameters)
-            ):  # fmt: skip
+            ):
                 found.append(v)
         return found
 
@@ -180,7 +180,7 @@ class KeptSlots:
         new = [
             (p, v, place, slice(row[0], row[0] + row[1])) for p, v, place, row in rows
             if p.arena is arena and (place is None or place.flat is not flat)
-        ]  # fmt: skip
+        ]
         read: dict[int, np.ndarray] = {}
         before = {id(v): place.copied(read) for _, v, place, _ in new if place is not None}
         before |= self._claimed([v for _, v, place, _ in new if place is None])
@@ -193,7 +193,7 @@ class KeptSlots:
                 "shape": p.shape, "dtype": str(v.dtype), "arena": weakref.ref(arena),
                 "backend": arena.backend, "held": arena if holds else None,
                 "stands": p if holds else None, "flat": flat, "at": at,
-            }  # fmt: skip
+            }
             if place is None:
                 self._add(v, tokens, now)
             else:

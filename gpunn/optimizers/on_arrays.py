@@ -52,7 +52,7 @@ def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequenc
             )
         warn(f"There are no gradients for {names}: they stay as they are.")
     shapes = [tuple(np.shape(v if g is None else g))
-              for g, v in zip(gradients, variables, strict=False)]  # fmt: skip
+              for g, v in zip(gradients, variables, strict=False)]
     wanted = [tuple(np.shape(v)) for v in variables]
     if shapes != wanted or len(gradients) != len(variables):
         raise ValueError(f"gradients of shapes {shapes} do not fit variables of {wanted}.")
@@ -105,11 +105,11 @@ class Update:
         parts = _parts(variables, self.kept)
         self.arenas = [part for part, _ in parts.values()]
         self.places = [parts[id(place.arena())][1][id(place.stands_for(v))]
-                       for v, place in zip(variables, self.kept, strict=True)]  # fmt: skip
+                       for v, place in zip(variables, self.kept, strict=True)]
         self.copies = [
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
             if place.held is not None
-        ]  # fmt: skip
+        ]
         self.runs, self._noted = Runs(optimizer, self.arenas), False
         self.control: Control = self.runs.control
 
@@ -149,7 +149,7 @@ class Update:
         slots = self.optimizer._slots
         if slots.moves != self._moves:
             if any(place.flat is not flat
-                   for place, flat in zip(self.kept, self._flat, strict=True)):  # fmt: skip
+                   for place, flat in zip(self.kept, self._flat, strict=True)):
                 return False
             self._moves = slots.moves
         names = self.optimizer.all_slot_names
@@ -160,7 +160,7 @@ class Update:
         self.note_step()
         wanted = [arena.access for arena in self.arenas]
         wanted += [variables[n].access for n, _ in self.copies
-                   if isinstance(variables[n], Kept)]  # fmt: skip
+                   if isinstance(variables[n], Kept)]
 
         def applied() -> bool:
             if not self.is_current():  # another thread has moved the slots meanwhile
@@ -238,7 +238,7 @@ class UpdateInStep(Effect):
                 )
         self.optimizer, self._variables = optimizer, variables
         self._gradients = [_as_in_fit(optimizer, g, v)
-                           for g, v in zip(gradients, variables, strict=True)]  # fmt: skip
+                           for g, v in zip(gradients, variables, strict=True)]
         super().__init__(self._gradients, variables, [optimizer])
 
     def prepare(self, backend: Backend) -> None:
@@ -333,7 +333,7 @@ def _parts(
         if arena is None or id(arena) in found:
             continue
         own = {id(other.stands_for(v)): v for v, other in zip(variables, places, strict=True)
-               if other.arena() is arena}  # fmt: skip
+               if other.arena() is arena}
         trained = [p for p in arena.parameters if p.trained]
         stand = {id(p): stand_in(p.name, own.get(id(p), p)) for p in trained}
         part = arena.part([stand[number] for number in own], list(stand.values()))
@@ -352,6 +352,6 @@ def stand_in(name: str, variable: Any) -> Parameter:
     made = Parameter(
         variable.shape, name=name, multiplier=variable.multiplier, decay=variable.decay,
         constraint=variable.constraint,
-    )  # fmt: skip
+    )
     made.connections = variable.connections
     return made

@@ -307,7 +307,7 @@ class Optimizer(ByHand, Formula):
         for name in (
             "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "loss_scale_factor",
             "gradient_accumulation_steps", *(("weight_decay",) if decay else ()),
-        ):  # fmt: skip
+        ):
             if value := getattr(self, name):
                 return f"{name}={value!r} concerns all rows"
         return None

@@ -62,7 +62,7 @@ def recorded(
         formula = recorder.record(
             type(optimizer).rule, outputs, reader, recorder.array(WEIGHTS), recorder.array("g"),
             slots, recorder.number("rate"), recorder.number("t"), names=names,
-        )  # fmt: skip
+        )
     except TypeError as error:
         if where in str(error):
             raise
@@ -116,7 +116,7 @@ class Calls:
                else f"self_{name} = self.number_now({name!r})" for name in numbers),
              *(f"slot_{name} = slots[{name!r}]" for name in optimizer.slot_names),
              *calls(formula, _array, _number, like=WEIGHTS)]
-        )  # fmt: skip
+        )
         space: dict[str, Any] = dict(GLOBALS)
         exec(source, space)
         self.move: Move = space["move"]

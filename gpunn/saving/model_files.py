@@ -61,7 +61,7 @@ def save_model(
     model._check_kept()
     if not _as_keras(filepath, ".keras", lambda: _archive().save_model(
         model, filepath, include_optimizer
-    )):  # fmt: skip
+    )):
         files.write(filepath, {"kind": "model", **describe(model, include_optimizer)})
         announce_format(filepath)
     if announce:
@@ -144,7 +144,7 @@ def load_model(
             return (_archive() if kind == files.ZIP else _legacy()).load_model(
                 filepath, custom_objects or {}, compile, allow_nan, max_header,
                 lambda document: _check_parts(document, max_parts),
-            )  # fmt: skip
+            )
     with opened(filepath, max_header, "model", "checkpoint") as document:
         _check_parts(document, max_parts)
         if not allow_nan:

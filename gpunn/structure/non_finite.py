@@ -107,14 +107,14 @@ def _draw(arena: Arena) -> None:
 def _run(
     plan: Plan, arena: Arena, xs: Sequence[Array], training: bool, seed: int, number: int,
     scaled: bool,
-) -> Workspace:  # fmt: skip
+) -> Workspace:
     backend = arena.backend.isolated()
     control = Control(backend)
     control.set(BATCHES, number)
     workspace = Workspace(
         plan, backend, arena.dtype, len(xs[0]), Pool(backend), training, control=control,
         seed=seed, assigns=False, counts=False,
-    )  # fmt: skip
+    )
     given = [x if backend.owns(x) else backend.upload(np.ascontiguousarray(x)) for x in xs]
     if scaled:
         for x, into in zip(given, workspace.xs, strict=True):

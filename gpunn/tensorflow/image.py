@@ -18,7 +18,7 @@ from gpunn.ops.tensor import Tensor
 __all__ = [
     "convert_image_dtype", "crop_to_bounding_box", "decode_image", "decode_jpeg", "decode_png",
     "extract_patches", "pad_to_bounding_box", "resize",
-]  # fmt: skip
+]
 _MODES = {"1": 1, "L": 1, "I": 1, "I;16": 1, "RGB": 3, "P": 3, "YCbCr": 3, "RGBA": 4}
 
 
@@ -33,7 +33,7 @@ def extract_patches(
 def resize(
     images: Any, size: Sequence[int], method: str = "bilinear", *, antialias: bool = False,
     name: str | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Resize images to (height, width), as floats unless ``method`` is ``"nearest"``; see
     `ops.image.resize`. The other kernels are not TensorFlow's, and refused.
 
@@ -66,7 +66,7 @@ def convert_image_dtype(
 def crop_to_bounding_box(
     image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any,
     name: str | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Return the part of an image with this height and width, from these offsets on.
 
     >>> crop_to_bounding_box([[[1], [2], [3]]], 0, 1, 1, 2).tolist()
@@ -81,7 +81,7 @@ def crop_to_bounding_box(
 def pad_to_bounding_box(
     image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any,
     name: str | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Put an image at these offsets into zeros of this height and width.
 
     >>> pad_to_bounding_box([[[1], [2]]], 0, 1, 1, 4).tolist()

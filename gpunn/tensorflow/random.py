@@ -15,7 +15,7 @@ __all__ = ["gamma"]
 def gamma(
     shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None,
     name: str | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Draw from gamma distributions: ``shape`` values for each of ``alpha``, the shape parameters,
     divided by ``beta``, the rates; see `gpunn.random.gamma`.
 

@@ -70,7 +70,7 @@ def fit(
                 "validation_batch_size": validation_batch, "validation_freq": validation_freq,
                 "validation_strategy": validation_strategy,
                 "whether there is validation_data": validation_data is not None,
-            }  # fmt: skip
+            }
             agreement.compare_models(ranks, trainer)
             agreement.compare(ranks, arguments)
             agreement.compare_data(ranks, trainer, rows)

@@ -140,7 +140,7 @@ class Objective:
         self.own_resets += [metric.reset_state for metric in self.held]
         self.formulas: list[Any] = [
             *used.values(), self.optimizer, *metrics, *self.held, *self.plan.formulas
-        ]  # fmt: skip
+        ]
         vars(self).pop("measures", None)
 
     def _check_sums(self, heads: Sequence[Head]) -> None:

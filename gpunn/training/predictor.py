@@ -87,7 +87,7 @@ class Forward:
             self._plan, self.backend, self._dtype, size, self._pool,
             control=self._control, seed=self._seed, assigns=False,
             counts=False,
-        )  # fmt: skip
+        )
         return workspace, self.backend.program(workspace.forward, self._traceable)
 
 

@@ -212,7 +212,7 @@ class Trainer(Objective):
                 ), array.dtype, f"the entry 'training/tensors/{name}'",
             )
             for name, array in own.items()
-        }  # fmt: skip
+        }
         kept = {
             "seed": Integer(0, 2**64 - 1),
             "passes": Integer(),

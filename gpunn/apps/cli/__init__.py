@@ -19,7 +19,7 @@ __all__ = ["main"]
 COMMANDS = (
     "train", "evaluate", "predict", "export", "report", "check-data", "playground", "doctor",
     "bench",
-)  # fmt: skip
+)
 EXAMPLES = """\
 examples:
   gpunn train mnist                         train on MNIST, save to runs/mnist

@@ -76,7 +76,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "compiled CPU kernels if they were built, else numpy"),
     "--json": dict(action="store_true", help="print the result as JSON"),
     "--force": dict(action="store_true", help="overwrite a file even if gpunn did not write it"),
-}  # fmt: skip
+}
 
 
 def add_shared(parser: argparse.ArgumentParser, *names: str) -> None:

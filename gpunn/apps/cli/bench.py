@@ -15,7 +15,7 @@ HELP = "benchmark this machine against other frameworks"
 TIERS = (
     "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
     "together", "shapes",
-)  # fmt: skip
+)
 EXAMPLES = """\
 tiers:
   operation    each operation of a step against its bound
@@ -72,5 +72,5 @@ def run(args: argparse.Namespace) -> int:
     status: int = importlib.import_module("benchmarks.race.suite").run(
         args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows,
         args.instructions,
-    )  # fmt: skip
+    )
     return status

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--like", choices=("mnist",),
         help="prepare drawings as MNIST's digits, for a model whose file does not record it",
-    )  # fmt: skip
+    )
     add_shared(parser, "--force")
 
 

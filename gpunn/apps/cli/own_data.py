@@ -54,7 +54,7 @@ def how_to_go_on(args: argparse.Namespace) -> str:
 def print_results(
     predicted: Mapping[str, np.ndarray], y: np.ndarray, classes: int,
     measured: Callable[[np.ndarray], dict[str, float]] | None = None,
-) -> dict[str, dict[str, float]]:  # fmt: skip
+) -> dict[str, dict[str, float]]:
     """Print the test metrics of each model, and return them by the model's name; ``measured``
     computes others than `figures`."""
     measured = measured or (lambda outputs: figures(outputs, y, classes))

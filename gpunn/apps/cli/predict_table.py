@@ -168,7 +168,7 @@ def _why(
             f"{_said(names[k], '' if missing[k][i] else cells[k][i])} "
             f"{_signed(row[k], known.task == 'classification').replace('.', writer.decimal)}"
             for k in best
-        ))  # fmt: skip
+        ))
     return made
 
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help=f"the page (default: {PAGE} in the run's folder, "
         "or in the common parent folder of several)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--no-data", action="store_true", help="leave rows of the data out of the page"
     )

@@ -102,7 +102,7 @@ def _best(found: Sequence[Standing]) -> str:
          else "diverged",
          str(one.folds), significant(one.seconds, 2), f"{one.parameters:,}")
         for one in found
-    ]  # fmt: skip
+    ]
     return as_lines([head, *rows])
 
 
@@ -145,7 +145,7 @@ def matters(importance: Sequence[tuple[str, float, float]], classes: int) -> str
     """Say which columns an answer needs, from the rise of its loss without each."""
     what = "the log loss" if classes else "the RMSE"
     rows = [(name, f"{significant(mean, 3)} ± {significant(error, 2)}")
-            for name, mean, error in importance[:MATTER] if mean > 2 * error]  # fmt: skip
+            for name, mean, error in importance[:MATTER] if mean > 2 * error]
     if not rows:
         return "No column matters by itself: without any one of them the answer is as good."
     return f"Columns that matter, and the rise of {what} without each:\n{as_lines(rows)}"

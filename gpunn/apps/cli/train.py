@@ -103,11 +103,11 @@ SETTINGS = {
     "seed": Setting(0, Integer(-(2**63)), type=int, metavar="N",
         help="seed of weights, order and dropout (default: 0); runs with equal seeds are "
         "bit-identical"),
-}  # fmt: skip
+}
 OF_TABLES = (
     "target", "task", "leave_out", "keep", "group", "fast", "metric", "cost_false_negative",
     "cost_false_positive", "minutes",
-)  # fmt: skip
+)
 """Options that apply to tables alone."""
 HELD_OUT = 5000  # training images, the last ones: they decide when an answer is unsure
 RESULTS = MODEL, HISTORY, _ = "model.gpunn", "history.csv", RUN

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     plan = planned(
         data, learn, _network(given), settings.seed, args.fast, _Progress(),
         Budget.for_minutes(args.minutes), kept,
-    )  # fmt: skip
+    )
     if plan.choice.interrupted:
         print(how_to_go_on(args))
     print(table_words.chosen(plan, len(learn)), flush=True)
@@ -141,7 +141,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         numbers=seen.numbers, explain=seen.explain, compared=compared, importance=seen.importance,
         named=decision.named(predicted[plan.kind]) if classes else None,
         figures=compared[plan.kind],
-    )  # fmt: skip
+    )
     print(record_note(run_recorder))
     if plan.choice.interrupted:
         return INTERRUPTED

@@ -95,7 +95,7 @@ class TableCheck:
                 one.columns = at[one.columns]
                 one.rows = (
                     data.numbers_test if one.check == "leakage" else data.numbers
-                )[one.rows] - 1  # fmt: skip
+                )[one.rows] - 1
                 findings.append(self._for_training(one, label))
             if label is not None:
                 findings += self._leaks(columns, label)
@@ -169,7 +169,7 @@ class TableCheck:
             return []
         learn, test = (label.rows[part] for part in parts)
         found = [i for i, column in enumerate(columns) if column.kind != "left out"
-                 and tells(column, learn, test, y, len(label.classes)) >= LEAK]  # fmt: skip
+                 and tells(column, learn, test, y, len(label.classes)) >= LEAK]
         if not found:
             return []
         names = [columns[i].name for i in found]
@@ -240,7 +240,7 @@ def _about(columns: Sequence[Column]) -> list[Finding]:
             make = note if text in harmless else warning
             findings.append(make(f"{column.name}: {text}.", columns=np.array([i]), check="columns"))
     gaps = {i: int(column.missing.sum()) for i, column in enumerate(columns)
-            if column.kind != "left out" and column.missing.any()}  # fmt: skip
+            if column.kind != "left out" and column.missing.any()}
     for kind in dict.fromkeys(columns[i].kind for i in gaps):
         at = [i for i in gaps if columns[i].kind == kind]
         rows = np.flatnonzero(np.any([columns[i].missing for i in at], axis=0))

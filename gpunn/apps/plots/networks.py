@@ -73,7 +73,7 @@ def network(
         x, y = up(middle)
         # A dollar sign in a name must not start a formula.
         ax.text(x, y, "\n".join(lines), ha="center", va="center", fontsize=FONT, color=INK,
-                family="monospace", linespacing=1.25, parse_math=False)  # fmt: skip
+                family="monospace", linespacing=1.25, parse_math=False)
         box = Rectangle((x - width / 2, y - height / 2), width, height)
         ax.add_patch(box).set(facecolor="none", edgecolor=INK, linewidth=0.9)
     for line, head in drawing.arrows:
@@ -83,5 +83,5 @@ def network(
             start = points[-2] if points[-2] != points[-1] else points[-3]
             ax.annotate("", points[-1], start, arrowprops={
                 "arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0,
-            })  # fmt: skip
+            })
     return ax.figure

@@ -20,11 +20,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 FILLS = (
     "#0072b2", "#ffffff", "#d55e00", "#f0e442", "#009e73",
     "#d9d9d9", "#8a5a9e", "#9ad0f0", "#000000", "#ffb3a7",
-)  # fmt: skip
+)
 SHADES = (
     "#d3e4f0", "#ffffff", "#f5d9c7", "#fbf8cf", "#cfe8df",
     "#eeeeee", "#e3d8e9", "#e8f5fc", "#cccccc", "#ffe9e5",
-)  # fmt: skip
+)
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "|||", "ooo", "+++", "OO")
 INK = "#222222"
 FAINT = "#b5b5b5"

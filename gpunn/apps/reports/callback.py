@@ -185,7 +185,7 @@ class Recorder(Callback):
             inputs = list(x) if isinstance(x, (list, tuple)) else [x]
             found = results(model, inputs, y, part, classes=[*(self.classes or ())], cells=cells,
                             show_data=self.show_data, outputs=outputs, numbers=numbers,
-                            explain=explain, named=named)  # fmt: skip
+                            explain=explain, named=named)
             found["figures"] = dict(figures or found["figures"])
             found["compared"] = {name: dict(one) for name, one in (compared or {}).items()}
             found["importance"] = [
@@ -229,7 +229,7 @@ class Recorder(Callback):
             [f"{one.name} ({type(one).__name__})", str(getattr(one, "output_shape", "")),
              f"{one.count_params():,}"]
             for one in model.operations
-        ]  # fmt: skip
+        ]
         found = {
             "gpunn_run": VERSION,
             "name": str(model.name) if self.name is None else self.name,
@@ -288,7 +288,7 @@ class Recorder(Callback):
             known = self.model.trained_on.get("classes", ())
             names = known if self.classes is None else self.classes
             return results(self.model, xs, np.asarray(y), part, classes=[*map(str, names)],
-                           show_data=self.show_data, cells=self.cells), ""  # fmt: skip
+                           show_data=self.show_data, cells=self.cells), ""
         except (ValueError, TypeError, AttributeError, IndexError) as error:
             # An incomplete report is better than none.
             return None, f"Left out: {error}"

@@ -24,9 +24,9 @@ def several(runs: Sequence[Record]) -> Markup:
     for label, run, found in zip(labels, runs, figures, strict=True):
         last = [number(found[n][-1]) if n in found else "-" for n in names]
         rows.append((label, f"{len(run.epochs)} of {run.begin['epochs']}", *last,
-                     duration(run.end["seconds"]) if run.end else "-"))  # fmt: skip
+                     duration(run.end["seconds"]) if run.end else "-"))
     tested = [(label, run.end["results"]) for label, run in zip(labels, runs, strict=True)
-              if run.end and run.end["results"]]  # fmt: skip
+              if run.end and run.end["results"]]
     kinds = list(dict.fromkeys(name for _, found in tested for name in found["figures"]))
     results = [
         (label, found["part"], *[number(found["figures"].get(name)) for name in kinds])
@@ -35,7 +35,7 @@ def several(runs: Sequence[Record]) -> Markup:
     charts = []
     for name in names:
         shown = {label: found.get(name, [])
-                 for label, found in [*zip(labels, figures, strict=True)][:DRAWN]}  # fmt: skip
+                 for label, found in [*zip(labels, figures, strict=True)][:DRAWN]}
         ends = [f"{label} {number(values[-1])}" for label, values in shown.items() if values]
         text = f"{name} over the epochs; at the end: {', '.join(ends)}"
         charts.append(figure(curves(name, shown, label=text, size=(360, 240), key=False)))
@@ -47,7 +47,7 @@ def several(runs: Sequence[Record]) -> Markup:
         section("Curves", note, element("ul", key, class_="key"),
                 element("div", charts, class_="row")) if charts else None,
         section("Differences", _differing(labels, runs)),
-    )  # fmt: skip
+    )
 
 
 def _labels(runs: Sequence[Record]) -> list[str]:
@@ -67,7 +67,7 @@ def _differing(labels: list[str], runs: Sequence[Record]) -> Markup:
          "layers": [f"{name} {shape}" for name, shape, _ in r.begin["layers"]],
          "command": _options(r.begin["command"])}
         for r in runs
-    ]  # fmt: skip
+    ]
     names = dict.fromkeys(name for one in entries for name in one)
     columns = {}
     for name in names:

@@ -30,7 +30,7 @@ def environment(model: Any) -> dict[str, str]:
     if gpu := getattr(backend, "device_name", None):
         found["card"] = str(gpu)
     threads = [f"{n}={os.environ[n]}" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-               if n in os.environ]  # fmt: skip
+               if n in os.environ]
     return {**found, **({"threads": ", ".join(threads)} if threads else {})}
 
 

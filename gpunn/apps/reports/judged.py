@@ -47,14 +47,14 @@ def _compared(models: dict[str, dict[str, float | None]]) -> Markup:
 def _of_classes(found: dict[str, Any], show_data: bool) -> list[Markup]:
     names = found["classes"]
     confused = [(f"{names[true]} taken for {names[predicted]}", f"{count:,}")
-                for true, predicted, count in found["confused"]]  # fmt: skip
+                for true, predicted, count in found["confused"]]
     often = [table(("Most often", "rows"), confused)] if confused else []
     matrix = [_matrix(names, found["confusion"])] if found["confusion"] else []
     parts = [
         section("Confusion matrix",
                 element("div", matrix, often, class_="row") if found["wrong"] else
                 element("p", "No row was misclassified.")),
-    ]  # fmt: skip
+    ]
     if found["calibration"]:
         parts.append(_calibration(found["calibration"]))
     if show_data and found["mistakes"]:
@@ -73,10 +73,10 @@ def _matrix(names: list[str], counts: list[list[int]]) -> Markup:
             cells.append(element("td", f"{count:,}" if count else "", class_=f"s{shade}{right}"))
         lines.append(element("tr", element("th", names[true], scope="row"), cells))
     head = element("tr", element("th", "true \\ predicted", scope="col"),
-                   [element("th", name, scope="col") for name in names])  # fmt: skip
+                   [element("th", name, scope="col") for name in names])
     caption = "Rows of each true class by predicted class. Framed: correct predictions."
     whole = element("table", element("caption", caption), element("thead", head),
-                    element("tbody", lines), class_="confusion")  # fmt: skip
+                    element("tbody", lines), class_="confusion")
     return element("div", whole, class_="scroll")
 
 
@@ -85,7 +85,7 @@ def _calibration(bins: list[list[float]]) -> Markup:
     error = sum(count * abs(stated - right) for count, stated, right in bins) / rows
     frame = Frame("accuracy", ticks(0, 1), ticks(0, 1), x_label="predicted probability",
                   label=f"Reliability: accuracy against the predicted probability; they differ "
-                  f"by {error:.3f} on average", size=(300, 300))  # fmt: skip
+                  f"by {error:.3f} on average", size=(300, 300))
     frame.diagonal()
     frame.lines({"": [(stated, right) for _, stated, right in bins]}, dots=True)
     cells = [(f"{stated:.3f}", f"{right:.3f}", f"{count:,.0f}") for count, stated, right in bins]
@@ -96,7 +96,7 @@ def _calibration(bins: list[list[float]]) -> Markup:
                        "probability; below it the model is overconfident."),
                 table(("predicted", "correct", "rows"), cells,
                       caption=f"Expected calibration error: {error:.4f}"), class_="row"),
-    )  # fmt: skip
+    )
 
 
 def _mistaken(found: dict[str, Any]) -> Markup:
@@ -110,14 +110,14 @@ def _mistaken(found: dict[str, Any]) -> Markup:
             picture = element("img", src=one["picture"], alt=f"row {one['row']}: {text}", width=84)
             sure = "" if one["probability"] is None else f", {one['probability']:.1%}"
             entries.append(element("li", [picture] if one["picture"] else [], element("div", text),
-                                   element("div", f"row {one['row']}{sure}")))  # fmt: skip
+                                   element("div", f"row {one['row']}{sure}")))
         return section("The worst mistakes", element("p", summary),
-                       element("ul", entries, class_="mistakes"))  # fmt: skip
+                       element("ul", entries, class_="mistakes"))
     answers = [(names[one["true"]], names[one["said"]], number(one["probability"]))
-               for one in shown]  # fmt: skip
+               for one in shown]
     return section("The worst mistakes", element("p", summary),
                    _rows(shown, ("true", "taken for", "probability"), answers),
-                   reasons(found))  # fmt: skip
+                   reasons(found))
 
 
 def _rows(shown: list[dict[str, Any]], head: tuple[str, ...], answers: list[Any]) -> Markup:
@@ -140,7 +140,7 @@ def _of_numbers(found: dict[str, Any], show_data: bool) -> list[Markup]:
         values = [value for point in found["points"] for value in point]
         both = ticks(min(values), max(values))
         frame = Frame("predicted", both, both, x_label="true", size=(320, 320),
-                      label="Predicted against true values")  # fmt: skip
+                      label="Predicted against true values")
         frame.diagonal()
         frame.dots([(true, predicted) for true, predicted in found["points"]])
         many = f"{len(found['points'])} values. On the dotted line the prediction is exact."
@@ -148,7 +148,7 @@ def _of_numbers(found: dict[str, Any], show_data: bool) -> list[Markup]:
     most = max(counts, default=0)
     frame = Frame("rows", ticks(edges[0], edges[-1]), ticks(0, most), x_label="predicted - true",
                   label=f"Histogram of the residuals, from {edges[0]:.4g} to {edges[-1]:.4g}",
-                  size=(360, 320))  # fmt: skip
+                  size=(360, 320))
     frame.bars(edges, counts)
     caption = "Residuals. The most extreme one percent are counted in the outermost bins."
     drawn.append(figure(frame.svg(), caption))

@@ -27,7 +27,7 @@ def leaderboard(tried: Sequence[dict[str, Any]]) -> Markup:
             f"{one['parameters']:,}",
         )
         for one in tried
-    ]  # fmt: skip
+    ]
     loss = "squared error in variances of the target (of large errors, Huber's loss)"
     text = (
         f"Found by cross-validation, the best first. The loss is the "
@@ -40,7 +40,7 @@ def leaderboard(tried: Sequence[dict[str, Any]]) -> Markup:
     return section(
         "Models tried", element("p", text), table(head, lines[:SHOWN], class_="wide tried"),
         element("details", more, table(head, rest, class_="wide tried")) if rest else [],
-    )  # fmt: skip
+    )
 
 
 def _named(one: dict[str, Any]) -> Markup:

@@ -90,7 +90,7 @@ def _layers(model: Model) -> Iterator[tuple[str, str, str]]:
     yield (
         f"{counted(first, 'layer')} that {either(first, 'prepares', 'prepare')} columns", "",
         f"{sum(layer.count_params() for layer in model.layers[:first]):,}",
-    )  # fmt: skip
+    )
     for layer in model.layers[first:]:
         yield _layer(layer)
         for part in layer.layers if isinstance(layer, Model) else ():

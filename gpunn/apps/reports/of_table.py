@@ -75,7 +75,7 @@ class TableReport:
         found = importance(
             self.model, self._on(self.test), self.target.y[self.test], len(self.target.classes),
             most_rows=min(most, 2000),
-        )  # fmt: skip
+        )
         return [(self._columns[name], increase, error) for name, increase, error in found]
 
     def _on(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -94,12 +94,12 @@ class TableReport:
             self.model, self._prepared, self.inputs, self.target.y, at, train,
             len(self.target.classes), self._usual_error(),
             [inputs[column] for column in ranked[:CHANGED]],
-        )  # fmt: skip
+        )
         return [
             {"near": [self._near(int(train[i]), distance) for i, distance in found],
              "change": change and self._change(int(row), change)}
             for row, found, change in zip(at, near, changes, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _usual_error(self) -> float:
         if self.target.classes:

@@ -41,7 +41,7 @@ def table(
         name = element("th", first, scope="row", class_=kind(first, False))
         lines.append(element("tr", name, tags))
     tags = [element("th", cell, scope="col", class_=kind(cell, numbers and i > 0))
-            for i, cell in enumerate(head)]  # fmt: skip
+            for i, cell in enumerate(head)]
     top = [element("thead", element("tr", tags))] if head else []
     captions = [element("caption", caption)] if caption else []
     whole = element("table", captions, top, element("tbody", lines), class_=class_)

@@ -37,7 +37,7 @@ def important(found: dict[str, Any]) -> Markup:
     return section(
         "Importance of the columns", element("p", text),
         table(("column", "", "increase"), lines, class_="bars"),
-    )  # fmt: skip
+    )
 
 
 def _drawn(value: float | None) -> bool:
@@ -60,7 +60,7 @@ def reasons(found: dict[str, Any]) -> Markup:
     return element(
         "div", element("h3", "Why"), element("p", text),
         [_reason(one, found.get("classes")) for one in explained], class_="why",
-    )  # fmt: skip
+    )
 
 
 def _reason(mistake: dict[str, Any], classes: list[str] | None) -> Markup:
@@ -74,19 +74,19 @@ def _reason(mistake: dict[str, Any], classes: list[str] | None) -> Markup:
         helps = "No change of one or two columns was found that makes the answer right."
     else:
         parts = [f"{name} {new} instead of {old or 'missing'}"
-                 for name, old, new in change["columns"]]  # fmt: skip
+                 for name, old, new in change["columns"]]
         helps = f"With {' and '.join(parts)} the answer is {change['answer']}."
     targets = first_few([one["target"] for one in near], 10)
     like = f" The nearest training rows have {targets}." if near else ""
     summary = element(
         "summary", element("strong", f"Row {mistake['row']:,}"),
         f": {true}, {verb} {said}. {helps}{like}",
-    )  # fmt: skip
+    )
     columns = [name for name, _ in mistake["cells"]]
     lines = [(f"{mistake['row']:,}", true, "", *[text for _, text in mistake["cells"]])]
     for one in near:
         cells = dict(map(tuple, one["cells"]))
         lines.append((f"{one['row']:,}", one["target"], number(one["distance"]),
-                      *[cells.get(name, "") for name in columns]))  # fmt: skip
+                      *[cells.get(name, "") for name in columns]))
     head = ("row", "true", "distance", *columns)
     return element("details", summary, table(head, lines))

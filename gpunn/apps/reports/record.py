@@ -130,7 +130,7 @@ IMPORTANCE: dict[str, FieldSchema] = {"column": Text(), "increase": FIGURE, "err
 PART: dict[str, FieldSchema] = {
     "part": Text(), "rows": Integer(1), "of": Integer(1), "kind": Text(), "figures": ByName(FIGURE),
     "compared": ByName(ByName(FIGURE)), "importance": Several(Entries(IMPORTANCE)),
-}  # fmt: skip
+}
 PART_ADDED: dict[str, Any] = {"compared": {}, "importance": []}
 CLASSES = {
     **PART,
@@ -156,7 +156,7 @@ WEIGHTS = {
     "layer": Text(), "units": Integer(), "shown": Integer(), "bound": Number(0, finite=True),
     "table": Integer(0, 1), "picture": Picture(),
     "width": Integer(1, 4000), "height": Integer(1, 4000),
-}  # fmt: skip
+}
 
 
 class Results(Entries):

@@ -52,7 +52,7 @@ def _one(run: Record, show_data: bool) -> Markup:
         _time(run),
         section("Environment", pairs(begin["environment"].items())),
         _again(begin),
-    )  # fmt: skip
+    )
 
 
 def _state(run: Record) -> Markup:
@@ -127,7 +127,7 @@ def _weights(found: dict[str, Any]) -> Markup:
     )
     label = f"Weights of the first layer, {found['layer']}: {what}"
     picture = element("img", src=found["picture"], alt=label, width=found["width"],
-                      height=found["height"])  # fmt: skip
+                      height=found["height"])
     caption = (
         f"{label} ({shown} units). Black is {-found['bound']:.3g}, white {found['bound']:.3g}, "
         f"grey zero."
@@ -137,7 +137,7 @@ def _weights(found: dict[str, Any]) -> Markup:
 
 def _gradients(run: Record) -> Markup:
     norms = {n: v for n, v in run.gradients("gradient_norm").items()
-             if any(map(math.isfinite, v))}  # fmt: skip
+             if any(map(math.isfinite, v))}
     if not norms:
         return Markup("")
     last = {one["layer"]: one for epoch in run.epochs for one in epoch["gradients"]}
@@ -151,7 +151,7 @@ def _gradients(run: Record) -> Markup:
         (name, *[number(one[f]) for f in ("gradient_norm", "weight_norm", "update_ratio")],
          *["" if one[f] is None else f"{one[f]:.0%}" for f in ("dead", "saturated")])
         for name, one in last.items()
-    ]  # fmt: skip
+    ]
     findings = [element("p", text) for text in (run.end or {"findings": []})["findings"]]
     notes = findings or [element("p", "No problems were found.")]
     head = ("layer", "gradient", "weights", "update / weights", "dead", "saturated")
@@ -160,7 +160,7 @@ def _gradients(run: Record) -> Markup:
         element("div", picture,
                 table(head, lines, caption="Norms in the last step that was measured."),
                 class_="row"),
-    )  # fmt: skip
+    )
 
 
 def _filled(values: list[float]) -> list[float]:

@@ -168,7 +168,7 @@ def _probabilities(model: Any, x: Any) -> tuple[np.ndarray, bool]:
 def _classes(
     outputs: np.ndarray, labels: np.ndarray, names: list[str], certain: bool,
     show: Showing | None, named: np.ndarray | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError("some labels are not classes of the model")
     predicted, every = outputs.argmax(axis=1) if named is None else named, np.arange(len(labels))
@@ -194,7 +194,7 @@ def _classes(
              "probability": float(outputs[i, predicted[i]]) if certain else None}
             for i in shown
         ] if show else [],
-    }  # fmt: skip
+    }
 
 
 def _calibration(stated: np.ndarray, right: np.ndarray) -> list[list[float]]:
@@ -205,7 +205,7 @@ def _calibration(stated: np.ndarray, right: np.ndarray) -> list[list[float]]:
         inside = bins == number
         if inside.any():
             found.append([float(inside.sum()), float(stated[inside].mean()),
-                          float(right[inside].mean())])  # fmt: skip
+                          float(right[inside].mean())])
     return found
 
 
@@ -235,7 +235,7 @@ def _numbers(outputs: np.ndarray, y: np.ndarray, show: Showing | None) -> dict[s
              "error": float(np.abs(residuals[i]).mean())}
             for i in worst
         ] if show else [],
-    }  # fmt: skip
+    }
 
 
 def weights_seen(model: Any) -> dict[str, Any] | None:

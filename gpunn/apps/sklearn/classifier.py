@@ -109,13 +109,13 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
                 columns = y.reshape(len(y), -1).T
                 known = self._known_classes
                 self._class_lists = [np.unique(column) if known is None else known
-                                     for column in columns]  # fmt: skip
+                                     for column in columns]
                 self.classes_ = self._class_lists if y.ndim == 2 else self._class_lists[0]
         columns = y.reshape(len(y), -1).T
         if len(columns) != self.n_outputs_:
             raise ValueError(f"y has {len(columns)} columns; fit had {self.n_outputs_}.")
         values = np.stack([_numbers(c, of) for c, of in zip(columns, self._class_lists,
-                                                            strict=True)], 1)  # fmt: skip
+                                                            strict=True)], 1)
         if self._kind == "multilabel-indicator":
             return Targets(values, [values.shape[1]])
         units = [1 if len(of) <= 2 else len(of) for of in self._class_lists]
@@ -223,5 +223,5 @@ def _numbers(column: np.ndarray, classes: np.ndarray) -> np.ndarray:
     if wrong.any():
         unknown = np.unique(column[wrong])[:5].tolist()
         raise ValueError(f"y has classes that are not known: {unknown}; known: "
-                         f"{classes.tolist()}.")  # fmt: skip
+                         f"{classes.tolist()}.")
     return places

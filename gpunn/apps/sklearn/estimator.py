@@ -146,7 +146,7 @@ class GpunnEstimator(BaseEstimator):
         X, y = validated(
             self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), multi_output=True,
             reset=first,
-        )  # fmt: skip
+        )
         check_known(sample_weight, "Input sample_weight contains NaN: sample_weight")
         weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
         if (weights < 0).any():
@@ -194,7 +194,7 @@ class GpunnEstimator(BaseEstimator):
                 self._scaled(X, y, each, batch), epochs=epochs, verbose=self.verbose,
                 shuffle=bool(self.shuffle), callbacks=self._callbacks(held is not None, stops),
                 steps_per_epoch=self.steps_per_epoch, **given,
-            )  # fmt: skip
+            )
         for name, found in history.history.items():
             self._values.setdefault(name, []).extend(found)
         self.history_ = self._values
@@ -257,7 +257,7 @@ class GpunnEstimator(BaseEstimator):
                 metrics=copy.deepcopy(self.metrics),
                 weighted_metrics=copy.deepcopy(self.weighted_metrics),
                 run_eagerly=self.run_eagerly, matmul_precision=self.matmul_precision,
-            )  # fmt: skip
+            )
 
     def _network(self, inputs: int, units: Sequence[int]) -> gpunn.Model:
         chain: list[Any] = [gpunn.Input((inputs,), name="features")]
@@ -299,7 +299,7 @@ class GpunnEstimator(BaseEstimator):
         found = [shape[-1] for shape in self._plan.output_shapes]
         if found != list(units):
             raise ValueError(f"model returned a network with outputs of {found} units; "
-                             f"{list(units)} are needed.")  # fmt: skip
+                             f"{list(units)} are needed.")
 
     # -- predict
 
@@ -360,7 +360,7 @@ def _sizes(given: Any) -> list[int]:
             f"hidden_layer_sizes must be a number or a sequence of them; got {given!r}."
         )
     return [int(check_integer("hidden_layer_sizes", int(n) if isinstance(n, np.integer) else n, 1))
-            for n in sizes]  # fmt: skip
+            for n in sizes]
 
 
 def _counting(X: Any, y: np.ndarray, weights: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:

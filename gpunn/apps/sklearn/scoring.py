@@ -49,7 +49,7 @@ def score_of_classes(
             metrics.roc_auc_score(
                 y, p, sample_weight=weights, multi_class="ovr", labels=classes
             )
-        )  # fmt: skip
+        )
     named = classifier.predict(X)
     if metric.option in OF_NAMED:
         more: dict[str, Any] = {}

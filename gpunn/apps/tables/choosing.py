@@ -194,7 +194,7 @@ def choose(
         scores = {
             i: float(problem.losses((total + outputs[i]) / (len(team) + 1), truth).mean())
             for i in order if i not in team
-        }  # fmt: skip
+        }
         best = min(scores, key=lambda i: scores[i], default=best)
         if not scores or scores[best] > least * (1 - GAIN):
             break

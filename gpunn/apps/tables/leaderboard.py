@@ -37,7 +37,7 @@ def _standing(
     seen = parts[: len(trial.paths)]
     best = trial.best(problem, seen)
     truth, rows = (np.concatenate([getattr(part, name) for part in seen])
-                   for name in ("truth", "rows"))  # fmt: skip
+                   for name in ("truth", "rows"))
     known, error = {}, np.nan
     if np.isfinite(best.loss):
         _, error = over_rows(problem.losses(best.predicted, truth), rows)

@@ -212,7 +212,7 @@ def planned(
     choice = search(
         prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress, kept,
         1 if large else MEMBERS,
-    )  # fmt: skip
+    )
     _, known = data.prepared(every)  # which the answer is learned from next
     ranked = sized(choice.standings, known, data.classes or 1)
     choice = replace(choice, rows=some[choice.rows], standings=ranked)

@@ -142,7 +142,7 @@ def _of_numbers(name: str, values: np.ndarray, median: float, written: str = "")
     return Feature(
         name, median, float(mean(filled)), spread, gaps=bool(missing.any()),
         range=_range(values[np.isfinite(values)]), written=written,
-    )  # fmt: skip
+    )
 
 
 def _of_dates(column: Column, rows: np.ndarray) -> Feature:
@@ -170,7 +170,7 @@ def _of_dates(column: Column, rows: np.ndarray) -> Feature:
     return Feature(
         column.name, gaps=len(known) < len(rows), range=_range(column.values[known]),
         dates=column.dates, parts=parts, cycles=cycles,
-    )  # fmt: skip
+    )
 
 
 def _range(values: np.ndarray) -> Range | None:

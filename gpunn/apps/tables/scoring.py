@@ -199,11 +199,11 @@ R2 = Metric("R2", _r2, _squares)
 OF_CLASSES = (
     ACCURACY, Metric("AUC", _auc), Metric("F1", _f1), LOG_LOSS,
     Metric("balanced accuracy", _balanced),
-)  # fmt: skip
+)
 OF_NUMBERS = (
     R2, Metric("MAE", _mae, _away, is_loss=True, is_scaled=True),
     Metric("RMSE", _rmse, _squares, is_loss=True, is_scaled=True),
-)  # fmt: skip
+)
 OPTIONS = [metric.option for metric in (*OF_CLASSES, *OF_NUMBERS)]
 
 

@@ -133,7 +133,7 @@ class TargetScale:
         return cls(
             middle, spread, logs,
             low=float(values.min()) - beyond, high=float(values.max()) + beyond,
-        )  # fmt: skip
+        )
 
     def learned(self, y: np.ndarray) -> np.ndarray:
         """Return what the network learns for targets y, (rows, 1)."""

@@ -124,7 +124,7 @@ class Playground:
         frame = element(
             "iframe", src=self.url, width="100%", height=str(HEIGHT), allow="clipboard-write",
             title="gpunn playground", frameborder="0",
-        )  # fmt: skip
+        )
         hint = element(
             "p", "If the frame is empty, the kernel has stopped or runs on another machine."
         )

@@ -101,9 +101,9 @@ def page(
         element("link", rel="icon", href="data:,"),  # else browsers would request an icon
         element("title", title),
         element("style", style),
-    ]  # fmt: skip
+    ]
     last = [] if data is None else [element("script", as_json(data), type="application/json",
-                                            id="data")]  # fmt: skip
+                                            id="data")]
     if packed:
         sources = [pack(module.encode()) for module in modules if module not in shown]
         last.append(element("script", as_json(sources), type="application/json", id="packed"))
@@ -113,7 +113,7 @@ def page(
         element("head", *_lines(head)), Markup("\n"),
         element("body", Markup("\n"), body, Markup("\n"), *_lines(last)),
         Markup("\n</html>\n"),
-    )  # fmt: skip
+    )
 
 
 def is_page(beginning: bytes) -> bool:

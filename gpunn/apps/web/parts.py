@@ -34,7 +34,7 @@ def parts() -> dict[str, Any]:
         "batch_normalization": {
             "momentum": normalization.momentum, "epsilon": normalization.epsilon,
         },
-    }  # fmt: skip
+    }
 
 
 def _made(kind: str) -> Iterator[tuple[str, Any]]:
@@ -58,7 +58,7 @@ def _activation(activation: Any) -> dict[str, Any] | None:
     return {
         "functor": activation.functor, "saves": activation.saves,
         "rowwise": activation.rowwise, "parameters": activation.parameters,
-    } if activation.functor else None  # fmt: skip
+    } if activation.functor else None
 
 
 def _loss(loss: Any) -> dict[str, Any] | None:
@@ -70,7 +70,7 @@ def _loss(loss: Any) -> dict[str, Any] | None:
         "functor": loss.functor, "parameters": loss.parameters, "fuses": loss.fuses,
         "fused": fused and [fused.functor, fused.parameters],
         "predictions": loss.predictions, "targets": loss.targets,
-    }  # fmt: skip
+    }
 
 
 def _optimizer(optimizer: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _initializer(initializer: Any) -> dict[str, Any] | None:
     return {
         "draw": draw, "settings": settings, "fixed": fixed,
         "choices": {p: _CHOICES[p] for p in settings if p in _CHOICES},
-    }  # fmt: skip
+    }
 
 
 _CHOICES = {

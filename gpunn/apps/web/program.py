@@ -32,7 +32,7 @@ _NAMES = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # JavaScript's 
 TYPES = (
     "none", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", "float32", "float64",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     workspace = Workspace(
         plan, backend, "float32", rows, Pool(backend), control=control, assigns=False, counts=False,
         activations=dict.fromkeys(ends, activations.linear), by_inputs=gradient, loss_scale=0.0,
-    )  # fmt: skip
+    )
     shown = {n: np.zeros_like(workspace.calls[n].y) for n in ends}  # behind the activations
     integers: list[tuple[Array, Array]] = []  # with the float arrays that a page sees
 
@@ -157,7 +157,7 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
             "by": [*map(memory.place, workspace.dys)],
             "inputs": [*map(memory.place, run.dxs)],
         } if gradient else None,
-    }  # fmt: skip
+    }
 
 
 def _end(plan: Plan, number: int) -> Any:

@@ -44,7 +44,7 @@ GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
 class CompiledBackend(
     CompiledExpressions, CompiledImages, CompiledLosses, CompiledNormalization, CompiledPlaces,
     CompiledUpdates,
-):  # fmt: skip
+):
     """The backend of arrays in host memory with compiled loops."""
 
     name = "compiled"
@@ -140,7 +140,7 @@ class CompiledBackend(
         return (
             call.x, 1.0 - rate, dropout_scale(rate), call.seed & MASK64, call.stream & MASK64,
             call.control.counters, call.first, out.size, out, call.mask,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _dropout_gradient(self, call: OpCall) -> Arguments:
@@ -156,7 +156,7 @@ class CompiledBackend(
             call.source, order.rows, math.prod(call.row), (order.seed or 0) & MASK64,
             order.seed is not None, counters, call.first, call.batch, call.scale, call.offset,
             call.out,
-        )  # fmt: skip
+        )
 
     @compiled(lambda call: ())
     def _advance(self, call: OpCall) -> Arguments:

@@ -34,12 +34,12 @@ from .steps import NUMBER, REGISTER, ExpressionProgram, ExpressionStep, Register
 _WITH_NUMBERS = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "not_equal", "less",
      "less_equal", "greater", "greater_equal")
-)  # fmt: skip
+)
 """Functions of which one operand may be a single number."""
 SUMS = ROW_REDUCTIONS | {"column_sum"}
 _POWERS: dict[float | None, str] = {
     -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
-}  # fmt: skip
+}
 _MOST_REGISTERS, _FILE_BYTES, _SHORT, _WIDE, _SLACK = 256, 3 << 17, 32, 64, 128
 _MOST_LISTED = 32  # these are also in kernels/cpu
 
@@ -103,7 +103,7 @@ def _encoded(
     return (
         np.array(steps, np.int64).reshape(-1), *ends, np.array(encoder.constants, np.float64),
         program.registers, *encoder.blocks, encoder.tasks(),
-    )  # fmt: skip
+    )
 
 
 def is_filling_with_zeros(call: Any, array: Array) -> bool:
@@ -118,7 +118,7 @@ def is_filling_with_zeros(call: Any, array: Array) -> bool:
         len(written) == 1 and written[0].size == array.size
         and written[0].ctypes.data == array.ctypes.data
         and all(map(np.array_equal, found, zeros))
-    )  # fmt: skip
+    )
 
 
 def _program(

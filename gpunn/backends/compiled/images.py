@@ -78,7 +78,7 @@ class CompiledImages(CompiledOperations):
         self._do(
             operation, x, kernel, start, parameters, layout.numbers, layout.at, layout.cells,
             self._padded(layout, x, geometry), panels, z, result,
-        )  # fmt: skip
+        )
         if start is not bias or result is not out:
             self.bias_activation(rows_of(z), bias, activation, rows_of(out))
 
@@ -110,7 +110,7 @@ class CompiledImages(CompiledOperations):
             operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
             layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel,
             call.dbias, dx, call.accumulate_gradients, call.accumulate_dx,
-        )  # fmt: skip
+        )
 
     def _layout(self, x: Array, kernel: Array, geometry: Geometry) -> Layout:
         g, n, channels, filters = geometry, len(x), x.shape[-1], kernel.shape[-1]
@@ -147,7 +147,7 @@ class CompiledImages(CompiledOperations):
         return self.scratch(
             layout.padded, x.dtype, f"padded by {geometry.padding} for {geometry.image}",
             lambda array: array.fill(0),
-        )  # fmt: skip
+        )
 
     def _panels(self, runs: int, rows: int, columns: int, dtype: Any) -> Array:
         """Return a work array for matrices (rows, columns) packed for products, in panels of

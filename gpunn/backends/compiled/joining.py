@@ -119,7 +119,7 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
         inserted[place].append(join(
             *source.factors, update.weights[start:stop], *source.sizes, *slots,
             np.array(group), update.parameters, update.every, update.counters, update.rates,
-        ))  # fmt: skip
+        ))
         left_out.update(source.replaced)
         groups.remove(group)
         groups += [(a, b, *group[2:]) for a, b in ((group[0], start), (stop, group[1])) if a < b]
@@ -151,7 +151,7 @@ def _source(calls: Sequence[Any], index: int, update: _Update) -> _Source | None
         found is not None and found.out.size >= SMALLEST
         and found.out.dtype == update.gradients.dtype
         and _overlap([found.out], [update.gradients])
-    )  # fmt: skip
+    )
     return found if fits else None
 
 

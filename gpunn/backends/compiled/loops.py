@@ -76,7 +76,7 @@ def _without_sums(expression: Expression) -> Expression:
     written = [
         ExpressionOutput(numbers[output.value], output.accumulate)
         for output in expression.outputs if output.value not in summed
-    ]  # fmt: skip
+    ]
     added = [ExpressionOutput(summed[o.value]) for o in expression.outputs if o.value in summed]
     return Expression(expression.dtype, expression.inputs, tuple(steps), (*written, *added))
 

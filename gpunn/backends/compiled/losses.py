@@ -28,7 +28,7 @@ class CompiledLosses(CompiledOperations):
             call.y_pred, *_targets(call.y_true), call.weights, self._parameters(loss),
             call.scale, call.scale * (call.batch or rows), rows, call.classes,
             call.gradient, values, matches, call.totals,
-        )  # fmt: skip
+        )
 
     def _metric(self, call: OpCall) -> None:
         metric, y_pred, y_true, state = call.metric, call.y_pred, call.y_true, call.state

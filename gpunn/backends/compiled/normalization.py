@@ -42,7 +42,7 @@ class CompiledNormalization(CompiledOperations):
         return (
             call.x, *call.x.shape, rows, call.momentum, partial, call.mean, call.variance,
             call.moving_mean, call.moving_variance,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _normalize(self, call: OpCall) -> Arguments:
@@ -51,7 +51,7 @@ class CompiledNormalization(CompiledOperations):
         return (
             x, call.mean, call.variance, call.gamma, call.beta, call.epsilon, *x.shape,
             width, table, call.out,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _normalize_gradient(self, call: OpCall) -> Arguments:
@@ -63,14 +63,14 @@ class CompiledNormalization(CompiledOperations):
             x, call.dy, call.mean, call.variance, call.gamma, call.epsilon, *x.shape, rows,
             width, constant, call.accumulate_gradients, call.accumulate_dx, summed, table,
             dgamma, dbeta, call.dx,
-        )  # fmt: skip
+        )
 
     @compiled(_by_type_unless_empty)
     def _layer_norm(self, call: OpCall) -> Arguments:
         return (
             call.x, call.gamma, call.beta, call.epsilon, *call.x.shape, ROWS, call.mean,
             call.variance, call.out,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _layer_norm_gradient(self, call: OpCall) -> Arguments:
@@ -80,7 +80,7 @@ class CompiledNormalization(CompiledOperations):
             call.x, call.dy, call.gamma, call.epsilon, *call.x.shape, ROWS, call.mean,
             call.variance, call.accumulate_gradients, call.accumulate_dx, partial,
             call.dgamma, call.dbeta, call.dx,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _normal_noise(self, call: OpCall) -> Arguments:
@@ -88,4 +88,4 @@ class CompiledNormalization(CompiledOperations):
         return (
             call.x, call.stddev, call.seed & MASK64, call.stream & MASK64,
             call.control.counters, call.first, out.size, call.factors, out,
-        )  # fmt: skip
+        )

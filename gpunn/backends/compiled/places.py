@@ -18,14 +18,14 @@ class CompiledPlaces(CompiledOperations):
         return (
             call.x, call.places, call.sets, call.outer, call.n, call.count, call.inner,
             call.wraps, call.out,
-        )  # fmt: skip
+        )
 
     @compiled(lambda call: (name_of(call.rows.dtype), call.merging))
     def _scatter_rows(self, call: OpCall) -> Arguments:
         return (
             call.rows, call.places, call.sets, call.outer, call.count, call.n, call.inner,
             call.wraps, call.out,
-        )  # fmt: skip
+        )
 
     @compiled(lambda call: (name_of(call.x.dtype),))
     def _check_range(self, call: OpCall) -> Arguments:

@@ -28,13 +28,13 @@ from gpunn.backends.contract.expression import (
 PAIRS = (
     ("multiply", "add"), ("multiply", "subtract"), ("multiply", "subtract_from"),
     ("multiply", "multiply"), ("add", "multiply"), ("subtract", "multiply"),
-)  # fmt: skip
+)
 """Two functions fused into one step; the second takes the result of the first."""
 _PAIRS = tuple(map("_".join, PAIRS))
 FUNCTIONS = [
     *OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
     "end_run", *_PAIRS,
-]  # fmt: skip
+]
 """The functions of steps, by number: ``make formulas`` writes the numbers for the kernels."""
 _NUMBERS = {name: number for number, name in enumerate(FUNCTIONS)}
 # The following is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
@@ -195,7 +195,7 @@ class ExpressionProgram:
             register: register.place + (self.registers if register.is_number else 0)
             for section in self.sections for run in section for step in run
             for register in (step.out, *step.operands) if register is not None
-        }  # fmt: skip
+        }
         found = []
         for section in self.sections:
             lines: list[tuple[int, int]] = []

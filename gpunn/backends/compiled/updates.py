@@ -27,7 +27,7 @@ class CompiledUpdates(CompiledOperations):
             arena.group_table, len(arena.groups),
             control.rates[PARAMETERS:] if scheduled else self._parameters(optimizer),
             optimizer.steps_per_update, control.counters, control.rates,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _step_by_norms(self, call: OpCall) -> Arguments:
@@ -40,7 +40,7 @@ class CompiledUpdates(CompiledOperations):
             arena.values, arena.slots["direction"], self._constant("pieces", pieces), n, *sums,
             self._constant("multipliers", rows["multiplier"][owners]),
             optimizer.steps_per_update, control.counters, control.rates,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _accumulate_gradients(self, call: OpCall) -> Arguments:
@@ -48,7 +48,7 @@ class CompiledUpdates(CompiledOperations):
         return (
             arena.gradients, arena.slots["gradient_accumulator"], arena.group_table,
             len(arena.groups), call.optimizer.steps_per_update, call.control.counters,
-        )  # fmt: skip
+        )
 
     @compiled()
     def _average_weights(self, call: OpCall) -> Arguments:
@@ -57,7 +57,7 @@ class CompiledUpdates(CompiledOperations):
             arena.values, arena.slots["average"], arena.group_table, len(arena.groups),
             optimizer.ema_momentum, optimizer.ema_overwrite_frequency or 0,
             optimizer.steps_per_update, call.control.counters,
-        )  # fmt: skip
+        )
 
     def _clip_gradients(self, call: OpCall) -> None:
         arena, limit, dtype = call.arena, call.limit, name_of(call.dtype)
@@ -72,7 +72,7 @@ class CompiledUpdates(CompiledOperations):
         self._do(
             self._compiled("clip_norms", dtype), arena.gradients, self._constant("pieces", pieces),
             n, self.scratch((n,), FLOATS, "squares"), limit,
-        )  # fmt: skip
+        )
 
     def _regularize(self, call: OpCall) -> None:
         arena, rows, gradients, totals = call.arena, call.rows, call.gradients, call.totals
@@ -83,7 +83,7 @@ class CompiledUpdates(CompiledOperations):
                 arena.values, arena.gradients if gradients else None,
                 self._constant("pieces", pieces), self._constant("factors", factors), len(pieces),
                 self.scratch((len(pieces),), FLOATS, "penalties"), rows, totals,
-            )  # fmt: skip
+            )
         others = [p for p in arena.penalized if p.regularizer.coefficients is None]
         if others:
             self._do(self._penalties, others, rows, gradients, totals)

@@ -45,7 +45,7 @@ REALS = tuple(
         "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
         "float16", "float32", "float64",
     )
-)  # fmt: skip
+)
 DTYPES: dict[str, tuple[np.dtype, ...]] = {
     "float": FLOATS,  # the same for all arrays of an operation declared as such
     "real": REALS,
@@ -68,7 +68,7 @@ class OpCall:
 # What conditions may call.
 _FUNCTIONS = {
     "__builtins__": {}, "abs": abs, "all": all, "len": len, "max": max, "hasattr": hasattr,
-}  # fmt: skip
+}
 Over = tuple[str, ...] | Callable[[OpCall], tuple[str, ...]]
 Shape = str | Callable[[OpCall], tuple[str, str]]
 

@@ -67,13 +67,13 @@ OPERANDS: dict[str, int] = {
     ),
     "where": 3,
     **dict.fromkeys(("row_sum", "row_max", "row_min", "column_sum"), 1),
-}  # fmt: skip
+}
 """The functions of instructions, and the number of operands of each."""
 
 TRUTHS = frozenset(
     ("isnan", "isinf", "isfinite", "logical_not", "equal", "not_equal", "less", "less_equal",
      "greater", "greater_equal", "logical_and", "logical_or", "logical_xor")
-)  # fmt: skip
+)
 """The functions whose result is a truth value: 1 or 0."""
 
 ROW_REDUCTIONS = frozenset(("row_sum", "row_max", "row_min"))

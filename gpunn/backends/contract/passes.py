@@ -47,7 +47,7 @@ _FITS = tuple(
         ("masks", "batch"), ("mask_heads", "heads"), ("mask_queries", "queries"),
         ("mask_keys", "keys"),
     )
-)  # fmt: skip
+)
 _MASK = "mask, *((0, 0, 0, 0) if mask is None else (masks, mask_heads, mask_queries, mask_keys))"
 _SIZES = "batch, queries, keys, heads, size, depth, scale, causal"
 
@@ -85,7 +85,7 @@ def _store(backend: Any, stacked: Array, out: Array) -> None:
 def _weights(
     backend: Any, q: Array, keys: Array, whole: tuple[int, ...], mask: Array | None, first: int,
     causal: bool,
-) -> tuple[Array, Array]:  # fmt: skip
+) -> tuple[Array, Array]:
     """Return the weights (batch heads, rows, keys) of a block of queries, and, with a mask, which
     of these see no key."""
     xp, (batch, _, heads, _), rows, count = backend.xp, whole, q.shape[1], keys.shape[1]
@@ -226,7 +226,7 @@ class Passes(Operations):
             "x, x_columns, start, rows, width, at, into_columns, accumulate, into",
             n="rows * width", slices="rows",
         ),
-    )  # fmt: skip
+    )
     def copy_columns(
         self, x: Array, start: int, into: Array, at: int, width: int, accumulate: bool = False
     ) -> None:
@@ -282,11 +282,11 @@ class Passes(Operations):
         **_ATTENDING, out=writes("batch queries heads depth"), where=_FITS,
         products=_of_attention(1, 1),
         by_kernel=KernelCall(f"q, k, v, {_MASK}, {_SIZES}, out", n="1"),
-    )  # fmt: skip
+    )
     def attention(
         self, q: Array, k: Array, v: Array, mask: Array | None, scale: float, causal: bool,
         out: Array,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """out = softmax(scale q k^T) v for each sample and head. A query sees the keys where
         ``mask`` is true and, with ``causal``, only those up to its position. If it sees none, it
         weighs all alike."""
@@ -304,11 +304,11 @@ class Passes(Operations):
         dk=writes("batch keys heads size"), dv=writes("batch keys heads depth"), where=_FITS,
         products=_of_attention(3, 2),
         by_kernel=KernelCall(f"q, k, v, {_MASK}, dy, {_SIZES}, dq, dk, dv", n="1"),
-    )  # fmt: skip
+    )
     def attention_gradient(
         self, q: Array, k: Array, v: Array, mask: Array | None, dy: Array, scale: float,
         causal: bool, dq: Array, dk: Array, dv: Array,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """The gradients of `attention` by q, k and v: with the weights p, which are computed again,
         and ``dp = dy v^T``, they are ``scale ds k``, ``scale ds^T q`` and ``p^T dy`` with
         ``ds = p (dp - sum(p dp))``."""

@@ -44,7 +44,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
             self._product(
                 call.a, call.b, call.out, call.transpose_a, call.transpose_b,
                 call.accumulate, call.precision,
-            )  # fmt: skip
+            )
 
     def _batched_matmul(self, call: OpCall) -> None:
         if call.out.size:
@@ -75,7 +75,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
             "row_activation" if activation.rowwise else "bias_activation", call, x.size,
             sliced=rows, functor=activation.functor, parameters=self._parameters(activation),
             rows=rows, n=x.size, keep_input=keep_input,
-        )  # fmt: skip
+        )
 
     def _activation_gradient(self, call: OpCall) -> None:
         activation, saved, dy, out = call.activation, call.saved, call.dy, call.out
@@ -91,7 +91,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
             "row_activation_gradient" if activation.rowwise else "activation_gradient", call,
             saved.size, sliced=rows, functor=activation.functor,
             parameters=self._parameters(activation), rows=rows, n=saved.size,
-        )  # fmt: skip
+        )
 
     def _affine(self, call: OpCall) -> None:
         self._each("affine", call, call.out)
@@ -110,7 +110,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         self._part(
             "gather", call, call.out.size, sliced=batch, rows=batch, total=order.rows,
             width=math.prod(call.row), seed=order.seed or 0, shuffled=order.seed is not None,
-        )  # fmt: skip
+        )
 
     def _metric(self, call: OpCall) -> None:
         metric, y_true, y_pred = call.metric, call.y_true, call.y_pred
@@ -124,7 +124,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         arrays = {"predictions": y_pred, "targets": targets, "labels": labels}
         formula: dict[str, Any] = {
             "sliced": rows, "functor": metric.functor, "parameters": self._parameters(metric)
-        }  # fmt: skip
+        }
         if metric.accumulates == "columns":
             threads = -(-classes // COLUMN_TILE) * BLOCK
             self._part("target_sums", call, threads, columns=classes, **arrays)
@@ -143,7 +143,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
                 "loss_rows", call, y_pred.size, **arrays, **formula, weights=None, scale=1.0,
                 count_matches=False, gradient=None, row_losses=values,
                 row_matches=self.scratch((rows,), np.bool_, "loss matches"),
-            )  # fmt: skip
+            )
         else:
             task = self._task(
                 "metric_rows", call, y_pred.size, **arrays, **formula, row_values=values
@@ -171,11 +171,11 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
             "whole": self.scratch(
                 (2, size), np.uint64, "whole sums", lambda array: array.fill(0)
             ),
-        }  # fmt: skip
+        }
         return [
             PartTask("weight_scale", BLOCK, values), PartTask("bin_sums", n, values),
             PartTask("take_bin_sums", size, values),
-        ]  # fmt: skip
+        ]
 
     def _update(self, call: OpCall) -> None:
         optimizer, arena, control = call.optimizer, call.arena, call.control
@@ -195,7 +195,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
             name, call, longest, weights=arena.values, gradients=arena.gradients,
             group_table=arena.group_table, groups=len(arena.groups),
             every=call.optimizer.steps_per_update, **values,
-        )  # fmt: skip
+        )
 
     def _update_by_arrays(
         self, optimizer: OptimizerProtocol, arena: Any, control: Control, changed: list[Array]
@@ -229,7 +229,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         self._part(
             "step_by_norms", call, n * BLOCK, weights=arena.values, directions=direction,
             pieces=n, every=call.optimizer.steps_per_update, **pieces, **sums,
-        )  # fmt: skip
+        )
 
     def _square_sums(self, call: OpCall, x: Array, pieces: dict[str, Array], sums: Array) -> None:
         n = len(sums)
@@ -247,7 +247,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         self._flat_part(
             "average_weights", call, averages=call.arena.slots["average"],
             momentum=optimizer.ema_momentum, overwrite=optimizer.ema_overwrite_frequency or 0,
-        )  # fmt: skip
+        )
 
     def _update_parameters(self, optimizer: OptimizerProtocol, control: Control) -> Array:
         """Return the optimizer's parameters: constants, or rates if a schedule changes one."""
@@ -269,7 +269,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         self._part(
             "limit_norms", call, n * BLOCK, gradients=arena.gradients, pieces=n, sums=sums,
             **pieces,
-        )  # fmt: skip
+        )
 
     def _pieces(self, arena: Any, together: bool) -> dict[str, Array]:
         """Split the flat arrays into pieces that keep all blocks busy, to compute norms.

@@ -117,7 +117,7 @@ class CupyExpressions(CupySums):
         asked.__dict__.update(
             x=x, out=sums.reshape(-1), accumulate=plain and accumulate, rows=len(x),
             features=x.shape[1], dtype=x.dtype,
-        )  # fmt: skip
+        )
         self._column_sums(asked)
         if not plain:
             copy = Expression(dtype, (COLUMNS,), (Instruction("copy", (0,)),), ())
@@ -144,7 +144,7 @@ class CupyExpressions(CupySums):
         folds = {
             value for value in range(len(inputs), len(expression.value_axes))
             if expression.instruction(value).function in ROW_REDUCTIONS
-        }  # fmt: skip
+        }
         firsts = [pair for pair in outputs if pair[0].value not in folds]
         parts: dict[int, Array] = {}
         for value in dict.fromkeys(output.value for output, _ in outputs if output.value in folds):

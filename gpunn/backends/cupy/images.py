@@ -53,7 +53,7 @@ class CupyImages(TaskBackend):
             self._convolve(
                 call, x, geometry, z, bias=call.bias if kind else None, relu=kind == "relu",
                 turned=False, accumulate=False,
-            )  # fmt: skip
+            )
             if kind:
                 return
         else:
@@ -92,7 +92,7 @@ class CupyImages(TaskBackend):
                 self._patches(call, x[chunk]), _rows(dy[chunk]), dkernel,
                 transpose_a=True, accumulate=call.accumulate_gradients or number > 0,
                 precision=call.precision,
-            )  # fmt: skip
+            )
 
     def _partial_gradients(self, name: str, call: OpCall, threads: int, pieces: int) -> None:
         """Request a part that computes the kernel's gradient from each piece, and their sum."""
@@ -118,13 +118,13 @@ class CupyImages(TaskBackend):
             self._convolve(
                 call, dy, turned, dx, channels=call.filters, filters=call.channels,
                 bias=None, relu=False, turned=True, accumulate=accumulate,
-            )  # fmt: skip
+            )
             return
         if geometry.trivial:
             self._product(
                 _rows(dy), matrix, _rows(dx),
                 transpose_b=True, accumulate=accumulate, precision=precision,
-            )  # fmt: skip
+            )
             return
         for chunk in self._sample_chunks(dx, geometry):
             dpatches = self._patch_array(dx[chunk], geometry)
@@ -133,7 +133,7 @@ class CupyImages(TaskBackend):
             self._image_part(
                 "patches_gradient", call, out, out, dpatches=dpatches, accumulate=accumulate,
                 out=out,
-            )  # fmt: skip
+            )
 
     def _convolve(
         self, call: OpCall, x: Array, geometry: Geometry, out: Array, **values: Any
@@ -200,7 +200,7 @@ class CupyImages(TaskBackend):
         self._part(
             name, call, work.size, **_cut(samples, work), samples=samples, channels=channels,
             geometry=self._geometry(call.geometry), **values,
-        )  # fmt: skip
+        )
 
     def _geometry(self, g: Geometry) -> Array:
         numbers = (*g.image, *g.windows, *g.window, *g.strides, *g.padding, *g.dilation)
@@ -231,7 +231,7 @@ class CupyImages(TaskBackend):
         self._part(
             "crop_or_pad", call, out.size, **_cut(call.samples, out), top=top, left=left,
             rows=call.out_height, columns=call.out_width,
-        )  # fmt: skip
+        )
 
     def _swap_axes(self, call: OpCall) -> None:
         out = call.out

@@ -52,7 +52,7 @@ class CupyLosses(CupyExpressions):
                 **{**both, "weights": weights},
             ),
             self._task("loss_totals", call, BLOCK, batch=call.batch or rows, **both),
-        ]  # fmt: skip
+        ]
         if counted is not None:
             self._ask(tasks.pop(0))
             for array in (values, call.gradient):
@@ -76,7 +76,7 @@ class CupyLosses(CupyExpressions):
         self.expression(
             _shares(dtype.name, rows if mean else 0, len(given)), rows, 1,
             [counted, count.reshape(1, 1), *given], [weights],
-        )  # fmt: skip
+        )
         return counted, weights.reshape(-1)
 
     def _loss_by_formula(self, call: OpCall, values: Array) -> None:
@@ -100,7 +100,7 @@ class CupyLosses(CupyExpressions):
         self._part(
             "loss_totals", call, BLOCK, batch=call.batch or rows, row_losses=values,
             row_matches=hits, count_matches=counts,
-        )  # fmt: skip
+        )
 
 
 @lru_cache(64)
@@ -119,7 +119,7 @@ def _shares(dtype: str, rows: int, given: int) -> Expression:
         Instruction("constant", number=1.0), Instruction("maximum", (1, first)),
         Instruction("constant", number=float(rows)), Instruction("divide", (first + 2, first + 1)),
         Instruction("multiply", (0, first + 3 if rows else first)),
-    ]  # fmt: skip
+    ]
     if given:
         steps.append(Instruction("multiply", (first + 4, 2)))
     last = ExpressionOutput(first + len(steps) - 1)

@@ -60,7 +60,7 @@ class CupyNormalization(TaskBackend):
                 totals=None if constant else totals,
                 one_nth=1.0 / max(call.outer * call.inner, 1),
                 accumulate=call.accumulate_dx, out=call.dx,
-            )  # fmt: skip
+            )
 
     def _layer_norm(self, call: OpCall) -> None:
         x = call.x
@@ -74,7 +74,7 @@ class CupyNormalization(TaskBackend):
         self._part(
             "layer_norm_gradient", call, x.size, sliced=len(x), product=product,
             accumulate=call.accumulate_dx, out=call.dx,
-        )  # fmt: skip
+        )
         if dbeta is not None:
             self.column_sums(dy, dbeta, accumulate=call.accumulate_gradients)
         if dgamma is not None:

@@ -30,7 +30,7 @@ class CupyPenalties(TaskBackend):
                     gradients=arena.gradients if gradients else None,
                 ),
                 self._task("penalty_totals", call, BLOCK, sums=sums, segments=n),
-            )  # fmt: skip
+            )
         for parameter in arena.penalized:
             if parameter.regularizer.coefficients is None:
                 gradient = parameter.gradient if gradients else None
@@ -47,11 +47,11 @@ class CupyPenalties(TaskBackend):
         self._part(
             "constrain_norms", call, tiles * BLOCK, weights=w, outer=outer, n=n, inner=inner,
             parameters=self._parameters(constraint),
-        )  # fmt: skip
+        )
 
     def _schedule(self, call: OpCall) -> None:
         schedule, place = call.schedule, call.place
         self._part(
             "schedule", call, 1, functor=schedule.functor, parameters=self._parameters(schedule),
             rate=call.control.rates[place : place + 1],
-        )  # fmt: skip
+        )

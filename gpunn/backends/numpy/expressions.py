@@ -20,7 +20,7 @@ BLOCK = 1 << 15
 _NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint"}
 _REDUCTIONS: dict[str, Any] = {
     "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
-}  # fmt: skip
+}
 _IN_TURN = frozenset(("where", *_REDUCTIONS))  # these read operands after starting the result
 
 
@@ -88,7 +88,7 @@ class _Block:
             done = [
                 operand for operand in set(instruction.operands)
                 if self.expression.last_uses[operand] == step and operand not in kept
-            ]  # fmt: skip
+            ]
             if function not in _IN_TURN:
                 self._release(done)
             out = self.values[number] = self._result(number)

@@ -44,7 +44,7 @@ class NumpyPlaces(TracingBackend):
         return self.scratch(
             (count, 1), np.intp, f"steps of {step}",
             lambda array: np.copyto(array[:, 0], np.arange(count) * step),
-        )  # fmt: skip
+        )
 
     def _check_range(self, call: OpCall) -> None:
         self._do(_look, call.x, call.check)

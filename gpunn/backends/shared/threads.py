@@ -229,7 +229,7 @@ class Workers:
                     threading.Thread(
                         target=_serve, args=(queue, len(self._queues) + 1),
                         name="gpunn worker", daemon=True,
-                    ).start()  # fmt: skip
+                    ).start()
                     self._queues.append(queue)
         return self._queues[:count]
 

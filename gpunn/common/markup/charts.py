@@ -58,7 +58,7 @@ class Frame:
         for tick in y:
             height = self.at_y(tick)
             self.parts.append(element("path", d=f"M{LEFT} {height:.1f}H{self.right}",
-                                      stroke="currentColor", stroke_opacity="0.2"))  # fmt: skip
+                                      stroke="currentColor", stroke_opacity="0.2"))
             self._text(LEFT - 6, height + 4, f"1e{tick:g}" if powers else f"{tick:g}", "end")
         for tick in x:
             half = DIGIT * len(f"{tick:g}") / 2  # a long number at an end stays in the picture
@@ -89,7 +89,7 @@ class Frame:
             for run in _runs(points):
                 places = " ".join(f"{self.at_x(x):.1f},{self.at_y(y):.1f}" for x, y in run)
                 self.parts.append(element("polyline", points=places, fill="none", stroke=color,
-                                          stroke_width="1.6", stroke_dasharray=dashes))  # fmt: skip
+                                          stroke_width="1.6", stroke_dasharray=dashes))
                 self.dots(run if dots or len(run) == 1 else [], 3, color)
         if key and len(lines) > 1:
             ends = [y for points in lines.values() for _, y in points[-len(points) // 3 :]]
@@ -101,7 +101,7 @@ class Frame:
     def dots(self, points: Sequence[Point], radius: float = 2, color: str = LOOKS[0][0]) -> None:
         for x, y in points:
             self.parts.append(element("circle", cx=f"{self.at_x(x):.1f}", cy=f"{self.at_y(y):.1f}",
-                                      r=radius, fill=color))  # fmt: skip
+                                      r=radius, fill=color))
 
     def bars(self, edges: Sequence[float], heights: Sequence[float]) -> None:
         """Add a bar from 0 between each two edges."""
@@ -109,20 +109,20 @@ class Frame:
             x, top, base = self.at_x(left), self.at_y(height), self.at_y(0)
             self.parts.append(element("rect", x=f"{x:.1f}", y=f"{top:.1f}",
                                       width=f"{max(self.at_x(right) - x - 1, 0.5):.1f}",
-                                      height=f"{base - top:.1f}", fill=LOOKS[0][0]))  # fmt: skip
+                                      height=f"{base - top:.1f}", fill=LOOKS[0][0]))
 
     def diagonal(self) -> None:
         """Add the line on which x and y are equal."""
         low, high = max(self.x[0], self.y[0]), min(self.x[1], self.y[1])
         ends = [f"{self.at_x(v):.1f} {self.at_y(v):.1f}" for v in (low, high)]
         self.parts.append(element("path", d=f"M{ends[0]}L{ends[1]}", stroke="currentColor",
-                                  stroke_opacity="0.6", stroke_dasharray="2 3"))  # fmt: skip
+                                  stroke_opacity="0.6", stroke_dasharray="2 3"))
 
     def svg(self) -> Markup:
         return element("svg", *self.parts, xmlns="http://www.w3.org/2000/svg", role="img",
                        width=self.width, height=self.height,
                        viewBox=f"0 0 {self.width} {self.height}", fill="currentColor",
-                       font_family="sans-serif", font_size=11)  # fmt: skip
+                       font_family="sans-serif", font_size=11)
 
     def _key(self, names: Mapping[str, int], top: float) -> None:
         longest = min(max(map(len, names), default=0) * LETTER, (self.right - LEFT) / 2)
@@ -132,7 +132,7 @@ class Frame:
             color, dashes = LOOKS[number % len(LOOKS)]
             self.parts.append(element("path", d=f"M{start - 24:.1f} {line - 4:.1f}h18",
                                       stroke_width="1.6", stroke=color,
-                                      stroke_dasharray=dashes))  # fmt: skip
+                                      stroke_dasharray=dashes))
             self._text(start, line, _short(name, self.right - start), "start")
 
     def _text(self, x: float, y: float, text: str, anchor: str = "middle") -> None:
@@ -166,7 +166,7 @@ def curves(
     last = max((len(values) for values in lines.values()), default=1)
     ends = min(finite), max(finite)
     frame = Frame(title, counts(last), decades(*ends) if powers else ticks(*ends),
-                  last=last, x_label="epoch", label=label, size=size, powers=powers)  # fmt: skip
+                  last=last, x_label="epoch", label=label, size=size, powers=powers)
     frame.lines(drawn, key=key)
     return frame.svg()
 
@@ -176,7 +176,7 @@ def sample(number: int) -> Markup:
     color, dashes = LOOKS[number % len(LOOKS)]
     line = element("path", d="M0 6h28", stroke=color, stroke_width="2", stroke_dasharray=dashes)
     return element("svg", line, xmlns="http://www.w3.org/2000/svg", width=28, height=12,
-                   viewBox="0 0 28 12", aria_hidden="true")  # fmt: skip
+                   viewBox="0 0 28 12", aria_hidden="true")
 
 
 def bar(
@@ -206,7 +206,7 @@ def bar(
         element("path", d=line + marks, stroke="currentColor", stroke_width="1.2"),
         xmlns="http://www.w3.org/2000/svg", role="img", width=width, height=14,
         viewBox=f"0 0 {width} 14",
-    )  # fmt: skip
+    )
 
 
 def over_epochs(values: Sequence[float]) -> list[Point]:

@@ -180,7 +180,7 @@ class Conv2D(_Convolution):
          "activation": "tanh", "bias_initializer": "normal"},
         {"filters": 2, "kernel_size": (2, 2), "padding": "same", "dilation_rate": (2, 1),
          "activation": {"class_name": "Relu", "config": {"negative_slope": 0.2}}},
-    )  # fmt: skip
+    )
 
 
 class Conv1D(_Convolution):
@@ -212,7 +212,7 @@ class Conv1D(_Convolution):
          "activation": "tanh", "use_bias": False},
         {"filters": 4, "kernel_size": 2, "padding": "same", "data_format": "channels_first",
          "activation": "swish"},
-    )  # fmt: skip
+    )
 
     strides = 1
     padding: str = field(default="valid", check=check_padding_of_steps, after="strides")

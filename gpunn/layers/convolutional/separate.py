@@ -71,7 +71,7 @@ class DepthwiseConv2D(_Depthwise):
          "activation": "relu", "bias_initializer": "normal"},
         {"kernel_size": 2, "padding": "same", "dilation_rate": 2, "use_bias": False,
          "data_format": "channels_first", "activation": "swish"},
-    )  # fmt: skip
+    )
 
 
 class DepthwiseConv1D(_Depthwise):
@@ -164,7 +164,7 @@ class SeparableConv2D(_Separable):
         {"filters": 2, "kernel_size": (2, 3), "strides": (2, 1), "padding": "same",
          "depth_multiplier": 2, "activation": "relu", "bias_initializer": "normal"},
         {"filters": 2, "kernel_size": (2, 1), "data_format": "channels_first", "use_bias": False},
-    )  # fmt: skip
+    )
 
 
 class SeparableConv1D(_Separable):

@@ -63,7 +63,7 @@ class Conv2DTranspose(_Transposed):
          "activation": "relu", "bias_initializer": "normal"},
         {"filters": 2, "kernel_size": (2, 1), "strides": (2, 2), "use_bias": False,
          "data_format": "channels_first", "activation": "tanh"},
-    )  # fmt: skip
+    )
 
 
 class Conv1DTranspose(_Transposed):

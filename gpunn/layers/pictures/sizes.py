@@ -59,7 +59,7 @@ class Resizing(Pictures):
         return resize(
             x, (self.height, self.width), self.interpolation, self.antialias,
             self.crop_to_aspect_ratio, self.pad_to_aspect_ratio, self.fill_mode, self.fill_value,
-        )  # fmt: skip
+        )
 
 
 class CenterCrop(Pictures):

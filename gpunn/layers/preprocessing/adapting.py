@@ -58,7 +58,7 @@ def numbers(batch: Any, name: str) -> np.ndarray:
         array = from_objects(array, lambda value, place: (
             f"{name}.adapt: the data must be real numbers; at {place} there is {value!r}. Use "
             f"StringLookup for strings."
-        ))  # fmt: skip
+        ))
     if array.ndim == 0 or not array.size:
         raise ValueError(f"{name}.adapt: there are no values; the data's shape is {array.shape}.")
     array = array.astype(np.float64)

@@ -21,7 +21,7 @@ LONGEST = 40  # characters of a date with a time and a zone
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
     "october", "november", "december",
-)  # fmt: skip
+)
 _NUMBERS = {name[:n]: k for k, name in enumerate(_MONTHS, 1) for n in (3, len(name))} | {"sept": 9}
 # Only ASCII digits: [0-9] is the \d of JavaScript.
 _TIME = re.compile(

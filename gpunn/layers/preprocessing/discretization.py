@@ -71,7 +71,7 @@ class Discretization(Layer):
     bin_boundaries: Any = field(
         default=None, check=optional(_check_boundaries), attribute="_boundaries",
         managed=property(lambda layer: layer._boundaries and list(layer._boundaries)),
-    )  # fmt: skip
+    )
     num_bins: int | None = field(default=None, check=optional(partial(check_codes, least=2)))
     epsilon: float = field(default=0.01, check=check_positive)
     output_mode: str = field(

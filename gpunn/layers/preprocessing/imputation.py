@@ -35,7 +35,7 @@ def _numbers(x: Any, argument: str) -> np.ndarray:
     return from_objects(array, lambda value, place: (
         f"{argument} holds {value!r} at {place}; numbers are expected, and None or NaN for missing "
         f"values. Use StringLookup for strings."
-    ))  # fmt: skip
+    ))
 
 
 def _check_statistics(name: str, value: Any) -> Any:
@@ -84,7 +84,7 @@ class SimpleImputer(HostLayer):
     examples = (
         {"statistics": 0.5}, {"strategy": "constant", "fill_value": -1.0},
         {"statistics": 0.5, "missing_values": [-999.0, 9999.0]},
-    )  # fmt: skip
+    )
 
     strategy: str = field(default="median", check=choice("median", "mean", "constant"))
     fill_value: Any = field(default=None, check=_check_statistics)

@@ -42,11 +42,11 @@ class IndexLookup(HostLayer):
     vocabulary: Any = field(
         default=None, attribute="_given",
         managed=property(lambda layer: list(layer._tokens) or None),
-    )  # fmt: skip
+    )
     idf_weights: Any = field(
         default=None, attribute="_given_weights",
         managed=property(lambda layer: list(layer._weights[layer._token_start :]) or None),
-    )  # fmt: skip
+    )
     invert: bool = field(default=False, check=check_flag)
     output_mode: str = field(default="int", check=mode_check(*MODES))
     pad_to_max_tokens: bool = field(default=False, check=check_flag)

@@ -125,7 +125,7 @@ class TextVectorization(StringLookup):
             max_tokens, mask_token="", vocabulary=vocabulary, idf_weights=idf_weights,
             output_mode=output_mode, pad_to_max_tokens=pad_to_max_tokens, sparse=sparse,
             encoding=encoding, **options,
-        )  # fmt: skip
+        )
 
     @property
     def _gives_on_host(self) -> bool:

@@ -8,7 +8,7 @@ import os
 MARKS = {  # the longer ones first: UTF-32's begins with UTF-16's
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
-}  # fmt: skip
+}
 
 
 def lines_of(path: str | os.PathLike[str], encoding: str = "utf-8") -> list[str]:

@@ -178,7 +178,7 @@ class ConvLSTM2D(_ConvLSTM):
         {"filters": 2, "kernel_size": (2, 1)},
         {"filters": 1, "kernel_size": 2, "padding": "same", "return_sequences": True,
          "data_format": "channels_first", "unit_forget_bias": False},
-    )  # fmt: skip
+    )
 
     strides = (1, 1)
 
@@ -203,6 +203,6 @@ class ConvLSTM1D(_ConvLSTM):
         {"filters": 2, "kernel_size": 2, "strides": 2},
         {"filters": 1, "kernel_size": 2, "padding": "same", "dilation_rate": 2,
          "return_sequences": True, "use_bias": False},
-    )  # fmt: skip
+    )
 
     strides = 1

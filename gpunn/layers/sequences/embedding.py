@@ -85,7 +85,7 @@ class Embedding(Layer):
     input_length: int | None = field(
         default=None, check=optional(check_positive_integer), kw_only=True,
         attribute="_input_length",
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -83,7 +83,7 @@ class _Heads(Layer):
             f"...{letters[:taken]},{letters}->...{made}", tuple(sizes), name=name,
             bias_axes=made if self.use_bias else None, activity_regularizer=self._activity,
             dtype=self.dtype, **options,
-        )  # fmt: skip
+        )
         projection.supports_masking = True  # this layer reads the masks itself
         return projection
 
@@ -107,7 +107,7 @@ class _Heads(Layer):
         self._refuse(
             not fits, "query and value must have the same number of axes, at least three, and value"
             f" and key the same lengths of all but the last; got {query}, {value} and {key}",
-        )  # fmt: skip
+        )
         return [1]
 
     def call(
@@ -230,7 +230,7 @@ class MultiHeadAttention(_Heads):
         {"num_heads": 1, "key_dim": 2, "value_dim": 3, "use_gate": True, "use_bias": False},
         {"num_heads": 2, "key_dim": 2, "dropout": 0.4, "seed": 3, "output_shape": [3],
          "use_bias": False},
-    )  # fmt: skip
+    )
 
     num_heads: int = field(check=check_units)
     key_dim: int = field(check=check_units)
@@ -252,7 +252,7 @@ class MultiHeadAttention(_Heads):
         self._refuse(
             not axes or {0, n - 1} & {*axes}, "attention_axes must be between those of samples and "
             f"features of the {n} axes of a query; got {given!r}",
-        )  # fmt: skip
+        )
         return axes
 
     def get_config(self) -> dict[str, Any]:
@@ -283,7 +283,7 @@ class GroupQueryAttention(_Heads):
     """
 
     examples = ({"head_dim": 2, "num_query_heads": 4, "num_key_value_heads": 2,
-                 "bias_initializer": "normal", "sliding_window": 2},)  # fmt: skip
+                 "bias_initializer": "normal", "sliding_window": 2},)
 
     head_dim: int = field(check=check_units)
     num_query_heads: int = field(check=check_units)

@@ -227,7 +227,7 @@ class _InPlace:
         dead = [
             x for x in dict.fromkeys(line.operands)
             if self._last[id(x)] == n and id(x) not in self._outputs
-        ]  # fmt: skip
+        ]
         freed = [self._places[id(x)] for x in dead if id(x) in self._places]
         out = self._own_place(n, line)
         kind = _kind(line)
@@ -385,7 +385,7 @@ def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) 
         return [
             f"xp.negative({given[0]}, out={out})", f"xp.exp({out}, out={out})",
             f"xp.add({out}, 1.0, out={out})", f"xp.divide(1.0, {out}, out={out})",
-        ]  # fmt: skip
+        ]
     if function in _OF_ROWS:
         return [f"backend.{_OF_ROWS[function]}({given[0]}, {out})"]
     if function == "erfc":

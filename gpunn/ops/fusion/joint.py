@@ -267,7 +267,7 @@ def _gradients_of_linear_filters(
         y.primitive in (convolved, _filters) and y.inputs[0] is x and places[id(y)] < first
         and y.attributes["geometry"] is geometry
         for y in readers.get(id(x), ())
-    )  # fmt: skip
+    )
     if len(parts) > 1 and is_known:
         inputs = [dz, x] if kernel is None else [dz, x, kernel]
         _join_gradients(parts, inputs, dz, formula=IDENTITY, geometry=geometry)
@@ -322,7 +322,7 @@ class _AllGradients(Primitive):
             backend.convolution_gradient, x, kernel, formula, geometry, saved, dz,
             places.get("kernel"), places.get("bias"), None if dx is None else planes(dx),
             precision=computation.precision,
-        )  # fmt: skip
+        )
         return work if own else partial(one_after_another, stored(backend, dy, dz), work)
 
 

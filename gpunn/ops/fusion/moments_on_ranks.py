@@ -12,7 +12,7 @@ from gpunn.distribution.communicator import Share
 def moments_on_ranks(
     backend: Backend, share: Share, x: Array, momentum: float, own: Sequence[Array],
     moved: Sequence[Array],
-) -> None:  # fmt: skip
+) -> None:
     """Compute mean and variance of the rows of all ranks, from those of each (Chan, Golub and
     LeVeque, "Updating formulae and a pairwise algorithm", 1979), and move the averages.
 
@@ -50,7 +50,7 @@ def moments_on_ranks(
 def slopes_on_ranks(
     backend: Backend, share: Share, given: tuple[Any, ...], dgamma: Array | None,
     dbeta: Array | None, dx: Array | None,
-) -> None:  # fmt: skip
+) -> None:
     """Write the gradients through moments of all ranks.
 
     That by x is the one for constant moments, plus ``-gamma / deviation * (mean of dy + n * mean of

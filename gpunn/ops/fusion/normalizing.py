@@ -57,7 +57,7 @@ class _Slopes:
     def __init__(
         self, compute: Callable[..., None], composed: Callable[..., Tensor], known: int,
         size: Callable[[Any], Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._composed, self._known = composed, known
         together = Together(compute)
         by_factor = [
@@ -70,7 +70,7 @@ class _Slopes:
     def of(
         self, dy: Tensor, x: Tensor, known: Sequence[Tensor], factors: Sequence[Tensor],
         how: dict[str, Any],
-    ) -> Gradients:  # fmt: skip
+    ) -> Gradients:
         """Return the gradients, each computed if it is needed."""
         wanted = zip((True, *how["has"]), self._results, strict=True)
         by_x, *by_factors = (
@@ -117,7 +117,7 @@ def normalized_rows(x: Tensor, factors: Factors, epsilon: float, centered: bool)
 def _compute_rows(
     backend: Backend, places: Places, x: Array, *factors: Array, epsilon: float,
     has: tuple[bool, bool], centered: bool,
-) -> None:  # fmt: skip
+) -> None:
     y, moments = places.get(Y), places.get(MOMENTS)
     y = backend.scratch(x.shape, x.dtype, "unread rows") if y is None else y
     if moments is None:
@@ -129,7 +129,7 @@ def _compute_rows(
 def _compute_slopes_of_rows(
     backend: Backend, places: Places, dy: Array, x: Array, moments: Array, *factors: Array,
     epsilon: float, has: tuple[bool, bool], centered: bool,
-) -> None:  # fmt: skip
+) -> None:
     gamma, center = _pair(factors, has)[0], moments[0] if centered else None
     dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
     given = gamma, epsilon, center, moments[1], dgamma, dbeta, dx
@@ -182,7 +182,7 @@ def by_given_moments(
 def by_own_moments(
     x: Tensor, moving: tuple[Tensor, Tensor], momentum: float, factors: Factors, epsilon: float,
     share: Share | None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize features by their moments in the batch.
 
     Args:
@@ -206,14 +206,14 @@ def by_own_moments(
 def _compute_features(
     backend: Backend, out: Array, x: Array, mean: Array, variance: Array, *factors: Array,
     epsilon: float, has: tuple[bool, bool], **how: Any,
-) -> None:  # fmt: skip
+) -> None:
     backend.normalize(x, mean, variance, *_pair(factors, has), epsilon, out)
 
 
 def _compute_slopes_of_features(
     backend: Backend, places: Places, dy: Array, x: Array, mean: Array, variance: Array,
     *factors: Array, epsilon: float, has: tuple[bool, bool], share: Share | None, constant: bool,
-) -> None:  # fmt: skip
+) -> None:
     dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
     given = x, dy, mean, variance, _pair(factors, has)[0], epsilon
     if share is None or constant:
@@ -227,7 +227,7 @@ def _compute_slopes_of_features(
 def _composed_features(
     x: Tensor, *factors: Tensor, known: Sequence[Tensor], epsilon: float, has: tuple[bool, bool],
     share: Share | None, constant: bool,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     if share is not None and not constant:
         raise ValueError(
             "gradients of gradients are not known for statistics of several ranks. Use "
@@ -254,7 +254,7 @@ def _gradient_of_features(
 def _slope_of_moment(
     dy: Tensor, x: Tensor, known: Sequence[Tensor], factors: Sequence[Tensor], at: int,
     how: dict[str, Any],
-) -> Tensor | None:  # fmt: skip
+) -> Tensor | None:
     def normalized(*moments: Tensor) -> Tensor:
         return _composed_features(x, *factors, known=moments, **how)
 
@@ -264,7 +264,7 @@ def _slope_of_moment(
 def _compute_moments(
     backend: Backend, places: Places, x: Array, *moving: Array, momentum: float,
     share: Share | None,
-) -> None:  # fmt: skip
+) -> None:
     own = [_placed(backend, places, name, moving[0]) for name in (MEAN, VARIANCE)]
     moved = [_placed(backend, places, name, moving[0]) for name in (MOVED_MEAN, MOVED_VARIANCE)]
     for name, before in zip((MOVED_MEAN, MOVED_VARIANCE), moving, strict=True):
@@ -289,7 +289,7 @@ def _placed(backend: Backend, places: Places, name: str, like: Array) -> Array:
 _features = Primitive(
     "normalization of features", _compute_features, lambda x, *rest, **how: x,
     gradient=_gradient_of_features,
-)  # fmt: skip
+)
 _features.composed = lambda x, mean, variance, *factors, **how: _composed_features(
     x, *factors, known=(mean, variance), **how
 )

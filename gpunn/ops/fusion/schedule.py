@@ -54,7 +54,7 @@ def scheduled(
         return {
             key for key in inside
             if key in needed or any(id(reader) not in inside for reader in frontier.readers(key))
-        }  # fmt: skip
+        }
 
     while True:
         while (t := frontier.next_alone()) is not None:

@@ -35,7 +35,7 @@ def fill(backend: Backend, number: float, array: Array, accumulate: bool = False
 def _of_elements(
     function: str, dtype: str, numbers: tuple[int | None, ...], axes: BroadcastAxes,
     accumulate: bool,
-) -> Expression:  # fmt: skip
+) -> Expression:
     """Return the expression of arrays, for which ``numbers`` has None, and numbers, in order."""
     constants = [Instruction("constant", number=float(n)) for n in numbers if n is not None]
     arrays = numbers.count(None)
@@ -49,7 +49,7 @@ def _of_elements(
 def write_elements(
     backend: Backend, function: str, operands: Sequence[Array | int], out: Array,
     accumulate: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """out = one of the `OPERANDS` of contiguous arrays of its size and whole numbers, or += with
     ``accumulate``. All must be exact in float32, if ``out`` is not of floats."""
     axes = ELEMENTS if out.size > 1 else ONE
@@ -108,7 +108,7 @@ def by_operations(backend: Backend, size: int) -> bool:
 def rearrange(
     backend: Backend, x: Array, shape: Sequence[int], out: Array, axes: Sequence[int],
     places: Callable[[np.ndarray], np.ndarray], what: str, in_runs: bool = False,
-) -> bool:  # fmt: skip
+) -> bool:
     """Write the elements of x in another order, repeated, or with zeros among them; return False
     where an array function is faster, or the arrays do not allow it.
 

@@ -153,7 +153,7 @@ class Batched:
     def __init__(self, images: Any, data_format: str | None) -> None:
         x = convert(images)
         check_choice("data_format", data_format or "channels_last",
-                     ("channels_last", "channels_first"))  # fmt: skip
+                     ("channels_last", "channels_first"))
         if x.ndim not in (3, 4):
             raise ValueError(
                 f"images (batch, height, width, channels), or one (height, width, channels), are "

@@ -52,13 +52,13 @@ relu6 = of_floats(
     "the ReLU of each element, limited to 6: ``y = min(max(x, 0), 6)``",
     "The derivative at 0 and 6 is 0. Source: Krizhevsky 2010, 'Convolutional deep belief\n"
     "    networks on CIFAR-10'.", "[-1.0, 3.0, 8.0]", "[0. 3. 6.]", "relu6",
-)  # fmt: skip
+)
 silu = of_floats(
     lambda x: x * sigmoid(x),
     "the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``",
     "Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.",
     "[-1.0, 0.0, 1.0]", "[-0.2689  0.      0.7311]", "silu",
-)  # fmt: skip
+)
 
 
 swish = operation(silu, "swish")
@@ -69,13 +69,13 @@ log_sigmoid = of_floats(
     "the logarithm of the sigmoid without overflow: ``y = -log(1 + exp(-x))``",
     "The derivative is ``sigmoid(-x)``.",
     "[-100.0, 0.0]", "[-100.       -0.6931]", "log_sigmoid",
-)  # fmt: skip
+)
 hard_sigmoid = of_floats(
     lambda x: minimum(1.0, relu(x * (1 / 6) + 0.5)),  # derivatives at both ends are 0
     "a piecewise linear sigmoid of each element: ``y = min(max(x / 6 + 1 / 2, 0), 1)``",
     "The derivative is 1/6 between -3 and 3, else 0. Source: Howard et al. 2019, arXiv:1905.02244.",
     "[-4.0, 0.0, 4.0]", "[0.  0.5 1. ]", "hard_sigmoid",
-)  # fmt: skip
+)
 
 
 @operation
@@ -128,7 +128,7 @@ softsign = of_floats(
     "the softsign function, which is bounded by -1 and 1: ``y = x / (1 + |x|)``",
     "The derivative is ``1 / (1 + |x|)^2``.",
     "[-3.0, 0.0, 1.0]", "[-0.75  0.    0.5 ]", "softsign",
-)  # fmt: skip
+)
 
 
 @operation
@@ -152,7 +152,7 @@ selu = of_floats(
     "It keeps activations near mean 0 and variance 1. Source: Klambauer et al. 2017,\n"
     "    arXiv:1706.02515.",
     "[-1.0, 0.0, 1.0]", "[-1.1113  0.      1.0507]", "selu",
-)  # fmt: skip
+)
 
 
 @operation
@@ -198,7 +198,7 @@ hard_tanh = of_floats(
     "each element limited to the interval from -1 to 1: ``y = min(max(x, -1), 1)``",
     "The derivative is 1 between -1 and 1, else 0: also at both ends.",
     "[-2.0, 0.5, 2.0]", "[-1.   0.5  1. ]", "hard_tanh",
-)  # fmt: skip
+)
 
 
 @operation
@@ -237,7 +237,7 @@ tanh_shrink = of_floats(
     "each element minus its hyperbolic tangent: ``y = x - tanh(x)``",
     "The derivative is ``tanh(x)^2``.",
     "[-1.0, 0.0, 1.0]", "[-0.2384  0.      0.2384]", "tanh_shrink",
-)  # fmt: skip
+)
 
 
 @operation
@@ -260,7 +260,7 @@ sparse_plus = of_floats(
     "a softplus that is 0 below -1 and x above 1: ``y = (x + 1)^2 / 4`` between them",
     "The derivative is `sparse_sigmoid`.",
     "[-2.0, 0.0, 2.0]", "[0.   0.25 2.  ]", "sparse_plus",
-)  # fmt: skip
+)
 
 
 @operation

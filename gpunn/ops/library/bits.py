@@ -71,23 +71,23 @@ left_shift = _of_bits(
     "left_shift",
     "Shift the bits of x to the left by y: ``x 2^y`` in 32-bit integers, 0 for y >= 32.",
     "ops.left_shift([1, 2], 3).tolist()\n    [8, 16]", counts=True,
-)  # fmt: skip
+)
 right_shift = _of_bits(
     "right_shift",
     "Shift the bits of x to the right by y: ``floor(x / 2^y)``, 0 or -1 for y >= 32.",
     "ops.right_shift([-8, 8], 1).tolist()\n    [-4, 4]", counts=True,
-)  # fmt: skip
+)
 bitwise_left_shift = operation(left_shift, "bitwise_left_shift")
 bitwise_right_shift = operation(right_shift, "bitwise_right_shift")
 bitwise_and = _of_bits(
     "bitwise_and", "Compute the AND of each bit of two integers: 1 where both bits are 1.",
     "ops.bitwise_and(12, 10).item()\n    8",
-)  # fmt: skip
+)
 bitwise_or = _of_bits(
     "bitwise_or", "Compute the OR of each bit of two integers: 1 where at least one bit is 1.",
     "ops.bitwise_or(12, 10).item()\n    14",
-)  # fmt: skip
+)
 bitwise_xor = _of_bits(
     "bitwise_xor", "Compute the XOR of each bit of two integers: 1 where exactly one bit is 1.",
     "ops.bitwise_xor(12, 10).item()\n    6",
-)  # fmt: skip
+)

@@ -54,7 +54,7 @@ def planes(x: Array) -> Array:
 def _write_convolution(
     backend: Backend, out: Array, x: Array, kernel: Array, geometry: Geometry,
     precision: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     x, out = planes(x), planes(out)
     backend.convolution(x, kernel, None, IDENTITY, geometry, out, out, precision)
 
@@ -62,7 +62,7 @@ def _write_convolution(
 def _write_dx(
     backend: Backend, out: Array, dy: Array, kernel: Array, geometry: Geometry, channels: int,
     precision: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     dy, out = planes(dy), planes(out)
     x = backend.scratch(out.shape, out.dtype, "image")
     arrays = None, dy, None, None, out
@@ -72,7 +72,7 @@ def _write_dx(
 def _write_dkernel(
     backend: Backend, out: Array, x: Array, dy: Array, geometry: Geometry, depth: int,
     precision: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     if not x.size:  # an empty sum
         fill(backend, 0.0, out)
         return
@@ -238,7 +238,7 @@ class _Images:
     def geometry(
         self, window: Sequence[int], strides: Sizes, padding: str, dilation: Sizes = 1,
         image: Sequence[int] | None = None,
-    ) -> Geometry:  # fmt: skip
+    ) -> Geometry:
         """Return how the windows are placed on images, of this size if it is given."""
         padding = str(padding).lower()
         if padding not in ("valid", "same") and not (padding == "causal" and self._flat):
@@ -464,7 +464,7 @@ def average_pool(
 def _pool(
     primitive: Primitive, inputs: Any, pool_size: Sizes, strides: Sizes | None, padding: str,
     data_format: str | None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     images = _Images(floats(inputs), data_format, by_channel=True)
     window = images.sizes("pool_size", pool_size)
     steps = pool_size if strides is None else strides

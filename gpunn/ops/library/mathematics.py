@@ -56,22 +56,22 @@ log2 = of_floats(
     elementwise("log2", lambda dy, y, x: (dy / (x * LN2),)),
     "the base-2 logarithm of each element: ``y = log(x) / log(2)``, NaN below 0",
     "The derivative is ``1 / (x log(2))``.", "[1.0, 8.0]", "[0. 3.]",
-)  # fmt: skip
+)
 log10 = of_floats(
     elementwise("log10", lambda dy, y, x: (dy / (x * LN10),)),
     "the base-10 logarithm of each element: ``y = log(x) / log(10)``, NaN below 0",
     "The derivative is ``1 / (x log(10))``.", "[1.0, 100.0]", "[0. 2.]",
-)  # fmt: skip
+)
 exp2 = of_floats(
     elementwise("exp2", lambda dy, y, x: (dy * (y * LN2),)),
     "2 to the power of each element: ``y = 2^x``", "The derivative is ``y log(2)``.",
     "[3.0, -1.0]", "[8.  0.5]",
-)  # fmt: skip
+)
 cbrt = of_floats(
     elementwise("cbrt", lambda dy, y, x: (dy / (3.0 * y * y),)),
     "the cube root of each element, also of negative ones: ``y = x^(1 / 3)``",
     "The derivative is ``1 / (3 y^2)``, infinite at 0.", "[27.0, -8.0]", "[ 3. -2.]",
-)  # fmt: skip
+)
 
 
 @operation
@@ -92,19 +92,19 @@ def trunc(x: Any) -> Tensor:
 fabs = of_floats(
     abs_, "the absolute value of each element as a float: ``y = |x|``", "See also `abs`.",
     "[-1, 2]", "[1. 2.]", "fabs",
-)  # fmt: skip
+)
 signbit = whether(
     elementwise("signbit", dtype=truth),
     "for each element whether its sign bit is set: ``x < 0``, or x is -0.0",
     "The result is boolean, without a gradient.",
     "[-1.0, -0.0, 2.0]", "[True, True, False]",
-)  # fmt: skip
+)
 hypot = of_pairs(
     elementwise("hypot", _hypot_gradient), float_pair,
     "the length of the hypotenuse without overflow: ``y = sqrt(x1^2 + x2^2)``",
     "At (0, 0), where it has no derivative, the gradients are 0.",
     "[3.0, 5.0], [4.0, 12.0]", "[5.0, 13.0]",
-)  # fmt: skip
+)
 
 
 @operation
@@ -178,11 +178,11 @@ def logaddexp2(x1: Any, x2: Any) -> Tensor:
 deg2rad = of_floats(
     lambda x: x * (math.pi / 180), "angles in degrees as radians: ``y = x pi / 180``",
     "The derivative is ``pi / 180``.", "[0.0, 180.0]", "[0.     3.1416]", "deg2rad",
-)  # fmt: skip
+)
 rad2deg = of_floats(
     lambda x: x * (180 / math.pi), "angles in radians as degrees: ``y = x 180 / pi``",
     "The derivative is ``180 / pi``.", "[0.0, 3.14159265]", "[  0. 180.]", "rad2deg",
-)  # fmt: skip
+)
 
 
 @operation
@@ -228,12 +228,12 @@ isposinf = whether(
     lambda x: equal(x, math.inf), "for each element whether it is positive infinity",
     "The result is boolean: False for integers, NaN and -infinity.",
     '[float("inf"), -float("inf"), 1.0]', "[True, False, False]", "isposinf",
-)  # fmt: skip
+)
 isneginf = whether(
     lambda x: equal(x, -math.inf), "for each element whether it is negative infinity",
     "The result is boolean: False for integers, NaN and infinity.",
     '[float("inf"), -float("inf"), 1.0]', "[False, True, False]", "isneginf",
-)  # fmt: skip
+)
 
 
 @operation

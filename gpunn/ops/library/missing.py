@@ -21,7 +21,7 @@ INSTEAD = {
         "it needs complex numbers, which tensors do not support: use NumPy, before fit",
     ),
     "nonzero": _NUMBERS, "unique": _NUMBERS,
-}  # fmt: skip
+}
 
 
 def complaint(name: str) -> str:

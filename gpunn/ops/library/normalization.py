@@ -210,7 +210,7 @@ def dot_product_attention(
 def composed(
     query: Tensor, key: Tensor, value: Tensor, mask: Any = None, *, scale: Any, causal: bool,
     bias: Any = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Return the result by operations that have derivatives of every order."""
     scores = ops.einsum("btnh,bsnh->bnts", query * scale, key)
     if bias is not None:
@@ -229,14 +229,14 @@ def composed(
 def _compute(
     backend: Backend, out: Array, q: Array, k: Array, v: Array, mask: Array = None, *,
     scale: float, causal: bool,
-) -> None:  # fmt: skip
+) -> None:
     backend.attention(q, k, v, mask, scale, causal, out)
 
 
 def _compute_gradient(
     backend: Backend, out: Array, dy: Array, q: Array, k: Array, v: Array, mask: Array = None, *,
     scale: float, causal: bool,
-) -> None:  # fmt: skip
+) -> None:
     ends = pairwise((0, q.size, q.size + k.size, out.size))
     found = [out[a:b].reshape(x.shape) for (a, b), x in zip(ends, (q, k, v), strict=True)]
     backend.attention_gradient(q, k, v, mask, dy, scale, causal, *found)
@@ -255,7 +255,7 @@ def _gradient(
 def _second(
     d: Tensor, y: Tensor, dy: Tensor, q: Tensor, k: Tensor, v: Tensor, *mask: Tensor,
     **attributes: Any,
-) -> Gradients:  # fmt: skip
+) -> Gradients:
     """Return the gradients of the gradients, which are composed for it."""
 
     def slopes(dy: Tensor, *given: Tensor) -> Tensor:

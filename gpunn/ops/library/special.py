@@ -72,7 +72,7 @@ erf = of_floats(
     "It is the probability that a normal variable of variance 1/2 lies between -x and x. The\n"
     "    derivative is ``2 / sqrt(pi) exp(-x^2)``. Source: DLMF 7.2.1.",
     "1.0", "0.8427",
-)  # fmt: skip
+)
 erfc = of_floats(
     Primitive(
         "erfc", lambda backend, out, x: write_erfc(backend, x, out), broadcast_shape,
@@ -80,10 +80,10 @@ erfc = of_floats(
     ),
     "the complementary error function, precisely also for large x: ``y = 1 - erf(x)``",
     "Source: DLMF 7.2.2.", "[0.0, 1.0]", "[1.     0.1573]",
-)  # fmt: skip
+)
 erfinv = of_floats(
     _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),)),
     "the inverse of the error function for each element: ``erf(y) = x``",
     "It is infinite at -1 and 1, and NaN beyond. Source: DLMF 7.17.",
     "[0.0, 0.5]", "[0.     0.4769]",
-)  # fmt: skip
+)

@@ -46,7 +46,7 @@ def combined(f: Any, elems: Any, reverse: bool, axis: int) -> Any:
 def _partial(
     both: Callable[[list[Tensor], list[Tensor]], list[Tensor]], xs: list[Tensor],
     axes: Sequence[int],
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """Return the partial results: those of neighbors in pairs, and the others from them."""
     n = xs[0].shape[axes[0]]
     if n < 2:

@@ -40,7 +40,7 @@ class Loop:
     def __init__(
         self, carries: Sequence[Tensor], nexts: Sequence[Tensor], rows: Sequence[Tensor],
         kept: Sequence[Tensor], length: int, reverse: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.carries, self.nexts, self.rows = list(carries), list(nexts), list(rows)
         self.kept, self.length, self.reverse = list(dict.fromkeys(kept)), length, reverse
         self.leaves = {id(t) for t in (*carries, *rows)}
@@ -123,7 +123,7 @@ class Loop:
                 *(Destination(t, to[step + 1]) for t, to in zip(self.nexts, places, strict=True)),
                 *(Destination(self.kept[k], _row(x, at))
                   for (kind, k), x in used.items() if kind == "all"),
-            ]  # fmt: skip
+            ]
             work += Computation(
                 backend, leaves, [targets], lambda: computation.context, computation
             ).work[0]

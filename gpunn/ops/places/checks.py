@@ -70,7 +70,7 @@ def checked(x: Tensor, low: float, high: float, what: str, error: Kind = PlaceEr
 def _complaint(
     low: float, high: float, what: str, where: str, error: Kind,
     count: int, least: float, largest: float,
-) -> Exception:  # fmt: skip
+) -> Exception:
     got = _number(largest)
     if count > 1 and least != largest:
         got = f"{_number(least)} to {got}"
@@ -100,7 +100,7 @@ class _Checked(Primitive):
     def now(
         self, backend: Any, shape: Shape, dtype: str, arrays: Sequence[Any],
         attributes: dict[str, Any],
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         x = np.asarray(arrays[0])
         with np.errstate(invalid="ignore"):
             others = x[~((x >= attributes["low"]) & (x <= attributes["high"]))]

@@ -69,7 +69,7 @@ _taken = Primitive(
 def _compute_put(
     backend: Backend, out: Array, before: Any, rows: Array, places: Array, merging: str,
     shape: Shape, axis: int, along: bool, wraps: bool,
-) -> None:  # fmt: skip
+) -> None:
     if not out.size:
         return
     if not getattr(before, "shape", ()):
@@ -87,7 +87,7 @@ def _compute_put(
 def _put_gradient(
     dy: Tensor, y: Tensor, before: Tensor, rows: Tensor, places: Tensor, merging: str,
     shape: Shape, **attributes: Any,
-) -> Gradients:  # fmt: skip
+) -> Gradients:
     if merging == "Sum":
         return dy, _taken(dy, places, **attributes), None
     # Equal maxima share the gradient.

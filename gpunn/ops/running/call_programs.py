@@ -84,7 +84,7 @@ class _Calls:
     def _made(
         self, key: Any, again: bool, part: Any, function: Callable[..., Any], args: Any,
         backend: Any,
-    ) -> CallProgram | None:  # fmt: skip
+    ) -> CallProgram | None:
         if not self._seen.setdefault(key, True):
             return None
         _shorten(self._seen, FORMS)
@@ -150,7 +150,7 @@ class CallProgram:
     def __init__(
         self, part: Any, function: Callable[..., Any], args: Any, backend: Any,
         all_wanted: dict[Any, Wanted],
-    ) -> None:  # fmt: skip
+    ) -> None:
         if Settings([part]).seen is None:
             raise Unsupported("its code may do anything.")
         self.function, self.backend = function, backend

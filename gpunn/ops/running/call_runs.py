@@ -78,7 +78,7 @@ class CallRun:
     def _tensors(
         self, primitive: Primitive, found: Sequence[tuple[int, Tensor, Any]], *given: Tensor,
         **attributes: Any,
-    ) -> list[Tensor]:  # fmt: skip
+    ) -> list[Tensor]:
         """Return copies of arrays as the results of an operation.
 
         Args:

@@ -86,7 +86,7 @@ class Computation:
             behind = {
                 id(x) for later in orders[number + 1 :] for t in later for x in t.inputs
                 if not self._is_compared(x)
-            }  # fmt: skip
+            }
             behind.update(id(target.tensor) for some in stages[number:] for target in some)
             self.work.append(self._stage(order, targets, behind))
 

@@ -33,7 +33,7 @@ QUICK = 1 << 15
 EXACT = TRUTHS | {
     "abs", "add", "ceil", "divide", "floor", "maximum", "minimum", "multiply", "negative", "relu",
     "square", "sqrt", "subtract", "where",
-}  # fmt: skip
+}
 """Operations that give the same bits by NumPy."""
 
 
@@ -265,7 +265,7 @@ class Immediate:
     def compute(
         self, primitive: Any, shape: tuple[int, ...], dtype: str, inputs: Sequence[Tensor],
         attributes: dict[str, Any],
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         backend = self.backend.isolated()  # so that its work arrays are freed
         backend.repeats = False
         if self._on_host:

@@ -137,5 +137,5 @@ for _function in (
     operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne, hash, bool, int,
     float, round, math.trunc, math.floor, math.ceil, abs, repr, str, format, operator.index,
     operator.invert,
-):  # fmt: skip
+):
     setattr(PlacedNumber, f"__{_function.__name__}__", _used(_function))

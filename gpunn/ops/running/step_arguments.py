@@ -37,7 +37,7 @@ class Arguments:
         self.key = (
             tuple(key for _, key in found), tuple((name, k) for name, (_, k) in named.items()),
             floatx(),
-        )  # fmt: skip
+        )
 
     @property
     def kind(self) -> Any:

@@ -95,7 +95,7 @@ class Form:
         return frozenset(
             k for k, value in enumerate(values) if k not in self.of_kind.used
             and not all(k in one and same(one[k], value) for one in known)
-        )  # fmt: skip
+        )
 
     def is_full(self) -> bool:
         """Whether there are programs for enough values of numbers that Python uses."""
@@ -122,7 +122,7 @@ class Function:
     def __init__(
         self, function: Callable[..., Any], parts: Sequence[Any] = (), in_python: bool = False,
         draws: Source | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         owner = getattr(function, "__self__", None)

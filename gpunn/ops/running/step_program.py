@@ -73,7 +73,7 @@ class StepProgram:
     def __init__(
         self, recording: Recorder, arguments: Arguments, used: Sequence[Any],
         fixed: Mapping[int, Any], draws: Source, stops: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._lock = threading.RLock()  # of its arrays
         self._draws, self.origin = draws, draws.origin
         self._trace = trace = StepTrace(stops)
@@ -91,7 +91,7 @@ class StepProgram:
             computed = [
                 t for t in found_in(self._result, Tensor)
                 if not t.is_constant and id(t) not in trace.late
-            ]  # fmt: skip
+            ]
             self._outputs = list({id(t): t for t in computed}.values())
             fails = trace.checks or any(divides(formula) for formula, _ in self._formulas)
             if recording.catches and fails:
@@ -317,7 +317,7 @@ class OnRows:
 PLAIN = (
     bool, int, float, complex, str, bytes, type(None), type(...), type, np.generic, np.dtype,
     np.ndarray, Operators, Entry,
-)  # fmt: skip
+)
 """What a step may return besides tensors, in lists, tuples and dictionaries."""
 
 

@@ -33,7 +33,7 @@ class _Assigned(Primitive):
 _assigned = _Assigned(
     "assigned", lambda backend, out, x, number: copy(backend, out, x), lambda shape, number: shape,
     lowering="same",
-)  # fmt: skip
+)
 """The value of a variable after an assignment. As in TensorFlow, no gradient flows through it: it
 is the variable itself, by which gradients are taken."""
 

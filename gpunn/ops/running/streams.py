@@ -98,7 +98,7 @@ _mask = _Drop(MASK, None, lambda x, **how: x, lambda x, **how: "bool")
 _dropped = _Drop(
     DROPPED, None, lambda x, **how: x,
     gradient=lambda dy, y, x, rate, mask, **how: (_dropped_gradient(dy, mask, rate=rate),),
-)  # fmt: skip
+)
 _dropped.told = ("mask",)
 _mask.result_of = _dropped
 _dropped_gradient: Primitive = Primitive(
@@ -115,7 +115,7 @@ _factors = _Noise(FACTORS, None, lambda x, **how: x)
 _noisy = _Noise(
     NOISY, None, lambda x, **how: x,
     gradient=lambda dy, y, x, factors, **how: (dy if factors is None else dy * factors,),
-)  # fmt: skip
+)
 _noisy.told = ("factors",)
 _factors.result_of = _noisy
 

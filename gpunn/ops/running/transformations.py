@@ -124,7 +124,7 @@ def jvp(
     pairs = enumerate(zip(primals, tangents, strict=True))
     direction = [
         t for k, (x, v) in pairs for t in _matched(f"jvp: tangent {k}", x, v, is_number)
-    ]  # fmt: skip
+    ]
 
     def called() -> tuple[Any, Any]:
         trace = current()
@@ -216,7 +216,7 @@ def _jacobian(
             pairs = zip(columns, by.arguments, strict=True)
             found = iter([
                 zeros((*y.shape, *x.shape), x.dtype) if g is None else g for g, x in pairs
-            ])  # fmt: skip
+            ])
             parts = tuple(_with(args[k], found, is_number) for k in numbers)
             return parts if isinstance(argnums, Sequence) else parts[0]
 

@@ -198,7 +198,7 @@ class PolynomialDecay(LearningRateSchedule):
     )
     parameter_names = (
         "initial_learning_rate", "end_learning_rate", "decay_steps", "power", "cycle",
-    )  # fmt: skip
+    )
 
     initial_learning_rate: float = field(check=check_rate)
     decay_steps: float = field(check=check_steps)

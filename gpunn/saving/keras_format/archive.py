@@ -31,7 +31,7 @@ CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.js
 KERAS_VERSION = "3.15.1"  # whose format this is
 KINDS = {
     "optimizer": "optimizer", "loss": "loss", "metrics": "metric", "weighted_metrics": "metric",
-}  # fmt: skip
+}
 
 
 # -- writing
@@ -102,7 +102,7 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
     made: dict[str, Any] = {
         "loss_weights": config["loss_weights"], "run_eagerly": config.get("run_eagerly", False),
         "steps_per_execution": 1, "jit_compile": False,
-    }  # fmt: skip
+    }
     alone = len(model.output_names) == 1
     for key, kind in KINDS.items():
         value = described(config[key], kind)

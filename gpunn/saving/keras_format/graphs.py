@@ -36,7 +36,7 @@ _BY_OPTIONS = {
     "axis keepdims": "argmax max mean min prod std sum var",
     "axis": "concatenate expand_dims softmax squeeze stack",
     "axes": "transpose", "dtype": "cast", "newshape": "reshape", "x_min x_max": "clip",
-}  # fmt: skip
+}
 OPTIONS = {name: of.split() for of, names in _BY_OPTIONS.items() for name in names.split()}
 """The arguments of operations that are those of the constructor of Keras's class."""
 MODULES = {"cast": "core", **dict.fromkeys(("relu", "sigmoid", "softmax", "softplus"), "nn")}
@@ -301,7 +301,7 @@ def _function(entry: Mapping[str, Any]) -> Any:
         key: _revived(value, None) for key, value in entry["config"].items()
         if (key not in ("name", "dtype") or (key == "dtype" and name == "cast"))
         and (key in known or value not in (None, False))  # such as ``sparse=False``
-    }  # fmt: skip
+    }
     if name == "get_item":  # tuples have become lists
         return partial(_item)
     return partial(FUNCTIONS[name], **options)

@@ -32,7 +32,7 @@ TEXTS = ("model_config", "training_config", "keras_version")
 NAMES = ("layer_names", "weight_names")
 TOP = "top_level_model_weights"
 _SLOTS = {"m": "m", "v": "v", "vhat": "v_max", "momentum": "momentum", "rms": "velocity",
-          "mg": "average_gradient", "accumulator": "accumulator"}  # fmt: skip
+          "mg": "average_gradient", "accumulator": "accumulator"}
 """Our names for the slots of TensorFlow's optimizers before Keras 2.11."""
 
 
@@ -281,7 +281,7 @@ def _set_by_name(
 def _set_top(
     file: _File, group: Any, model: Any, found: dict[int, np.ndarray], allow_nan: bool,
     skip_mismatch: bool, by_name: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Find the weights that a model has besides those of its layers."""
     if TOP not in group:
         return
@@ -302,14 +302,14 @@ def _without_count(layer: Any, entries: list[tuple[str, Any]]) -> list[tuple[str
 def _match(
     layer: Any, name: str, entries: list[Any], found: dict[int, np.ndarray], allow_nan: bool,
     skip_mismatch: bool,
-) -> None:  # fmt: skip
+) -> None:
     _match_all(layer.name, _own_order(layer), name, entries, found, allow_nan, skip_mismatch)
 
 
 def _match_all(
     own_name: str, own: list[Parameter], name: str, entries: list[tuple[str, Any]],
     found: dict[int, np.ndarray], allow_nan: bool, skip_mismatch: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Read the arrays of a layer, which must have the shapes of its parameters."""
     if len(entries) != len(own):
         raise ValueError(

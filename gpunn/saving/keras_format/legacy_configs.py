@@ -19,7 +19,7 @@ RENAMED = {
     "Model": "Functional", "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization", "UnifiedLSTM": "LSTM", "UnifiedGRU": "GRU",
     "ThresholdedReLU": "ReLU",
-}  # fmt: skip
+}
 """Classes of Keras 2 that have other names in Keras 3."""
 LEFT_OUT = {
     "BatchNormalization": "fused virtual_batch_size adjustment mode",
@@ -30,16 +30,16 @@ LEFT_OUT = {
         ("SeparableConv1D", "SeparableConv2D"),
         "groups kernel_initializer kernel_regularizer kernel_constraint",
     ),
-}  # fmt: skip
+}
 """Arguments by class that changed nothing in Keras 2."""
 ALWAYS_LEFT_OUT = {"implementation", "input_dtype", "batch_shape"}
 ACTIVATIONS = {
     "LeakyReLU": {"negative_slope": 0.3}, "ReLU": {}, "ELU": {}, "Softmax": {},
-}  # fmt: skip
+}
 """Layers that serve as activation functions, with defaults that the functions do not have."""
 HARD_SIGMOID = {
     "class_name": "Ramp", "config": {"low": 0.0, "high": 1.0, "start": -2.5, "end": 2.5},
-}  # fmt: skip
+}
 """``hard_sigmoid`` of Keras 2: its slope is 1/5, that of Keras 3 is 1/6."""
 FUNCTION_NAMES = {"softmax_v2": "softmax"}
 PASSED = ("accuracy", "acc", "crossentropy", "ce")  # metrics that depend on the output
@@ -129,7 +129,7 @@ def _model(config: Mapping[str, Any], old: bool) -> dict[str, Any]:
     nested = {
         one.get("name"): len(one.get("inbound_nodes", ()))
         for one in made["layers"] if "layers" in one["config"]
-    }  # fmt: skip
+    }
     listed = any(isinstance(node, list) for one in layers for node in one.get("inbound_nodes", ()))
     places = list(_places([config["output_layers"], [one.get("inbound_nodes") for one in layers]]))
     # A model that began with an Input counts one application more: itself, without being applied.
@@ -142,7 +142,7 @@ def _model(config: Mapping[str, Any], old: bool) -> dict[str, Any]:
     functional = {
         one.get("name") for one in made["layers"]
         if one["class_name"] == "Functional" and "layers" in one["config"]
-    }  # fmt: skip
+    }
 
     def output(place: Any) -> Any:
         if isinstance(place, dict):
@@ -336,5 +336,5 @@ def _optimizer(value: Any, old: bool) -> Any:
         schedule = {"initial_learning_rate": config["learning_rate"], "decay_steps": 1}
         config["learning_rate"] = {
             "class_name": "InverseTimeDecay", "config": {**schedule, "decay_rate": decay},
-        }  # fmt: skip
+        }
     return {**value, "config": config}

@@ -80,7 +80,7 @@ def _filled_part(entry: Any, read: Any, file: Any, place: str) -> Any:
             key: _filled_part(x, read, file, f"{place}/{key}")
             if is_part(x) and isinstance(x["class_name"], str) else x
             for key, x in config.items()
-        }  # fmt: skip
+        }
     return {**entry, "config": config}
 
 

@@ -25,7 +25,7 @@ MODULES = {
     "regularizer": "keras.regularizers", "constraint": "keras.constraints",
     "metric": "keras.metrics", "optimizer": "keras.optimizers",
     "schedule": "keras.optimizers.schedules",
-}  # fmt: skip
+}
 """Keras's modules by kind of part."""
 NOT_IN_KERAS = {
     "activation": "Gaussian Ramp Sign Step",
@@ -45,7 +45,7 @@ UNKNOWN_TO_KERAS = {
     "SimpleRNN": {"implementation", "use_cudnn"}, "SimpleRNNCell": {"implementation"},
     "SpatialDropout1D": {"trainable"}, "SpatialDropout2D": {"trainable"},
     "StringLookup": {"fold"},
-}  # fmt: skip
+}
 """Arguments by class that Keras's class of this name lacks. They are left out at their default."""
 IN_WEIGHTS = {"Normalization": {"adapted"}}
 """Entries of our configurations by class that only repeat weights, which the file holds anyway."""
@@ -60,7 +60,7 @@ MEANINGLESS: dict[str, tuple[Any, ...]] = {
     "ragged": (False,), "optional": (False,), "dilation_rate": (1, [1, 1]), "autocast": (True,),
     "seed_generator": (None,), "zero_output_for_mask": (False,), "use_cudnn": ("auto",),
     "flash_attention": (None,), "implementation": (1, 2), "dtype_policy": ("float32",),
-}  # fmt: skip
+}
 """Values, besides None and False, with which an argument that gpunn lacks changes nothing."""
 
 
@@ -122,7 +122,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         key: described(value, argument=key)
         for key, value in config.items()
         if not _left_out(name, cls, key, config)
-    }  # fmt: skip
+    }
     if kind == "layer":
         own = dtype_of(config)
         codes = name in OF_CODES and config.get("output_mode") == "int"
@@ -276,7 +276,7 @@ def class_of(entry: Mapping[str, Any], kind: str) -> Any:
 CODE = {
     "function", "function_type", "mask", "module", "output_shape", "output_shape_module",
     "output_shape_type",
-}  # fmt: skip
+}
 """Arguments of a `Lambda` that only its code needs."""
 
 

@@ -32,7 +32,7 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adam": _MOMENTS, "AdamW": _MOMENTS, "Adamax": (("m", "u"),), "Lamb": (("m", "v"),),
     "Lion": (("m",),), "Nadam": (("m", "v"),), "SGD": (("momentum",),),
     "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),
-}  # fmt: skip
+}
 """Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
 WITH_PRODUCT = {"Nadam"}  # Keras keeps the product of the momentum's factors behind them
 SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
@@ -73,7 +73,7 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
         attributes = {
             name: x for name, x in vars(holder).items()
             if any_in(lambda one: isinstance(one, GraphOperation), x)
-        }  # fmt: skip
+        }
     if is_model:
         attributes["layers"] = list(holder.layers)
     # Private attributes come last; a model without a call has nothing but its layers.
@@ -143,7 +143,7 @@ def slot_names(model: Any) -> list[str] | None:
     return [
         f"slot/{slot}/{path}"
         for group in (*SHARED, *own) for path in paths for slot in group if slot in kept
-    ]  # fmt: skip
+    ]
 
 
 # -- reading

@@ -32,7 +32,7 @@ def check_strings(data: Any, names: Iterable[str]) -> None:
     base = data[24:32] if version == 0 else data[28:36] if version == 1 else data[12:20]
     if lengths != b"\x08\x08" or base != bytes(8):
         raise ValueError("it is not an HDF5 file as Keras writes it: its addresses are of a kind "
-                         "that is not read.")  # fmt: skip
+                         "that is not read.")
     heaps: dict[int, dict[int, int]] = {}
     total = 0
     for name in names:

@@ -39,7 +39,7 @@ class ImageOperators:
                 geometry.image, geometry.windows, spans, geometry.strides, geometry.padding,
                 strict=True,
             )
-        ]  # fmt: skip
+        ]
 
     def _windows(self, geometry: Any) -> dict[str, Any]:
         behind = [max(n, 0) for n in self._lacking(geometry)]

@@ -34,7 +34,7 @@ ONE_TO_ONE = {
     "less_equal": "LessOrEqual", "greater_equal": "GreaterOrEqual", "logical_and": "And",
     "logical_or": "Or", "logical_xor": "Xor", "stop_gradient": "Identity",
     "custom_gradient": "Identity", "power": "Pow", "erf": "Erf",
-}  # fmt: skip
+}
 REDUCTIONS = {"max": "ReduceMax", "min": "ReduceMin", "prod": "ReduceProd"}
 COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 

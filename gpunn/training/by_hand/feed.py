@@ -74,7 +74,7 @@ class Feed:
         if not given:
             raise ValueError(f"{argument} is None: there are no data.")
         lengths = {name: [len(a) for a in found_in(part, np.ndarray)]
-                   for name, part in given.items()}  # fmt: skip
+                   for name, part in given.items()}
         self.rows = next(iter(lengths.values()))[0]
         for name, found in lengths.items():
             if any(n != self.rows for n in found):

@@ -80,7 +80,7 @@ def fit(
             callbacks, add_history=True, add_progbar=verbose != 0, model=model, epochs=epochs,
             steps=feed.steps(), verbose=verbose, samples=None if feed.is_stream else feed.rows,
             initial_epoch=initial_epoch, batch_size=None if feed.is_stream else batch_size,
-        )  # fmt: skip
+        )
         run = range(initial_epoch, epochs)
         with listeners:
             try:

@@ -91,7 +91,7 @@ def measured(
     parts = zip(
         compiled.losses, shapes, compiled.metrics, compiled.weighted_metrics, outputs.labels,
         strict=False,
-    )  # fmt: skip
+    )
     return [
         [
             *(made(m, loss, shape, label, False) for m in metrics),

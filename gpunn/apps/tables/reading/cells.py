@@ -19,7 +19,7 @@ from .strings import Strings
 MISSING = frozenset((
     "", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a",
     "#div/0!", "#value!", "#ref!", "#num!", "#null!", "#name?",
-))  # fmt: skip
+))
 NO_NUMBERS = frozenset("-.\u2013\u2014\u2212")  # among numbers; elsewhere a category
 _BEGIN = frozenset(word[:1] for word in MISSING) | frozenset("N ")
 _THOUSANDS = {  # a group of thousands never begins with 0: 0,132 is below 1
@@ -40,13 +40,13 @@ _CURRENCIES = (  # not any three letters: they may be part of a code
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS",
     "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "RON", "RUB", "SEK", "SGD",
     "THB", "TRY", "TWD", "UAH", "USD", "ZAR",
-)  # fmt: skip
+)
 _NAMED = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
 # Words that multiply a number: beside them, one without a word is of another size.
 _FACTORS = frozenset((
     "k", "tsd", "thousand", "m€", "mio", "mill", "mn", "mln", "million", "millions", "mrd", "bn",
     "bln", "billion", "billions",
-))  # fmt: skip
+))
 
 
 def is_missing(cell: str) -> bool:

@@ -40,7 +40,7 @@ def target_name(table: Table, given: str | None) -> str:
 def columns_of(
     table: Table, target: str | None, most: int = MOST_CATEGORIES, keep: Sequence[str] = (),
     leave_out: Sequence[str] = (), group: str | None = None,
-) -> list[Column]:  # fmt: skip
+) -> list[Column]:
     """Return all columns of a table but the target: see `column_of`.
 
     Args:

@@ -90,7 +90,7 @@ def column_in(table: Table, name: str, most: int = MOST_CATEGORIES, keep: bool =
 def column_of(
     name: str, cells: Sequence[str], notation: Notation = POINTS, most: int = MOST_CATEGORIES,
     keep: bool = False, where: str = "", told: str = "",
-) -> Column:  # fmt: skip
+) -> Column:
     """Infer a column's kind from its cells.
 
     If at least 19 in 20 cells are numbers or dates, the others are mistakes: the notes name them,

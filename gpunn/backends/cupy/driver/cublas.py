@@ -117,7 +117,7 @@ class Cublas:
             *matrix(second, layout.second_stride, layout.second_step), byref(beta),
             *matrix(result, m, m * n), *count,
             COMPUTE[product.out.dtype.itemsize, product.precision], DEFAULT_ALGORITHM,
-        )  # fmt: skip
+        )
 
     def _multiply(self, plan: _Plan, a: Array, b: Array, out: Array, vector: Array) -> None:
         """Compute a product with an epilogue."""
@@ -130,7 +130,7 @@ class Cublas:
             first, of_first, second, of_second, byref(real(0.0)),
             result, of_result, result, of_result,
             byref(plan.algorithm), *self._workspace, self._stream,
-        )  # fmt: skip
+        )
 
     def offers(self, product: Matmul) -> bool:
         epilogue = product.epilogue
@@ -160,7 +160,7 @@ class Cublas:
             pass
         for kind, handle in (
             ("MatmulDesc", plan.operation), *(("MatrixLayout", layout) for layout in plan.layouts),
-        ):  # fmt: skip
+        ):
             if handle:
                 getattr(self._lt, f"cublasLt{kind}Destroy")(handle)
         return None
@@ -195,7 +195,7 @@ class Cublas:
                 "cublasLtMatmulAlgoGetHeuristic", self._lt_handle, plan.operation,
                 of_first, of_second, of_result, of_result, preference,
                 1, byref(plan.algorithm), byref(count),
-            )  # fmt: skip
+            )
         finally:
             self._call("cublasLtMatmulPreferenceDestroy", preference)
         return count.value > 0 and plan.algorithm.state == 0

@@ -76,7 +76,7 @@ def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> s
         ExpressionOutput(steps[output.value].operands[0])
         if output.value in steps and steps[output.value].function == "column_sum" else output
         for output in expression.outputs
-    ]  # fmt: skip
+    ]
     return Composition(replace(expression, outputs=tuple(outputs)), dtypes, **options).text
 
 
@@ -252,7 +252,7 @@ class Composition:
             lines += [
                 self._defined(value, {ROWS: "row"}) for value in alone
                 if not self._is_of_all(value) and value not in self.folds
-            ]  # fmt: skip
+            ]
             for number, output in enumerate(self._expression.outputs):
                 if output.value in alone:
                     lines.append(self._of_row(number))
@@ -286,7 +286,7 @@ class Composition:
         inner = [
             self._defined(value, places) for value in self._closure(ends, self.folds)
             if self._value_axes[value].columns
-        ]  # fmt: skip
+        ]
         for fold in folds:
             step = _STEPS[self._function(fold)]
             inner.append(step.format(f"v{fold}", f"v{self._operands(fold)[0]}"))
@@ -301,7 +301,7 @@ class Composition:
             *_inner(inner),
             "}",
             *(f"v{fold} = {_OVER_WARP[self._function(fold)]}(v{fold});" for fold in folds),
-        ]  # fmt: skip
+        ]
 
     def _of_row(self, number: int) -> str:
         """Return the line that writes an output once for a whole row."""

@@ -29,11 +29,11 @@ _FLOATS = ("float", "double")
 _SOURCES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", *_FLOATS,
-)  # fmt: skip
+)
 _TYPES = {
     "T": _FLOATS, "Source": _SOURCES, "Out": (*_FLOATS, "int32"),
     "Held": (*_FLOATS, "int32", "bool"),
-}  # fmt: skip
+}
 
 _COMMENT = re.compile(r"//[^\n]*")
 _INCLUDE = re.compile(r'^#include "(?:\.\./formulas/)?(\w+\.cuh)"$', re.MULTILINE)

@@ -161,10 +161,10 @@ def describe_gpu(name: str, capability: tuple[int, int], stated: Mapping[str, in
         for attribute, usual in (
             ("ClockRate", 1_392_000), ("MemoryClockRate", 3_504_000), ("GlobalMemoryBusWidth", 128)
         )
-    )  # fmt: skip
+    )
     return GPU(
         name, capability, processors, 2 * lanes(capability) * processors * 1e3 * clock,
         2e3 * memory * width / 8, stated["L2CacheSize"],  # two bits a clock and line
         64 * 1e3 * clock * min(width // 32, processors),  # a multiprocessor reads 64 bytes a clock
         SLOWEST_KERNEL, SLOWEST_BARRIER, "",
-    )  # fmt: skip
+    )

@@ -64,7 +64,7 @@ def _part_of(task: Task, strided_offset: Callable[[Array], int]) -> Task:
         values = {
             "dz": x, "rows": rows, "outputs": features, "strided_offset": strided_offset(out),
             "accumulate": accumulate, "out": out,
-        }  # fmt: skip
+        }
         part = PartTask("sums_of_columns", out.size, values)
     elif isinstance(task, Product):
         part = _part_of_product(task, strided_offset)

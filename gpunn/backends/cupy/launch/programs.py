@@ -215,7 +215,7 @@ class PersistentProgram:
     def __init__(
         self, backend: TaskBackend, tasks: list[Task], operations: list[ProfiledOperation],
         constants: bool, forced: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not tasks:
             raise LaunchModeError("it has no tasks")
         products = [task for task in tasks if isinstance(task, Product)]

@@ -141,7 +141,7 @@ def operation_seconds(
         product_cycles(x, x.m, gpu) / gpu.clock
         if parts and is_small(x) else product_seconds(x.m, x.n, x.k, gpu) * x.stack
         for x in operation.products
-    )  # fmt: skip
+    )
     patches = _patches(operation)
     if patches:
         moved = operation.bytes + 2 * patches * _item_size([operation])
@@ -169,7 +169,7 @@ def work_seconds(
 def graph_step_seconds(
     operations: Sequence[ProfiledOperation], gpu: GPU, kernels: int | None = None,
     parts: bool = True,
-) -> float:  # fmt: skip
+) -> float:
     """Return the predicted time of a step that is replayed in a CUDA graph.
 
     Args:

@@ -141,7 +141,7 @@ class TaskBackend(Backend):
         with self.turn:
             alike = self._is_on_host(source) and (source.shape, source.dtype) == (
                 target.shape, target.dtype
-            )  # fmt: skip
+            )
             if alike and target.flags.c_contiguous:
                 # Without a second array on the device; of a memory map, as an ordinary array.
                 self._stream.write(target, np.asarray(source))

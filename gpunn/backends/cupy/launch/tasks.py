@@ -154,7 +154,7 @@ class PartTask(Task):
             )
             for parameter, value in zip(part.parameters, arguments, strict=True)
             if parameter.pointer and value is not NULL
-        )  # fmt: skip
+        )
         self.stage = STAGES[part.mark]
         self.name, self.choices, self.arguments = name, choices, arguments
         self.size, self.rows = size, rows
