@@ -14,6 +14,7 @@ from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.normalizing import by_own_moments
+from gpunn.ops.library.normalization import by_moments
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -177,7 +178,7 @@ class BatchNormalization(_Normalization):
         moving = self.moving_mean, self.moving_variance
         if not (training and self.trainable):
             factors = self.beta, self.gamma
-            return ops.batch_normalization(x, *moving, self.axis, *factors, self.epsilon)
+            return by_moments(x, *moving, self.axis, *factors, self.epsilon)
         axis, trace, sizes = self.axis % x.ndim, current(), x.shape
         features = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :])
         share = trace.share_of(sizes) if self.synchronized and trace is not None else None
@@ -318,7 +319,7 @@ class GroupNormalization(_Normalization):
         groups = ops.layer_normalization(groups, epsilon=self.epsilon)
         y = ops.reshape(groups, first.shape)
         nothing, one = (ops.full(first.shape[1], value, x.dtype) for value in (0.0, 1.0))
-        y = ops.batch_normalization(y, nothing, one, 1, self.beta, self.gamma, 0.0)
+        y = by_moments(y, nothing, one, 1, self.beta, self.gamma, 0.0)
         return ops.moveaxis(y, 1, self.axis)
 
 class UnitNormalization(Layer):

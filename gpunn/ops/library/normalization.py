@@ -64,6 +64,17 @@ def batch_normalization(
     [[-1.0, -1.0], [1.0, 1.0]]
     """
     x = floats(x)
+    factor = rsqrt(_along(variance, "variance", x, axis) + epsilon)
+    if scale is not None:
+        factor = factor * _along(scale, "scale", x, axis)
+    y = (x - _along(mean, "mean", x, axis)) * factor
+    return y if offset is None else y + _along(offset, "offset", x, axis)
+
+
+def by_moments(
+    x: Tensor, mean: Any, variance: Any, axis: int, offset: Any, scale: Any, epsilon: float
+) -> Tensor:
+    """Do the same by one operation, where a NaN in a feature may spread to its gradients."""
     axes = sorted(axes_of(axis, x.ndim))
     given = {"mean": mean, "variance": variance, "scale": scale, "offset": offset}
     flat = [_flat(values, name, x, axis) for name, values in given.items()]
@@ -78,11 +89,7 @@ def batch_normalization(
         features = reshape(x, (outer, n, inner))
         y = by_given_moments(features, (center, spread), (factors[0], factors[1]), epsilon)
         return reshape(y, x.shape)
-    factor = rsqrt(_along(variance, "variance", x, axis) + epsilon)
-    if scale is not None:
-        factor = factor * _along(scale, "scale", x, axis)
-    y = (x - _along(mean, "mean", x, axis)) * factor
-    return y if offset is None else y + _along(offset, "offset", x, axis)
+    return batch_normalization(x, mean, variance, axis, offset, scale, epsilon)
 
 
 @operation
