@@ -184,7 +184,7 @@ def statements(folder: Path) -> str:
         f"{make}"
         f'        kind="{kind_of(modules.values())}",\n'
         "    )\n\n"
-        f"__all__ = [\n{wrapped},\n]  # fmt: skip\n"
+        f"__all__ = [\n{wrapped},\n]\n"
     )
 
 

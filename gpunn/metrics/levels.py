@@ -38,7 +38,7 @@ class Levels(Binned):
     parameter_names = (
         "threshold_count", "top_k", "only_class", "by_output", "from_logits", "largest",
         "ascending",
-    )  # fmt: skip
+    )
     thresholds = cast("Sequence[float]", ())
     top_k = cast("int | None", None)
     class_id = cast("int | None", None)
@@ -153,7 +153,7 @@ class Levels(Binned):
         thresholds = backend.scratch(
             (len(self.thresholds),), dtype, f"thresholds {sorted(self.thresholds)}",
             lambda array: backend.write(array, np.sort(np.array(self.thresholds, dtype))),
-        )  # fmt: skip
+        )
         backend.apply(_count_below, x, thresholds, bins)
         if self.top_k is not None:
             backend.apply(_erase_outside_top, y_pred, self.top_k, at, bins)
@@ -183,7 +183,7 @@ def _counted(backend: Backend, n: int, step: int) -> Array:
     return backend.scratch(
         (n,), np.int64, f"steps of {step}",
         lambda array: backend.write(array, np.arange(0, n * step, step)),
-    )  # fmt: skip
+    )
 
 
 def _count_below(xp: Any, x: Array, thresholds: Array, out: Array) -> None:

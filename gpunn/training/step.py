@@ -64,7 +64,7 @@ class Batch:
             of.loss_scale * share.rows / share.whole, assigns=self.training,
             share=share if share.ranks.size > 1 else None,
             by_rows=self._tables() if self.training else (),
-        )  # fmt: skip
+        )
         self.target_buffers = [
             TargetBuffers(head, self.workspace, pool, dtype, share.whole) for head in of.heads
         ]
@@ -188,7 +188,7 @@ class HeadLoss:
         backend.loss(
             head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient,
             self._own_sums, buffers.whole_rows,
-        )  # fmt: skip
+        )
         if self.count != 1.0:
             backend.affine(self._own_sums, self.count, 0.0, self.sums, accumulate=True)
         for by, shares in self._shared:
@@ -212,7 +212,7 @@ _ENTRIES = Expression(
 def window_gather(
     backend: Backend, rows: Array, windows: Windows, order: Order, control: Control, out: Array,
     scale: float, offset: float, first: int,
-) -> Callable[[], None]:  # fmt: skip
+) -> Callable[[], None]:
     """Return a function that gathers the windows of a batch from their series.
 
     Args:

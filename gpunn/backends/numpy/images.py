@@ -132,7 +132,7 @@ class NumpyImages(TracingBackend):
             padded = self.scratch(
                 size, x.dtype, f"padded by {geometry.padding} for {geometry.image}",
                 lambda array: array.fill(0),
-            )  # fmt: skip
+            )
             np.copyto(padded[:, top : top + height, left : left + width], x)
             x = padded
         n_, y_, x_, c_ = x.strides
@@ -144,7 +144,7 @@ class NumpyImages(TracingBackend):
                 y_ * geometry.dilation[0], x_ * geometry.dilation[1], c_,
             ),
             writeable=False,
-        )  # fmt: skip
+        )
         return windows
 
     def _patches(self, x: Array, geometry: Geometry) -> Array:
@@ -175,7 +175,7 @@ class NumpyImages(TracingBackend):
              (slice(None), rows[1], columns[1]))
             for r, rows in enumerate(geometry.along(0))
             for s, columns in enumerate(geometry.along(1))
-        ]  # fmt: skip
+        ]
 
         def scatter(dz: Array, dx: Array) -> None:
             if geometry.trivial and not accumulate and groups == 1:

@@ -205,5 +205,5 @@ def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, w
     found = put(
         rows, reshape(ids, (-1,)), (n, rows.shape[1]), wraps=False, merging=merging,
         before=0 if merging == "Sum" else lowest,
-    )  # fmt: skip
+    )
     return reshape(found, (n, *rest))
