@@ -23,6 +23,13 @@ class Share:
     rows: int
     whole: int
 
+    def of(self, entries: int, rows: int) -> Share | None:
+        """Return the share of an array of so many rows, with so many entries for each row of the
+        batch, such as steps; None if it has none."""
+        if not entries:
+            return None
+        return Share(self.ranks, self.first * entries, rows, self.whole * entries)
+
 
 class Communicator:
     """A run of one process, and the interface of runs of several: this is the one of number

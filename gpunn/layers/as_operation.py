@@ -13,7 +13,6 @@ from gpunn.common.config import floatx
 from gpunn.common.registry import is_own
 from gpunn.core.draws import STREAMS
 from gpunn.core.plan import Call
-from gpunn.distribution.communicator import Share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.storing import stored
@@ -37,11 +36,12 @@ class _Application(Primitive):
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         parent: Call = computation.context
         layer, number = y.attributes["layer"], y.attributes["number"]
+        share, entries = parent.share, y.attributes["entries"]
         call = Call(
             computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
             len(arrays), parent.precision, parent.control_for(getattr(layer, "seed", None)),
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
-            share=_share(parent, y.shape[0], y.attributes["entries"]),
+            share=None if share is None else share.of(entries, y.shape[0]),
         )
         for k, array in enumerate(arrays):
             call.reads(k, array)
@@ -61,15 +61,6 @@ class _Application(Primitive):
         if layer.is_view(call):
             return stored(computation.backend, call.x, out)
         return partial(layer.forward, call)
-
-
-def _share(parent: Call, rows: int, entries: int) -> Share | None:
-    """Return the rank's share of an array with so many entries for each row, such as steps; None
-    if it has none."""
-    share = parent.share
-    if share is None or not entries:
-        return None
-    return Share(share.ranks, share.first * entries, rows, share.whole * entries)
 
 
 class _Backward(Primitive):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from copy import copy
 from typing import Any
 
@@ -32,12 +32,10 @@ KEPT = 48  # graphs, of some ten kilobytes each
 _graphs: OrderedDict[Hashable, Graph] = OrderedDict()
 _lock = threading.Lock()
 
-# What no formula reads, or what the parameters stand for.
+# What no formula reads, besides `Layer._not_watched`; of the activation, see `settings_of`.
 _UNREAD = frozenset(
-    {"name", "input_shape", "input_spec", "built", "dtype", "activation"}
-    | {"learning_rate_multiplier", "_parameters"}
-    | {"_training_calls", "_outputs_known", "_applications", "_given_input_shape"}
-    | {"_input_shape", "_input_dim", "_batch_input_shape", "_added", "_may_add", "_declares"}
+    {"name", "input_spec", "dtype", "activation", "learning_rate_multiplier"}
+    | {"_given_input_shape", "_input_shape", "_input_dim", "_batch_input_shape"}
 )
 _ENDS = ("_initializer", "_regularizer", "_constraint")
 
@@ -51,7 +49,7 @@ class Graph:
         assigned: those that are assigned to, and their new values.
         rewritten: the ``id`` of leaves that are written in their place.
         y: the output.
-        by_inputs, by_parameters: the gradients, by number.
+        by_inputs, by_parameters: the gradients, by number; constants of 0 where there is none.
         known: in which order things are done, from the first call; see `Computation`.
     """
 
@@ -60,8 +58,8 @@ class Graph:
         trace.assigns, trace.draws = call.assigns, -1  # from the stream of the node itself
         self.xs = [trace.leaf(x.shape, name_of(x.dtype)) for x in call.xs]
         self.dy: Tensor | None = None
-        self.by_inputs: dict[int, Tensor | None] = {}
-        self.by_parameters: dict[int, Tensor | None] = {}
+        self.by_inputs: dict[int, Tensor] = {}
+        self.by_parameters: dict[int, Tensor] = {}
         self.known: dict[Any, Any] = {}
         numbers = {id(p): k for k, p in enumerate(call.layer._own_parameters)}
         layer = call.layer
@@ -76,33 +74,33 @@ class Graph:
         held = trace.held.values()
         self.read = [(numbers[id(h.source)], h.first) for h in held]
         self.assigned = [(numbers[id(h.source)], h.now) for h in held if h.is_assigned]
-        wanted = [t for t in self.outputs() if t is not None]
+        wanted = self.y, *(now for _, now in self.assigned)
+        wanted += *self.by_parameters.values(), *self.by_inputs.values()
         join(wanted)
         self.rewritten = rewritten_by([h for h in held if h.is_assigned], wanted)
         trace.held.clear()  # the graph is kept, and not the weights that it was made for
 
     def _differentiate(self, call: Call, trace: Trace, numbers: dict[int, int]) -> None:
-        inputs = [k for k, dx in enumerate(call.dxs) if dx is not None]
-        trained = [h for h in trace.held.values() if call.trains and h.source.trainable]
-        wanted = [*(self.xs[k] for k in inputs), *(h.first for h in trained)]
-        found = gradients([self.y], wanted, [self.dy])
-        self.by_inputs = dict(zip(inputs, found, strict=False))
-        of_parameters = (numbers[id(h.source)] for h in trained)
-        self.by_parameters = dict(zip(of_parameters, found[len(inputs) :], strict=True))
-
-    def outputs(self) -> Iterable[Tensor | None]:
-        """Return all tensors that are written to arrays."""
-        gradients = (*self.by_parameters.values(), *self.by_inputs.values())
-        return self.y, *(now for _, now in self.assigned), *gradients
+        read = {numbers[id(h.source)]: h.first for h in trace.held.values()}
+        parameters = call.layer._own_parameters if call.trains else ()
+        trained = {k: p.gradient for k, p in enumerate(parameters) if p.trainable}
+        inputs = {k: dx for k, dx in enumerate(call.dxs) if dx is not None}
+        asked = [k for k in trained if k in read]
+        wanted = [*(self.xs[k] for k in inputs), *(read[k] for k in asked)]
+        found = iter(gradients([self.y], wanted, [self.dy]))
+        self.by_inputs = {k: or_zero(next(found), dx) for k, dx in inputs.items()}
+        by_read = dict(zip(asked, found, strict=True))
+        self.by_parameters = {k: or_zero(by_read.get(k), g) for k, g in trained.items()}
 
 
 def settings_of(call: Call) -> Hashable | None:
     """Return the settings that a layer's formula reads; None if some of them cannot be compared,
     such as an activation that is any function."""
     layer, activation = call.layer, call.activation
+    unread = _UNREAD | layer._not_watched
     found = [
         (name, _value(value)) for name, value in vars(layer).items()
-        if name not in _UNREAD and not name.endswith(_ENDS)
+        if name not in unread and not name.endswith(_ENDS)
     ]
     if activation is not None:
         if not (isinstance(activation, Activation) and is_framework(type(activation))):
@@ -200,17 +198,9 @@ class FormulaCall:
         """Return the gradients of parameters, and last those of inputs, which may be written over
         what the others read."""
         parameters, adds = call.layer._own_parameters, call.accumulate_gradients
-        targets = [
-            Destination(or_zero(t, parameters[k].gradient), parameters[k].gradient, adds)
-            for k, t in graph.by_parameters.items()
+        of_parameters = [
+            Destination(t, parameters[k].gradient, adds) for k, t in graph.by_parameters.items()
         ]
-        if call.trains and not adds:
-            targets += [
-                Destination(or_zero(None, p.gradient), p.gradient)
-                for k, p in enumerate(parameters)
-                if p.trainable and k not in graph.by_parameters
-            ]
-        return targets + [
-            Destination(or_zero(t, call.dxs[k]), call.dxs[k], call.accumulate_dxs[k])
-            for k, t in graph.by_inputs.items()
+        return of_parameters + [
+            Destination(t, call.dxs[k], call.accumulate_dxs[k]) for k, t in graph.by_inputs.items()
         ]

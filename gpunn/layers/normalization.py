@@ -13,8 +13,7 @@ from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.arena import Parameter
 from gpunn.ops.conversion import convert
-from gpunn.ops.fusion.normalizing import by_own_moments
-from gpunn.ops.library.normalization import by_moments
+from gpunn.ops.fusion.normalizing import by_given_moments, by_own_moments
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -91,6 +90,11 @@ class _Normalization(Layer):
             self.gamma = declared(self, "gamma", shape)
         if self.center:
             self.beta = declared(self, "beta", shape)
+
+    def _factors(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return gamma and beta, or None."""
+        gamma = None if self.gamma is None else convert(self.gamma)
+        return gamma, None if self.beta is None else convert(self.beta)
 
 class BatchNormalization(_Normalization):
     """Normalize each feature to mean 0 and variance 1 over the batch, then scale.
@@ -175,23 +179,23 @@ class BatchNormalization(_Normalization):
         )
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
-        moving = self.moving_mean, self.moving_variance
+        axis, sizes = self.axis % x.ndim, x.shape
+        outer, inner = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
+        features = ops.reshape(x, (outer, sizes[axis], inner))
+        factors = self._factors()
+        moving = convert(self.moving_mean), convert(self.moving_variance)
         if not (training and self.trainable):
-            factors = self.beta, self.gamma
-            return by_moments(x, *moving, self.axis, *factors, self.epsilon)
-        axis, trace, sizes = self.axis % x.ndim, current(), x.shape
-        features = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :])
+            return ops.reshape(by_given_moments(features, moving, factors, self.epsilon), sizes)
+        trace = current()
         share = trace.share_of(sizes) if self.synchronized and trace is not None else None
-        gamma = None if self.gamma is None else convert(self.gamma)
-        beta = None if self.beta is None else convert(self.beta)
-        before = convert(self.moving_mean), convert(self.moving_variance)
-        y, *moved = by_own_moments(
-            ops.reshape(x, features), before, self.momentum, (gamma, beta), self.epsilon, share
+        y, mean, variance = by_own_moments(
+            features, moving, self.momentum, factors, self.epsilon, share
         )
         if trace is not None and trace.assigns:
-            for average, now in zip(moving, moved, strict=True):
-                average.assign(now)
+            self.moving_mean.assign(mean)
+            self.moving_variance.assign(variance)
         return ops.reshape(y, sizes)
+
 
 class LayerNormalization(_Normalization):
     """Normalize each sample to mean 0 and variance 1 over its last axes, then scale.
@@ -317,9 +321,10 @@ class GroupNormalization(_Normalization):
         first = ops.moveaxis(x, self.axis, 1)
         groups = ops.reshape(first, (x.shape[0], self._count, -1))
         groups = ops.layer_normalization(groups, epsilon=self.epsilon)
-        y = ops.reshape(groups, first.shape)
-        nothing, one = (ops.full(first.shape[1], value, x.dtype) for value in (0.0, 1.0))
-        y = by_moments(y, nothing, one, 1, self.beta, self.gamma, 0.0)
+        n, channels, *rest = first.shape
+        features = ops.reshape(groups, (n, channels, math.prod(rest)))
+        nothing = ops.zeros(channels, x.dtype), ops.ones(channels, x.dtype)
+        y = ops.reshape(by_given_moments(features, nothing, self._factors(), 0.0), first.shape)
         return ops.moveaxis(y, 1, self.axis)
 
 class UnitNormalization(Layer):

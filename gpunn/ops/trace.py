@@ -388,10 +388,8 @@ class Trace:
     def share_of(self, shape: Sequence[int]) -> Share | None:
         """Return the rank's share of an array of this shape, which has entries of samples along its
         first axis; None if there is one process, or no such entries."""
-        share, entries = self.share, self.entries(shape)
-        if share is None or not entries:
-            return None
-        return Share(share.ranks, share.first * entries, shape[0], share.whole * entries)
+        entries = self.entries(shape)
+        return None if self.share is None else self.share.of(entries, shape[0])
 
     @contextmanager
     def active(self) -> Iterator[None]:

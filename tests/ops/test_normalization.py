@@ -12,6 +12,7 @@ from pytorch_layers import against_pytorch
 
 import gpunn
 from gpunn import ops
+from gpunn.ops.fusion.normalizing import by_given_moments
 
 if sys.version_info[:2] == (3, 11):
     import torch
@@ -37,8 +38,9 @@ def both(ours: Callable[..., Any], theirs: Callable[..., Any], given: Sequence[n
 
 
 @against_pytorch
+@pytest.mark.parametrize("whole", [False, True], ids=["composed", "one operation"])
 @pytest.mark.parametrize(("shape", "axis"), [((5, 3), 1), ((4, 3, 2), 1), ((4, 2, 3), -1)])
-def test_by_given_moments(shape: tuple[int, ...], axis: int) -> None:
+def test_by_given_moments(shape: tuple[int, ...], axis: int, whole: bool) -> None:
     r, along = np.random.default_rng(0), [1] * len(shape)
     along[axis] = 3
     x, v, (m, g, b) = r.normal(size=shape), r.random(3) + 0.5, r.normal(size=(3, 3))
@@ -47,8 +49,13 @@ def test_by_given_moments(shape: tuple[int, ...], axis: int) -> None:
         m, v, g, b = (one.view(along) for one in given)
         return (x - m) / torch.sqrt(v + 0.1) * g + b
 
-    both(lambda x, m, v, g, b: ops.batch_normalization(x, m, v, axis, b, g, 0.1), theirs,
-         (x, m, v, g, b))  # fmt: skip
+    def ours(x: Any, m: Any, v: Any, g: Any, b: Any) -> Any:
+        if not whole:
+            return ops.batch_normalization(x, m, v, axis, b, g, 0.1)
+        features = ops.reshape(x, (-1, 3, 1) if axis == -1 else (len(x), 3, -1))
+        return ops.reshape(by_given_moments(features, (m, v), (g, b), 0.1), shape)
+
+    both(ours, theirs, (x, m, v, g, b))
 
 
 @against_pytorch

@@ -71,27 +71,6 @@ def batch_normalization(
     return y if offset is None else y + _along(offset, "offset", x, axis)
 
 
-def by_moments(
-    x: Tensor, mean: Any, variance: Any, axis: int, offset: Any, scale: Any, epsilon: float
-) -> Tensor:
-    """Do the same by one operation, where a NaN in a feature may spread to its gradients."""
-    axes = sorted(axes_of(axis, x.ndim))
-    given = {"mean": mean, "variance": variance, "scale": scale, "offset": offset}
-    flat = [_flat(values, name, x, axis) for name, values in given.items()]
-    beside = axes == list(range(axes[0], axes[-1] + 1))
-    if x.size and beside and all(t is None or t.dtype == x.dtype for t in flat):
-        from gpunn.ops.fusion.normalizing import by_given_moments  # many a `fit` needs neither
-
-        ends = (0, axes[0], axes[-1] + 1, x.ndim)
-        outer, n, inner = (math.prod(x.shape[a:b]) for a, b in pairwise(ends))
-        center, spread, *factors = flat
-        assert center is not None and spread is not None
-        features = reshape(x, (outer, n, inner))
-        y = by_given_moments(features, (center, spread), (factors[0], factors[1]), epsilon)
-        return reshape(y, x.shape)
-    return batch_normalization(x, mean, variance, axis, offset, scale, epsilon)
-
-
 @operation
 def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Axis = -1, epsilon: float | None = None

@@ -83,7 +83,6 @@ class _Noise(_Draw):
         return partial(backend.normal_noise, x[0], deviation, out=out, factors=factors, **place)
 
 
-
 normal_numbers, kept_numbers = (
     kind(
         "random numbers",
