@@ -116,11 +116,25 @@ class Costs:
             + self.false_positive * (~is_positive & is_named)
         )
 
+    def constant(self, share: float, decision: Decision) -> float:
+        """Return the probability of the positive class of a constant that costs least: its share in
+        training, or the nearest one for which the decision names the class that costs less.
+
+        >>> Costs(false_positive=20.0).constant(0.2, Decision(1, 0.5))
+        0.2
+        >>> Costs(false_negative=20.0).constant(0.2, Decision(1, 0.5))
+        0.5
+        """
+        if share * self.false_negative >= (1 - share) * self.false_positive:
+            return max(share, decision.threshold)
+        return min(share, float(np.nextafter(decision.threshold, 0)))
+
     def decision(self, probabilities: np.ndarray, y: np.ndarray, positive: int) -> Decision:
         """Return the decision of least cost on rows that the model was not trained on.
 
         It is the threshold for calibrated probabilities, unless another one costs less by more than
-        two standard errors: the least cost of few rows is also due to chance.
+        two standard errors, also with one more row for which it names the wrong class: few rows
+        hold no dear mistakes, and the least cost of few is also due to chance.
 
         >>> p = np.array([0.1, 0.2, 0.3, 0.9])
         >>> Costs(3.0).decision(np.stack([1 - p, p], 1), np.array([0, 0, 1, 1]), 1)
@@ -142,6 +156,8 @@ class Costs:
         found = Decision(positive, float(cheapest[np.abs(cheapest - usual).argmin()]))
         first = Decision(positive, usual)
         more = [self.of(one.named(probabilities), y, positive) for one in (first, found)]
-        saved = more[0] - more[1]
+        lower = found.threshold < usual  # then it may name others positive, else positives not
+        mistake = self.false_positive if lower else self.false_negative
+        saved = np.append(more[0] - more[1], -mistake)
         error = saved.std(ddof=1) / len(saved) ** 0.5 if len(saved) > 1 else np.inf
         return found if saved.mean() > 2 * error else first

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.apps import trained_on
 from gpunn.apps.data_checks.tables import TableCheck
-from gpunn.apps.decisions import Decision
+from gpunn.apps.decisions import Costs, Decision
 from gpunn.apps.kept import KeptResults, digest
 from gpunn.apps.learning import Settings, shares
 from gpunn.apps.reports.of_search import begun, saved
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
     decision = judging.decision(outputs, truth, data.y[learn], classes)
     if judging.costs is not None:
         print(table_words.decided(decision, judging.costs, target.classes))
-    predicted = _simple(plan, data, learn, test)
+    predicted = _simple(plan, data, learn, test, judging.costs, decision)
     if plan.kind == "linear model":
         del predicted["linear model"]
     predicted[plan.kind] = judged.predict(on_test, verbose=0)
@@ -201,14 +201,20 @@ class _Progress:
 
 
 def _simple(
-    plan: Plan, data: TableData, learn: np.ndarray, test: np.ndarray
+    plan: Plan, data: TableData, learn: np.ndarray, test: np.ndarray, costs: Costs | None,
+    decision: Decision,
 ) -> dict[str, np.ndarray]:
     """Return the held-out predictions of a constant and of the linear model, by name."""
     given = {name: x[test] for name, x in data.given.items()}
     linear = plan.learn(data, learn, linear=True).predict(given, verbose=0)
     y = data.y[learn]
     if data.classes:
-        return {"majority class": shares(y, data.classes, len(test)), "linear model": linear}
+        constant, name = shares(y, data.classes, len(test)), "majority class"
+        if costs is not None and decision.positive is not None:
+            p = costs.constant(float(constant[0, decision.positive]), decision)
+            constant[:, decision.positive], name = p, "cheapest class"
+            constant[:, 1 - decision.positive] = 1 - p
+        return {name: constant, "linear model": linear}
     return {"mean": np.full(len(test), mean(plan.clipped(y))), "linear model": linear}
 
 

@@ -204,6 +204,7 @@ OF_NUMBERS = (
     R2, Metric("MAE", _mae, _away, is_loss=True, is_scaled=True),
     Metric("RMSE", _rmse, _squares, is_loss=True, is_scaled=True),
 )
+COST = "cost"  # the name of the metric that is the mean cost of mistakes
 OPTIONS = [metric.option for metric in (*OF_CLASSES, *OF_NUMBERS)]
 
 
@@ -234,7 +235,7 @@ def metric_of(
         assert decision.positive is not None
         return costs.of(decision.named(p), y, decision.positive)
 
-    return Metric("cost", lambda *given: _mean(rows(*given)), rows, is_loss=True)
+    return Metric(COST, lambda *given: _mean(rows(*given)), rows, is_loss=True)
 
 
 def all_figures(

@@ -13,6 +13,7 @@ from gpunn.common.names import counted, either, first_few
 
 from .reading.kinds import Column
 from .scoring import (
+    COST,
     LOG_LOSS,
     MOST_RECALLS,
     OF_CLASSES,
@@ -52,10 +53,14 @@ def score(
 def _says_something(
     answer: np.ndarray, constant: np.ndarray, y: np.ndarray, metric: Metric, decision: Decision
 ) -> bool:
-    """Whether an answer is better than a constant: in the metric, or in its probabilities; for
-    numbers also if R2 is above 0, since a few large targets make errors uncertain."""
-    if metric.better(answer, constant, y, decision) >= 2:
+    """Whether an answer is better than a constant: in the metric, or in its probabilities unless
+    its mistakes cost as much; for numbers also if R2 is above 0, since a few large targets make
+    errors uncertain."""
+    better = metric.better(answer, constant, y, decision)
+    if better >= 2:
         return True
+    if metric.name == COST and better <= 0:
+        return False
     if answer.ndim > 1 and answer.shape[1] > 1:
         return LOG_LOSS.better(answer, constant, y, decision) >= 2
     own = R2.score(answer, y, decision)
@@ -129,7 +134,9 @@ def verdict(
         because = (
             "so few rows cannot tell more"
             if len(y) < HANDFUL
-            else ("the columns may say nothing of the target")
+            else "its mistakes cost more than it saves"
+            if metric.name == COST
+            else "the columns may say nothing of the target"
         )
         return f"Take none yet: {on}, no better than a constant ({than}): {because}."
     if kind == "linear model":

@@ -260,3 +260,35 @@ def test_the_verdict_and_the_figures_are_of_targets_as_they_are(tmp_path: Path) 
     assert "R2 -" in printed and "R2 is below 0" not in printed  # no constant is better
     end = json.loads((model.parent / "run.jsonl").read_text("utf-8").splitlines()[-1])["results"]
     assert end["figures"]["RMSE"] > 5000  # of the rows as they are
+
+
+@pytest.mark.parametrize("costs", [Costs(1.0, 20.0), Costs(20.0, 1.0)])
+def test_few_rows_without_a_dear_mistake_move_no_threshold(costs: Costs) -> None:
+    """40 calibrated rows: the sampled threshold costs more on average than the one of theory."""
+    dearer, r = [], np.random.default_rng(4)
+    truth = r.random(20_000)
+    labels = (r.random(len(truth)) < truth).astype(int)
+    whole = np.stack([1 - truth, truth], axis=1)
+
+    def cost(threshold: float) -> float:
+        return float(costs.of(Decision(1, threshold).named(whole), labels, 1).mean())
+
+    for _ in range(50):
+        p = r.random(40)
+        y = (r.random(40) < p).astype(int)
+        found = costs.decision(np.stack([1 - p, p], axis=1), y, 1)
+        dearer.append(cost(found.threshold) / cost(costs.threshold))
+    assert np.mean(dearer) < 1.05
+
+
+def test_no_network_is_taken_whose_mistakes_cost_more_than_a_constant() -> None:
+    p, y = answers(2, 400)
+    usual, costs = Decision.usual(y, 2), Costs(1.0, 50.0)
+    metric, share = metric_of(None, 2, costs), float((y == usual.positive).mean())
+    constant = np.full((len(y), 2), 1 - costs.constant(share, usual))
+    constant[:, usual.positive] = costs.constant(share, usual)
+    assert not (usual.named(constant) == usual.positive).any()  # false alarms are dear
+    found = verdict([constant, p, p], y, 2, "network", metric, usual)
+    assert found.startswith("Take none yet: cost")
+    cheap = verdict([constant, p, p], y, 2, "network", metric_of(None, 2, Costs(5.0)), usual)
+    assert cheap.startswith("Take this network")
