@@ -95,11 +95,16 @@ class Graph:
 
 def settings_of(call: Call) -> Hashable | None:
     """Return the settings that a layer's formula reads; None if some of them cannot be compared,
-    such as an activation that is any function."""
+    such as an activation that is any function, what a user's class holds, or a weight of another
+    layer."""
     layer, activation = call.layer, call.activation
+    if not is_framework(type(layer)):
+        return None
     unread = _UNREAD | layer._not_watched
+    numbers = {id(p): k for k, p in enumerate(layer._own_parameters)}
     found = [
-        (name, _value(value)) for name, value in vars(layer).items()
+        (name, numbers.get(id(value), _UNKNOWN) if isinstance(value, Parameter) else _value(value))
+        for name, value in vars(layer).items()
         if name not in unread and not name.endswith(_ENDS)
     ]
     if activation is not None:
@@ -123,7 +128,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         found = tuple(map(_value, value))
         return _UNKNOWN if any(one is _UNKNOWN for one in found) else found
-    return Parameter if isinstance(value, Parameter) else _UNKNOWN
+    return _UNKNOWN
 
 
 def _graph_of(call: Call, settings: Hashable) -> Graph:

@@ -344,6 +344,15 @@ class TracedCall:
     def _check_weights(self) -> None:
         """Raise an error for weights outside the model's arena: no step would train them."""
         layer = self._call.layer
+        if self._function is not None and self._call.training:  # a `call` was checked before
+            own = set(map(id, layer.weights))
+            for p in self._trace.parameters:
+                if id(p) not in own:
+                    raise ValueError(
+                        f"{layer.name} computes with the weight {p.path!r} of another layer, which "
+                        f"would get a part of its gradient. Write call(self, x) in its class, that "
+                        f"returns super().call(x), and keep that layer as an attribute."
+                    )
         applied = [y.attributes["layer"] for y in self._trace.applied]
         used = [*self._trace.parameters, *(p for inner in applied for p in inner._own_parameters)]
         known = next((p.arena for p in layer.weights if p.arena is not None), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -130,3 +131,98 @@ def test_eight_threads_train_as_one(backend: str) -> None:
         thread.join()
     for seed, model in enumerate(models):
         assert_same(model.get_weights(), expected[seed % 4])
+
+
+class OfItsClass(layers.UnitNormalization):
+    epsilon = 1.0
+
+
+def test_what_a_class_of_a_users_holds_is_followed(backend: str, monkeypatch: Any) -> None:
+    x = np.float32([[3.0, 4.0]])
+    for epsilon in (1.0, 75.0):
+        monkeypatch.setattr(OfItsClass, "epsilon", epsilon)
+        found = gpunn.Sequential([OfItsClass()], backend=backend).predict(x, verbose=0)
+        np.testing.assert_allclose(found, x / np.sqrt(25.0 + epsilon), rtol=1e-6)
+
+
+def test_weights_that_change_their_places_are_followed(backend: str) -> None:
+    x, found = np.float32([[1.0, 5.0]]), []
+    for swapped in (False, True):
+        layer = layers.LayerNormalization()
+        layer(x)
+        layer.gamma.assign([2.0, 2.0])
+        if swapped:
+            layer.gamma, layer.beta = layer.beta, layer.gamma
+        found.append(gpunn.Sequential([layers.Input((2,)), layer], backend=backend).predict(
+            x, verbose=0))  # fmt: skip
+    np.testing.assert_allclose(found[0], [[-2.0, 2.0]], rtol=1e-3)
+    np.testing.assert_allclose(found[1], [[2.0, 2.0]], rtol=1e-3)
+
+
+class Tied(layers.Dense):
+    """A Dense with the kernel of another one."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__(5)
+        self.source = source
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.source.kernel
+        self.bias = self.add_weight((self.units,), "zeros", name="bias")
+
+
+class TiedInACall(Tied):
+    def call(self, x: Any) -> Any:
+        return super().call(x)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_kernel_that_two_layers_have_gets_both_gradients(backend: str, eagerly: bool) -> None:
+    gpunn.config.run_eagerly(eagerly)
+    x, y = np.random.default_rng(2).normal(size=(2, 8, 5)).astype(np.float32)
+    source = layers.Dense(5)
+    source(x)
+    w, b = source.kernel.numpy().copy(), source.bias.numpy()
+    chain = [layers.Input((5,)), source, TiedInACall(source)]
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile(gpunn.optimizers.SGD(1.0), "mse")
+    model.fit(x, y, verbose=0)
+    h = x @ w + b
+    d = 2 * (h @ w - y) / y.size
+    np.testing.assert_allclose(w - source.kernel.numpy(), x.T @ (d @ w.T) + h.T @ d, atol=1e-5)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_kernel_of_another_layer_is_refused_without_a_call(backend: str, eagerly: bool) -> None:
+    gpunn.config.run_eagerly(eagerly)
+    source = layers.Dense(5)
+    source(np.zeros((1, 5), np.float32))
+    chain = [layers.Input((5,)), source, Tied(source)]
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"weight '.*kernel' of another layer.*call"):
+        model.fit(np.zeros((4, 5)), np.zeros((4, 5)), verbose=0)
+
+
+def test_weights_that_no_formula_reads_leave_nothing() -> None:
+    def one() -> None:
+        layer = layers.Dense(5)
+        layer(X)
+        layer.bias = None
+        model = gpunn.Sequential([layers.Input((6,)), layer], backend="numpy")
+        model.compile("sgd", "mse")
+        model.fit(X, X[:, :5], batch_size=7, verbose=0)
+
+    one()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            one()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(40):
+            one()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 40 * 1_500
+    finally:
+        tracemalloc.stop()
