@@ -13,10 +13,10 @@ from selection import changes
 
 pytestmark = pytest.mark.checks("tests/support/selection", "tests/conftest.py")
 
-SUPPORT = Path(__file__).parents[1] / "support"
+TESTS_OF_GPUNN = Path(__file__).parents[1]
 CONFTEST = f"""
 import sys
-sys.path.insert(0, {str(SUPPORT)!r})
+sys.path[:0] = [{str(TESTS_OF_GPUNN / "support")!r}, {str(TESTS_OF_GPUNN.parent)!r}]
 import pytest
 from selection import PLUGINS, changes
 from selection.scope import is_more
@@ -209,8 +209,9 @@ def test_without_an_upstream_everything_counts_as_changed(clone: Path) -> None:
 
 
 def test_the_areas_name_tests_that_exist() -> None:
-    areas = json.loads((SUPPORT / "selection" / "areas.json").read_text(encoding="utf-8"))
-    tests = SUPPORT.parent
+    tests = TESTS_OF_GPUNN
+    file = tests / "support" / "selection" / "areas.json"
+    areas = json.loads(file.read_text(encoding="utf-8"))
     assert {"layers", "ops", "by_hand", "training"} <= areas.keys()
     files = {file for named in areas.values() for file in named if not file.startswith("gpunn/")}
     missing = [file for file in sorted(files) if not (tests / file).exists()]
