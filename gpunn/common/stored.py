@@ -30,6 +30,7 @@ __all__ = [
 offer(__name__)
 
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
+OWN_STEPS = "own/"  # before the entries of a training state for steps that a model defines itself
 
 
 class FieldSchema(ABC):

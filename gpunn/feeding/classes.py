@@ -133,12 +133,30 @@ def _whole(key: Any) -> int | None:
     return int(value) if value.is_integer() else None
 
 
-def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> tuple[Rows, Rows]:
+def labels_of(data: Rows, spec: Spec) -> np.ndarray | None:
+    """Return the class of each row (rows,) if a single loss compares classes, else None."""
+    learned = [target for target in spec.targets if target.loss is not None]
+    target = learned[0] if len(learned) == 1 else None
+    fuses = target and target.loss.fuses
+    if target is None or not (fuses == "Softmax" or (fuses and target.output_shape[-1] == 1)):
+        return None
+    y = data.arrays[name_of("y", spec.targets.index(target))]
+    return class_numbers(y, target, spec.backend)
+
+
+def split(
+    data: Rows,
+    fraction: float,
+    strategy: str,
+    labels: np.ndarray | None,
+    seed: int,
+    backend: Backend,
+) -> tuple[Rows, Rows]:
     """Split rows into training and validation rows, ``fraction`` of them for validation.
 
     ``"tail"`` takes the last rows, as Keras does, and warns if a class is missing in
     one part; ``"shuffled"`` takes random rows, ``"stratified"`` random rows of each
-    class in proportion.
+    class in proportion. ``labels`` are the classes (rows,), if there are any.
 
     Raises:
         ValueError: if one of the two parts would be empty, or the rows have no classes to
@@ -151,14 +169,6 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
             f"validation_split={fraction} of {rows} rows leaves {kept} rows for training and "
             f"{rows - kept} for validation; both need at least one."
         )
-    learned = [target for target in spec.targets if target.loss is not None]
-    target = learned[0] if len(learned) == 1 else None
-    fuses = target and target.loss.fuses
-    one_of_many = fuses == "Softmax" or (target and fuses and target.output_shape[-1] == 1)
-    labels = None
-    if target is not None and one_of_many:
-        y = data.arrays[name_of("y", spec.targets.index(target))]
-        labels = class_numbers(y, target, spec.backend)
     if strategy == "tail":
         if labels is not None:
             _warn_of_missing(labels, kept)
@@ -172,8 +182,8 @@ def split(data: Rows, fraction: float, strategy: str, spec: Spec, seed: int) -> 
             )
         order = _by_class(order, labels[order], rows - kept)
     numbers = np.sort(order[:kept]), np.sort(order[kept:])
-    training, validation = map(spec.backend.upload, numbers) if data.device is None else numbers
-    with spec.backend.turn:
+    training, validation = map(backend.upload, numbers) if data.device is None else numbers
+    with backend.turn:
         return data.take(training), data.take(validation)
 
 

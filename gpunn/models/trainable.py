@@ -245,9 +245,9 @@ class TrainableModel(NestedModel):
         check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         validates = validation_data is not None or bool(validation_split)
-        by_hand = self._own_steps and _by_hand(self, (*TRAINS, *TESTS) if validates else TRAINS)
-        return (by_hand or fitting).fit(
-            self, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
+        source = _source(self, (*TRAINS, *TESTS) if validates else TRAINS)
+        return fitting.fit(
+            self, source, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
             validation_split, validation_data, shuffle, class_weight, sample_weight,
             initial_epoch, steps, validation_steps, validation_batch,
             check_epochs("validation_freq", validation_freq), validation_strategy,
@@ -291,10 +291,9 @@ class TrainableModel(NestedModel):
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
-        by_hand = self._own_steps and _by_hand(self, TESTS)
-        logs = (by_hand or fitting).evaluate(
-            self, x, y, batch_size, check_verbose(verbose), sample_weight, steps,
-            callbacks,
+        logs = fitting.evaluate(
+            self, _source(self, TESTS), x, y, batch_size, check_verbose(verbose), sample_weight,
+            steps, callbacks,
         )
         return _result(logs, return_dict)
 
@@ -332,7 +331,7 @@ class TrainableModel(NestedModel):
         steps = check_integer("steps", steps, 1, None)
         check_verbose(verbose)
         if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
-            return by_hand.predict(self, x, size, steps, callbacks)
+            return by_hand.predict(by_hand.trainer_of(self), x, size, steps, callbacks)
         return predicting.predict(self, x, size, steps, callbacks)
 
     def train_on_batch(
@@ -408,7 +407,7 @@ class TrainableModel(NestedModel):
         [[3.0]]
         """
         if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
-            return by_hand.predict(self, x, None, None, None)
+            return by_hand.predict(by_hand.trainer_of(self), x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
 
     # -- steps, which a subclass may replace
@@ -767,9 +766,15 @@ def _by_hand(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return the module that trains a model by its own steps, if its class defines one of these."""
     if model._own_steps.isdisjoint(names):
         return None
-    from gpunn.training.by_hand import loop
+    from gpunn.training.by_hand import trainer
 
-    return loop
+    return trainer
+
+
+def _source(model: TrainableModel, names: tuple[str, ...]) -> Any:
+    """Return what trains and evaluates a model, whose class may define one of these steps."""
+    by_hand = model._own_steps and _by_hand(model, names)
+    return by_hand.trainer_of(model) if by_hand else model._training
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

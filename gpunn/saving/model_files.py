@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.common import registry
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import listed, plain, warn
+from gpunn.common.stored import OWN_STEPS
 from gpunn.core.arena import with_room_for
 
 from . import files
@@ -364,10 +365,16 @@ def set_training(model: Any, training: Any) -> None:
 
 
 def _renamed(stored: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return ``stored`` under the names in ``own``, if they differ only in numeric suffixes."""
+    """Return ``stored`` under the names in ``own``, if they differ only in numeric suffixes.
+
+    Entries of the model's own steps, which a new model may lack, keep their names.
+    """
+    steps = {name: array for name, array in stored.items() if name.startswith(OWN_STEPS)}
+    stored = {name: array for name, array in stored.items() if name not in steps}
+    own = {name: array for name, array in own.items() if not name.startswith(OWN_STEPS)}
     if set(own) != set(stored) and list(map(plain, own)) == list(map(plain, stored)):
-        return dict(zip(own, stored.values(), strict=True))
-    return stored
+        stored = dict(zip(own, stored.values(), strict=True))
+    return stored | steps
 
 
 def _check_finite(arrays: Any, place: str, prefix: str = "") -> None:

@@ -337,7 +337,7 @@ class BatchIterator:
                         average_state(ranks, self.trainer)  # a callback may save it
                     end(batch - 1, programs.logs())
                 else:
-                    programs.backend.synchronize()  # Ctrl-C does not interrupt work on a GPU
+                    programs.wait()
                     _adapt(programs, size, now, started, at_once)
                 if progress:
                     programs.add_up()  # all ranks do; a progress bar on one reads the sums
@@ -356,7 +356,7 @@ class BatchIterator:
 def _adapt(programs: Programs, size: int, steps: int, started: float, before: int) -> None:
     """Adapt how many steps run at once, at most twice as many as before, to the time they took."""
     fit = int(steps * CHUNK_SECONDS / max(time.perf_counter() - started, 1e-9))
-    programs.steps_at_once[size] = max(1, min(fit, 2 * before))
+    programs.adapt(size, min(fit, 2 * before))
 
 
 def _agreed(ranks: Communicator, until: int | None, at_once: int) -> tuple[int | None, int]:

@@ -47,7 +47,7 @@ def _some_rows(trainer: Trainer, x: Any, rows: Rows | Batches) -> np.ndarray | N
     if type(x) in (np.ndarray, np.memmap):
         return x[:: -(-len(x) // SOME) or 1] if x.dtype.kind in "biuf" else None
     spec = trainer.spec
-    if spec.host is not None or len(spec.given) != 1:
+    if spec is None or spec.host is not None or len(spec.given) != 1:
         return None
     held = rows if isinstance(rows, Rows) else rows.first()
     return held.read(trainer.backend, "x", SOME)

@@ -13,7 +13,6 @@ from gpunn.distribution import launch
 from gpunn.feeding import classes, data
 from gpunn.feeding.batches import Batches, batched_arrays, check_ends, fed
 from gpunn.feeding.rows import Rows
-from gpunn.feeding.spec import Spec
 
 from . import agreement, loops
 from .batch_iterator import BatchIterator
@@ -21,6 +20,7 @@ from .data_facts import note_data, note_doubt
 from .predictor import PREDICT_BATCH
 from .programs import Programs
 from .rehearsal import rehearse
+from .trainer import Trainer
 from .training import Training
 
 DEFAULT_BATCH = 32
@@ -32,6 +32,7 @@ READ_ONCE = (
 
 def fit(
     model: Any,
+    source: Any,
     x: Any,
     y: Any,
     batch_size: int | None,
@@ -50,7 +51,12 @@ def fit(
     validation_freq: Any,
     validation_strategy: str,
 ) -> History:
-    """Train a model; see `gpunn.Model.fit`."""
+    """Train a model; see `gpunn.Model.fit`.
+
+    Args:
+        source: What makes rows or batches of data, and trains on them: a `Training`, or an
+            `OwnTrainer` for steps that the model defines.
+    """
     training: Training = model._training
     with training.exclusively("fit"):
         batched = batched_arrays(x, y, sample_weight, steps, validation_split)
@@ -59,7 +65,7 @@ def fit(
         order_seed = None if batched is None else batched.seed
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
-        trainer, rows = training.source(x, y, sample_weight, class_weight, "fit")
+        trainer, rows = source.source(x, y, sample_weight, class_weight, "fit")
         note_data(model, trainer, x, rows)
         ranks = launch.current()
         if ranks.size > 1:
@@ -82,7 +88,7 @@ def fit(
         if validation_data is not None:
             batched = batched_arrays(validation_data, None, None, validation_steps)
             given = validation_data if batched is None else (batched.x, batched.y)
-            validation = _validation_rows(training, given)
+            validation = _validation_rows(source, given)
             if ranks.size > 1:
                 agreement.compare_data(ranks, trainer, validation, "validation_data: ")
         elif validation_split:
@@ -90,8 +96,8 @@ def fit(
                 raise ValueError(
                     "validation_split needs arrays; x yields batches. Use validation_data."
                 )
-            how = validation_split, validation_strategy, trainer.spec
-            parted = partial(_parted, rows, *how, class_weight is None)
+            how = validation_split, validation_strategy
+            parted = partial(_parted, rows, *how, trainer, class_weight is None)
             rows, validation = parted(trainer.seed)
         if isinstance(rows, Batches):
             _check_passes("x", rows, "steps_per_epoch", steps, more)
@@ -136,6 +142,7 @@ def fit(
 
 def evaluate(
     model: Any,
+    source: Any,
     x: Any,
     y: Any,
     batch_size: int | None,
@@ -145,13 +152,13 @@ def evaluate(
     callbacks: Any,
 ) -> dict[str, float]:
     """Compute loss and metrics of a model; see `gpunn.Model.evaluate`."""
-    training: Training = model._training
     check_ends(x, steps, "x", "steps")
     batched = batched_arrays(x, y, sample_weight, steps)
     x, y = (x, y) if batched is None else (batched.x, batched.y)
     x, y, sample_weight = fed(x, y, sample_weight, batch_size or PREDICT_BATCH)
-    trainer, rows = training.source(x, y, sample_weight, None, "evaluate")
-    size = rows_of_a_batch(batch_size, rows, steps, DEFAULT_BATCH if steps else PREDICT_BATCH)
+    trainer, rows = source.source(x, y, sample_weight, None, "evaluate")
+    default = DEFAULT_BATCH if steps else trainer.evaluation_batch
+    size = rows_of_a_batch(batch_size, rows, steps, default)
     feed = BatchIterator(trainer, rows, size, False, limit=steps)
     callback_list = CallbackList(
         callbacks, model=model, steps=steps or feed.steps(), verbose=verbose
@@ -198,11 +205,12 @@ def test_on_batch(training: Training, x: Any, y: Any, sample_weight: Any) -> dic
     return found
 
 
-def _validation_rows(training: Training, given: Any) -> Rows | Batches:
+def _validation_rows(source: Any, given: Any) -> Rows | Batches:
     """Return the data of the argument ``validation_data``."""
-    parts = data.validation_parts(given, training.input_count)
+    parts = data.validation_parts(given, source.input_count)
     x, y, weight = fed(*parts, PREDICT_BATCH)
-    return training.source(x, y, weight, None, "validation_data")[1]
+    found: Rows | Batches = source.source(x, y, weight, None, "validation_data")[1]
+    return found
 
 
 def _check_passes(
@@ -215,13 +223,14 @@ def _check_passes(
 
 
 def _parted(
-    rows: Rows, fraction: float, strategy: str, spec: Spec, weighs: bool, seed: int
+    rows: Rows, fraction: float, strategy: str, trainer: Trainer, weighs: bool, seed: int
 ) -> tuple[Rows, Rows]:
     """Split rows into training rows and held-out rows.
 
     ``weighs``: whether held-out rows keep their weights. As in Keras, class weights do not apply.
     """
-    training, validation = classes.split(rows, fraction, strategy, spec, seed)
+    how = fraction, strategy, trainer.labels(rows), seed, trainer.backend
+    training, validation = classes.split(rows, *how)
     return training, validation if weighs else validation.unweighted()
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION
+from gpunn.backends.contract.control import BAD_BATCH, POSITION
 from gpunn.common.names import warn
 from gpunn.distribution.communicator import ALONE, Communicator
-from gpunn.feeding.rows import Rows, name_of
+from gpunn.feeding.rows import Rows
 
 from .agreement import average_state, check_weights, send_callbacks, send_state
 from .batch_iterator import BatchIterator
@@ -53,6 +52,8 @@ def fit(
         model.stop_training, model._resume_from = False, None
     logs: dict[str, float] = {}
     listeners = None if callbacks.only_watch else callbacks  # for batches, and for validation
+    if any(callback.saves_states for callback in callbacks.callbacks):
+        trainer.check_state()
     callbacks.on_train_begin({})
     if ranks.size > 1:
         model._resume_from = ranks.first(model._resume_from)
@@ -117,8 +118,7 @@ def fit(
             feed.run_epochs(programs, epochs.stop - epoch - 1, record)
         if model.stop_training or over:
             break
-    if trainer.optimizer is not None:
-        trainer.optimizer.finish(trainer.arena)
+    trainer.finish()
     callbacks.on_train_end(logs)
 
 
@@ -147,66 +147,22 @@ def _refuse_bad_loss(
     whole: bool,
 ) -> None:
     """Raise an error for a loss that is not finite; ``whole``: the feed has all rows of x."""
-    if math.isfinite(logs["loss"]) or model.stop_training:
+    loss = logs.get("loss", 0.0)
+    if math.isfinite(loss) or model.stop_training:
         return
     trainer = feed.trainer
-    assert trainer.optimizer is not None
     bad = trainer.bad_batch()
     step = steps if bad is None else bad - (trainer.batches - steps) + 1
-    where = f"the loss became {logs['loss']} in epoch {epoch + 1}, step {step}"
-    if (found := bad_layer(programs, feed, whole)) is not None:
+    where = f"the loss became {loss} in epoch {epoch + 1}, step {step}"
+    if (found := programs.bad_layer(feed, whole)) is not None:
         raise NonFiniteLossError(f"T{where[1:]}: {found}")
+    optimizer = trainer.optimizer
+    rate = "" if optimizer is None else f" (now {optimizer.learning_rate:g})"
     raise NonFiniteLossError(
         f"Training diverges: {where}. "
-        f"Usual reasons: a learning rate that is too high (now "
-        f"{trainer.optimizer.learning_rate:g}), or inputs that are not scaled. Try a tenth of the "
-        f"learning rate, Rescaling(1/255), or clipnorm=1."
+        f"Usual reasons: a learning rate that is too high{rate}, or inputs that are not scaled. "
+        f"Try a tenth of the learning rate, Rescaling(1/255), or clipnorm=1."
     )
-
-
-def bad_layer(
-    programs: Programs, feed: BatchIterator | None = None, whole: bool = False
-) -> str | None:
-    """Return a sentence about the layer that made a loss not finite, if one did so by itself.
-
-    Args:
-        programs: That ran the batch.
-        feed: Its data; None for the last batch alone.
-        whole: Whether these are all rows of x, in its order.
-    """
-    from gpunn.structure.non_finite import origin  # which most trainings do not need
-
-    of, last = programs.objective, programs.last_batch
-    counters = programs.control.get()
-    batch = int(counters[BAD_BATCH])
-    # An error of this search must not hide that of the loss.
-    with suppress(Exception):
-        xs, rows = None, None
-        if feed is not None and isinstance(feed.data, Rows):
-            rows = _rows_of_batch(feed, counters)
-            on_host, count = feed.data.device is not None, len(of.plan.input_shapes)
-            with of.backend.turn:
-                taken = feed.data.take(rows if on_host else of.backend.upload(rows))
-            xs = [taken.read(of.backend, name_of("x", k)) for k in range(count)]
-        elif last is not None and batch == counters[BATCHES] - 1:
-            xs = last.workspace.xs
-        if xs is not None:
-            options: Any = {"seed": of.seed, "number": batch, "scaled": rows is None}
-            found = origin(of.plan, of.arena, xs, training=programs.training, **options)
-            if found is not None:
-                return found.explained(int(rows[found.row]) if whole and rows is not None else None)
-    return None
-
-
-def _rows_of_batch(feed: Any, counters: np.ndarray) -> np.ndarray:
-    """Return the indices of the rows of the first batch whose loss was not finite."""
-    order, size = feed.data.order(feed.order_seed), feed.batch_size
-    number, of_pass = int(counters[PASS]), math.ceil(order.rows / size)
-    back = int(counters[BATCHES] - 1 - counters[BAD_BATCH])  # batches after it
-    at = math.ceil(counters[POSITION] / size) - 1 - back
-    number, at = number + at // of_pass, at % of_pass
-    found: np.ndarray = order.indices(number)[at * size : (at + 1) * size]
-    return found
 
 
 def warn_of_bad_loss(
@@ -215,7 +171,7 @@ def warn_of_bad_loss(
     """Warn of the layer that made a loss not finite which is returned, as in Keras."""
     if math.isfinite(logs.get("loss", 0.0)):
         return
-    found = bad_layer(programs, feed, whole=True)
+    found = programs.bad_layer(feed, whole=True)
     if not programs.training:
         programs.control.set(BAD_BATCH, -1)  # the next evaluation looks for its own
     if found is not None:

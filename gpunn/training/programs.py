@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Program
-from gpunn.backends.contract.control import Control
+from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.core import held
@@ -217,6 +218,14 @@ class Programs:
         self._batches[key] = batch  # the last place: most recently used
         return batch
 
+    def wait(self) -> None:
+        """Wait for the device: Ctrl-C does not interrupt work on a GPU."""
+        self.backend.synchronize()
+
+    def adapt(self, size: int, steps: int) -> None:
+        """Set how many steps on batches of a size run at once."""
+        self.steps_at_once[size] = max(1, steps)
+
     # -- the sums
 
     def reset_totals(self) -> None:
@@ -248,3 +257,46 @@ class Programs:
 
     def _held_logs(self, ranks: Communicator) -> dict[str, float]:
         return held.logs_of(self.objective.held, ranks)
+
+    # -- a loss that is not finite
+
+    def bad_layer(self, feed: Any = None, whole: bool = False) -> str | None:
+        """Return a sentence about the layer that made a loss not finite, if one did so by itself.
+
+        Args:
+            feed: The `BatchIterator` of the data; None for the last batch alone.
+            whole: Whether these are all rows of x, in its order.
+        """
+        from gpunn.structure.non_finite import origin  # which most trainings do not need
+
+        of, last, counters = self.objective, self.last_batch, self.control.get()
+        batch = int(counters[BAD_BATCH])
+        # An error of this search must not hide that of the loss.
+        with suppress(Exception):
+            xs, rows = None, None
+            if feed is not None and isinstance(feed.data, Rows):
+                rows = _rows_of_batch(feed, counters)
+                on_host, count = feed.data.device is not None, len(of.plan.input_shapes)
+                with of.backend.turn:
+                    taken = feed.data.take(rows if on_host else of.backend.upload(rows))
+                xs = [taken.read(of.backend, name_of("x", k)) for k in range(count)]
+            elif last is not None and batch == counters[BATCHES] - 1:
+                xs = last.workspace.xs
+            if xs is not None:
+                options: Any = {"seed": of.seed, "number": batch, "scaled": rows is None}
+                found = origin(of.plan, of.arena, xs, training=self.training, **options)
+                if found is not None:
+                    row = int(rows[found.row]) if whole and rows is not None else None
+                    return found.explained(row)
+        return None
+
+
+def _rows_of_batch(feed: Any, counters: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows of the first batch whose loss was not finite."""
+    order, size = feed.data.order(feed.order_seed), feed.batch_size
+    number, of_pass = int(counters[PASS]), math.ceil(order.rows / size)
+    back = int(counters[BATCHES] - 1 - counters[BAD_BATCH])  # batches after it
+    at = math.ceil(counters[POSITION] / size) - 1 - back
+    number, at = number + at // of_pass, at % of_pass
+    found: np.ndarray = order.indices(number)[at * size : (at + 1) * size]
+    return found

@@ -18,9 +18,12 @@ from gpunn.common.stored import MOST, ByName, Integer, Number, Text, check, chec
 from gpunn.core.plan import check_unchanged
 from gpunn.core.settings import Settings
 from gpunn.distribution.communicator import ALONE, Communicator
+from gpunn.feeding.classes import labels_of
+from gpunn.feeding.rows import Rows
 
 from .object_pool import ObjectPool
 from .objective import Objective
+from .predictor import PREDICT_BATCH
 from .programs import Programs
 from .step import Batch
 
@@ -33,6 +36,8 @@ class Trainer(Objective):
 
     Arguments as in `Objective`. The optimizer's slots are added to the arena.
     """
+
+    evaluation_batch = PREDICT_BATCH  # rows, unless `evaluate` is given another number
 
     def __post_init__(self, *compiled: Any) -> None:
         super().__post_init__(*compiled)
@@ -158,7 +163,19 @@ class Trainer(Objective):
         number = int(self.control.get()[BAD_BATCH])
         return None if number < 0 else number
 
+    def finish(self) -> None:
+        """End a training: weights become their averages, if the optimizer keeps any."""
+        if self.optimizer is not None:
+            self.optimizer.finish(self.arena)
+
+    def labels(self, rows: Rows) -> np.ndarray | None:
+        """Return the class of each row (rows,), if a single loss compares classes."""
+        return labels_of(rows, self.spec)
+
     # -- exact resume
+
+    def check_state(self) -> None:
+        """Nothing: `state` is all that the next step depends on."""
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return all state besides the weights that the next step depends on."""

@@ -18,6 +18,7 @@ from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed, times_seeded
+from gpunn.common.stored import OWN_STEPS
 from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
@@ -82,6 +83,8 @@ class Training:
         seen = None if self._seen == times_seeded() else -1  # a new seed is due
         state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None, "_seen": seen}
         if (trainer := self._trainer) is not None:
+            if (own := self._own_trainer()) is not None:
+                own.write_counters(trainer)
             with trainer.arena.access.reading():
                 state["_kept"] = without_slots(*trainer.state())
         return state
@@ -268,12 +271,20 @@ class Training:
         """Whether there is a loss, or an optimizer for steps by hand."""
         return self.can_train() or None not in (self.optimizer, self._builder.plan)
 
+    def _own_trainer(self) -> Any:
+        """Return the trainer of the model's own steps, once they have trained it."""
+        own = None if self.steps is None else self.steps.trainer
+        return own if own is not None and own.programs is not None else None
+
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Model.training_state`."""
         if not self._has_state():
             return {}, {}
-        with (trainer := self.current_trainer()).arena.access.reading():
+        trainer, own = self.current_trainer(), self._own_trainer()
+        of_own = {} if own is None else own.state(trainer)
+        with trainer.arena.access.reading():
             tensors, document = trainer.state()
+        tensors |= of_own
         return tensors, document if self._draws is None else {**document, **self._draws.state()}
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
@@ -286,8 +297,14 @@ class Training:
         if "draws" in document or self._draws is not None:
             restore = self.draws.restoring(document)
         of_trainer = {name: entry for name, entry in document.items() if name != "draws"}
-        with (trainer := self.current_trainer()).arena.access.writing():
+        of_own = {name: sums for name, sums in tensors.items() if name.startswith(OWN_STEPS)}
+        tensors = {name: array for name, array in tensors.items() if name not in of_own}
+        trainer, own = self.current_trainer(), self._own_trainer()
+        restore_own = None if own is None else own.restoring(of_own, trainer)
+        with trainer.arena.access.writing():
             trainer.set_state(tensors, of_trainer)
+        if restore_own is not None:
+            restore_own()
         self.seed, self._seen = trainer.seed, times_seeded()
         if restore is not None:
             restore(self.seed)

@@ -479,7 +479,8 @@ def test_models_can_be_copied_and_saved(tmp_path: Any) -> None:
 FILES = {
     str(Path(gpunn.__file__).parent / name)
     for name in (
-        "training/by_hand/loop.py", "training/by_hand/steps.py", "training/by_hand/feed.py",
+        "training/by_hand/trainer.py", "training/by_hand/steps.py", "training/by_hand/rows.py",
+        "training/loops.py", "training/batch_iterator.py",
         "ops/running/step_function.py", "ops/running/step_trace.py", "ops/running/tape.py",
         "optimizers/on_arrays.py", "metrics/in_steps.py", "metrics/metric.py",
     )
@@ -541,7 +542,7 @@ ERRORS: dict[str, Any] = {
     ),
     "y beside batches": (lambda: classifier(Own).fit(iter([(X, Y)]), Y), ValueError, "leave it"),
     "a part of nothing": (lambda: classifier(Own).fit(X, Y, validation_split=0.99), ValueError,
-                          "leaves none"),
+                          "leaves 0 rows"),
     "no loss": (lambda: without_loss().fit(X, Y, verbose=0), ValueError, "no loss"),
     "no dictionary": (lambda: returning(3.0).fit(X, Y, verbose=0), TypeError, "dictionary"),
     "an order": (lambda: pair(True)(X), TypeError, "no call"),

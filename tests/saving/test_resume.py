@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -407,3 +408,85 @@ def test_a_child_process_keeps_nothing(tmp_path):
     finally:
         os.kill(child, signal.SIGKILL)
         done.stdout.close()
+
+
+class OwnSteps(gpunn.Model):
+    """Counts its loss by a metric of its own, besides those of `compile`."""
+
+    mean: Any
+
+    def train_step(self, data):
+        x, y = data
+        with gpunn.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred)
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.mean.update_state(loss)
+        return {**self.compute_metrics(x, y, y_pred), "mean": self.mean.result()}
+
+
+class Numbered(gpunn.utils.PyDataset):
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return -(-len(self.x) // 8)
+
+    def __getitem__(self, index):
+        place = slice(8 * index, 8 * index + 8)
+        return self.x[place], self.y[place]
+
+
+def with_own_steps():
+    gpunn.utils.set_random_seed(3)
+    inputs = gpunn.Input((5,))
+    hidden = layers.Dropout(0.3)(layers.Dense(8, "relu")(inputs))
+    model = OwnSteps(inputs, layers.Dense(3)(hidden))
+    model.mean = gpunn.metrics.Mean(name="mean")
+    loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 3])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_steps_of_a_models_class_go_on_where_they_stopped(tmp_path, streamed, save_freq):
+    """As without a stop, after each of some batches: weights to the bit, sums of metrics too."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 5)).astype("float32"), rng.integers(0, 3, 50)
+    given = {"x": Numbered(x, y)} if streamed else {"x": x, "y": y, "batch_size": 8}
+    given |= {"epochs": 4, "verbose": 0}
+    whole = with_own_steps()
+    whole.fit(**given)
+    for stop in (1, 5, 9, 14, 23):  # of 7 batches an epoch
+        batches = iter(range(1, stop))
+
+        def count(batch, logs, batches=batches):
+            if next(batches, None) is None:
+                raise KeyboardInterrupt
+
+        folder = tmp_path / f"{stop}"
+        backup = callbacks.BackupAndRestore(folder, save_freq=save_freq)
+        stopping = callbacks.LambdaCallback(on_train_batch_end=count)
+        with pytest.raises(KeyboardInterrupt):
+            with_own_steps().fit(**given, callbacks=[backup, stopping])
+        resumed = with_own_steps()
+        resumed.fit(**given, callbacks=[callbacks.BackupAndRestore(folder, save_freq=save_freq)])
+        for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert resumed.history.epoch == whole.history.epoch
+        for name, values in whole.history.history.items():
+            np.testing.assert_allclose(resumed.history.history[name], values, rtol=1e-6)
+
+
+def test_a_checkpoint_without_all_optimizers_is_refused_at_once(tmp_path):
+    model = with_own_steps()
+    model.second = gpunn.optimizers.SGD()
+    seen = []
+    watching = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    with pytest.raises(ValueError, match="lacks the state of its optimizer 'second'"):
+        model.fit(np.ones((4, 5)), [0, 1, 2, 0], verbose=0,
+                  callbacks=[callbacks.BackupAndRestore(tmp_path / "b"), watching])
+    assert not seen

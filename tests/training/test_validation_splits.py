@@ -16,7 +16,7 @@ import gpunn
 from gpunn import callbacks, layers
 from gpunn.feeding import data
 from gpunn.feeding import rows as rows_module
-from gpunn.feeding.classes import split
+from gpunn.feeding.classes import labels_of, split
 from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.optimizers import SGD
 
@@ -78,13 +78,13 @@ def test_a_stratified_split_keeps_the_shares(loss: str, backend: str) -> None:
         gpunn.backends.get_backend(backend), "float32", (("x", (1,)),), (target,)
     )
     rows = data.to_rows(spec, x, np.eye(3)[labels] if loss[0] == "c" else labels, x[:, 0])
-    parts = split(rows, 0.2, "stratified", spec, seed=3)
+    parts = split(rows, 0.2, "stratified", labels_of(rows, spec), 3, spec.backend)
     numbers = [spec.backend.read(part.x)[:, 0].astype(int) for part in parts]
     assert sorted(np.concatenate(numbers)) == list(range(100))
     for part, of, share in zip(parts, numbers, (0.8, 0.2), strict=True):
         assert np.bincount(labels[of]).tolist() == [share * n for n in shares]
         assert_array_equal(spec.backend.read(part.arrays["weights"]), of)
-    again = split(rows, 0.2, "stratified", spec, seed=4)[1]
+    again = split(rows, 0.2, "stratified", labels_of(rows, spec), 4, spec.backend)[1]
     assert not np.array_equal(spec.backend.read(again.x)[:, 0], numbers[1])
 
 
@@ -182,7 +182,8 @@ def test_rare_classes_have_their_share_within_one_row(seed: int) -> None:
     target = TargetSpec("", (6,), gpunn.losses.get(SPARSE))
     spec = Spec(gpunn.backends.get_backend("numpy"), "float32", (("x", (1,)),), (target,))
     fraction = random.uniform(0.1, 0.5)
-    parts = split(data.to_rows(spec, x, labels, None), fraction, "stratified", spec, seed=seed)
+    rows = data.to_rows(spec, x, labels, None)
+    parts = split(rows, fraction, "stratified", labels_of(rows, spec), seed, spec.backend)
     kept, held_out = (
         np.bincount(labels[spec.backend.read(part.x)[:, 0].astype(int)], minlength=6)
         for part in parts

@@ -30,7 +30,8 @@ class Steps:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self.loss, self.passes = Mean(name="loss"), 0  # passes over the data, begun so far
+        self.loss = Mean(name="loss")
+        self.trainer: Any = None  # the `OwnTrainer`, once a call of the model uses it
         self.losses: list[Mean | None] = []  # of each output, once a step has computed them
         self._measures: list[list[Measured]] | None = None
         self._functions: dict[tuple[str, bool], Function] = {}
@@ -45,18 +46,6 @@ class Steps:
             draws = self._model._training.draws.of(name)
             self._functions[name, in_python] = Function(method, losses, in_python, draws)
         return self._functions[name, in_python]
-
-    def passes_begun(self) -> int:
-        """Return the passes begun so far, those of `fit` without steps by hand included."""
-        trainer = self._model._training.trainer
-        return self.passes if trainer is None else max(self.passes, trainer.passes)
-
-    def count_passes(self, passes: int) -> None:
-        """Set the passes begun so far, from which each fit goes on."""
-        self.passes, trainer = passes, self._model._training.trainer
-        if trainer is not None and passes > trainer.passes:
-            trainer.control.begin_pass(passes - 1)
-            trainer.passes = passes
 
     def measures(self, y_pred: Any = None) -> list[list[Measured]]:
         """Return the compiled metrics of each output; none before the outputs are known."""

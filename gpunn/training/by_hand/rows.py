@@ -1,0 +1,234 @@
+"""The data of steps that a model defines itself: arrays in any structure, or batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.backends.contract.backend import Backend
+from gpunn.common.config import floatx
+from gpunn.common.nested import found_in, replaced
+from gpunn.feeding import data
+from gpunn.feeding.arrays import as_array, stored_dtype
+from gpunn.feeding.batches import Batches, items_of_pass
+from gpunn.feeding.classes import are_classes, balanced, check_class_weight
+from gpunn.feeding.rows import Rows, name_of, sent
+from gpunn.ops.narrow import from_host
+
+BY_CLASS = "by_class"  # the name of weights by class, times those of the rows
+
+
+@dataclass(eq=False)
+class OwnRows(Rows):
+    """Rows on the host, in the structure in which a step gets them.
+
+    Attributes:
+        form: ``x``, ``(x, y)`` or ``(x, y, weight)``, with the names of the arrays in their places.
+    """
+
+    form: Any = None
+    _placed: list[Any] | None = None
+    _is_placed = False
+
+    def __len__(self) -> int:
+        first = next(iter(self.arrays.values()))
+        return len(first) if first.ndim else 1
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the arrays that a step gets, in their order."""
+        return list(found_in(self.form, str))
+
+    def batch(self, rows: Any) -> Any:
+        """Return these rows as a step gets them."""
+        return replaced(lambda name: _converted(self.arrays[name][rows]), self.form)
+
+    def whole(self) -> Any:
+        """Return all rows as a step gets them; some may be numbers instead."""
+
+        def converted(name: str) -> Any:
+            array = self.arrays[name]
+            return _converted(array) if array.ndim else array
+
+        return replaced(converted, self.form)
+
+    def unweighted(self) -> OwnRows:
+        """Return the rows with the weights that the user gave them, without those by class."""
+        if "weights" in self.arrays:
+            form = replaced(lambda n: "weights" if n == BY_CLASS else n, self.form)
+        else:
+            form = self.form[:2] if isinstance(self.form, tuple) else self.form
+        arrays = {name: a for name, a in self.arrays.items() if name != BY_CLASS}
+        return replace(self, arrays=arrays, form=form)
+
+    def _rows(self, rows: Any) -> OwnRows:
+        return replace(self, arrays={name: array[rows] for name, array in self.arrays.items()})
+
+    def placed(self, backend: Backend) -> list[Any] | None:
+        """Return the arrays where steps on a backend gather their rows, written once in a fit; None
+        if they do not fit there, so that each batch is sent."""
+        if not self._is_placed:
+            self._is_placed = True
+            given = {name: self.arrays[name] for name in self.names}
+            stored = {name: stored_dtype(a, floatx()) for name, a in given.items()}
+            arguments = {name: name.replace("weights", "sample_weight") for name in given}
+            found = sent(backend, given, stored, (), "fit", arguments)
+            if found is not None:
+                self._placed, self.copies = [*found[0].values()], found[1]
+                if self.copies is not None:
+                    self.copies.readers.add(self)
+        return self._placed
+
+    @property
+    def has_large_copies(self) -> bool:
+        """Whether there are copies that the next fit does not refill, but make anew."""
+        given = (self.arrays[name] for name in self.names)
+        pairs = zip(self._placed or (), given, strict=False)
+        return self.copies is None and any(there is not own for there, own in pairs)
+
+
+class OwnBatches(Batches):
+    """Batches that a user object yields, in any structure.
+
+    Args:
+        class_weight: The weight of each class; rows of classes without one weigh 1.
+    """
+
+    def __init__(self, source: Any, argument: str, class_weight: Any = None) -> None:
+        self.source, self.argument, self.class_weight = source, argument, class_weight
+
+    def begin(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[OwnRows]:
+        """Yield the batches of a pass; see `Batches.begin`."""
+        for batch in items_of_pass(self.source, number, seed, skip, self.argument):
+            yield self._rows(batch, 0)
+
+    def _rows(self, batch: Any, number: int) -> OwnRows:
+        if self.class_weight is not None:
+            parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+            x, y, weight = (*parts, None, None)[:3]
+            batch = x, y, weights_by_class(self.class_weight, y, weight)
+        return _of_batch(tuple(batch) if isinstance(batch, list) else batch)
+
+
+def source_of(
+    x: Any, y: Any, weight: Any, by_class: Any, argument: str = "x"
+) -> OwnRows | OwnBatches:
+    """Return the data that these arguments of a method give.
+
+    Raises:
+        ValueError, TypeError: for data that are not numbers, or differ in their rows.
+    """
+    if not data.is_array(x) and not _is_arrays(x):
+        if y is not None or weight is not None:
+            extra = "y" if y is not None else "sample_weight"
+            raise ValueError(
+                f"{argument} yields batches, which bring their own {extra}; leave it out."
+            )
+        if by_class is not None:
+            check_class_weight(by_class, is_whole=False)
+        return OwnBatches(x, argument, by_class)
+    parts = {"x": x, "y": y, "sample_weight": weight}
+    given = {name: arrays_of(part, name) for name, part in parts.items() if part is not None}
+    if not given:
+        raise ValueError(f"{argument} is None: there are no data.")
+    lengths = {name: [len(a) for a in found_in(part, np.ndarray)] for name, part in given.items()}
+    rows = next(iter(lengths.values()))[0]
+    for name, found in lengths.items():
+        if any(n != rows for n in found):
+            raise ValueError(
+                f"{name} has {', '.join(map(str, found))} rows and {argument} {rows}; "
+                f"their numbers of rows must be equal."
+            )
+    if not rows:
+        raise ValueError(f"{argument} has no rows.")
+    arrays: dict[str, Any] = {}
+    forms = [_named(part, name, arrays) for name, part in given.items()]
+    if by_class is not None:
+        arrays[BY_CLASS] = weights_by_class(by_class, y, weight)
+        forms = [*forms[:2], BY_CLASS]
+    alone = len(forms) == 1 and isinstance(forms[0], str)
+    return OwnRows(arrays, form=forms[0] if alone else tuple(forms))
+
+
+def _named(part: Any, argument: str, arrays: dict[str, Any]) -> Any:
+    """Add the arrays of a part by their names, and return the part with these in their places."""
+    kind = "weights" if argument == "sample_weight" else argument
+
+    def named(array: Any) -> str:
+        name = name_of(kind, sum(known.split("_")[0] == kind for known in arrays))
+        arrays[name] = array
+        return name
+
+    return replaced(named, part, lambda a: hasattr(a, "shape"))
+
+
+def _of_batch(given: Any) -> OwnRows:
+    """Return a batch of a stream."""
+    arrays: dict[str, Any] = {}
+
+    def is_leaf(a: Any) -> bool:
+        return hasattr(a, "shape") or np.isscalar(a)
+
+    def converted(a: Any) -> Any:
+        return _array(a, "a batch") if np.ndim(a) else np.asarray(a)
+
+    form = replaced(lambda a: _named(converted(a), "x", arrays), given, is_leaf)
+    return OwnRows(arrays, form=form)
+
+
+def _is_arrays(x: Any) -> bool:
+    """Whether this is a structure of arrays, one for each of several inputs."""
+    if isinstance(x, Mapping):
+        return True
+    several = isinstance(x, (list, tuple)) and len(x) > 0
+    return bool(several and all(hasattr(a, "shape") and len(a.shape) for a in x))
+
+
+def arrays_of(x: Any, argument: str) -> Any:
+    """Return arrays in the structure of ``x``."""
+    if _is_arrays(x):
+        return replaced(lambda a: _array(a, argument), x, lambda a: hasattr(a, "shape"))
+    return _array(x, argument)
+
+
+def _array(x: Any, argument: str) -> np.ndarray:
+    """Return an array of numbers, in its own dtype, that `_converted` can convert."""
+    array: np.ndarray = as_array(x, argument, get_backend("numpy"))
+    if array.ndim == 0:
+        raise ValueError(f"{argument} must have a batch axis; got the single value {x!r}.")
+    if array.dtype.kind in "iu":
+        from_host(array, "int32")  # which raises an error for larger ones
+    return array
+
+
+def _converted(array: np.ndarray) -> np.ndarray:
+    """Return an array in the dtype that tensors of such numbers have."""
+    if array.dtype.kind == "f":
+        return np.asarray(array, floatx())
+    return np.asarray(array, bool if array.dtype == bool else np.int32)
+
+
+def weights_by_class(class_weight: Any, y: Any, weight: Any) -> Any:
+    """Return the weight of each row: its own, times that of its class."""
+    is_balanced = check_class_weight(class_weight, is_whole=True)
+    if y is None or isinstance(y, Mapping):
+        raise ValueError("class_weight needs y, the classes of one output.")
+    labels = np.asarray(y)
+    if is_balanced and not are_classes(labels):
+        raise ValueError(
+            "class_weight='balanced' needs one class per row, but y holds other numbers. Use "
+            "sample_weight."
+        )
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    labels = np.rint(labels.reshape(len(labels), -1)[:, 0]).astype(np.int64)
+    if is_balanced:
+        class_weight = balanced(labels)
+    found = np.ones(len(labels), floatx())
+    for label, factor in class_weight.items():
+        found[labels == int(label)] = factor
+    return found if weight is None else found * np.asarray(weight)

@@ -1,0 +1,416 @@
+"""The training of a model that defines its own steps: what `Trainer` and `Programs` are to others.
+
+The loops of `gpunn.training` run both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
+from gpunn.backends.shared.order import Order
+from gpunn.callbacks import CallbackList
+from gpunn.common.stored import OWN_STEPS, check_array
+from gpunn.distribution import launch
+from gpunn.distribution.communicator import ALONE, Communicator
+from gpunn.feeding.classes import check_class_weight
+from gpunn.layers.symbolic import TreeDef
+from gpunn.ops.running.step_function import Function
+from gpunn.ops.running.step_program import Result
+from gpunn.optimizers import Optimizer
+from gpunn.optimizers.on_arrays import Update
+from gpunn.structure.non_finite import origin
+from gpunn.training.fitting import rows_of_a_batch
+from gpunn.training.predicting import on_device
+from gpunn.training.predictor import PREDICT_BATCH
+from gpunn.training.trainer import Trainer
+
+from .rows import OwnBatches, OwnRows, source_of
+from .steps import Steps, ordered, steps_of
+
+
+class OwnTrainer:
+    """The training state of a model that defines its own steps.
+
+    Attributes:
+        control: The counters of its batches and passes, on the host.
+        passes, pass_began: As in `Trainer`.
+    """
+
+    spec = None
+    evaluation_batch = 32  # as a `test_step` may depend on it
+    is_simple = False
+    held = ()
+
+    def __init__(self, model: Any, steps: Steps) -> None:
+        self.model, self.steps = model, steps
+        self.backend = get_backend("numpy")
+        self.control = Control(self.backend)
+        self.passes = self.pass_began = 0
+        self.programs: OwnPrograms | None = None  # of the last training
+        self.logs: dict[str, float] = {}  # of the last step before the training was resumed
+        self.evaluations = self  # each evaluation has programs of its own
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order of rows."""
+        seed: int = self.model._training.seed
+        return seed
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer of `compile`, or None."""
+        return self.model._training.optimizer
+
+    @property
+    def batches(self) -> int:
+        """Training batches so far."""
+        return int(self.control.get()[BATCHES])
+
+    def look(self) -> None:
+        """Nothing: a step looks by itself at what it uses."""
+
+    def bad_batch(self) -> None:
+        """Return None: a step that a model defines does not say which batch was bad."""
+
+    # -- data
+
+    @property
+    def input_count(self) -> int:
+        """Number of the model's inputs; 1 if it is not known."""
+        declared = self.model._builder.declared_inputs()
+        return 1 if declared is None else len(declared)
+
+    def source(
+        self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
+    ) -> tuple[OwnTrainer, Any]:
+        """Return the trainer, and the data as rows or batches."""
+        if launch.current().size > 1 and argument in ("fit", "train_on_batch"):
+            raise ValueError(
+                f"{self.model.name} defines train_step, which one process runs: several processes "
+                f"share the steps of fit alone."
+            )
+        name = "validation_data" if argument == "validation_data" else "x"
+        return self, source_of(x, y, weight, class_weight, name)
+
+    def labels(self, rows: Any) -> np.ndarray | None:
+        """Return the class of each row (rows,), if a single loss compares classes."""
+        compiled = self.model._training.settled()
+        losses = [] if compiled is None else compiled.losses
+        y = rows.arrays.get("y")
+        if len(losses) != 1 or y is None or not getattr(losses[0], "fuses", None):
+            return None
+        if y.size == len(y):
+            return np.rint(y.reshape(-1)).astype(np.int64)
+        return None if losses[0].fuses != "Softmax" or y.ndim != 2 else y.argmax(axis=-1)
+
+    # -- training and evaluation
+
+    @contextmanager
+    def train(self, ranks: Communicator = ALONE) -> Iterator[OwnPrograms]:
+        """Return a ``with`` block for training."""
+        trainer = self.model._training.trainer
+        if trainer is not None:
+            passes = max(self.passes, trainer.passes)
+            self.read_counters(trainer)
+            self.passes = passes
+        self.programs = programs = OwnPrograms(self, "train_step")
+        try:
+            yield programs
+        finally:
+            if (trainer := self.model._training.trainer) is not None:
+                self.write_counters(trainer)
+            programs.release()
+
+    def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Return ``work(programs, *arguments)`` of an evaluation."""
+        return work(OwnPrograms(self, "test_step"), *arguments)
+
+    def finish(self) -> None:
+        """End a training: weights become their averages, if the optimizer keeps any."""
+        optimizer = self.optimizer
+        if optimizer is not None and optimizer.use_ema:
+            known = optimizer._slots.is_stepped  # the step may leave some to another optimizer
+            if variables := [v for v in self.model.trainable_variables if known(v)]:
+                Update.of(optimizer, variables).finish(variables)
+
+    # -- exact resume
+
+    def check_state(self) -> None:
+        """Check that a checkpoint holds all that the next step depends on.
+
+        Raises:
+            ValueError: if another optimizer trains a part of the model.
+        """
+        for name, value in vars(self.model).items():
+            if isinstance(value, Optimizer) and value is not self.optimizer:
+                raise ValueError(
+                    f"A checkpoint of {self.model.name} lacks the state of its optimizer {name!r}, "
+                    f"so that fit cannot be resumed from it. Leave BackupAndRestore out, save the "
+                    f"model with ModelCheckpoint, and continue with initial_epoch."
+                )
+
+    def read_counters(self, trainer: Trainer) -> None:
+        """Continue after the batches and passes of a trainer of the same model."""
+        self.passes, self.pass_began = trainer.passes, trainer.pass_began
+        self.control.restore(trainer.control.get())
+
+    def write_counters(self, trainer: Trainer) -> None:
+        """Let a trainer of the same model, whose state a file holds, continue after these."""
+        if self.passes < trainer.passes:
+            return
+        trainer.passes, trainer.pass_began = self.passes, self.pass_began
+        counters, own = trainer.control.get(), self.control.get()
+        counters[[BATCHES, PASS, POSITION]] = own[[BATCHES, PASS, POSITION]]
+        trainer.control.restore(counters)
+
+    def _metrics(self, trainer: Trainer) -> list[Any]:
+        """Return the metrics of the model that a trainer does not keep."""
+        return [m for m in self.model.metrics if all(m is not kept for kept in trainer.held)]
+
+    def state(self, trainer: Trainer) -> dict[str, np.ndarray]:
+        """Return the sums of metrics, and the logs of the last step, as entries of a file."""
+        self.write_counters(trainer)
+        metrics = enumerate(self._metrics(trainer))
+        found = {f"{OWN_STEPS}metric/{number}": metric._sums() for number, metric in metrics}
+        logs = {} if self.programs is None else self.programs.logs()
+        return found | {f"{OWN_STEPS}log/{name}": np.array([value]) for name, value in logs.items()}
+
+    def restoring(
+        self, tensors: Mapping[str, np.ndarray], trainer: Trainer
+    ) -> Callable[[], None]:
+        """Return what restores the entries that `state` returned, and the counters of a trainer.
+
+        Raises:
+            ValueError: for what `state` never returns.
+        """
+        logs, sums = dict[str, float](), list[tuple[Any, np.ndarray]]()
+        metrics = dict(enumerate(self._metrics(trainer)))
+        for name, array in tensors.items():
+            kind, _, key = name.removeprefix(OWN_STEPS).partition("/")
+            place = f"training/tensors/{name}"
+            if kind == "log":
+                logs[key] = float(check_array(array, (1,), "f", place)[0])
+            elif kind == "metric" and key.isdecimal() and int(key) in metrics:
+                metric = metrics[int(key)]
+                sums.append((metric, check_array(array, metric._sums().shape, "f", place)))
+            else:
+                raise ValueError(f"the entry {place!r} is not known.")
+
+        def restore() -> None:
+            self.logs = logs
+            self.read_counters(trainer)
+            for metric, array in sums:
+                metric._put_sums(array)
+
+        return restore
+
+
+class OwnPrograms:
+    """A model's own step, as the loops run it.
+
+    Args:
+        name: The method: ``"train_step"`` or ``"test_step"``.
+    """
+
+    ranks = ALONE
+
+    def __init__(self, trainer: OwnTrainer, name: str) -> None:
+        self.trainer, self._name = trainer, name
+        self.step: Function = trainer.steps.function(name)
+        self.training = name == "train_step"
+        self.control = trainer.control if self.training else Control(trainer.backend)
+        self.steps_at_once: dict[int, int] = {}  # of each batch size
+        self._result: Result | None = None
+        self._rows: OwnRows | None = None
+
+    def join(self, ranks: Communicator) -> None:
+        """Nothing: one process runs the step."""
+
+    def follow(self) -> bool:
+        """Return False: a step looks by itself at what it uses."""
+        return False
+
+    def room(self, size: int, rows: Any, *caches: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Nothing: results are waited for when they are read."""
+
+    def adapt(self, size: int, steps: int) -> None:
+        """Set how many steps run at once."""
+        self.steps_at_once[size] = max(1, steps)
+
+    # -- steps
+
+    def program(self, size: int, source: OwnRows, order: Order) -> StepsOnRows:
+        """Return a program whose steps each process the next ``size`` rows of ``source``."""
+        self._rows = source
+        return StepsOnRows(self, size, source, order)
+
+    def run(self, program: StepsOnRows, steps: int) -> None:
+        program.run(steps)
+
+    def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
+        """Run one step on a batch from the host."""
+        self.count(self.step.start(rows.whole()), 1, len(rows))
+
+    def on_batch(self, rows: OwnRows) -> dict[str, float]:
+        """Run one step on a batch from the host; return its logs."""
+        self.reset_totals()
+        self.run_batch(rows)
+        return self.logs()
+
+    def count(self, result: Result, steps: int, rows: int) -> None:
+        """Count steps, the last of which had this result."""
+        self._result = result
+        if self.training:
+            self.control.counters[BATCHES] += steps
+        self.control.counters[POSITION] += rows
+
+    def release(self) -> None:
+        """Free copies of the data that the next fit does not refill."""
+        if self._rows is not None and self._rows.has_large_copies:
+            self.step.forget_rows()
+
+    # -- logs
+
+    def reset_totals(self) -> None:
+        """Reset the metrics for a new epoch or evaluation."""
+        self.trainer.model.reset_metrics()
+
+    def add_up(self) -> None:
+        """Nothing: one process counts."""
+
+    def logs(self) -> dict[str, float]:
+        """Return what the last step returned, as numbers; waits for the device."""
+        if self._result is None:
+            return dict(self.trainer.logs) if self.training else {}
+        found = logs_of(self._result, self._name)
+        return found if self.training else ordered(self.trainer.model, found)
+
+    def bad_layer(self, feed: Any = None, whole: bool = False) -> str | None:
+        """Return a sentence about the layer that makes values which are not finite of a batch."""
+        training = self.trainer.model._training
+        with suppress(Exception):  # an error of this search must not hide that of the loss
+            rows = feed.data
+            for first in range(0, len(rows) if isinstance(rows, OwnRows) else 0, feed.batch_size):
+                batch = rows.batch(slice(first, first + feed.batch_size))
+                x = batch[0] if isinstance(batch, tuple) else batch
+                predictor, xs = on_device(training.predictor_for(x), x)
+                bound = predictor.plan, predictor.arena, xs
+                found = origin(*bound, training=self.training, seed=training.seed)
+                if found is not None:
+                    return found.explained(first + found.row if whole else None)
+        return None
+
+
+class StepsOnRows:
+    """Steps on the next rows of arrays: many at once, as soon as they are a program."""
+
+    def __init__(self, of: OwnPrograms, size: int, rows: OwnRows, order: Order) -> None:
+        self._of, self._size, self._rows, self._order = of, size, rows, order
+
+    def run(self, steps: int) -> None:
+        of, rows, size, step = self._of, self._rows, self._size, self._of.step
+        while steps:
+            number, position = (int(n) for n in of.control.counters[[PASS, POSITION]])
+            program = step.program_for(rows.batch(slice(0, size)))
+            placed = None if program is None else rows.placed(program.backend)
+            found = None
+            if program is not None and placed is not None:
+                found = program.on_rows(placed, self._order)
+            if found is None:
+                now = 1
+                at = self._order.indices(number)[position : position + size]
+                result = step.start(rows.batch(at))
+            else:
+                now = steps
+                found.begin(number, position)
+                result = found.run(now)
+            of.count(result, now, now * size)
+            steps -= now
+
+
+def trainer_of(model: Any) -> OwnTrainer:
+    """Return the trainer of a model that defines its own steps, and is compiled."""
+    steps = steps_of(model)
+    if steps.trainer is None:
+        steps.trainer = OwnTrainer(model, steps)
+    found: OwnTrainer = steps.trainer
+    return found
+
+
+def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) -> dict[str, float]:
+    """Run `train_step` or `test_step` on one batch."""
+    if by_class is not None:
+        check_class_weight(by_class, is_whole=False)
+    method = name.replace("step", "on_batch")
+    with model._training.exclusively(method):
+        trainer = trainer_of(model)
+        rows = trainer.source(x, y, weight, by_class, method)[1]
+        batch = rows if isinstance(rows, OwnRows) else next(rows.begin(0))
+        if name == "test_step":
+            logs: dict[str, float] = trainer.call(OwnPrograms.on_batch, batch)
+            return logs
+        with trainer.train() as programs:
+            return programs.on_batch(batch)
+
+
+def logs_of(result: Result, method: str) -> dict[str, float]:
+    """Return what a step returned, a dictionary, as numbers by name."""
+    found = result.values()
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"{method} must return a dictionary of numbers by name, such as "
+            f"{{'loss': loss}}; got {type(found).__name__}."
+        )
+    logs = {}
+    for name, value in found.items():
+        number = np.asarray(value, np.float64)
+        logs[str(name)] = float(number if number.size == 1 else number.mean())
+    return logs
+
+
+def predict(
+    trainer: OwnTrainer, x: Any, size: int | None, steps: int | None, callbacks: Any
+) -> Any:
+    """Predict by a model's `predict_step`; see `gpunn.Model.predict`."""
+    step, rows = trainer.steps.function("predict_step"), source_of(x, None, None, None)
+    if isinstance(rows, OwnRows):
+        size = rows_of_a_batch(size if size or steps else PREDICT_BATCH, rows, steps)
+    listeners = CallbackList(callbacks, model=trainer.model, steps=steps)
+    found: list[list[np.ndarray]] = []
+    form = None
+    with listeners.released_at_error():
+        listeners.on_predict_begin({})
+        for number, batch in enumerate(islice(_batches(rows, size), steps)):
+            listeners.on_predict_batch_begin(number, {})
+            y = step.start(batch).values()
+            form = form or TreeDef.of(y)
+            found.append([np.asarray(part) for part in form.unpack(y)])
+            listeners.on_predict_batch_end(number, {"outputs": y})
+        listeners.on_predict_end({})
+    if form is None:
+        raise ValueError("x yields no batches: there is no data.")
+    outputs = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return outputs[0] if form.kind is None else form.pack(outputs)
+
+
+def _batches(rows: OwnRows | OwnBatches, size: int | None) -> Iterator[Any]:
+    """Yield the batches of a pass as a step gets them."""
+    if isinstance(rows, OwnRows) and size:
+        yield from (rows.batch(slice(at, at + size)) for at in range(0, len(rows), size))
+    if isinstance(rows, OwnRows):
+        return
+    rows.tell("on_epoch_begin")
+    yield from (batch.whole() for batch in rows.begin(0))
+    rows.tell("on_epoch_end")
