@@ -17,11 +17,17 @@ from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.config import floatx
 from gpunn.common.random import draw_seed, times_seeded
 from gpunn.common.registry import is_own
+from gpunn.distribution.communicator import active_share
 
 from .plan import Call
 
 STREAMS = 1 << 32
 """The n-th draw in a call uses the random stream of its node, plus n times this number."""
+
+
+APART = 0x9E3779B97F4A7C15
+"""The seed of a rank's draws is this much above that of the rank before: 2**64 over the golden
+ratio, so that few sums meet."""
 
 
 class Place(NamedTuple):
@@ -111,12 +117,16 @@ class Source:
 
     @property
     def origin(self) -> tuple[int, int]:
-        """The seed, and the number of the first call with it."""
+        """The seed, which differs between the ranks of a step, and the number of the first call
+        with it."""
         if self._seed is None or self._seen != times_seeded():
             with self._lock:
                 self._renew()
         assert self._seed is not None
-        return self._seed, self._begun
+        share = active_share()
+        if share is None or not share.ranks.rank:
+            return self._seed, self._begun
+        return (self._seed + share.ranks.rank * APART) % 2**64, self._begun
 
     def _renew(self) -> None:
         seen = times_seeded()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,3 +112,26 @@ class Communicator:
 
 ALONE = Communicator()
 """Of computations that involve no other rank, and of a run of one process."""
+
+
+class _Active(threading.local):
+    share: Share | None = None
+
+
+_active = _Active()
+
+
+def active_share() -> Share | None:
+    """Return the rows that this rank processes in the step that this thread runs or records; None
+    if they are all rows."""
+    return _active.share
+
+
+@contextmanager
+def sharing(share: Share | None) -> Iterator[None]:
+    """Return a context in which this thread runs or records a step on a share of the rows."""
+    before, _active.share = _active.share, share
+    try:
+        yield
+    finally:
+        _active.share = before

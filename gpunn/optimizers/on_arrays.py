@@ -20,6 +20,7 @@ from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
+from gpunn.distribution.communicator import Share, active_share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor
@@ -191,6 +192,8 @@ class Update:
                 given = p.existing(np.asarray(g, p.dtype))
                 given = given if scale == 1 else given * scale
             into.write(p.gradient, given)
+        for work in self.over_ranks(active_share()):
+            work()
         self.optimizer.write_rates()
         works: list[Callable[[], None]] = [self.runs, partial(self._write_back, variables)]
         if self.copies and self.runs.is_ours:  # an interrupt waits until they are written back
@@ -198,6 +201,24 @@ class Update:
         else:
             for work in works:
                 work()
+
+    def over_ranks(
+        self, share: Share | None, backend: Backend | None = None
+    ) -> list[Callable[[], None]]:
+        """Return what replaces the mean gradients of a rank's rows by those of the whole batch.
+
+        Args:
+            backend: The one of a program; by default that of each arena.
+        """
+        works: list[Callable[[], None]] = []
+        for arena in self.arenas if share is not None else ():
+            assert share is not None
+            of = arena.backend if backend is None else backend
+            for group in arena.groups:
+                g = arena.gradients[group.start : group.stop]
+                works.append(partial(of.affine, g, share.rows / share.whole, 0.0, g))
+                works.append(partial(of.sum_over_ranks, g, share.ranks))
+        return works
 
     def note_step(self) -> None:
         """Note that the variables are updated."""
@@ -261,7 +282,16 @@ class UpdateInStep(Effect):
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        return partial(self._update.runs.step, backend, self.counts)
+        works = self._update.over_ranks(active_share(), backend)
+        works.append(partial(self._update.runs.step, backend, self.counts))
+        if len(works) == 1:
+            return works[0]
+
+        def run() -> None:
+            for work in works:
+                work()
+
+        return run
 
     def is_current(self) -> bool:
         """Whether `Update.is_current`."""

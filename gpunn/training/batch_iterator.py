@@ -334,7 +334,7 @@ class BatchIterator:
                 called = watched or progress
                 if watched:
                     if ranks.size > 1:
-                        average_state(ranks, self.trainer)  # a callback may save it
+                        average_state(ranks, self.trainer.built)  # a callback may save it
                     end(batch - 1, programs.logs())
                 else:
                     programs.wait()

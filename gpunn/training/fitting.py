@@ -77,11 +77,13 @@ def fit(
                 "validation_strategy": validation_strategy,
                 "whether there is validation_data": validation_data is not None,
             }
-            agreement.compare_models(ranks, trainer)
+            agreement.compare_models(ranks, trainer.built)
             agreement.compare(ranks, arguments)
             agreement.compare_data(ranks, trainer, rows)
-            agreement.send_state(ranks, trainer)
-            rehearse(trainer, rows if isinstance(rows, Rows) else rows.first())
+            agreement.send_state(ranks, trainer.built)
+            trainer.receive(ranks)
+            if isinstance(trainer, Trainer):
+                rehearse(trainer, rows if isinstance(rows, Rows) else rows.first())
         more = epochs > initial_epoch + 1
         validation: Any = None
         parted = None

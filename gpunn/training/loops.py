@@ -58,7 +58,8 @@ def fit(
     if ranks.size > 1:
         model._resume_from = ranks.first(model._resume_from)
         if model._resume_from is not None:
-            send_state(ranks, trainer)
+            send_state(ranks, trainer.built)
+            trainer.receive(ranks)
             send_callbacks(ranks, callbacks.callbacks)
     first_batch, warned = 0, False
     if model._resume_from is not None:
@@ -99,8 +100,8 @@ def fit(
         first_batch = 0
         logs = programs.logs()
         if ranks.size > 1:
-            check_weights(ranks, trainer, epoch)
-            average_state(ranks, trainer)
+            check_weights(ranks, trainer.built, epoch)
+            average_state(ranks, trainer.built)
         _refuse_bad_loss(programs, feed, epoch, steps, logs, model, parted is None)
         if validation is not None and validates(epoch, validation_freq):
             evaluated = partial(evaluate, model, ranks=ranks)

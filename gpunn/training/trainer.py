@@ -163,6 +163,14 @@ class Trainer(Objective):
         number = int(self.control.get()[BAD_BATCH])
         return None if number < 0 else number
 
+    @property
+    def built(self) -> Trainer:
+        """This trainer, with the weights and counters that ranks compare."""
+        return self
+
+    def receive(self, ranks: Communicator) -> None:
+        """Nothing: this trainer was sent the counters of rank 0."""
+
     def finish(self) -> None:
         """End a training: weights become their averages, if the optimizer keeps any."""
         if self.optimizer is not None:

@@ -221,9 +221,12 @@ class StepProgram:
         """Free the program for the rows of arrays, and these."""
         self._rows = None
 
-    def on_rows(self, sources: Sequence[Array], order: Order) -> OnRows | None:
+    def on_rows(
+        self, sources: Sequence[Array], order: Order, first: int, size: int
+    ) -> OnRows | None:
         """Return this program for the rows of arrays of its backend, as many at a time as its
-        arguments have; None if the host has to prepare each step."""
+        arguments have, from the number ``first`` of ``size`` rows on; None if the host has to
+        prepare each step."""
         if any(effect.by_host for effect in self._trace.effects):
             return None
         kinds = {"float32": "f", "float64": "f", "int32": "iu"}  # that a program gathers
@@ -231,9 +234,9 @@ class StepProgram:
             gathered = a.dtype.kind in kinds.get(into.dtype.name, "") and a.flags.c_contiguous
             if a.shape[1:] != into.shape[1:] or not gathered:
                 return None
-        key = tuple(map(place_of, sources)), order.rows, order.seed
+        key = tuple(map(place_of, sources)), order.rows, order.seed, first, size
         if self._rows is None or self._rows[0] != key:
-            self._rows = key, OnRows(self, sources, order)
+            self._rows = key, OnRows(self, sources, order, first, size)
         return self._rows[1]
 
     def _alone(self, work: Callable[[], None]) -> None:
@@ -282,17 +285,19 @@ class OnRows:
 
     at_once = 1
 
-    def __init__(self, of: StepProgram, sources: Sequence[Array], order: Order) -> None:
+    def __init__(
+        self, of: StepProgram, sources: Sequence[Array], order: Order, first: int, size: int
+    ) -> None:
         self._of, self._order = of, order
         backend = of._backend
         self._sources = list(map(backend.borrowed, sources))
-        self._size = len(of._arrays[0])
+        self._first, self._size = first, size
         self._program: Program = backend.program(self._step, True, {})
 
     def _step(self) -> None:
         of = self._of
         for source, into in zip(self._sources, of._arrays, strict=True):
-            of._backend.gather(source, self._order, of._control, into)
+            of._backend.gather(source, self._order, of._control, into, 1.0, 0.0, self._first)
         of._computation.run()
         of._advance(self._size)
 

@@ -7,6 +7,7 @@ from typing import Any
 from gpunn.common.config import runs_eagerly
 from gpunn.common.signatures import signature
 from gpunn.core.held import metrics_of_layers
+from gpunn.distribution.communicator import Share
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.ops.conversion import convert
@@ -34,18 +35,25 @@ class Steps:
         self.trainer: Any = None  # the `OwnTrainer`, once a call of the model uses it
         self.losses: list[Mean | None] = []  # of each output, once a step has computed them
         self._measures: list[list[Measured]] | None = None
-        self._functions: dict[tuple[str, bool], Function] = {}
+        self._functions: dict[Any, Function] = {}
 
-    def function(self, name: str) -> Function:
-        """Return the method of this name, compiled unless the model runs eagerly."""
+    def function(self, name: str, share: Share | None = None) -> Function:
+        """Return the method of this name, compiled unless the model runs eagerly; for a rank, that
+        on its share of the rows."""
         in_python = self._model.run_eagerly or runs_eagerly()
-        if (name, in_python) not in self._functions:
+        key = name, in_python, share
+        if key not in self._functions:
             given = self._model._training.settled()
             losses = [loss for loss in given.losses if loss is not None]
             method = getattr(self._model, name)
             draws = self._model._training.draws.of(name)
-            self._functions[name, in_python] = Function(method, losses, in_python, draws)
-        return self._functions[name, in_python]
+            self._functions[key] = Function(method, losses, in_python, draws)
+        return self._functions[key]
+
+    def forget_rows(self) -> None:
+        """Free what the steps hold for the rows of arrays."""
+        for function in self._functions.values():
+            function.forget_rows()
 
     def measures(self, y_pred: Any = None) -> list[list[Measured]]:
         """Return the compiled metrics of each output; none before the outputs are known."""
@@ -249,10 +257,11 @@ def metrics_of(model: Any) -> list[Any]:
 
 def result_of(model: Any, metrics: Any) -> dict[str, Any]:
     """Return the results of metrics by the names that `fit` lists them by."""
-    return results_of(metrics, _reported_names(model))
+    return results_of(metrics, reported_names(model))
 
 
-def _reported_names(model: Any) -> dict[int, str]:
+def reported_names(model: Any) -> dict[int, str]:
+    """Return the names of compiled metrics in the logs, by their ``id``."""
     training = model._training
     own = [] if training.compiled is None else steps_of(model).measured
     return {id(one.metric): one.name for one in own}
@@ -261,6 +270,6 @@ def _reported_names(model: Any) -> dict[int, str]:
 def ordered(model: Any, logs: dict[str, float]) -> dict[str, float]:
     """Return what a step returned in the order of `Model.evaluate`, as in Keras: metrics as
     `Model.metrics` lists them, then the rest by name."""
-    names = _reported_names(model)
+    names = reported_names(model)
     known = [names.get(id(metric), metric.name) for metric in model.metrics]
     return {name: logs[name] for name in dict.fromkeys([*known, *sorted(logs)]) if name in logs}

@@ -1,12 +1,9 @@
-"""The training of a model that defines its own steps: what `Trainer` and `Programs` are to others.
-
-The loops of `gpunn.training` run both.
-"""
+"""The training of a model that defines its own steps: what `Trainer` is to others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -14,25 +11,22 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
-from gpunn.backends.shared.order import Order
 from gpunn.callbacks import CallbackList
 from gpunn.common.stored import OWN_STEPS, check_array
 from gpunn.distribution import launch
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.classes import check_class_weight
 from gpunn.layers.symbolic import TreeDef
-from gpunn.ops.running.step_function import Function
-from gpunn.ops.running.step_program import Result
 from gpunn.optimizers import Optimizer
 from gpunn.optimizers.on_arrays import Update
-from gpunn.structure.non_finite import origin
+from gpunn.training import agreement
 from gpunn.training.fitting import rows_of_a_batch
-from gpunn.training.predicting import on_device
 from gpunn.training.predictor import PREDICT_BATCH
 from gpunn.training.trainer import Trainer
 
+from .programs import OwnPrograms
 from .rows import OwnBatches, OwnRows, source_of
-from .steps import Steps, ordered, steps_of
+from .steps import Steps, steps_of
 
 
 class OwnTrainer:
@@ -91,13 +85,14 @@ class OwnTrainer:
         self, x: Any, y: Any, weight: Any, class_weight: Any, argument: str
     ) -> tuple[OwnTrainer, Any]:
         """Return the trainer, and the data as rows or batches."""
-        if launch.current().size > 1 and argument in ("fit", "train_on_batch"):
-            raise ValueError(
-                f"{self.model.name} defines train_step, which one process runs: several processes "
-                f"share the steps of fit alone."
-            )
         name = "validation_data" if argument == "validation_data" else "x"
-        return self, source_of(x, y, weight, class_weight, name)
+        rows = source_of(x, y, weight, class_weight, name)
+        if launch.current().size > 1 and isinstance(rows, OwnBatches) and rows.sharded:
+            raise ValueError(
+                f"{name} yields the rows of this rank alone, which {self.model.name}'s train_step "
+                f"cannot take: give every rank the same batches, of which it takes its share."
+            )
+        return self, rows
 
     def labels(self, rows: Any) -> np.ndarray | None:
         """Return the class of each row (rows,), if a single loss compares classes."""
@@ -112,18 +107,43 @@ class OwnTrainer:
 
     # -- training and evaluation
 
+    @property
+    def built(self) -> Trainer:
+        """The trainer of the model, with the weights and counters that ranks compare."""
+        if self.model._builder.plan is None:
+            raise ValueError(
+                f"{self.model.name} must be built before several processes train it: give it an "
+                f"Input, or call it on a batch."
+            )
+        trainer: Trainer = self.model._training.current_trainer()
+        return trainer
+
+    def receive(self, ranks: Communicator) -> None:
+        """Continue as rank 0 does, whose counters the model's trainer was sent."""
+        draws = self.model._training.draws
+        restore = draws.restoring(ranks.first(draws.state()))
+        if ranks.rank:
+            self.model._training.seed = self.built.seed
+            restore(self.seed)
+            self.read_counters(self.built)
+
     @contextmanager
     def train(self, ranks: Communicator = ALONE) -> Iterator[OwnPrograms]:
-        """Return a ``with`` block for training."""
+        """Return a ``with`` block for training over these ranks."""
         trainer = self.model._training.trainer
         if trainer is not None:
             passes = max(self.passes, trainer.passes)
             self.read_counters(trainer)
             self.passes = passes
         self.programs = programs = OwnPrograms(self, "train_step")
+        programs.join(ranks)
+        if ranks.size > 1:
+            ranks.reserve()
         try:
             yield programs
         finally:
+            if ranks.size > 1:
+                ranks.release()
             if (trainer := self.model._training.trainer) is not None:
                 self.write_counters(trainer)
             programs.release()
@@ -179,7 +199,7 @@ class OwnTrainer:
         self.write_counters(trainer)
         metrics = enumerate(self._metrics(trainer))
         found = {f"{OWN_STEPS}metric/{number}": metric._sums() for number, metric in metrics}
-        logs = {} if self.programs is None else self.programs.logs()
+        logs = {} if self.programs is None else self.programs.last_logs()
         return found | {f"{OWN_STEPS}log/{name}": np.array([value]) for name, value in logs.items()}
 
     def restoring(
@@ -212,132 +232,6 @@ class OwnTrainer:
         return restore
 
 
-class OwnPrograms:
-    """A model's own step, as the loops run it.
-
-    Args:
-        name: The method: ``"train_step"`` or ``"test_step"``.
-    """
-
-    ranks = ALONE
-
-    def __init__(self, trainer: OwnTrainer, name: str) -> None:
-        self.trainer, self._name = trainer, name
-        self.step: Function = trainer.steps.function(name)
-        self.training = name == "train_step"
-        self.control = trainer.control if self.training else Control(trainer.backend)
-        self.steps_at_once: dict[int, int] = {}  # of each batch size
-        self._result: Result | None = None
-        self._rows: OwnRows | None = None
-
-    def join(self, ranks: Communicator) -> None:
-        """Nothing: one process runs the step."""
-
-    def follow(self) -> bool:
-        """Return False: a step looks by itself at what it uses."""
-        return False
-
-    def room(self, size: int, rows: Any, *caches: Any) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def wait(self) -> None:
-        """Nothing: results are waited for when they are read."""
-
-    def adapt(self, size: int, steps: int) -> None:
-        """Set how many steps run at once."""
-        self.steps_at_once[size] = max(1, steps)
-
-    # -- steps
-
-    def program(self, size: int, source: OwnRows, order: Order) -> StepsOnRows:
-        """Return a program whose steps each process the next ``size`` rows of ``source``."""
-        self._rows = source
-        return StepsOnRows(self, size, source, order)
-
-    def run(self, program: StepsOnRows, steps: int) -> None:
-        program.run(steps)
-
-    def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
-        """Run one step on a batch from the host."""
-        self.count(self.step.start(rows.whole()), 1, len(rows))
-
-    def on_batch(self, rows: OwnRows) -> dict[str, float]:
-        """Run one step on a batch from the host; return its logs."""
-        self.reset_totals()
-        self.run_batch(rows)
-        return self.logs()
-
-    def count(self, result: Result, steps: int, rows: int) -> None:
-        """Count steps, the last of which had this result."""
-        self._result = result
-        if self.training:
-            self.control.counters[BATCHES] += steps
-        self.control.counters[POSITION] += rows
-
-    def release(self) -> None:
-        """Free copies of the data that the next fit does not refill."""
-        if self._rows is not None and self._rows.has_large_copies:
-            self.step.forget_rows()
-
-    # -- logs
-
-    def reset_totals(self) -> None:
-        """Reset the metrics for a new epoch or evaluation."""
-        self.trainer.model.reset_metrics()
-
-    def add_up(self) -> None:
-        """Nothing: one process counts."""
-
-    def logs(self) -> dict[str, float]:
-        """Return what the last step returned, as numbers; waits for the device."""
-        if self._result is None:
-            return dict(self.trainer.logs) if self.training else {}
-        found = logs_of(self._result, self._name)
-        return found if self.training else ordered(self.trainer.model, found)
-
-    def bad_layer(self, feed: Any = None, whole: bool = False) -> str | None:
-        """Return a sentence about the layer that makes values which are not finite of a batch."""
-        training = self.trainer.model._training
-        with suppress(Exception):  # an error of this search must not hide that of the loss
-            rows = feed.data
-            for first in range(0, len(rows) if isinstance(rows, OwnRows) else 0, feed.batch_size):
-                batch = rows.batch(slice(first, first + feed.batch_size))
-                x = batch[0] if isinstance(batch, tuple) else batch
-                predictor, xs = on_device(training.predictor_for(x), x)
-                bound = predictor.plan, predictor.arena, xs
-                found = origin(*bound, training=self.training, seed=training.seed)
-                if found is not None:
-                    return found.explained(first + found.row if whole else None)
-        return None
-
-
-class StepsOnRows:
-    """Steps on the next rows of arrays: many at once, as soon as they are a program."""
-
-    def __init__(self, of: OwnPrograms, size: int, rows: OwnRows, order: Order) -> None:
-        self._of, self._size, self._rows, self._order = of, size, rows, order
-
-    def run(self, steps: int) -> None:
-        of, rows, size, step = self._of, self._rows, self._size, self._of.step
-        while steps:
-            number, position = (int(n) for n in of.control.counters[[PASS, POSITION]])
-            program = step.program_for(rows.batch(slice(0, size)))
-            placed = None if program is None else rows.placed(program.backend)
-            found = None
-            if program is not None and placed is not None:
-                found = program.on_rows(placed, self._order)
-            if found is None:
-                now = 1
-                at = self._order.indices(number)[position : position + size]
-                result = step.start(rows.batch(at))
-            else:
-                now = steps
-                found.begin(number, position)
-                result = found.run(now)
-            of.count(result, now, now * size)
-            steps -= now
-
-
 def trainer_of(model: Any) -> OwnTrainer:
     """Return the trainer of a model that defines its own steps, and is compiled."""
     steps = steps_of(model)
@@ -359,25 +253,15 @@ def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) 
         if name == "test_step":
             logs: dict[str, float] = trainer.call(OwnPrograms.on_batch, batch)
             return logs
-        with trainer.train() as programs:
+        ranks = launch.current()
+        if ranks.size > 1:
+            agreement.compare_data(ranks, trainer.built, batch)
+            if trainer.programs is None or trainer.programs.ranks is not ranks:
+                agreement.compare_models(ranks, trainer.built)
+                agreement.send_state(ranks, trainer.built)
+                trainer.receive(ranks)
+        with trainer.train(ranks) as programs:
             return programs.on_batch(batch)
-
-
-def logs_of(result: Result, method: str) -> dict[str, float]:
-    """Return what a step returned, a dictionary, as numbers by name."""
-    found = result.values()
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise TypeError(
-            f"{method} must return a dictionary of numbers by name, such as "
-            f"{{'loss': loss}}; got {type(found).__name__}."
-        )
-    logs = {}
-    for name, value in found.items():
-        number = np.asarray(value, np.float64)
-        logs[str(name)] = float(number if number.size == 1 else number.mean())
-    return logs
 
 
 def predict(

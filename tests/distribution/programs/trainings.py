@@ -319,6 +319,50 @@ def calls_of_few_rows() -> Any:
     return fitted(network(layers.Dense(8, activation="relu"), Gate()), x[:10], y[:10], batch_size=3)
 
 
+class OwnSteps(Model):
+    mean: Any
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with gpunn.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred)
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.mean.update_state(loss, sample_weight=x.shape[0])
+        return {**self.compute_metrics(x, y, y_pred), "mean": self.mean.result()}
+
+
+def with_own_steps(**options: Any) -> Any:
+    inputs = Input((INPUTS,))
+    hidden = layers.Dense(7, "relu", kernel_regularizer="l2")(inputs)
+    model = OwnSteps(inputs, layers.Dense(CLASSES, "softmax")(hidden))
+    model.mean = gpunn.metrics.Mean(name="mean")
+    optimizer = optimizers.Adam(0.01, global_clipnorm=0.5)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], **options)
+    return model
+
+
+@training
+def steps_of_its_own() -> Any:
+    return fitted(with_own_steps(), *data(), validation_split=0.2, callbacks=EarlyStopping("mean"))
+
+
+@training
+def steps_of_its_own_in_python() -> Any:
+    return fitted(with_own_steps(run_eagerly=True), *data(), epochs=2)
+
+
+@training
+def steps_of_its_own_on_batches_of_few_rows() -> Any:
+    x, y = data()
+    batches = [(x[at : at + 5], y[at : at + 5]) for at in range(0, 56, 5)]
+    model = with_own_steps()
+    history = model.fit(batches, epochs=3, verbose=0).history
+    model.train_on_batch(x[:9], y[:9])
+    return model, [history]
+
+
 def run(file: str, *names: str) -> None:
     gpunn.config.set_floatx("float64")
     found = {}

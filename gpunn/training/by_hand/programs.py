@@ -1,0 +1,213 @@
+"""The steps that a model defines itself, as the loops of `gpunn.training` run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
+from gpunn.backends.shared.order import Order
+from gpunn.distribution.communicator import ALONE, Communicator, Share, sharing
+from gpunn.ops.running.step_function import Function
+from gpunn.ops.running.step_program import Result
+from gpunn.structure.non_finite import origin
+from gpunn.training.predicting import on_device
+
+from .rows import OwnRows
+from .steps import ordered, reported_names
+
+
+class OwnPrograms:
+    """A model's own step, as the loops run it.
+
+    Args:
+        trainer: An `OwnTrainer`.
+        name: The method: ``"train_step"`` or ``"test_step"``.
+
+    Attributes:
+        ranks: The ranks that share the rows of each batch.
+    """
+
+    def __init__(self, trainer: Any, name: str) -> None:
+        self.trainer, self._name = trainer, name
+        self.ranks = ALONE
+        self.training = name == "train_step"
+        self.control = trainer.control if self.training else Control(trainer.backend)
+        self.steps_at_once: dict[int, int] = {}  # of each batch size
+        self._result: Result | None = None
+        self._logs: dict[str, float] = {}
+        self._rows: OwnRows | None = None
+
+    def join(self, ranks: Communicator) -> None:
+        """Share the rows of each batch with these ranks from now on."""
+        self.ranks = ranks
+
+    def share(self, rows: int) -> Share | None:
+        """Return this rank's share of a batch; of one that has fewer rows than there are ranks,
+        each computes all."""
+        ranks = self.ranks
+        if ranks.size == 1:
+            return None
+        return ranks.share(rows) if rows >= ranks.size else Share(ranks, 0, rows, rows * ranks.size)
+
+    def step(self, share: Share | None = None) -> Function:
+        """Return the step, for a share of the rows."""
+        step: Function = self.trainer.steps.function(self._name, share)
+        return step
+
+    def follow(self) -> bool:
+        """Return False: a step looks by itself at what it uses."""
+        return False
+
+    def room(self, size: int, rows: Any, *caches: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Nothing: results are waited for when they are read."""
+
+    def adapt(self, size: int, steps: int) -> None:
+        """Set how many steps run at once."""
+        self.steps_at_once[size] = max(1, steps)
+
+    # -- steps
+
+    def program(self, size: int, source: OwnRows, order: Order) -> StepsOnRows:
+        """Return a program whose steps each process the next ``size`` rows of ``source``."""
+        self._rows = source
+        return StepsOnRows(self, size, source, order)
+
+    def run(self, program: StepsOnRows, steps: int) -> None:
+        program.run(steps)
+
+    def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
+        """Run one step on a batch from the host."""
+        share, batch = self.share(len(rows)), rows.whole()
+        if share is not None:
+            batch = rows.batch(slice(share.first, share.first + share.rows))
+        with sharing(share):
+            self.count(self.step(share).start(batch), 1, len(rows))
+
+    def on_batch(self, rows: OwnRows) -> dict[str, float]:
+        """Run one step on a batch from the host; return its logs."""
+        self.reset_totals()
+        self.run_batch(rows)
+        return self.logs()
+
+    def count(self, result: Result, steps: int, rows: int) -> None:
+        """Count steps, the last of which had this result."""
+        self._result = result
+        if self.training:
+            self.control.counters[BATCHES] += steps
+        self.control.counters[POSITION] += rows
+
+    def release(self) -> None:
+        """Free copies of the data that the next fit does not refill."""
+        if self._rows is not None and self._rows.has_large_copies:
+            self.trainer.steps.forget_rows()
+
+    # -- logs
+
+    def reset_totals(self) -> None:
+        """Reset the metrics for a new epoch or evaluation."""
+        self.trainer.model.reset_metrics()
+
+    def add_up(self) -> dict[str, float]:
+        """Return the results of the metrics of all ranks by their names, and let rank 0 have their
+        sums: a checkpoint then holds those of one process."""
+        if self.ranks.size == 1:
+            return {}
+        found, names = {}, reported_names(self.trainer.model)
+        for metric in self.trainer.model.metrics:
+            sums = metric._sums()
+            self.ranks.sum(sums)
+            metric._put_sums(sums if self.ranks.rank == 0 else np.zeros_like(sums))
+            found[names.get(id(metric), metric.name)] = float(metric.compute(sums))
+        return found
+
+    def logs(self) -> dict[str, float]:
+        """Return what the last step returned, as numbers; waits for the device.
+
+        Of several ranks, metrics are those of all rows, and other numbers the mean of the ranks.
+        """
+        if self._result is None:
+            found = dict(self.trainer.logs) if self.training else {}
+            return found if self.ranks.size == 1 else self.ranks.first(found)
+        found = logs_of(self._result, self._name)
+        if self.ranks.size > 1:
+            means = np.array([*found.values()]) / self.ranks.size
+            self.ranks.sum(means)
+            found = dict(zip(found, means.tolist(), strict=True))
+            found |= {name: x for name, x in self.add_up().items() if name in found}
+        self._logs = found
+        return dict(found) if self.training else ordered(self.trainer.model, found)
+
+    def last_logs(self) -> dict[str, float]:
+        """Return the logs; of several ranks, those that they have computed last."""
+        return self.logs() if self.ranks.size == 1 else self._logs
+
+    def bad_layer(self, feed: Any = None, whole: bool = False) -> str | None:
+        """Return a sentence about the layer that makes values which are not finite of a batch."""
+        training = self.trainer.model._training
+        with suppress(Exception):  # an error of this search must not hide that of the loss
+            rows = feed.data
+            for first in range(0, len(rows) if isinstance(rows, OwnRows) else 0, feed.batch_size):
+                batch = rows.batch(slice(first, first + feed.batch_size))
+                x = batch[0] if isinstance(batch, tuple) else batch
+                predictor, xs = on_device(training.predictor_for(x), x)
+                bound = predictor.plan, predictor.arena, xs
+                found = origin(*bound, training=self.training, seed=training.seed)
+                if found is not None:
+                    return found.explained(first + found.row if whole else None)
+        return None
+
+
+class StepsOnRows:
+    """Steps on the next rows of arrays: many at once, as soon as they are a program."""
+
+    def __init__(self, of: OwnPrograms, size: int, rows: OwnRows, order: Order) -> None:
+        self._of, self._size, self._rows, self._order = of, size, rows, order
+
+    def run(self, steps: int) -> None:
+        share = self._of.share(self._size)
+        with sharing(share):
+            self._run(steps, share)
+
+    def _run(self, steps: int, share: Share | None) -> None:
+        of, rows, size, step = self._of, self._rows, self._size, self._of.step(share)
+        first, own = (0, size) if share is None else (share.first, share.rows)
+        while steps:
+            number, position = (int(n) for n in of.control.counters[[PASS, POSITION]])
+            program = step.program_for(rows.batch(slice(0, own)))
+            placed = None if program is None else rows.placed(program.backend)
+            found = None
+            if program is not None and placed is not None:
+                found = program.on_rows(placed, self._order, first, size)
+            if found is None:
+                now, begin = 1, position + first
+                result = step.start(rows.batch(self._order.indices(number)[begin : begin + own]))
+            else:
+                now = steps
+                found.begin(number, position)
+                result = found.run(now)
+            of.count(result, now, now * size)
+            steps -= now
+
+
+def logs_of(result: Result, method: str) -> dict[str, float]:
+    """Return what a step returned, a dictionary, as numbers by name."""
+    found = result.values()
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"{method} must return a dictionary of numbers by name, such as "
+            f"{{'loss': loss}}; got {type(found).__name__}."
+        )
+    logs = {}
+    for name, value in found.items():
+        number = np.asarray(value, np.float64)
+        logs[str(name)] = float(number if number.size == 1 else number.mean())
+    return logs
