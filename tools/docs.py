@@ -32,6 +32,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 LINE_TO_KERNEL = runpy.run_path(str(Path(__file__).with_name("line_to_kernel.py")))
 ONE_FORMULA = runpy.run_path(str(Path(__file__).with_name("one_formula.py")))
 FIT_PATH = runpy.run_path(str(Path(__file__).with_name("fit_path.py")))
+READING_ORDER = runpy.run_path(str(Path(__file__).with_name("reading_order.py")))
 COMMAND_LINE = runpy.run_path(str(Path(__file__).with_name("command_line.py")))
 
 
@@ -267,6 +268,9 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     ),
     "explanation/what-happens-in-fit.md": (
         "<!-- the path -->\n\n", "<!-- end of the path -->", FIT_PATH["generated"]
+    ),
+    "explanation/the-core.md": (
+        "<!-- the files -->\n\n", "<!-- end of the files -->", READING_ORDER["generated"]
     ),
     "explanation/architecture.md": (
         "<!-- trace of a step -->\n", "<!-- end of the trace -->", trace_of_a_step
