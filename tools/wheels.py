@@ -25,7 +25,9 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
+import deflate
 import zig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -200,12 +202,31 @@ def wheel(archive: Path, python: Interpreter, machine: str, dist: Path) -> Path:
     return made
 
 
+class Tight:
+    """What `zlib.compressobj` returns, but for libdeflate's highest level: 3% fewer bytes."""
+
+    def __init__(self, *_: object) -> None:
+        self._data = bytearray()
+
+    def compress(self, data: bytes) -> bytes:
+        self._data += data
+        return b""
+
+    def flush(self) -> bytes:
+        packed: bytes = deflate.deflate_compress(bytes(self._data), 12)
+        return packed
+
+
 def pack_tightly(path: Path) -> None:
-    """Compress a wheel's files again, with zlib's highest level: nothing else of them changes."""
+    """Compress a wheel's files again: nothing else of them changes."""
     tight = path.with_suffix(".tight")
-    with zipfile.ZipFile(path) as loose, zipfile.ZipFile(tight, "w") as file:
+    with (
+        zipfile.ZipFile(path) as loose,
+        zipfile.ZipFile(tight, "w") as file,
+        mock.patch("zlib.compressobj", Tight),
+    ):
         for one in loose.infolist():
-            file.writestr(one, loose.read(one), zipfile.ZIP_DEFLATED, compresslevel=9)
+            file.writestr(one, loose.read(one), zipfile.ZIP_DEFLATED)
     tight.replace(path)
 
 
