@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import weakref
 from contextlib import nullcontext
 from typing import Any
 
@@ -121,3 +122,16 @@ def test_a_fit_keeps_no_large_data_on_the_device(
     assert taken[0] == taken[1] == taken[2]
     losses(net, x[:8], y[:8])
     assert pool.used_bytes() < taken[0] + x.nbytes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_of_a_fit_are_freed_with_their_last_reference(backend: str, dtype: str) -> None:
+    gpunn.use_backend(backend)
+    net = model()
+    x, y = np.ones((8, 2), dtype), np.ones((8, 1), dtype)
+    of_x = weakref.ref(x)
+    net.fit(x, y, validation_data=(x, y), batch_size=4, epochs=3, verbose=0)
+    net.evaluate(x, y, verbose=0)
+    del x, y
+    gc.collect()
+    assert of_x() is None

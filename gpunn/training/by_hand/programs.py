@@ -104,8 +104,9 @@ class OwnPrograms:
         self.control.counters[POSITION] += rows
 
     def release(self) -> None:
-        """Free copies of the data that the next fit does not refill."""
-        if self._rows is not None and self._rows.has_large_copies:
+        """Free the data, and copies of them that the next fit does not refill."""
+        rows, self._rows = self._rows, None
+        if rows is not None and rows.has_large_copies:
             self.trainer.steps.forget_rows()
 
     # -- logs
