@@ -76,6 +76,9 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     bases = [base for base in cls.__mro__[1:-1] if "__init__" in vars(base)]  # without object
     for base in (cls, *bases):
+        made: Any = base
+        if made.__init__ is object.__init__ and made.__new__ is object.__new__:
+            break  # inspect would import and run a tokenizer to find that it takes nothing
         parameters = signature(base).parameters.values()
         named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         found |= {p.name: p for p in named if p.name not in found}
