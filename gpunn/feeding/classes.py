@@ -15,6 +15,11 @@ from gpunn.common.names import warn
 from .rows import Rows, name_of
 from .spec import Spec, TargetSpec
 
+TWO_WEIGHTS = (
+    "class_weight and sample_weight cannot both be given: multiply the class weights into "
+    "sample_weight."
+)
+
 
 def class_numbers(y: Array, target: TargetSpec, backend: Backend) -> np.ndarray | None:
     """Return the class of each row (rows,), or None if a sample has more than one.

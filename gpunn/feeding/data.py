@@ -17,7 +17,7 @@ from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_exact, check_finite, read
-from .classes import class_weights
+from .classes import TWO_WEIGHTS, class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
 from .spec import Spec, TargetSpec
@@ -156,10 +156,7 @@ def to_rows(
         weight = weights.get(target.name)
         if class_weight is not None:
             if weight is not None:
-                raise ValueError(
-                    f"{where}class_weight and sample_weight cannot both be given: multiply the "
-                    f"class weights into sample_weight."
-                )
+                raise ValueError(where + TWO_WEIGHTS)
             weight = class_weights(
                 class_weight, targets, target, backend, where, call is not None
             )

@@ -543,6 +543,14 @@ ERRORS: dict[str, Any] = {
     "y beside batches": (lambda: classifier(Own).fit(iter([(X, Y)]), Y), ValueError, "leave it"),
     "a part of nothing": (lambda: classifier(Own).fit(X, Y, validation_split=0.99), ValueError,
                           "leaves 0 rows"),
+    "two kinds of weights": (
+        lambda: classifier(Own).fit(X, Y, sample_weight=np.ones(len(Y)), class_weight={0: 2.0}),
+        ValueError, "class_weight and sample_weight cannot both be given",
+    ),
+    "weights of a batch, and of classes": (
+        lambda: classifier(Own).fit([(X, Y, np.ones(len(Y)))], class_weight={0: 2.0}),
+        ValueError, "class_weight and sample_weight cannot both be given",
+    ),
     "no loss": (lambda: without_loss().fit(X, Y, verbose=0), ValueError, "no loss"),
     "no dictionary": (lambda: returning(3.0).fit(X, Y, verbose=0), TypeError, "dictionary"),
     "an order": (lambda: pair(True)(X), TypeError, "no call"),

@@ -15,11 +15,9 @@ from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
 from gpunn.feeding.arrays import as_array, stored_dtype
 from gpunn.feeding.batches import Batches, items_of_pass
-from gpunn.feeding.classes import are_classes, balanced, check_class_weight
+from gpunn.feeding.classes import TWO_WEIGHTS, are_classes, balanced, check_class_weight
 from gpunn.feeding.rows import Rows, name_of, sent
 from gpunn.ops.narrow import from_host
-
-BY_CLASS = "by_class"  # the name of weights by class, times those of the rows
 
 
 @dataclass(eq=False)
@@ -57,13 +55,9 @@ class OwnRows(Rows):
         return replaced(converted, self.form)
 
     def unweighted(self) -> OwnRows:
-        """Return the rows with the weights that the user gave them, without those by class."""
-        if "weights" in self.arrays:
-            form = replaced(lambda n: "weights" if n == BY_CLASS else n, self.form)
-        else:
-            form = self.form[:2] if isinstance(self.form, tuple) else self.form
-        arrays = {name: a for name, a in self.arrays.items() if name != BY_CLASS}
-        return replace(self, arrays=arrays, form=form)
+        """Return the rows without weights."""
+        arrays = {name: a for name, a in self.arrays.items() if name != "weights"}
+        return replace(self, arrays=arrays, form=self.form[:2])
 
     def _rows(self, rows: Any) -> OwnRows:
         return replace(self, arrays={name: array[rows] for name, array in self.arrays.items()})
@@ -131,6 +125,8 @@ def source_of(
         if by_class is not None:
             check_class_weight(by_class, is_whole=False)
         return OwnBatches(x, argument, by_class)
+    if by_class is not None:
+        weight = weights_by_class(by_class, y, weight)
     parts = {"x": x, "y": y, "sample_weight": weight}
     given = {name: arrays_of(part, name) for name, part in parts.items() if part is not None}
     if not given:
@@ -147,9 +143,6 @@ def source_of(
         raise ValueError(f"{argument} has no rows.")
     arrays: dict[str, Any] = {}
     forms = [_named(part, name, arrays) for name, part in given.items()]
-    if by_class is not None:
-        arrays[BY_CLASS] = weights_by_class(by_class, y, weight)
-        forms = [*forms[:2], BY_CLASS]
     alone = len(forms) == 1 and isinstance(forms[0], str)
     return OwnRows(arrays, form=forms[0] if alone else tuple(forms))
 
@@ -213,7 +206,9 @@ def _converted(array: np.ndarray) -> np.ndarray:
 
 
 def weights_by_class(class_weight: Any, y: Any, weight: Any) -> Any:
-    """Return the weight of each row: its own, times that of its class."""
+    """Return the weight of the class of each row, which must have none of its own."""
+    if weight is not None:
+        raise ValueError(TWO_WEIGHTS)
     is_balanced = check_class_weight(class_weight, is_whole=True)
     if y is None or isinstance(y, Mapping):
         raise ValueError("class_weight needs y, the classes of one output.")
@@ -231,4 +226,4 @@ def weights_by_class(class_weight: Any, y: Any, weight: Any) -> Any:
     found = np.ones(len(labels), floatx())
     for label, factor in class_weight.items():
         found[labels == int(label)] = factor
-    return found if weight is None else found * np.asarray(weight)
+    return found
