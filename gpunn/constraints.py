@@ -260,7 +260,7 @@ class FunctionConstraint(OfOneFunction, Constraint):
 
     _abstract = True
     reads = "weights"
-    _has_call = True
+    _of_tensors = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)

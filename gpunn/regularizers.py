@@ -73,9 +73,9 @@ class Regularizer(Formula):
         super().__init_subclass__()
         if replaces(cls, "__call__"):
             ours = cls.penalty.__module__.partition(".")[0] == "gpunn"
-            cls._has_call = ours and not replaces(cls, "gradient")
+            cls._of_tensors = ours and not replaces(cls, "gradient")
             if ours:
-                cls.penalty = _traced_penalty if cls._has_call else Regularizer.penalty  # type: ignore[method-assign]
+                cls.penalty = _traced_penalty if cls._of_tensors else Regularizer.penalty  # type: ignore[method-assign]
 
     def __call__(self, x: Any) -> Any:
         """Return the penalty of the weights ``x``, a scalar."""

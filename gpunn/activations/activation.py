@@ -109,7 +109,7 @@ class Activation(Stated, Formula):
             name for name in ("forward", "backward")
             if _place(cls, name) <= stated and getattr(cls, name) is not vars(Activation)[name]
         ]
-        cls._has_call = len(by_hand) == 0
+        cls._of_tensors = len(by_hand) == 0
         for name in ("forward", "backward", *(("gradient",) if derived else ())):
             if name not in by_hand:
                 setattr(cls, name, vars(Activation)[name])
@@ -140,12 +140,12 @@ class Activation(Stated, Formula):
         """Whether `call` defines the formula, not a pass that is written for arrays."""
         cls = type(self)
         stated = cls.call is not Activation.call and not replaces(cls, "forward")
-        return self._has_call or stated
+        return self._of_tensors or stated
 
     @property
     def _is_traced(self) -> bool:
         """Whether it gets arrays as tensors: if it is custom, or works along another axis."""
-        return self._has_call or (self.rowwise and self.functor is None)
+        return self._of_tensors or (self.rowwise and self.functor is None)
 
     def _functions(self, dtype: str) -> Sequence[Function]:
         return passes(self, dtype)
@@ -198,7 +198,7 @@ class Activation(Stated, Formula):
         if isinstance(x, Tensor) and not is_known(x):
             return self.on_tensor(x)
         x = host_array(x)
-        if self._has_call:
+        if self._of_tensors:
             return convert(self.call(convert(x, x.dtype)))
         if self.rowwise and x.ndim == 0:
             raise ValueError(f"{self.__name__} needs at least one axis; x is a single number.")
@@ -265,7 +265,7 @@ class FunctionActivation(OfOneFunction, Activation):
 
     _abstract = True
     reads = "a tensor"
-    _has_call = True
+    _of_tensors = True
     saves = "input"
 
     def call(self, x: Tensor) -> Tensor:

@@ -26,6 +26,9 @@ class Formula(Entry, HasFields):
     # Without annotations: for type checkers, only annotated attributes are arguments.
     functor = cast("str | None", None)
     parameter_names = cast("tuple[str, ...]", ())
+    _of_tensors = False
+    """True for one that operations on tensors define; the other names are for backends too, see
+    `gpunn.backends.contract.formulas`."""
 
     @property
     def parameters(self) -> tuple[float, ...]:

@@ -78,8 +78,6 @@ class Entry:
     """True if using an object changes its attributes."""
     _not_watched: ClassVar[frozenset[str]] = frozenset()
     """Attributes that `held` leaves out: internal ones of the framework."""
-    _has_call = False
-    """True for a class that defines `call` on tensors, which is traced and differentiated."""
     rows_are_independent = False
     """True for a layer, loss, metric or model whose class says that mixing the rows of a batch is
     meant: each of several processes then computes it from its own rows. Otherwise training over
@@ -94,9 +92,9 @@ class Entry:
     def _traceable(self) -> bool:
         """Whether it uses only operations, and array functions with ``out=``, the same each time.
 
-        True for built-in parts and for a custom `call`.
+        True for built-in parts and for those that operations on tensors define.
         """
-        return self._has_call or is_framework(type(self))
+        return is_traced(self) or is_framework(type(self))
 
     if TYPE_CHECKING:  # any arguments, unless a class declares them
 
@@ -196,6 +194,12 @@ def is_own(entry: Any) -> bool:
     (True, False)
     """
     return entry is None or is_framework(type(entry))
+
+
+def is_traced(part: Any) -> bool:
+    """Whether operations on tensors define a part: the `call` of a layer or model, or a formula,
+    see `gpunn.backends.contract.formulas`."""
+    return getattr(part, "_has_call", False) or getattr(part, "_of_tensors", False)
 
 
 def is_traceable(entry: Any) -> bool:

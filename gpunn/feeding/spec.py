@@ -62,7 +62,7 @@ class TargetSpec:
     @property
     def any_shape(self) -> bool:
         """Whether the loss takes targets of any shape."""
-        return self.loss is not None and self.loss._has_call
+        return self.loss is not None and self.loss._of_tensors
 
     @property
     def target_shape(self) -> tuple[int, ...]:

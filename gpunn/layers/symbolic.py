@@ -173,6 +173,8 @@ class GraphOperation:
     name: str
     _applications: list[Application]
     _by_operator = False
+    _has_call = False
+    """True for one that defines `call` on tensors, which is traced and differentiated."""
     activity_regularizer: Any = None
     input_spec: Any = None
     """An `InputSpec`, or one for each input, in a list or dictionary; calls are checked by it."""

@@ -65,12 +65,12 @@ def sums_of_mean(t: Tensor) -> tuple[Tensor, int] | None:
 def _has_kernel(loss: Any) -> bool:
     """Whether `Backend.loss` computes a loss, and its derivatives are those of its formula."""
     own = replaces(type(loss), "forward", "backward", "forward_backward", "elements", "call")
-    return loss.functor is not None and loss.ignore_class is None and not (own or loss._has_call)
+    return loss.functor is not None and loss.ignore_class is None and not (own or loss._of_tensors)
 
 
 def _formula_of(loss: Any) -> Any:
     """Return the class of a loss; if it defines `call`, the built-in one that it derives from."""
-    return next(cls for cls in type(loss).__mro__ if not getattr(cls, "_has_call", True))
+    return next(cls for cls in type(loss).__mro__ if not getattr(cls, "_of_tensors", True))
 
 
 def as_rows(part: Any, sparse: bool, y_true: Any, y_pred: Tensor) -> tuple[Tensor, Tensor]:

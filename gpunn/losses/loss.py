@@ -136,7 +136,7 @@ class Loss(Formula):
             for name, value in _BY_CALL.items():
                 setattr(cls, name, value)
         elif {"forward", "forward_backward", "elements"} & vars(cls).keys():
-            cls._has_call = False
+            cls._of_tensors = False
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the loss of each sample from tensors (batch, ...).
@@ -195,7 +195,7 @@ class Loss(Formula):
         """Return the loss as a tensor: a number, or one per row with ``reduction="none"``."""
         y_true, y_pred = read_in_trace(y_true), read_in_trace(y_pred)
         tensors = [y for y in (y_true, y_pred) if isinstance(y, Tensor)]
-        if self._has_call or (tensors and not is_known(*tensors)):
+        if self._of_tensors or (tensors and not is_known(*tensors)):
             return on_tensors.reduced(self, y_true, y_pred, sample_weight)
         if self.axis not in (-1, np.ndim(y_pred) - 1):
             y_pred = np.moveaxis(np.asarray(y_pred), self.axis, -1)
@@ -221,7 +221,7 @@ class Loss(Formula):
 
 # Attributes of a class that defines `call`: nothing else of a built-in base class computes.
 _BY_CALL: dict[str, Any] = {
-    "_has_call": True, "functor": None, "_functor_of_rows": None, "sparse": False,
+    "_of_tensors": True, "functor": None, "_functor_of_rows": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
 }
 

@@ -128,10 +128,10 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
 
     y_pred = convert(y_pred, loss.dtype)
     y_pred = convert(y_pred, floating(y_pred.dtype))
-    if loss._has_call:
+    if loss._of_tensors:
         check_exact(y_true, y_pred.dtype, "y_true")
     y_true = convert(y_true) if loss.sparse else convert(y_true, y_pred.dtype)
-    if not loss._has_call and loss.axis not in (-1, y_pred.ndim - 1):
+    if not loss._of_tensors and loss.axis not in (-1, y_pred.ndim - 1):
         both = y_true.ndim == y_pred.ndim
         y_true = moveaxis(y_true, loss.axis, -1) if both else y_true
         y_pred = moveaxis(y_pred, loss.axis, -1)
@@ -159,7 +159,8 @@ def _reduced(
         if mean_loss is not None:
             rows = math.prod(y_pred.shape[:-1])
             return mean_loss * float(rows) if loss.reduction == "sum" else mean_loss
-    values = convert(loss.call(*(fitting(y_true, y_pred) if loss._has_call else (y_true, y_pred))))
+    both = fitting(y_true, y_pred) if loss._of_tensors else (y_true, y_pred)
+    values = convert(loss.call(*both))
     weights: Tensor | None = None
     if sample_weight is not None:
         weights = convert(sample_weight, values.dtype)

@@ -322,7 +322,7 @@ class Metric(Formula):
 
 # Attributes of a custom class that defines `update_state`: see `own`.
 _BY_UPDATE_STATE: dict[str, Any] = {
-    "_has_call": True, "accumulate": own.accumulate, "compute": own.compute,
+    "_of_tensors": True, "accumulate": own.accumulate, "compute": own.compute,
     "_sums": own.sums, "_put_sums": own.put_sums,
     "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
     "sparse": None, "predictions": None, "targets": None, "remedy": None,
@@ -490,7 +490,7 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
     1.5
     """
 
-    _has_call = _is_mean = True
+    _of_tensors = _is_mean = True
     _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = _BY_ITSELF
     sparse = None
     direction = "down"

@@ -77,7 +77,7 @@ def accumulate(
 
 def takes_weights(metric: Any) -> bool:
     """Whether a metric can count some rows less than others, such as the masked ones not at all."""
-    if not metric._has_call:
+    if not metric._of_tensors:
         return True
     parameters = signature(type(metric).update_state).parameters.values()
     return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)

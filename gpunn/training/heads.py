@@ -125,11 +125,11 @@ class TargetBuffers:
             if m.counted_by_loss:
                 continue
             predictions = self._through(m.reading.predictions, rows, f"predictions {k}", pool)
-            if target.any_shape and not m.metric._has_call:
+            if target.any_shape and not m.metric._of_tensors:
                 targets = self._targets_of(m.metric, rows, pool, k)
             else:
                 targets = self._through(m.reading.targets, self.y_true, f"targets {k}", pool)
-            if m.metric._has_call:
+            if m.metric._of_tensors:
                 targets, predictions = targets.reshape(shape), predictions.reshape(size, features)
             self.measuring.append((m, targets, predictions))
 
@@ -210,7 +210,7 @@ def _measures(
     output = ModelOutput(head.target.loss, head.activation, head.fused, shape[-1])
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
-        free = loss._has_call or metric.sparse is None
+        free = loss._of_tensors or metric.sparse is None
         if not free and metric.sparse != loss.sparse:
             raise ValueError(
                 f"The metric {metric.name!r} reads "
@@ -220,7 +220,7 @@ def _measures(
                 f"'accuracy' to get the metric that fits."
             )
         of = getattr(metric, "loss", None)
-        if isinstance(of, Loss) and not (of._has_call or metric._has_call):
+        if isinstance(of, Loss) and not (of._of_tensors or metric._of_tensors):
             head.target.check_axis(f"The metric {metric.name!r}", of.axis)
         reading, notes = metric_inputs(metric, given, output)
         head.notes += [note for note in notes if note not in head.notes]

@@ -218,7 +218,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
             return metrics_module.SparseCategoricalAccuracy(), given
         if output_shape[-1] == 1:
             return metrics_module.BinaryAccuracy(), given
-        if loss._has_call:
+        if loss._of_tensors:
             made = metrics_module.MeanMetricWrapper(accuracy_of_any, given)
             made.build(output_shape)
             return made, given

@@ -125,7 +125,7 @@ class Objective:
         self._check_sums(heads)
         self.heads = heads
         used = {head.number: head.loss for head in heads}
-        shown = {h.number for h in heads if any(m.metric._has_call for m in h.measures)}
+        shown = {h.number for h in heads if any(m.metric._of_tensors for m in h.measures)}
         targets = [replace(t, loss=used.get(k), exact=k in shown) for k, t in enumerate(targets)]
         self.spec = replace(spec, targets=tuple(targets))
         outputs = self.plan.outputs
@@ -212,7 +212,7 @@ class Objective:
 
 def _apart(part: Any) -> Any:
     """Return a copy of a custom loss or metric, which keeps the shapes that it is traced for."""
-    if not getattr(part, "_has_call", False):
+    if not getattr(part, "_of_tensors", False):
         return part
     made = copy.copy(part)
     for name in ("on_arrays", "_of_samples", "_of_steps"):  # these refer to the original

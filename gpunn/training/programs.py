@@ -13,6 +13,7 @@ from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
+from gpunn.common.registry import is_traced
 from gpunn.core import held
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
@@ -68,7 +69,7 @@ class Programs:
         self.totals: Array = before.totals if before else backend.zeros(*zeros)
         self.pool = Pool(self.backend)
         self.undo: Undo | None = None
-        checks = any(getattr(f, "_has_call", False) for f in objective.formulas)
+        checks = any(map(is_traced, objective.formulas))
         if training and checks and backend.stops and objective.arena.state.size:
             self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None

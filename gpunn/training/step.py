@@ -109,7 +109,7 @@ class HeadLoss:
         self._head, self._buffers, self._backend = head, buffers, backend
         self._ranks = ranks
         self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
-        if weighted and head.loss._has_call:
+        if weighted and head.loss._of_tensors:
             of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
         reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
         # For a weighted mean, scaled weights. Metrics read the original weights.
@@ -128,13 +128,13 @@ class HeadLoss:
         self._measures = []
         self._shared: list[tuple[Array, Array]] = []  # weights, and these divided by the steps
         for m, targets, predictions in buffers.measuring:
-            by = buffers.weights if m.metric._has_call else buffers.weights.reshape(-1)
+            by = buffers.weights if m.metric._of_tensors else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
             if buffers.mask is not None and takes_weights(m.metric):
                 left = buffers.masked if given is None else buffers.masked_weights
-                given = left if m.metric._has_call else left.reshape(-1)
+                given = left if m.metric._of_tensors else left.reshape(-1)
             if head.target.varies and m.metric._of_rows:
-                given = self._of_one_sample(given, by, m.metric._has_call)
+                given = self._of_one_sample(given, by, m.metric._of_tensors)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
 
     def _of_one_sample(self, given: Array | None, like: Array, of_samples: bool) -> Array | None:
@@ -181,7 +181,7 @@ class HeadLoss:
             self._normalize()
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
         weights = self._weights if self._shares is None else self._shares
-        if weights is not None and not head.loss._has_call:
+        if weights is not None and not head.loss._of_tensors:
             weights = weights.reshape(-1)  # (rows,)
         if self.count != 1.0:
             backend.xp.copyto(self._own_sums, 0)

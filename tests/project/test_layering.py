@@ -211,6 +211,28 @@ def test_nothing_above_the_backends_asks_which_one_it_is() -> None:
                 assert getattr(node, "id", "") not in ("cupy", "CupyBackend", "NumpyBackend"), path
 
 
+def test_backends_know_formulas_by_the_contract_and_no_layer() -> None:
+    """They read no private attribute of a part, except what the protocols of formulas declare."""
+    formulas = (gpunn.losses.Loss, gpunn.metrics.Metric, gpunn.activations.Activation)
+    flags, of_formulas = (
+        {name for cls in classes for name in dir(cls) if re.match("_[^_]", name)}
+        for classes in ((gpunn.Model, gpunn.layers.Layer), formulas)
+    )
+    protocols = vars(gpunn.backends.contract.formulas).values()
+    declared = {name for cls in protocols if isinstance(cls, type) for name in vars(cls)}
+    assert not declared & flags
+    files = [path for path in MODULES if place(path) == "backends"]
+    nodes = [(path, node) for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    read = [(path, node) for path, node in nodes if isinstance(node, ast.Attribute)]
+    own = {node.attr for _, node in read if isinstance(node.ctx, ast.Store)}
+    assert not [
+        f"{path}: {ast.unparse(node)}"
+        for path, node in read
+        if node.attr in (flags | of_formulas) - declared - own
+        and getattr(node.value, "id", "") != "self"
+    ]
+
+
 def fresh(code: str) -> Any:
     """Return the JSON that ``code`` prints in a new process."""
     command = [sys.executable, "-W", "error", "-c", code]

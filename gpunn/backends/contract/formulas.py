@@ -24,9 +24,10 @@ class FormulaProtocol(Protocol):
     def parameters(self) -> tuple[float, ...]: ...
 
     @property
-    def _has_call(self) -> bool:
-        """Whether it consists of user-defined functions of tensors. These call only operations and
-        array functions, the same each time, and targets may have any shape."""
+    def _of_tensors(self) -> bool:
+        """Whether operations on tensors define it: it then calls only operations and array
+        functions, the same each time, and takes targets of any shape. Otherwise the kernels or
+        passes on arrays do."""
 
 
 class ActivationProtocol(FormulaProtocol, Protocol):

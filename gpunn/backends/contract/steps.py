@@ -35,7 +35,7 @@ def _slots(call: OpCall) -> dict[str, Array]:
 def _targets(call: OpCall) -> tuple[str, str]:
     """Class indices, or a row of targets for each row; of any width for a custom loss."""
     formula: Any = vars(call).get("loss", vars(call).get("metric"))
-    if formula._has_call:
+    if formula._of_tensors:
         return ("rows *targets", "float" if call.y_true.dtype.kind == "f" else "int32")
     return ("rows", "int32") if call.y_true.ndim == 1 else ("rows classes", "float")
 
@@ -43,7 +43,7 @@ def _targets(call: OpCall) -> tuple[str, str]:
 def _weights(call: OpCall) -> tuple[str, str]:
     """Weights of rows; custom formulas may have several for each sample."""
     formula: Any = vars(call).get("loss", vars(call).get("metric"))
-    return "rows *each" if formula._has_call else "rows", "float"
+    return "rows *each" if formula._of_tensors else "rows", "float"
 
 
 class Steps(Operations):

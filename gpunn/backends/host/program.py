@@ -81,7 +81,7 @@ class TracingBackend(Backend):
     def apply_formula(
         self, formula: FormulaProtocol, method: Callable[..., None], *arrays: Any
     ) -> None:
-        if formula.functor is None and not formula._has_call:
+        if formula.functor is None and not formula._of_tensors:
             self._do(method, self, *arrays)  # one call of the trace
         else:
             method(self, *arrays)

@@ -28,7 +28,7 @@ class Linear:
 
     functor = "Linear"
     parameters = ()
-    _has_call = rowwise = False
+    _of_tensors = rowwise = False
     saves = "output"
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
