@@ -22,6 +22,7 @@ from .core.plan import INPUT, Call, Node, Plan
 from .core.workspace import Pool, Workspace
 from .feeding.data import to_rows
 from .feeding.rows import name_of
+from .layers.applying import append_nodes
 from .layers.layer import Layer
 from .layers.shapes import Shape
 from .losses.loss import Loss
@@ -222,11 +223,11 @@ def _check_layers(
     shapes = [x.shape[1:] for x in xs]
     sources = [_Source(x) for x in xs]
     read = [
-        source._append_nodes(nodes, [INPUT], [shape])[0]
+        append_nodes(source, nodes, [INPUT], [shape])[0]
         for source, shape in zip(sources, shapes, strict=True)
     ]
     for layer in layers:
-        read = layer._append_nodes(nodes, read, [nodes[n].output_shape for n in read])
+        read = append_nodes(layer, nodes, read, [nodes[n].output_shape for n in read])
     names = {id(s): "x" if len(xs) == 1 else f"x[{k}]" for k, s in enumerate(sources)}
     plan = Plan(nodes, shapes[:1])
     parameters = list(plan.parameters.values())

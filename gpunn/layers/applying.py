@@ -1,11 +1,7 @@
-"""Building and application of layers: to symbolic tensors, in a plan, in a call, and to arrays.
-
-The methods of `Layer` call these functions, or are these functions.
-"""
+"""Application of layers: to symbolic tensors, in a plan, in a call, and to arrays."""
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
-from gpunn.common.overrides import is_framework
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import draws_here
 from gpunn.core.plan import INPUT, Call, Node, Plan
@@ -23,24 +18,15 @@ from gpunn.ops.conversion import tensors_of
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.narrow import from_host
 from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
-from gpunn.ops.primitive import place_in_user_code
 
 from . import traced
 from .as_operation import moves_integers
+from .parameters import ensure_built
 from .shapes import (
     Rows,
-    check_same_axes,
-    check_spec,
-    common,
-    covers,
     dtype_of,
-    each_shape,
     over_lengths,
     sample_of,
-    unknown,
-    whole_shape,
-    with_batch_axis,
-    without_batch_axis,
 )
 from .symbolic import (
     Application,
@@ -54,97 +40,10 @@ from .symbolic import (
 Pass = Callable[[Call], None]
 MOST_KNOWN = 40  # shapes of which a layer with a `call` remembers those of its outputs
 
-# -- building
+# -- outputs
 
 
-def marks_built(build: Callable[..., None]) -> Callable[..., None]:
-    """Return a layer's method `build` that also records the input shape, and that it was called."""
-
-    @functools.wraps(build)
-    def build_once(self: Any, *shapes: Any, **named: Any) -> None:
-        self._declares = True
-        try:
-            build(self, *shapes, **named)
-        finally:
-            self._declares = False
-        first = shapes[0] if shapes else next(iter(named.values()))
-        self.input_shape = without_batch_axis(first)
-        self.built = True
-
-    return build_once
-
-
-def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a layer's method `compute_output_shape` that also takes axes of any length, None: the
-    method itself is called with lengths, see `over_lengths`."""
-
-    @functools.wraps(compute)
-    def computed(self: Any, *shapes: Any, **named: Any) -> Any:
-        given = shapes, named
-        return over_lengths(given, lambda given: compute(self, *given[0], **given[1]), start=1)
-
-    return computed
-
-
-def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
-    """Build a layer for this input shape of one sample once; return the output shape.
-
-    A layer that takes a list gets a list of shapes. The output is that of `forward`, even if a
-    `call` is around it.
-    """
-    several = list(input_shape) if layer.takes_list else [input_shape]
-    check_spec(layer, several, resolve_dtype(layer.dtype))
-    input_shape = whole_shape(input_shape)
-    before, now = layer.input_shape, unknown(input_shape)
-    check_same_axes(layer, now)
-    if not layer.built:
-        layer.build(with_batch_axis(now))
-    elif before is None:  # its parameters belong to layers in it
-        layer.input_shape = now
-    elif before != now and not covers(before, now):
-        if layer.weights and not _takes(layer, now):
-            raise ValueError(
-                f"Layer {layer.name!r} was built for inputs of shape {before} per "
-                f"sample; got {input_shape}{place_in_user_code()}."
-            )
-        if not layer.weights:
-            layer.input_shape = now
-        elif _same_axes(before, now):  # otherwise it stays that of the first inputs
-            layer.input_shape = common(before, now)
-    return layer._output_sample(input_shape, own=True)
-
-
-def _takes(layer: Any, input_shape: Any) -> bool:
-    """Whether a built layer would have the same weights for inputs of this shape.
-
-    A built-in layer may also be applied to inputs with another number of axes, if `build` would set
-    the same attributes: a `Dense` layer to each step of sequences and to their mean.
-    """
-    same_axes = _same_axes(layer.input_shape, input_shape)
-    if not (same_axes or is_framework(type(layer))):
-        return False
-    other = copy.copy(layer)
-    vars(other).update(_parameters=[], _applications=[], built=False)
-    try:
-        other.build(with_batch_axis(input_shape))
-    except (ValueError, IndexError):
-        return False
-    if [p.shape for p in other._parameters] != [p.shape for p in layer._parameters]:
-        return False
-    return same_axes or _plain_attributes(other) == _plain_attributes(layer)
-
-
-def _same_axes(one: Any, other: Any) -> bool:
-    return covers(each_shape(len, one), each_shape(len, other))
-
-
-def _plain_attributes(layer: Any) -> dict[str, Any]:
-    """Return the numbers, texts and tuples of them that a layer holds, by name."""
-    plain = (int, float, str, tuple, type(None))
-    left_out = ("input_shape", "_input_shape")
-    return {k: x for k, x in vars(layer).items() if isinstance(x, plain) and k not in left_out}
-
-
+@functools.singledispatch
 def outputs_for(
     layer: Any, shapes: Sequence[SampleShape], given: OpArguments | None
 ) -> tuple[list[SampleShape], OpArguments]:
@@ -195,7 +94,40 @@ def first_application(layer: Any, attribute: str) -> Application:
     return layer._applications[0]
 
 
+def symbolic_outputs(
+    layer: Any, x: Any, training: bool | None = None, given: OpArguments | None = None
+) -> list[SymbolicTensor]:
+    """Apply a layer or model to symbolic inputs; return its outputs.
+
+    Raises:
+        ValueError, TypeError: for inputs that it does not take.
+    """
+    if training:
+        raise ValueError(
+            f"{layer.name}: training=True cannot be fixed in a model. Leave it out, or pass "
+            f"training=False to run this layer in inference mode even in training."
+        )
+    inputs = check_inputs(layer, x)
+    masks, masked = masks_for(layer, inputs, given)
+    shapes = infer_shapes(layer, [t.sample for t in (*inputs, *masks)], masked)
+    application = Application(layer, inputs, training, given, masks, masked)
+    batch = inputs[0].shape[0]
+    application.outputs = tuple(
+        SymbolicTensor(application, i, batch, shape) for i, shape in enumerate(shapes)
+    )
+    return with_masks(layer, application)
+
+
+# What follows differs for models, see `gpunn.structure.nested`.
+
+
+@functools.singledispatch
 def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
+    """Return the tensors that a layer reads from the inputs that it was called on.
+
+    Raises:
+        ValueError, TypeError: for too many or too few tensors, or other objects.
+    """
     given = list(x) if isinstance(x, (list, tuple)) else [x]
     for entry in given:
         if not isinstance(entry, SymbolicTensor):
@@ -207,21 +139,28 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
                 f"{layer.name} takes numbers, but {entry.name!r} holds strings: put "
                 f"layers.StringLookup between them."
             )
-    if layer._has_call:
-        return given
-    if layer.takes_list and not isinstance(x, (list, tuple)):
+        if layer._on_host and not entry.on_host:
+            raise ValueError(
+                f"{layer.name} encodes data while they are fed, so it can only be applied to an "
+                f"input of the model, but {entry.name!r} is computed in the step. Put "
+                f"{layer.name} after gpunn.Input, before all other layers."
+            )
+    if layer.takes_list and not (layer._has_call or isinstance(x, (list, tuple))):
         raise ValueError(f"{layer.name} takes a list of tensors; got {x!r}.")
-    if not layer.takes_list and len(given) != 1:
+    if not (layer._has_call or layer.takes_list) and len(given) != 1:
         raise ValueError(
             f"{layer.name} takes one tensor; got {len(given)}. Merge them first, with "
             f"layers.Concatenate or layers.Add."
         )
+    layer._fix_batch(given[0].shape)
     return given
 
 
+@functools.singledispatch
 def masks_for(
     layer: Any, inputs: Sequence[SymbolicTensor], given: OpArguments | None
 ) -> tuple[Sequence[Any], Any]:
+    """Return the masks of inputs that are passed with them, and the arguments with them."""
     args, kwargs = _filled(layer, inputs, given)
     with_masks = with_masks_passed(layer, args, kwargs)
     if with_masks is kwargs:
@@ -230,7 +169,9 @@ def masks_for(
     return tensors[len(inputs) :], masked
 
 
+@functools.singledispatch
 def with_masks(layer: Any, application: Application) -> list[SymbolicTensor]:
+    """Return the outputs of an application, with their masks."""
     given, read = application.masked, (*application.inputs, *application.masks)
     args, kwargs = _filled(layer, read, given)
     put_masks(layer, args, kwargs, application.outputs)
@@ -251,14 +192,14 @@ def _read_as(layer: Any, shapes: Sequence[SampleShape]) -> list[SampleShape]:
     return [shape if kept else tuple(shape) for shape in shapes]
 
 
-def infer_shapes(
-    layer: Any, shapes: Sequence[SampleShape], given: OpArguments | None = None
+def _node_shapes(
+    layer: Any, shapes: Sequence[SampleShape], given: OpArguments | None
 ) -> list[SampleShape]:
-    """Return the shapes of the outputs of a layer's node for inputs of these shapes."""
+    """Return the shapes of the outputs of a layer's node for inputs of these shapes; build it."""
     read = _read_as(layer, shapes)
     if layer._has_call:
-        return layer._outputs_for(read, given)[0]
-    shape = layer._ensure_built(read if layer.takes_list else read[0])
+        return outputs_for(layer, read, given)[0]
+    shape = ensure_built(layer, read if layer.takes_list else read[0])
     if not any(map(dtype_of, read)):
         return [shape]
     if layer._reshapes:
@@ -270,6 +211,17 @@ def infer_shapes(
     )
 
 
+@functools.singledispatch
+def infer_shapes(
+    layer: Any, shapes: Sequence[SampleShape], given: OpArguments | None = None
+) -> list[SampleShape]:
+    """Return the shapes of a layer's outputs for inputs of these shapes, with their dtypes; declare
+    the parameters."""
+    found = _node_shapes(layer, shapes, given)
+    return layer._encoded_shapes(shapes, found) if layer._on_host else found
+
+
+@functools.singledispatch
 def append_nodes(
     layer: Any,
     nodes: list[Node],
@@ -279,8 +231,15 @@ def append_nodes(
     training: bool | None = None,
     given: OpArguments | None = None,
 ) -> list[int]:
-    """Append a layer's node, and additional nodes after it."""
-    outputs = infer_shapes(layer, shapes, given)
+    """Append the nodes of one application to ``nodes``: that of a layer, and additional ones after
+    it. Return the numbers of its outputs.
+
+    Args:
+        sources, shapes: numbers of the nodes it reads, and shapes of their outputs.
+        path: prefix of the names of its nodes.
+        training, given: as in `Application`.
+    """
+    outputs = _node_shapes(layer, shapes, given)
     at, name = len(nodes), f"{path}{layer.name}"
     reads = tuple(map(dtype_of, _read_as(layer, shapes)))
     rows = Rows.of(outputs)
@@ -391,13 +350,13 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
             y = tensors_of(layer._run(*args, training=trains, **kwargs))
         return put_masks(layer, args, kwargs, y)
     if not layer._has_call:
-        return layer._apply(args[0], training)[0]
+        return symbolic_outputs(layer, args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
     plain = given.is_like(traced.given_for(layer, len(tensors)))
-    made = layer._apply(tensors, training, None if plain else given)
+    made = symbolic_outputs(layer, tensors, training, None if plain else given)
     application = made[0].application
     tensors += application.masks
-    form = layer._outputs_for([t.sample for t in tensors], application.masked or given)[1]
+    form = outputs_for(layer, [t.sample for t in tensors], application.masked or given)[1]
     return form.filled(made)[0][0]
 
 
@@ -427,8 +386,8 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     nodes: list[Node] = []
     sources = [INPUT - k for k in range(len(xs))]
     try:
-        outputs = layer._append_nodes(
-            nodes, sources, shapes, given=given if layer._has_call else None
+        outputs = append_nodes(
+            layer, nodes, sources, shapes, given=given if layer._has_call else None
         )
     except traced.NoRowsError:  # alone, it may return what it likes
         layer._own_arena()
@@ -439,7 +398,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     uploaded = [backend.upload(array) for array in xs]
     number = next(layer._training_calls) if training or plan.has_calls else 0
     made, layer._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
-    return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
+    return outputs_for(layer, shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
 
 
 def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:

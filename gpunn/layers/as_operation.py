@@ -27,6 +27,8 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, current
 
+from .parameters import ensure_built
+
 
 class _Application(Primitive):
     """A layer applied inside a trace."""
@@ -144,7 +146,7 @@ _gradient_part = Primitive(
 def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     samples = [shape[1:] for shape in shapes]
     given = samples if layer.takes_list else samples[0]
-    return (shapes[0][0], *layer._ensure_built(given))
+    return (shapes[0][0], *ensure_built(layer, given))
 
 
 def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:

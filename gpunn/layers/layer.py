@@ -19,7 +19,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import arguments
 from gpunn.core.arena import Arena, Parameter
-from gpunn.core.plan import INPUT, Call, HostPart
+from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
@@ -44,6 +44,8 @@ from .parameters import (
     integers_of,
     layers_in,
     losses_of,
+    marks_built,
+    of_known_shapes,
     trainable,
     weight_of,
 )
@@ -199,9 +201,9 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             if "supports_masking" not in vars(cls):
                 cls.supports_masking = True
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
-            cls.build = applying.marks_built(cls.build)  # type: ignore
+            cls.build = marks_built(cls.build)  # type: ignore
         if "compute_output_shape" in vars(cls):
-            cls.compute_output_shape = applying.of_known_shapes(cls.compute_output_shape)  # type: ignore
+            cls.compute_output_shape = of_known_shapes(cls.compute_output_shape)  # type: ignore
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a variable becomes a weight, as in Keras."""
@@ -303,7 +305,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             return input_shape
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
         samples = [without_batch_axis(shape) for shape in tensors]
-        return applying.in_form(*self._outputs_for(samples, given))
+        return applying.in_form(*applying.outputs_for(self, samples, given))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask of the output, or a list of masks of several: by default that of the
@@ -372,7 +374,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         return applying.dispatch(self, args, kwargs, training)
 
-    _run = applying.run
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        """Run the layer by itself on an array (batch, ...), or several of them."""
+        return applying.run(self, *args, training=training, **kwargs)
+
+    def _fix_batch(self, shape: Shape) -> None:
+        """Prepare for batches of this shape, as a stateful layer does."""
 
     def add_loss(self, loss: Any) -> None:
         """Add ``loss``, or each loss of a list, to the model's loss, inside `call`.
@@ -552,9 +559,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
 
     # -- shapes, and symbolic tensors
 
-    _ensure_built = applying.ensure_built
-    _outputs_for = applying.outputs_for
-
     def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:
         compute = self.compute_output_shape
         if own and self._has_call:
@@ -609,17 +613,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         found = list(applying.first_application(self, "output").outputs)
         return found[0] if len(found) == 1 else found
-
-    # `GraphOperation` documents these.
-    _check_inputs = applying.check_inputs
-    _infer_shapes = applying.infer_shapes
-    _masks_for = applying.masks_for
-    _with_masks = applying.with_masks
-    _append_nodes = applying.append_nodes
-
-    @property
-    def _host_part(self) -> HostPart | None:
-        return HostPart([(self, INPUT)], [0]) if self._on_host else None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal layer, as JSON-serializable values.

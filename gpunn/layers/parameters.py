@@ -1,25 +1,43 @@
-"""Parameters of layers, those of layers in attributes, and calls with given values of them."""
+"""Parameters of layers: their declaration when a layer is built, those of layers in attributes, and
+calls with given values of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from gpunn.common.arguments import check_flag
+from gpunn.common.config import resolve_dtype
+from gpunn.common.overrides import is_framework
 from gpunn.core.arena import Parameter
 from gpunn.core.holder import ParameterHolder
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.library.derivatives import as_tensors, at_once
+from gpunn.ops.primitive import place_in_user_code
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 from gpunn.ops.variable import Variable
 
-from .symbolic import GraphOperation
+from .shapes import (
+    check_same_axes,
+    check_spec,
+    common,
+    covers,
+    each_shape,
+    over_lengths,
+    unknown,
+    whole_shape,
+    with_batch_axis,
+    without_batch_axis,
+)
+from .symbolic import GraphOperation, SampleShape
 
 
 def check_declaration(layer: Any, name: str | None, shape: Sequence[Any]) -> None:
@@ -195,3 +213,94 @@ class Stateless(ParameterHolder):
                     f"{shape}."
                 )
         return [*zip(weights, values, strict=True)]
+
+
+# -- building
+
+
+def marks_built(build: Callable[..., None]) -> Callable[..., None]:
+    """Return a layer's method `build` that also records the input shape, and that it was called."""
+
+    @functools.wraps(build)
+    def build_once(self: Any, *shapes: Any, **named: Any) -> None:
+        self._declares = True
+        try:
+            build(self, *shapes, **named)
+        finally:
+            self._declares = False
+        first = shapes[0] if shapes else next(iter(named.values()))
+        self.input_shape = without_batch_axis(first)
+        self.built = True
+
+    return build_once
+
+
+def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a layer's method `compute_output_shape` that also takes axes of any length, None: the
+    method itself is called with lengths, see `over_lengths`."""
+
+    @functools.wraps(compute)
+    def computed(self: Any, *shapes: Any, **named: Any) -> Any:
+        given = shapes, named
+        return over_lengths(given, lambda given: compute(self, *given[0], **given[1]), start=1)
+
+    return computed
+
+
+def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
+    """Build a layer for this input shape of one sample once; return the output shape.
+
+    A layer that takes a list gets a list of shapes. The output is that of `forward`, even if a
+    `call` is around it.
+    """
+    several = list(input_shape) if layer.takes_list else [input_shape]
+    check_spec(layer, several, resolve_dtype(layer.dtype))
+    input_shape = whole_shape(input_shape)
+    before, now = layer.input_shape, unknown(input_shape)
+    check_same_axes(layer, now)
+    if not layer.built:
+        layer.build(with_batch_axis(now))
+    elif before is None:  # its parameters belong to layers in it
+        layer.input_shape = now
+    elif before != now and not covers(before, now):
+        if layer.weights and not _takes(layer, now):
+            raise ValueError(
+                f"Layer {layer.name!r} was built for inputs of shape {before} per "
+                f"sample; got {input_shape}{place_in_user_code()}."
+            )
+        if not layer.weights:
+            layer.input_shape = now
+        elif _same_axes(before, now):  # otherwise it stays that of the first inputs
+            layer.input_shape = common(before, now)
+    return layer._output_sample(input_shape, own=True)
+
+
+def _takes(layer: Any, input_shape: Any) -> bool:
+    """Whether a built layer would have the same weights for inputs of this shape.
+
+    A built-in layer may also be applied to inputs with another number of axes, if `build` would set
+    the same attributes: a `Dense` layer to each step of sequences and to their mean.
+    """
+    same_axes = _same_axes(layer.input_shape, input_shape)
+    if not (same_axes or is_framework(type(layer))):
+        return False
+    other = copy.copy(layer)
+    vars(other).update(_parameters=[], _applications=[], built=False)
+    try:
+        other.build(with_batch_axis(input_shape))
+    except (ValueError, IndexError):
+        return False
+    if [p.shape for p in other._parameters] != [p.shape for p in layer._parameters]:
+        return False
+    return same_axes or _plain_attributes(other) == _plain_attributes(layer)
+
+
+def _same_axes(one: Any, other: Any) -> bool:
+    return covers(each_shape(len, one), each_shape(len, other))
+
+
+def _plain_attributes(layer: Any) -> dict[str, Any]:
+    """Return the numbers, texts and tuples of them that a layer holds, by name."""
+    plain = (int, float, str, tuple, type(None))
+    left_out = ("input_shape", "_input_shape")
+    return {k: x for k, x in vars(layer).items() if isinstance(x, plain) and k not in left_out}

@@ -14,7 +14,7 @@ from gpunn.common.names import warn
 from gpunn.common.nested import any_in, found_in, replaced
 from gpunn.common.signatures import signature
 from gpunn.core.operators import Operators
-from gpunn.core.plan import HostPart, Node
+from gpunn.core.plan import HostPart
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Symbolic
@@ -211,74 +211,10 @@ class GraphOperation:
         """The part that runs on its inputs while data are fed; None for nothing."""
         return None
 
-    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        """Return the tensors that it reads from the inputs that it was called on.
-
-        Raises:
-            ValueError, TypeError: for too many or too few tensors, or other objects.
-        """
-        raise TypeError(f"{type(self).__name__} must define _check_inputs(x).")
-
-    def _infer_shapes(
-        self, shapes: Sequence[SampleShape], given: OpArguments | None = None
-    ) -> list[SampleShape]:
-        """Return the shapes of the outputs for inputs of these shapes, with their dtypes; declare
-        the parameters."""
-        raise TypeError(f"{type(self).__name__} must define _infer_shapes(shapes).")
-
     def _find_parameters(self, layers: Mapping[str, Any]) -> bool:
         """Look up the parameters of other layers that a restored operation names; whether all were
         found."""
         return True
-
-    def _append_nodes(
-        self,
-        nodes: list[Node],
-        sources: Sequence[int],
-        shapes: Sequence[SampleShape],
-        path: str = "",
-        training: bool | None = None,
-        given: OpArguments | None = None,
-    ) -> list[int]:
-        """Append the nodes of one application to ``nodes``; return the numbers of its outputs.
-
-        Args:
-            sources, shapes: numbers of the nodes it reads, and shapes of their outputs.
-            path: prefix of the names of its nodes.
-            training, given: as in `Application`.
-        """
-        raise TypeError(f"{type(self).__name__} must define _append_nodes(...).")
-
-    def _apply(
-        self, x: Any, training: bool | None = None, given: OpArguments | None = None
-    ) -> list[SymbolicTensor]:
-        """Return the symbolic outputs for symbolic inputs.
-
-        Raises:
-            ValueError, TypeError: for inputs that it does not take.
-        """
-        if training:
-            raise ValueError(
-                f"{self.name}: training=True cannot be fixed in a model. Leave it out, or pass "
-                f"training=False to run this layer in inference mode even in training."
-            )
-        inputs = self._check_inputs(x)
-        masks, masked = self._masks_for(inputs, given)
-        shapes = self._infer_shapes([t.sample for t in (*inputs, *masks)], masked)
-        application = Application(self, inputs, training, given, masks, masked)
-        batch = inputs[0].shape[0]
-        application.outputs = tuple(
-            SymbolicTensor(application, i, batch, shape) for i, shape in enumerate(shapes)
-        )
-        return self._with_masks(application)
-
-    def _masks_for(self, inputs: Sequence[SymbolicTensor], given: Any) -> tuple[Sequence[Any], Any]:
-        """Return the masks of inputs that are passed with them, and the arguments with them."""
-        return (), given
-
-    def _with_masks(self, application: Application) -> list[SymbolicTensor]:
-        """Return the outputs of an application, with their masks."""
-        return list(application.outputs)
 
 
 def is_symbolic(x: Any) -> bool:

@@ -10,6 +10,7 @@ from gpunn.common.fields import field
 from gpunn.ops.dtypes import named
 
 from .layer import Layer
+from .parameters import ensure_built
 from .shapes import Shape, without_batch_axis
 
 __all__ = ["InputSpec", "Wrapper"]
@@ -165,4 +166,4 @@ class Wrapper(Layer):
         if self.layer._kind == "model":
             self.layer.build((None, *without_batch_axis(input_shape)))
         else:
-            self.layer._ensure_built(without_batch_axis(input_shape))
+            ensure_built(self.layer, without_batch_axis(input_shape))

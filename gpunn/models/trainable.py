@@ -13,6 +13,7 @@ from gpunn.common import registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
 from gpunn.core.draws import draws_here
 from gpunn.core.recording import recorded
+from gpunn.layers.applying import symbolic_outputs
 from gpunn.layers.parameters import losses_of
 from gpunn.layers.symbolic import is_symbolic
 from gpunn.layers.traced import is_traced
@@ -615,7 +616,7 @@ class TrainableModel(NestedModel):
                 f"take more, for arrays and tensors."
             )
         if is_symbolic(x):
-            made = self._apply(x, training)
+            made = symbolic_outputs(self, x, training)
             return self._builder.known_graph("outputs").output_form.pack(made)
         if is_traced(x):
             given = inputs_as_tensors(x, self._builder.dtype)

@@ -14,6 +14,7 @@ from gpunn.common.overrides import replaces
 from gpunn.common.signatures import arguments, signature
 from gpunn.core.settings import noted
 from gpunn.layers import InputLayer
+from gpunn.layers.applying import symbolic_outputs
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
 from gpunn.layers.symbolic import SampleShape, TreeDef, mask_of
@@ -97,7 +98,7 @@ class ModelCall(Layer):
             InputLayer(shape, dtype=dtype_of(shape), name=name).output
             for shape, name in zip(shapes, names, strict=True)
         ]
-        outputs = self._apply(inputs if self.takes_list else inputs[0])
+        outputs = symbolic_outputs(self, inputs if self.takes_list else inputs[0])
         for k in range(len(self._masked) - 1, -1, -1) if any(self._masked) else ():
             if self._masked[k]:
                 outputs[k]._keras_mask = outputs.pop()

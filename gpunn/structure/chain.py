@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn.layers import InputLayer
+from gpunn.layers.applying import infer_shapes, symbolic_outputs
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
 from gpunn.layers.symbolic import SampleShape
@@ -61,7 +62,7 @@ class Chain:
             shapes = _declared(layer)
         if shapes is None:
             return None
-        ends = layer._infer_shapes(shapes)
+        ends = infer_shapes(layer, shapes)
         if len(ends) != 1:
             raise ValueError(f"{layer.name!r} has {len(ends)} outputs; a chain needs one.")
         return ends
@@ -84,7 +85,7 @@ class Chain:
             first = InputLayer(shapes[0], dtype=dtype_of(shapes[0]), name="input_layer")
         x = start = first.output
         for layer in self.layers:
-            made = layer._apply(x)
+            made = symbolic_outputs(layer, x)
             if len(made) != 1:
                 raise ValueError(f"{layer.name!r} has {len(made)} outputs; a chain needs one.")
             x = made[0]

@@ -10,6 +10,7 @@ from gpunn.common import registry
 from gpunn.common.names import closest
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
+from gpunn.layers.applying import append_nodes, symbolic_outputs
 from gpunn.layers.operations import Operation
 from gpunn.layers.shapes import dtype_of, sample_of
 from gpunn.layers.symbolic import (
@@ -189,8 +190,9 @@ class Graph:
             read += [(mask, fed.number(mask)) for mask in masks]
             sources += map(fed.number, masks)
             shapes = [shape_of(*each) for each in read]
-            append = layer._append_nodes
-            appended = append(nodes, sources, shapes, "", application.training, arguments)
+            appended = append_nodes(
+                layer, nodes, sources, shapes, "", application.training, arguments
+            )
             for tensor, number in zip(application.outputs, appended, strict=True):
                 fed.numbers.setdefault(id(tensor), number)
         outputs = [fed.number(t) for t in self.outputs]
@@ -348,7 +350,7 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
             read = [tensors[place] for place in places]
             given = OpArguments.from_config(call["given"]) if call.get("given") else None
             single = len(read) == 1 and given is None and not getattr(layer, "takes_list", False)
-            made = layer._apply(read[0] if single else read, call["training"], given)
+            made = symbolic_outputs(layer, read[0] if single else read, call["training"], given)
             for index, tensor in enumerate(made):
                 tensors[layer.name, number, index] = tensor
         if len(later) == len(waiting):

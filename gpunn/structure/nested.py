@@ -13,6 +13,13 @@ from gpunn.common.registry import CALL_PROGRAMS
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.layers import InputLayer, traced
+from gpunn.layers.applying import (
+    append_nodes,
+    check_inputs,
+    infer_shapes,
+    masks_for,
+    with_masks,
+)
 from gpunn.layers.parameters import Stateless, layers_in
 from gpunn.layers.shapes import dtype_of, sample_of, unknown
 from gpunn.layers.symbolic import (
@@ -111,38 +118,10 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     # -- in a graph
 
-    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        given = [x] if isinstance(x, SymbolicTensor) else x
-        names = self._builder.input_names_for(x)
-        tensors = by_name(names, given, f"The inputs of {self.name}")
-        for entry in tensors:
-            if not isinstance(entry, SymbolicTensor):
-                raise TypeError(
-                    f"{self.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
-                )
-        return tensors
-
     @property
     def _host_part(self) -> HostPart | None:
         plan = self._builder.plan
         return None if plan is None else plan.host
-
-    def _masks_for(self, inputs: Sequence[SymbolicTensor], given: Any) -> Any:
-        """Return the masks of inputs, and the shape of that of each input, or None."""
-        masks = [t._keras_mask for t in inputs]
-        if self._has_call or not any(m is not None for m in masks):
-            return (), given
-        shapes = tuple(None if m is None else m.sample for m in masks)
-        return [m for m in masks if m is not None], shapes
-
-    def _with_masks(self, application: Application) -> list[SymbolicTensor]:
-        outputs = list(application.outputs)
-        read = [t.sample for t in (*application.inputs, *application.masks)]
-        plan = self._plan_for(read, application.masked)
-        masks = iter(outputs[len(plan.masks) :])
-        for tensor, number in zip(outputs, plan.masks, strict=False):
-            tensor._keras_mask = None if number is None else next(masks)
-        return outputs[: len(plan.masks)]
 
     def _plan_for(self, shapes: Sequence[SampleShape], masked: Any) -> Plan:
         """Return the plan for inputs of these shapes, followed by the masks of those that have one.
@@ -161,24 +140,6 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
             plan = Graph([*inputs, *masks], graph.output_form.unpack(outputs)).plan(whole)
         ends = [*plan.outputs, *(number for number in plan.masks if number is not None)]
         return Plan(plan.nodes, plan.input_shapes, ends, plan.host, plan.input_dtypes, plan.masks)
-
-    def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
-        plan = self._plan_for(shapes, given)
-        return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
-
-    def _append_nodes(
-        self,
-        nodes: list[Node],
-        sources: Sequence[int],
-        shapes: Sequence[SampleShape],
-        path: str = "",
-        training: bool | None = None,
-        given: Any = None,
-    ) -> list[int]:
-        plan = self._plan_for(shapes, given)
-        more, outputs = plan.nodes_from(len(nodes), sources, f"{path}{self.name}/", training)
-        nodes += more
-        return outputs
 
     # -- inside the call of a layer or of another model
 
@@ -346,6 +307,65 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     @property
     def _traceable(self) -> bool:
         return all(layer._traceable for layer in self.layers)
+
+
+# A model as a part of a graph, see `gpunn.layers.applying`.
+
+
+@check_inputs.register(NestedModel)
+def _(model: NestedModel, x: Any) -> list[SymbolicTensor]:
+    given = [x] if isinstance(x, SymbolicTensor) else x
+    names = model._builder.input_names_for(x)
+    tensors = by_name(names, given, f"The inputs of {model.name}")
+    for entry in tensors:
+        if not isinstance(entry, SymbolicTensor):
+            raise TypeError(
+                f"{model.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
+            )
+    return tensors
+
+
+@masks_for.register(NestedModel)
+def _(model: NestedModel, inputs: Sequence[SymbolicTensor], given: Any) -> Any:
+    """Return the masks of inputs, and the shape of that of each input, or None."""
+    masks = [t._keras_mask for t in inputs]
+    if model._has_call or not any(m is not None for m in masks):
+        return (), given
+    shapes = tuple(None if m is None else m.sample for m in masks)
+    return [m for m in masks if m is not None], shapes
+
+
+@with_masks.register(NestedModel)
+def _(model: NestedModel, application: Application) -> list[SymbolicTensor]:
+    outputs = list(application.outputs)
+    read = [t.sample for t in (*application.inputs, *application.masks)]
+    plan = model._plan_for(read, application.masked)
+    masks = iter(outputs[len(plan.masks) :])
+    for tensor, number in zip(outputs, plan.masks, strict=False):
+        tensor._keras_mask = None if number is None else next(masks)
+    return outputs[: len(plan.masks)]
+
+
+@infer_shapes.register(NestedModel)
+def _(model: NestedModel, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
+    plan = model._plan_for(shapes, given)
+    return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
+
+
+@append_nodes.register(NestedModel)
+def _(
+    model: NestedModel,
+    nodes: list[Node],
+    sources: Sequence[int],
+    shapes: Sequence[SampleShape],
+    path: str = "",
+    training: bool | None = None,
+    given: Any = None,
+) -> list[int]:
+    plan = model._plan_for(shapes, given)
+    more, outputs = plan.nodes_from(len(nodes), sources, f"{path}{model.name}/", training)
+    nodes += more
+    return outputs
 
 
 def _take_call(cls: type) -> None:

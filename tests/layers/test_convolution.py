@@ -27,6 +27,7 @@ from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.core.arena import Arena
 from gpunn.core.plan import Call
+from gpunn.layers.parameters import ensure_built
 from gpunn.testing import check_gradients
 
 if sys.version_info[:2] == (3, 11):
@@ -40,7 +41,7 @@ def both_ways(
 ) -> tuple[np.ndarray, ...]:
     """Return y, and for a random gradient dy the gradients of x and of the weights."""
     backend = get_backend(backend)
-    layer._ensure_built(x.shape[1:])
+    ensure_built(layer, x.shape[1:])
     if layer.weights and not layer.weights[0].arena:
         Arena(backend, x.dtype.name, layer.weights)
         random = np.random.default_rng(1)

@@ -17,6 +17,7 @@ from gpunn.common import registry
 from gpunn.core.arena import Arena
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.core.workspace import Pool, Workspace
+from gpunn.layers.applying import infer_shapes
 from gpunn.layers.preprocessing.on_host import HostLayer
 from gpunn.testing import check_gradients
 
@@ -166,7 +167,7 @@ def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Wo
     shapes, nodes = {INPUT: shape[1:]}, []
     for i, (layer, source) in enumerate(zip(chain, read_by, strict=True)):
         sources = source if isinstance(source, tuple) else (source,)
-        shapes[i] = layer._infer_shapes([shapes[n] for n in sources])[0]
+        shapes[i] = infer_shapes(layer, [shapes[n] for n in sources])[0]
         nodes.append(Node(layer, sources, shapes[i]))
     backend = get_backend("numpy")
     arena = Arena(

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.core.plan import INPUT, HostPart
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import sample_of
-from gpunn.layers.symbolic import SampleShape, SymbolicTensor
+from gpunn.layers.symbolic import SampleShape
 
 from .encoding import alone
 
@@ -47,24 +48,20 @@ class HostLayer(Layer):
         """Whether `encode` gives integers, which the step reads as integers."""
         return False
 
-    def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
-        found = super()._infer_shapes(shapes, given)
+    @property
+    def _host_part(self) -> HostPart | None:
+        return HostPart([(self, INPUT)], [0])
+
+    def _encoded_shapes(
+        self, shapes: Sequence[SampleShape], found: list[SampleShape]
+    ) -> list[SampleShape]:
+        """Return the shapes of the outputs for inputs of ``shapes``; ``found`` are those that
+        `call` would give for them."""
         whole = self._gives_on_host and self.gives_integers
         return [sample_of(shape, "int32") for shape in found] if whole else found
 
     def call(self, x: Any) -> Any:
         return x
-
-    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        tensors = super()._check_inputs(x)
-        for tensor in tensors:
-            if not tensor.on_host:
-                raise ValueError(
-                    f"{self.name} encodes data while they are fed, so it can only be applied to an "
-                    f"input of the model, but {tensor.name!r} is computed in the step. Put "
-                    f"{self.name} after gpunn.Input, before all other layers."
-                )
-        return tensors
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         """Run the layer by itself on an array, which is encoded first."""

@@ -39,8 +39,9 @@ class RowEncoder(HostLayer):
     def _gives_on_host(self) -> bool:
         return True
 
-    def _infer_shapes(self, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
-        super()._infer_shapes(shapes, given)
+    def _encoded_shapes(
+        self, shapes: Sequence[SampleShape], found: list[SampleShape]
+    ) -> list[SampleShape]:
         if math.prod(shapes[0]) != 1:
             raise ValueError(
                 f"{self.name} takes one value of each row, such as of an input of shape (1,); got "

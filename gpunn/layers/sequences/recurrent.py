@@ -11,8 +11,8 @@ from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.common.nested import found_in, replaced
 from gpunn.layers.layer import Layer
+from gpunn.layers.parameters import ensure_built
 from gpunn.layers.shapes import Shape
-from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.shape_trace import ShapeTrace
 from gpunn.ops.shapes import listed
@@ -34,15 +34,12 @@ class Stateful(Layer):
         """The recurrent layers that it consists of."""
         return [self]
 
-    def _check_inputs(self, x: Any) -> list[SymbolicTensor]:
-        found = super()._check_inputs(x)
+    def _fix_batch(self, shape: Shape) -> None:
         for layer in self._recurrent:
-            layer._fix_batch(found[0].shape)
-        return found
+            layer._fix_batch(shape)
 
     def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
-        for layer in self._recurrent:
-            layer._fix_batch(np.shape(args[0]))
+        self._fix_batch(np.shape(args[0]))
         return super()._run(*args, training=training, **kwargs)
 
     def reset_state(self) -> None:
@@ -193,7 +190,7 @@ class Recurrent(Stateful):
                 f"known: write Input(batch_shape=(batch, steps, features))."
             )
         dtype = self.dtype or next((p.dtype for p in self.weights), None) or "float32"
-        self._ensure_built(tuple(shape[1:]))  # the sizes of states may depend on it
+        ensure_built(self, tuple(shape[1:]))  # the sizes of states may depend on it
         first = cells.first_states(self.cell, shape[0], dtype)
         self.states = replaced(lambda x: Variable(x.numpy(), trainable=False), first)
 
