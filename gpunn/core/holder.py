@@ -1,4 +1,4 @@
-"""The base class of layers and models: access to their parameters."""
+"""Base classes of what nodes of a plan run, and of layers and models: access to parameters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,50 @@ from gpunn.common.holds import Access
 from gpunn.common.numeric import cast
 
 from .arena import Parameter
+
+
+class Runnable:
+    """Base class of what a node of a plan runs: a layer, or work on the output of one."""
+
+    name: str
+    takes_list = False
+    """True for one that reads a list of arrays: `build` and `compute_output_shape` get a list of
+    shapes, and ``call.xs`` and ``call.dxs`` hold the same number of arrays."""
+    activity_regularizer: Any = None
+    _has_call = False
+    """True for one that defines `call` on tensors, which is traced and differentiated."""
+    _reads_integers = False
+    """True for one that gets integers and booleans unconverted; others get floats."""
+    _reshapes = False
+    """True for one that only ever reshapes its input."""
+    _scaling: Any = None
+    """The numbers a and b of one that computes ``a x + b``, which the gather of a batch can apply;
+    else None."""
+
+    def is_view(self, call: Any) -> bool:
+        """True if, in this call, the output is the reshaped input: nothing runs."""
+        return self._reshapes or call.folded
+
+    def stream_seed(self, model_seed: int) -> int:
+        """Return the key of the layer's random stream; layers with their own seed return it.
+
+        Args:
+            model_seed: The model's key.
+
+        >>> from gpunn.layers import Dropout
+        >>> Dropout(0.5).stream_seed(3), Dropout(0.5, seed=7).stream_seed(3)
+        (3, 7)
+        """
+        return model_seed
+
+    def _is_left_out(self, call: Any) -> bool:
+        """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
+        return not self._has_call and self.is_view(call)
+
+    @property
+    def _call_name(self) -> str:
+        """The name of its `call` in messages."""
+        return f"{self.name}.call"
 
 
 class ParameterHolder:

@@ -40,6 +40,7 @@ class Node:
         dtype: of the output, likewise.
         integers: the number of integers of a sample besides the output, for a call with both.
         parts: the shapes of one sample of each of several outputs, which are concatenated.
+        reads_integers: whether it reads the ``integers`` of its source, not the output.
     """
 
     layer: Any
@@ -52,6 +53,7 @@ class Node:
     dtype: str | None = None
     integers: int = 0
     parts: tuple[tuple[int, ...], ...] = ()
+    reads_integers: bool = False
 
     def reads_as(self, k: int) -> str | None:
         """Return the dtype as which it reads source ``k``."""
@@ -172,7 +174,7 @@ class Plan:
         for i, k in self._reading.get(number, ()):
             if self.reads_as(i, k) is None:
                 layer = self.nodes[i].layer
-                users = layer._reads_integers or not is_own(layer)
+                users = (layer._has_call and layer._reads_integers) or not is_own(layer)
                 if users or (self._is_view(i) and self.shows_floats(i)):
                     return True
         return False
@@ -256,7 +258,7 @@ class Plan:
             readers = self.readers(INPUT - k)
             while len(readers) == 1 and readers[0] < len(self.nodes):
                 layer = self.nodes[readers[0]].layer
-                if layer._folds_into_input and is_own(layer):
+                if layer._scaling is not None and is_own(layer):
                     found[k] = readers[0]
                 readers = self.readers(readers[0]) if layer._reshapes and is_own(layer) else []
         return found

@@ -121,7 +121,7 @@ class Workspace:
                 share=share, counts=counts,
             )
             for k, source in enumerate(node.sources):
-                call.reads(k, self._read(source, plan.reads_as(i, k), node.layer))
+                call.reads(k, self._read(source, plan.reads_as(i, k), node.reads_integers))
             for p in by_rows:
                 if any(p is known for known in node.layer.parameters):
                     from .by_rows import RowGradient  # which most trainings do not need
@@ -131,7 +131,7 @@ class Workspace:
                 call.activation = activations[i]
             if i in folded:
                 call.folded = True
-                self.scalings[folded[i]] = node.layer.scale, node.layer.offset
+                self.scalings[folded[i]] = node.layer._scaling
             shape = (batch, *node.output_shape)
             if node.layer._is_left_out(call):
                 call.y = call.x.reshape(shape)
@@ -181,10 +181,10 @@ class Workspace:
     def _output(self, number: int) -> Array:
         return self._inputs[number] if number < 0 else self.calls[number].y
 
-    def _read(self, number: int, dtype: str | None, reader: Any = None) -> Array:
+    def _read(self, number: int, dtype: str | None, integers: bool = False) -> Array:
         """Return an input, or the output of a node, in a dtype as in `Node`; converted, if
-        necessary, in each forward pass."""
-        if reader is not None and reader._reads_beside:
+        necessary, in each forward pass. With ``integers``, return those beside the output."""
+        if integers:
             return self.calls[number].integers
         array, wanted = self._output(number), dtype or self._dtype
         if array.dtype == wanted:

@@ -16,6 +16,7 @@ from .core import ActivationLayer
 from .layer import Layer
 from .parameters import declared
 from .shapes import Shape
+from .wrapping import InputSpec
 
 
 def _check_slope(name: str, value: Any) -> Any:
@@ -202,9 +203,7 @@ class PReLU(Layer):
     [[-0.5, 3.0]]
     """
 
-    _fixes_axes = True
     supports_masking = True
-    _may_add_losses = False
     examples = ({}, {"alpha_initializer": "ones", "shared_axes": [1]})
 
     alpha_initializer: Any = field(default="zeros")
@@ -213,6 +212,7 @@ class PReLU(Layer):
     shared_axes: Any = field(default=None, check=optional(_check_shared))
 
     def build(self, input_shape: Shape) -> None:
+        self.input_spec = InputSpec(ndim=len(input_shape))
         shape: list[Any] = [*input_shape[1:]]
         for axis in self.shared_axes or ():
             if not 1 <= axis <= len(shape):

@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.common.config import resolve_dtype
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import draws_here
+from gpunn.core.holder import Runnable
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
@@ -20,7 +21,6 @@ from gpunn.ops.narrow import from_host
 from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 
 from . import traced
-from .as_operation import moves_integers
 from .parameters import ensure_built
 from .shapes import (
     Rows,
@@ -187,8 +187,7 @@ def _filled(layer: Any, inputs: Sequence[Any], given: OpArguments | None) -> Any
 
 def _read_as(layer: Any, shapes: Sequence[SampleShape]) -> list[SampleShape]:
     """Return the shapes of inputs with the dtypes as which a layer reads them."""
-    moves = moves_integers(layer) and all(map(dtype_of, shapes))
-    kept = layer._reads_integers if layer._has_call else moves
+    kept = layer._reads_integers and (layer._has_call or all(map(dtype_of, shapes)))
     return [shape if kept else tuple(shape) for shape in shapes]
 
 
@@ -259,22 +258,25 @@ def append_nodes(
     if len(outputs) == 1:
         return [at]
     for k, (shape, (start, beside)) in enumerate(zip(outputs, rows.places, strict=True)):
-        part = OutputSlice(f"{layer.name}_{k}", start, beside)  # of the node's output
+        part = OutputSlice(f"{layer.name}_{k}", start)  # of the node's output
         read, made = None if beside else rows.dtype, dtype_of(shape)
-        nodes.append(Node(part, (at,), tuple(shape), f"{name}/{k}", training, None, (read,), made))
+        nodes.append(
+            Node(
+                part, (at,), tuple(shape), f"{name}/{k}", training, None, (read,), made,
+                reads_integers=beside,
+            )
+        )
     return list(range(at + 1, len(nodes)))
 
 
-class _AdditionalNode:
+class _AdditionalNode(Runnable):
     """What runs in an additional node after that of a layer: it has no parameters."""
 
-    _has_call = _reads_integers = _reads_beside = _reshapes = _folds_into_input = takes_list = False
-    _traceable = _may_add_losses = True
-    activity_regularizer = None
+    _traceable = True
     weights = parameters = _own_parameters = ()
 
     def __init__(self, name: str) -> None:
-        self.name, self._call_name = name, f"{name}.call"
+        self.name = name
 
     def _with_layers_inside(self) -> list[Any]:
         return [self]
@@ -282,20 +284,14 @@ class _AdditionalNode:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         return iter(())
 
-    def stream_seed(self, model_seed: int) -> int:
-        return model_seed
-
-    def _is_left_out(self, call: Call) -> bool:
-        return False
-
 
 class OutputSlice(_AdditionalNode):
     """One of several outputs of a `call`: the part from ``start`` in a row of its node, or of the
     integers beside it."""
 
-    def __init__(self, name: str, start: int, beside: bool) -> None:
+    def __init__(self, name: str, start: int) -> None:
         super().__init__(name)
-        self.start, self._reads_beside = start, beside
+        self.start = start
 
     def _passes(self, call: Call) -> tuple[Pass, Pass]:
         return self.forward, self.backward
@@ -346,7 +342,8 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
             args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
             y = traced.apply(layer, args, kwargs, training)
         else:
-            trains = layer._trains_alone if training is None else bool(training)
+            alone = layer._has_call and traced.trains_alone(layer)
+            trains = alone if training is None else bool(training)
             y = tensors_of(layer._run(*args, training=trains, **kwargs))
         return put_masks(layer, args, kwargs, y)
     if not layer._has_call:
@@ -420,8 +417,7 @@ def _own_array(layer: Any, x: Any, dtype: str) -> np.ndarray:
     """Return an array that a layer is called on; integers and booleans become floats unless it
     reads them unconverted."""
     array = np.asarray(x)
-    kept = layer._reads_integers if layer._has_call else moves_integers(layer)
-    if array.dtype.kind in "biu" and kept:
+    if array.dtype.kind in "biu" and layer._reads_integers:
         return from_host(array, "bool" if array.dtype == bool else "int32")
     return array.astype(dtype, copy=False)
 

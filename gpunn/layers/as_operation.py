@@ -10,7 +10,6 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
-from gpunn.common.registry import is_own
 from gpunn.core.draws import STREAMS
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
@@ -167,7 +166,7 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
         _check_unassigned(layer, trace)
     dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
-    if not moves_integers(layer):
+    if layer._has_call or not layer._reads_integers:
         floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
         xs = [convert(t, floats) for t in xs]
     if layer._has_passes:
@@ -175,12 +174,6 @@ def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     _shape_of(layer, [t.shape for t in xs])  # which builds it
     y: Tensor = layer._formula(xs[0], is_training(training))
     return y
-
-
-def moves_integers(layer: Any) -> bool:
-    """Whether a layer gives integers for integers without a `call`; one with custom passes does
-    not."""
-    return (layer._moves_values or layer._reshapes) and is_own(layer)
 
 
 def _check_unassigned(layer: Any, trace: Trace) -> None:

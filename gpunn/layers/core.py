@@ -199,7 +199,7 @@ class Flatten(Layer):
     [[1.0, 2.0, 3.0, 4.0]]
     """
 
-    _moves_values = True
+    _reads_integers = True
     examples = ({}, {"data_format": "channels_first"})
 
     data_format: str | None = field(default=None, check=optional(check_data_format))
@@ -246,7 +246,7 @@ class Reshape(Layer):
     [[[1, 2, 3], [4, 5, 6]]]
     """
 
-    _reshapes = _moves_values = True
+    _reshapes = _reads_integers = True
     examples = ({"target_shape": [-1]},)
 
     target_shape: tuple[int, ...] = field(check=_check_target)
@@ -306,9 +306,10 @@ class Rescaling(Layer):
     scale: Any = field(check=_check_scale)
     offset: Any = field(default=0.0, check=_check_scale)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._folds_into_input = isinstance(self.scale, float) and isinstance(self.offset, float)
+    @property
+    def _scaling(self) -> tuple[float, float] | None:
+        numbers = isinstance(self.scale, float) and isinstance(self.offset, float)
+        return (self.scale, self.offset) if numbers else None
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         scale, offset = (np.asarray(given, x.dtype) for given in (self.scale, self.offset))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from gpunn import constraints, initializers, regularizers
 from gpunn.backends import get_backend
@@ -19,6 +19,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import arguments
 from gpunn.core.arena import Arena, Parameter
+from gpunn.core.holder import Runnable
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.ops.op_arguments import OpArguments
@@ -55,7 +56,7 @@ from .symbolic import GraphOperation, SampleShape
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
 
-class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
+class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     """Base class of layers. A custom layer is one class in one file.
 
     It declares its parameters in `build`, with `add_weight`. It implements `call` on tensors, with
@@ -111,47 +112,21 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
     }
     _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "_reshapes")}
     _not_watched = frozenset(
-        {"_parameters", "_training_calls", "_outputs_known", "_declares", "_added", "_may_add"}
-        | {"_applications", "built", "input_shape"}
+        {"_parameters", "_training_calls", "_outputs_known", "_added", "_applications"}
+        | {"built", "input_shape"}
     )
-    takes_list = False
-    """True for a layer that reads a list of arrays: `build` and `compute_output_shape` get a
-    list of shapes, and `call.xs` and `call.dxs` hold the same number of arrays."""
-    _trains_alone = False
-    """True for a layer that is in training mode when it is called on arrays by itself."""
-    _fixes_axes = False
-    """True for a layer that refuses another number of axes than it was built for, as in Keras."""
-    _reshapes = False
-    """True for a layer that only ever reshapes its input."""
-    _folds_into_input = False
-    """True for a layer whose ``scale`` and ``offset`` the batch gather can apply."""
     _on_host = False
     """True for a layer that encodes data as numbers while they are fed, by ``encode(x, argument)``:
     it follows inputs of a model, and `call` computes the rest in the step."""
-    _has_call = False
-    """True for a class that implements `call`, which is then traced and differentiated."""
     _has_passes = True
     """True for a class that implements `forward` and `backward`, on arrays."""
-    _may_add_losses = True
-    """False for a class whose `call` never adds to the loss."""
-    _reads_integers = False
-    """True for a class whose `call` receives integers and booleans unconverted, as that of a custom
-    class does; all others receive floats."""
     _formula: ClassVar[Any] = None
     """The layer as a function of a tensor and of ``training``, written with `gpunn.ops`: for
     derivatives of every order, and for ONNX. It is not used for a class with custom passes."""
-    _moves_values = False
-    """True for a layer that only moves values: its `_formula` also takes integers. Others compute
-    with floats."""
-    _reads_beside = False
-    """True for nodes that read the integers that a call gives beside floats."""
     supports_masking = False
     """Whether the outputs have the masks that `compute_mask` returns; if not, masks end there."""
-    _makes_masks = False
-    """Whether its class has a `compute_mask` of its own."""
-    _declares = False  # True while `build` runs, which declares parameters
-    _may_add = False  # whether its call adds to the loss, according to its last trace
-    _added = None  # the losses that its last call on arrays added; None before the first
+    _added = cast("Sequence[Any] | None", ())
+    """The losses that its last call on arrays added; None if only calls in a model added some."""
 
     trainable: bool = field(default=True, check=check_flag, kw_only=True, managed=trainable)
     dtype: Any = field(default=None, check=check_dtype, kw_only=True)
@@ -192,14 +167,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
                 f"{cls.__name__}.backward would be ignored: the layer has no forward(call). "
                 f"Instead, write call(x), or both. See docs/reference/own-parts.md."
             )
-        if own[0] is not cls or not is_framework(cls):
-            called: Any = own[0]
-            users = not is_framework(called)
-            cls._reads_integers = cls._has_call and (users or called._reads_integers)
-        if "compute_mask" in vars(cls):
-            cls._makes_masks = True
-            if "supports_masking" not in vars(cls):
-                cls.supports_masking = True
+        if not is_framework(own[0]):
+            cls._reads_integers = cls._has_call
+        elif not (is_framework(cls) or cls._has_call):
+            cls._reads_integers = False
+        if "compute_mask" in vars(cls) and "supports_masking" not in vars(cls):
+            cls.supports_masking = True
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
             cls.build = marks_built(cls.build)  # type: ignore
         if "compute_output_shape" in vars(cls):
@@ -286,10 +259,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             f"and gpunn derives the gradients. Write call(x), where super().call(x) is its output."
         )
 
-    def is_view(self, call: Call) -> bool:
-        """True if, in this call, the output is the reshaped input: nothing runs."""
-        return self._reshapes or call.folded
-
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output (batch or None, ...): that of `call`, if there is one,
         else by default that of the input.
@@ -320,18 +289,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         """
         return mask
 
-    def stream_seed(self, model_seed: int) -> int:
-        """Return the key of the layer's random stream; layers with their own seed return it.
-
-        Args:
-            model_seed: The model's key.
-
-        >>> from gpunn.layers import Dropout
-        >>> Dropout(0.5).stream_seed(3), Dropout(0.5, seed=7).stream_seed(3)
-        (3, 7)
-        """
-        return model_seed
-
     # -- how it runs
 
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
@@ -347,18 +304,9 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
             return found.forward, found.backward
         return self.forward, self.backward
 
-    def _is_left_out(self, call: Call) -> bool:
-        """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
-        return not self._has_call and self.is_view(call)
-
     @property
     def _traceable(self) -> bool:
         return super()._traceable and all(inner._traceable for inner in self._layers_inside)
-
-    @property
-    def _call_name(self) -> str:
-        """The name of its `call` in messages."""
-        return f"{self.name}.call"
 
     @recorded
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -417,7 +365,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields):
         >>> [loss.tolist() for loss in layer.losses]  # 0.5 * 4
         [2.0]
         """
-        if self._may_add and self._added is None:
+        if self._added is None:
             raise ValueError(
                 f"{self.name}.losses: added losses are only known for calls on arrays, "
                 f"{self.name}(x). For a model, read model.losses after model(x)."

@@ -31,7 +31,6 @@ class Merging(Layer):
         "_merge_function": "write call(xs), in terms of gpunn.ops"
     }
     takes_list = True
-    _may_add_losses = False
     least = 1
     most: ClassVar[int | None] = None
 

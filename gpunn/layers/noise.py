@@ -232,7 +232,6 @@ class AlphaDropout(_RandomLayer):
     """
 
     examples = ({"rate": 0.0}, {"rate": 0.3, "seed": 7})
-    _may_add_losses = False
 
     rate: float = field(check=check_below_one)
     noise_shape: Any = field(default=None, check=optional(_check_noise_shape))

@@ -21,6 +21,7 @@ from gpunn.ops.trace import current
 from .layer import Layer
 from .parameters import declared
 from .shapes import Shape
+from .wrapping import InputSpec
 
 
 def check_axis(axis: Any, input_shape: Shape, layer: str) -> int:
@@ -136,7 +137,6 @@ class BatchNormalization(_Normalization):
     [0.02]
     """
 
-    _fixes_axes = True
     examples = (
         {},
         {"axis": 1, "momentum": 0.5, "epsilon": 0.1, "center": False},
@@ -168,6 +168,7 @@ class BatchNormalization(_Normalization):
             )
 
     def build(self, input_shape: Shape) -> None:
+        self.input_spec = InputSpec(ndim=len(input_shape))
         features = input_shape[check_axis(self.axis, input_shape, self.name)]
         assert features is not None
         self._declare((features,))

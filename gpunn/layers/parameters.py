@@ -26,7 +26,6 @@ from gpunn.ops.trace import current
 from gpunn.ops.variable import Variable
 
 from .shapes import (
-    check_same_axes,
     check_spec,
     common,
     covers,
@@ -47,7 +46,7 @@ def check_declaration(layer: Any, name: str | None, shape: Sequence[Any]) -> Non
             f"{layer.name}: the weight {name or ''} of the shape {tuple(shape)} needs the length "
             f"of an axis of x that is unknown (None). Give Input that length."
         )
-    if current() is not None and not layer._declares:
+    if current() is not None and id(layer) not in _building:
         raise TypeError(
             f"{layer.name}: a weight cannot be created in call, which may run any number of "
             f"times. Create it in build(input_shape), and keep it as an attribute."
@@ -218,16 +217,22 @@ class Stateless(ParameterHolder):
 # -- building
 
 
+_building = set[int]()
+"""The `id` of layers whose `build` runs, which may declare parameters."""
+
+
 def marks_built(build: Callable[..., None]) -> Callable[..., None]:
     """Return a layer's method `build` that also records the input shape, and that it was called."""
 
     @functools.wraps(build)
     def build_once(self: Any, *shapes: Any, **named: Any) -> None:
-        self._declares = True
+        outermost = id(self) not in _building
+        _building.add(id(self))
         try:
             build(self, *shapes, **named)
         finally:
-            self._declares = False
+            if outermost:
+                _building.discard(id(self))
         first = shapes[0] if shapes else next(iter(named.values()))
         self.input_shape = without_batch_axis(first)
         self.built = True
@@ -257,7 +262,6 @@ def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)
     before, now = layer.input_shape, unknown(input_shape)
-    check_same_axes(layer, now)
     if not layer.built:
         layer.build(with_batch_axis(now))
     elif before is None:  # its parameters belong to layers in it

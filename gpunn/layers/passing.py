@@ -28,7 +28,7 @@ class Identity(Layer):
     """
 
     supports_masking = True
-    _reshapes = _moves_values = True
+    _reshapes = _reads_integers = True
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
         return x
@@ -95,7 +95,6 @@ class Permute(Layer):
     """
 
     _reads_integers = True
-    _may_add_losses = False
     examples = ({"dims": [2, 1]}, {"dims": [3, 1, 2]})
 
     dims: tuple[int, ...] = field(check=_check_dims)
@@ -126,7 +125,6 @@ class RepeatVector(Layer):
     """
 
     _reads_integers = True
-    _may_add_losses = False
     examples = ({"n": 3},)
 
     n: int = field(check=check_units)

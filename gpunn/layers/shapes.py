@@ -152,17 +152,6 @@ def check_shape(shape: Any, argument: str = "input_shape") -> tuple[Any, ...]:
 # -- axes of any length
 
 
-def check_same_axes(layer: Any, sample: Any) -> None:
-    """Raise an error if a built layer does not take inputs with as many axes as this shape of one
-    sample has."""
-    before = layer.input_shape
-    if layer._fixes_axes and layer.built and before is not None and len(before) != len(sample):
-        raise ValueError(
-            f"Layer {layer.name!r} was built for inputs of {len(before) + 1} axes, with the batch "
-            f"axis, of shape {before} per sample; got {len(sample) + 1} axes, {tuple(sample)}."
-        )
-
-
 def covers(known: Any, shape: Any) -> bool:
     """Whether a shape, or each of several, is the known one but for its unknown axes.
 

@@ -61,7 +61,6 @@ class TreeDef:
 Form = TreeDef  # its name in pickles of earlier versions
 _FORMERLY = {
     "by_operator": "_by_operator",
-    "folds_into_input": "_folds_into_input",
     "given_input_shape": "_given_input_shape",
     "reshapes": "_reshapes",
 }
@@ -174,7 +173,6 @@ class GraphOperation:
     _applications: list[Application]
     _by_operator = False
     _has_call = False
-    """True for one that defines `call` on tensors, which is traced and differentiated."""
     activity_regularizer: Any = None
     input_spec: Any = None
     """An `InputSpec`, or one for each input, in a list or dictionary; calls are checked by it."""
@@ -281,7 +279,7 @@ def put_masks(layer: Any, args: Any, kwargs: Mapping[str, Any], outputs: Any) ->
                 f"does not support masks: what follows reads all steps. In a custom layer, set "
                 f"self.supports_masking = True if steps stay where they are."
             )
-    elif has_mask or layer._makes_masks:
+    else:
         before = replaced(mask_of, x) if has_mask and given is None else given
         made = layer.compute_mask(x, before)
         for tensor, mask in zip(found_in(outputs, Operators), _masks_in(made), strict=False):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -41,7 +42,6 @@ from gpunn.ops.trace import Trace, current
 
 from .as_operation import apply_own, is_training
 from .shapes import (
-    check_same_axes,
     check_spec,
     covers,
     dtype_of,
@@ -56,6 +56,19 @@ def takes_training(layer: Any) -> bool:
     """Whether a custom `call` has an argument ``training``."""
     parameters = signature(type(layer).call).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def trains_alone(layer: Any) -> bool:
+    """Whether a custom `call` is in training mode if nothing says otherwise: its argument
+    ``training`` is True by default, as in Keras."""
+    call = type(layer).call
+    if call not in _trains_alone:
+        given = signature(call).parameters.get("training")
+        _trains_alone[call] = given is not None and given.default is True
+    return _trains_alone[call]
+
+
+_trains_alone = WeakKeyDictionary[Callable[..., Any], bool]()
 
 
 def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: bool) -> Any:
@@ -99,7 +112,6 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
             bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
             shapes_of = {name: bound.get(name.removesuffix("_shape")) for name in names}
             layer.build(**{name: shape for name, shape in shapes_of.items() if shape is not None})
-    check_same_axes(layer, without_batch_axis(first))
     if layer.input_shape is None or not covers(layer.input_shape, without_batch_axis(first)):
         layer.input_shape = without_batch_axis(first)
     for inner in () if layer.trainable else layer._layers_inside:
@@ -229,7 +241,8 @@ def outputs_of(
         tensors, form = results(layer, y)
         found.append([t.shape for t in tensors])
     _check_held(layer, trace)
-    layer._may_add = bool(trace.losses)
+    if trace.losses and not layer._added:
+        layer._added = None
     for two, three in zip(*found, strict=True):
         if two[:1] != (2,) or three[:1] != (3,) or two[1:] != three[1:]:
             raise NoRowsError(

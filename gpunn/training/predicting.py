@@ -18,6 +18,7 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
+from gpunn.layers.traced import trains_alone
 from gpunn.ops.conversion import tensors_of
 from gpunn.ops.library.derivatives import as_tensors, at_once
 
@@ -96,7 +97,8 @@ def _training_alone(plan: Plan) -> Plan | None:
     and no others, as in Keras; None without such a layer."""
 
     def trains(node: Node) -> bool:
-        return getattr(node.layer, "_trains_alone", False) and node.training is not False
+        alone = node.layer._has_call and trains_alone(node.layer)
+        return alone and node.training is not False
 
     if not any(map(trains, plan.nodes)):
         return None

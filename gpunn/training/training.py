@@ -19,6 +19,7 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed, times_seeded
 from gpunn.common.stored import OWN_STEPS
+from gpunn.common.registry import is_own
 from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
@@ -26,6 +27,8 @@ from gpunn.feeding import data
 from gpunn.feeding.batches import Batches, peek
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec, TargetSpec
+from gpunn.layers.applying import ActivityPenalty
+from gpunn.layers.operations import Lambda
 from gpunn.layers.symbolic import SampleShape, TreeDef
 from gpunn.structure.builder import Builder
 
@@ -431,10 +434,14 @@ class Training:
 
 
 def _may_add_losses(plan: Plan) -> bool:
-    """Whether a layer may add to the loss, by its call or by a weight regularizer."""
-    penalized = any(p.regularizer is not None for p in plan.parameters.values())
-    called = (node.layer for node in plan.nodes if node.layer._has_call)
-    return penalized or any(layer._may_add_losses for layer in called)
+    """Whether a layer may add to the loss: by a regularizer, or by a user's `call` or function."""
+    called = [node.layer for node in plan.nodes if node.layer._has_call]
+    inside = [one for layer in called for one in layer._with_layers_inside()]
+    return (
+        any(p.regularizer is not None for p in plan.parameters.values())
+        or any(isinstance(one, (ActivityPenalty, Lambda)) for one in called)
+        or any(one.activity_regularizer is not None or not is_own(one) for one in inside)
+    )
 
 
 def inputs_and_targets(batch: Any) -> Sequence[Any]:

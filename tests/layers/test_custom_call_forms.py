@@ -384,6 +384,66 @@ def test_weights_are_made_in_build() -> None:
         apply_in(Late())
 
 
+def extended_class(module: Any) -> type:
+    """A built-in layer, and a weight that its `build` declares after those of the base."""
+
+    class Extended(module.layers.Dense):
+        def build(self, input_shape: Any) -> None:
+            super().build(input_shape)
+            self.factor = self.add_weight((), initializer="ones", name="factor")
+
+        def call(self, inputs: Any) -> Any:
+            return 3.0 * self.factor * super().call(inputs)
+
+    return Extended
+
+
+def outer_of(module: Any, inner: Any) -> Any:
+    """A layer whose `call` applies another one."""
+
+    class Outer(module.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+    return Outer()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_build_goes_on_after_that_of_its_base_also_inside_a_call(keras: Any) -> None:
+    results = []
+    for module in (keras, gpunn):
+        inner = extended_class(module)(2, kernel_initializer="ones", activation="relu")
+        y = outer_of(module, inner)(np.float32([[1.0, 2.0], [-4.0, 1.0]]))
+        results.append(module.ops.convert_to_numpy(y))
+        assert [w.name for w in inner.weights] == ["kernel", "bias", "factor"]
+    assert_allclose(results[1], results[0])
+
+
+def doubling_in_training(module: Any) -> Any:
+    class Doubling(module.layers.Layer):
+        def call(self, x: Any, training: Any = True) -> Any:
+            return 2.0 * x if training else x
+
+    return Doubling()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_is_what_call_says_if_nothing_else_does(keras: Any) -> None:
+    x, results = np.ones((2, 3), np.float32), []
+    for module in (keras, gpunn):
+        layer, start = doubling_in_training(module), module.Input((3,))
+        model = module.Model(start, layer(start))
+        fixed = module.Model(start, layer(start, training=False))
+        calls = [layer(x), layer(x, training=False), model(x), model(x, training=False), fixed(x)]
+        calls.append(model.predict(x, verbose=0))
+        results.append([module.ops.convert_to_numpy(y).max() for y in calls])
+    assert results[1] == results[0] == [2, 1, 2, 1, 1, 1]
+
+
 def test_the_wrong_number_of_features_raises() -> None:
     block = MLPBlock(name="block")
     apply_in(block, (4,))

@@ -233,7 +233,7 @@ def layer_activations(
         )
     outputs = {name: values[0] for name, values in model.activations(sample).items()}
     # Layers that only reshape or scale their input show nothing new.
-    plain = {one.name for one in model.layers if one._reshapes or one._folds_into_input}
+    plain = {one.name for one in model.layers if one._reshapes or one._scaling}
     outputs = {name: values for name, values in outputs.items() if name not in plain}
     count = 1 + len(outputs)
     figure, panels = new_panels(count, min(count, 3), (3.7, 2.6))

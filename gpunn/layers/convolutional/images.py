@@ -104,7 +104,7 @@ def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
 
 
 class _UpSampling(_ImageLayer):
-    _moves_values = True
+    _reads_integers = True
 
     size: Any
 
@@ -156,7 +156,7 @@ class UpSampling2D(_UpSampling):
     )
 
     @property
-    def _moves_values(self) -> bool:  # type: ignore[override]
+    def _reads_integers(self) -> bool:  # type: ignore[override]
         return self.interpolation == "nearest"
 
     def _formula(self, x: Tensor, training: bool) -> Tensor:
@@ -189,7 +189,7 @@ class UpSampling1D(_UpSampling):
 class _Shifting(_ImageLayer):
     """A layer whose output is its input, with pixels less or more at each end of an axis."""
 
-    _moves_values = True
+    _reads_integers = True
 
     def _ends(self) -> tuple[tuple[int, int], ...]:
         """Return the zeros added before and after along each axis; negative: pixels removed."""

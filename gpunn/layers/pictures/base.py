@@ -43,7 +43,6 @@ class Pictures(Layer):
     """Base class of layers that change pictures; a subclass defines `_changed`."""
 
     _abstract = True
-    _may_add_losses = False
 
     data_format: Any = field(default=None, check=check_data_format, kw_only=True, placed=True)
 
@@ -76,10 +75,12 @@ class RandomPictures(Pictures, _RandomLayer):
     """Base class of layers that change each picture at random in training, and not otherwise."""
 
     _abstract = True
-    _trains_alone = True
 
     seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
     data_format: Any = field(default=None, kw_only=True, placed=True)
+
+    def call(self, x: Tensor, training: bool | None = True) -> Tensor:
+        return super().call(x, training)
 
     def _otherwise(self, x: Tensor) -> Tensor:
         return x

@@ -51,7 +51,6 @@ class HashedCrossing(Layer):
     examples = ({"num_bins": 5}, {"num_bins": 4, "output_mode": "one_hot"})
     takes_list = True
     _reads_integers = True
-    _may_add_losses = False
 
     num_bins: int = field(check=check_codes)
     output_mode: str = field(default="int", check=mode_check("int", "one_hot"))

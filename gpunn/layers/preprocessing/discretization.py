@@ -66,7 +66,6 @@ class Discretization(Layer):
         {"bin_boundaries": [0.1], "output_mode": "count"},
     )
 
-    _may_add_losses = False
 
     bin_boundaries: Any = field(
         default=None, check=optional(_check_boundaries), attribute="_boundaries",

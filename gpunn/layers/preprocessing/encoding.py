@@ -114,7 +114,6 @@ class CategoryEncoding(Layer):
 
     examples = ({"num_tokens": 3}, {"num_tokens": 2, "output_mode": "count"})
 
-    _may_add_losses = False
 
     num_tokens: int = field(check=check_codes)
     output_mode: str = field(default="multi_hot", check=mode_check("one_hot", "multi_hot", "count"))

@@ -95,7 +95,6 @@ class Normalization(Layer):
     input_mean: ClassVar[Any]
     input_variance: ClassVar[Any]
 
-    _may_add_losses = False
 
     axis: Any = field(default=-1, check=_check_axis)
     mean: Any = field(

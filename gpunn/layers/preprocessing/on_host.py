@@ -28,7 +28,6 @@ class HostLayer(Layer):
 
     _abstract = True
     _on_host = True
-    _may_add_losses = False
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         """Return the numbers for an array of user data; ``argument`` names it in messages.

@@ -66,7 +66,6 @@ class Cell(Layer):
     """Base class of built-in cells. The product of the inputs of all steps is taken at once."""
 
     _abstract = True
-    _may_add_losses = False
     gates: ClassVar[int] = 1  # products in a step
     _step: ClassVar[Any]
     """Return, for (z, states, masks), the output and the new states of one step. The first state is
@@ -419,7 +418,6 @@ class StackedRNNCells(Layer):
             "name": "cells",
         },
     )
-    _may_add_losses = False
 
     cells: Any = field(check=_check_cells)
 

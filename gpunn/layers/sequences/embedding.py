@@ -68,7 +68,6 @@ class Embedding(Layer):
     examples = ({"input_dim": 3, "output_dim": 2}, {"input_dim": 5, "output_dim": 1})
 
     _reads_integers = True
-    _may_add_losses = False
 
     input_dim: int = field(check=check_units)
     output_dim: int = field(check=check_units)

@@ -30,7 +30,6 @@ class Masking(Layer):
     [[True, False]]
     """
 
-    _may_add_losses = False
 
     mask_value: float = field(default=0.0, check=check_number)
 

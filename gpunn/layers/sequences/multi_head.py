@@ -19,6 +19,7 @@ from ..layer import Layer
 from ..noise import Dropout
 from ..shapes import check_shape
 from ..traced import penalized
+from ..wrapping import InputSpec
 from .attention import both
 from .einsum_dense import EinsumDense
 
@@ -28,7 +29,6 @@ __all__ = ["GroupQueryAttention", "MultiHeadAttention"]
 class _Heads(Layer):
     """Base class of layers with projections to heads; a subclass has `_counts`."""
 
-    _fixes_axes = True
     _abstract = supports_masking = True
 
     _counts = (1, 1, 1, 1)
@@ -94,6 +94,7 @@ class _Heads(Layer):
         self._check(query_shape, value_shape, key_shape)
         self.output_dense = self._dense("attention_output", 2, self._sizes or query_shape[-1:])
         self.query_dense.build(query_shape)
+        self.query_dense.input_spec = InputSpec(ndim=len(query_shape))
         self.key_dense.build(key_shape)
         if self.use_gate:
             self._gate_dense.build(query_shape)

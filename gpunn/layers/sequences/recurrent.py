@@ -62,7 +62,6 @@ class Recurrent(Stateful):
     """Base class of layers that apply ``cell`` to each step of sequences (batch, steps, ...)."""
 
     _abstract = True
-    _may_add_losses = False
     _not_watched = Layer._not_watched | {"states"}
     _most_axes: ClassVar[int | None] = None  # of its inputs
     supports_masking = True

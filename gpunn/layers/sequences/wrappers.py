@@ -69,7 +69,6 @@ class Bidirectional(Stateful):
     (1, 8)
     """
 
-    _may_add_losses = False
     supports_masking = True
     examples: ClassVar[Any] = (
         {"layer": {"class_name": "GRU", "config": {"units": 3, "name": "forward_a"}}},

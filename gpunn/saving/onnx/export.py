@@ -141,7 +141,7 @@ class _Exporter:
         layer = node.layer
         with self.trace.active():
             if isinstance(layer, OutputSlice):
-                given = self.beside[id(xs[0])] if layer._reads_beside else xs[0]
+                given = self.beside[id(xs[0])] if node.reads_integers else xs[0]
                 row = ops.reshape(given, (self.batch, -1))
                 size = int(np.prod(node.output_shape, dtype=int))
                 part = row[:, layer.start : layer.start + size]
