@@ -382,6 +382,17 @@ def test_activations_are_those_of_the_layers(digits):
         plots.layer_activations(model, x)
 
 
+def test_activations_of_models_in_a_model() -> None:
+    inner = gpunn.Sequential(
+        [gpunn.Input((4, 4, 1)), gpunn.layers.Conv2D(2, 2, name="conv")], name="inner"
+    )
+    last = gpunn.layers.Dense(2, name="last")
+    model = gpunn.Sequential([gpunn.Input((4, 4, 1)), inner, gpunn.layers.Flatten(), last])
+    figure = plots.layer_activations(model, np.ones((4, 4, 1)))
+    titles = [a.get_title() for a in figure.axes if a.get_title()]
+    assert [title.split(" ")[0] for title in titles] == ["input", "inner/conv", "last"]
+
+
 def test_images_of_every_form():
     grey_images = RNG.random((3, 4, 5))
     for given, options in (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_integer
+from gpunn.layers.layer import Layer
 
 from .scores import class_names, class_numbers, probabilities
 from .style import COLORS, FONT, INK, as_images, dress, new_panels
@@ -233,7 +234,8 @@ def layer_activations(
         )
     outputs = {name: values[0] for name, values in model.activations(sample).items()}
     # Layers that only reshape or scale their input show nothing new.
-    plain = {one.name for one in model.layers if one._reshapes or one._scaling}
+    layers = (one for one in model.layers if isinstance(one, Layer))  # not models in it
+    plain = {one.name for one in layers if one._reshapes or one._scaling}
     outputs = {name: values for name, values in outputs.items() if name not in plain}
     count = 1 + len(outputs)
     figure, panels = new_panels(count, min(count, 3), (3.7, 2.6))
