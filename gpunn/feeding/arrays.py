@@ -16,8 +16,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import strided
 from gpunn.common.numeric import is_missing
-from gpunn.ops.dtypes import LEAST, MOST
-from gpunn.ops.narrow import first_inexact
+from gpunn.ops.dtypes import LEAST, MOST, first_inexact
 
 from .frames import from_column, from_frame, is_column, is_frame
 from .memory import no_room_for_data

@@ -16,8 +16,7 @@ from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.settings import Settings
 from gpunn.core.workspace import run_once
 from gpunn.ops.conversion import tensors_of
-from gpunn.ops.dtypes import is_float
-from gpunn.ops.narrow import from_host
+from gpunn.ops.dtypes import from_host, is_float
 from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 
 from . import traced
@@ -401,7 +400,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
 def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
     """Run a layer by itself as inside a tape, where its draws are those of a function."""
     from gpunn.ops.library.derivatives import as_tensors
-    from gpunn.ops.running.drawing import in_trace
+    from gpunn.ops.running.tape_trace import in_trace
 
     def applied() -> Any:
         given, named = with_tensors((args, kwargs), layer.dtype)

@@ -105,7 +105,7 @@ def _application_gradient(
     trains = trace is None or trace.trains
     token = _backward(dy, y, *xs, layer=layer, trains=trains, wants=tuple(wants))
     if trace is not None and trains:
-        trace.calls.append(token)
+        trace.add_backward(token)
     parts: list[Tensor | None] = []
     at = 0
     for x, wanted in zip(xs, wants, strict=True):
@@ -199,7 +199,7 @@ def _by_passes(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
     assert trace is not None
     number, entries = trace.next_draw(), trace.entries(xs[0].shape)
     y = _applied(*xs, layer=layer, training=training, number=number, entries=entries)
-    trace.applied.append(y)
+    trace.add_layer(y)
     return y
 
 
@@ -222,4 +222,4 @@ def with_activation(layer: Any, activation: Any) -> Any:
 def is_training(asked: bool | None) -> bool:
     """Whether a layer inside a call trains: as ``asked``, or like its caller if that is None."""
     trace = current()
-    return bool(asked if asked is not None else trace is not None and trace.training)
+    return bool(asked if asked is not None else trace is not None and trace.mode.training)

@@ -24,7 +24,7 @@ from gpunn.ops.running.computation import Computation, Destination
 from gpunn.ops.running.eager import Before, rewritten_by
 from gpunn.ops.running.functions import or_zero
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace
+from gpunn.ops.trace import Mode, Trace
 
 from .as_operation import with_activation
 
@@ -54,8 +54,7 @@ class Graph:
     """
 
     def __init__(self, call: Call) -> None:
-        trace = Trace(call.training, call.batch)
-        trace.assigns, trace.draws = call.assigns, -1  # from the stream of the node itself
+        trace = Trace(Mode.formula(call))
         self.xs = [trace.leaf(x.shape, name_of(x.dtype)) for x in call.xs]
         self.dy: Tensor | None = None
         self.by_inputs: dict[int, Tensor] = {}
@@ -78,7 +77,6 @@ class Graph:
         wanted += *self.by_parameters.values(), *self.by_inputs.values()
         join(wanted)
         self.rewritten = rewritten_by([h for h in held if h.is_assigned], wanted)
-        trace.held.clear()  # the graph is kept, and not the weights that it was made for
 
     def _differentiate(self, call: Call, trace: Trace, numbers: dict[int, int]) -> None:
         read = {numbers[id(h.source)]: h.first for h in trace.held.values()}

@@ -192,7 +192,7 @@ class BatchNormalization(_Normalization):
         y, mean, variance = by_own_moments(
             features, moving, self.momentum, factors, self.epsilon, share
         )
-        if trace is not None and trace.assigns:
+        if trace is not None and trace.mode.assigns:
             self.moving_mean.assign(mean)
             self.moving_variance.assign(variance)
         return ops.reshape(y, sizes)

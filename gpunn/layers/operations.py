@@ -130,7 +130,7 @@ class Operation(Layer):
 
         def results(batch: int) -> list[Tensor]:
             given = [((batch, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
-            of_inputs = trace_of(lambda *xs: self._results(xs, lambda p: p), given, False, batch)[1]
+            of_inputs = trace_of(lambda *xs: self._results(xs, lambda p: p), given)[1]
             return [convert(y) for y in of_inputs]
 
         of_three, of_two = results(3), results(2)  # nothing is computed yet

@@ -95,7 +95,7 @@ def integers_of(dtype: Any) -> str | None:
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
     """Return the losses of a layer or model: those that were ``added``, and weight penalties."""
     trace = current()
-    if trace is not None and trace.by_hand:
+    if trace is not None and trace.mode.by_hand:
         penalized = [p for p in holder.trainable_weights if p.regularizer]
         return [*trace.losses, *(p.regularizer(convert(p)) for p in penalized)]
     if trace is not None:
@@ -177,14 +177,11 @@ class Stateless(ParameterHolder):
         def called() -> tuple[Any, ...]:
             trace = current()
             assert trace is not None
-            before = len(trace.losses)
             values = [(p, convert(value, p.dtype)) for p, value in given]
-            with trace.reading(values, keeps=False):
+            with trace.own_losses() as added, trace.reading(values, keeps=False):
                 # A layer would compute at once, with its own weights, for what is no tensor.
                 y = self(*as_tensors(args), **as_tensors(kwargs))  # type: ignore[operator]
                 after = [trace.read(p) for p in self.non_trainable_weights]
-            added = trace.losses[before:]
-            del trace.losses[before:]
             if not return_losses:
                 return y, after
             penalized = [(p, value) for p, value in values if getattr(p, "regularizer", None)]

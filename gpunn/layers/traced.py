@@ -38,7 +38,7 @@ from gpunn.ops.running.shape_trace import (
 )
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Trace, current
+from gpunn.ops.trace import Mode, Trace, current
 
 from .as_operation import apply_own, is_training
 from .shapes import (
@@ -158,10 +158,10 @@ def add_loss(loss: Any) -> None:
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
         numbers = convert(term)  # a sum of integers might exceed int32
         numbers = convert(numbers, floating(numbers.dtype))
-        share = trace.share
+        share = trace.mode.share
         if trace.entries(numbers.shape) and share is not None and share.rows:
             numbers = numbers * (share.whole / share.rows)  # other ranks add those of their rows
-        trace.losses.append(ops.sum(numbers))
+        trace.add_loss(ops.sum(numbers))
 
 
 def penalized(y: Tensor, regularizer: Any) -> Tensor:
@@ -237,7 +237,7 @@ def outputs_of(
             return replaced(lambda one: convert(one) if isinstance(one, Parameter) else one, y)
 
         leaves = [((batch, *shape), dtype_of(shape) or dtype) for shape in shapes]
-        trace, y = trace_of(call, leaves, False, batch)
+        trace, y = trace_of(call, leaves)
         tensors, form = results(layer, y)
         found.append([t.shape for t in tensors])
     _check_held(layer, trace)
@@ -286,10 +286,8 @@ class TracedCall:
             samples = [(x.shape[1:], x.dtype.name) for x in call.xs]
             name = call.layer._call_name
             self._entries = entries_per_sample(name, self._called, samples, call.training)
-        if runs_eagerly():
-            self._follow(ShapeTrace(call.training, call.batch))
-        else:
-            self._follow(Trace(call.training, call.batch))
+        self._mode = Mode.call(call, self._entries, is_formula=function is not None)
+        self._follow((ShapeTrace if runs_eagerly() else Trace)(self._mode))
         self._prepare_metrics()
         call.adds_loss = self._loss is not None
 
@@ -319,12 +317,7 @@ class TracedCall:
     def _follow(self, trace: Trace) -> None:
         """Run the custom `call` in a trace."""
         call, layer = self._call, self._call.layer
-        self._trace, trace.assigns, trace.share = trace, call.assigns, call.share
-        if self._function is not None:
-            trace.draws = -1  # a built-in layer draws from the stream of its node itself
-        if not isinstance(trace, ShapeTrace):
-            trace.counts = call.counts
-        trace.entries_of = self._entries
+        self._trace = trace
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():
             outputs, dtype = results(layer, self._called(*leaves))[0], call.y.dtype.name
@@ -380,7 +373,7 @@ class TracedCall:
     def forward(self, call: Call) -> None:
         """Write ``call.y`` from ``call.xs``, ``call.loss``, and values assigned to parameters."""
         if runs_eagerly():
-            self._follow(trace_for(call.backend, call.training, call.batch, call))
+            self._follow(trace_for(call.backend, self._mode, call))
             stages_of(self._trace, call.backend, [self._results()], call).run(0)
             return
         if self._stages is None:

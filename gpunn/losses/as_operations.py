@@ -109,7 +109,7 @@ def _known_classes(part: Any, labels: Tensor, classes: int, dtype: str) -> Tenso
     """
     what, trace = f"{part.name}: labels", current()
     ignored = ignored_class(part)
-    if ignored is None and trace is not None and trace.stops:
+    if ignored is None and trace is not None and trace.mode.stops:
         return checked(labels, 0, classes - 1, what)
     if ignored is None:
         known = cast(checked(labels, 0, classes - 1, what), dtype)

@@ -11,10 +11,9 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.arithmetic import not_equal
 from gpunn.ops.conversion import cast, convert
-from gpunn.ops.dtypes import floating
+from gpunn.ops.dtypes import first_inexact, floating
 from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import gradients, skipping
-from gpunn.ops.narrow import first_inexact
 from gpunn.ops.reductions import mean, sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of

@@ -112,7 +112,7 @@ class Binned(Metric):
         ``sample_weight`` has one value per row or per prediction.
         """
         trace = taking(y_true, y_pred)
-        if trace is not None and not trace.has_effects:
+        if trace is not None and not trace.mode.is_step:
             from .in_steps import add_bins  # which `fit` does not need
 
             add_bins(trace, self, y_true, y_pred, sample_weight)

@@ -17,9 +17,10 @@ from gpunn.ops.conversion import convert, floats
 from gpunn.ops.fusion.storing import stored
 from gpunn.ops.primitive import one_after_another
 from gpunn.ops.reductions import mean, sum_
+from gpunn.ops.running.effects import Effect, LateResult
 from gpunn.ops.shapes import broadcast_to, reshape
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Effect, LateResult, Trace
+from gpunn.ops.trace import Trace
 
 
 def add_rows(

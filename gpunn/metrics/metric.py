@@ -26,8 +26,8 @@ from gpunn.core.recording import recorded
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
+from gpunn.ops.dtypes import first_inexact
 from gpunn.ops.elementwise import where
-from gpunn.ops.narrow import first_inexact
 from gpunn.ops.reductions import mean
 from gpunn.ops.running.functions import ArrayFunction
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
@@ -201,7 +201,7 @@ class Metric(Formula):
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
         trace = taking()
-        if trace is not None and not trace.knows:
+        if trace is not None and not trace.mode.knows:
             return cast(float, _in_steps().late_result(trace, self))
         return self._result_of(_NONE)
 
@@ -562,7 +562,7 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 def _step() -> Trace | None:
     """Return the trace of the step that is being traced, if any."""
     trace = current()
-    return trace if trace is not None and trace.has_effects else None
+    return trace if trace is not None and trace.mode.is_step else None
 
 
 def taking(*given: Any) -> Trace | None:

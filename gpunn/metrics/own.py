@@ -22,7 +22,6 @@ from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.running.functions import places
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import TracedVariable
 
 
 def state_size(metric: Any) -> int:
@@ -53,22 +52,18 @@ def accumulate(
     arrays = [y_true, y_pred] if weights is None else [y_true, y_pred, weights]
 
     def made() -> Stages:
-        trace = trace_for(backend, False, len(y_pred))
+        trace = trace_for(backend)
         given = list(map(trace.placeholder, arrays))
+        places = [(v, state[at].reshape(v.shape)) for v, at in _slices(metric)]
         with trace.active():
-            for v, at in _slices(metric):
-                first = trace.placeholder(state[at].reshape(v.shape))
-                first = first + convert(v.first, "float64")
-                trace.held[id(v)] = TracedVariable(v, first, first)
+            before = [trace.placeholder(array) + convert(v.first, "float64") for v, array in places]
             if metric.output_sample is not None:
                 given[1] = reshape(given[1], (len(y_pred), *metric.output_sample))
-            _update(metric, given)
+            with trace.lent(zip(metric.variables, before, strict=True)) as lent:
+                _update(metric, given)
             targets = [
-                Destination(
-                    convert(trace.held.pop(id(v)).now, "float64") - convert(v.first, "float64"),
-                    state[at].reshape(v.shape),
-                )
-                for v, at in _slices(metric)
+                Destination(convert(one.now, "float64") - convert(v.first, "float64"), array)
+                for (v, array), one in zip(places, lent, strict=True)
             ]
         return stages_of(trace, backend, [targets])
 

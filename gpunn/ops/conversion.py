@@ -1,7 +1,7 @@
 """Conversion of the arguments of operations to tensors.
 
 No input value changes silently: values that a dtype cannot hold raise an error, in
-`gpunn.ops.narrow.from_host`. Computed values differ: int32 wraps around, and `cast` behaves as
+`gpunn.ops.dtypes.from_host`. Computed values differ: int32 wraps around, and `cast` behaves as
 documented.
 """
 
@@ -17,8 +17,7 @@ from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.operators import FUNCTIONS
 from gpunn.core.recording import Placed, active
 
-from .dtypes import COMPUTED, floating, named, result_type, standard
-from .narrow import from_host
+from .dtypes import COMPUTED, floating, from_host, named, result_type, standard
 from .tensor import Tensor, constant
 from .trace import current
 

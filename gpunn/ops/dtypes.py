@@ -1,7 +1,8 @@
-"""The dtypes that operations compute in, and type promotion.
+"""The dtypes that operations compute in, type promotion, and the values of other dtypes.
 
 Operations compute in four dtypes: bool, int32, float32, float64. Others, such as ``"uint8"`` or
-``"bfloat16"``, are held in one of the four, with values rounded or wrapped accordingly.
+``"bfloat16"``, are held in int32, or in a float dtype that represents all their values. Integers
+wrap around, as NumPy's do; floats are rounded to the nearest, ties to even.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import floatx
 
 COMPUTED = ("bool", "int32", "float32", "float64")  # each promotes to those after it
 LEAST, MOST = -(2**31), 2**31 - 1  # of int32
+WRAPPED = ("int8", "int16", "uint8", "uint16")
+"""Integer dtypes whose values int32 all holds."""
+HALVED = ("float16", "bfloat16")
+"""Float dtypes whose values float32 all holds."""
 _COMPUTED_IN = {"b": "bool", "i": "int32", "u": "int32", "f": "float32"}
 
 
@@ -110,3 +116,124 @@ def is_float(dtype: str) -> bool:
 def floating(dtype: str) -> str:
     """Return ``dtype`` if it is a float dtype, else floatx."""
     return dtype if is_float(dtype) else floatx()
+
+
+# -- values of other dtypes: on the host
+
+
+def from_host(array: np.ndarray, name: str) -> np.ndarray:
+    """Convert an array of numbers, or of Python integers, to the values of a dtype, in the dtype
+    that it is computed in. One that has it already is returned as it is.
+
+    Raises:
+        OverflowError: for an integer that the dtype, or int32, cannot hold, and for one that is
+            too large for a float.
+        ValueError: for NaN converted to integers.
+    """
+    if name == "bool":
+        return array.astype(bool, copy=False)
+    if is_float(standard(name)):
+        return _floats(array, name)
+    low, high = held_bounds(name)
+    if array.dtype.kind == "f":
+        array = np.trunc(array)
+    types = (np.int32, name) if array.dtype.kind in "biu" else ()
+    fits = not array.size or (types and all(np.can_cast(array.dtype, t) for t in types))
+    if not fits:
+        ends = [array.min(), array.max()]  # NaN is both
+        least, most = (end.item() if isinstance(end, np.generic) else end for end in ends)
+        if not (low <= least and most <= high):
+            _refuse(array, name, low, high)
+    return array.astype(np.int32, copy=False)
+
+
+def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
+    """Return the index of the first integer of an array that a float dtype cannot hold exactly.
+
+    >>> first_inexact(np.array([2**30, 2**24 + 1]), "float32")
+    (1,)
+    """
+    digits = np.finfo(name).nmant + 1
+    if array.dtype.kind not in "iu" or array.dtype.itemsize * 8 <= digits or not array.size:
+        return None
+    if -(2**digits) <= int(array.min()) and int(array.max()) <= 2**digits:
+        return None
+    size = array.astype(np.uint64) if array.dtype.kind == "u" else np.abs(array).astype(np.uint64)
+    lowest = np.maximum(size & (~size + np.uint64(1)), np.uint64(1))  # the lowest set bit
+    wrong = np.argwhere(size // lowest >= np.uint64(1 << digits))
+    return tuple(wrong[0].tolist()) if len(wrong) else None
+
+
+def held_bounds(name: str) -> tuple[int, int]:
+    """Return the smallest and largest value of an integer dtype that int32 can hold."""
+    low, high = bounds(name)
+    return max(low, LEAST), min(high, MOST)
+
+
+def _floats(array: np.ndarray, name: str) -> np.ndarray:
+    held = standard(name)
+    with np.errstate(over="ignore"):
+        try:
+            found = array.astype(np.float64 if name in HALVED else held, copy=False)
+        except OverflowError:
+            found = np.full(array.shape, np.inf)
+        if array.dtype.kind == "O" and not np.isfinite(found).all():
+            wrong = max(array.flat, key=abs)
+            raise OverflowError(f"{_shown(wrong)} is too large for a number of {held}.")
+        if name not in HALVED:
+            return found
+        rounded = np.empty(found.shape, held)
+        write_rounded(np, found, rounded, name)
+    return rounded
+
+
+def _refuse(array: np.ndarray, name: str, low: int, high: int) -> None:
+    wrong = next(x for x in array.ravel().tolist() if not low <= x <= high)
+    if wrong != wrong:
+        raise ValueError(
+            f"NaN cannot be converted to {name}: replace it first, with ops.nan_to_num or "
+            f"ops.where."
+        )
+    if name in WRAPPED:
+        reason = f"{name}: it holds {low} to {high}. ops.cast wraps integers around"
+    else:
+        reason = (
+            f"{name}: tensors hold its values from {low} to {high}, as int32. Use floats instead; "
+            f"float64 holds integers up to 2**53"
+        )
+    raise OverflowError(f"{_shown(wrong)} is beyond {reason}.")
+
+
+def _shown(number: Any) -> str:
+    text = str(number)
+    return text if len(text) < 40 else f"{text[:20]}... ({len(text)} characters)"
+
+
+# -- and in steps
+
+
+def write_wrapped(backend: Backend, out: Array, x: Array, dtype: str) -> None:
+    """out = the values of an int32 array modulo the range of one of `WRAPPED`."""
+    xp, bits = backend.xp, np.dtype(dtype).itemsize * 8
+    if dtype.startswith("u"):
+        xp.bitwise_and(x, (1 << bits) - 1, out=out)
+    else:  # shift to the top and back, to extend the sign bit
+        xp.left_shift(x, 32 - bits, out=out)
+        xp.right_shift(out, 32 - bits, out=out)
+
+
+def write_rounded(xp: Any, x: Array, out: Array, name: str) -> None:
+    """out = the values of an array of floats, rounded to one of `HALVED`."""
+    if name == "float16":
+        xp.copyto(out, x.astype("float16"))
+        return
+    x = xp.ascontiguousarray(x)
+    unsigned, dropped = (np.uint32, 16) if x.dtype.itemsize == 4 else (np.uint64, 45)
+    word = x.view(unsigned)
+    odd = (word >> unsigned(dropped)) & unsigned(1)
+    up = word + (unsigned((1 << (dropped - 1)) - 1) + odd)
+    y = (up >> unsigned(dropped) << unsigned(dropped)).view(x.dtype)
+    if x.dtype.itemsize == 8:  # float64 has smaller and larger values than bfloat16
+        y = xp.where(xp.abs(x) < 2.0**-126, xp.rint(x * 2.0**133) * 2.0**-133, y)
+        y = xp.where(xp.abs(y) > largest(name), xp.copysign(xp.inf, y), y)
+    xp.copyto(out, xp.where(xp.isfinite(x), y, x).reshape(out.shape), casting="unsafe")

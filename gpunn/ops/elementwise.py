@@ -12,9 +12,21 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import OPERANDS, TRUTHS
 
 from .conversion import convert, floats, promoted
-from .dtypes import COMPUTED, LEAST, MOST, floating, named, standard
+from .dtypes import (
+    COMPUTED,
+    HALVED,
+    LEAST,
+    MOST,
+    WRAPPED,
+    floating,
+    from_host,
+    held_bounds,
+    named,
+    standard,
+    write_rounded,
+    write_wrapped,
+)
 from .fusion.storing import by_operations, is_exact, write_elements
-from .narrow import HALVED, WRAPPED, from_host, held_bounds, write_rounded, write_wrapped
 from .places.checks import checked
 from .primitive import Gradients, Primitive, broadcast_shape
 from .shapes import compute_broadcast, whole

@@ -25,8 +25,7 @@ from gpunn.core.draws import active_draws
 from gpunn.core.recording import recorded
 
 from .conversion import convert
-from .dtypes import is_float, named, standard
-from .narrow import held_bounds
+from .dtypes import held_bounds, is_float, named, standard
 from .places.taking import take_unchecked
 from .running.streams import drawn, kept_numbers, normal_numbers
 from .shapes import axis_of, listed, sizes_of, whole
@@ -84,7 +83,7 @@ def _as_in_a_program(function: Function) -> Function:
         seed = args[place] if len(args) > place else kwargs.get("seed")
         if seed is not None and not isinstance(seed, SeedGenerator):
             return function(*args, **kwargs)
-        from .running.drawing import in_trace
+        from .running.tape_trace import in_trace
 
         return in_trace(lambda: function(*args, **kwargs))[0]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,14 @@ from gpunn.backends.contract.control import Control
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import Draws
+from gpunn.core.plan import Call
 from gpunn.distribution.communicator import Share
 
 from .dtypes import is_float
 from .tensor import NeedsValuesError, Tensor, leaf
+
+if TYPE_CHECKING:
+    from .running.effects import Effect, LateResult
 
 _numbers = itertools.count(1)
 
@@ -37,98 +41,97 @@ class TracedVariable:
         return self.now is not self.first
 
 
-class Unsupported(Exception):
-    """A step cannot be one program; it runs operation by operation."""
+@dataclass(frozen=True)
+class Mode:
+    """What kind of trace it is: chosen once, by the constructor named for what is traced.
 
-
-class Effect:
-    """What a traced step does besides computing tensors, at one point of the program: an optimizer
-    updates weights, a metric counts.
-
-    It reads ``inputs``, ``changes`` parameters and variables, and uses the settings of ``parts``.
+    Attributes:
+        training: whether it is called for a training step.
+        assigns: whether parameters may be assigned to.
+        counts: whether metrics that are updated in it count; None where they cannot be updated.
+        share: the rank's share of the samples; None if there is only one process.
+        entries: those that each sample has along the axes passed to `Trace.entries`, in order; with
+            a share only.
+        draws: what numbers random streams, if they are among the draws of a call that Python runs.
+        is_of_node: whether its first random stream is that of a node in a plan.
+        is_step: whether it is a whole step, to which optimizers and metrics belong.
+        by_hand: whether user code adds up the losses, and not a step.
+        knows: whether operations are computed at once, so that Python may read values.
+        stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
+            on until the host waits for it.
     """
 
-    position = 0  # that of the first tensor after it
-    optimizer: Any = None
-    """The optimizer of which it is a step."""
-    counts = True
-    """Whether it counts the steps of its optimizer; if not, the program around it does."""
+    training: bool = False
+    assigns: bool = True
+    counts: bool | None = None
+    share: Share | None = None
+    entries: Sequence[int] = ()
+    draws: Draws | None = None
+    is_of_node: bool = False
+    is_step: bool = False
+    by_hand: bool = False
+    knows: bool = False
+    stops: bool = False
 
-    def __init__(
-        self, inputs: Sequence[Tensor], changes: Sequence[Any] = (), parts: Sequence[Any] = ()
-    ) -> None:
-        self.inputs, self.changes, self.parts = list(inputs), list(changes), list(parts)
+    @classmethod
+    def function(cls, training: bool = False, draws: Draws | None = None) -> Mode:
+        """A function of tensors: a custom loss or activation, or one to differentiate."""
+        return cls(training, draws=draws)
 
-    def prepare(self, backend: Any) -> None:
-        """Make what it needs on a backend, before that is this thread's turn."""
+    @classmethod
+    def formula(cls, call: Call) -> Mode:
+        """The formula of a built-in layer, as a node of a plan."""
+        return cls(call.training, call.assigns, is_of_node=True)
 
-    def begin(self, backend: Any) -> list[tuple[Tensor, Array, bool]]:
-        """Return its inputs, each with the array that it is written to, and whether it is added;
-        None for one that is only computed.
+    @classmethod
+    def call(cls, call: Call, entries: Sequence[int], is_formula: bool) -> Mode:
+        """The `call` of a user's layer or model, or else the ``is_formula`` of a built-in one, as a
+        node of a plan that may be one rank's."""
+        given = call.training, call.assigns, call.counts, call.share, entries
+        return cls(*given, is_of_node=is_formula)
 
-        Raises:
-            Unsupported: if it cannot be part of a program on this backend.
-        """
-        return [(t, None, False) for t in self.inputs]
+    @classmethod
+    def step(cls, stops: bool) -> Mode:
+        """A whole step: forward, gradients, updates of weights, and metrics."""
+        return cls(is_step=True, by_hand=True, stops=stops)
 
-    def bind(self, backend: Any, arrays: Callable[[Tensor], Any]) -> Callable[[], None]:
-        """Return the work to do when the inputs are computed, if any; ``arrays`` gives their
-        arrays."""
-        return lambda: None
+    @classmethod
+    def tape(cls) -> Mode:
+        """The operations inside a tape."""
+        return cls(by_hand=True)
 
-    def shares_part(self, other: Effect) -> bool:
-        """Whether both use the settings, or the state, of a part."""
-        return any(a is b for a in self.parts for b in other.parts)
+    def eager(self, stops: bool) -> Mode:
+        """The same, where each operation is computed when it is called."""
+        return replace(self, knows=True, stops=stops)
 
-    def is_current(self) -> bool:
-        """Whether it still does what it was bound for."""
-        return True
-
-    by_host = False
-    """Whether the host has something to do before each step."""
-
-    def before_each(self) -> None:
-        """Do it."""
+    def shapes(self, knows: bool) -> Mode:
+        """The same, where nothing is computed, and metrics do not count."""
+        return replace(self, counts=False, knows=knows)
 
 
-class LateResult(Effect):
-    """The result of a part's state, which is known after the step. As an effect, it keeps the
-    state that there is at its place; as long as it is none, its value is that at the step's end."""
-
-    def value(self) -> Any:
-        """Return it, after the step."""
-        raise NotImplementedError
+FUNCTION = Mode.function()
+"""That of a function which computes tensors, and does nothing else."""
 
 
 class Trace:
     """The computation of a function, recorded by calling it.
 
-    Args:
-        training: whether it is called for a training step.
-        batch: the number of samples in the step.
+    Its `Mode` is chosen once; all else is recorded, and only grows. What holds for a while is a
+    context of it, as in ``with trace.training_nothing()``.
 
     Attributes:
+        mode: what kind of trace it is.
         arrays: the arrays of leaves that have one, by the ``id`` of their tensors.
         held: the parameters and variables that it reads or assigns to, by their ``id``.
-        assigns: whether parameters may be assigned to.
         losses: scalars that are added to the model's loss.
-        share: the rank's share of the samples; None if there is only one process.
         controls: the blocks that it reads numbers of.
         lengths: of the axes passed to `entries`, in order.
-        entries_of: the entries that each sample has along these axes; with a share only.
         draws: the number of random streams handed out.
-        of_call: what numbers them, if they are among the draws of a call that Python runs.
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
         trains: whether these write the gradients of the layers' parameters.
         changes_nothing: whether assignments are those of a call that changes nothing.
-        by_hand: whether a tape records it, and no step adds up its losses.
-        stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
-            on until the host waits for it.
-        knows: whether operations are computed at once, so that Python may read values.
-        has_effects: whether it is a whole step, to which optimizers and metrics belong.
-        counts: whether metrics that are updated in it count; None where they cannot be updated.
-        effects: the updates of these metrics, in order.
+        effects: the updates of metrics, and in a step of weights, in order.
         number: identifies the trace; its tensors have it too.
         shared: the results of several identical operations, by their ``id``.
         sources: tensors that stand for parameters and variables as the arguments of a function, and
@@ -137,28 +140,19 @@ class Trace:
 
     _positions = itertools.count(1)  # of all traces: what an earlier tape has computed comes before
 
-    def __init__(self, training: bool = False, batch: int = 0) -> None:
-        self.training, self.batch = training, batch
+    def __init__(self, mode: Mode = FUNCTION) -> None:
+        self.mode, self.number = mode, next(_numbers)
         self.arrays: dict[int, Array] = {}
         self.held: dict[int, TracedVariable] = {}
-        self.assigns = True
         self.losses: list[Tensor] = []
-        self.share: Share | None = None
         self.controls: list[Control] = []
         self.lengths: list[int] = []
-        self.entries_of: Sequence[int] = ()
-        self.draws = 0
-        self.of_call: Draws | None = None
         self.applied: list[Tensor] = []
         self.calls: list[Tensor] = []
-        self.trains = True
-        self.by_hand = self.changes_nothing = self.has_effects = False
-        self.stops = self.knows = False
-        self.counts: bool | None = None
         self.effects: list[Effect] = []
-        self.number = next(_numbers)
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self.shared: dict[int, Tensor] = {}
+        self.draws, self.trains, self.changes_nothing = 0, True, False
         self._first: dict[tuple[Any, ...], Tensor] = {}
         self._reads: dict[int, list[Tensor]] = {}
 
@@ -171,8 +165,12 @@ class Trace:
     def placeholder(self, array: Array) -> Tensor:
         """Create a leaf for the contents of an array in each step."""
         t = self.leaf(array.shape, name_of(array.dtype))
-        self.arrays[id(t)] = array
+        self.put(t, array)
         return t
+
+    def put(self, t: Tensor, array: Array) -> None:
+        """Let a leaf have the contents of an array in each step."""
+        self.arrays[id(t)] = array
 
     def read(self, source: Any) -> Tensor:
         """Return the value of a parameter or variable at this point of a step."""
@@ -195,7 +193,7 @@ class Trace:
         Args:
             place: in its rates, with ``is_rate``; else in its counters.
         """
-        if self.knows:
+        if self.mode.knows:
             return None
         if not is_rate:
             self.refuse_values(f"the count of steps of {part.name}")
@@ -208,7 +206,7 @@ class Trace:
         Raises:
             NeedsValuesError: since Python asks for something that each step has its own of.
         """
-        if self.knows:
+        if self.mode.knows:
             return
         raise NeedsValuesError(
             f"Python asks for {what} in a step, of which each has its own. Compute with tensors "
@@ -222,7 +220,8 @@ class Trace:
         In predict and evaluate it stays assigned until the end of the call, and a parameter that
         would change again by the next call is refused.
         """
-        if isinstance(source, Parameter) and not self.assigns and not self._settles(source, value):
+        is_fixed = isinstance(source, Parameter) and not self.mode.assigns
+        if is_fixed and not self._settles(source, value):
             raise TypeError(
                 f"{source.path} is assigned to in predict or evaluate, which change nothing. "
                 f"Write `if training:` before it; call(x, training=None) is passed this flag."
@@ -239,18 +238,35 @@ class Trace:
         masks = how == "multiply" and all(np.isin(t.numpy(), (0, 1)).all() for t in others)
         return value.is_constant or (masks and len(others) == 1) or how in ("minimum", "maximum")
 
-    def training_nothing(self) -> AbstractContextManager[None]:
-        """Return a context in which `trains` is False: the step's own backward pass trains."""
-        return self._having("trains", False)
-
     @contextmanager
-    def _having(self, name: str, value: bool) -> Iterator[None]:
-        before = getattr(self, name)
-        setattr(self, name, value)
+    def training_nothing(self) -> Iterator[None]:
+        """Return a context in which `trains` is False: the step's own backward pass trains."""
+        before, self.trains = self.trains, False
         try:
             yield
         finally:
-            setattr(self, name, before)
+            self.trains = before
+
+    @contextmanager
+    def own_losses(self) -> Iterator[list[Tensor]]:
+        """Return a context whose losses are only in the list that it gives."""
+        before, self.losses = self.losses, []
+        try:
+            yield self.losses
+        finally:
+            self.losses = before
+
+    @contextmanager
+    def lent(self, values: Iterable[tuple[Any, Tensor]]) -> Iterator[list[TracedVariable]]:
+        """Return a context in which variables begin with given values, and what it gives has their
+        last ones; the trace itself reads and assigns to none of them."""
+        lent = [TracedVariable(source, value, value) for source, value in values]
+        self.held.update((id(one.source), one) for one in lent)
+        try:
+            yield lent
+        finally:
+            for one in lent:
+                del self.held[id(one.source)]
 
     @contextmanager
     def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
@@ -296,6 +312,22 @@ class Trace:
                 "Differentiate a function instead: gpunn.grad(f)(x)."
             )
 
+    def add_loss(self, loss: Tensor) -> None:
+        """Add a scalar to the model's loss."""
+        self.losses.append(loss)
+
+    def add_layer(self, y: Tensor) -> None:
+        """Add the output of a layer that is applied with its passes on arrays."""
+        self.applied.append(y)
+
+    def add_backward(self, token: Tensor) -> None:
+        """Add the backward pass of such a layer, which trains its weights."""
+        self.calls.append(token)
+
+    def stand(self, t: Tensor, source: Any) -> None:
+        """Let a tensor stand for a parameter or variable, as the argument of a function."""
+        self.sources[id(t)] = t, source
+
     def called(self, part: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Return ``function(*args)``, a call of a model or loss; ``args`` are tensors, numbers and
         names, in any structure."""
@@ -303,14 +335,14 @@ class Trace:
 
     def add_effect(self, effect: Effect) -> None:
         """Add an effect at this point of the step."""
-        if self.counts is None:
+        if self.mode.counts is None:
             raise TypeError("only a whole step has effects; a call computes tensors.")
         self.effects.append(effect)
 
     @property
     def takes_metrics(self) -> bool:
         """Whether metrics may be updated in it."""
-        return self.has_effects or self.counts is not None
+        return self.mode.is_step or self.mode.counts is not None
 
     def late_value(self, result: LateResult) -> Tensor:
         """Return a tensor for a number that is known after the step."""
@@ -370,9 +402,13 @@ class Trace:
         return next(self._positions)
 
     def next_draw(self) -> int:
-        """Return the number of the next random stream, counted from 1 in the order of calls."""
+        """Return the number of the next random stream in the order of calls: from 1, or in a
+        formula from 0, its node's own."""
+        return self._numbered(self.mode.draws)
+
+    def _numbered(self, draws: Draws | None) -> int:
         self.draws += 1
-        return self.draws if self.of_call is None else self.of_call.next()
+        return self.draws - self.mode.is_of_node if draws is None else draws.next()
 
     def entries(self, shape: Sequence[int]) -> int:
         """Return how many entries along its first axis an array of this shape has for each sample.
@@ -383,13 +419,14 @@ class Trace:
         """
         self.lengths.append(shape[0] if shape else 0)
         number = len(self.lengths) - 1
-        return self.entries_of[number] if number < len(self.entries_of) else 0
+        known = self.mode.entries
+        return known[number] if number < len(known) else 0
 
     def share_of(self, shape: Sequence[int]) -> Share | None:
         """Return the rank's share of an array of this shape, which has entries of samples along its
         first axis; None if there is one process, or no such entries."""
-        entries = self.entries(shape)
-        return None if self.share is None else self.share.of(entries, shape[0])
+        entries, share = self.entries(shape), self.mode.share
+        return None if share is None else share.of(entries, shape[0])
 
     @contextmanager
     def active(self) -> Iterator[None]:

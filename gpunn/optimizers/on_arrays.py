@@ -23,8 +23,9 @@ from gpunn.core.recording import recorded
 from gpunn.distribution.communicator import Share, active_share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
+from gpunn.ops.running.effects import Effect, Unsupported
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Effect, Unsupported, current
+from gpunn.ops.trace import current
 
 from .kept import Place, key_of, reference
 from .runs import Runs
@@ -63,7 +64,7 @@ def apply_to_arrays(optimizer: Any, gradients: Sequence[Any], variables: Sequenc
     if not variables:
         return
     trace = current()
-    if trace is not None and trace.has_effects:
+    if trace is not None and trace.mode.is_step:
         trace.add_effect(UpdateInStep(optimizer, gradients, variables))
         return
     Update.of(optimizer, variables).apply(gradients, variables)

@@ -120,7 +120,7 @@ def run_in_trace(
 ) -> Any:
     """Run a model on one batch of arrays as inside a tape, where its draws are those of a
     function."""
-    from gpunn.ops.running.drawing import in_trace  # which `fit` and `predict` do not need
+    from gpunn.ops.running.tape_trace import in_trace  # which `fit` and `predict` do not need
 
     training.predictor_for(x)  # the model is built then
     y, losses = in_trace(lambda: model(as_tensors(x), training=in_training, **options))

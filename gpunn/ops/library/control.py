@@ -50,7 +50,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     before = _changes(trace)
     first = None if trace is None else trace.mark()
     a, b = true_fn(), false_fn()
-    if first is not None and trace is not None and trace.has_effects:
+    if first is not None and trace is not None and trace.mode.is_step:
         _refuse_checks(first, a, b)
     if _changes(trace) != before:
         raise NeedsValuesError(
@@ -73,7 +73,7 @@ def _changes(trace: Trace | None) -> Any:
     if trace is None:
         return None
     assigned = [(id(held.source), id(held.now)) for held in trace.held.values() if held.is_assigned]
-    draws = trace.draws if trace.has_effects else 0  # of which each step has its own
+    draws = trace.draws if trace.mode.is_step else 0  # of which each step has its own
     return assigned, len(trace.losses), len(trace.effects), draws
 
 

@@ -27,7 +27,7 @@ from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import NeedsValuesError, Tensor, constant
-from gpunn.ops.trace import Trace, current
+from gpunn.ops.trace import Mode, Trace, current
 
 __all__ = ["grad", "value_and_grad"]
 
@@ -254,7 +254,7 @@ class InTrace:
         _, source = self.trace.sources.get(id(x), (x, x))
         if isinstance(source, Operators) and not isinstance(source, Tensor):
             self._held.append((source, found))
-            self.trace.sources[id(found)] = found, source
+            self.trace.stand(found, source)
         self.arguments.append(found)
         return found
 
@@ -302,14 +302,14 @@ class _AtOnce:
     """
 
     def __init__(self, backend: Backend | None = None) -> None:
-        self.trace = Trace()
+        mode = Mode.function(draws=active_draws())
+        self.trace = Trace(mode)
         if runs_eagerly():  # before it is known which weights it reads
             context = context_now(backend or get_backend())
-            self.trace = trace_for(context.backend, context=context)
-        self.trace.of_call = active_draws()
+            self.trace = trace_for(context.backend, mode, context)
         self._arguments: list[Tensor] = []
         self._weights: list[Parameter | None] = []  # the weight that each argument is, if any
-        self._arrays: dict[int, np.ndarray] = {}  # of the leaves, by `id`
+        self._arrays: list[tuple[Tensor, np.ndarray]] = []  # of the leaves
 
     @contextmanager
     def differentiating(self) -> Iterator[None]:
@@ -319,7 +319,7 @@ class _AtOnce:
     def argument(self, x: Any) -> Tensor:
         if isinstance(x, Operators) and not isinstance(x, Tensor):
             found = convert(x)  # the leaf that readers of the weight get
-            self.trace.sources[id(found)] = found, x
+            self.trace.stand(found, x)
         else:
             given = _differentiable(x)
             found = self._leaf(given.numpy())
@@ -345,7 +345,7 @@ class _AtOnce:
             backend = self.trace.computed.backend
             return self.trace.placeholder(backend.upload(array).reshape(array.shape))
         found = self.trace.leaf(array.shape, array.dtype.name)
-        self._arrays[id(found)] = array
+        self._arrays.append((found, array))
         return found
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
@@ -371,8 +371,8 @@ class _AtOnce:
             context = context_now(backend, dtype, bool(trace.draws))
         backend = context.backend
         with backend.turn, np.errstate(all="ignore"):
-            for key, array in self._arrays.items():
-                trace.arrays[key] = backend.upload(array).reshape(array.shape)
+            for t, array in self._arrays:
+                trace.put(t, backend.upload(array).reshape(array.shape))
             context.trains = trains
             outs = [backend.empty(t.shape, t.dtype) for t in results]
             stored = [Destination(t, out) for t, out in zip(results, outs, strict=True)]

@@ -18,7 +18,7 @@ from gpunn.ops.arithmetic import (
     of_pairs,
 )
 from gpunn.ops.conversion import convert, floats, promoted
-from gpunn.ops.dtypes import is_float, largest, named, standard
+from gpunn.ops.dtypes import WRAPPED, held_bounds, is_float, largest, named, standard
 from gpunn.ops.elementwise import (
     abs_,
     cast,
@@ -32,7 +32,6 @@ from gpunn.ops.elementwise import (
     where,
     whether,
 )
-from gpunn.ops.narrow import WRAPPED, held_bounds
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import all_
 from gpunn.ops.table import operation, ops

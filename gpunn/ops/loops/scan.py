@@ -34,7 +34,8 @@ def scanned(
     body, trace = _Body(f, init, form, bool(reverse), n), current()
     eager = isinstance(trace, EagerTrace) or runs_eagerly()
     if trace is None or eager or unroll is True or not n:
-        known = unroll is True or (trace is not None and trace.knows)  # then f does it in each step
+        # Where values are known, f does in each step what it does besides computing.
+        known = unroll is True or (trace is not None and trace.mode.knows)
         return body.unrolled(sequences, None if known else trace)
     return body.traced(sequences, trace)
 

@@ -23,10 +23,10 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.joint import ACTIVATION
 from gpunn.ops.gradients import gradients, topological_sort
 from gpunn.ops.tensor import NeedsValuesError, Tensor
-from gpunn.ops.trace import Unsupported
 
 from .call_runs import RUNS, CallRun, Wanted, args_with, covers, found
 from .computation import Computation, Destination
+from .effects import Unsupported
 from .step_trace import StepTrace
 
 PROGRAMS = 8
@@ -220,7 +220,8 @@ class CallProgram:
             number = self._numbers.get(id(t))
             return t if number is None else made[number]
 
-        trace.losses += map(replacement, self.trace.losses)
+        for loss in self.trace.losses:
+            trace.add_loss(replacement(loss))
         for source, value in self._assigned:
             trace.assign(source, replacement(value))
         return replaced(replacement, self.result)

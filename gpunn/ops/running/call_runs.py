@@ -128,17 +128,17 @@ class CallRun:
         count = len(inputs) - len(program.sources)
         values = zip(program.sources, inputs[count:], strict=True)
         filled = args_with(program.form, inputs[:count])
-        losses, trace.losses = trace.losses, []
-        try:
-            with trace.drawing(self._place), trace.reading(values, keeps=False):
-                result = program.function(*filled)
-            every, place = [*found(result), *trace.losses], program.places[output]
-            if place < len(every):
-                return every[place]
-            link = next(link for link, of in program.links.items() if of == output)
-            return every[program.places[link]].inputs[0]
-        finally:
-            trace.losses = losses
+        with (
+            trace.own_losses() as losses,
+            trace.drawing(self._place),
+            trace.reading(values, keeps=False),
+        ):
+            result = program.function(*filled)
+        every, place = [*found(result), *losses], program.places[output]
+        if place < len(every):
+            return every[place]
+        link = next(link for link, of in program.links.items() if of == output)
+        return every[program.places[link]].inputs[0]
 
 
 def _next_place(count: int) -> Place:

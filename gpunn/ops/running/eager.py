@@ -24,9 +24,10 @@ from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Work
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Effect, Trace
+from gpunn.ops.trace import FUNCTION, Mode, Trace
 
 from .computation import Computation, Destination
+from .effects import Effect, grouped
 
 QUICK = 1 << 15
 """Elements that NumPy computes in a few microseconds."""
@@ -43,13 +44,9 @@ class Stages(Protocol):
     def run(self, stage: int) -> None: ...
 
 
-def trace_for(
-    backend: Backend, training: bool = False, batch: int = 0, context: Any = None
-) -> Trace:
+def trace_for(backend: Backend, mode: Mode = FUNCTION, context: Any = None) -> Trace:
     """Create a trace of a step on a backend; arguments as in `Trace` and `Computation`."""
-    if runs_eagerly():
-        return EagerTrace(backend, training, batch, context)
-    return Trace(training, batch)
+    return EagerTrace(backend, mode, context) if runs_eagerly() else Trace(mode)
 
 
 def stages_of(
@@ -70,7 +67,7 @@ def stages_of(
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
-    groups = grouped(trace.effects if trace.counts else ())
+    groups = grouped(trace.effects if trace.mode.counts else ())
     updates = [[Destination(*one) for effect in g for one in effect.begin(backend)] for g in groups]
     stages[:1] = [[*stages[0], *(updates[0] if updates else ())], *updates[1:]]
     for control in trace.controls:
@@ -131,26 +128,8 @@ def rewritten_by(assigned: Sequence[Any], wanted: Sequence[Tensor]) -> set[int]:
 def _stays(trace: Trace, source: Any) -> bool:
     """Whether what is assigned to a parameter or variable in a trace stays."""
     if isinstance(source, Parameter):
-        return trace.assigns
-    return trace.counts is not False or not source.of_metric
-
-
-def grouped(effects: Sequence[Effect]) -> list[list[Effect]]:
-    """Return the effects in groups, in order: what one group reads is computed together. A group
-    ends with an effect that changes something, and before one that uses a part of another in it.
-    An effect that only reads what is made before a change goes before it."""
-    groups: list[list[Effect]] = []
-    for effect in effects:
-        last = groups[-1] if groups else []
-        if not last or any(one.shares_part(effect) for one in last):
-            groups.append([effect])
-        elif not last[-1].changes:
-            last.append(effect)
-        elif not effect.changes and all(t.position < last[-1].position for t in effect.inputs):
-            last.insert(-1, effect)
-        else:
-            groups.append([effect])
-    return groups
+        return trace.mode.assigns
+    return trace.mode.counts is not False or not source.of_metric
 
 
 class EagerTrace(Trace):
@@ -160,15 +139,13 @@ class EagerTrace(Trace):
         computed: the computation of all operations so far.
     """
 
-    def __init__(self, backend: Backend, training: bool, batch: int, context: Any) -> None:
-        super().__init__(training, batch)
-        self.stops, self.knows = backend.stops, True
+    def __init__(self, backend: Backend, mode: Mode, context: Any) -> None:
+        super().__init__(mode.eager(backend.stops))
         self.computed = _OneByOne(backend, context, Immediate(backend.root))
 
-    def placeholder(self, array: Array) -> Tensor:
-        t = super().placeholder(array)
+    def put(self, t: Tensor, array: Array) -> None:
+        super().put(t, array)
         self.computed.put(t, array)
-        return t
 
     def first_of(self, source: Any) -> Tensor:
         backend, t = self.computed.backend, super().first_of(source)
@@ -188,7 +165,7 @@ class EagerTrace(Trace):
         return t
 
     def add_effect(self, effect: Effect) -> None:
-        if not self.counts:
+        if not self.mode.counts:
             return
         backend, array = self.computed.backend, self.computed.array
         with backend.turn, np.errstate(all="ignore"):

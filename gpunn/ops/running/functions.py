@@ -14,7 +14,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.gradients import gradients
 from gpunn.ops.shapes import broadcast_to
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Trace
+from gpunn.ops.trace import Mode, Trace
 
 from .computation import Destination
 from .eager import Stages, stages_of, trace_for
@@ -80,7 +80,7 @@ class ArrayFunction:
         self, backend: Backend, arrays: Sequence[Array]
     ) -> tuple[Trace, list[Tensor], Tensor]:
         """Trace the function for these arrays: return the trace, the tensors and the result."""
-        trace = trace_for(backend, True, len(arrays[0]))
+        trace = trace_for(backend, Mode.function(training=True))
         leaves = list(map(trace.placeholder, arrays))
         with trace.active():
             y = noted(self._part, self._what, lambda: self._function(*leaves))

@@ -11,10 +11,10 @@ import numpy as np
 
 from gpunn.common.nested import any_in, replaced
 from gpunn.core.recording import Placed, active
-from gpunn.ops.narrow import from_host
+from gpunn.ops.dtypes import from_host
 from gpunn.ops.tensor import NeedsValuesError, Tensor
-from gpunn.ops.trace import Unsupported
 
+from .effects import Unsupported
 from .placed import Formula, evaluated, plain
 from .recorder import Array, Closure, Made, Recorder
 

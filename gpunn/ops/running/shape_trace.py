@@ -9,16 +9,14 @@ import numpy as np
 
 from gpunn.common.config import runs_eagerly
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace
+from gpunn.ops.trace import FUNCTION, Mode, Trace
 
 
 class ShapeTrace(Trace):
     """A trace that only determines shapes; if steps are eager, all values in it are 0."""
 
-    def __init__(self, training: bool = False, batch: int = 0) -> None:
-        super().__init__(training, batch)
-        self.knows = runs_eagerly()
-        self.counts = False  # nothing is computed
+    def __init__(self, mode: Mode = FUNCTION) -> None:
+        super().__init__(mode.shapes(knows=runs_eagerly()))
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         return self._with_zeros(super().leaf(shape, dtype))
@@ -36,10 +34,9 @@ def trace_of(
     function: Callable[..., Any],
     shapes: Iterable[tuple[Sequence[int], str]],
     training: bool = False,
-    batch: int = 0,
 ) -> tuple[Trace, Any]:
     """Trace ``function``, called with leaves of these shapes and dtypes; return its result too."""
-    trace = ShapeTrace(training, batch)
+    trace = ShapeTrace(Mode.function(training))
     with trace.active():
         return trace, function(*(trace.leaf(*given) for given in shapes))
 
@@ -59,7 +56,7 @@ def entries_per_sample(
     """
     samples = list(samples)
     two, three = (
-        trace_of(function, [((n, *shape), dtype) for shape, dtype in samples], training, n)[0]
+        trace_of(function, [((n, *shape), dtype) for shape, dtype in samples], training)[0]
         for n in (2, 3)
     )
     check_axes(name, two.lengths, three.lengths)

@@ -144,7 +144,8 @@ class Function:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = current()
         watched = active.watcher is not None or active_draws() is not None
-        if watched or not (trace is None or trace.knows):  # a part of another function, or a step
+        # A part of another function, or of a step.
+        if watched or not (trace is None or trace.mode.knows):
             return self._function(*replaced(as_argument, args), **replaced(as_argument, kwargs))
         if trace is not None or runs_eagerly():
             with self._draws.call():

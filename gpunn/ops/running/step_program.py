@@ -26,8 +26,8 @@ from gpunn.core.operators import Operators
 from gpunn.core.recording import Placed
 from gpunn.core.settings import Settings
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import Unsupported
 
+from .effects import Unsupported
 from .placed import divides, evaluated
 from .recorder import Recorder
 from .replay import Replay, values_of
@@ -116,7 +116,7 @@ class StepProgram:
         if len(roots) > 1:
             raise Unsupported("weights on several backends.")
         backend: Backend = next(iter(roots.values()), get_backend())
-        if trace.stops and not backend.stops:
+        if trace.mode.stops and not backend.stops:
             raise GoesOnError
         dtype = self._arenas[0].dtype if self._arenas else floatx()
         changed = {id(source) for effect in trace.effects for source in effect.changes}

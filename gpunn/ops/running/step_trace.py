@@ -20,10 +20,10 @@ from gpunn.ops.fusion.storing import stored
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.primitive import Primitive, Work
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Effect, LateResult, Trace, Unsupported
+from gpunn.ops.trace import Mode, Trace
 
 from .computation import Computation, Destination
-from .eager import grouped
+from .effects import Effect, LateResult, Unsupported, grouped
 
 
 class _Assigned(Primitive):
@@ -58,9 +58,8 @@ class StepTrace(Trace):
     """
 
     def __init__(self, stops: bool) -> None:
-        super().__init__()
-        self.by_hand = self.has_effects = True
-        self.stops, self.checks = stops, False
+        super().__init__(Mode.step(stops))
+        self.checks = False
         self.late: dict[int, tuple[Tensor, LateResult]] = {}
         self.begins: dict[Any, tuple[Tensor, Any, Control, int, bool]] = {}
         self._changed: dict[int, tuple[Any, Tensor, int]] = {}  # leaves, and when they begin

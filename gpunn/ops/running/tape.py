@@ -18,8 +18,9 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace, Unsupported, current
+from gpunn.ops.trace import Trace, current
 
+from .effects import Unsupported
 from .jacobians import jacobian_of
 from .tape_trace import TapeTrace
 
@@ -331,7 +332,7 @@ class GradientTape:
                     f"the `with` block, before something is computed from it."
                 )
             assert self._trace is not None
-            if self._trace.has_effects and id(source) in self._trace.shared:
+            if self._trace.mode.is_step and id(source) in self._trace.shared:
                 raise Unsupported(
                     "a gradient is taken by the result of an operation that is written twice: use "
                     "the result of the first."

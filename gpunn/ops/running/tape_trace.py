@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from gpunn.common.holds import Access
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import Draws, Place, active_draws, context_at, context_now
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace, TracedVariable
+from gpunn.ops.trace import Mode, Trace, TracedVariable
 
 from .call_programs import call_program, is_on
 from .eager import EagerTrace
@@ -24,8 +24,7 @@ class TapeTrace(EagerTrace):
 
     def __init__(self) -> None:
         backend = get_backend().isolated()  # so that its work arrays are freed
-        super().__init__(backend, False, 0, lambda: context_now(backend))
-        self.by_hand = True
+        super().__init__(backend, Mode.tape(), lambda: context_now(backend))
         self._draws_as: Draws | None = active_draws()  # those that its context is for
         self._repeats: Draws | None = None  # draws of a call that is composed again
         self._lent = set[int]()  # the `id` of leaves whose values are the arrays of a call
@@ -89,11 +88,11 @@ class TapeTrace(EagerTrace):
     def next_draw(self) -> int:
         if self._repeats is not None:
             return self._repeats.next()
-        self.of_call, backend = active_draws(), self.computed.backend
-        if self.of_call is not self._draws_as:  # it is open around several calls of functions
-            self._draws_as = self.of_call
+        draws, backend = active_draws(), self.computed.backend
+        if draws is not self._draws_as:  # it is open around several calls of functions
+            self._draws_as = draws
             self.computed.set_context(lambda: context_now(backend))
-        return super().next_draw()
+        return self._numbered(draws)
 
     @contextmanager
     def drawing(self, place: Place) -> Iterator[None]:
@@ -138,3 +137,14 @@ class TapeTrace(EagerTrace):
         """Let all its tensors be constants from now on."""
         for t in self.computed.tensors:
             t.is_constant, t.trace = True, None
+
+
+def in_trace(work: Callable[[], Any]) -> tuple[Any, Sequence[Tensor]]:
+    """Return the result of ``work()``, computed at once in a trace, and the losses that it adds."""
+    trace = TapeTrace()
+    try:
+        with trace.active():
+            result = work()
+        return result, list(trace.losses)
+    finally:
+        trace.end()

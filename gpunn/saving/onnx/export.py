@@ -88,7 +88,7 @@ class _Exporter:
     def __init__(self, model: Any, batch: int) -> None:
         self.plan: Plan = model._plan
         self.batch = batch
-        self.trace = ShapeTrace(False, batch)
+        self.trace = ShapeTrace()
         self.graph = OnnxGraph(batch, self._inside, model.dtype)
         self.cannot: list[str] = []
         self.beside: dict[int, Tensor] = {}  # the integers of nodes, by their outputs

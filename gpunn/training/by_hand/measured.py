@@ -114,7 +114,7 @@ def count(mean: Mean, value: Any, rows: int) -> None:
     """Add the loss of a batch to a mean, weighted by its rows as in Keras, where the step counts:
     a function to differentiate does not."""
     trace = current()
-    if value.has_values or (trace is not None and trace.has_effects):
+    if value.has_values or (trace is not None and trace.mode.is_step):
         mean.update_state(value, sample_weight=rows)
 
 
