@@ -36,9 +36,10 @@ from update_structs import Update
 
 from gpunn.activations import Activation
 from gpunn.activations.on_arrays import SAVED
-from gpunn.backends.compiled.steps import FUNCTIONS, PAIRS
-from gpunn.backends.contract.expression import OPERANDS, ROW_REDUCTIONS
+from gpunn.backends.compiled.steps import FUNCTIONS as STEPS
+from gpunn.backends.compiled.steps import PAIRS
 from gpunn.backends.cupy.launch import kernel_source
+from gpunn.backends.shared.functions import FUNCTIONS
 from gpunn.common import registry
 from gpunn.common.overrides import is_framework
 from gpunn.constraints import MinMaxNorm
@@ -94,6 +95,7 @@ def _is(path: Path, now: str) -> bool:
 def files() -> dict[Path, str]:
     """Return the contents of the files to write, by their paths."""
     found = {
+        FORMULAS / "generated_elements.cuh": elements(),
         FORMULAS / "generated_updates.cuh": updates(),
         FORMULAS / "generated_activations.cuh": activations(),
         FORMULAS / "generated_losses.cuh": losses(),
@@ -119,12 +121,26 @@ def listed(written: Mapping[Path, str]) -> str:
 # -- expressions
 
 
+def elements() -> str:
+    """Return the functions of elements."""
+    lines = ["namespace elements {", ""]
+    for name, function in FUNCTIONS.items():
+        given = ", ".join(f"T {operand}" for operand in function.operands)
+        value = f"({function.formula}) ? T(1) : T(0)" if function.is_truth else function.formula
+        lines.append(f"template <typename T> HD T {name}({given}) {{ return {value}; }}")
+    about = "The functions of elements. A truth value is 1 or 0; any value but 0 is true."
+    head = _header(about, "gpunn/backends/shared/functions.py", "math.cuh")
+    return "\n".join([head, *lines, "", "}  // namespace elements"]) + "\n"
+
+
 def functions() -> str:
     """Return the functions of an expression's steps on a CPU, as lists for macros."""
-    apart = ("constant", "column_index", "column_sum", *ROW_REDUCTIONS)
+    called = {name: len(f.operands) for name, f in FUNCTIONS.items() if not f.has_loop}
     lists = {
-        "STEP": FUNCTIONS,
-        "ELEMENTWISE": [name for name in OPERANDS if name not in apart],
+        "STEP": STEPS,
+        "ELEMENTWISE": FUNCTIONS,
+        "CALL_OF_ONE": [name for name, operands in called.items() if operands == 1],
+        "CALL_OF_TWO": [name for name, operands in called.items() if operands == 2],
         "PAIR": [", ".join(pair) for pair in PAIRS],
     }
     about = "What the steps of an expression do: EACH_STEP(X) is X(name) for each, by its number."

@@ -15,7 +15,7 @@ from gpunn.backends.cupy.launch.expressions import text_of
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.gradients import gradients, topological_sort
 from gpunn.ops.tensor import Tensor, leaf
-from gpunn.ops.trace import Trace
+from gpunn.ops.trace import Mode, Trace
 
 BATCH, FEATURES, UNITS = 32, 784, 128
 
@@ -47,7 +47,7 @@ def named(tensors: Sequence[Tensor], names: dict[int, str]) -> list[str]:
 
 def generated() -> str:
     shapes = ((BATCH, FEATURES), (FEATURES, UNITS), (UNITS,))
-    trace = Trace(True, BATCH)
+    trace = Trace(Mode.function(training=True))
     leaves = [leaf(shape, "float32") for shape in shapes]
     with trace.active():
         y = call(*leaves)

@@ -34,8 +34,8 @@ def generated() -> str:
     lines += ["## NumPy", "", "Array functions, with work arrays that the backend keeps:", ""]
     lines += fenced("\n".join(calls(forward, _out, str, "out", {"call": "x"})), "python")
     lines += [
-        "`write_erfc` is the complementary error function, which NumPy lacks "
-        "(`gpunn/backends/shared/erfc.py`).", "",
+        "`write` computes the complementary error function, which NumPy lacks, by several of "
+        "them (`gpunn/backends/shared/functions.py`).", "",
         "## CPU, GPU and browser", "",
         "One struct for all three, in `kernels/formulas/generated_activations.cuh`:", "",
     ]  # fmt: skip

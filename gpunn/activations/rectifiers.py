@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.shared.choices import bits_of
+from gpunn.backends.shared.functions import bits_of
 from gpunn.common.arguments import check_above_zero, check_not_negative, optional, requirement
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples

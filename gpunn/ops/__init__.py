@@ -30,6 +30,7 @@ from .library import (  # noqa: F401
     control,
     diagonals,
     images,
+    large_gradient_rules,
     linear,
     mathematics,
     networks,
@@ -42,8 +43,7 @@ from .library import (  # noqa: F401
     statistics,
     updates,
 )
-from .library.missing import complaint
-from .table import operation
+from .table import complaint, operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor
 

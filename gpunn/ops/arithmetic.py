@@ -7,31 +7,12 @@ from typing import Any
 
 from .conversion import convert, promoted
 from .dtypes import floating, is_float
-from .elementwise import counting, elementwise, log, of_floats, square, truth, where
-from .primitive import Gradients, Primitive
-from .table import operation, ops
+from .elementwise import counting, elementwise, of_floats, square, where
+from .table import operation
 from .tensor import Tensor
 
-_multiply = elementwise("multiply", lambda dy, y, a, b: (dy * b, dy * a))
-_divide = elementwise("divide", lambda dy, y, a, b: (dy / b, -dy * (y / b)))
-_remainder = elementwise("mod", lambda dy, y, a, b: (dy, -dy * ops.floor_divide(a, b)), "remainder")
-
-
-def _arctan2_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    squares = a * a + b * b
-    slope = ops.divide_no_nan(1.0, squares)  # at (0, 0), where there is no gradient, use 0
-    return dy * (b * slope), dy * (-a * slope)
-
-
-def _power_gradient(dy: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Gradients:
-    none = b == 0
-    of_a = where(none, 0.0, dy) * (b * _power(a, where(none, 0.0, b - 1)))
-    # Of an exponent of numbers too, which nothing asks for: all are numbers after a tape's block.
-    above = a > 0  # for other bases the gradient is 0
-    return of_a, where(above, dy * (y * log(where(above, a, 1.0))), 0.0)
-
-
-_power = elementwise("power", _power_gradient)
+_multiply, _divide, _power = elementwise("multiply"), elementwise("divide"), elementwise("power")
+_remainder = elementwise("mod")
 
 
 def _numbers(x1: Any, x2: Any) -> list[Tensor]:
@@ -43,23 +24,27 @@ def float_pair(x1: Any, x2: Any) -> list[Tensor]:
 
 
 def of_pairs(
-    compute: Primitive, converted: Callable[[Any, Any], list[Tensor]], meaning: str, more: str,
+    name: str, converted: Callable[[Any, Any], list[Tensor]], meaning: str, more: str,
     example: str, printed: str,
 ) -> Callable[[Any, Any], Tensor]:
     """Return an operation on pairs of elements, which ``converted`` makes tensors of one dtype.
 
     Args:
+        name: that of a function of elements.
         meaning: what it returns.
         more: its derivative, and other notes.
         example, printed: the arguments of its example, and what that prints.
     """
 
+    compute = elementwise(name)
+
     def function(x1: Any, x2: Any) -> Tensor:
-        return compute(*converted(x1, x2))
+        found: Tensor = compute(*converted(x1, x2))
+        return found
 
     kinds = {promoted: "", _numbers: ", bool to int32", float_pair: " of floats"}
     one = f"; promoted to one\n            dtype{kinds[converted]}" if converted in kinds else ""
-    function.__name__ = compute.name
+    function.__name__ = name
     function.__doc__ = f"""Return {meaning}.
 
     {more}
@@ -71,20 +56,18 @@ def of_pairs(
         ValueError: if the shapes do not broadcast together.
 
     >>> from gpunn import ops
-    >>> ops.{compute.name}({example}).tolist()
+    >>> ops.{name}({example}).tolist()
     {printed}
     """
     return operation(function)
 
 
 add = of_pairs(
-    elementwise("add", lambda dy, y, a, b: (dy, dy)), _numbers,
-    "the sum of each pair of elements: ``y = x1 + x2``", "Both get the gradient of the result.",
-    "[1, 2], [[10], [20]]", "[[11, 12], [21, 22]]",
+    "add", _numbers, "the sum of each pair of elements: ``y = x1 + x2``",
+    "Both get the gradient of the result.", "[1, 2], [[10], [20]]", "[[11, 12], [21, 22]]",
 )
 subtract = of_pairs(
-    elementwise("subtract", lambda dy, y, a, b: (dy, -dy)), _numbers,
-    "the difference of each pair of elements: ``y = x1 - x2``",
+    "subtract", _numbers, "the difference of each pair of elements: ``y = x1 - x2``",
     "x2 gets the gradient with the opposite sign.", "[1.5, 2.0], 1", "[0.5, 1.0]",
 )
 
@@ -157,7 +140,7 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
 
 
 floor_divide = of_pairs(
-    elementwise("floor_divide"), _numbers,
+    "floor_divide", _numbers,
     "the quotient of each pair of elements, rounded down: ``y = floor(x1 / x2)``",
     "An integer divided by 0 gives 0, as in NumPy. The gradients are 0.", "[7, -7], 2", "[3, -4]",
 )
@@ -216,40 +199,32 @@ def power(x1: Any, x2: Any) -> Tensor:
 
 
 maximum = of_pairs(
-    elementwise(
-        "maximum", lambda dy, y, a, b: (where(a < b, 0.0, dy), where(a >= b, 0.0, dy))
-    ),
-    promoted, "the larger of two elements: ``y = max(x1, x2)``; NaN if one of them is",
+    "maximum", promoted, "the larger of two elements: ``y = max(x1, x2)``; NaN if one of them is",
     "Where they are equal, x1 gets the gradient.", "[1, 5], 3", "[3, 5]",
 )
 minimum = of_pairs(
-    elementwise(
-        "minimum", lambda dy, y, a, b: (where(a > b, 0.0, dy), where(a <= b, 0.0, dy))
-    ),
-    promoted, "the smaller of two elements: ``y = min(x1, x2)``; NaN if one of them is",
+    "minimum", promoted, "the smaller of two elements: ``y = min(x1, x2)``; NaN if one of them is",
     "Where they are equal, x1 gets the gradient.", "[1, 5], 3", "[1, 3]",
 )
 arctan2 = of_pairs(
-    elementwise("arctan2", _arctan2_gradient), float_pair,
-    "the angle of the point (x2, x1) in radians, from -pi to pi",
+    "arctan2", float_pair, "the angle of the point (x2, x1) in radians, from -pi to pi",
     "For positive x2 it is ``y = arctan(x1 / x2)``. At (0, 0), where it has no derivative, the\n"
-    "    gradients are 0.", "[0.0, 1.0], [1.0, 0.0]", "[0.0, 1.5707963705062866]",
+    "    gradients are 0.",
+    "[0.0, 1.0], [1.0, 0.0]", "[0.0, 1.5707963705062866]",
 )
 logaddexp = of_pairs(
-    elementwise(
-        "logaddexp", lambda dy, y, a, b: (dy * ops.sigmoid(a - b), dy * ops.sigmoid(b - a))
-    ),
-    float_pair, "the logarithm of a sum of exponentials: ``y = log(exp(x1) + exp(x2))``",
+    "logaddexp", float_pair,
+    "the logarithm of a sum of exponentials: ``y = log(exp(x1) + exp(x2))``",
     "It is computed without overflow. The derivatives are ``sigmoid(x1 - x2)`` and\n"
-    "    ``sigmoid(x2 - x1)``.", "[0.0, 200.0], 0.0", "[0.6931471824645996, 200.0]",
+    "    ``sigmoid(x2 - x1)``.",
+    "[0.0, 200.0], 0.0", "[0.6931471824645996, 200.0]",
 )
 
 
 def _comparison(name: str, sign: str, of_2: str) -> Any:
     notes = f"Comparisons with NaN are {name == 'not_equal'}. The result is boolean."
-    primitive = elementwise(name, dtype=truth)
     meaning = f"for each pair of elements whether ``x1 {sign} x2``"
-    return of_pairs(primitive, promoted, meaning, notes, "[1, 2, 3], 2", of_2)
+    return of_pairs(name, promoted, meaning, notes, "[1, 2, 3], 2", of_2)
 
 
 equal = _comparison("equal", "==", "[False, True, False]")
@@ -262,7 +237,7 @@ greater_equal = _comparison("greater_equal", ">=", "[False, True, True]")
 
 def _logical(name: str, meaning: str, example: str) -> Any:
     return of_pairs(
-        elementwise(name, dtype=truth), lambda x1, x2: [convert(x1, "bool"), convert(x2, "bool")],
+        name, lambda x1, x2: [convert(x1, "bool"), convert(x2, "bool")],
         f"for each pair of elements whether {meaning} of x1 and x2 is true",
         "Nonzero values and NaN count as true. The result is boolean.",
         "[False, False, True], [False, True, True]", example,

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import OPERANDS, TRUTHS
+from gpunn.backends.shared.functions import write
 
 from .conversion import convert, floats, promoted
 from .dtypes import (
@@ -28,17 +29,10 @@ from .dtypes import (
 )
 from .fusion.storing import by_operations, is_exact, write_elements
 from .places.checks import checked
-from .primitive import Gradients, Primitive, broadcast_shape
+from .primitive import Primitive, broadcast_shape
 from .shapes import compute_broadcast, whole
 from .table import operation, operation_named, ops
 from .tensor import Tensor
-
-
-def _function(name: str) -> Any:
-    def compute(backend: Backend, out: Array, *arrays: Array) -> None:
-        getattr(backend.xp, name)(*arrays, out=out)
-
-    return compute
 
 
 def truth(*dtypes: str, **attributes: Any) -> str:
@@ -63,10 +57,11 @@ def _repeated(backend: Backend, x: Array, out: Array, number: int) -> Array:
     return whole
 
 
-def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any = None) -> Any:
-    """Return a primitive computed by an array function, of the same name unless one is given, where
-    it is not part of an expression."""
-    by_function = _function(function or name)
+def elementwise(name: str, gradient: Any = None, dtype: Any = None) -> Any:
+    """Return the primitive of a function of elements: one of `FUNCTIONS`, which expressions compute
+    too, or else an array function of this name. Its gradient is the rule of this name."""
+    if name in TRUTHS:
+        dtype = truth
 
     def compute(backend: Backend, out: Array, *arrays: Array) -> None:
         by_parts = name in OPERANDS and by_operations(backend, out.size)
@@ -76,68 +71,48 @@ def elementwise(name: str, gradient: Any = None, function: str = "", dtype: Any 
         elif by_parts and name in TRUTHS and is_exact(arrays, out):
             write_elements(backend, name, arrays, out)
         else:
-            by_function(backend, out, *arrays)
+            write(backend, name, out, *arrays)
 
-    return Primitive(name, compute, broadcast_shape, dtype, gradient, lowering=name)
+    return Primitive(name, compute, broadcast_shape, dtype, gradient or name, lowering=name)
 
 
 # -- of one tensor; functions of floats convert integers to floatx
-#
-# A derivative that is 0 for some elements selects it with `where`: 0 times dy is NaN where dy is
-# infinite, as after sqrt(relu(x)).
 
-_negative = elementwise("negative", lambda dy, y, x: (-dy,))
-_absolute = elementwise(
-    "abs", lambda dy, y, x: (ops.where(x == 0, 0.0, dy * ops.sign(x)),), "absolute"
-)
+_negative = elementwise("negative")
+_absolute = elementwise("abs")
 _sign = elementwise("sign")
 
 
-def _root_gradient(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
-    none = y == 0
-    return (ops.where(none, 0.0, dy) * 0.5 / ops.where(none, 1.0, y),)
+root = elementwise("sqrt", "root")
+_square = elementwise("square")
+_rint = elementwise("round")
+_logical_not = elementwise("logical_not")
 
 
-root = elementwise("sqrt", _root_gradient)  # of a sum of squares: the derivative at 0 is 0
-_square = elementwise("square", lambda dy, y, x: (dy * (2 * x),))
-_rint = elementwise("round", function="rint")
-_logical_not = elementwise("logical_not", dtype=truth)
-
-
-def _compute_sigmoid(backend: Backend, out: Array, x: Array) -> None:
-    xp = backend.xp
-    xp.negative(x, out=out)
-    xp.exp(out, out=out)  # where this is infinite, the result is 0
-    xp.add(out, 1.0, out=out)
-    xp.divide(1.0, out, out=out)
-
-
-_relu = Primitive(
-    "relu",
-    lambda backend, out, x: backend.xp.maximum(x, 0, out=out),
-    broadcast_shape,
-    gradient=lambda dy, y, x: (ops.where(y <= 0, 0.0, dy),),  # uses y, so that x need not be kept
-    lowering="relu",
-)
+_relu = elementwise("relu")
 
 
 def of_floats(
-    compute: Callable[[Tensor], Tensor], meaning: str, more: str, given: str, printed: str,
+    compute: str | Callable[[Tensor], Tensor], meaning: str, more: str, given: str, printed: str,
     name: str = "", example: str = "print(ops.{name}({given}).numpy().round(4))",
 ) -> Callable[[Any], Tensor]:
     """Return an operation on the elements of one tensor of floats; integers become floatx.
 
     Args:
-        compute: a primitive; or a function, with the ``name`` of the operation.
+        compute: a function of elements, by its name; or a function of tensors, with the ``name``
+            of the operation.
         meaning: what it returns.
         more: its derivative, or its source.
         given, printed: the argument of its ``example``, and what that prints.
     """
 
-    def function(x: Any) -> Tensor:
-        return compute(floats(x))
+    applied: Any = elementwise(compute) if isinstance(compute, str) else compute
 
-    function.__name__ = name = name or compute.name  # type: ignore[attr-defined]
+    def function(x: Any) -> Tensor:
+        found: Tensor = applied(floats(x))
+        return found
+
+    function.__name__ = name = name or applied.name
     function.__doc__ = f"""Return {meaning}.
 
     ``x`` (...) -> (...): a tensor or array-like; integers and booleans become floats (floatx).
@@ -155,110 +130,87 @@ whether = partial(of_floats, example="ops.{name}({given}).tolist()")
 
 
 exp = of_floats(
-    elementwise("exp", lambda dy, y, x: (dy * y,)),
-    "the exponential of each element: ``y = exp(x)``", "The derivative is ``exp(x)``.",
+    "exp", "the exponential of each element: ``y = exp(x)``", "The derivative is ``exp(x)``.",
     "[-1.0, 0.0, 1.0]", "[0.3679 1.     2.7183]",
 )
-# Its derivative is computed anew, since y + 1 would round to 0.
 expm1 = of_floats(
-    elementwise("expm1", lambda dy, y, x: (dy * ops.exp(x),)),
-    "``y = exp(x) - 1`` for each element, precisely also near 0", "The derivative is ``exp(x)``.",
-    "[0.0, 1.0]", "[0.     1.7183]",
+    "expm1", "``y = exp(x) - 1`` for each element, precisely also near 0",
+    "The derivative is ``exp(x)``.", "[0.0, 1.0]", "[0.     1.7183]",
 )
 log = of_floats(
-    elementwise("log", lambda dy, y, x: (dy / x,)),
-    "the natural logarithm of each element: ``y = log(x)``, NaN below 0",
+    "log", "the natural logarithm of each element: ``y = log(x)``, NaN below 0",
     "The derivative is ``1 / x``.", "[1.0, 10.0]", "[0.     2.3026]",
 )
 log1p = of_floats(
-    elementwise("log1p", lambda dy, y, x: (dy / (x + 1),)),
-    "``y = log(1 + x)`` for each element, precisely also near 0",
+    "log1p", "``y = log(1 + x)`` for each element, precisely also near 0",
     "The derivative is ``1 / (1 + x)``.", "[0.0, 1.0]", "[0.     0.6931]",
 )
 sqrt = of_floats(
-    elementwise("sqrt", lambda dy, y, x: (dy * 0.5 / y,)),
-    "the square root of each element: ``y = sqrt(x)``, NaN below 0",
+    "sqrt", "the square root of each element: ``y = sqrt(x)``, NaN below 0",
     "The derivative is ``1 / (2 sqrt(x))``, infinite at 0.", "[4.0, 2.0]", "[2.     1.4142]",
 )
 reciprocal = of_floats(
-    elementwise("reciprocal", lambda dy, y, x: (-dy * y * y,)),
-    "the reciprocal of each element: ``y = 1 / x``, infinite at 0",
+    "reciprocal", "the reciprocal of each element: ``y = 1 / x``, infinite at 0",
     "The derivative is ``-1 / x^2``.", "[2.0, -4.0]", "[ 0.5  -0.25]",
 )
 sin = of_floats(
-    elementwise("sin", lambda dy, y, x: (dy * ops.cos(x),)),
-    "the sine of each element, an angle in radians: ``y = sin(x)``",
+    "sin", "the sine of each element, an angle in radians: ``y = sin(x)``",
     "The derivative is ``cos(x)``.", "[0.0, 0.5]", "[0.     0.4794]",
 )
 cos = of_floats(
-    elementwise("cos", lambda dy, y, x: (-dy * ops.sin(x),)),
-    "the cosine of each element, an angle in radians: ``y = cos(x)``",
+    "cos", "the cosine of each element, an angle in radians: ``y = cos(x)``",
     "The derivative is ``-sin(x)``.", "[0.0, 0.5]", "[1.     0.8776]",
 )
 tan = of_floats(
-    elementwise("tan", lambda dy, y, x: (dy * (1 + y * y),)),
-    "the tangent of each element, an angle in radians: ``y = sin(x) / cos(x)``",
+    "tan", "the tangent of each element, an angle in radians: ``y = sin(x) / cos(x)``",
     "The derivative is ``1 + tan(x)^2``.", "[0.0, 0.5]", "[0.     0.5463]",
 )
 arcsin = of_floats(
-    elementwise("arcsin", lambda dy, y, x: (dy / ops.sqrt(1 - x * x),)),
-    "the angle from -pi / 2 to pi / 2 whose sine is x: ``sin(y) = x``",
+    "arcsin", "the angle from -pi / 2 to pi / 2 whose sine is x: ``sin(y) = x``",
     "The derivative is ``1 / sqrt(1 - x^2)``.", "[0.0, 1.0]", "[0.     1.5708]",
 )
 arccos = of_floats(
-    elementwise("arccos", lambda dy, y, x: (-dy / ops.sqrt(1 - x * x),)),
-    "the angle from 0 to pi whose cosine is x: ``cos(y) = x``",
+    "arccos", "the angle from 0 to pi whose cosine is x: ``cos(y) = x``",
     "The derivative is ``-1 / sqrt(1 - x^2)``.", "[0.0, 1.0]", "[1.5708 0.    ]",
 )
 arctan = of_floats(
-    elementwise("arctan", lambda dy, y, x: (dy / (1 + x * x),)),
-    "the angle from -pi / 2 to pi / 2 whose tangent is x: ``tan(y) = x``",
+    "arctan", "the angle from -pi / 2 to pi / 2 whose tangent is x: ``tan(y) = x``",
     "The derivative is ``1 / (1 + x^2)``.", "[0.0, 1.0]", "[0.     0.7854]",
 )
 sinh = of_floats(
-    elementwise("sinh", lambda dy, y, x: (dy * ops.cosh(x),)),
-    "the hyperbolic sine of each element: ``y = (exp(x) - exp(-x)) / 2``",
+    "sinh", "the hyperbolic sine of each element: ``y = (exp(x) - exp(-x)) / 2``",
     "The derivative is ``cosh(x)``.", "[0.0, 1.0]", "[0.     1.1752]",
 )
 cosh = of_floats(
-    elementwise("cosh", lambda dy, y, x: (dy * ops.sinh(x),)),
-    "the hyperbolic cosine of each element: ``y = (exp(x) + exp(-x)) / 2``",
+    "cosh", "the hyperbolic cosine of each element: ``y = (exp(x) + exp(-x)) / 2``",
     "The derivative is ``sinh(x)``.", "[0.0, 1.0]", "[1.     1.5431]",
 )
 tanh = of_floats(
-    elementwise("tanh", lambda dy, y, x: (dy * (1 - y * y),)),
-    "the hyperbolic tangent of each element: ``y = sinh(x) / cosh(x)``",
+    "tanh", "the hyperbolic tangent of each element: ``y = sinh(x) / cosh(x)``",
     "The derivative is ``1 - tanh(x)^2``.", "[0.0, 1.0]", "[0.     0.7616]",
 )
 arcsinh = of_floats(
-    elementwise("arcsinh", lambda dy, y, x: (dy / ops.sqrt(x * x + 1),)),
-    "the inverse of sinh for each element: ``y = log(x + sqrt(x^2 + 1))``",
+    "arcsinh", "the inverse of sinh for each element: ``y = log(x + sqrt(x^2 + 1))``",
     "The derivative is ``1 / sqrt(x^2 + 1)``.", "[0.0, 1.0]", "[0.     0.8814]",
 )
 arccosh = of_floats(
-    elementwise("arccosh", lambda dy, y, x: (dy / ops.sqrt(x * x - 1),)),
-    "the inverse of cosh for each element: ``y = log(x + sqrt(x^2 - 1))``",
+    "arccosh", "the inverse of cosh for each element: ``y = log(x + sqrt(x^2 - 1))``",
     "The derivative is ``1 / sqrt(x^2 - 1)``.", "[1.0, 2.0]", "[0.    1.317]",
 )
 arctanh = of_floats(
-    elementwise("arctanh", lambda dy, y, x: (dy / (1 - x * x),)),
-    "the inverse of tanh for each element: ``y = log((1 + x) / (1 - x)) / 2``",
+    "arctanh", "the inverse of tanh for each element: ``y = log((1 + x) / (1 - x)) / 2``",
     "The derivative is ``1 / (1 - x^2)``.", "[0.0, 0.5]", "[0.     0.5493]",
 )
 sigmoid = of_floats(
-    Primitive(
-        "sigmoid", _compute_sigmoid, broadcast_shape,
-        gradient=lambda dy, y, x: (dy * y * (1 - y),), lowering="sigmoid",
-    ),
-    "the logistic function of each element: ``y = 1 / (1 + exp(-x))``",
+    "sigmoid", "the logistic function of each element: ``y = 1 / (1 + exp(-x))``",
     "The derivative is ``y (1 - y)``.", "[-2.0, 0.0, 2.0]", "[0.1192 0.5    0.8808]",
 )
 floor = of_floats(
-    elementwise("floor"), "the largest integer that is at most x, for each element",
+    "floor", "the largest integer that is at most x, for each element",
     "The derivative is 0, also at its jumps.", "[-1.5, 1.5]", "[-2.  1.]",
 )
 ceil = of_floats(
-    elementwise("ceil"), "the smallest integer that is at least x, for each element",
+    "ceil", "the smallest integer that is at least x, for each element",
     "The derivative is 0, also at its jumps.", "[-1.5, 1.5]", "[-1.  2.]",
 )
 
@@ -380,20 +332,19 @@ rsqrt = of_floats(
     "The derivative is ``-y^3 / 2``.", "[1.0, 4.0]", "[1.  0.5]", "rsqrt",
 )
 isnan = whether(
-    elementwise("isnan", dtype=truth), "for each element whether it is NaN, which is no number",
+    "isnan", "for each element whether it is NaN, which is no number",
     "The result is boolean: False for integers and booleans.",
     '[1.0, float("nan")]', "[False, True]",
 )
 isinf = whether(
-    elementwise("isinf", dtype=truth), "for each element whether it is infinite, of either sign",
+    "isinf", "for each element whether it is infinite, of either sign",
     "The result is boolean: False for NaN, and for integers and booleans.",
     '[1.0, float("-inf"), float("nan")]', "[False, True, False]",
 )
 isfinite = whether(
-    elementwise("isfinite", dtype=truth),
-    "for each element whether it is finite: neither infinite nor NaN",
-    "The result is boolean: True for integers and booleans.",
-    '[1.0, float("inf"), float("nan")]', "[True, False, False]",
+    "isfinite", "for each element whether it is finite: neither infinite nor NaN",
+    "The result is boolean: True for integers and booleans.", '[1.0, float("inf"), float("nan")]',
+    "[True, False, False]",
 )
 
 
@@ -426,15 +377,7 @@ def _choose(backend: Backend, out: Array, condition: Array, a: Array, b: Array) 
 
 
 _where = Primitive(
-    "where",
-    _choose,
-    broadcast_shape,
-    lambda condition, a, b: a,
-    lambda dy, y, condition, a, b: (
-        None,
-        ops.where(condition, dy, 0.0),
-        ops.where(condition, 0.0, dy),
-    ),
+    "where", _choose, broadcast_shape, lambda condition, a, b: a, gradient="where",
     lowering="where",
 )
 
@@ -477,11 +420,7 @@ def _convert(backend: Backend, out: Array, x: Array, dtype: str) -> None:
 
 
 _cast = Primitive(
-    "cast",
-    _convert,
-    lambda shape, dtype: shape,
-    lambda given, dtype: dtype,
-    lambda dy, y, x, dtype: (ops.cast(dy, x.dtype) if x.dtype.startswith("float") else None,),
+    "cast", _convert, lambda shape, dtype: shape, lambda given, dtype: dtype, gradient="cast",
     lowering="cast",
 )
 _wrap = Primitive("wrap", write_wrapped, lambda shape, dtype: shape)
@@ -491,10 +430,7 @@ def _compute_rounded(backend: Backend, out: Array, x: Array, dtype: str) -> None
     backend.apply(write_rounded, x, out, dtype)
 
 
-_round_to = Primitive(
-    "rounding", _compute_rounded, lambda shape, dtype: shape,
-    gradient=lambda dy, y, x, dtype: (dy,),  # straight through, like the other casts between floats
-)
+_round_to = Primitive("rounding", _compute_rounded, lambda shape, dtype: shape, gradient="rounding")
 
 
 @operation

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .conversion import cast
 from .dtypes import is_float
 from .elementwise import copy
+from .gradient_rules import RULES, Rule
 from .indexing import joined_where_whole
 from .making import ones_like
 from .primitive import Gradients, Primitive
@@ -101,10 +102,9 @@ def gradients(
         add(y, dy)
     for t in reversed(order):
         dy = total(t)
-        if dy is None or t.primitive is None or t.primitive.gradient is None:
-            continue
+        rule = None if dy is None or t.primitive is None else _rule_of(t.primitive)
         sources = sources_of[id(t)]
-        if not sources:
+        if dy is None or rule is None or not sources:
             continue
         attributes = t.attributes
         if t.primitive.selects:
@@ -113,11 +113,20 @@ def gradients(
             skipped, function = t.skips
             parts: Gradients = gradients_of(function, [skipped], dy)
         else:
-            parts = t.primitive.gradient(dy, t, *sources, **attributes)
+            parts = rule(dy, t, *sources, **attributes)
         for source, part in zip(sources, parts, strict=True):
             if id(source) in matters:
                 add(source, part() if callable(part) else part)
     return [total(x) for x in inputs]
+
+
+def _rule_of(primitive: Primitive) -> Rule | None:
+    name = primitive.gradient
+    if not isinstance(name, str):
+        return name
+    if name not in RULES:
+        raise ValueError(f"{name} has no derivative: state it in gpunn/ops/gradient_rules.py.")
+    return RULES[name]
 
 
 class _Argument(Primitive):
@@ -125,11 +134,8 @@ class _Argument(Primitive):
 
 
 _argument = _Argument(
-    "argument",
-    lambda backend, out, x, number: copy(backend, out, x),
-    lambda shape, number: shape,
-    gradient=lambda dy, y, x, number: (dy,),
-    lowering="same",
+    "argument", lambda backend, out, x, number: copy(backend, out, x), lambda shape, number: shape,
+    gradient=lambda dy, y, x, number: (dy,), lowering="same",
 )
 _numbers = itertools.count()
 
@@ -170,10 +176,8 @@ def with_gradient(
 
 
 _stated = Primitive(
-    "custom_gradient",
-    lambda backend, out, y, by, gradient: copy(backend, out, y),
-    lambda shape, by, gradient: shape,
-    gradient=lambda dy, y, *by_, by, gradient: gradient(dy),
+    "custom_gradient", lambda backend, out, y, by, gradient: copy(backend, out, y),
+    lambda shape, by, gradient: shape, gradient=lambda dy, y, *by_, by, gradient: gradient(dy),
     lowering="same",
 )
 

@@ -138,18 +138,8 @@ def compute_placed(
     backend.xp.copyto(part, x)
 
 
-_part = Primitive(
-    "indexing",
-    _compute_part,
-    _part_shape,
-    gradient=lambda dy, y, x, key: (_placed(dy, shape=x.shape, key=key),),
-)
-_placed: Primitive = Primitive(
-    "placing",
-    compute_placed,
-    lambda given, shape, key: shape,
-    gradient=lambda dy, y, x, shape, key: (ops.get_item(dy, key),),
-)
+_part = Primitive("indexing", _compute_part, _part_shape, gradient="indexing")
+placed = Primitive("placing", compute_placed, lambda given, shape, key: shape, gradient="placing")
 
 
 def joined_where_whole(parts: Sequence[Tensor]) -> list[Tensor]:
@@ -157,7 +147,7 @@ def joined_where_whole(parts: Sequence[Tensor]) -> list[Tensor]:
     side by side, they become one, without a sum. So the gradient of a split is no sum."""
     found = []
     for t in parts:
-        if t.primitive is _placed and not t.is_constant:
+        if t.primitive is placed and not t.is_constant:
             columns = _columns(t.shape, t.attributes["key"])
             if columns is not None and columns[2]:
                 found.append((*columns, t))

@@ -13,7 +13,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .indexing import compute_placed
-from .primitive import Gradients, Primitive
+from .primitive import Primitive
 from .shapes import axis_of, broadcast_to, expand_dims, reshape, sizes_of, whole
 from .table import operation, ops
 from .tensor import Shape, Tensor
@@ -50,14 +50,6 @@ def _joined_shape(*shapes: Shape, axis: int) -> Shape:
     return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
 
 
-def _joined_gradient(dy: Tensor, y: Tensor, *xs: Tensor, axis: int) -> Gradients:
-    parts, at = [], 0
-    for x in xs:
-        parts.append(_part(dy, axis=axis, start=at, width=x.shape[axis]))
-        at += x.shape[axis]
-    return parts
-
-
 def _compute_part(
     backend: Backend, out: Array, x: Array, axis: int, start: int, width: int
 ) -> None:
@@ -69,25 +61,11 @@ def _compute_part(
         backend.copy_columns(columns[1], start * inner, into, 0, into.shape[1])
 
 
-def _part_gradient(
-    dy: Tensor, y: Tensor, x: Tensor, axis: int, start: int, width: int
-) -> Gradients:
-    behind = x.shape[axis] - start - width
-    return (pad(dy, [(0, 0)] * axis + [(start, behind)] + [(0, 0)] * (x.ndim - axis - 1)),)
-
-
-_part = Primitive(
-    "part",
-    _compute_part,
-    lambda shape, axis, start, width: (*shape[:axis], width, *shape[axis + 1 :]),
-    gradient=_part_gradient,
+part = Primitive(
+    "part", _compute_part,
+    lambda shape, axis, start, width: (*shape[:axis], width, *shape[axis + 1 :]), gradient="part",
 )
-_joined = Primitive(
-    "concatenate",
-    _compute_joined,
-    _joined_shape,
-    gradient=_joined_gradient,
-)
+_joined = Primitive("concatenate", _compute_joined, _joined_shape, gradient="concatenate")
 
 
 @operation
@@ -251,7 +229,7 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
 def _compute_padded(
     backend: Backend, out: Array, x: Array, widths: tuple[tuple[int, int], ...], value: float
 ) -> None:
-    inside = _inside(widths, x.shape)
+    inside = middle_of(widths, x.shape)
     if backend.repeats and value == 0 and math.copysign(1, value) > 0:
         compute_placed(backend, out, x, out.shape, inside)
         return
@@ -259,15 +237,14 @@ def _compute_padded(
     backend.xp.copyto(out[inside], x)
 
 
-def _inside(widths: tuple[tuple[int, int], ...], shape: Shape) -> tuple[slice, ...]:
+def middle_of(widths: tuple[tuple[int, int], ...], shape: Shape) -> tuple[slice, ...]:
     return tuple(slice(a, a + n) for (a, _), n in zip(widths, shape, strict=True))
 
 
 _padded = Primitive(
-    "pad",
-    _compute_padded,
+    "pad", _compute_padded,
     lambda shape, widths, value: tuple(a + n + b for n, (a, b) in zip(shape, widths, strict=True)),
-    gradient=lambda dy, y, x, widths, value: (dy[_inside(widths, x.shape)],),
+    gradient="pad",
 )
 
 

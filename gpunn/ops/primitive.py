@@ -1,9 +1,10 @@
 """Primitives: the building blocks of all operations, each declared once.
 
 A primitive declares the shape and dtype of its result, how a backend computes it (array functions
-with ``out=``, or operations of the contract), and its derivative in terms of other primitives::
+with ``out=``, or operations of the contract), and its derivative in terms of other primitives, as
+one of `gpunn.ops.gradient_rules`::
 
-    add = elementwise("add", gradient=lambda dy, y, a, b: (dy, dy))
+    add = Primitive("add", compute, broadcast_shape, gradient="add")
 
 Applied to tensors with values, it computes immediately. Inside a trace, where there are none, it
 returns a tensor that records its inputs; `gpunn.ops.running` computes all of them in each step.
@@ -42,9 +43,10 @@ class Primitive:
         shape: of the result, from the shapes of the inputs and the attributes.
         dtype: of the result, from the dtypes of the inputs and the attributes; by default that of
             the first input.
-        gradient: ``gradient(dy, y, *inputs, **attributes)`` returns the gradient of each input, or
-            None for an input without one; or a function that returns it, called if it is needed.
-            None means that no input has a gradient.
+        gradient: the name of its rule in `gpunn.ops.gradient_rules`, or the rule itself:
+            ``gradient(dy, y, *inputs, **attributes)`` returns the gradient of each input, or None
+            for an input without one; or a function that returns it, called if it is needed. None
+            means that no input has a gradient.
         view: whether the result is its first input's memory with another shape: then
             ``compute(array, **attributes)`` returns it.
         lowering: how an expression computes it, one of `gpunn.ops.fusion.rules.RULES`; "" if none
@@ -86,7 +88,7 @@ class Primitive:
         compute: Callable[..., Any] | None,
         shape: Callable[..., Shape],
         dtype: Callable[..., str] | None = None,
-        gradient: Callable[..., Gradients] | None = None,
+        gradient: Callable[..., Gradients] | str | None = None,
         view: bool = False,
         lowering: str = "",
     ) -> None:

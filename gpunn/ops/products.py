@@ -12,7 +12,7 @@ from gpunn.backends.contract.backend import Array, Backend
 
 from .conversion import convert, promoted
 from .fusion.storing import write_elements
-from .primitive import Gradients, Primitive
+from .primitive import Primitive
 from .shapes import broadcast_to, expand_dims, listed, places_of, reshape, squeeze, transpose, whole
 from .table import operation, ops
 from .tensor import Shape, Tensor
@@ -52,34 +52,8 @@ def _product_shape(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> 
     return (*np.broadcast_shapes(a[:-2], b[:-2]), m, columns)
 
 
-def _product_gradient(
-    dy: Tensor, y: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool
-) -> Gradients:
-    def of_a() -> Tensor:
-        if transpose_a:
-            return _summed(product(b, dy, transpose_b, True), a)
-        return _summed(product(dy, b, False, not transpose_b), a)
-
-    def of_b() -> Tensor:
-        if transpose_b:
-            return _summed(product(dy, a, True, transpose_a), b)
-        return _summed(product(a, dy, not transpose_a, False), b)
-
-    return of_a, of_b
-
-
-def _summed(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Sum the gradient over the stack if the factor is one matrix, used for all."""
-    same = gradient.shape == factor.shape
-    return gradient if same else ops.sum(gradient, 0, keepdims=True)
-
-
 _matmul = Primitive(
-    "matmul",
-    _compute_product,
-    _product_shape,
-    lambda a, b, **attributes: a,
-    _product_gradient,
+    "matmul", _compute_product, _product_shape, lambda a, b, **attributes: a, gradient="matmul",
 )
 _matmul.rounds = _matmul.adds = True
 

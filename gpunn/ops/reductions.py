@@ -9,14 +9,12 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 
-from .arithmetic import equal
 from .conversion import convert, floats
 from .dtypes import floating, is_float
 from .elementwise import (
     counting,
     exp,
     isfinite,
-    isnan,
     log,
     logical_not,
     root,
@@ -25,20 +23,18 @@ from .elementwise import (
     where,
 )
 from .fusion.storing import by_operations
-from .primitive import Gradients, Primitive
+from .primitive import Primitive
 from .shapes import Axis as Axis
 from .shapes import axes_of as axes_of
 from .shapes import (
     axis_of,
-    broadcast_to,
     check_some,
     compute_transpose,
     expand_dims,
-    flip,
     reshape,
     squeeze,
 )
-from .table import operation, operation_named, ops
+from .table import operation, operation_named
 from .tensor import Shape, Tensor
 
 
@@ -48,19 +44,14 @@ def _reduced(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:
     return tuple(n for a, n in enumerate(shape) if a not in axis)
 
 
-def _kept(t: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    """Return a reduction's result with the reduced axes kept at length 1."""
-    return reshape(t, _reduced(x.shape, axis, True))
-
-
-def _reduction(name: str, function: str, gradient: Any = None) -> Primitive:
+def _reduction(name: str, gradient: str | None = None) -> Primitive:
     def compute(
         backend: Backend, out: Array, x: Array, axis: tuple[int, ...], keepdims: bool
     ) -> None:
-        if function == "sum" and x.dtype.kind == "f" and by_operations(backend, x.size):
+        if name == "sum" and x.dtype.kind == "f" and by_operations(backend, x.size):
             _add_up(backend, out, x, axis)
         else:
-            getattr(backend.xp, function)(x, axis=axis, out=out, keepdims=keepdims)
+            getattr(backend.xp, name)(x, axis=axis, out=out, keepdims=keepdims)
 
     return Primitive(name, compute, _reduced, gradient=gradient, lowering=f"row_{name}")
 
@@ -75,22 +66,8 @@ def _add_up(backend: Backend, out: Array, x: Array, axis: tuple[int, ...]) -> No
     backend.column_sums(moved.reshape(-1, out.size), out.reshape(-1))
 
 
-def _extreme_gradient(
-    dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
-) -> Gradients:
-    """Share the gradient evenly among equal extremes, as TensorFlow does; NaN where one is NaN."""
-    y = _kept(y, x, axis)
-    hits = equal(x, y)
-    share = _kept(dy, x, axis) / sum_(convert(hits, x.dtype), axis, keepdims=True)
-    return (where(hits, share, where(isnan(y), y, 0.0)),)
-
-
-_sum = _reduction(
-    "sum", "sum", lambda dy, y, x, axis, keepdims: (broadcast_to(_kept(dy, x, axis), x.shape),)
-)
-_max = _reduction("max", "max", _extreme_gradient)
-_min = _reduction("min", "min", _extreme_gradient)
-_any = _reduction("any", "any")
+_sum, _max, _min, _prod = (_reduction(name, name) for name in ("sum", "max", "min", "prod"))
+_any = _reduction("any")
 
 
 def _along(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
@@ -294,30 +271,6 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
     return found if dtype is None else convert(found, dtype)
 
 
-def _prod_gradient(
-    dy: Tensor, y: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
-) -> Gradients:
-    """Compute for each element the product of all others, from those before and those after it;
-    a division would fail where one is 0."""
-    places = list(range(-len(axis), 0))
-    apart = ops.moveaxis(x, axis, places)
-    rows = reshape(apart, (*apart.shape[: x.ndim - len(axis)], -1)) if x.size else apart
-    before = cumprod(_shifted(rows, 1, 1), -1)
-    behind = flip(cumprod(_shifted(flip(rows, -1), 1, 1), -1), -1)
-    others = ops.moveaxis(reshape(before * behind, apart.shape), places, axis)
-    return (others * _kept(dy, x, axis),)
-
-
-def _shifted(x: Tensor, by: int, first: int) -> Tensor:
-    """Shift the last axis by ``by`` positions, and fill the front with a number."""
-    n = x.shape[-1]
-    widths = [(0, 0)] * (x.ndim - 1) + [(min(by, n), 0)]
-    return ops.pad(x[..., : max(n - by, 0)], widths, constant_values=first)
-
-
-_prod = _reduction("prod", "prod", _prod_gradient)
-
-
 def _place(name: str) -> Primitive:
     def compute(backend: Backend, out: Array, x: Array, axis: int) -> None:
         # Array functions write indices only as int64.
@@ -471,11 +424,11 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 # -- along one axis
 
 
-def _cumulative(name: str, gradient: Any) -> Primitive:
+def _cumulative(name: str) -> Primitive:
     def compute(backend: Backend, out: Array, x: Array, axis: int) -> None:
         getattr(backend.xp, name)(x, axis=axis, out=out)
 
-    return Primitive(name, compute, lambda shape, axis: shape, gradient=gradient)
+    return Primitive(name, compute, lambda shape, axis: shape, gradient=name)
 
 
 def _accumulated(primitive: Primitive, x: Any, axis: int | None, dtype: Any) -> Tensor:
@@ -486,9 +439,7 @@ def _accumulated(primitive: Primitive, x: Any, axis: int | None, dtype: Any) -> 
     return found if dtype is None else convert(found, dtype)
 
 
-_cumsum = _cumulative(
-    "cumsum", lambda dy, y, x, axis: (flip(ops.cumsum(flip(dy, axis), axis), axis),)
-)
+_cumsum, _cumprod = _cumulative("cumsum"), _cumulative("cumprod")
 
 
 @operation
@@ -508,22 +459,6 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     [1, 3, 6]
     """
     return _accumulated(_cumsum, x, axis, dtype)
-
-
-def _cumprod_gradient(dy: Tensor, y: Tensor, x: Tensor, axis: int) -> Gradients:
-    """Compute for x_k the product before it times the gradient propagated from after it:
-    h_k = dy_k + x_(k+1) h_(k+1)."""
-    before = _shifted(ops.moveaxis(y, axis, -1), 1, 1)
-    factors = _shifted(flip(ops.moveaxis(x, axis, -1), -1), 1, 0)
-    back, by = flip(ops.moveaxis(dy, axis, -1), -1), 1
-    while by < x.shape[axis]:  # each round covers twice as many elements
-        back = back + factors * _shifted(back, by, 0)
-        factors = factors * _shifted(factors, by, 0)
-        by *= 2
-    return (ops.moveaxis(before * flip(back, -1), -1, axis),)
-
-
-_cumprod = _cumulative("cumprod", _cumprod_gradient)
 
 
 @operation

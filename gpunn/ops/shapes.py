@@ -115,12 +115,8 @@ def whole(n: Any, name: str, least: int | None = None) -> int:
 
 
 reshaped = Primitive(
-    "reshape",
-    lambda x, shape: x.reshape(shape),
-    lambda given, shape: shape,
-    gradient=lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
-    view=True,
-    lowering="same",
+    "reshape", lambda x, shape: x.reshape(shape), lambda given, shape: shape, gradient="reshape",
+    view=True, lowering="same",
 )
 
 
@@ -239,10 +235,8 @@ def compute_transpose(backend: Backend, out: Array, x: Array, axes: tuple[int, .
 
 
 _transpose = Primitive(
-    "transpose",
-    compute_transpose,
-    lambda shape, axes: tuple(shape[a] for a in axes),
-    gradient=lambda dy, y, x, axes: (ops.transpose(dy, np.argsort(axes).tolist()),),
+    "transpose", compute_transpose, lambda shape, axes: tuple(shape[a] for a in axes),
+    gradient="transpose",
 )
 
 
@@ -382,10 +376,7 @@ def compute_broadcast(backend: Backend, out: Array, x: Array, shape: Shape) -> N
 
 
 _broadcast = Primitive(
-    "broadcast_to",
-    compute_broadcast,
-    _broadcast_shape,
-    gradient=lambda dy, y, x, shape: (reduced_to(dy, x.shape),),
+    "broadcast_to", compute_broadcast, _broadcast_shape, gradient="broadcast_to",
     lowering="broadcast",
 )
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.core.recording import active
 
-from .library.missing import complaint
 from .tensor import Symbolic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -20,6 +20,25 @@ KEEPS_MESSAGES = frozenset(
 )
 """Operations whose errors keep their messages: user-defined functions raise in them, or it is the
 operator ``x[...]``."""
+
+_NUMBERS = "its shape depends on the values: use NumPy, outside of training"
+_LINEAR = "use numpy.linalg, which takes tensors that have values; a call does not support it"
+_CHOOSE = "compute both results and use ops.where"
+
+INSTEAD = {
+    "switch": _CHOOSE,
+    **dict.fromkeys(
+        ("cholesky", "cholesky_inverse", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv",
+         "lstsq", "lu_factor", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd"),
+        _LINEAR,
+    ),
+    **dict.fromkeys(
+        ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft"),
+        "it needs complex numbers, which tensors do not support: use NumPy, before fit",
+    ),
+    "nonzero": _NUMBERS, "unique": _NUMBERS,
+}
+"""Keras operations that are not supported here, and what to use instead."""
 
 on_graphs: list[Callable[..., Any]] = []
 """The function that applies operations to symbolic tensors; set by `gpunn.layers`."""
@@ -67,6 +86,17 @@ def _name(error: Exception, name: str) -> None:
 def operation_named(name: str) -> Callable[[Function], Function]:
     """Return `operation` for another name than the function's, such as a Python built-in's."""
     return lambda function: operation(function, name)
+
+
+def complaint(name: str) -> str:
+    """Return the error message for an operation that does not exist."""
+    if name in INSTEAD:
+        return f"gpunn.ops has no operation {name!r}: {INSTEAD[name]}."
+    return (
+        f"gpunn.ops has no operation {name!r}.{closest(name, sorted(FUNCTIONS))} "
+        "All operations are listed in docs/reference/ops.md; see also gpunn.layers and "
+        "gpunn.activations."
+    )
 
 
 class _ByName:

@@ -23,6 +23,12 @@
     X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or) X(logical_xor) \
     X(where)
 
+#define EACH_CALL_OF_ONE(X) \
+    X(arcsin) X(arccos) X(arctan) X(arcsinh) X(arccosh) X(arctanh)
+
+#define EACH_CALL_OF_TWO(X) \
+    X(floor_divide) X(mod) X(arctan2)
+
 #define EACH_PAIR(X) \
     X(multiply, add) X(multiply, subtract) X(multiply, subtract_from) X(multiply, multiply) \
     X(add, multiply) X(subtract, multiply)

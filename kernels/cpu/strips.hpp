@@ -339,6 +339,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
 #define UNARY(f) unary<functions::f>(function::f);
 #define LOOP(f) one<loop<T, functions::f>>(function::f);
 #define CALLS(f) one<calls<T, functions::f>>(function::f);
+#define CALLS_OF_TWO(f) two<calls_of_two<T, functions::f>>(function::f);
 #define BINARY(f) binary<functions::f>(function::f);
 #define WITH_NUMBERS(f) with_numbers<functions::f>(function::f);
 #define PAIR(f, then) pairs<functions::f, functions::then>(function::f##_##then);
@@ -346,7 +347,7 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         UNARY(relu) UNARY(floor) UNARY(ceil) UNARY(round) UNARY(isnan) UNARY(isinf)
         UNARY(isfinite) UNARY(logical_not)
         LOOP(expm1) LOOP(log1p)
-        CALLS(arcsin) CALLS(arccos) CALLS(arctan) CALLS(arcsinh) CALLS(arccosh) CALLS(arctanh)
+        EACH_CALL_OF_ONE(CALLS) EACH_CALL_OF_TWO(CALLS_OF_TWO)
         WITH_NUMBERS(add) WITH_NUMBERS(subtract) WITH_NUMBERS(multiply) WITH_NUMBERS(divide)
         WITH_NUMBERS(maximum) WITH_NUMBERS(minimum) WITH_NUMBERS(equal) WITH_NUMBERS(not_equal)
         WITH_NUMBERS(less) WITH_NUMBERS(less_equal) WITH_NUMBERS(greater)
@@ -365,15 +366,12 @@ template <typename T, std::size_t... k> struct Strips<T, std::index_sequence<k..
         } else {
             LOOP(sigmoid) LOOP(exp) LOOP(log) LOOP(tanh)
             CALLS(sin) CALLS(cos) CALLS(tan) CALLS(sinh) CALLS(cosh) CALLS(erfc)
-            two<calls_of_two<T, functions::power>>(function::power);
-            two<calls_of_two<T, functions::logaddexp>>(function::logaddexp);
+            CALLS_OF_TWO(power) CALLS_OF_TWO(logaddexp)
         }
-        two<calls_of_two<T, functions::floor_divide>>(function::floor_divide);
-        two<calls_of_two<T, functions::mod>>(function::mod);
-        two<calls_of_two<T, functions::arctan2>>(function::arctan2);
 #undef UNARY
 #undef LOOP
 #undef CALLS
+#undef CALLS_OF_TWO
 #undef BINARY
 #undef WITH_NUMBERS
 #undef PAIR

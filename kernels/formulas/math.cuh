@@ -104,6 +104,30 @@ template <typename T> HD T clip(T x, T low, T high) {
     return x < low ? low : (x > high ? high : x);  // NaN stays NaN
 }
 
+// The remainder of a division rounded towards minus infinity: it has the sign of b.
+template <typename T> HD T mod(T a, T b) {
+    const T rest = fmod(a, b);
+    if (b == T(0)) return rest;  // NaN
+    if (rest == T(0)) return with_sign_of(b, T(0));
+    return (b < T(0)) != (rest < T(0)) ? rest + b : rest;
+}
+template <typename T> HD T floor_divide(T a, T b) {
+    if (b == T(0)) return a / b;
+    const T rest = fmod(a, b);
+    T quotient = (a - rest) / b;
+    if (rest != T(0) && (b < T(0)) != (rest < T(0))) quotient -= T(1);
+    if (quotient == T(0)) return with_sign_of(a / b, T(0));
+    const T whole = floor(quotient);  // it is near an integer: round to the nearest
+    return quotient - whole > T(0.5) ? whole + T(1) : whole;
+}
+
+// log(exp(a) + exp(b)), without overflow
+template <typename T> HD T logaddexp(T a, T b) {
+    const T difference = magnitude(a - b);
+    const T larger = a > b ? a : b, y = larger + log1p(exp(-difference));
+    return a == b ? a + T(0.69314718055994531) : y;  // the difference of infinities is NaN
+}
+
 template <typename T> HD T minus_infinity() { return -T(1e300 * 1e300); }
 template <typename T> HD T not_a_number() { return minus_infinity<T>() - minus_infinity<T>(); }
 

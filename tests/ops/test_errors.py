@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunn import ops
+from gpunn import grad, ops
 from gpunn.core.operators import FUNCTIONS
+from gpunn.ops.elementwise import elementwise
 from gpunn.ops.running.shape_trace import trace_of
 
 # Members of `keras.ops` that are namespaces, not operations.
@@ -230,3 +231,10 @@ def test_masks_choose_nothing_where_there_are_no_numbers() -> None:
 def test_images_that_do_not_fit(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
         call()
+
+
+def test_a_function_without_a_rule_has_no_gradient_in_silence() -> None:
+    spacing = elementwise("spacing")
+    assert spacing(ops.array([1.0])).item() == np.spacing(np.float32(1))
+    with pytest.raises(ValueError, match=r"spacing has no derivative: .*gradient_rules"):
+        grad(lambda x: ops.sum(spacing(x)))([1.0])

@@ -247,6 +247,30 @@ ELEMENT_PART void dynamic_tanh_gradient(ThreadGroup threads, ROW_SLICED const T*
 }
 ''',
 }
+PRIMITIVE = {  # a row of a table, before this one
+    "gpunn/backends/shared/functions.py": {
+        "_vector = partial(": '''def _log_cosh(backend: Any, out: Any, x: Any) -> None:
+    xp = backend.xp
+    size = backend.scratch(x.shape, x.dtype, "size")
+    xp.absolute(x, out=size)
+    xp.multiply(size, -2.0, out=out)
+    xp.exp(out, out=out)
+    xp.log1p(out, out=out)
+    xp.subtract(out, 0.6931471805599453, out=out)
+    xp.add(out, size, out=out)
+
+
+''',
+        '    "floor": ': '''    "log_cosh": Function(
+        "math::magnitude(x) + (math::log1p(math::exp(T(-2) * math::magnitude(x)))"
+        " - T(0.6931471805599453))", _log_cosh,
+    ),
+''',
+    },
+    "gpunn/ops/gradient_rules.py": {
+        '    "arcsinh": ': '    "log_cosh": lambda dy, y, x: (dy * ops.tanh(x),),\n',
+    },
+}
 MOST_STATEMENTS = {"activations": 10, "losses": 10, "optimizers": 20}
 NEW = {"activation": "Squareplus", "loss": "Charbonnier", "optimizer": "Yogi"}
 FIND = f"""
@@ -273,6 +297,38 @@ print(json.dumps({{
     "cases": cases,
     "functors": [kernel_source.parameter_names().get(name, []) for name in {NEW}.values()],
 }}))
+"""
+FUSED = """
+import numpy as np
+import gpunn
+from gpunn import layers, losses, ops
+from gpunn.ops.elementwise import elementwise
+from gpunn.testing import check_gradients
+log_cosh = elementwise("log_cosh")
+class LogCosh(layers.Layer):
+    def call(self, x):
+        return log_cosh(2.0 * x) + 1.0
+x = np.random.default_rng(0).normal(0, 9, (64, 6)).astype(np.float32)
+expected = (np.logaddexp(2.0 * x, -2.0 * x) - np.log(2) + 1).astype(np.float32)
+for given in (x, x.astype(np.float64)):
+    slope = gpunn.grad(lambda x: ops.sum(log_cosh(x)))(ops.array(given, given.dtype))
+    np.testing.assert_allclose(slope.numpy(), np.tanh(given), rtol=1e-5)
+for backend in BACKENDS:
+    check_gradients(LogCosh(), (7, 5), backend=backend)
+    model = gpunn.Sequential([layers.Input((6,)), LogCosh()], backend=backend)
+    with model.backend.profile() as operations:
+        found = model.predict(x, batch_size=64, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    (one,) = [operation for operation in operations if operation.name == "expression"]
+    assert one.bytes == x.nbytes + found.nbytes  # in one pass
+class SumOfLogs(losses.Loss):  # computed by calls of array functions in place
+    def call(self, y_true, y_pred):
+        return ops.mean(log_cosh(y_pred - y_true), axis=-1)
+loss = SumOfLogs()(np.zeros((64, 6), np.float32), x)
+np.testing.assert_allclose(float(loss), np.mean(np.logaddexp(x, -x) - np.log(2)), rtol=1e-5)
+activation = layers.Activation(lambda x: log_cosh(x))
+np.testing.assert_allclose(activation(x), np.logaddexp(x, -x) - np.log(2), rtol=1e-5, atol=1e-6)
+print("one function")
 """
 EVERYWHERE = """
 import sys
@@ -339,7 +395,7 @@ for backend in BACKENDS:
         assert ("dynamic_tanh", "float32") in have.compiled_operations
 np.testing.assert_allclose(losses, losses[0], rtol=1e-9)
 print("right everywhere")
-"""
+""" + FUSED
 
 IN_PAGES = """
 import browser, numpy as np, gpunn
@@ -367,7 +423,8 @@ print("right in pages")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the project with one more file for each part, and four for a layer."""
+    """A copy of the project with one more file for each part, four for a layer, and a row in two
+    tables for a function of elements."""
     left_out = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("gpunn", "kernels", "tools", "docs", "tests/support"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left_out)
@@ -375,6 +432,12 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(ROOT / file, tmp_path)
     for place, text in PARTS.items():
         (tmp_path / "gpunn" / place).write_text(text)
+    for place, rows in PRIMITIVE.items():
+        whole = (tmp_path / place).read_text(encoding="utf-8")
+        for before, text in rows.items():
+            assert whole.count(f"\n{before}") == 1
+            whole = whole.replace(f"\n{before}", f"\n{text}{before}")
+        (tmp_path / place).write_text(whole, encoding="utf-8")
     for place, text in LAYER.items():
         with open(tmp_path / place, "a", encoding="utf-8") as added_to:
             added_to.write(text)
@@ -421,13 +484,18 @@ def test_one_file_is_enough(tree: Path) -> None:
     assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2. |" in page
 
 
+def test_a_fused_primitive_is_a_row_in_two_tables(tree: Path) -> None:
+    done = run(tree, "-c", f"BACKENDS = ('numpy',)\n{FUSED}")
+    assert done == "one function\n"
+
+
 @pytest.mark.more
 def test_it_computes_everywhere(tree: Path) -> None:
     """On NumPy, compiled for this CPU, by the GPU kernels, and in an ONNX file."""
     path = {"PATH": os.environ["PATH"]}  # where the compiler is
     run(tree, "setup.py", "-q", "build_ext", "--inplace", timeout=900, **path)
     done = run(tree, "-c", EVERYWHERE, timeout=900, **path)
-    assert done.endswith("right everywhere\n")
+    assert done.endswith("right everywhere\none function\n")
 
 
 @pytest.mark.more

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from gpunn.backends.shared.functions import FUNCTIONS
+
 from .declaration import Argument, OpCall, reads
 from .device import Array
 from .operation import Operations, operation
@@ -48,32 +50,12 @@ ELEMENTS = BroadcastAxes(True, True)
 
 OPERANDS: dict[str, int] = {
     **dict.fromkeys(("constant", "column_index"), 0),
-    **dict.fromkeys(
-        (
-            "copy", "negative", "abs", "sign", "square", "reciprocal", "sqrt", "relu", "sigmoid",
-            "exp", "expm1", "log", "log1p", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
-            "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "erfc", "floor", "ceil",
-            "round", "isnan", "isinf", "isfinite", "logical_not",
-        ),
-        1,
-    ),
-    **dict.fromkeys(
-        (
-            "add", "subtract", "multiply", "divide", "maximum", "minimum", "power",
-            "floor_divide", "mod", "arctan2", "logaddexp", "equal", "not_equal", "less",
-            "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor",
-        ),
-        2,
-    ),
-    "where": 3,
+    **{name: len(function.operands) for name, function in FUNCTIONS.items()},
     **dict.fromkeys(("row_sum", "row_max", "row_min", "column_sum"), 1),
 }
 """The functions of instructions, and the number of operands of each."""
 
-TRUTHS = frozenset(
-    ("isnan", "isinf", "isfinite", "logical_not", "equal", "not_equal", "less", "less_equal",
-     "greater", "greater_equal", "logical_and", "logical_or", "logical_xor")
-)
+TRUTHS = frozenset(name for name, function in FUNCTIONS.items() if function.is_truth)
 """The functions whose result is a truth value: 1 or 0."""
 
 ROW_REDUCTIONS = frozenset(("row_sum", "row_max", "row_min"))

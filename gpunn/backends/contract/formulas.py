@@ -46,6 +46,25 @@ class ActivationProtocol(FormulaProtocol, Protocol):
     def backward(self, backend: Any, saved: Array, dy: Array, out: Array) -> None: ...
 
 
+class Linear:
+    """y = x: what an operation is given that applies no activation."""
+
+    functor, saves = "Linear", "output"
+    parameters: tuple[float, ...] = ()
+    _has_call = rowwise = False
+
+    def forward(self, backend: Any, x: Array, out: Array) -> None:
+        if out is not x:  # in place there is nothing to do
+            backend.xp.copyto(out, x)
+
+    def backward(self, backend: Any, saved: Array, dy: Array, out: Array) -> None:
+        if out is not dy:
+            backend.xp.copyto(out, dy)
+
+
+LINEAR: ActivationProtocol = Linear()
+
+
 class LossProtocol(FormulaProtocol, Protocol):
     """A value for each row, and its gradient. See `gpunn.losses.Loss`."""
 

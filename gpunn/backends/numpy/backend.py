@@ -11,7 +11,7 @@ from gpunn.backends.contract import OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
 from gpunn.backends.host.trace import without_blas
-from gpunn.backends.shared.choices import select
+from gpunn.backends.shared.functions import select
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
 

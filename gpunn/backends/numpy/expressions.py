@@ -11,13 +11,11 @@ from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.expression import ELEMENTS, ROW_REDUCTIONS, TRUTHS, Expression
 from gpunn.backends.host.program import TracingBackend
-from gpunn.backends.shared.choices import choose
-from gpunn.backends.shared.erfc import erfc
+from gpunn.backends.shared.functions import array_function, choose, write
 from gpunn.common.numeric.dtypes import name_of
 
 LARGE = 1 << 18  # elements; below, an instruction's result is still in the cache
 BLOCK = 1 << 15
-_NAMES = {"abs": "absolute", "mod": "remainder", "round": "rint"}
 _REDUCTIONS: dict[str, Any] = {
     "row_sum": np.sum, "row_max": np.max, "row_min": np.min, "column_sum": np.sum,
 }
@@ -146,21 +144,15 @@ class _Block:
                 condition = holds
             a, b = self._floats(a, "first"), self._floats(b, "second")
             choose(self.backend, condition, a, b, out)
-        elif function == "erfc":
-            erfc(self.backend, self._floats(operands[0], "x"), out)
         elif function == "copy":
             do(np.copyto, out, operands[0], casting="unsafe")
-        elif function == "relu":
-            do(np.maximum, operands[0], 0.0, out=out)
-        elif function == "sigmoid":
-            do(np.negative, operands[0], out=out, dtype=out.dtype)
-            do(np.exp, out, out=out)  # where this is infinite, the result is 0
-            do(np.add, out, 1.0, out=out)
-            do(np.divide, 1.0, out, out=out)
-        else:
+        elif name := array_function(function):
             # As an operand of other functions, a truth value is 0 or 1.
             dtype = {} if function in TRUTHS else {"dtype": out.dtype}
-            do(getattr(np, _NAMES.get(function, function)), *operands, out=out, **dtype)
+            do(getattr(np, name), *operands, out=out, **dtype)
+        else:
+            given = [self._floats(x, f"operand {k}") for k, x in enumerate(operands)]
+            write(self.backend, function, out, *given)
 
     def _floats(self, x: Any, name: str) -> Any:
         """Return an operand, with truth values as 0 and 1."""

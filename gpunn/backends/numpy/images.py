@@ -16,7 +16,7 @@ import numpy as np
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.host.program import TracingBackend
-from gpunn.backends.shared.choices import bits_of, select
+from gpunn.backends.shared.functions import bits_of, select
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.threads import workers
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.expression import OPERANDS
-from gpunn.backends.shared.choices import choose
-from gpunn.backends.shared.erfc import erfc
+from gpunn.backends.shared.functions import array_function, choose, write
 
 from .formulas import SIGNS, Formula, Line, text
 
@@ -29,15 +28,31 @@ _MATH: dict[str, Callable[..., float]] = {
 }
 
 
+class _Alone:
+    """What array functions of numbers take for a backend."""
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+    def scratch(self, shape: Any, dtype: Any, name: str) -> Any:
+        return self.xp.empty(shape, dtype)
+
+
 def _once(name: str) -> Callable[..., Any]:
     """Return a function of Python numbers, or of arrays; undefined results are infinite or NaN."""
-    of_xp = XP.get(name, name)
+    of_xp = array_function(name)
 
     def general(xp: Any, *given: Any) -> Any:
-        if any(x.__class__ not in (float, int, bool) for x in given):
-            return getattr(xp, of_xp)(*given)
+        are_numbers = all(x.__class__ in (float, int, bool) for x in given)
+        xp = np if are_numbers else xp
         with np.errstate(all="ignore"):
-            return float(getattr(np, of_xp)(*given))
+            if of_xp:
+                found = getattr(xp, of_xp)(*given)
+            else:
+                given = tuple(map(xp.asarray, given))
+                found = xp.empty_like(given[0], dtype=xp.result_type(given[0], xp.float32))
+                write(_Alone(xp), name, found, *given)
+        return float(found) if are_numbers else found
 
     of_math = _MATH.get(name)
     if of_math is None:
@@ -69,15 +84,11 @@ def _called(line: Line, given: list[str]) -> str:
     return f"{line.function}({', '.join(['xp', *given])})"
 
 
-XP = {"abs": "absolute", "round": "rint"}
-"""Array functions whose name differs from the instruction's."""
 ONCE: dict[str, Any] = {name: _once(name) for name in OPERANDS if name not in SIGNS}
 ONCE |= {"divide": _quotient, "inf": math.inf, "nan": math.nan}
-ONCE["sigmoid"] = lambda xp, x: _quotient(xp, 1.0, 1.0 + ONCE["exp"](xp, -x))
 ONCE["clip"] = lambda xp, x, low, high: ONCE["minimum"](xp, ONCE["maximum"](xp, x, low), high)
-ONCE["relu"] = lambda xp, x: ONCE["maximum"](xp, x, 0.0)
 ONCE["copy"] = lambda xp, x: x
-GLOBALS = {**ONCE, "choose": choose, "write_erfc": erfc}
+GLOBALS = {**ONCE, "choose": choose, "write": write}
 """The globals of the code that `calls` generates."""
 
 
@@ -379,15 +390,8 @@ def _written(line: Line, out: str, given: list[str], may_lie_there: list[bool]) 
         if may_lie_there[1]:
             return [f"xp.copyto({out}, {a})", f"xp.copyto({out}, {b}, where={condition} == 0)"]
         return [f"xp.copyto({out}, {b})", f"xp.copyto({out}, {a}, where={condition} != 0)"]
-    if function == "relu":
-        return [f"xp.maximum({given[0]}, 0.0, out={out})"]
-    if function == "sigmoid":
-        return [
-            f"xp.negative({given[0]}, out={out})", f"xp.exp({out}, out={out})",
-            f"xp.add({out}, 1.0, out={out})", f"xp.divide(1.0, {out}, out={out})",
-        ]
     if function in _OF_ROWS:
         return [f"backend.{_OF_ROWS[function]}({given[0]}, {out})"]
-    if function == "erfc":
-        return [f"write_erfc(backend, {given[0]}, {out})"]
-    return [f"xp.{XP.get(function, function)}({', '.join(given)}, out={out})"]
+    if name := array_function(function):
+        return [f"xp.{name}({', '.join(given)}, out={out})"]
+    return [f"write(backend, {function!r}, {out}, {', '.join(given)})"]

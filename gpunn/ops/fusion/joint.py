@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.formulas import LINEAR
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.gradients import topological_sort
-from gpunn.ops.library.images import IDENTITY, convolved, image_gradient, kernel_gradient, planes
+from gpunn.ops.library.images import convolved, image_gradient, kernel_gradient, planes
 from gpunn.ops.primitive import Primitive, Work, one_after_another
 from gpunn.ops.shapes import reshaped
 from gpunn.ops.tensor import Tensor
@@ -85,9 +86,7 @@ def _results(order: Sequence[Tensor]) -> None:
 
 
 _result = Primitive(
-    "result",
-    None,
-    lambda whole, like, **attributes: like,
+    "result", None, lambda whole, like, **attributes: like,
     lambda whole, dtype, **attributes: dtype,
 )
 _result.is_result = True
@@ -150,9 +149,9 @@ def _of_bias_alone(
         return
     y, bias = z.inputs
     if y.primitive is convolved and _only(y, z, readers, kept):
-        _become(z, _filters, [*y.inputs, bias], formula=IDENTITY, **y.attributes)
+        _become(z, _filters, [*y.inputs, bias], formula=LINEAR, **y.attributes)
     elif not _is_elementwise(y):
-        _become(z, _biased, [y, bias], formula=IDENTITY)
+        _become(z, _biased, [y, bias], formula=LINEAR)
 
 
 def _adds_bias(z: Tensor) -> bool:
@@ -270,7 +269,7 @@ def _gradients_of_linear_filters(
     )
     if len(parts) > 1 and is_known:
         inputs = [dz, x] if kernel is None else [dz, x, kernel]
-        _join_gradients(parts, inputs, dz, formula=IDENTITY, geometry=geometry)
+        _join_gradients(parts, inputs, dz, formula=LINEAR, geometry=geometry)
 
 
 def _parts(
@@ -311,7 +310,7 @@ class _AllGradients(Primitive):
         geometry = y.attributes["geometry"]
         places = {t.attributes["by"]: computation.place(t) for t in computation.results_of(y)}
         dy, x, *read = arrays
-        linear = formula is IDENTITY  # it changes nothing, and reads no output
+        linear = formula is LINEAR  # it changes nothing, and reads no output
         own = linear or computation.is_last_use(y.inputs[0])
         dy, x = planes(dy), planes(x)
         dz = dy if own else backend.empty(dy.shape, dy.dtype)  # which is written over dy

@@ -146,19 +146,11 @@ def _composed_rows(
     return y if beta is None else y + beta
 
 
-def _gradient_of_rows(
-    dy: Tensor, y: Tensor, x: Tensor, *factors: Tensor, **how: Any
-) -> Gradients:
-    moments = _moments_of_rows(x, *factors, **how)
-    by_x, _, *by_factors = _slopes_of_rows.of(dy, x, [moments], factors, how)
-    return [by_x, *by_factors]
-
-
 _of_rows = Together(_compute_rows)
-_rows: Primitive = _of_rows.result(Y, lambda x, *factors, **how: x, gradient=_gradient_of_rows)
+_rows = _of_rows.result(Y, lambda x, *factors, **how: x, gradient="normalization")
 _rows.composed = partial(_composed_rows, known=())
-_moments_of_rows = _of_rows.result(MOMENTS, lambda x, *factors, **how: (2, x[0]))
-_slopes_of_rows = _Slopes(_compute_slopes_of_rows, _composed_rows, 1, lambda x: x[1:])
+moments_of_rows = _of_rows.result(MOMENTS, lambda x, *factors, **how: (2, x[0]))
+slopes_of_rows = _Slopes(_compute_slopes_of_rows, _composed_rows, 1, lambda x: x[1:])
 
 
 # -- each feature by given moments, or by those of the batch
@@ -224,7 +216,7 @@ def _compute_slopes_of_features(
         slopes_on_ranks(backend, share, given, dgamma, dbeta, dx)
 
 
-def _composed_features(
+def composed_features(
     x: Tensor, *factors: Tensor, known: Sequence[Tensor], epsilon: float, has: tuple[bool, bool],
     share: Share | None, constant: bool,
 ) -> Tensor:
@@ -239,26 +231,6 @@ def _composed_features(
     y = (x - center) * rsqrt(spread + epsilon)
     y = y if gamma is None else y * gamma
     return y if beta is None else y + beta
-
-
-def _gradient_of_features(
-    dy: Tensor, y: Tensor, x: Tensor, *rest: Tensor, **how: Any
-) -> Gradients:
-    known, factors = rest[:2], rest[2:]
-    found = list(_slopes_of_features.of(dy, x, known, factors, how))
-    for at in range(2) if how["constant"] else ():
-        found[1 + at] = partial(_slope_of_moment, dy, x, known, factors, at, how)
-    return found
-
-
-def _slope_of_moment(
-    dy: Tensor, x: Tensor, known: Sequence[Tensor], factors: Sequence[Tensor], at: int,
-    how: dict[str, Any],
-) -> Tensor | None:
-    def normalized(*moments: Tensor) -> Tensor:
-        return _composed_features(x, *factors, known=moments, **how)
-
-    return gradients_of(normalized, known, dy)[at]
 
 
 def _compute_moments(
@@ -288,13 +260,13 @@ def _placed(backend: Backend, places: Places, name: str, like: Array) -> Array:
 
 _features = Primitive(
     "normalization of features", _compute_features, lambda x, *rest, **how: x,
-    gradient=_gradient_of_features,
+    gradient="normalization of features",
 )
-_features.composed = lambda x, mean, variance, *factors, **how: _composed_features(
+_features.composed = lambda x, mean, variance, *factors, **how: composed_features(
     x, *factors, known=(mean, variance), **how
 )
-_slopes_of_features = _Slopes(
-    _compute_slopes_of_features, _composed_features, 2, lambda x: x[1:2]
+slopes_of_features = _Slopes(
+    _compute_slopes_of_features, composed_features, 2, lambda x: x[1:2]
 )
 _of_moments = Together(_compute_moments)
 _moments = [

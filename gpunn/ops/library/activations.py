@@ -51,13 +51,13 @@ relu6 = of_floats(
     lambda x: where(x >= 6.0, 6.0, relu(x)),
     "the ReLU of each element, limited to 6: ``y = min(max(x, 0), 6)``",
     "The derivative at 0 and 6 is 0. Source: Krizhevsky 2010, 'Convolutional deep belief\n"
-    "    networks on CIFAR-10'.", "[-1.0, 3.0, 8.0]", "[0. 3. 6.]", "relu6",
+    "    networks on CIFAR-10'.",
+    "[-1.0, 3.0, 8.0]", "[0. 3. 6.]", "relu6",
 )
 silu = of_floats(
-    lambda x: x * sigmoid(x),
-    "the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``",
-    "Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.",
-    "[-1.0, 0.0, 1.0]", "[-0.2689  0.      0.7311]", "silu",
+    lambda x: x * sigmoid(x), "the sigmoid linear unit, also called swish: ``y = x sigmoid(x)``",
+    "Source: Elfwing, Uchibe & Doya 2017, arXiv:1702.03118.", "[-1.0, 0.0, 1.0]",
+    "[-0.2689  0.      0.7311]", "silu",
 )
 
 
@@ -67,8 +67,7 @@ swish = operation(silu, "swish")
 log_sigmoid = of_floats(
     lambda x: -softplus(-x),
     "the logarithm of the sigmoid without overflow: ``y = -log(1 + exp(-x))``",
-    "The derivative is ``sigmoid(-x)``.",
-    "[-100.0, 0.0]", "[-100.       -0.6931]", "log_sigmoid",
+    "The derivative is ``sigmoid(-x)``.", "[-100.0, 0.0]", "[-100.       -0.6931]", "log_sigmoid",
 )
 hard_sigmoid = of_floats(
     lambda x: minimum(1.0, relu(x * (1 / 6) + 0.5)),  # derivatives at both ends are 0
@@ -126,8 +125,7 @@ def gelu_gate(x: Tensor, approximate: bool) -> Tensor:
 softsign = of_floats(
     lambda x: x / (abs_(x) + 1.0),
     "the softsign function, which is bounded by -1 and 1: ``y = x / (1 + |x|)``",
-    "The derivative is ``1 / (1 + |x|)^2``.",
-    "[-3.0, 0.0, 1.0]", "[-0.75  0.    0.5 ]", "softsign",
+    "The derivative is ``1 / (1 + |x|)^2``.", "[-3.0, 0.0, 1.0]", "[-0.75  0.    0.5 ]", "softsign",
 )
 
 
@@ -196,8 +194,8 @@ def glu(x: Any, axis: int = -1) -> Tensor:
 hard_tanh = of_floats(
     lambda x: where(x >= 1.0, 1.0, where(x <= -1.0, -1.0, x)),
     "each element limited to the interval from -1 to 1: ``y = min(max(x, -1), 1)``",
-    "The derivative is 1 between -1 and 1, else 0: also at both ends.",
-    "[-2.0, 0.5, 2.0]", "[-1.   0.5  1. ]", "hard_tanh",
+    "The derivative is 1 between -1 and 1, else 0: also at both ends.", "[-2.0, 0.5, 2.0]",
+    "[-1.   0.5  1. ]", "hard_tanh",
 )
 
 
@@ -233,10 +231,9 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> Tensor:
 
 
 tanh_shrink = of_floats(
-    lambda x: x - tanh(x),
-    "each element minus its hyperbolic tangent: ``y = x - tanh(x)``",
-    "The derivative is ``tanh(x)^2``.",
-    "[-1.0, 0.0, 1.0]", "[-0.2384  0.      0.2384]", "tanh_shrink",
+    lambda x: x - tanh(x), "each element minus its hyperbolic tangent: ``y = x - tanh(x)``",
+    "The derivative is ``tanh(x)^2``.", "[-1.0, 0.0, 1.0]", "[-0.2384  0.      0.2384]",
+    "tanh_shrink",
 )
 
 
@@ -258,8 +255,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> Tensor:
 sparse_plus = of_floats(
     lambda x: where(x <= -1, 0.0, where(x < 1, 0.25 * square(x + 1.0), x)),
     "a softplus that is 0 below -1 and x above 1: ``y = (x + 1)^2 / 4`` between them",
-    "The derivative is `sparse_sigmoid`.",
-    "[-2.0, 0.0, 2.0]", "[0.   0.25 2.  ]", "sparse_plus",
+    "The derivative is `sparse_sigmoid`.", "[-2.0, 0.0, 2.0]", "[0.   0.25 2.  ]", "sparse_plus",
 )
 
 

@@ -44,7 +44,7 @@ def _of_bits(name: str, meaning: str, example: str, counts: bool = False) -> Any
     return operation(function)
 
 
-_invert = elementwise("bitwise_not", function="invert")
+_invert = elementwise("invert")
 
 
 @operation

@@ -9,38 +9,17 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.formulas import LINEAR
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import floats, promoted
-from gpunn.ops.elementwise import where
 from gpunn.ops.fusion.storing import fill
-from gpunn.ops.joining import pad
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import expand_dims, listed, moveaxis, reshape, squeeze
-from gpunn.ops.table import operation, ops
+from gpunn.ops.table import operation
 from gpunn.ops.tensor import Shape, Tensor
 
 Sizes = int | Sequence[int]
 
-
-class Linear:
-    """The identity activation, for operations of the contract that also apply an activation."""
-
-    functor = "Linear"
-    parameters = ()
-    _of_tensors = rowwise = False
-    saves = "output"
-
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        if out is not x:
-            backend.xp.copyto(out, x)
-
-    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        if out is not dy:
-            backend.xp.copyto(out, dy)
-
-
-IDENTITY = Linear()
 
 # -- convolution: linear in both of its inputs, as are its gradients. The contract's gradients take
 # arrays that they do not read here; scratch memory is passed for these. Images may have one axis.
@@ -56,7 +35,7 @@ def _write_convolution(
     precision: str | None = None,
 ) -> None:
     x, out = planes(x), planes(out)
-    backend.convolution(x, kernel, None, IDENTITY, geometry, out, out, precision)
+    backend.convolution(x, kernel, None, LINEAR, geometry, out, out, precision)
 
 
 def _write_dx(
@@ -66,7 +45,7 @@ def _write_dx(
     dy, out = planes(dy), planes(out)
     x = backend.scratch(out.shape, out.dtype, "image")
     arrays = None, dy, None, None, out
-    backend.convolution_gradient(x, kernel, IDENTITY, geometry, *arrays, precision=precision)
+    backend.convolution_gradient(x, kernel, LINEAR, geometry, *arrays, precision=precision)
 
 
 def _write_dkernel(
@@ -79,35 +58,21 @@ def _write_dkernel(
     x, dy = planes(x), planes(dy)
     kernel = backend.scratch(out.shape, out.dtype, "kernel")
     arrays = None, dy, out, None, None
-    backend.convolution_gradient(x, kernel, IDENTITY, geometry, *arrays, precision=precision)
+    backend.convolution_gradient(x, kernel, LINEAR, geometry, *arrays, precision=precision)
 
 
-convolved: Primitive = Primitive(
-    "conv",
-    _write_convolution,
-    lambda x, kernel, geometry: (x[0], *geometry.windows[4 - len(x) :], kernel[3]),
-    gradient=lambda dy, y, x, kernel, geometry: (
-        image_gradient(dy, kernel, geometry=geometry, channels=x.shape[-1]),
-        kernel_gradient(x, dy, geometry=geometry, depth=kernel.shape[2]),
-    ),
+convolved = Primitive(
+    "conv", _write_convolution,
+    lambda x, kernel, geometry: (x[0], *geometry.windows[4 - len(x) :], kernel[3]), gradient="conv",
 )
-image_gradient: Primitive = Primitive(
-    "conv's gradient by the image",
-    _write_dx,
+image_gradient = Primitive(
+    "conv's gradient by the image", _write_dx,
     lambda dy, kernel, geometry, channels: (dy[0], *geometry.image[4 - len(dy) :], channels),
-    gradient=lambda g, y, dy, kernel, geometry, channels: (
-        convolved(g, kernel, geometry=geometry),
-        kernel_gradient(g, dy, geometry=geometry, depth=kernel.shape[2]),
-    ),
+    gradient="conv by the image",
 )
-kernel_gradient: Primitive = Primitive(
-    "conv's gradient by the kernel",
-    _write_dkernel,
-    lambda x, dy, geometry, depth: (*geometry.window, depth, dy[-1]),
-    gradient=lambda g, y, x, dy, geometry, depth: (
-        image_gradient(dy, g, geometry=geometry, channels=x.shape[-1]),
-        convolved(x, g, geometry=geometry),
-    ),
+kernel_gradient = Primitive(
+    "conv's gradient by the kernel", _write_dkernel,
+    lambda x, dy, geometry, depth: (*geometry.window, depth, dy[-1]), gradient="conv by the kernel",
 )
 for _primitive in (convolved, image_gradient, kernel_gradient):
     _primitive.rounds = True
@@ -117,17 +82,6 @@ for _primitive in (convolved, image_gradient, kernel_gradient):
 
 def _pooled_shape(x: Shape, geometry: Geometry) -> Shape:
     return (x[0], *geometry.windows, x[3])
-
-
-def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
-    """Return for each window the value of ``g`` at the first maximum of ``x``."""
-    sides = sides_of(geometry)
-    x, g = pad(x, sides, constant_values=-math.inf), pad(g, sides)
-    found, unknown = ops.zeros_like(y), ops.ones_like(y, "bool")
-    for _, cells in cells_of(geometry):
-        here = equal(x[cells], y) & unknown
-        found, unknown = where(here, g[cells], found), unknown & ~here
-    return found
 
 
 def sides_of(geometry: Geometry) -> list[tuple[int, int]]:
@@ -145,38 +99,32 @@ def cells_of(geometry: Geometry) -> Iterator[tuple[tuple[int, int], tuple[slice,
         yield at, (slice(None), *(slice(k, k + (n - 1) * by + 1, by) for k, n, by in sizes))
 
 
-_largest: Primitive = Primitive(
-    "max_pool",
-    lambda backend, out, x, geometry: backend.max_pooling(x, geometry, out),
-    _pooled_shape,
-    gradient=lambda dy, y, x, geometry: (_largest_gradient(dy, x, y, geometry=geometry),),
+largest_of_windows = Primitive(
+    "max_pool", lambda backend, out, x, geometry: backend.max_pooling(x, geometry, out),
+    _pooled_shape, gradient="max_pool",
 )
-_largest_gradient: Primitive = Primitive(
+largest_gradient = Primitive(
     "max_pool's gradient",
     lambda backend, out, dy, x, y, geometry, accumulate=False: backend.max_pooling_gradient(
         x, y, dy, geometry, out, accumulate
     ),
-    lambda dy, x, y, geometry: x,
-    gradient=lambda g, dx, dy, x, y, geometry: (_at_largest(g, x, y, geometry), None, None),
+    lambda dy, x, y, geometry: x, gradient="max_pool's gradient",
 )
 
 
-_mean: Primitive = Primitive(
-    "average_pool",
-    lambda backend, out, x, geometry: backend.average_pooling(x, geometry, out),
-    _pooled_shape,
-    gradient=lambda dy, y, x, geometry: (_mean_gradient(dy, geometry=geometry),),
+mean_of_windows = Primitive(
+    "average_pool", lambda backend, out, x, geometry: backend.average_pooling(x, geometry, out),
+    _pooled_shape, gradient="average_pool",
 )
-_mean_gradient: Primitive = Primitive(
+mean_gradient = Primitive(
     "average_pool's gradient",
     lambda backend, out, dy, geometry, accumulate=False: backend.average_pooling_gradient(
         dy, geometry, out, accumulate
     ),
-    lambda dy, geometry: (dy[0], *geometry.image, dy[3]),
-    gradient=lambda g, dx, dy, geometry: (_mean(g, geometry=geometry),),
+    lambda dy, geometry: (dy[0], *geometry.image, dy[3]), gradient="average_pool's gradient",
 )
 
-_largest_gradient.adds = _mean_gradient.adds = True
+largest_gradient.adds = mean_gradient.adds = True
 
 # -- public operations
 
@@ -438,7 +386,7 @@ def max_pool(
     >>> ops.max_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
     [[[3.0], [4.0]]]
     """
-    return _pool(_largest, inputs, pool_size, strides, padding, data_format)
+    return _pool(largest_of_windows, inputs, pool_size, strides, padding, data_format)
 
 
 @operation
@@ -458,7 +406,7 @@ def average_pool(
     >>> ops.average_pool([[[1.0], [3.0], [2.0], [4.0]]], 2).tolist()
     [[[2.0], [3.0]]]
     """
-    return _pool(_mean, inputs, pool_size, strides, padding, data_format)
+    return _pool(mean_of_windows, inputs, pool_size, strides, padding, data_format)
 
 
 def _pool(

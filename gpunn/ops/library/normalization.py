@@ -11,12 +11,11 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import exp, rsqrt, square, where
-from gpunn.ops.gradients import gradients_of
-from gpunn.ops.primitive import Gradients, Primitive
+from gpunn.ops.primitive import Primitive
 from gpunn.ops.reductions import Axis, axes_of, max_, mean, sum_, var
 from gpunn.ops.shapes import reshape
 from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Tensor
 
 
 def _along(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:
@@ -228,50 +227,19 @@ def _compute_gradient(
     backend.attention_gradient(q, k, v, mask, dy, scale, causal, *found)
 
 
-def _gradient(
-    dy: Tensor, y: Tensor, q: Tensor, k: Tensor, v: Tensor, *mask: Tensor, **attributes: Any
-) -> Gradients:
-    whole, at, found = _of_blocks(dy, q, k, v, *mask, **attributes), 0, list[Any]()
-    for x in (q, k, v):
-        found.append(_part(whole, start=at, shape=x.shape))
-        at += x.size
-    return [*found, *(None for _ in mask)]
-
-
-def _second(
-    d: Tensor, y: Tensor, dy: Tensor, q: Tensor, k: Tensor, v: Tensor, *mask: Tensor,
-    **attributes: Any,
-) -> Gradients:
-    """Return the gradients of the gradients, which are composed for it."""
-
-    def slopes(dy: Tensor, *given: Tensor) -> Tensor:
-        firsts = gradients_of(lambda *x: composed(*x, *mask, **attributes), given, dy)
-        return ops.concatenate([ops.reshape(convert(t), -1) for t in firsts])
-
-    return [*gradients_of(slopes, [dy, q, k, v], d), *(None for _ in mask)]
-
-
 _in_blocks = Primitive(
-    "attention", _compute, lambda q, k, v, *mask, **attributes: (*q[:3], v[3]), gradient=_gradient
+    "attention", _compute, lambda q, k, v, *mask, **how: (*q[:3], v[3]), gradient="attention"
 )
 _in_blocks.composed = composed
-_of_blocks = Primitive(
-    "attention's gradient",
-    _compute_gradient,
+of_blocks = Primitive(
+    "attention's gradient", _compute_gradient,
     lambda dy, *shapes, **attributes: (sum(map(math.prod, shapes[:3])),),
-    gradient=_second,
+    gradient="attention's gradient",
 )
 
 
-def _placed(d: Tensor, y: Tensor, whole: Tensor, start: int, shape: Shape) -> Gradients:
-    flat = ops.reshape(d, -1)
-    return (ops.pad(flat, ((start, whole.size - start - flat.size),)),)
-
-
-_part = Primitive(
+part_of_blocks = Primitive(
     "part of attention's gradient",
     lambda array, start, shape: array[start : start + math.prod(shape)].reshape(shape),
-    lambda given, start, shape: shape,
-    gradient=_placed,
-    view=True,
+    lambda given, start, shape: shape, gradient="part of attention's gradient", view=True,
 )

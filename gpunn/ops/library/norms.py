@@ -13,7 +13,7 @@ from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.arithmetic import equal, maximum, not_equal, power
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
-from gpunn.ops.primitive import Primitive, Work, unknown_derivative
+from gpunn.ops.primitive import Primitive, Work
 from gpunn.ops.reductions import Axis, max_, min_, sum_
 from gpunn.ops.shapes import expand_dims, moveaxis, places_of, reshape, squeeze
 from gpunn.ops.table import operation
@@ -50,16 +50,12 @@ def _write_slope(xp: Any, dy: Array, x: Array, out: Array) -> None:
 
 
 _values = _OnHost(
-    "singular values",
-    lambda backend, out, x: backend.apply(_write_values, x, out),
-    lambda shape: (*shape[:-2], min(shape[-2:])),
-    gradient=lambda dy, y, x: (_values_slope(dy, x),),
+    "singular values", lambda backend, out, x: backend.apply(_write_values, x, out),
+    lambda shape: (*shape[:-2], min(shape[-2:])), gradient="singular values",
 )
-_values_slope: Primitive = _OnHost(
-    "singular vectors",
-    lambda backend, out, dy, x: backend.apply(_write_slope, dy, x, out),
-    lambda dy, x: x,
-    gradient=unknown_derivative(lambda: "norm of matrices by singular values"),
+slope_of_values = _OnHost(
+    "singular vectors", lambda backend, out, dy, x: backend.apply(_write_slope, dy, x, out),
+    lambda dy, x: x, gradient="singular vectors",
 )
 
 

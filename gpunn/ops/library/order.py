@@ -22,10 +22,8 @@ def _order(xp: Any, x: Array, out: Array, axis: int) -> None:
 
 
 _argsort = Primitive(
-    "argsort",
-    lambda backend, out, x, axis: backend.apply(_order, x, out, axis),
-    lambda shape, axis: shape,
-    lambda dtype, axis: "int32",
+    "argsort", lambda backend, out, x, axis: backend.apply(_order, x, out, axis),
+    lambda shape, axis: shape, lambda dtype, axis: "int32",
 )
 
 

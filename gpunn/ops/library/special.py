@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.shared.erfc import erfc as write_erfc
 from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
-from gpunn.ops.elementwise import exp, of_floats, square
+from gpunn.ops.elementwise import of_floats
 from gpunn.ops.primitive import Primitive, broadcast_shape
-from gpunn.ops.tensor import Tensor
 
 NEAR = 0.75
 # erf(x) = x (s0 + s1 x^2 + s2 x^4 ...): these terms give all digits of float64 up to NEAR.
@@ -55,35 +53,27 @@ def _write_erfinv(xp: Any, x: Array, out: Array) -> None:
     xp.copyto(out, xp.copysign(y, x))
 
 
-def _special(name: str, write: Any, gradient: Any) -> Primitive:
+def _special(name: str, write: Any) -> Primitive:
     def compute(backend: Backend, out: Array, x: Array) -> None:
         backend.apply(write, x, out)
 
-    return Primitive(name, compute, broadcast_shape, gradient=gradient)
-
-
-def _bell(x: Tensor) -> Tensor:
-    return 2 / math.sqrt(math.pi) * exp(-square(x))
+    return Primitive(name, compute, broadcast_shape, gradient=name)
 
 
 erf = of_floats(
-    _special("erf", _write_erf, lambda dy, y, x: (dy * _bell(x),)),
+    _special("erf", _write_erf),
     "the error function: 2 / sqrt(pi) times the integral of ``exp(-t^2)`` from 0 to x",
     "It is the probability that a normal variable of variance 1/2 lies between -x and x. The\n"
     "    derivative is ``2 / sqrt(pi) exp(-x^2)``. Source: DLMF 7.2.1.",
     "1.0", "0.8427",
 )
 erfc = of_floats(
-    Primitive(
-        "erfc", lambda backend, out, x: write_erfc(backend, x, out), broadcast_shape,
-        gradient=lambda dy, y, x: (-dy * _bell(x),), lowering="erfc",
-    ),
-    "the complementary error function, precisely also for large x: ``y = 1 - erf(x)``",
+    "erfc", "the complementary error function, precisely also for large x: ``y = 1 - erf(x)``",
     "Source: DLMF 7.2.2.", "[0.0, 1.0]", "[1.     0.1573]",
 )
 erfinv = of_floats(
-    _special("erfinv", _write_erfinv, lambda dy, y, x: (dy / _bell(y),)),
+    _special("erfinv", _write_erfinv),
     "the inverse of the error function for each element: ``erf(y) = x``",
-    "It is infinite at -1 and 1, and NaN beyond. Source: DLMF 7.17.",
-    "[0.0, 0.5]", "[0.     0.4769]",
+    "It is infinite at -1 and 1, and NaN beyond. Source: DLMF 7.17.", "[0.0, 0.5]",
+    "[0.     0.4769]",
 )

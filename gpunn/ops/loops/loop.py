@@ -181,16 +181,13 @@ _given = Primitive("gradient of a loop's result", None, lambda *shapes, **more: 
 """The gradient of a result, as a part of that of the loop. It is read, not computed."""
 _given.eager = False
 _result = Primitive(
-    "result of a loop",
-    None,
-    lambda token, shape, **attributes: shape,
+    "result of a loop", None, lambda token, shape, **attributes: shape,
     lambda token, dtype, **attributes: dtype,
     lambda dy, y, token, kind, number, **attributes: (_given(dy, kind=kind, number=number),),
 )
 _result.is_result = True
 _steps = Primitive(
-    "steps of a loop",
-    lambda rows, start, length, number: rows[start : start + length],
+    "steps of a loop", lambda rows, start, length, number: rows[start : start + length],
     lambda rows, token, start, length, number: (length, *rows[1:]),
     gradient=lambda dy, y, *inputs, number, **more: (None, _given(dy, kind="all", number=number)),
     view=True,

@@ -116,9 +116,6 @@ class _Checked(Primitive):
 
 
 _checked = _Checked(
-    "check",
-    lambda x, **attributes: x,
-    lambda shape, **attributes: shape,
-    gradient=lambda dy, y, x, **attributes: (dy,),
+    "check", lambda x, **attributes: x, lambda shape, **attributes: shape, gradient="check",
     view=True,
 )

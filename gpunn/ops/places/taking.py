@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops.arithmetic import equal, logical_and, logical_or
 from gpunn.ops.conversion import convert
-from gpunn.ops.elementwise import cast, isnan, where
 from gpunn.ops.fusion.storing import fill, stored
-from gpunn.ops.primitive import Gradients, Primitive
+from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import axis_of, broadcast_to, moveaxis, reshape
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Shape, Tensor
@@ -58,11 +56,9 @@ def _compute_taken(
         backend.take_rows(rows, _sets(backend, places, along), into, wraps)
 
 
-_taken = Primitive(
-    "take",
-    _compute_taken,
-    lambda x, places, axis, **attributes: (*x[:axis], places[-1], *x[axis + 1 :]),
-    gradient=lambda dy, y, x, places, **attributes: (put(dy, places, x.shape, **attributes), None),
+taken = Primitive(
+    "take", _compute_taken,
+    lambda x, places, axis, **attributes: (*x[:axis], places[-1], *x[axis + 1 :]), gradient="take",
 )
 
 
@@ -84,26 +80,9 @@ def _compute_put(
         backend.scatter_rows(merging, rows, numbers, out.reshape(_three(shape, axis)), wraps)
 
 
-def _put_gradient(
-    dy: Tensor, y: Tensor, before: Tensor, rows: Tensor, places: Tensor, merging: str,
-    shape: Shape, **attributes: Any,
-) -> Gradients:
-    if merging == "Sum":
-        return dy, _taken(dy, places, **attributes), None
-    # Equal maxima share the gradient.
-    largest = _taken(y, places, **attributes)
-    hits = logical_or(equal(rows, largest), logical_and(isnan(rows), isnan(largest)))
-    count = put(cast(hits, dy.dtype), places, shape, **attributes)
-    share = where(count > 0, dy / where(count > 0, count, 1.0), 0.0)
-    return None, where(hits, _taken(share, places, **attributes), 0.0), None
-
-
 _put = Primitive(
-    "scatter",
-    _compute_put,
-    lambda before, rows, places, shape, **attributes: shape,
-    lambda before, rows, places, **attributes: rows,
-    _put_gradient,
+    "scatter", _compute_put, lambda before, rows, places, shape, **attributes: shape,
+    lambda before, rows, places, **attributes: rows, gradient="scatter",
 )
 
 
@@ -139,7 +118,7 @@ def take_unchecked(
     x: Tensor, places: Tensor, axis: int = 0, along: bool = False, wraps: bool = True
 ) -> Tensor:
     """Gather the rows at indices (count,), with zeros for those out of range; see `put`."""
-    return _taken(x, places, axis=axis, along=along, wraps=wraps)
+    return taken(x, places, axis=axis, along=along, wraps=wraps)
 
 
 def take_along(x: Tensor, places: Tensor, axis: int) -> Tensor:

@@ -94,27 +94,20 @@ normal_numbers, kept_numbers = (
 )
 
 _mask = _Drop(MASK, None, lambda x, **how: x, lambda x, **how: "bool")
-_dropped = _Drop(
-    DROPPED, None, lambda x, **how: x,
-    gradient=lambda dy, y, x, rate, mask, **how: (_dropped_gradient(dy, mask, rate=rate),),
-)
+_dropped = _Drop(DROPPED, None, lambda x, **how: x, gradient="dropout")
 _dropped.told = ("mask",)
 _mask.result_of = _dropped
-_dropped_gradient: Primitive = Primitive(
+dropped_gradient = Primitive(
     "dropout's gradient",
     lambda backend, out, dy, mask, rate, accumulate=False: backend.dropout_gradient(
         dy, rate, mask, out, accumulate
     ),
-    lambda dy, mask, rate: dy,
-    gradient=lambda g, dx, dy, mask, rate: (_dropped_gradient(g, mask, rate=rate), None),
+    lambda dy, mask, rate: dy, gradient="dropout's gradient",
 )
-_dropped_gradient.over, _dropped_gradient.adds = 0, True
+dropped_gradient.over, dropped_gradient.adds = 0, True
 
 _factors = _Noise(FACTORS, None, lambda x, **how: x)
-_noisy = _Noise(
-    NOISY, None, lambda x, **how: x,
-    gradient=lambda dy, y, x, factors, **how: (dy if factors is None else dy * factors,),
-)
+_noisy = _Noise(NOISY, None, lambda x, **how: x, gradient="noise")
 _noisy.told = ("factors",)
 _factors.result_of = _noisy
 
