@@ -19,16 +19,16 @@ from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.core.recording import recorded
-from gpunn.core.settings import noted
+from gpunn.core.settings import Settings, noted
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
-from gpunn.ops.fusion.in_place import Function, InPlace, Stated
+from gpunn.ops.fusion.in_place import Function, Stated
 from gpunn.ops.gradients import gradients_of, with_gradient
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.tensor import Tensor, constant
 
-from .on_arrays import Traced, passes
+from .on_arrays import passes, traced
 from .properties import Properties
 
 __all__ = ["Activation", "deserialize", "get", "serialize"]
@@ -148,12 +148,12 @@ class Activation(Stated, Formula):
         return self._of_tensors or (self.rowwise and self.functor is None)
 
     def _functions(self, dtype: str) -> Sequence[Function]:
-        return passes(self, dtype)
-
-    def _of_arrays(self) -> InPlace:
         if type(self).call is Activation.call:
             self.call(constant(0.0, "float32"))  # raises an error that names what is missing
-        return Traced(self) if self._is_traced else super()._of_arrays()
+        return traced(self) if self._is_traced else passes(self, dtype)
+
+    def _of_functions(self) -> Settings:
+        return Settings() if self._is_traced else super()._of_functions()  # a trace follows itself
 
     @property
     def properties(self) -> Properties | None:

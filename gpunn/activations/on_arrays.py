@@ -6,7 +6,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.ops.fusion.formulas import recorded
-from gpunn.ops.fusion.in_place import Function, InPlace, function
+from gpunn.ops.fusion.in_place import Function, function
 from gpunn.ops.running.functions import ArrayFunction
 
 SAVED = {"input": "x", "output": "y"}
@@ -24,22 +24,17 @@ def passes(activation: Any, dtype: str) -> tuple[Function, Function]:
     )
 
 
-class Traced(InPlace):
-    """Both passes of a custom activation, as functions of tensors, traced once for their arrays."""
+def traced(activation: Any) -> tuple[Function, Function]:
+    """Return the same of a custom activation, as functions of tensors: they are traced once for
+    their arrays."""
+    what = f"The activation {activation.__name__!r}"
+    call = ArrayFunction(activation.call, what, activation)
+    gradient = ArrayFunction(activation.gradient, what, activation)
 
-    def __init__(self, activation: Any) -> None:
-        what = f"The activation {activation.__name__!r}"
-        self._call = ArrayFunction(activation.call, what, activation)
-        self._gradient = ArrayFunction(activation.gradient, what, activation)
+    def forward(backend: Backend, x: Array, out: Array) -> None:
+        call.forward(backend, [x], out)
 
-    def is_of(self, part: Any) -> bool:
-        return True
+    def backward(backend: Backend, saved: Array, dy: Array, out: Array) -> None:
+        gradient.forward(backend, [saved, dy], out)
 
-    def of(self, dtype: str) -> tuple[Function, Function]:
-        return self._forward, self._backward
-
-    def _forward(self, backend: Backend, x: Array, out: Array) -> None:
-        self._call.forward(backend, [x], out)
-
-    def _backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        self._gradient.forward(backend, [saved, dy], out)
+    return forward, backward

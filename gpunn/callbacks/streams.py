@@ -11,11 +11,11 @@ COLUMNS = 80  # if the width is unknown
 
 def check_verbose(value: Any) -> int:
     """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2."""
+    if isinstance(value, int) and value in (0, 1, 2):
+        return int(value)
     if isinstance(value, str) and value == "auto":
         return 1 if is_live(sys.stdout) else 2
-    if not isinstance(value, int) or value not in (0, 1, 2):
-        raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {value!r}.")
-    return int(value)
+    raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {value!r}.")
 
 
 def is_live(stream: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import registry
 from .importing.lazy import offer
 from .numeric.dtypes import name_of
 
@@ -56,6 +57,7 @@ def set_floatx(dtype: str) -> None:
     """
     global _floatx
     _floatx = resolve_dtype(dtype)
+    registry.note_change()
 
 
 def epsilon() -> float:

@@ -282,7 +282,8 @@ class _Reading:
     def __enter__(self) -> None:
         access, frame = self._access, sys._getframe(1)
         mine = self._hold = Hold(frame)
-        if any(other.thread == mine.thread and other.alive for other in list(access._readers)):
+        readers = list(access._readers)
+        if readers and any(other.thread == mine.thread and other.alive for other in readers):
             access._readers[mine] = None  # inside another `reading` block: writers wait already
             return
         if (writer := access._writers.holder) is None or writer.thread == mine.thread:

@@ -7,16 +7,16 @@ from typing import Any
 
 
 def replaced(
-    function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] = lambda x: False
+    function: Callable[[Any], Any], x: Any, leaf: Callable[[Any], bool] | None = None
 ) -> Any:
     """Apply a function to the values in ``x``, at any depth of lists, tuples, slices and
     dictionaries.
 
     ``leaf`` returns whether such a container counts as a single value.
     """
-    if leaf(x):
+    if leaf is not None and leaf(x):
         return function(x)
-    if isinstance(x, Mapping):
+    if hasattr(type(x), "keys") and isinstance(x, Mapping):  # which takes long to find out
         return {key: replaced(function, entry, leaf) for key, entry in x.items()}
     if isinstance(x, (list, tuple)):
         entries = [replaced(function, entry, leaf) for entry in x]
@@ -31,7 +31,7 @@ def replaced(
 def any_in(condition: Callable[[Any], bool], x: Any) -> bool:
     """Whether a condition holds for a value in ``x``, at any depth of lists, tuples and
     dictionaries."""
-    if isinstance(x, Mapping):
+    if hasattr(type(x), "keys") and isinstance(x, Mapping):
         return any(any_in(condition, entry) for entry in x.values())
     if isinstance(x, (list, tuple)):
         return any(any_in(condition, entry) for entry in x)

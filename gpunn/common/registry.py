@@ -46,7 +46,8 @@ global_objects: dict[str, Any] = {}
 _changes = itertools.count(1)
 
 last_change = 0
-"""A number that changes whenever an attribute of any part is set."""
+"""A number that changes whenever an attribute of any part or weight is set, weights or optimizer
+slots move, floatx changes, or random seeds are set."""
 
 
 class Entry:
@@ -162,7 +163,7 @@ class Entry:
 
 
 def note_change() -> None:
-    """Record that an attribute of a part was set."""
+    """Record a change: see `last_change`."""
     global last_change
     last_change = next(_changes)
 

@@ -14,8 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import chain
-from operator import eq, is_
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,9 @@ from .left import is_log, left_by_call
 
 MOST_VALUES = 200_000
 """The number of values that are examined. Beyond these only identities are compared."""
+
+MOST_ATTRIBUTES = 64
+"""Of an object of user code with more attributes, only those that code names are examined."""
 
 PLACE, IDENTITY = object(), object()  # these mark the meaning of the next number
 UNUSED = {
@@ -44,6 +46,7 @@ class Contents:
     Args:
         parts: of a model, or anything else.
         alone: a part that is examined by itself: parts that it holds are compared by identity.
+        names: those in code that is not among the parts.
 
     Attributes:
         simple: whether only attributes of the framework's own parts can change.
@@ -51,6 +54,7 @@ class Contents:
         runs_out: whether there is an iterator or a generator of random numbers, of which each
             call takes other values.
         others: the parts that ``alone`` holds.
+        identities: what `are_same` compares.
 
     >>> held = {"rate": 0.5, "widths": [8, 8]}
     >>> before = Contents([held])
@@ -62,7 +66,9 @@ class Contents:
     True
     """
 
-    def __init__(self, parts: Iterable[Any], alone: Entry | None = None) -> None:
+    def __init__(
+        self, parts: Iterable[Any], alone: Entry | None = None, names: Iterable[str] = ()
+    ) -> None:
         self.simple, self.is_cut, self.runs_out = True, False, False
         self.others: list[Entry] = []
         self._alone = alone
@@ -71,20 +77,22 @@ class Contents:
         self._kept: list[Any] = []  # keeps objects compared by identity alive
         self._places: dict[int, int] = {}  # numbers of values that may change, by `id`
         self._found: collections.deque[Any] = collections.deque()  # those not opened yet
-        self._names: set[str] = set()  # names that code has used so far
+        self._names = dict.fromkeys(names)  # names that code has used so far, in order
         self._names_all = alone is not None  # or may compute; others may name what a part holds
         self._unnamed: dict[str, list[Any]] = {}  # attributes and methods not named so far
-        self._modules: list[tuple[int, dict[str, Any]]] = []
-        # Compared by `are_same`: dictionaries of objects, entries, and what is read from others.
-        self._objects: list[Any] = []
-        self._dicts: list[dict[str, Any]] = []
-        self._iterated: list[Any] = []
-        self._read: list[tuple[Callable[[Any, Any], bool], Callable[[Any], Any], Any, Any]] = []
+        # Modules and large objects, of which only what code names is examined.
+        self._spaces: list[tuple[int, dict[str, Any]]] = []
+        self._large: list[dict[str, Any]] = []
+        self.identities = reading.Identities()
         self._add_all(parts)
         while self._found:
             self._open(self._found.popleft())
-        self._lengths = list(map(len, self._iterated))
-        self._entries = list(chain.from_iterable(self._iterated))
+        for held in self._large:  # code may name what they do not have yet
+            if self._names_all or len(self._names) > len(held):
+                self.identities.entries(held.keys(), list(held))
+            else:
+                for name in self._names:
+                    self.identities.named(dict.get, held, name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Contents) and self._values == other._values
@@ -94,29 +102,7 @@ class Contents:
     def are_same(self) -> bool:
         """Return whether nothing has changed since. This is fast: it compares identities, so that
         replacing a value by an equal one counts as a change."""
-        try:
-            return (
-                all(map(is_, map(vars, self._objects), self._dicts))
-                and list(map(len, self._iterated)) == self._lengths
-                and all(map(is_, chain.from_iterable(self._iterated), self._entries))
-                and (not self._read or self._read_the_same())
-            )
-        except RuntimeError:  # another thread is changing it
-            return False
-
-    def _read_the_same(self) -> bool:
-        return all(is_same(read(x), before) for is_same, read, x, before in self._read)
-
-    def grown(self) -> list[list[Any]]:
-        """Return the lists to which entries have been appended since, if these are numbers,
-        strings, shapes and tensors."""
-        found, at = [], 0
-        for entries, length in zip(self._iterated, self._lengths, strict=True):
-            before = self._entries[at : at + length]
-            if type(entries) is list and len(entries) > length and all(map(is_, before, entries)):
-                found += [entries] if all(map(reading.is_written_down, entries)) else []
-            at += length
-        return found
+        return self.identities.are_same()
 
     def replaced(self) -> set[str]:
         """Return the attributes of the part ``alone`` with other values since; "" means a change
@@ -189,7 +175,8 @@ class Contents:
         elif isinstance(value, type):
             self._open_class(value)
         elif isinstance(value, types.ModuleType):
-            self._open_module(value)
+            self._add_identity(value)
+            self._open_space(value)
         elif (fixed := reading.fixed_entries(value)) is not None:
             self._add_all(fixed)
         else:
@@ -209,6 +196,8 @@ class Contents:
         elif isinstance(value, dict):
             self._iterate(dict.keys(value))
             self._iterate(dict.values(value))
+        elif cls is types.CellType and reading.of_cell(value):
+            self._add(self.identities.named(getattr, value, "cell_contents"))
         elif (read := reading.reader_of(value)) is not None:
             self._look_at(read, value)
         elif isinstance(value, np.ndarray) and value.dtype.hasobject:
@@ -218,11 +207,14 @@ class Contents:
             self._compare(reading.of_array, value)
         elif not users:
             self._compare(_of_library, value)
-        if cls.__dictoffset__:
-            self._open_attributes(value)
-            held = dict(vars(value))
+        only_users = cls.__dictoffset__ and reading.is_only_user_code(cls)
+        if only_users and len(vars(value)) > MOST_ATTRIBUTES:
+            self._large.append(self.identities.named(getattr, value, "__dict__"))
+            self._open_space(value)
+        elif cls.__dictoffset__:
+            held = self.identities.attributes(value)
             self._values += (len(held), *held)
-            if reading.is_only_user_code(cls):
+            if only_users:
                 self._add_if_named(held)
             else:
                 self._add_named(held, held)
@@ -233,12 +225,6 @@ class Contents:
         if users:
             self._add(cls)
 
-    def _open_attributes(self, value: Any) -> None:
-        held = vars(value)
-        self._objects.append(value)
-        self._dicts.append(held)
-        self._iterated += (held.keys(), held.values())
-
     def _open_part(self, part: Entry) -> None:
         """Record a layer, a loss and so on: its declared contents, and its class if user-defined.
         If its own call changes it, record whether it is still as the call left it."""
@@ -248,17 +234,19 @@ class Contents:
             self._compare(lambda part: left.or_else(by_itself(part)), part)
             self._add_all(by_itself(part).others)
             return
-        held, own = part._watched(), is_framework(type(part))
+        own = is_framework(type(part))
         if part._changes_by_itself:  # a model, or a callback: only its own code reads the others
+            self.identities.read(reading.identical, _held_by, part, _held_by(part), of_part=True)
+        elif own and not part._rebuilt_when_set:  # its dictionary stays the same object
+            self.identities.entries(vars(part).values(), list(vars(part).values()))
+        else:
+            self.identities.attributes(part)
+        held = part._watched()
+        if part._changes_by_itself:
             parts = {name: x for name, x in held.items() if any(found_in(x, Entry))}
-            self._read.append((_identical, _held_by, part, list(held.values())))
             self._add_named(parts, parts)
             self._add_if_named({name: x for name, x in held.items() if name not in parts})
             held = {}
-        elif own and not part._rebuilt_when_set:  # its dictionary stays the same object
-            self._iterated.append(vars(part).values())
-        else:
-            self._open_attributes(part)
         for name, value in held.items():
             self._values.append(name)
             if own and name.startswith("_") and not isinstance(value, Entry):
@@ -273,22 +261,22 @@ class Contents:
     def _open_function(self, function: types.FunctionType) -> None:
         """Record its code, defaults and closure; for user code also what its code names."""
         held = function.__globals__
-        self._look_at(reading.of_function, function)
+        for name in ("__code__", "__defaults__", "__kwdefaults__"):
+            self._add(self.identities.named(getattr, function, name))
         self._add_all(function.__closure__ or ())
-        self._open_attributes(function)
-        attributes = dict(vars(function))
+        attributes = self.identities.attributes(function)
         self._values += (len(attributes), *attributes)
         self._add_named(attributes, attributes)
         if not reading.is_users(held.get("__name__")):
             return
         code = reading.names_in(function.__code__)
-        self._look_at(partial(reading.of_names, code.read), held)
+        self._add_all(self.identities.named(dict.get, held, name) for name in code.read)
         self._add_all(sys.modules[name] for name in code.imported if name in sys.modules)
         for name in code.named:
             self._name(name)
         if code.computed and not self._names_all:
             self._names_all = True
-            for name in [*self._unnamed, *(name for _, held in self._modules for name in held)]:
+            for name in [*self._unnamed, *(name for _, held in self._spaces for name in held)]:
                 self._name(name)
 
     def _open_class(self, cls: type) -> None:
@@ -297,7 +285,7 @@ class Contents:
         self._add_all(base for base in cls.__mro__[1:] if reading.is_users(base.__module__))
         ours = [base for base in cls.__mro__ if is_framework(base) and base is not object]
         held = dict(vars(cls))
-        self._iterated.append(vars(cls).values())
+        self.identities.entries(vars(cls).values(), held.values())
         for name, entry in held.items():
             special = name.startswith("__") and name.endswith("__")
             called = special or any(hasattr(base, name) for base in ours)
@@ -309,45 +297,46 @@ class Contents:
             elif not special and name != "_abc_impl":
                 self._add_if_named({name: entry})
 
-    def _open_module(self, module: types.ModuleType) -> None:
-        """Record what code names of a user's module."""
-        self._add_identity(module)
-        self._modules.append((self._places[id(module)], vars(module)))
-        for name in list(vars(module)):
-            if name in self._names or (self._names_all and not name.startswith("__")):
-                self._look_in(*self._modules[-1], name)
+    def _open_space(self, value: Any) -> None:
+        """Record what code names, now or later, of a user's module or a large object."""
+        place, held = self._places[id(value)], vars(value)
+        self._spaces.append((place, held))
+        every = [name for name in held if not name.startswith("__")] if self._names_all else ()
+        for name in every or self._names:
+            self._look_in(place, held, name)
 
     def _name(self, name: str) -> None:
         """Examine the values with a name that code uses."""
         if name in self._names:
             return
-        self._names.add(name)
+        self._names[name] = None
         for value in self._unnamed.pop(name, ()):
             self._values.append(name)
             self._add(value)
-        for place, held in self._modules:
-            if name in held:
-                self._look_in(place, held, name)
+        for place, held in self._spaces:
+            self._look_in(place, held, name)
 
-    def _look_in(self, place: int, module: dict[str, Any], name: str) -> None:
-        self._values += (place, name)
-        self._look_at(partial(reading.of_names, (name,)), module)
+    def _look_in(self, place: int, space: dict[str, Any], name: str) -> None:
+        if name in space:
+            self._values += (place, name)
+            self._add(self.identities.named(dict.get, space, name))
 
     # -- values that `are_same` examines again
 
     def _iterate(self, entries: Any) -> None:
         """Record all entries of an iterable."""
-        self._values.append(len(entries))
-        if len(entries) > MOST_VALUES:
+        found = list(entries)
+        self._values.append(len(found))
+        if len(found) > MOST_VALUES:
             self.is_cut = True
             return
-        self._iterated.append(entries)
-        self._add_all(list(entries))
+        self.identities.entries(entries, found)
+        self._add_all(found)
 
     def _look_at(self, read: Callable[[Any], list[Any]], value: Any) -> None:
         """Record the entries that a function reads from a value."""
         entries = read(value)
-        self._read.append((_identical, read, value, entries))
+        self.identities.read(reading.identical, read, value, entries)
         self._values.append(len(entries))
         self._add_all(entries)
 
@@ -357,12 +346,8 @@ class Contents:
         if found is None:
             self._add_identity(value)
         else:
-            self._read.append((eq, read, value, found))
+            self.identities.read(eq, read, value, found)
             self._values.append(found)
-
-
-def _identical(now: list[Any], before: list[Any]) -> bool:
-    return len(now) == len(before) and all(map(is_, now, before))
 
 
 def _held_by(part: Entry) -> list[Any]:

@@ -1,4 +1,5 @@
-"""Readers of values of each kind for `gpunn.core.contents`, and which values are constant."""
+"""Readers of values of each kind for `gpunn.core.contents`, which values are constant, and how all
+that was read is compared again."""
 
 from __future__ import annotations
 
@@ -8,11 +9,13 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta, timezone
 from functools import cached_property, lru_cache, partial
+from itertools import chain, repeat
+from operator import call, is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +44,10 @@ COMPUTED = {
     "attrgetter", "methodcaller", "eval", "exec", "locals", "globals",
 }
 """With these, code can access attributes that it does not name."""
+
+Read = Callable[[Any], Any]
+Same = Callable[[Any, Any], bool]
+Named = tuple[list[Any], list[Any], list[str], list[Any]]
 
 RANDOM = (random.Random, np.random.Generator, np.random.RandomState)
 MISSING = object()
@@ -165,14 +172,6 @@ READERS: dict[Any, Callable[[Any], list[Any]]] = {
 }
 
 
-def of_function(function: types.FunctionType) -> list[Any]:
-    return [function.__code__, function.__defaults__, function.__kwdefaults__]
-
-
-def of_names(names: Iterable[str], held: dict[str, Any]) -> list[Any]:
-    return [held.get(name, MISSING) for name in names]
-
-
 def of_slot(slot: Any, value: Any) -> list[Any]:
     try:
         return [slot.__get__(value)]
@@ -280,3 +279,87 @@ class _Asked(threading.local):
 
 
 _asked = _Asked()
+
+
+# -- what was read, compared by identity
+
+
+class Identities:
+    """Values, each with its place: the attribute of an object, an entry of a dictionary, or of an
+    iterable. They are alive as long as this is.
+
+    >>> held = {"rate": 0.5}
+    >>> found = Identities()
+    >>> found.named(dict.get, held, "rate"), found.are_same()
+    (0.5, True)
+    >>> held["rate"] = 0.25
+    >>> found.are_same()
+    False
+    """
+
+    def __init__(self) -> None:
+        self._named: Named = [], [], [], []  # functions, their arguments, and the values then
+        self._iterables, self._lengths, self._walked = list[Any](), list[int](), list[Any]()
+        self._read: list[tuple[Same, Read, Any, Any, bool]] = []
+
+    def are_same(self, untouched: bool = False) -> bool:
+        """Return whether all values are the same objects in their places.
+
+        Args:
+            untouched: whether it is known that no attribute of a part was set since.
+        """
+        try:
+            if list(map(len, self._iterables)) != self._lengths:
+                return False
+            *given, values = self._named
+            now = chain(map(call, *given, repeat(MISSING)), *self._iterables)
+            if not all(map(is_, now, chain(values, self._walked))):
+                return False
+            for same, read, of, found, of_part in self._read:
+                if not (untouched and of_part) and not same(read(of), found):
+                    return False
+            return True
+        except (RuntimeError, ValueError):  # another thread is changing it; a cell is empty now
+            return False
+
+    def named(self, get: Callable[..., Any], of: Any, name: str) -> Any:
+        """Return the value with a name, or `MISSING`: ``get`` is `getattr` or `dict.get`."""
+        value = get(of, name, MISSING)
+        for entries, entry in zip(self._named, (get, of, name, value), strict=True):
+            entries.append(entry)
+        return value
+
+    def attributes(self, value: Any) -> dict[str, Any]:
+        """Return all attributes in the dictionary of an object, which may get another one."""
+        space = self.named(getattr, value, "__dict__")
+        held = dict(space)
+        self.entries(space.keys(), held)
+        self.entries(space.values(), held.values())
+        return held
+
+    def entries(self, of: Any, found: Collection[Any]) -> None:
+        """Note the entries found in an iterable."""
+        self._iterables.append(of)
+        self._lengths.append(len(found))
+        self._walked += found
+
+    def read(self, same: Same, read: Read, of: Any, found: Any, of_part: bool = False) -> None:
+        """Note what a function has found, which is compared by ``same``. ``of_part``: whether it
+        depends on attributes of parts alone."""
+        self._read.append((same, read, of, found, of_part))
+
+    def grown(self) -> list[list[Any]]:
+        """Return the lists to which entries have been appended since, if these are numbers,
+        strings, shapes and tensors."""
+        found, at = [], 0
+        for entries, length in zip(self._iterables, self._lengths, strict=True):
+            before = self._walked[at : at + length]
+            if type(entries) is list and len(entries) > length and all(map(is_, before, entries)):
+                found += [entries] if all(map(is_written_down, entries)) else []
+            at += length
+        return found
+
+
+def identical(now: list[Any], before: list[Any]) -> bool:
+    """Return whether two lists hold the same objects."""
+    return len(now) == len(before) and all(map(is_, now, before))

@@ -1,13 +1,16 @@
-"""The settings that programs were made with, checked again before each run."""
+"""What is made from other things, such as programs from settings, and made anew when these have
+changed. A check precedes each use: a single number tells that no part of the framework has changed.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from gpunn.common import registry
 from gpunn.common.config import floatx, runs_eagerly
+from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
 from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Entry
@@ -17,24 +20,30 @@ from .contents import MOST_VALUES, Contents, by_itself
 from .left import Left, left_by_call, note
 
 Result = TypeVar("Result")
+Made = TypeVar("Made")
 
 
 class Settings:
-    """A snapshot of all that some parts of programs hold.
+    """A snapshot of what programs are made from. Two are equal if all of it is.
 
     Args:
-        seen: the last change before the caller examined other values; by default the last one now.
+        parts: of the programs: all that they hold counts.
+        values: returns further values that count, if any: those that only change where
+            `gpunn.common.registry.note_change` is called.
 
     Attributes:
         seen: as long as this is `gpunn.common.registry.last_change`, nothing has changed. None if
             that is not sufficient: custom parts can change in other ways.
     """
 
-    def __init__(self, parts: Iterable[Any], seen: int | None = None) -> None:
-        now, self._floatx = registry.last_change, floatx()  # read before the contents
-        seen = now if seen is None else seen
+    def __init__(
+        self, parts: Iterable[Any] = (), values: Callable[[], Any] = lambda: None
+    ) -> None:
+        # Before anything is read, here and in `are_same`: a change meanwhile gets a later number.
+        self._change, self._floatx = registry.last_change, floatx()
+        self._values, self._values_now = values(), values
         self._contents = Contents(parts)
-        self.seen = seen if self._contents.simple else None
+        self.seen = self._change if self._contents.simple else None
         if self._contents.is_cut and first_time("many values of parts"):
             warn(
                 f"Your custom code holds more than {MOST_VALUES:,} values in objects, lists "
@@ -51,32 +60,112 @@ class Settings:
         return (
             isinstance(other, Settings)
             and self._floatx == other._floatx
+            and self._values == other._values
             and self._contents == other._contents
         )
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copy knows nothing of the copied parts: they are examined again."""
-        return Settings, ((),)
-
-    def are_untouched(self, now: int) -> bool:
-        """Return whether no part's attribute was set since the snapshot; ``now`` is the last
-        change."""
-        return self.seen == now and self._floatx == floatx()
-
-    def are_same(self, now: int | None = None) -> bool:
-        """Return whether nothing has changed, by a fast check, see `Contents.are_same`.
-
-        Args:
-            now: the last change before the caller examined other values; by default the last one.
-        """
-        now = registry.last_change if now is None else now
-        if self._floatx != floatx() or not self._contents.are_same():
+    def are_same(self) -> bool:
+        """Return whether nothing has changed, by a fast check, see `Contents.are_same`."""
+        now = registry.last_change
+        untouched = now == self._change
+        if not untouched and (floatx() != self._floatx or self._values_now() != self._values):
             return False
+        if not self._contents.identities.are_same(untouched):
+            return False
+        self._change = now
         if self.seen is not None:
             self.seen = now
         return True
+
+
+class Dependencies:
+    """What something depends on, as it was when this was created: before that something is made.
+
+    A copy, by pickle for example, is never current: it knows nothing of the copied things.
+
+    Args:
+        read: returns the settings of all of it, as they are now.
+
+    Attributes:
+        settings: those then; None in a copy.
+        seen: that of the settings.
+
+    >>> rates = [0.5]
+    >>> of = Dependencies(lambda: Settings([rates]))
+    >>> rates[0] = 0.25
+    >>> of.are_current()
+    False
+    """
+
+    settings: Any = None
+    seen: int | None = None
+
+    def __init__(self, read: Callable[[], Settings]) -> None:
+        self._read, self.settings = read, read()
+        self.seen = self.settings.seen
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def are_current(self) -> bool:
+        """Return whether nothing has changed; an equal value in the place of another may be."""
+        if self.seen == registry.last_change:
+            return True
+        settings = self.settings
+        if settings is None:
+            return False
+        if not settings.are_same():
+            settings = self._read()
+            if settings != self.settings:
+                return False
+        self.settings, self.seen = settings, settings.seen
+        return True
+
+
+_NOTHING = Dependencies.__new__(Dependencies)  # which is never current
+
+
+class Cached(Generic[Made]):
+    """Something that is made from other things when it is first used, and again after a change.
+
+    Several threads may use it: one makes it, and the others wait.
+
+    Args:
+        depends_on: returns the settings of these things, as they are now.
+        make: makes it. After an error the next use tries again.
+
+    >>> rates = [0.5, 0.25]
+    >>> total = Cached(lambda: Settings([rates]), lambda: sum(rates))
+    >>> total.get()
+    0.75
+    >>> rates[1] = 1.5
+    >>> total.get()
+    2.0
+    """
+
+    def __init__(self, depends_on: Callable[[], Settings], make: Callable[[], Made]) -> None:
+        self._depends_on, self._make = depends_on, make
+        self._kept: tuple[Dependencies, Made] = cast("Any", (_NOTHING, None))
+        self._making = Exclusive()
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether only attributes of the framework's own parts can change."""
+        return self._kept[0].seen is not None
+
+    def get(self) -> Made:
+        """Return it as it is made from these things now."""
+        dependencies, made = self._kept
+        if dependencies.seen == registry.last_change or dependencies.are_current():
+            return made
+        with self._making:
+            dependencies, made = self._kept  # another thread may have made it
+            if not dependencies.are_current():
+                # In this order: a change while it is made comes after what is noted.
+                self._kept = dependencies, made = Dependencies(self._depends_on), self._make()
+            return made
 
 
 def noted(part: Entry, name: str, call: Callable[[], Result]) -> Result:
@@ -107,7 +196,7 @@ def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
     Args:
         name: the name of the call in messages, if it was the part's own.
     """
-    changes, left = known.grown(), left_by_call(part)
+    changes, left = known.identities.grown(), left_by_call(part)
     logs = left is not None and left.note_grown(changes)
     now = by_itself(part)
     if now == (known if left is None else left.contents):

@@ -13,7 +13,7 @@ from gpunn.core.arena import Parameter
 from gpunn.core.draws import draws_here
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import INPUT, Call, Node, Plan
-from gpunn.core.settings import Settings
+from gpunn.core.settings import Dependencies, Settings
 from gpunn.core.workspace import run_once
 from gpunn.ops.conversion import tensors_of
 from gpunn.ops.dtypes import from_host, is_float
@@ -51,12 +51,13 @@ def outputs_for(
     They are kept in the layer for the next call with such arguments.
     """
     call = given or traced.given_for(layer, len(shapes))
-    kinds = [(tuple(shape), dtype_of(shape)) for shape in shapes]
+    # With the layer itself: a copy of it may hold those of the original.
+    kinds = id(layer), [(tuple(shape), dtype_of(shape)) for shape in shapes]
     stale = None
     for entry in layer._outputs_known:
-        known, of, found, settings = entry
+        known, of, found, dependencies = entry
         if of == kinds and known.is_like(call):
-            if settings.are_same() or settings == Settings([layer]):
+            if dependencies.are_current():
                 return found
             stale = entry
     traced.build_for(layer, shapes, call)
@@ -71,7 +72,8 @@ def outputs_for(
     layer._name_parameters()
     others = [entry for entry in layer._outputs_known if entry is not stale]
     others = [*others[:1], *others[1:][-MOST_KNOWN:]]  # the first is that of the model
-    layer._outputs_known = [*others, (call, kinds, made, Settings([layer]))]
+    dependencies = Dependencies(lambda: Settings([layer]))
+    layer._outputs_known = [*others, (call, kinds, made, dependencies)]
     return made
 
 

@@ -328,8 +328,8 @@ class TrainableModel(NestedModel):
         >>> model.predict([[1.0, 2.0], [3.0, 4.0]], verbose=0).tolist()
         [[3.0], [7.0]]
         """
-        size = check_integer("batch_size", batch_size, 1, None)
-        steps = check_integer("steps", steps, 1, None)
+        size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
+        steps = None if steps is None else check_integer("steps", steps, 1)
         check_verbose(verbose)
         if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
             return by_hand.predict(by_hand.trainer_of(self), x, size, steps, callbacks)

@@ -63,15 +63,16 @@ def tensors_of(values: Any) -> Any:
     >>> tensors_of([np.ones(2), np.array(["a"])])
     [<Tensor [1., 1.], shape=(2,), dtype=float64>, array(['a'], dtype='<U1')]
     """
-    return replaced(_tensor_of, values)
+    return replaced(tensor_of, values)
 
 
-def _tensor_of(x: Any) -> Any:
+def tensor_of(x: Any) -> Any:
+    """Return the same of a single array."""
     if not isinstance(x, (np.ndarray, np.generic)) or x.dtype.kind not in "biuf":
         return x
-    array, name = np.asarray(x), standard(x.dtype)
-    if array.dtype.name != name:
-        array = from_host(array, x.dtype.name)
+    array, name = np.asarray(x), _COMPUTED.get(x.dtype)
+    if name is None:
+        array, name = from_host(array, x.dtype.name), standard(x.dtype)
     return Tensor(array.shape, name, np.ascontiguousarray(array).reshape(array.shape))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common import registry
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import plain
 from gpunn.core.arena import Arena, Parameter
@@ -101,7 +102,6 @@ class KeptSlots:
     variables.
 
     Attributes:
-        moves: counts how often slots have moved to other arrays.
         recent: the last steps by hand, which those on the same variables use again.
         lock: of a thread that makes slots, a control block or a step for new variables.
     """
@@ -110,7 +110,6 @@ class KeptSlots:
         self.lock = Exclusive()  # for threads that make the first step at once
         self._places: dict[Any, Place] = {}
         self._unclaimed: list[Unclaimed] = []
-        self.moves = 0
         self.recent: list[Any] = []
 
     @property
@@ -198,7 +197,7 @@ class KeptSlots:
                 self._add(v, tokens, now)
             else:
                 vars(place).update(now)
-                self.moves += 1
+                registry.note_change()
                 self.recent = []
         return flat
 

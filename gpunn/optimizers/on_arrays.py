@@ -13,13 +13,13 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.backends.shared.interrupts import perform
-from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
+from gpunn.core.settings import Dependencies, Settings
 from gpunn.distribution.communicator import Share, active_share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
@@ -81,6 +81,8 @@ class Update:
         places: for each of the variables, the parameter whose gradient is written.
         copies: the parameters to which values are copied, each with the number of its variable.
         kept: the places of the variables' slots.
+        dependencies: where slots and variables are, how these are trained, and the control block,
+            which `fit` may replace; ``state`` returns this as it is now.
         runs: the programs of the step.
     """
 
@@ -91,11 +93,9 @@ class Update:
                 f"train_on_batch; steps by hand are given whole gradients. Leave lazy out for them."
             )
         self.optimizer, slots = optimizer, optimizer._slots
-        homes = [_home_of(v) for v in variables]
         self._variables = [reference(v) for v in variables]
-        self._homes = [_nowhere if home is None else weakref.ref(home) for home in homes]
-        self._treatments = _treatments(variables)
-        self._seen = registry.last_change
+        before = _treatments(self._variables)
+        homes = [_home_of(v) for v in variables]
         for home in {id(home): home for home in homes}.values():
             if home is not None:
                 slots.give(home, optimizer)
@@ -103,7 +103,7 @@ class Update:
         for arena, copied in new_arenas(slots.without_copies(loose, optimizer)):
             slots.give(arena, optimizer, copied)
         self.kept: list[Place] = [slots.known(v) for v in variables]
-        self._flat, self._moves = [place.flat for place in self.kept], slots.moves
+        self._flat = [place.flat for place in self.kept]
         parts = _parts(variables, self.kept)
         self.arenas = [part for part, _ in parts.values()]
         self.places = [parts[id(place.arena())][1][id(place.stands_for(v))]
@@ -114,6 +114,10 @@ class Update:
         ]
         self.runs, self._noted = Runs(optimizer, self.arenas), False
         self.control: Control = self.runs.control
+        # Without a reference to the update, so that it is freed at once.
+        self.state = partial(_state, optimizer, self.kept, self._variables)
+        self.dependencies = Dependencies(partial(Settings, (), self.state))
+        self._is_whole = before == _treatments(self._variables)  # no other thread has changed them
 
     @classmethod
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
@@ -132,30 +136,12 @@ class Update:
 
     def is_of(self, variables: Sequence[Any]) -> bool:
         """Whether it is that of these variables, which are where they were, and trained as then."""
-        if len(variables) != len(self._variables) or not all(
-            map(lambda v, known: known() is v, variables, self._variables)
-        ):
-            return False
-        now = registry.last_change
-        if now != self._seen:
-            if _treatments(variables) != self._treatments:
-                return False
-            self._seen = now
         return (
-            all(map(lambda v, home: _home_of(v) is home(), variables, self._homes))
-            and self.is_current()
+            len(variables) == len(self._variables)
+            and all(map(lambda v, known: known() is v, variables, self._variables))
+            and self._is_whole
+            and self.dependencies.are_current()
         )
-
-    def is_current(self) -> bool:
-        """Whether the slots are where they were, and the control block, which `fit` may replace."""
-        slots = self.optimizer._slots
-        if slots.moves != self._moves:
-            if any(place.flat is not flat
-                   for place, flat in zip(self.kept, self._flat, strict=True)):
-                return False
-            self._moves = slots.moves
-        names = self.optimizer.all_slot_names
-        return self.control is self.optimizer._control and [*self._flat[0]] == names
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
@@ -165,7 +151,7 @@ class Update:
                    if isinstance(variables[n], Kept)]
 
         def applied() -> bool:
-            if not self.is_current():  # another thread has moved the slots meanwhile
+            if not self.dependencies.are_current():  # another thread has moved the slots meanwhile
                 return False
             self._apply_in(self.runs.backends, gradients, variables)
             return True
@@ -294,9 +280,8 @@ class UpdateInStep(Effect):
 
         return run
 
-    def is_current(self) -> bool:
-        """Whether `Update.is_current`."""
-        return self._update.is_current()
+    def state(self) -> Any:
+        return self._update.state()
 
     @property
     def by_host(self) -> bool:  # type: ignore[override]
@@ -318,12 +303,18 @@ def _as_in_fit(optimizer: Any, gradient: Any, variable: Any) -> Tensor:
     return found if connections is None else found * convert(connections, found.dtype)
 
 
-def _treatments(variables: Sequence[Any]) -> list[Any]:
-    return [getattr(v, "treatment", None) for v in variables]
+def _treatments(variables: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Return where each variable is, without keeping it alive, and how it is trained."""
+    found = []
+    for known in variables:
+        home = _home_of(v := known())
+        found.append((home and weakref.ref(home), getattr(v, "treatment", None)))
+    return found
 
 
-def _nowhere() -> None:
-    """Return the arena of a variable that is copied to one."""
+def _state(optimizer: Any, places: Sequence[Place], variables: Sequence[Callable[[], Any]]) -> Any:
+    slots = [id(place.flat) for place in places]
+    return slots, optimizer._control, optimizer.all_slot_names, _treatments(variables)
 
 
 def _home_of(variable: Any) -> Arena | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
@@ -30,6 +31,7 @@ from gpunn.common.names import snake_case
 from gpunn.common.signatures import signature
 from gpunn.core.arena import Arena
 from gpunn.core.recording import active, refuse
+from gpunn.core.settings import Cached, Settings
 from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import cast as cast_to
 from gpunn.ops.shapes import reshape
@@ -39,7 +41,7 @@ from gpunn.ops.trace import current
 from .by_hand import ByHand
 from .kept import KeptSlots
 from .learning_rate import LearningRate, checked_rate
-from .rules import Calls
+from .rules import Move, move_of
 from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
@@ -158,6 +160,7 @@ class Optimizer(ByHand, Formula):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        cls._has_move = cls.move is not Optimizer.move
         own = list(signature(cls.__init__).parameters.values())[1:]
         if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
             taken = {parameter.name for parameter in own}
@@ -168,6 +171,7 @@ class Optimizer(ByHand, Formula):
             ]
         cls.__signature__ = inspect.Signature(own)
 
+    _has_move = False
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     _learning_rate = cast("float | LearningRateSchedule", 0.0)
     _control = cast("Control | None", None)
@@ -333,6 +337,7 @@ class Optimizer(ByHand, Formula):
                 control.set(UPDATES, int(self._control.get()[UPDATES]))
             self._attached += 1  # so that steps which read the block are made again
         self._control = control
+        registry.note_change()
         control.set_learning_rate(self._rate_stored())
         if any(place >= PARAMETERS for place in self.schedules):
             for place, value in enumerate(self.parameters, PARAMETERS):
@@ -348,6 +353,7 @@ class Optimizer(ByHand, Formula):
         arena.take_slots(self.slots_in(arena))
         if not goes_on and self._slots.waiting == waiting:
             self._control = None
+            registry.note_change()
 
     @property
     def all_slot_names(self) -> list[str]:
@@ -453,15 +459,19 @@ class Optimizer(ByHand, Formula):
             lost = backend.scratch(w.shape, w.dtype, "step")
             backend.xp.multiply(w, self.weight_decay * learning_rate, out=lost)
             backend.xp.subtract(w, lost, out=w)
-        self.move(backend, w, g, slots, learning_rate, updates + 1)
+        if self._has_move:
+            self.move(backend, w, g, slots, learning_rate, updates + 1)
+        else:  # for each piece of an array
+            self._calls.get()(self, backend, w, g, slots, learning_rate, updates + 1)
 
     def move(self, backend: Backend, w: Array, g: Array, slots: Slots, rate: Any, t: Any) -> None:
         """Update ``w`` (n,) in place from its gradient ``g`` (n,), in the ``t``-th update, by
         calling array functions that compute `rule`."""
-        calls: Calls | None = self.__dict__.get("_calls")
-        if calls is None or (calls.seen != registry.last_change and not calls.fit(self)):
-            calls = self.__dict__["_calls"] = Calls(self)
-        calls.move(self, backend, w, g, slots, rate, t)
+        self._calls.get()(self, backend, w, g, slots, rate, t)
+
+    @cached_property
+    def _calls(self) -> Cached[Move]:
+        return Cached(lambda: Settings([self]), lambda: move_of(self))
 
     def rule(
         self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor

@@ -13,10 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common import registry
-from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import signature
-from gpunn.core.contents import by_itself
 from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.calls import GLOBALS, calls
 from gpunn.ops.fusion.formulas import Formula, Reader, Recorder
@@ -92,51 +89,22 @@ def forms(cls: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield on, cls(**{name: True if defaults[name] is False else 0.5 for name in on})
 
 
-class Calls:
-    """A rule as one function of in-place calls, and the state it was built for.
-
-    Attributes:
-        move: is called as `Optimizer.move`. Work arrays belong to the backend.
-        seen: while this equals `gpunn.common.registry.last_change`, the calls still match the
-            rule. None if that is not enough to tell.
-    """
-
-    def __init__(self, optimizer: Any) -> None:
-        seen = registry.last_change  # before the rule is read
-        formula, reader = recorded(optimizer)
-        self._slots, self._settled = tuple(optimizer.slot_names), reader.settled
-        # A custom rule may read anything, from its closure too.
-        self._held = None if is_framework(type(optimizer)) else by_itself(optimizer)
-        self.seen = seen if self._held is None else None
-        numbers = {name: getattr(optimizer, name) for name in reader.numbers}
-        self._plain = [name for name, now in numbers.items() if now.__class__ is float]
-        source = "\n    ".join(
-            ["def move(self, backend, w, g, slots, rate, t):", "xp = backend.xp",
-             *(f"self_{name} = self.{name}" if name in self._plain
-               else f"self_{name} = self.number_now({name!r})" for name in numbers),
-             *(f"slot_{name} = slots[{name!r}]" for name in optimizer.slot_names),
-             *calls(formula, _array, _number, like=WEIGHTS)]
-        )
-        space: dict[str, Any] = dict(GLOBALS)
-        exec(source, space)
-        self.move: Move = space["move"]
-
-    def fit(self, optimizer: Any) -> bool:
-        """Whether the calls still match the rule of ``optimizer``."""
-        now = registry.last_change
-        if self._held is not None:
-            if self._held.are_same():
-                return True
-            before, self._held = self._held, by_itself(optimizer)
-            return before == self._held
-        if self._slots != tuple(optimizer.slot_names):
-            return False
-        if any(getattr(optimizer, name).__class__ is not float for name in self._plain):
-            return False
-        if any(getattr(optimizer, name) != then for name, then in self._settled.items()):
-            return False
-        self.seen = now
-        return True
+def move_of(optimizer: Any) -> Move:
+    """Return a rule as one function of in-place calls, which is called as `Optimizer.move`. Work
+    arrays belong to the backend."""
+    formula, reader = recorded(optimizer)
+    numbers = {name: getattr(optimizer, name) for name in reader.numbers}
+    source = "\n    ".join(
+        ["def move(self, backend, w, g, slots, rate, t):", "xp = backend.xp",
+         *(f"self_{name} = self.{name}" if now.__class__ is float
+           else f"self_{name} = self.number_now({name!r})" for name, now in numbers.items()),
+         *(f"slot_{name} = slots[{name!r}]" for name in optimizer.slot_names),
+         *calls(formula, _array, _number, like=WEIGHTS)]
+    )
+    space: dict[str, Any] = dict(GLOBALS)
+    exec(source, space)
+    move: Move = space["move"]
+    return move
 
 
 def _array(name: str) -> str:

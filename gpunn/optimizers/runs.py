@@ -12,7 +12,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
 from gpunn.core.arena import Arena
-from gpunn.core.settings import Settings
+from gpunn.core.settings import Cached, Settings
 
 
 class Runs:
@@ -37,8 +37,7 @@ class Runs:
             for backend in self.backends
         ]
         self._no_loss = [backend.zeros((1,), np.float64) for backend in self.backends]
-        self._made: tuple[list[Callable[[], None]], Settings] | None = None
-        self._is_ours = False
+        self._made = Cached(lambda: Settings(self._parts), self._programs)
 
     @property
     def by_host(self) -> bool:
@@ -48,8 +47,7 @@ class Runs:
     @property
     def is_ours(self) -> bool:
         """Whether only parts of the framework's own run in it."""
-        self._programs()
-        return self._is_ours
+        return self._made.get()[1]
 
     def __call__(self) -> None:
         """Make the step."""
@@ -57,7 +55,7 @@ class Runs:
             if control is not self.control:
                 control.restore(self.control.get())
                 control.backend.write(control.rates, self.control.backend.read(self.control.rates))
-        for run in self._programs():
+        for run in self._made.get()[0]:
             run()
 
     def step(self, backend: Backend, counts: bool) -> None:
@@ -73,17 +71,16 @@ class Runs:
         if counts:
             backend.advance(control, 0, self._no_loss[number])
 
-    def _programs(self) -> list[Callable[[], None]]:
-        """Return the programs of the step; they are made again if what it uses has changed."""
-        now = registry.last_change
-        if self._made is not None:
-            runs, settings = self._made
-            if settings.are_untouched(now) or settings.are_same(now):
-                return runs
+    @property
+    def _parts(self) -> list[Any]:
         optimizer = self._optimizer
         constraints = [p.constraint for a in self._arenas for p in a.trained if p.constraint]
-        parts = [optimizer, *optimizer.schedules.values(), *constraints]
-        self._is_ours = traceable = all(map(registry.is_traceable, parts))
+        return [optimizer, *optimizer.schedules.values(), *constraints]
+
+    def _programs(self) -> tuple[list[Callable[[], None]], bool]:
+        """Return the programs of the step, and whether they are the framework's own."""
+        optimizer = self._optimizer
+        traceable = all(map(registry.is_traceable, self._parts))
         if not self.by_host:
             runs = self._runs_of(optimizer.step, True, traceable)
         else:
@@ -92,8 +89,7 @@ class Runs:
                 partial(limit_norm, self._arenas, optimizer.global_clipnorm),
                 *self._runs_of(optimizer._change, True, traceable),
             ]
-        self._made = runs, Settings(parts, now)
-        return runs
+        return runs, traceable
 
     def _runs_of(self, operations: Any, counts: bool, traceable: bool) -> list[Callable[[], None]]:
         made: list[Callable[[], None]] = []

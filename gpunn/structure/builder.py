@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from gpunn.backends import get_backend
+from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Exclusive
 from gpunn.core.arena import Arena
@@ -57,6 +58,7 @@ class Builder:
     def reset(self) -> None:
         """Discard graph, plan and arena: the layers have changed."""
         self.arena = self._plan = None
+        registry.note_change()
         if self.graph is not None:
             for application in self.graph.applications:
                 application.layer._applications.remove(application)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from copy import copy
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gpunn.callbacks import CallbackList
-from gpunn.core.plan import Node, Plan
+from gpunn.core.plan import Plan
 from gpunn.core.recording import active
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
@@ -18,8 +16,7 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
-from gpunn.layers.traced import trains_alone
-from gpunn.ops.conversion import tensors_of
+from gpunn.ops.conversion import tensor_of, tensors_of
 from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
@@ -36,7 +33,7 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
     if x.__class__ is not np.ndarray:
         x = fed(x, None, None, size or PREDICT_BATCH)[0]
     callback_list = CallbackList(callbacks, model=model) if callbacks else None
-    if data.is_array(x):
+    if x.__class__ is np.ndarray or data.is_array(x):
         predictor = training.predictor_for(x)
         spec = predictor.spec
         xs = inputs(spec, x)
@@ -45,11 +42,13 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         if callback_list:  # check all batches before callbacks are notified of any
             for array, (argument, _) in zip(xs, spec.inputs, strict=True):
                 check_finite(spec.backend, array, spec.dtype, argument)
-        rows = len(xs[0])
+        rows = xs[0].shape[0]
         most = predictor.batch if predictor.batch < rows else rows
-        size = rows_of_a_batch(size, xs[0], steps, most)
-        starts = list(range(0, rows, size))[:steps]
-        batches: Iterator[Any] = (([a[at : at + size] for a in xs], "", at) for at in starts)
+        size = size or (most if steps is None else rows_of_a_batch(size, xs[0], steps, most))
+        batches: Iterable[Any] = [(xs, "", 0)]
+        if rows > size:
+            starts = range(0, rows, size)[:steps]
+            batches = (([a[at : at + size] for a in xs], "", at) for at in starts)
     else:
         check_ends(x, steps, "x", "steps")
         source, first = peek(x)
@@ -73,38 +72,22 @@ def predict_on_batch(training: Training, x: Any) -> Any:
 def run(training: Training, x: Any, in_training: bool | None) -> Any:
     """Run a model on one batch of arrays; see `gpunn.Model.__call__`."""
     predictor = training.predictor_for(x)
-    plan = predictor.plan if in_training else _training_alone(predictor.plan)
+    plan = predictor.plan_for(in_training)
     trains = in_training is not False and plan is not None
-    counts = predictor.plan.has_calls and bool(training.held_metrics())  # `predict` does not
+    counts = predictor.has_calls and bool(training.held_metrics())  # `predict` does not
     if not (trains or counts):
         added: list[np.ndarray] = []
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
-        return predictor.form.pack(tensors_of(outputs))
+        return predictor.form.pack(list(map(tensor_of, outputs)))
     predictor, xs = on_device(predictor, x)
     number = next(training.calls)
-    predictor.look()  # the model has the parameters now
     used = plan if trains and plan is not None else predictor.plan
     bound = used, predictor.spec.backend, predictor.spec.dtype, xs
     outputs, training.added = predictor.arena.access.read(
         lambda: run_once(*bound, trains, number, training.seed, assigns=trains)
     )
     return predictor.form.pack(tensors_of(outputs))
-
-
-def _training_alone(plan: Plan) -> Plan | None:
-    """Return a plan in which those layers train that do so when they are called by themselves,
-    and no others, as in Keras; None without such a layer."""
-
-    def trains(node: Node) -> bool:
-        alone = node.layer._has_call and trains_alone(node.layer)
-        return alone and node.training is not False
-
-    if not any(map(trains, plan.nodes)):
-        return None
-    made = copy(plan)
-    made.nodes = [replace(node, training=trains(node) or False) for node in plan.nodes]
-    return made
 
 
 def run_with(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import itemgetter
@@ -13,20 +14,19 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import BATCHES, Control
-from gpunn.common import registry
 from gpunn.common.config import eagerly, runs_eagerly
-from gpunn.common.holds import Exclusive
 from gpunn.common.random import Counter
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Arena
-from gpunn.core.plan import KEPT_SHAPES, Plan, check_unchanged
-from gpunn.core.settings import Settings
+from gpunn.core.plan import KEPT_SHAPES, Node, Plan, check_unchanged
+from gpunn.core.settings import Cached, Settings
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtype
 from gpunn.feeding.memory import room_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
 from gpunn.layers.symbolic import TreeDef
+from gpunn.layers.traced import trains_alone
 
 from .object_pool import ObjectPool
 from .programs import CACHED_PROGRAMS
@@ -61,7 +61,7 @@ class Forward:
         if self._eager and not eager:
             with eagerly(True):
                 return self.run(xs, number)
-        key = len(xs[0]), eager
+        key = xs[0].shape[0], eager
         entry = self._programs.pop(key, None)
         if entry is None:
             with self.room(key[0]):
@@ -91,6 +91,23 @@ class Forward:
         return workspace, self.backend.program(workspace.forward, self._traceable)
 
 
+class Forwards:
+    """What predictions use as long as no setting changes; arguments as those of `Predictor`."""
+
+    def __init__(self, plan: Plan, arena: Arena, spec: Spec, seed: int) -> None:
+        check_unchanged(plan, arena)
+        self.contexts = ObjectPool(lambda: Forward(plan, spec, seed))
+        nodes = [replace(node, training=_trains_alone(node)) for node in plan.nodes]
+        self.training_alone = copy(plan) if any(node.training for node in nodes) else None
+        if self.training_alone is not None:
+            self.training_alone.nodes = nodes
+
+
+def _trains_alone(node: Node) -> bool:
+    alone = node.layer._has_call and trains_alone(node.layer)
+    return alone and node.training is not False
+
+
 class Predictor:
     """Predictions of a model; several threads may predict at the same time.
 
@@ -99,6 +116,7 @@ class Predictor:
         calls: Counts the calls that draw random numbers.
 
     Attributes:
+        has_calls: Whether the plan has a custom `call`.
         batch: Rows of a batch unless the caller chooses: all on a CPU, where `predict` takes them
             in pieces, and on a GPU as many as take `PREDICT_BYTES`.
     """
@@ -110,11 +128,11 @@ class Predictor:
         self.arena = arena
         self.spec = spec
         self.form = form
-        self._contexts = ObjectPool(lambda: Forward(plan, spec, seed))
+        made = partial(Forwards, plan, arena, spec, seed)
+        self._forwards = Cached(lambda: Settings(plan.read), made)
         self._seed, self._calls = seed, calls
-        self._draws = plan.has_calls
-        self._settings = Settings(plan.read)
-        self._looking = Exclusive()
+        self.has_calls = plan.has_calls
+        self._on_host = spec.backend.xp is np
         self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
         if plan.unknown:  # `of` returns those that predict
             return
@@ -152,36 +170,29 @@ class Predictor:
         """
         if self.plan.unknown:
             return self.of(xs).predict(xs, where, first, added)
-        if self._settings.seen != registry.last_change:
-            self.look()
-        spec = self.spec
-        backend, dtype, large = spec.backend, spec.dtype, len(xs[0]) > self._rows
-        if large and (added is None or not self.plan.has_calls):
+        contexts, spec = self._forwards.get().contexts, self.spec
+        backend, dtype, large = spec.backend, spec.dtype, xs[0].shape[0] > self._rows
+        if large and (added is None or not self.has_calls):
             with backend.session():
-                return self.arena.access.read(self._in_pieces, xs, where, first)
+                return self.arena.access.read(self._in_pieces, contexts, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
             if not is_finite(backend, x, dtype):
                 check_finite(backend, x, dtype, where + argument, first)
-        if not all(map(backend.owns, xs)):
+        if not (self._on_host or all(map(backend.owns, xs))):
             stored = [stored_dtype(x, spec.dtype_of(name_of("x", k))) for k, x in enumerate(xs)]
             xs = [
                 x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
                 for x, dtype, (argument, _) in zip(xs, stored, spec.inputs, strict=True)
             ]
-        number = self._number() if self._draws else 0
-        return self.arena.access.read(self._contexts.call, self._outputs, xs, number, added)
+        number = self._number() if self.has_calls else 0
+        return self.arena.access.read(contexts.call, self._outputs, xs, number, added)
 
-    def look(self) -> None:
-        """Check the settings of the layers. If any differ from those that programs were made
-        with, discard the programs."""
-        if self._settings.are_same():
-            return
-        with self._looking:
-            settings = Settings(self.plan.read)
-            if settings != self._settings:
-                check_unchanged(self.plan, self.arena)
-                self._contexts.clear()
-            self._settings = settings
+    def plan_for(self, training: bool | None) -> Plan | None:
+        """Return the plan, whose layers are checked, for a call in training. Otherwise return that
+        in which those layers train that do so when they are called by themselves, and no others,
+        as in Keras; None without such a layer."""
+        alone = self._forwards.get().training_alone
+        return self.plan if training else alone
 
     def _number(self) -> int:
         """Return the random counter of a call; each call and each of its pieces has its own."""
@@ -198,15 +209,15 @@ class Predictor:
     def activations(self, xs: Sequence[Array]) -> list[np.ndarray]:
         """Return the outputs of all nodes of the plan, for arrays on the device."""
 
-        self.look()
-
         def work(forward: Forward) -> list[np.ndarray]:
-            run = forward.run(xs, self._number() if self._draws else 0)
+            run = forward.run(xs, self._number() if self.has_calls else 0)
             return [forward.backend.read(call.y) for call in run.calls]
 
-        return self.arena.access.read(self._contexts.call, work)
+        return self.arena.access.read(self._forwards.get().contexts.call, work)
 
-    def _in_pieces(self, xs: Sequence[Any], where: str, first: int) -> list[np.ndarray]:
+    def _in_pieces(
+        self, contexts: ObjectPool[Forward], xs: Sequence[Any], where: str, first: int
+    ) -> list[np.ndarray]:
         """Predict on all threads, in pieces whose arrays fit in a thread's cache."""
         spec, rows = self.spec, len(xs[0])
         backend, dtype = spec.backend, spec.dtype
@@ -214,7 +225,7 @@ class Predictor:
         outs = [np.empty((rows, *shape), whole or dtype) for shape, whole in ends]
         floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
-        number = self._number() if self._draws else 0
+        number = self._number() if self.has_calls else 0
 
         def work(forward: Forward, piece: int) -> None:
             at = slice(piece * self._rows, min((piece + 1) * self._rows, rows))
@@ -225,7 +236,7 @@ class Predictor:
                 if not is_finite(backend, x[at], dtype):
                     suspects.append(at)
 
-        backend.share(-(-rows // self._rows), partial(self._contexts.call, work))
+        backend.share(-(-rows // self._rows), partial(contexts.call, work))
         for at in suspects:
             for x, (argument, _) in zip(xs, spec.inputs, strict=True):
                 check_finite(backend, x[at], dtype, where + argument, first + at.start)
@@ -234,7 +245,7 @@ class Predictor:
 
 def predict(
     forward: Callable[..., list[np.ndarray]],
-    batches: Iterator[tuple[Any, ...]],
+    batches: Iterable[tuple[Any, ...]],
     callbacks: Any,
     form: TreeDef,
 ) -> Any:
@@ -262,7 +273,7 @@ def predict(
         callbacks.on_predict_end({})
     if not outputs:
         raise ValueError("x yielded no batches: there is nothing to predict.")
-    for parts in zip(*outputs, strict=True):
+    for parts in zip(*outputs, strict=True) if len(outputs) > 1 else ():
         if len({part.shape[1:] for part in parts}) > 1:
             raise ValueError(
                 f"The outputs of the batches have different shapes, {parts[0].shape[1:]} and "

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import LAUNCH_MODES, Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
-from gpunn.common import registry
-from gpunn.common.holds import Exclusive
 from gpunn.common.numeric import cast
 from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, ByName, Integer, Number, Text, check, check_array
 from gpunn.core.plan import check_unchanged
-from gpunn.core.settings import Settings
+from gpunn.core.settings import Cached, Settings
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.classes import labels_of
 from gpunn.feeding.rows import Rows
@@ -44,13 +43,12 @@ class Trainer(Objective):
         optimizer, arena = self.optimizer, self.arena
         self.passes = 0  # passes over the data begun so far
         self.pass_began = 0  # batches before the current pass, for streamed batches
-        self._treatments: list[tuple[Any, ...]] = []
         self.training = Programs(self, True)
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
-        self._settings: Settings | None = None  # settings that the programs were made with
-        self._looking = Exclusive()
+        treatments = partial(lambda parameters: [p.treatment for p in parameters], arena.parameters)
+        self._made = Cached(lambda: Settings(self._parts(), treatments), self._make)
         if optimizer is not None:
             optimizer.add_slots(arena)
             optimizer.attach(self.control)
@@ -72,17 +70,6 @@ class Trainer(Objective):
         """
         return _Training(self, ranks)
 
-    def refresh(self) -> None:
-        """Reread which parameters are trained and how, if that has changed."""
-        treatments = [p.treatment for p in self.arena.parameters]
-        if treatments == self._treatments:
-            return
-        self.arena.refresh()
-        if self.optimizer is not None:
-            self.optimizer.drop_sums(self.arena)
-        self.forget_programs()
-        self._treatments = treatments
-
     def forget_programs(self) -> None:
         """Make all users of this objective rebuild their programs."""
         self.version = next(_versions)
@@ -90,25 +77,9 @@ class Trainer(Objective):
         self.evaluations.clear()
 
     @property
-    def is_current(self) -> bool:
-        """Whether `look` has nothing to do, as in most calls."""
-        now, settings = registry.last_change, self._settings  # before it is looked
-        if settings is None or not self._counts:
-            return False
-        if settings.are_untouched(now):
-            return True
-        treatments = [p.treatment for p in self.arena.parameters]
-        return treatments == self._treatments and settings.are_same(now)
-
-    @property
-    def _counts(self) -> bool:
-        """Whether the optimizer counts here: steps by hand on another backend count there."""
-        return self.optimizer is None or self.optimizer._control is self.control
-
-    @property
     def is_simple(self) -> bool:
         """Whether all parts are built-in and hold nothing that changes in place."""
-        return self._settings is not None and self._settings.seen is not None
+        return self._made.is_simple
 
     def look(self) -> None:
         """Check the settings of all parts, such as a dropout rate or an array of a custom layer.
@@ -119,29 +90,27 @@ class Trainer(Objective):
         Raises:
             ValueError: for a change that requires another model or another call of compile.
         """
-        if not self.is_current:
-            with self._looking:
-                self._look()
-
-    def _look(self) -> None:
-        seen = registry.last_change  # before it is looked
-        self.refresh()
-        settings = Settings(self._parts(), seen)
-        if self._settings is None or settings != self._settings:
-            if self._settings is not None:
-                check_unchanged(self.plan, self.arena)
-                self._match()
-            treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
-            self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
-            self.forget_programs()
-            if self.optimizer is not None:
-                self.optimizer.attach(self.control)
-        self._settings = settings
+        self._made.get()
         self._count()
 
+    def _make(self) -> None:
+        """Reread which parameters are trained and how, and all parts; let programs be rebuilt."""
+        self.arena.refresh()
+        if self.optimizer is not None:
+            self.optimizer.drop_sums(self.arena)
+        if self.version:  # it has been made
+            check_unchanged(self.plan, self.arena)
+            self._match()
+        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
+        self.forget_programs()
+        if self.optimizer is not None:
+            self.optimizer.attach(self.control)
+
     def _count(self) -> None:
-        """Let the optimizer count here, from its count on."""
-        if self.optimizer is not None and not self._counts:
+        """Let the optimizer count here, from its count on: steps by hand on another backend count
+        there."""
+        if self.optimizer is not None and self.optimizer._control is not self.control:
             self.optimizer.attach(self.control)
 
     def _parts(self) -> list[Any]:

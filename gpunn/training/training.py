@@ -18,8 +18,8 @@ from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed, times_seeded
-from gpunn.common.stored import OWN_STEPS
 from gpunn.common.registry import is_own
+from gpunn.common.stored import OWN_STEPS
 from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
@@ -214,13 +214,13 @@ class Training:
     def current_trainer(self) -> Trainer:
         """Return the trainer, which follows what has changed since its last use."""
         builder, trainer = self._builder, self._trainer
-        if trainer is None or not builder.has_parameters() or not trainer.is_current:
+        if trainer is None or not builder.has_parameters():
             plan = builder.known_plan("trainer")
             with builder.preparing:
                 self._take_parameters(plan)
                 trainer = self._trainer = self._trainer or self._new_trainer(plan)
                 self._restore_kept(trainer)
-                trainer.look()
+        trainer.look()
         if not self._noted:
             self._noted = True
             of_heads = (note for head in trainer.heads for note in head.notes)

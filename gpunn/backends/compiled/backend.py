@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -55,7 +55,9 @@ class CompiledBackend(
     def within(self, array: Any, limit: float) -> bool:
         plain = type(array) is np.ndarray and array.dtype.char in "fd" and array.dtype.isnative
         if plain and array.flags.c_contiguous and array.flags.aligned:
-            with self.session() if array.size >= SIZE_WORTH_THREADS else nullcontext():
+            if array.size < SIZE_WORTH_THREADS:
+                return bool(self.library.within(array, limit))
+            with self.session():
                 return bool(self.library.within(array, limit))
         return super().within(array, limit)
 

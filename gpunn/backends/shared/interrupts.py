@@ -113,7 +113,7 @@ def _handler() -> _Handler | None:
     """Return the handler to install; None if no Python code handles the signal, or an outer step
     has a handler."""
     before: Any = _get_handler(_SIGINT)
-    if isinstance(before, _Handler):
+    if type(before) is _Handler:
         if _within_step(sys._getframe()):
             return None
         before = before.before  # left there by a call that was itself interrupted

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common import registry
+from gpunn.core.settings import Cached, Settings
 
 from .calls import GLOBALS, calls
 from .formulas import Formula
@@ -16,31 +16,6 @@ from .formulas import Formula
 Function = Callable[..., Any]
 PIECE = 1 << 17  # elements that fit in a cache together with work arrays
 LARGE = 1 << 22  # elements; such an array has left the cache when it is read again
-
-
-class InPlace:
-    """Functions of arrays for each dtype, and the state of the part that they were built for."""
-
-    def __init__(self, part: Any, make: Callable[[Any, str], Sequence[Function]]) -> None:
-        self._seen = registry.last_change  # read before the state
-        self._part, self._make, self._state = part, make, _state(part)
-        self._made: dict[str, Sequence[Function]] = {}
-
-    def is_of(self, part: Any) -> bool:
-        """Return whether the functions still match the part."""
-        now = registry.last_change
-        if part is not self._part:  # a copy of the part holds them too
-            return False
-        if self._seen != now and self._state != _state(part):
-            return False
-        self._seen = now
-        return True
-
-    def of(self, dtype: str) -> Sequence[Function]:
-        found = self._made.get(dtype)
-        if found is None:
-            found = self._made[dtype] = self._make(self._part, dtype)
-        return found
 
 
 class Stated:
@@ -52,23 +27,20 @@ class Stated:
         """Build the functions of arrays (or numbers) of a dtype."""
         raise NotImplementedError
 
-    def _of_arrays(self) -> InPlace:
-        """Create the cache of functions."""
-        return InPlace(self, type(self)._functions)
+    def _of_functions(self) -> Settings:
+        """Return what these depend on."""
+        return Settings([self])
 
     def in_place(self, dtype: str) -> Sequence[Function]:
-        """Return `_functions`, rebuilt if attributes have changed."""
-        found: InPlace | None = self.__dict__.get("_made")
-        if found is None or not found.is_of(self):
-            found = self.__dict__["_made"] = self._of_arrays()
-        return found.of(dtype)
+        """Return `_functions`, rebuilt if what they depend on has changed."""
+        made: dict[Any, Cached[Sequence[Function]]] = self.__dict__.setdefault("_made", {})
+        key = id(self), dtype  # a copy of the part may hold them too
+        if key not in made:
+            made[key] = Cached(self._of_functions, partial(self._functions, dtype))
+        return made[key].get()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: x for name, x in vars(self).items() if name != "_made"}
-
-
-def _state(part: Any) -> dict[str, Any]:
-    return dict(part._watched())
 
 
 def function(

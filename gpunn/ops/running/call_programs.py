@@ -18,7 +18,7 @@ from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import replaced
 from gpunn.core.arena import Parameter
 from gpunn.core.draws import Place, context_at, count_from
-from gpunn.core.settings import Settings
+from gpunn.core.settings import Dependencies, Settings
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.joint import ACTIVATION
 from gpunn.ops.gradients import gradients, topological_sort
@@ -72,7 +72,7 @@ class _Calls:
             return None
         with self._lock:
             program = self._programs.pop(key, None)
-            if program is None or not program.is_current():
+            if program is None or not program.dependencies.are_current():
                 again = key in self._seen
                 program = self._made(key, again, part, function, args, backend)
                 if program is None or not again:
@@ -140,6 +140,7 @@ class CallProgram:
             links are applied to.
         links: the number of that output, by the number of the link: losses may take either.
         draws: how many random streams it reads.
+        dependencies: what it was made from.
         is_checked: whether it refuses some values of its inputs.
         alive: runs that keep arrays.
 
@@ -151,7 +152,8 @@ class CallProgram:
         self, part: Any, function: Callable[..., Any], args: Any, backend: Any,
         all_wanted: dict[Any, Wanted],
     ) -> None:
-        if Settings([part]).seen is None:
+        self.dependencies = Dependencies(lambda: Settings([part]))
+        if self.dependencies.settings.seen is None:
             raise Unsupported("its code may do anything.")
         self.function, self.backend = function, backend
         self.trace = trace = StepTrace(backend.stops)
@@ -159,7 +161,6 @@ class CallProgram:
         self.form = args_with(args, given)
         with trace.active():
             self.result = function(*self.form)  # it may build the part
-        self._settings = Settings([part])
         if trace.effects or trace.late or trace.begins:
             raise Unsupported("it does more than computing tensors.")
         if any(t.attributes["layer"]._own_parameters for t in trace.applied):
@@ -205,10 +206,6 @@ class CallProgram:
                 both = zip(wanted, self.wanted or wanted, strict=True)
                 self._all_wanted[self._kind] = tuple(map(any, both))
                 self._free.clear()
-
-    def is_current(self) -> bool:
-        """Whether nothing that it uses has changed since it was made."""
-        return self._settings.are_untouched(registry.last_change) or self._settings.are_same()
 
     def applied(self, trace: Any, args: Any) -> Any:
         """Return the result for these arguments."""

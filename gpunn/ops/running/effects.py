@@ -52,9 +52,8 @@ class Effect:
         """Whether both use the settings, or the state, of a part."""
         return any(a is b for a in self.parts for b in other.parts)
 
-    def is_current(self) -> bool:
-        """Whether it still does what it was bound for."""
-        return True
+    def state(self) -> Any:
+        """Return what it was bound for, besides the settings of its parts."""
 
     by_host = False
     """Whether the host has something to do before each step."""

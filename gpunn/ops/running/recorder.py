@@ -274,7 +274,7 @@ class Recorder:
         held = [function.__globals__[name] for name in names]
         changing = [x for x in held if not (callable(x) or never_changes(x))]
         if changing:
-            self._globals.append(Contents(changing))
+            self._globals.append(Contents(changing, names=names_in(function.__code__).named))
 
 
 def _catches(frame: FrameType | None, outside: FrameType | None) -> bool:

@@ -32,12 +32,10 @@ class Arguments:
         self.numbers: list[Any] = []
         self.kept: list[Any] = []
         found = [self._taken(x) for x in args]
-        named = {name: self._taken(x) for name, x in kwargs.items()}
+        named = {name: self._taken(x) for name, x in kwargs.items()} if kwargs else {}
         self._args, self._kwargs = found, named
-        self.key = (
-            tuple(key for _, key in found), tuple((name, k) for name, (_, k) in named.items()),
-            floatx(),
-        )
+        keys = tuple([(name, key) for name, (_, key) in named.items()]) if named else ()
+        self.key = tuple([key for _, key in found]), keys, floatx()
 
     @property
     def kind(self) -> Any:

@@ -14,7 +14,7 @@ from gpunn.common.names import warn
 from gpunn.common.nested import replaced
 from gpunn.core.draws import Source, active_draws
 from gpunn.core.recording import active
-from gpunn.core.settings import Settings
+from gpunn.core.settings import Dependencies, Settings
 from gpunn.ops.tensor import constant
 from gpunn.ops.trace import current
 
@@ -104,7 +104,7 @@ class Form:
     def program_for(self, numbers: Sequence[Any]) -> StepProgram | None:
         """Return the program for calls with these numbers, if there is one that is current."""
         for fixed, program in self.programs:
-            if all(same(numbers[k], value) for k, value in fixed.items()):
+            if not fixed or all(same(numbers[k], value) for k, value in fixed.items()):
                 return program
         return None
 
@@ -212,8 +212,8 @@ class Function:
             return Result(replaced(as_result, result))
         used = [*self._parts, *arguments.kept]
         recorder = Recorder(arguments.numbers, form.varying(arguments.numbers))
-        before, settings = random_states(), Settings(used)
-        if settings.runs_out:
+        before, dependencies = random_states(), Dependencies(lambda: Settings(used))
+        if dependencies.settings.runs_out:
             recorder.refuse("it has an iterator or a generator of random numbers at hand.")
         for t in given:
             recorder.know(t)
@@ -228,7 +228,7 @@ class Function:
             form.of_kind.errors = None
         if random_states() != before:  # its draws would be the same in each step
             recorder.refuse("it draws random numbers of NumPy or Python.")
-        recorder.is_settled = recorder.is_settled and Settings(used) == settings
+        recorder.is_settled = recorder.is_settled and dependencies.are_current()
         self._learn(form, recorder, arguments, used)
         self._announce(form.why)
         return Result(replaced(as_result, result))

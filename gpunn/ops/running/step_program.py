@@ -15,7 +15,6 @@ from gpunn.backends.contract.backend import Array, Backend, Program
 from gpunn.backends.contract.control import POSITION
 from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
-from gpunn.common import registry
 from gpunn.common.config import floatx
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
@@ -24,7 +23,7 @@ from gpunn.core.arena import Arena, Parameter
 from gpunn.core.draws import Place, Source, context_at, count_from
 from gpunn.core.operators import Operators
 from gpunn.core.recording import Placed
-from gpunn.core.settings import Settings
+from gpunn.core.settings import Dependencies, Settings
 from gpunn.ops.tensor import Tensor, constant
 
 from .effects import Unsupported
@@ -87,7 +86,6 @@ class StepProgram:
             self._formulas = list(replay.inputs)
             of_effects = [part for effect in trace.effects for part in effect.parts]
             self._parts = [*used, *{id(part): part for part in of_effects}.values()]
-            self._settings = Settings(self._parts)
             computed = [
                 t for t in found_in(self._result, Tensor)
                 if not t.is_constant and id(t) not in trace.late
@@ -97,6 +95,7 @@ class StepProgram:
             if recording.catches and fails:
                 raise Unsupported("it catches errors, and some values are errors.")
             self._bind(leaves)
+            self._dependencies = Dependencies(lambda: Settings(self._parts, self._state))
         finally:
             trace.end()
 
@@ -106,10 +105,7 @@ class StepProgram:
         for p in weights:
             if p.arena is None:
                 p.layer._own_arena()
-        self._homes = [(p, p.arena) for p in weights]
-        self._begins = [*trace.begins.values()]
-        self._treatments = [p.treatment for p in weights]
-        self._seen = 0  # the last change of any part after which these were the same
+        self._weights = weights
         found: dict[int, Arena] = {id(p.arena): p.arena for p in weights if p.arena is not None}
         self._arenas = list(found.values())
         roots = {id(a.backend.root): a.backend for a in self._arenas}
@@ -169,28 +165,17 @@ class StepProgram:
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
         with self._lock:
-            return self._is_current()
+            return not self._is_running and self._dependencies.are_current()
 
-    def _is_current(self) -> bool:
-        if self._trace.draws and self.origin != self._draws.origin:
-            return False
-        if self._is_running or any(p.arena is not home for p, home in self._homes):
-            return False
-        if not all(effect.is_current() for effect in self._trace.effects):
-            return False
-        if any(part._control is not control for _, part, control, *_ in self._begins):
-            return False
-        if not self._settings.are_same():
-            settings = Settings(self._parts)
-            if settings != self._settings:
-                return False
-            self._settings = settings
-        now = registry.last_change
-        if now != self._seen:
-            if [p.treatment for p, _ in self._homes] != self._treatments:
-                return False
-            self._seen = now
-        return True
+    def _state(self) -> Any:
+        """Return what it depends on besides the settings of its parts."""
+        trace = self._trace
+        return (
+            [(p.arena, p.treatment) for p in self._weights],
+            [effect.state() for effect in trace.effects],
+            [part._control for _, part, *_ in trace.begins.values()],
+            self._draws.origin if trace.draws else None,
+        )
 
     def run(self, arguments: Arguments) -> Result:
         """Run it with these arguments; the result is read when it is asked for, before another

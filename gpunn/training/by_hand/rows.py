@@ -17,7 +17,7 @@ from gpunn.feeding.arrays import as_array, stored_dtype
 from gpunn.feeding.batches import Batches, items_of_pass
 from gpunn.feeding.classes import TWO_WEIGHTS, are_classes, balanced, check_class_weight
 from gpunn.feeding.rows import Rows, name_of, sent
-from gpunn.ops.narrow import from_host
+from gpunn.ops.dtypes import from_host
 
 
 @dataclass(eq=False)
