@@ -186,7 +186,7 @@ class Contents:
         """Record the entries and attributes of a container, an array, or any other object."""
         cls: Any = type(value)
         slots, users = reading.slots(cls), reading.is_users(cls.__module__)
-        self.runs_out |= hasattr(cls, "__next__") or isinstance(value, reading.RANDOM)
+        self.runs_out |= hasattr(cls, "__next__") or reading.is_random(cls)
         if isinstance(value, (list, set, collections.deque)):
             self._iterate(value)
         elif isinstance(value, (tuple, frozenset)):

@@ -127,7 +127,7 @@ def order(*outputs: Tensor) -> list[str]:
 @pytest.fixture
 def x() -> Any:
     """A leaf x (8, 4), inside a trace."""
-    with Trace(FUNCTION, 8).active():
+    with Trace().active():
         yield leaf((8, 4), "float32")
 
 
@@ -183,7 +183,7 @@ def places(trace: Trace, leaves: Sequence[Tensor], *results: Tensor) -> list[str
 
 def test_memory_of_a_result_that_is_read_no_more_is_used_again() -> None:
     """A chain of products needs two arrays in turns, however long it is."""
-    trace = Trace(FUNCTION, 8)
+    trace = Trace()
     with trace.active():
         x, w = leaf((8, 4), "float32"), leaf((4, 4), "float32")
         chain = [ops.matmul(x, w)]
@@ -193,7 +193,7 @@ def test_memory_of_a_result_that_is_read_no_more_is_used_again() -> None:
 
 
 def test_memory_of_a_result_that_is_read_later_is_kept() -> None:
-    trace = Trace(FUNCTION, 8)
+    trace = Trace()
     with trace.active():
         x, w = leaf((8, 4), "float32"), leaf((4, 4), "float32")
         first = ops.matmul(x, w)

@@ -51,7 +51,7 @@ class Linear:
 
     functor, saves = "Linear", "output"
     parameters: tuple[float, ...] = ()
-    _has_call = rowwise = False
+    _of_tensors = rowwise = False
 
     def forward(self, backend: Any, x: Array, out: Array) -> None:
         if out is not x:  # in place there is nothing to do
