@@ -17,7 +17,7 @@ from gpunn.backends import get_backend
 from gpunn.common.arguments import check_path, check_positive_integer, optional
 from gpunn.common.fields import field
 from gpunn.common.stored import ByName, Several, Text
-from gpunn.layers.as_operation import with_activation
+from gpunn.layers.as_operation import formula_of, is_formula, with_activation
 from gpunn.ops.conversion import convert
 
 from .callback import Callback, Logs, state
@@ -271,13 +271,14 @@ def _flatness(call: Any, backend: Any) -> dict[str, float | None]:
     """Return the shares of dead units and of saturated outputs of a layer's activation."""
     activation = call.activation
     none: dict[str, float | None] = {"dead": None, "saturated": None}
-    own = call.layer._formula is not None and activation is getattr(call.layer, "activation", None)
+    layer = call.layer
+    own = is_formula(type(layer).call) and activation is getattr(layer, "activation", None)
     if activation is None or not own or activation.functor == "Linear" or activation.rowwise:
         return none
     saved = backend.read(call.y if activation.saves == "output" else call.x)
     if activation.saves == "input":
-        of_sum = with_activation(call.layer, activations.linear)
-        saved = of_sum._formula(convert(saved), False).numpy()
+        of_sum = with_activation(layer, activations.linear)
+        saved = formula_of(of_sum)(convert(saved), False).numpy()
     rows = saved.reshape(-1, saved.shape[-1])
     slope = np.empty_like(rows)
     activation.backward(get_backend("numpy"), rows, np.ones_like(rows), slope)

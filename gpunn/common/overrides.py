@@ -57,8 +57,7 @@ def _ignored(cls: type, name: str) -> bool:
         return True
     declares = next(b for b in cls.__mro__ if name in vars(b).get("_reached_by", {}))
     origins = _origins(cls, callers)
-    inside = (base for base in origins if base and not issubclass(declares, base))
-    return any(map(is_framework, inside))
+    return any(is_framework(base) for base in origins if base and not issubclass(declares, base))
 
 
 def check(cls: type) -> None:

@@ -20,13 +20,9 @@ from gpunn.ops.dtypes import from_host, is_float
 from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 
 from . import traced
+from .as_operation import formula_of
 from .parameters import ensure_built
-from .shapes import (
-    Rows,
-    dtype_of,
-    over_lengths,
-    sample_of,
-)
+from .shapes import Rows, dtype_of, over_lengths, sample_of
 from .symbolic import (
     Application,
     SampleShape,
@@ -42,7 +38,6 @@ MOST_KNOWN = 40  # shapes of which a layer with a `call` remembers those of its 
 # -- outputs
 
 
-@functools.singledispatch
 def outputs_for(
     layer: Any, shapes: Sequence[SampleShape], given: OpArguments | None
 ) -> tuple[list[SampleShape], OpArguments]:
@@ -119,10 +114,22 @@ def symbolic_outputs(
     return with_masks(layer, application)
 
 
-# What follows differs for models, see `gpunn.structure.nested`.
+# What follows differs for models.
 
 
-@functools.singledispatch
+def by_kind(function: Callable[..., Any]) -> Any:
+    """Decorator of a function of a layer. Its attribute ``for_models`` is a decorator of the
+    function that is called for a model instead, see `gpunn.structure.nested`."""
+    others: dict[str, Callable[..., Any]] = {}
+
+    def chosen(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        return others.get(operation._kind, function)(operation, *args, **kwargs)
+
+    chosen.for_models = functools.partial(others.setdefault, "model")  # type: ignore[attr-defined]
+    return chosen
+
+
+@by_kind
 def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
     """Return the tensors that a layer reads from the inputs that it was called on.
 
@@ -157,7 +164,7 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
     return given
 
 
-@functools.singledispatch
+@by_kind
 def masks_for(
     layer: Any, inputs: Sequence[SymbolicTensor], given: OpArguments | None
 ) -> tuple[Sequence[Any], Any]:
@@ -170,7 +177,7 @@ def masks_for(
     return tensors[len(inputs) :], masked
 
 
-@functools.singledispatch
+@by_kind
 def with_masks(layer: Any, application: Application) -> list[SymbolicTensor]:
     """Return the outputs of an application, with their masks."""
     given, read = application.masked, (*application.inputs, *application.masks)
@@ -198,20 +205,21 @@ def _node_shapes(
     """Return the shapes of the outputs of a layer's node for inputs of these shapes; build it."""
     read = _read_as(layer, shapes)
     if layer._has_call:
-        return outputs_for(layer, read, given)[0]
+        return layer._outputs_for(read, given)[0]
     shape = ensure_built(layer, read if layer.takes_list else read[0])
     if not any(map(dtype_of, read)):
         return [shape]
     if layer._reshapes:
         return [sample_of(shape, dtype_of(read[0]))]
     default, floats = traced.given_for(layer, len(read)), resolve_dtype(layer.dtype)
-    moved = functools.partial(layer._formula, training=False)
-    return over_lengths(
-        read, lambda read: traced.outputs_of(layer, default, read, floats, moved)[0]
-    )
+
+    def outputs(read: Sequence[SampleShape]) -> list[SampleShape]:
+        return traced.outputs_of(layer, default, read, floats, formula_of(layer))[0]
+
+    return over_lengths(read, outputs)
 
 
-@functools.singledispatch
+@by_kind
 def infer_shapes(
     layer: Any, shapes: Sequence[SampleShape], given: OpArguments | None = None
 ) -> list[SampleShape]:
@@ -221,7 +229,7 @@ def infer_shapes(
     return layer._encoded_shapes(shapes, found) if layer._on_host else found
 
 
-@functools.singledispatch
+@by_kind
 def append_nodes(
     layer: Any,
     nodes: list[Node],
@@ -260,13 +268,9 @@ def append_nodes(
         return [at]
     for k, (shape, (start, beside)) in enumerate(zip(outputs, rows.places, strict=True)):
         part = OutputSlice(f"{layer.name}_{k}", start)  # of the node's output
-        read, made = None if beside else rows.dtype, dtype_of(shape)
-        nodes.append(
-            Node(
-                part, (at,), tuple(shape), f"{name}/{k}", training, None, (read,), made,
-                reads_integers=beside,
-            )
-        )
+        reads = (None if beside else rows.dtype,)
+        of_node = (at,), tuple(shape), f"{name}/{k}", training, None, reads, dtype_of(shape)
+        nodes.append(Node(part, *of_node, reads_integers=beside))
     return list(range(at + 1, len(nodes)))
 
 
@@ -275,9 +279,6 @@ class _AdditionalNode(Runnable):
 
     _traceable = True
     weights = parameters = _own_parameters = ()
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
     def _with_layers_inside(self) -> list[Any]:
         return [self]
@@ -291,8 +292,7 @@ class OutputSlice(_AdditionalNode):
     integers beside it."""
 
     def __init__(self, name: str, start: int) -> None:
-        super().__init__(name)
-        self.start = start
+        self.name, self.start = name, start
 
     def _passes(self, call: Call) -> tuple[Pass, Pass]:
         return self.forward, self.backward
@@ -318,8 +318,7 @@ class ActivityPenalty(_AdditionalNode):
     _has_call = _reads_integers = True
 
     def __init__(self, layer: Any) -> None:
-        super().__init__(f"{layer.name}_penalty")
-        self.penalizes = layer
+        self.name, self.penalizes = f"{layer.name}_penalty", layer
 
     def _passes(self, call: Call) -> tuple[Pass, Pass]:
         found = traced.TracedCall(call, self.call)
@@ -343,8 +342,7 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
             args = *inputs_as_tensors(args[:1]), *args[1:]  # the others may be assigned to
             y = traced.apply(layer, args, kwargs, training)
         else:
-            alone = layer._has_call and traced.trains_alone(layer)
-            trains = alone if training is None else bool(training)
+            trains = traced.trains_alone(layer) if training is None else bool(training)
             y = tensors_of(layer._run(*args, training=trains, **kwargs))
         return put_masks(layer, args, kwargs, y)
     if not layer._has_call:
@@ -354,7 +352,7 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
     made = symbolic_outputs(layer, tensors, training, None if plain else given)
     application = made[0].application
     tensors += application.masks
-    form = outputs_for(layer, [t.sample for t in tensors], application.masked or given)[1]
+    form = layer._outputs_for([t.sample for t in tensors], application.masked or given)[1]
     return form.filled(made)[0][0]
 
 
@@ -396,7 +394,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     uploaded = [backend.upload(array) for array in xs]
     number = next(layer._training_calls) if training or plan.has_calls else 0
     made, layer._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
-    return outputs_for(layer, shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
+    return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
 
 
 def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:

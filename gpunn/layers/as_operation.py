@@ -1,7 +1,9 @@
-"""A layer with a forward and a backward pass as one operation of a trace and its derivative."""
+"""The formula of a built-in layer in a trace; a forward and a backward pass of a layer as one
+operation of a trace, and its derivative."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -148,32 +150,66 @@ def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return (shapes[0][0], *ensure_built(layer, given))
 
 
-def apply_own(layer: Any, x: Any, training: bool | None = None) -> Tensor:
-    """Apply the formula of a layer, or its passes as one operation of the trace.
+def formula(call: Callable[..., Tensor]) -> Any:
+    """Decorator of the `call` of a built-in layer that computes one tensor from one tensor.
+
+    Layers of the same settings share the graph of such a formula, see
+    `gpunn.layers.formula_calls`. It gets floats, unless the class reads integers, and
+    ``training`` as a boolean. The layer is built before.
+
+    Raises:
+        TypeError: from a call outside a trace, where a layer is called as ``layer(x)``.
+    """
+
+    @functools.wraps(call)
+    def applied(layer: Any, x: Any, training: bool | None = None) -> Tensor:
+        _, (x,) = _read(layer, x)
+        _shape_of(layer, [x.shape])  # which builds it
+        return call(layer, x, is_training(training))
+
+    applied.formula = call  # type: ignore[attr-defined]
+    return applied
+
+
+def is_formula(call: Any) -> bool:
+    """Whether a method `call` is that of a class whose graph is shared, see `formula`."""
+    return hasattr(call, "formula")
+
+
+def formula_of(layer: Any) -> Callable[..., Tensor]:
+    """Return the formula of a layer, a function of a tensor and of ``training``."""
+    return partial(type(layer).call.formula, layer)
+
+
+def by_passes(layer: Any, x: Any, training: bool | None = None) -> Tensor:
+    """Apply the passes of a layer as one operation of the trace, whose derivative is known once.
 
     Raises:
         TypeError: outside a trace, where a layer is called as ``layer(x)``, and for more or
             fewer tensors than it takes.
-        ValueError: if one of its weights was assigned to before, and it has custom passes.
+        ValueError: if one of its weights was assigned to before.
     """
-    trace = current()
-    if trace is None:
+    trace, xs = _read(layer, x)
+    _check_unassigned(layer, trace)
+    number, entries = trace.next_draw(), trace.entries(xs[0].shape)
+    y = _applied(*xs, layer=layer, training=is_training(training), number=number, entries=entries)
+    trace.add_layer(y)
+    return y
+
+
+def _read(layer: Any, x: Any) -> tuple[Trace, list[Tensor]]:
+    """Return the trace, and the tensors that a layer reads, in the dtype as which it reads them."""
+    if (trace := current()) is None:
         raise TypeError(f"{layer.name}.call works only in another layer's call; write layer(x).")
     if layer.takes_list != isinstance(x, (list, tuple)):
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
-    if layer._has_passes:
-        _check_unassigned(layer, trace)
     dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
     if layer._has_call or not layer._reads_integers:
         floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())
         xs = [convert(t, floats) for t in xs]
-    if layer._has_passes:
-        return _by_passes(layer, xs, is_training(training))
-    _shape_of(layer, [t.shape for t in xs])  # which builds it
-    y: Tensor = layer._formula(xs[0], is_training(training))
-    return y
+    return trace, xs
 
 
 def _check_unassigned(layer: Any, trace: Trace) -> None:
@@ -193,23 +229,13 @@ def _check_unassigned(layer: Any, trace: Trace) -> None:
         )
 
 
-def _by_passes(layer: Any, xs: Sequence[Tensor], training: bool) -> Tensor:
-    """Apply passes to tensors as one operation of the trace, whose derivative is known once."""
-    trace = current()
-    assert trace is not None
-    number, entries = trace.next_draw(), trace.entries(xs[0].shape)
-    y = _applied(*xs, layer=layer, training=training, number=number, entries=entries)
-    trace.add_layer(y)
-    return y
-
-
 def formula_in(call: Call) -> Callable[[Tensor], Tensor]:
     """Return a layer's formula in a call, without the activation that the loss applies."""
     layer = call.layer
     own = getattr(layer, "activation", None)
     if own is not None and own != call.activation:
         layer = with_activation(layer, call.activation)
-    return partial(layer._formula, training=call.training)
+    return partial(formula_of(layer), training=call.training)
 
 
 def with_activation(layer: Any, activation: Any) -> Any:

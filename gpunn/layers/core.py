@@ -18,7 +18,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .arguments import check_data_format
-from .layer import Layer
+from .layer import Layer, formula
 from .shapes import Shape, check_shape, sample_of
 from .symbolic import Application, SampleShape, SymbolicTensor
 
@@ -214,7 +214,8 @@ class Flatten(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], math.prod(n for n in input_shape[1:] if n is not None))
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         moved = ops.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
         return ops.reshape(moved, (x.shape[0], math.prod(x.shape[1:])))
 
@@ -251,7 +252,8 @@ class Reshape(Layer):
 
     target_shape: tuple[int, ...] = field(check=_check_target)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         shape = self.compute_output_shape(x.shape)
         return ops.reshape(x, [n or 1 for n in shape])
 
@@ -311,7 +313,8 @@ class Rescaling(Layer):
         numbers = isinstance(self.scale, float) and isinstance(self.offset, float)
         return (self.scale, self.offset) if numbers else None
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         scale, offset = (np.asarray(given, x.dtype) for given in (self.scale, self.offset))
         return x * scale + offset
 
@@ -326,7 +329,8 @@ class ActivationLayer(Layer):
     def is_view(self, call: Call) -> bool:
         return call.activation == activations.linear
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         y: Tensor = self.activation(x)  # type: ignore[attr-defined]
         return y
 

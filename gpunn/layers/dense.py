@@ -14,7 +14,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .arguments import check_units
-from .layer import Layer
+from .layer import Layer, formula
 from .parameters import declared
 from .shapes import Shape
 
@@ -125,7 +125,8 @@ class Dense(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         kernel = self.kernel if self.connections is None else self.kernel * self.connections
         y = ops.matmul(x, kernel)
         return self.activation(y if self.bias is None else y + self.bias)

@@ -26,7 +26,7 @@ from gpunn.ops.running.functions import or_zero
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Mode, Trace
 
-from .as_operation import with_activation
+from .as_operation import formula_of, with_activation
 
 KEPT = 48  # graphs, of some ten kilobytes each
 _graphs: OrderedDict[Hashable, Graph] = OrderedDict()
@@ -65,7 +65,7 @@ class Graph:
         if call.activation is not None:  # a copy, since somebody may change the layer's
             layer = with_activation(layer, copy(call.activation))
         with trace.active():
-            y = layer._formula(*self.xs, training=call.training)
+            y = formula_of(layer)(*self.xs, training=call.training)
             self.y = convert(y, name_of(call.y.dtype))
             if call.dy is not None:
                 self.dy = trace.leaf(self.y.shape, self.y.dtype)

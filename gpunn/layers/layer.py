@@ -36,7 +36,8 @@ from .arguments import (
     check_regularizer,
     check_sample,
 )
-from .as_operation import apply_own, formula_in
+from .as_operation import by_passes, formula_in, is_formula
+from .as_operation import formula as formula  # for built-in layers
 from .formula_calls import FormulaCall, settings_of
 from .parameters import (
     Stateless,
@@ -120,9 +121,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     it follows inputs of a model, and `call` computes the rest in the step."""
     _has_passes = True
     """True for a class that implements `forward` and `backward`, on arrays."""
-    _formula: ClassVar[Any] = None
-    """The layer as a function of a tensor and of ``training``, written with `gpunn.ops`: for
-    derivatives of every order, and for ONNX. It is not used for a class with custom passes."""
     supports_masking = False
     """Whether the outputs have the masks that `compute_mask` returns; if not, masks end there."""
     _added = cast("Sequence[Any] | None", ())
@@ -159,18 +157,18 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = [c for c in cls.__mro__ if {"call", "forward", "_formula"} & vars(c).keys()]
-        cls._has_call = "call" in vars(own[0]) and own[0] is not Layer
+        own = [c for c in cls.__mro__ if {"call", "forward"} & vars(c).keys()]
+        if "call" not in vars(own[0]):  # which `super().call(x)` of a subclass then finds
+            cls.call = Layer.call  # type: ignore[method-assign]
+        cls._has_call = not (cls.call is Layer.call or is_formula(cls.call))
         cls._has_passes = "forward" in vars(own[0])
         if "backward" in vars(cls) and not cls._has_passes:
             raise TypeError(
                 f"{cls.__name__}.backward would be ignored: the layer has no forward(call). "
                 f"Instead, write call(x), or both. See docs/reference/own-parts.md."
             )
-        if not is_framework(own[0]):
+        if not is_framework(own[0] if cls._has_call else cls):
             cls._reads_integers = cls._has_call
-        elif not (is_framework(cls) or cls._has_call):
-            cls._reads_integers = False
         if "compute_mask" in vars(cls) and "supports_masking" not in vars(cls):
             cls.supports_masking = True
         if "build" in vars(cls):  # whoever calls it, the layer then knows that it is built
@@ -214,7 +212,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         >>> _Square()([[3.0]]).tolist()
         [[9.0]]
         """
-        return apply_own(self, *args, **kwargs)
+        return by_passes(self, *args, **kwargs)
 
     def forward(self, call: Call) -> None:
         """Write ``call.y`` from ``call.x``; a layer without `call` implements it, and `backward`.
@@ -251,12 +249,9 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         raise self._without("backward")
 
     def _without(self, name: str) -> TypeError:
-        cls = type(self).__name__
-        if self._formula is None:
-            return TypeError(f"{cls} must define call(x), or forward(call) and backward(call).")
         return TypeError(
-            f"{cls}.{name}: there is none to call. A built-in layer is computed by its formula, "
-            f"and gpunn derives the gradients. Write call(x), where super().call(x) is its output."
+            f"{type(self).__name__} defines no {name}(call). Write call(x), where super().call(x) "
+            f"is the output of its base; or write forward(call) and backward(call)."
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -274,7 +269,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             return input_shape
         tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
         samples = [without_batch_axis(shape) for shape in tensors]
-        return applying.in_form(*applying.outputs_for(self, samples, given))
+        return applying.in_form(*self._outputs_for(samples, given))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask of the output, or a list of masks of several: by default that of the
@@ -506,6 +501,11 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         return arena or Arena(get_backend(), resolve_dtype(self.dtype or kept), weights)
 
     # -- shapes, and symbolic tensors
+
+    def _outputs_for(self, shapes: Sequence[Shape], given: Any) -> tuple[list[Any], OpArguments]:
+        """Build it; return the shapes of one sample of its `call`'s outputs, and their
+        structure."""
+        return applying.outputs_for(self, shapes, given)
 
     def _output_sample(self, input_shape: Any, own: bool = False) -> SampleShape:
         compute = self.compute_output_shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from gpunn.common.arguments import check_below_one, check_fraction, check_not_negative, optional
@@ -16,7 +16,7 @@ from gpunn.ops.running.streams import drawn, dropped, kept_numbers, noisy
 from gpunn.ops.tensor import Tensor
 
 from .arguments import check_data_format
-from .layer import Layer
+from .layer import Layer, formula
 from .shapes import Shape
 
 
@@ -55,7 +55,16 @@ class _RandomLayer(Layer):
         return super()._run(*args, training=training, **kwargs)
 
 
-class _Dropping(_RandomLayer):
+class _Noisy(_RandomLayer):
+    _changed: ClassVar[Callable[[Any, Tensor], Tensor]]
+    """Return an input as it is in training."""
+
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        return self._changed(x) if training and self.draws else x
+
+
+class _Dropping(_Noisy):
     rate: float = field(check=check_fraction)
 
     @property
@@ -66,9 +75,7 @@ class _Dropping(_RandomLayer):
         """Return the shape of the mask for an input; None is the input's."""
         return None
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        if not training or not self.draws:
-            return x
+    def _changed(self, x: Tensor) -> Tensor:
         shape = self._noise_shape(x.shape)
         if shape is None:
             return dropped(x, self.rate, self.seed)
@@ -163,7 +170,7 @@ class SpatialDropout2D(_SpatialDropout):
     data_format: str | None = field(default=None, check=check_data_format, after="rate")
 
 
-class GaussianNoise(_RandomLayer):
+class GaussianNoise(_Noisy):
     """Add normal noise of mean 0 in training, ``y = x + noise``, to augment real-valued data.
 
     Outside training the layer passes its input unchanged. The gradient passes unchanged.
@@ -191,8 +198,8 @@ class GaussianNoise(_RandomLayer):
     def draws(self) -> bool:
         return self.stddev > 0.0
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return noisy(x, self.stddev, self.seed) if training and self.draws else x
+    def _changed(self, x: Tensor) -> Tensor:
+        return noisy(x, self.stddev, self.seed)
 
 
 class GaussianDropout(_Dropping):
@@ -210,9 +217,7 @@ class GaussianDropout(_Dropping):
 
     rate: float = field(check=check_below_one)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        if not training or not self.draws:
-            return x
+    def _changed(self, x: Tensor) -> Tensor:
         deviation = math.sqrt(self.rate / (1.0 - self.rate))
         return noisy(x, deviation, self.seed, multiplies=True)
 

@@ -18,7 +18,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
-from .layer import Layer
+from .layer import Layer, formula
 from .parameters import declared
 from .shapes import Shape
 from .wrapping import InputSpec
@@ -179,7 +179,8 @@ class BatchNormalization(_Normalization):
             (features,), self.moving_variance_initializer, "moving_variance", trained=False
         )
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         axis, sizes = self.axis % x.ndim, x.shape
         outer, inner = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
         features = ops.reshape(x, (outer, sizes[axis], inner))
@@ -234,7 +235,8 @@ class LayerNormalization(_Normalization):
         self._declare(shape)
         self._size = math.prod(shape)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         if self.centered:
             factors = self.gamma, self.beta
             return ops.layer_normalization(x, *factors, self.axis, self.epsilon)
@@ -318,7 +320,8 @@ class GroupNormalization(_Normalization):
             )
         self._declare((channels,))
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         first = ops.moveaxis(x, self.axis, 1)
         groups = ops.reshape(first, (x.shape[0], self._count, -1))
         groups = ops.layer_normalization(groups, epsilon=self.epsilon)
@@ -347,7 +350,8 @@ class UnitNormalization(Layer):
 
     axis: Any = field(default=-1, check=check_axes)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         n = math.prod(last_axes(self.axis, x.shape, self.name))
         root = np.full((n,), n**-0.5, x.dtype)  # the sum of squares is n times their mean
         return ops.rms_normalization(x, root, self.axis, self.epsilon / n)

@@ -26,7 +26,7 @@ from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 
-from .applying import MOST_KNOWN, outputs_for
+from .applying import MOST_KNOWN
 from .layer import Layer
 from .shapes import Shape, check_shape, dtype_of, over_lengths, sample_of
 from .symbolic import SampleShape, SymbolicTensor
@@ -178,6 +178,10 @@ class Operation(Layer):
 
     # -- in a graph
 
+    def _outputs_for(self, shapes: Sequence[Shape], given: Any) -> tuple[list[Any], OpArguments]:
+        self.input_shape = list(shapes)
+        return [self.tried(shapes)[self.index or 0]], OpArguments()
+
     @property
     def _own_parameters(self) -> list[Parameter]:
         """The parameters among its arguments, which belong to layers."""
@@ -206,14 +210,6 @@ class Operation(Layer):
             "options": {key: stored(entry) for key, entry in self.options.items()},
         }
         return config if self.index is None else {**config, "index": self.index}
-
-
-@outputs_for.register(Operation)
-def _(
-    operation: Operation, shapes: Sequence[SampleShape], given: OpArguments | None
-) -> tuple[list[SampleShape], OpArguments]:
-    operation.input_shape = list(shapes)
-    return [operation.tried(shapes)[operation.index or 0]], OpArguments()
 
 
 def _check_function(name: str, value: Any) -> Any:

@@ -46,7 +46,7 @@ def check_declaration(layer: Any, name: str | None, shape: Sequence[Any]) -> Non
             f"{layer.name}: the weight {name or ''} of the shape {tuple(shape)} needs the length "
             f"of an axis of x that is unknown (None). Give Input that length."
         )
-    if current() is not None and id(layer) not in _building:
+    if current() is not None and layer not in _building:
         raise TypeError(
             f"{layer.name}: a weight cannot be created in call, which may run any number of "
             f"times. Create it in build(input_shape), and keep it as an attribute."
@@ -214,8 +214,8 @@ class Stateless(ParameterHolder):
 # -- building
 
 
-_building = set[int]()
-"""The `id` of layers whose `build` runs, which may declare parameters."""
+_building: list[Any] = []
+"""The layers whose `build` runs, which may declare parameters; once for each `build`."""
 
 
 def marks_built(build: Callable[..., None]) -> Callable[..., None]:
@@ -223,13 +223,11 @@ def marks_built(build: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(build)
     def build_once(self: Any, *shapes: Any, **named: Any) -> None:
-        outermost = id(self) not in _building
-        _building.add(id(self))
+        _building.append(self)
         try:
             build(self, *shapes, **named)
         finally:
-            if outermost:
-                _building.discard(id(self))
+            _building.remove(self)
         first = shapes[0] if shapes else next(iter(named.values()))
         self.input_shape = without_batch_axis(first)
         self.built = True

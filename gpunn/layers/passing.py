@@ -11,7 +11,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .arguments import check_units
-from .layer import Layer
+from .layer import Layer, formula
 from .wrapping import InputSpec
 
 __all__ = ["ActivityRegularization", "Identity", "Permute", "RepeatVector"]
@@ -30,7 +30,8 @@ class Identity(Layer):
     supports_masking = True
     _reshapes = _reads_integers = True
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         return x
 
 

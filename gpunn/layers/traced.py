@@ -40,7 +40,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Mode, Trace, current
 
-from .as_operation import apply_own, is_training
+from .as_operation import is_training
 from .shapes import (
     check_spec,
     covers,
@@ -59,12 +59,12 @@ def takes_training(layer: Any) -> bool:
 
 
 def trains_alone(layer: Any) -> bool:
-    """Whether a custom `call` is in training mode if nothing says otherwise: its argument
-    ``training`` is True by default, as in Keras."""
+    """Whether a `call` is in training mode if nothing says otherwise: its argument ``training`` is
+    True by default, as in Keras."""
     call = type(layer).call
     if call not in _trains_alone:
         given = signature(call).parameters.get("training")
-        _trains_alone[call] = given is not None and given.default is True
+        _trains_alone[call] = getattr(given, "default", None) is True
     return _trains_alone[call]
 
 
@@ -133,7 +133,7 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
         build_for(layer, [t.shape[1:] for t in tensors], given)
         y = call_of(layer, args, kwargs, is_training(training))
     else:
-        y = apply_own(layer, args[0], training)
+        y = layer.call(args[0], training)
     return penalized(y, layer.activity_regularizer)
 
 

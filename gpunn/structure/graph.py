@@ -190,9 +190,8 @@ class Graph:
             read += [(mask, fed.number(mask)) for mask in masks]
             sources += map(fed.number, masks)
             shapes = [shape_of(*each) for each in read]
-            appended = append_nodes(
-                layer, nodes, sources, shapes, "", application.training, arguments
-            )
+            given_to = shapes, "", application.training, arguments
+            appended = append_nodes(layer, nodes, sources, *given_to)
             for tensor, number in zip(application.outputs, appended, strict=True):
                 fed.numbers.setdefault(id(tensor), number)
         outputs = [fed.number(t) for t in self.outputs]

@@ -12,14 +12,7 @@ from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.common.registry import CALL_PROGRAMS
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node, Plan
-from gpunn.layers import InputLayer, traced
-from gpunn.layers.applying import (
-    append_nodes,
-    check_inputs,
-    infer_shapes,
-    masks_for,
-    with_masks,
-)
+from gpunn.layers import InputLayer, applying, traced
 from gpunn.layers.parameters import Stateless, layers_in
 from gpunn.layers.shapes import dtype_of, sample_of, unknown
 from gpunn.layers.symbolic import (
@@ -312,7 +305,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 # A model as a part of a graph, see `gpunn.layers.applying`.
 
 
-@check_inputs.register(NestedModel)
+@applying.check_inputs.for_models
 def _(model: NestedModel, x: Any) -> list[SymbolicTensor]:
     given = [x] if isinstance(x, SymbolicTensor) else x
     names = model._builder.input_names_for(x)
@@ -325,7 +318,7 @@ def _(model: NestedModel, x: Any) -> list[SymbolicTensor]:
     return tensors
 
 
-@masks_for.register(NestedModel)
+@applying.masks_for.for_models
 def _(model: NestedModel, inputs: Sequence[SymbolicTensor], given: Any) -> Any:
     """Return the masks of inputs, and the shape of that of each input, or None."""
     masks = [t._keras_mask for t in inputs]
@@ -335,7 +328,7 @@ def _(model: NestedModel, inputs: Sequence[SymbolicTensor], given: Any) -> Any:
     return [m for m in masks if m is not None], shapes
 
 
-@with_masks.register(NestedModel)
+@applying.with_masks.for_models
 def _(model: NestedModel, application: Application) -> list[SymbolicTensor]:
     outputs = list(application.outputs)
     read = [t.sample for t in (*application.inputs, *application.masks)]
@@ -346,13 +339,13 @@ def _(model: NestedModel, application: Application) -> list[SymbolicTensor]:
     return outputs[: len(plan.masks)]
 
 
-@infer_shapes.register(NestedModel)
+@applying.infer_shapes.for_models
 def _(model: NestedModel, shapes: Sequence[SampleShape], given: Any = None) -> list[SampleShape]:
     plan = model._plan_for(shapes, given)
     return [*map(sample_of, plan.output_shapes, plan.output_dtypes)]
 
 
-@append_nodes.register(NestedModel)
+@applying.append_nodes.for_models
 def _(
     model: NestedModel,
     nodes: list[Node],

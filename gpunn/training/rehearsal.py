@@ -13,8 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from gpunn.backends.contract.control import Control
-from gpunn.common.overrides import is_framework
-from gpunn.common.registry import is_traced
+from gpunn.common.registry import is_own, is_traced
 from gpunn.core.plan import Call
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator
@@ -51,7 +50,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     metrics = [m.metric for head in trainer.heads for m in head.measures]
     parts = [*nodes, *(head.loss for head in trainer.heads), *metrics]
     size = min(ROWS, len(rows))
-    if size < 2 or not any(is_traced(part) or not is_framework(type(part)) for part in parts):
+    if size < 2 or all(is_own(part) and not is_traced(part) for part in parts):
         return
     state = trainer.backend.read(trainer.arena.state)
     try:

@@ -435,13 +435,11 @@ class Training:
 
 def _may_add_losses(plan: Plan) -> bool:
     """Whether a layer may add to the loss: by a regularizer, or by a user's `call` or function."""
-    called = [node.layer for node in plan.nodes if node.layer._has_call]
+    penalized = any(p.regularizer is not None for p in plan.parameters.values())
+    called = (node.layer for node in plan.nodes if node.layer._has_call)
     inside = [one for layer in called for one in layer._with_layers_inside()]
-    return (
-        any(p.regularizer is not None for p in plan.parameters.values())
-        or any(isinstance(one, (ActivityPenalty, Lambda)) for one in called)
-        or any(one.activity_regularizer is not None or not is_own(one) for one in inside)
-    )
+    users = (isinstance(one, (ActivityPenalty, Lambda)) or not is_own(one) for one in inside)
+    return penalized or any(users) or any(one.activity_regularizer for one in inside)
 
 
 def inputs_and_targets(batch: Any) -> Sequence[Any]:

@@ -444,6 +444,78 @@ def test_training_is_what_call_says_if_nothing_else_does(keras: Any) -> None:
     assert results[1] == results[0] == [2, 1, 2, 1, 1, 1]
 
 
+PICTURES = (3, 4, 6, 2)
+BASES = [
+    ("Dense", {"units": 3, "activation": "tanh"}, (3, 4)),
+    ("Conv2D", {"filters": 3, "kernel_size": 2, "activation": "relu"}, PICTURES),
+    ("DepthwiseConv2D", {"kernel_size": 2, "padding": "same"}, PICTURES),
+    ("MaxPooling2D", {}, PICTURES),
+    ("GlobalAveragePooling2D", {}, PICTURES),
+    ("UpSampling2D", {"size": (1, 2)}, PICTURES),
+    ("ZeroPadding2D", {"padding": 1}, PICTURES),
+    ("Flatten", {}, PICTURES),
+    ("Reshape", {"target_shape": (2, 2)}, (3, 4)),
+    ("Rescaling", {"scale": 0.5, "offset": 1.0}, (3, 4)),
+    ("Activation", {"activation": "softmax"}, (3, 4)),
+    ("BatchNormalization", {}, (3, 4)),
+    ("LayerNormalization", {}, (3, 4)),
+    ("UnitNormalization", {}, (3, 4)),
+    ("Add", {}, (3, 4)),
+    ("Conv2DTranspose", {"filters": 2, "kernel_size": 2}, PICTURES),
+]
+
+
+def overriding_class(module: Any, name: str) -> type:
+    """Doubles the input of a built-in layer, and adds 1 to its output."""
+
+    class Overriding(getattr(module.layers, name)):  # type: ignore[misc]
+        def call(self, x: Any, training: Any = None) -> Any:
+            options = {"training": training} if name == "BatchNormalization" else {}
+            doubled = [2.0 * one for one in x] if name == "Add" else 2.0 * x
+            return super().call(doubled, **options) + 1.0
+
+    return Overriding
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("name", "arguments", "shape"), BASES, ids=lambda given: str(given))
+def test_a_call_uses_that_of_any_built_in_layer(
+    keras: Any, name: str, arguments: Any, shape: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(0).normal(0.5, 1.0, shape).astype(np.float32)
+    given = [x, -0.5 * x] if name == "Add" else x
+    made = [overriding_class(module, name)(**arguments) for module in (keras, gpunn)]
+    for training in (False, True):
+        theirs, ours = [layer(given, training=training) for layer in made]
+        if not training:
+            made[1].set_weights([w.numpy() for w in made[0].weights])
+            ours = made[1](given)
+        assert_allclose(ours, keras.ops.convert_to_numpy(theirs), rtol=1e-5, atol=1e-5)
+    starts = [gpunn.Input(shape[1:]) for _ in range(2)]
+    start = starts if name == "Add" else starts[0]
+    model = gpunn.Model(start, made[1](start))
+    theirs = keras.ops.convert_to_numpy(made[0](given))
+    assert_allclose(model.predict(given, verbose=0), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_call_uses_the_passes_of_its_base() -> None:
+    class Sums(layers.Dense):
+        def forward(self, call: Any) -> None:
+            call.y[...] = call.x.sum(axis=1, keepdims=True)
+
+        def backward(self, call: Any) -> None:
+            call.dx[...] = call.dy.sum(axis=1, keepdims=True)
+
+    class Tripled(Sums):
+        def call(self, x: Any) -> Any:
+            return 3.0 * super().call(x)
+
+    layer, x = Tripled(2), np.float32([[1.0, 2.0], [3.0, -4.0]])
+    assert layer(x).tolist() == [[9.0, 9.0], [-3.0, -3.0]]
+    slopes = gpunn.grad(lambda x: ops.sum(layer(x)))(x)
+    assert slopes.tolist() == [[6.0, 6.0], [6.0, 6.0]]
+
+
 def test_the_wrong_number_of_features_raises() -> None:
     block = MLPBlock(name="block")
     apply_in(block, (4,))

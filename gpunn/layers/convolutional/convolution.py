@@ -10,6 +10,7 @@ from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.layers.arguments import check_padding, check_padding_of_steps
+from gpunn.layers.layer import formula
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -70,7 +71,8 @@ class _Filtering(_Windowed):
         """Return the number of channels that a filter sees."""
         raise TypeError(f"{type(self).__name__} must define _depth(channels).")
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         x = x if self.channels_last else ops.moveaxis(x, 1, -1)
         sizes = self.strides, self.padding, "channels_last", self.dilation_rate
         depth = self._depth(x.shape[-1])

@@ -10,7 +10,7 @@ from gpunn.common.arguments import check_pair, check_positive_integer, check_siz
 from gpunn.common.fields import field
 from gpunn.core.arena import Parameter
 from gpunn.layers.arguments import check_data_format
-from gpunn.layers.layer import Layer
+from gpunn.layers.layer import Layer, formula
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -116,7 +116,8 @@ class _UpSampling(_ImageLayer):
         down, across = self._factors()
         return self.shape_of(input_shape[0], (height * down, width * across), channels)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         first = 1 if self.channels_last else 2
         for axis, times in reversed([*enumerate(self._factors()[2 - self._rank :], first)]):
             x = ops.repeat(x, times, axis)
@@ -159,9 +160,10 @@ class UpSampling2D(_UpSampling):
     def _reads_integers(self) -> bool:  # type: ignore[override]
         return self.interpolation == "nearest"
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         if self.interpolation == "nearest":
-            return super()._formula(x, training)
+            return super().call(x, training)
         from gpunn.ops.image.resizing import resized  # only for these
 
         y = x if self.channels_last else ops.transpose(x, (0, 2, 3, 1))
@@ -209,7 +211,8 @@ class _Shifting(_ImageLayer):
             )
         return self.shape_of(input_shape[0], (height, width), channels)
 
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         whole = ((0, 0),)
         ends = (*whole, *self._ends(), *whole) if self.channels_last else 2 * whole + self._ends()
         if min(min(end) for end in ends) >= 0:

@@ -9,6 +9,7 @@ from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_padding
+from gpunn.layers.layer import formula
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -17,6 +18,9 @@ from .images import _ImageLayer
 
 
 class _Pooling(_ImageLayer):
+    _pool = "max_pool"
+    """The operation."""
+
     def geometry(self, input_shape: Shape) -> Geometry:
         """Return how its windows lie on images of this shape, the batch axis first."""
         raise TypeError(f"{type(self).__name__} must define geometry(input_shape).")
@@ -25,14 +29,13 @@ class _Pooling(_ImageLayer):
         """Return an operation's result for its windows."""
         raise TypeError(f"{type(self).__name__} must define pooled(pool, x).")
 
-class _Max(_Pooling):
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return self.pooled(ops.max_pool, x)
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        return self.pooled(getattr(ops, self._pool), x)
 
 
 class _Average(_Pooling):
-    def _formula(self, x: Tensor, training: bool) -> Tensor:
-        return self.pooled(ops.average_pool, x)
+    _pool = "average_pool"
 
 
 class _WindowPooling(_Pooling):
@@ -75,7 +78,7 @@ class _GlobalPooling(_Pooling):
         return (input_shape[0], channels)
 
 
-class MaxPooling2D(_Max, _WindowPooling):
+class MaxPooling2D(_WindowPooling):
     """Take the largest pixel in each window of an image, separately for each channel.
 
     The gradient goes to that pixel; among equal pixels to the first, row by row, as in PyTorch.
@@ -123,7 +126,7 @@ class AveragePooling2D(_Average, _WindowPooling):
     examples = MaxPooling2D.examples
 
 
-class GlobalMaxPooling2D(_Max, _GlobalPooling):
+class GlobalMaxPooling2D(_GlobalPooling):
     """Take the largest pixel of each channel, which turns each image into one row of numbers.
 
     Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, channels)``; with ``keepdims``
@@ -159,7 +162,7 @@ class GlobalAveragePooling2D(_Average, _GlobalPooling):
     examples = GlobalMaxPooling2D.examples
 
 
-class MaxPooling1D(_Max, _WindowPooling):
+class MaxPooling1D(_WindowPooling):
     """Take the largest step in each window of a sequence, separately for each channel.
 
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, new steps, channels)``. The rest: as for
@@ -196,7 +199,7 @@ class AveragePooling1D(_Average, _WindowPooling):
     pool_size = 2
 
 
-class GlobalMaxPooling1D(_Max, _GlobalPooling):
+class GlobalMaxPooling1D(_GlobalPooling):
     """Take the largest step of each channel, which turns each sequence into one row of numbers.
 
     Shapes: x ``(batch, steps, channels)`` -> y ``(batch, channels)``; with ``keepdims``

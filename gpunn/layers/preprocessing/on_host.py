@@ -51,9 +51,7 @@ class HostLayer(Layer):
     def _host_part(self) -> HostPart | None:
         return HostPart([(self, INPUT)], [0])
 
-    def _encoded_shapes(
-        self, shapes: Sequence[SampleShape], found: list[SampleShape]
-    ) -> list[SampleShape]:
+    def _encoded_shapes(self, shapes: Sequence[SampleShape], found: Any) -> list[SampleShape]:
         """Return the shapes of the outputs for inputs of ``shapes``; ``found`` are those that
         `call` would give for them."""
         whole = self._gives_on_host and self.gives_integers

@@ -39,9 +39,7 @@ class RowEncoder(HostLayer):
     def _gives_on_host(self) -> bool:
         return True
 
-    def _encoded_shapes(
-        self, shapes: Sequence[SampleShape], found: list[SampleShape]
-    ) -> list[SampleShape]:
+    def _encoded_shapes(self, shapes: Sequence[SampleShape], found: Any) -> list[SampleShape]:
         if math.prod(shapes[0]) != 1:
             raise ValueError(
                 f"{self.name} takes one value of each row, such as of an input of shape (1,); got "

@@ -219,9 +219,7 @@ class TextVectorization(StringLookup):
     def _width(self) -> int | None:
         return self.output_sequence_length if self.output_mode == "int" else self.depth
 
-    def _encoded_shapes(
-        self, shapes: Sequence[SampleShape], found: list[SampleShape]
-    ) -> list[SampleShape]:
+    def _encoded_shapes(self, shapes: Sequence[SampleShape], found: Any) -> list[SampleShape]:
         if self.split is not None and np.prod(shapes[0]) != 1:
             raise ValueError(
                 f"{self.name} splits one text of each row, such as of an input of shape (1,); got "

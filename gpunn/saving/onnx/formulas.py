@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunn.layers.as_operation import formula_of
 from gpunn.layers.traced import call_of
 
 
@@ -29,4 +30,4 @@ def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
         return call_of(layer, args, kwargs, False)
     if layer._has_passes:
         raise NotExportable(f"{layer.name}, a {type(layer).__name__} with handwritten passes")
-    return layer._formula(args[0], False)
+    return formula_of(layer)(args[0], False)
