@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from . import registry
-
 _MASK64 = (1 << 64) - 1
 _lock = threading.Lock()
 # Made at the first draw: importing numpy.random takes a tenth of importing gpunn.
@@ -49,7 +47,6 @@ def set_random_seed(seed: int) -> None:
     np.random.seed(int(seed))  # noqa: NPY002  Keras's function seeds it, scripts rely on it
     with _lock:
         _source, _times = source, _times + 1
-    registry.note_change()
 
 
 def times_seeded() -> int:

@@ -46,8 +46,8 @@ global_objects: dict[str, Any] = {}
 _changes = itertools.count(1)
 
 last_change = 0
-"""A number that changes whenever an attribute of any part or weight is set, weights or optimizer
-slots move, floatx changes, or random seeds are set."""
+"""A number that changes whenever an attribute of any part or weight is set, optimizer slots move,
+the layers of a model change, or floatx does."""
 
 
 class Entry:

@@ -331,9 +331,10 @@ class Arena:
             at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
             parameter.value = self.state[at].reshape(parameter.shape)
         for parameter, values in zip(self.parameters, initial, strict=True):
-            parameter.arena, parameter.kept = self, None
             backend.write(parameter.value, values)
         self.refresh()
+        for parameter in self.parameters[::-1]:  # the first one last: then all are there
+            parameter.arena, parameter.kept = self, None
 
     def _check_room(self) -> None:
         wanted, room = sum(p.size for p in self.parameters), _ROOM.get()

@@ -303,7 +303,8 @@ class Contents:
         self._spaces.append((place, held))
         every = [name for name in held if not name.startswith("__")] if self._names_all else ()
         for name in every or self._names:
-            self._look_in(place, held, name)
+            if name in held:
+                self._look_in(place, held, name)
 
     def _name(self, name: str) -> None:
         """Examine the values with a name that code uses."""
@@ -314,12 +315,12 @@ class Contents:
             self._values.append(name)
             self._add(value)
         for place, held in self._spaces:
-            self._look_in(place, held, name)
+            if name in held:
+                self._look_in(place, held, name)
 
     def _look_in(self, place: int, space: dict[str, Any], name: str) -> None:
-        if name in space:
-            self._values += (place, name)
-            self._add(self.identities.named(dict.get, space, name))
+        self._values += (place, name)
+        self._add(self.identities.named(dict.get, space, name))
 
     # -- values that `are_same` examines again
 

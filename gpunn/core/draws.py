@@ -16,7 +16,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.config import floatx
 from gpunn.common.random import draw_seed, times_seeded
-from gpunn.common.registry import is_own, note_change
+from gpunn.common.registry import is_own
 from gpunn.distribution.communicator import active_share
 
 from .plan import Call
@@ -167,7 +167,6 @@ class Source:
         with self._lock:
             self._seed, self._begun, self.calls = state
             self._seen = times_seeded()
-        note_change()
 
     def __getstate__(self) -> dict[str, Any]:
         """Whether a new seed is due is known, not how often seeds were set elsewhere."""

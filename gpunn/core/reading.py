@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta, timezone
 from functools import cached_property, lru_cache, partial
-from itertools import chain, repeat
+from itertools import chain, starmap
 from operator import call, is_
 from typing import Any, NamedTuple
 
@@ -46,7 +46,6 @@ COMPUTED = {
 
 Read = Callable[[Any], Any]
 Same = Callable[[Any, Any], bool]
-Named = tuple[list[Any], list[Any], list[str], list[Any]]
 
 RANDOM = {
     ("random", "Random"), ("numpy.random._generator", "Generator"),
@@ -309,7 +308,7 @@ class Identities:
     """
 
     def __init__(self) -> None:
-        self._named: Named = [], [], [], []  # functions, their arguments, and the values then
+        self._gets, self._got = list[tuple[Any, ...]](), list[Any]()  # calls, and their results
         self._iterables, self._lengths, self._walked = list[Any](), list[int](), list[Any]()
         self._read: list[tuple[Same, Read, Any, Any, bool]] = []
 
@@ -322,9 +321,8 @@ class Identities:
         try:
             if list(map(len, self._iterables)) != self._lengths:
                 return False
-            *given, values = self._named
-            now = chain(map(call, *given, repeat(MISSING)), *self._iterables)
-            if not all(map(is_, now, chain(values, self._walked))):
+            now = chain(starmap(call, self._gets), *self._iterables)
+            if not all(map(is_, now, chain(self._got, self._walked))):
                 return False
             for same, read, of, found, of_part in self._read:
                 if not (untouched and of_part) and not same(read(of), found):
@@ -336,8 +334,8 @@ class Identities:
     def named(self, get: Callable[..., Any], of: Any, name: str) -> Any:
         """Return the value with a name, or `MISSING`: ``get`` is `getattr` or `dict.get`."""
         value = get(of, name, MISSING)
-        for entries, entry in zip(self._named, (get, of, name, value), strict=True):
-            entries.append(entry)
+        self._gets.append((get, of, name, MISSING))
+        self._got.append(value)
         return value
 
     def attributes(self, value: Any) -> dict[str, Any]:

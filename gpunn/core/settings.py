@@ -124,7 +124,8 @@ class Dependencies:
         return True
 
 
-_NOTHING = Dependencies.__new__(Dependencies)  # which is never current
+NEVER = Dependencies.__new__(Dependencies)
+"""Those of what is to be made anew."""
 
 
 class Cached(Generic[Made]):
@@ -147,7 +148,7 @@ class Cached(Generic[Made]):
 
     def __init__(self, depends_on: Callable[[], Settings], make: Callable[[], Made]) -> None:
         self._depends_on, self._make = depends_on, make
-        self._kept: tuple[Dependencies, Made] = cast("Any", (_NOTHING, None))
+        self._kept: tuple[Dependencies, Made] = cast("Any", (NEVER, None))
         self._making = Exclusive()
 
     @property
@@ -198,7 +199,7 @@ def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
     """
     changes, left = known.identities.grown(), left_by_call(part)
     logs = left is not None and left.note_grown(changes)
-    now = by_itself(part)
+    now = known if known.are_same() else by_itself(part)
     if now == (known if left is None else left.contents):
         return
     if left is None:

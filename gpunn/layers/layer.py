@@ -13,6 +13,7 @@ from gpunn.common import registry
 from gpunn.common.arguments import check_dtype, check_flag, optional
 from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.fields import HasFields, field
+from gpunn.common.holds import Exclusive
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
@@ -55,6 +56,8 @@ from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
 from .symbolic import GraphOperation, SampleShape
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
+
+_making_arena = Exclusive()
 
 
 class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
@@ -496,9 +499,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def _own_arena(self) -> Arena:
         """Return the arena that holds the parameters: the model's, or a small separate one."""
         weights = self.weights
-        arena = next((p.arena for p in weights), None)
-        kept = next((p.dtype for p in weights), None)  # of a copy
-        return arena or Arena(get_backend(), resolve_dtype(self.dtype or kept), weights)
+        if (arena := next((p.arena for p in weights), None)) is not None:
+            return arena
+        with _making_arena:  # another thread may have been faster
+            arena = next((p.arena for p in weights), None)
+            kept = next((p.dtype for p in weights), None)  # of a copy
+            return arena or Arena(get_backend(), resolve_dtype(self.dtype or kept), weights)
 
     # -- shapes, and symbolic tensors
 

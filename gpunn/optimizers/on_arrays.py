@@ -19,7 +19,7 @@ from gpunn.common.names import warn
 from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
-from gpunn.core.settings import Dependencies, Settings
+from gpunn.core.settings import NEVER, Dependencies, Settings
 from gpunn.distribution.communicator import Share, active_share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
@@ -82,7 +82,7 @@ class Update:
         copies: the parameters to which values are copied, each with the number of its variable.
         kept: the places of the variables' slots.
         dependencies: where slots and variables are, how these are trained, and the control block,
-            which `fit` may replace; ``state`` returns this as it is now.
+            which `fit` may replace.
         runs: the programs of the step.
     """
 
@@ -115,9 +115,10 @@ class Update:
         self.runs, self._noted = Runs(optimizer, self.arenas), False
         self.control: Control = self.runs.control
         # Without a reference to the update, so that it is freed at once.
-        self.state = partial(_state, optimizer, self.kept, self._variables)
-        self.dependencies = Dependencies(partial(Settings, (), self.state))
-        self._is_whole = before == _treatments(self._variables)  # no other thread has changed them
+        state = partial(_state, optimizer, self.kept, self._variables)
+        self.dependencies = Dependencies(partial(Settings, (), state))
+        if before != _treatments(self._variables):  # another thread has changed them meanwhile
+            self.dependencies = NEVER
 
     @classmethod
     def of(cls, optimizer: Any, variables: Sequence[Any]) -> Update:
@@ -139,7 +140,6 @@ class Update:
         return (
             len(variables) == len(self._variables)
             and all(map(lambda v, known: known() is v, variables, self._variables))
-            and self._is_whole
             and self.dependencies.are_current()
         )
 
@@ -252,6 +252,7 @@ class UpdateInStep(Effect):
     def prepare(self, backend: Backend) -> None:
         with self.optimizer._slots.lock:
             self._update = Update(self.optimizer, self._variables)
+            self.dependencies = self._update.dependencies
 
     def begin(self, backend: Backend) -> list[tuple[Any, Any, bool]]:
         update = self._update
@@ -279,9 +280,6 @@ class UpdateInStep(Effect):
                 work()
 
         return run
-
-    def state(self) -> Any:
-        return self._update.state()
 
     @property
     def by_host(self) -> bool:  # type: ignore[override]

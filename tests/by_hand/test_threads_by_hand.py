@@ -173,6 +173,26 @@ def test_additions_in_several_threads_are_all_made() -> None:
     assert (float(v), float(layer.kernel.numpy()[0, 0])) == (1200.0, -1200.0)
 
 
+def test_the_first_assignments_in_several_threads_are_all_made() -> None:
+    """A weight gets its place in memory with the first of them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(60):
+            layer = layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+            layer.build((None, 1))
+            meeting = threading.Barrier(4)
+
+            def work(layer: Any = layer, meeting: Any = meeting) -> None:
+                meeting.wait(LIMIT)
+                layer.kernel.assign_add([[1.0]])
+
+            run_all([work] * 4)
+            assert float(layer.kernel.numpy()[0, 0]) == 4.0
+    finally:
+        sys.setswitchinterval(before)
+
+
 @pytest.mark.parametrize("threads", [4])
 def test_one_function_in_many_threads_counts_every_call(threads: int, backend: str) -> None:
     gpunn.use_backend(backend)

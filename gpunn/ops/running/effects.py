@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpunn.backends.contract.backend import Array
+from gpunn.core.settings import Dependencies
 from gpunn.ops.tensor import Tensor
 
 
@@ -23,6 +24,8 @@ class Effect:
     position = 0  # that of the first tensor after it
     optimizer: Any = None
     """The optimizer of which it is a step."""
+    dependencies: Dependencies | None = None
+    """What it was bound for, if there is anything besides the settings of its parts."""
     counts = True
     """Whether it counts the steps of its optimizer; if not, the program around it does."""
 
@@ -51,9 +54,6 @@ class Effect:
     def shares_part(self, other: Effect) -> bool:
         """Whether both use the settings, or the state, of a part."""
         return any(a is b for a in self.parts for b in other.parts)
-
-    def state(self) -> Any:
-        """Return what it was bound for, besides the settings of its parts."""
 
     by_host = False
     """Whether the host has something to do before each step."""

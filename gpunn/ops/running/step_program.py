@@ -95,7 +95,6 @@ class StepProgram:
             if recording.catches and fails:
                 raise Unsupported("it catches errors, and some values are errors.")
             self._bind(leaves)
-            self._dependencies = Dependencies(lambda: Settings(self._parts, self._state))
         finally:
             trace.end()
 
@@ -106,6 +105,7 @@ class StepProgram:
             if p.arena is None:
                 p.layer._own_arena()
         self._weights = weights
+        self._dependencies = [Dependencies(lambda: Settings(self._parts, self._state))]
         found: dict[int, Arena] = {id(p.arena): p.arena for p in weights if p.arena is not None}
         self._arenas = list(found.values())
         roots = {id(a.backend.root): a.backend for a in self._arenas}
@@ -137,6 +137,7 @@ class StepProgram:
         inputs = [*zip(leaves, self._arrays, strict=True)]
         for effect in trace.effects:
             effect.prepare(backend)
+            self._dependencies += [effect.dependencies] if effect.dependencies else []
         with backend.turn:
             self._computation = StepComputation(
                 trace, backend, inputs, self._outputs, self._context
@@ -165,17 +166,17 @@ class StepProgram:
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
         with self._lock:
-            return not self._is_running and self._dependencies.are_current()
+            if self._is_running or (self._trace.draws and self.origin != self._draws.origin):
+                return False
+            for dependencies in self._dependencies:  # noqa: SIM110 (this runs at each call)
+                if not dependencies.are_current():
+                    return False
+            return True
 
     def _state(self) -> Any:
         """Return what it depends on besides the settings of its parts."""
-        trace = self._trace
-        return (
-            [(p.arena, p.treatment) for p in self._weights],
-            [effect.state() for effect in trace.effects],
-            [part._control for _, part, *_ in trace.begins.values()],
-            self._draws.origin if trace.draws else None,
-        )
+        controls = [part._control for _, part, *_ in self._trace.begins.values()]
+        return controls, [(p.arena, p.treatment) for p in self._weights]
 
     def run(self, arguments: Arguments) -> Result:
         """Run it with these arguments; the result is read when it is asked for, before another
