@@ -125,7 +125,7 @@ def elements() -> str:
     """Return the functions of elements."""
     lines = ["namespace elements {", ""]
     for name, function in FUNCTIONS.items():
-        given = ", ".join(f"T {operand}" for operand in function.operands)
+        given = ", ".join(f"T {operand}" for operand in function.operands.split())
         value = f"({function.formula}) ? T(1) : T(0)" if function.is_truth else function.formula
         lines.append(f"template <typename T> HD T {name}({given}) {{ return {value}; }}")
     about = "The functions of elements. A truth value is 1 or 0; any value but 0 is true."
@@ -135,7 +135,7 @@ def elements() -> str:
 
 def functions() -> str:
     """Return the functions of an expression's steps on a CPU, as lists for macros."""
-    called = {name: len(f.operands) for name, f in FUNCTIONS.items() if not f.has_loop}
+    called = {name: len(f.operands.split()) for name, f in FUNCTIONS.items() if not f.has_loop}
     lists = {
         "STEP": STEPS,
         "ELEMENTWISE": FUNCTIONS,

@@ -6,8 +6,8 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,7 @@ class TracedVariable:
         return self.now is not self.first
 
 
-@dataclass(frozen=True)
-class Mode:
+class Mode(NamedTuple):
     """What kind of trace it is: chosen once, by the constructor named for what is traced.
 
     Attributes:
@@ -102,11 +101,11 @@ class Mode:
 
     def eager(self, stops: bool) -> Mode:
         """The same, where each operation is computed when it is called."""
-        return replace(self, knows=True, stops=stops)
+        return self._replace(knows=True, stops=stops)
 
     def shapes(self, knows: bool) -> Mode:
         """The same, where nothing is computed, and metrics do not count."""
-        return replace(self, counts=False, knows=knows)
+        return self._replace(counts=False, knows=knows)
 
 
 FUNCTION = Mode.function()

@@ -262,7 +262,7 @@ PRIMITIVE = {  # a row of a table, before this one
 
 ''',
         '    "floor": ': '''    "log_cosh": Function(
-        "math::magnitude(x) + (math::log1p(math::exp(T(-2) * math::magnitude(x)))"
+        "x", "math::magnitude(x) + (math::log1p(math::exp(T(-2) * math::magnitude(x)))"
         " - T(0.6931471805599453))", _log_cosh,
     ),
 ''',

@@ -50,7 +50,7 @@ ELEMENTS = BroadcastAxes(True, True)
 
 OPERANDS: dict[str, int] = {
     **dict.fromkeys(("constant", "column_index"), 0),
-    **{name: len(function.operands) for name, function in FUNCTIONS.items()},
+    **{name: len(function.operands.split()) for name, function in FUNCTIONS.items()},
     **dict.fromkeys(("row_sum", "row_max", "row_min", "column_sum"), 1),
 }
 """The functions of instructions, and the number of operands of each."""

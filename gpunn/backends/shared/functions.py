@@ -6,24 +6,22 @@ kernels of a GPU and the browser. Its derivative is in `gpunn.ops.gradient_rules
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn.common.numeric.normal import LONG, SHORT, SQUEEZE
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(NamedTuple):
     """A function of one element of each operand.
 
     Attributes:
-        formula: its C++, with numbers of type T: of x, of a and b, or of condition, a and b. It
-            behaves as NumPy's, at NaN and infinity too. That of a truth value is a condition.
+        operands: the names of its operands, with a space between two.
+        formula: its C++ of these, numbers of type T. It behaves as NumPy's, at NaN and infinity
+            too. That of a truth value is a condition.
         calls: the array function that computes it, if that has another name; or
             ``calls(backend, out, *operands)``, by array functions with ``out=`` and work arrays of
             the backend. ``out`` may be an operand, which is not read after it is first written.
@@ -33,20 +31,11 @@ class Function:
             Otherwise it is called for each element.
     """
 
+    operands: str
     formula: str
     calls: str | Callable[..., None] = ""
     is_truth: bool = False
     has_loop: bool = False
-
-    @property
-    def operands(self) -> tuple[str, ...]:
-        """The names of its operands.
-
-        >>> FUNCTIONS["where"].operands, FUNCTIONS["exp"].operands
-        (('condition', 'a', 'b'), ('x',))
-        """
-        read = re.findall(r"\b(condition|x|a|b)\b", self.formula)
-        return tuple(name for name in ("condition", "x", "a", "b") if name in read)
 
 
 def _relu(backend: Any, out: Any, x: Any) -> None:
@@ -93,61 +82,61 @@ def _erfc(backend: Any, out: Any, x: Any) -> None:
 _vector = partial(Function, has_loop=True)
 _truth = partial(Function, has_loop=True, is_truth=True)
 FUNCTIONS: dict[str, Function] = {
-    "copy": _vector("x"),
-    "negative": _vector("-x"),
-    "abs": _vector("math::magnitude(x)", "absolute"),
+    "copy": _vector("x", "x"),
+    "negative": _vector("x", "-x"),
+    "abs": _vector("x", "math::magnitude(x)", "absolute"),
     # Of -0 it is 0; of NaN, NaN.
-    "sign": _vector("x > T(0) ? T(1) : (x < T(0) ? T(-1) : x + T(0))"),
-    "square": _vector("x * x"),
-    "reciprocal": _vector("T(1) / x"),
-    "sqrt": _vector("math::sqrt(x)"),
-    "relu": _vector("x <= T(0) ? T(0) : x", _relu),  # of -0 it is 0
-    "sigmoid": _vector("math::sigmoid(x)", _sigmoid),
-    "exp": _vector("math::exp(x)"),
-    "expm1": _vector("math::expm1(x)"),
-    "log": _vector("math::log(x)"),
-    "log1p": _vector("math::log1p(x)"),
-    "sin": _vector("math::sin(x)"),
-    "cos": _vector("math::cos(x)"),
-    "tan": _vector("math::tan(x)"),
-    "arcsin": Function("math::asin(x)"),
-    "arccos": Function("math::acos(x)"),
-    "arctan": Function("math::atan(x)"),
-    "sinh": _vector("math::sinh(x)"),
-    "cosh": _vector("math::cosh(x)"),
-    "tanh": _vector("math::tanh(x)"),
-    "arcsinh": Function("math::asinh(x)"),
-    "arccosh": Function("math::acosh(x)"),
-    "arctanh": Function("math::atanh(x)"),
-    "erfc": _vector("math::erfc(x)", _erfc),
-    "floor": _vector("math::floor(x)"),
-    "ceil": _vector("math::ceil(x)"),
-    "round": _vector("math::rint(x)", "rint"),
-    "isnan": _truth("x != x"),
-    "isinf": _truth("math::magnitude(x) == -math::minus_infinity<T>()"),
-    "isfinite": _truth("math::is_finite(x)"),
-    "logical_not": _truth("x == T(0)"),
-    "add": _vector("a + b"),
-    "subtract": _vector("a - b"),
-    "multiply": _vector("a * b"),
-    "divide": _vector("a / b"),
-    "maximum": _vector("(a > b) | (a != a) ? a : b"),
-    "minimum": _vector("(a < b) | (a != a) ? a : b"),
-    "power": _vector("math::pow(a, b)"),
-    "floor_divide": Function("math::floor_divide(a, b)"),
-    "mod": Function("math::mod(a, b)", "remainder"),
-    "arctan2": Function("math::atan2(a, b)"),
-    "logaddexp": _vector("math::logaddexp(a, b)"),
-    "equal": _truth("a == b"),
-    "not_equal": _truth("a != b"),
-    "less": _truth("a < b"),
-    "less_equal": _truth("a <= b"),
-    "greater": _truth("a > b"),
-    "greater_equal": _truth("a >= b"),
-    "logical_and": _truth("(a != T(0)) & (b != T(0))"),
-    "logical_or": _truth("(a != T(0)) | (b != T(0))"),
-    "logical_xor": _truth("(a != T(0)) != (b != T(0))"),
-    "where": _vector("condition != T(0) ? a : b"),
+    "sign": _vector("x", "x > T(0) ? T(1) : (x < T(0) ? T(-1) : x + T(0))"),
+    "square": _vector("x", "x * x"),
+    "reciprocal": _vector("x", "T(1) / x"),
+    "sqrt": _vector("x", "math::sqrt(x)"),
+    "relu": _vector("x", "x <= T(0) ? T(0) : x", _relu),  # of -0 it is 0
+    "sigmoid": _vector("x", "math::sigmoid(x)", _sigmoid),
+    "exp": _vector("x", "math::exp(x)"),
+    "expm1": _vector("x", "math::expm1(x)"),
+    "log": _vector("x", "math::log(x)"),
+    "log1p": _vector("x", "math::log1p(x)"),
+    "sin": _vector("x", "math::sin(x)"),
+    "cos": _vector("x", "math::cos(x)"),
+    "tan": _vector("x", "math::tan(x)"),
+    "arcsin": Function("x", "math::asin(x)"),
+    "arccos": Function("x", "math::acos(x)"),
+    "arctan": Function("x", "math::atan(x)"),
+    "sinh": _vector("x", "math::sinh(x)"),
+    "cosh": _vector("x", "math::cosh(x)"),
+    "tanh": _vector("x", "math::tanh(x)"),
+    "arcsinh": Function("x", "math::asinh(x)"),
+    "arccosh": Function("x", "math::acosh(x)"),
+    "arctanh": Function("x", "math::atanh(x)"),
+    "erfc": _vector("x", "math::erfc(x)", _erfc),
+    "floor": _vector("x", "math::floor(x)"),
+    "ceil": _vector("x", "math::ceil(x)"),
+    "round": _vector("x", "math::rint(x)", "rint"),
+    "isnan": _truth("x", "x != x"),
+    "isinf": _truth("x", "math::magnitude(x) == -math::minus_infinity<T>()"),
+    "isfinite": _truth("x", "math::is_finite(x)"),
+    "logical_not": _truth("x", "x == T(0)"),
+    "add": _vector("a b", "a + b"),
+    "subtract": _vector("a b", "a - b"),
+    "multiply": _vector("a b", "a * b"),
+    "divide": _vector("a b", "a / b"),
+    "maximum": _vector("a b", "(a > b) | (a != a) ? a : b"),
+    "minimum": _vector("a b", "(a < b) | (a != a) ? a : b"),
+    "power": _vector("a b", "math::pow(a, b)"),
+    "floor_divide": Function("a b", "math::floor_divide(a, b)"),
+    "mod": Function("a b", "math::mod(a, b)", "remainder"),
+    "arctan2": Function("a b", "math::atan2(a, b)"),
+    "logaddexp": _vector("a b", "math::logaddexp(a, b)"),
+    "equal": _truth("a b", "a == b"),
+    "not_equal": _truth("a b", "a != b"),
+    "less": _truth("a b", "a < b"),
+    "less_equal": _truth("a b", "a <= b"),
+    "greater": _truth("a b", "a > b"),
+    "greater_equal": _truth("a b", "a >= b"),
+    "logical_and": _truth("a b", "(a != T(0)) & (b != T(0))"),
+    "logical_or": _truth("a b", "(a != T(0)) | (b != T(0))"),
+    "logical_xor": _truth("a b", "(a != T(0)) != (b != T(0))"),
+    "where": _vector("condition a b", "condition != T(0) ? a : b"),
 }
 
 
