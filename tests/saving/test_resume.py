@@ -439,11 +439,11 @@ class Numbered(gpunn.utils.PyDataset):
         return self.x[place], self.y[place]
 
 
-def with_own_steps():
+def with_own_steps(cls=OwnSteps):
     gpunn.utils.set_random_seed(3)
     inputs = gpunn.Input((5,))
     hidden = layers.Dropout(0.3)(layers.Dense(8, "relu")(inputs))
-    model = OwnSteps(inputs, layers.Dense(3)(hidden))
+    model = cls(inputs, layers.Dense(3)(hidden))
     model.mean = gpunn.metrics.Mean(name="mean")
     loss = gpunn.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"])
@@ -490,3 +490,121 @@ def test_a_checkpoint_without_all_optimizers_is_refused_at_once(tmp_path):
         model.fit(np.ones((4, 5)), [0, 1, 2, 0], verbose=0,
                   callbacks=[callbacks.BackupAndRestore(tmp_path / "b"), watching])
     assert not seen
+
+
+def beside_the_graph(model):
+    """Let the step train a network too that the graph of the model has not."""
+    x = gpunn.Input((3,))
+    model.judge = gpunn.Model(x, layers.Dense(1)(x))
+    return model.judge.trainable_variables
+
+
+def a_variable(model):
+    model.count = gpunn.Variable([0.0], name="count")
+    return [model.count]
+
+
+def with_changes(of):
+    class Changes(OwnSteps):
+        changed: Any
+
+        def train_step(self, data):
+            found = super().train_step(data)
+            for variable in self.changed:
+                variable.assign(variable + 1.0)
+            return found
+
+    model = with_own_steps(Changes)
+    model.changed = of(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("of", "what"), [(beside_the_graph, "dense.*/kernel of"), (a_variable, "count of")]
+)
+def test_a_checkpoint_without_all_that_a_step_changes_is_refused(tmp_path, of, what):
+    """It would go on from other values than it was stopped at."""
+    given = {"x": np.ones((4, 5)), "y": [0, 1, 2, 0], "verbose": 0}
+    with pytest.raises(ValueError, match=f"lacks {what}.*, which the step changes"):
+        with_changes(of).fit(**given, callbacks=[callbacks.BackupAndRestore(tmp_path / "b")])
+    with_changes(of).fit(**given)
+    unchanged = with_own_steps()
+    of(unchanged)
+    unchanged.fit(**given, callbacks=[callbacks.BackupAndRestore(tmp_path / "c")])
+
+
+@pytest.mark.parametrize("place", ["a list", "a dictionary", "a layer"])
+def test_a_further_optimizer_is_refused_wherever_it_is_held(tmp_path, place):
+    model, second = with_own_steps(), gpunn.optimizers.SGD()
+    model.further = {"a list": [second], "a dictionary": {"of judge": second}}.get(place)
+    if place == "a layer":
+        model.layers[1].further = second
+    with pytest.raises(ValueError, match="lacks the state of its optimizer 'further'"):
+        model.fit(np.ones((4, 5)), [0, 1, 2, 0], verbose=0,
+                  callbacks=[callbacks.BackupAndRestore(tmp_path / "b")])
+
+
+def test_the_optimizer_of_a_network_inside_is_refused_if_the_step_uses_it(tmp_path):
+    class Uses(OwnSteps):
+        judge: Any
+
+        def train_step(self, data):
+            with gpunn.GradientTape() as tape:
+                loss = gpunn.ops.mean(self.judge(data[0]) ** 2)
+            weights = self.judge.trainable_variables
+            self.judge.optimizer.apply(tape.gradient(loss, weights), weights)
+            return super().train_step(data)
+
+    given = {"x": np.ones((4, 5)), "y": [0, 1, 2, 0], "verbose": 0}
+    for cls in (OwnSteps, Uses):
+        model, x = with_own_steps(cls), gpunn.Input((5,))
+        model.judge = gpunn.Model(x, layers.Dense(1)(x))
+        model.judge.compile("adam", "mse")
+        backup = callbacks.BackupAndRestore(tmp_path / cls.__name__)
+        if cls is OwnSteps:  # which leaves it alone
+            model.fit(**given, callbacks=[backup])
+            continue
+        with pytest.raises(ValueError, match="lacks the state of the optimizer of"):
+            model.fit(**given, callbacks=[backup])
+
+
+def with_two_outputs():
+    class Own(gpunn.Model):
+        def compute_metrics(self, x, y, y_pred, sample_weight=None):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    gpunn.utils.set_random_seed(3)
+    inputs = gpunn.Input((5,))
+    model = Own(inputs, [layers.Dense(3, name="a")(inputs), layers.Dense(1, name="b")(inputs)])
+    model.mean = gpunn.metrics.Mean(name="mean")
+    optimizer = gpunn.optimizers.Adam(0.01, use_ema=True)
+    model.compile(optimizer, ["mse", "mae"], metrics=[["mae"], ["mse", "cosine_similarity"]])
+    return model
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_losses_of_outputs_and_averages_of_weights_go_on(tmp_path, stop):
+    """Also where the run was stopped after its last step, before averages replaced the weights."""
+    rng = np.random.default_rng(1)
+    given = {"x": rng.normal(size=(6, 5)), "y": [rng.normal(size=(6, n)) for n in (3, 1)]}
+    given |= {"batch_size": 2, "epochs": 2, "verbose": 0}
+    whole, seen = with_two_outputs(), []
+    whole.fit(**given)
+
+    def count(batch, logs):
+        seen.append(batch)
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+
+    stopping = callbacks.LambdaCallback(on_train_batch_end=count)
+    with pytest.raises(KeyboardInterrupt):
+        with_two_outputs().fit(
+            **given, callbacks=[callbacks.BackupAndRestore(tmp_path / "b", save_freq=1), stopping]
+        )
+    resumed = with_two_outputs()
+    resumed.fit(**given, callbacks=[callbacks.BackupAndRestore(tmp_path / "b")])
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    for name, values in resumed.history.history.items():
+        wanted = whole.history.history[name][-len(values):]
+        np.testing.assert_allclose(values, wanted, rtol=1e-5, err_msg=name)

@@ -6,13 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.callbacks import CallbackList
+from gpunn.common.nested import found_in
 from gpunn.common.stored import OWN_STEPS, check_array
+from gpunn.core.holder import ParameterHolder
+from gpunn.core.operators import Kept
 from gpunn.distribution import launch
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.classes import check_class_weight
@@ -27,6 +31,8 @@ from gpunn.training.trainer import Trainer
 from .programs import OwnPrograms
 from .rows import OwnBatches, OwnRows, source_of
 from .steps import Steps, steps_of
+
+OF_LOGS = f"{OWN_STEPS}log/"  # before the names of what the last step returned
 
 
 class OwnTrainer:
@@ -50,6 +56,7 @@ class OwnTrainer:
         self.programs: OwnPrograms | None = None  # of the last training
         self.logs: dict[str, float] = {}  # of the last step before the training was resumed
         self.evaluations = self  # each evaluation has programs of its own
+        self._outside: dict[str, int] | None = None  # before a fit that is to be resumed
 
     @property
     def seed(self) -> int:
@@ -147,6 +154,7 @@ class OwnTrainer:
             if (trainer := self.model._training.trainer) is not None:
                 self.write_counters(trainer)
             programs.release()
+            self._outside = None
 
     def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Return ``work(programs, *arguments)`` of an evaluation."""
@@ -168,13 +176,33 @@ class OwnTrainer:
         Raises:
             ValueError: if another optimizer trains a part of the model.
         """
-        for name, value in vars(self.model).items():
-            if isinstance(value, Optimizer) and value is not self.optimizer:
-                raise ValueError(
-                    f"A checkpoint of {self.model.name} lacks the state of its optimizer {name!r}, "
-                    f"so that fit cannot be resumed from it. Leave BackupAndRestore out, save the "
-                    f"model with ModelCheckpoint, and continue with initial_epoch."
-                )
+        for holder in _holders(self.model):
+            for name, value in vars(holder).items():
+                if any(o is not self.optimizer for o in found_in(value, Optimizer)):
+                    raise ValueError(self._lacks(f"the state of its optimizer {name!r}"))
+        self._outside = self._found_outside()
+
+    def _found_outside(self) -> dict[str, int]:
+        """Return what a step may change and no checkpoint holds, each with a number that changes
+        with it: optimizers of models inside, variables, and weights of models beside its own."""
+        kept, found = {id(w) for w in self.model.weights}, dict[str, int]()
+        for holder in _holders(self.model):
+            optimizer = getattr(holder, "optimizer", None)
+            if isinstance(optimizer, Optimizer) and optimizer is not self.optimizer:
+                found[f"the state of the optimizer of {holder.name}"] = optimizer.steps_done
+            held = found_in(list(vars(holder).values()), Kept)
+            for v in {id(v): v for v in (*holder.weights, *held) if id(v) not in kept}.values():
+                kept.add(id(v))
+                name = getattr(v, "path", None) or v.name
+                found[f"{name} of {holder.name}"] = crc32(np.asarray(v).tobytes())
+        return found
+
+    def _lacks(self, what: str) -> str:
+        return (
+            f"A checkpoint of {self.model.name} lacks {what}, so that fit cannot be resumed from "
+            f"it. Leave BackupAndRestore out, save the model with ModelCheckpoint, and continue "
+            f"with initial_epoch."
+        )
 
     def read_counters(self, trainer: Trainer) -> None:
         """Continue after the batches and passes of a trainer of the same model."""
@@ -190,17 +218,30 @@ class OwnTrainer:
         counters[[BATCHES, PASS, POSITION]] = own[[BATCHES, PASS, POSITION]]
         trainer.control.restore(counters)
 
-    def _metrics(self, trainer: Trainer) -> list[Any]:
-        """Return the metrics of the model that a trainer does not keep."""
-        return [m for m in self.model.metrics if all(m is not kept for kept in trainer.held)]
+    def _metrics(self, trainer: Trainer) -> dict[str, Any]:
+        """Return the metrics of the model that a trainer does not keep, by their entries of a file.
+
+        Those of the outputs' losses, which the first step makes, change no other's number.
+        """
+        losses = [mean for mean in self.steps.losses if mean is not None]
+        apart = [*trainer.held, *losses]
+        others = [m for m in self.model.metrics if all(m is not one for one in apart)]
+        return {
+            f"{OWN_STEPS}{kind}/{number}": metric
+            for kind, metrics in (("metric", others), ("loss", losses))
+            for number, metric in enumerate(metrics)
+        }
 
     def state(self, trainer: Trainer) -> dict[str, np.ndarray]:
         """Return the sums of metrics, and the logs of the last step, as entries of a file."""
+        if self._outside is not None:
+            for what, number in self._found_outside().items():
+                if self._outside.get(what) != number:
+                    raise ValueError(self._lacks(f"{what}, which the step changes"))
         self.write_counters(trainer)
-        metrics = enumerate(self._metrics(trainer))
-        found = {f"{OWN_STEPS}metric/{number}": metric._sums() for number, metric in metrics}
+        found = {name: metric._sums() for name, metric in self._metrics(trainer).items()}
         logs = {} if self.programs is None else self.programs.last_logs()
-        return found | {f"{OWN_STEPS}log/{name}": np.array([value]) for name, value in logs.items()}
+        return found | {f"{OF_LOGS}{name}": np.array([value]) for name, value in logs.items()}
 
     def restoring(
         self, tensors: Mapping[str, np.ndarray], trainer: Trainer
@@ -210,26 +251,45 @@ class OwnTrainer:
         Raises:
             ValueError: for what `state` never returns.
         """
+        if any(name.startswith(f"{OWN_STEPS}loss/") for name in tensors):
+            self.steps.losses_of(self.model._training.settled())
+        metrics = self._metrics(trainer) if tensors else {}
         logs, sums = dict[str, float](), list[tuple[Any, np.ndarray]]()
-        metrics = dict(enumerate(self._metrics(trainer)))
         for name, array in tensors.items():
-            kind, _, key = name.removeprefix(OWN_STEPS).partition("/")
             place = f"training/tensors/{name}"
-            if kind == "log":
-                logs[key] = float(check_array(array, (1,), "f", place)[0])
-            elif kind == "metric" and key.isdecimal() and int(key) in metrics:
-                metric = metrics[int(key)]
+            if name in metrics:
+                metric = metrics[name]
                 sums.append((metric, check_array(array, metric._sums().shape, "f", place)))
+            elif name.startswith(OF_LOGS):
+                logs[name.removeprefix(OF_LOGS)] = float(check_array(array, (1,), "f", place)[0])
             else:
                 raise ValueError(f"the entry {place!r} is not known.")
+        for name in metrics:
+            if name not in tensors:
+                raise ValueError(f"the entry 'training/tensors/{name}' is missing.")
 
         def restore() -> None:
             self.logs = logs
             self.read_counters(trainer)
+            weights, optimizer = self.model.trainable_variables, self.optimizer
+            if self.batches and weights and optimizer is not None and optimizer.use_ema:
+                Update.of(optimizer, weights).note_step()  # it was made before, also for `finish`
             for metric, array in sums:
                 metric._put_sums(array)
 
         return restore
+
+
+def _holders(model: Any) -> list[Any]:
+    """Return a model, and the layers and models that it holds, at any depth."""
+    found, waiting = dict[int, Any](), [model]
+    while waiting:
+        holder = waiting.pop()
+        if id(holder) not in found:
+            found[id(holder)] = holder
+            waiting += found_in(list(vars(holder).values()), ParameterHolder)
+            waiting += holder._layers_inside
+    return [*found.values()]
 
 
 def trainer_of(model: Any) -> OwnTrainer:
