@@ -15,7 +15,7 @@ from gpunn.common.names import warn
 from .rows import Rows, name_of
 from .spec import Spec, TargetSpec
 
-TWO_WEIGHTS = (
+BOTH_WEIGHTS = (
     "class_weight and sample_weight cannot both be given: multiply the class weights into "
     "sample_weight."
 )
@@ -114,6 +114,20 @@ def class_weights(
                 f"those of a regression. Use sample_weight."
             )
         class_weight = balanced(labels)
+    return weights_of(labels, class_weight, classes, name)
+
+
+def weights_of(
+    labels: np.ndarray, class_weight: Mapping[Any, Any], classes: int, name: str
+) -> np.ndarray:
+    """Return the weight of each row (rows,) by its class; classes without a weight get 1.
+
+    Args:
+        classes: how many there are; 0 if any number may be one.
+
+    Raises:
+        ValueError, TypeError: for a key that is not a class, or an invalid weight.
+    """
     weights = np.ones(len(labels))
     for key, given in class_weight.items():
         label = _whole(key)

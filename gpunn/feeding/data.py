@@ -17,7 +17,7 @@ from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_exact, check_finite, read
-from .classes import TWO_WEIGHTS, class_weights
+from .classes import BOTH_WEIGHTS, class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
 from .spec import Spec, TargetSpec
@@ -156,7 +156,7 @@ def to_rows(
         weight = weights.get(target.name)
         if class_weight is not None:
             if weight is not None:
-                raise ValueError(where + TWO_WEIGHTS)
+                raise ValueError(where + BOTH_WEIGHTS)
             weight = class_weights(
                 class_weight, targets, target, backend, where, call is not None
             )

@@ -528,6 +528,16 @@ def test_weights_of_a_model_without_a_call(tmp_path: Any) -> None:
 
 
 ERRORS: dict[str, Any] = {
+    "weights of both kinds": (
+        lambda: classifier(Own).fit(X, Y, sample_weight=WEIGHTS, class_weight={0: 2.0}, verbose=0),
+        ValueError, "class_weight and sample_weight cannot both be given"),
+    "weights of both kinds in batches": (
+        lambda: classifier(Own).fit([(X, Y, WEIGHTS)], class_weight={0: 2.0}, verbose=0),
+        ValueError, "x, batch 0: class_weight and sample_weight cannot both be given"),
+    "a class by name": (lambda: classifier(Own).fit(X, Y, class_weight={"a": 2.0}, verbose=0),
+                        ValueError, "integer keys.*'a'"),
+    "a weight below 0": (lambda: classifier(Own).fit(X, Y, class_weight={0: -2.0}, verbose=0),
+                         ValueError, r"class_weight\[0\] must be finite and at least 0"),
     "not compiled": (lambda: Own(x := layers.Input((3,)), layers.Dense(1)(x)).fit(X, Y),
                      ValueError, "compile"),
     "different rows": (lambda: classifier(Own).fit(X, Y[:5]), ValueError, "rows must be equal"),

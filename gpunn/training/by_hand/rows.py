@@ -15,9 +15,17 @@ from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
 from gpunn.feeding.arrays import as_array, stored_dtype
 from gpunn.feeding.batches import Batches, items_of_pass
-from gpunn.feeding.classes import TWO_WEIGHTS, are_classes, balanced, check_class_weight
+from gpunn.feeding.classes import (
+    BOTH_WEIGHTS,
+    are_classes,
+    balanced,
+    check_class_weight,
+    weights_of,
+)
 from gpunn.feeding.rows import Rows, name_of, sent
 from gpunn.ops.dtypes import from_host
+
+BY_CLASS = "by_class"  # the name of weights by class
 
 
 @dataclass(eq=False)
@@ -55,9 +63,10 @@ class OwnRows(Rows):
         return replaced(converted, self.form)
 
     def unweighted(self) -> OwnRows:
-        """Return the rows without weights."""
-        arrays = {name: a for name, a in self.arrays.items() if name != "weights"}
-        return replace(self, arrays=arrays, form=self.form[:2])
+        """Return the rows without the weights by class."""
+        form = self.form[:2] if BY_CLASS in self.arrays else self.form
+        arrays = {name: a for name, a in self.arrays.items() if name != BY_CLASS}
+        return replace(self, arrays=arrays, form=form)
 
     def _rows(self, rows: Any) -> OwnRows:
         return replace(self, arrays={name: array[rows] for name, array in self.arrays.items()})
@@ -97,14 +106,18 @@ class OwnBatches(Batches):
 
     def begin(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[OwnRows]:
         """Yield the batches of a pass; see `Batches.begin`."""
-        for batch in items_of_pass(self.source, number, seed, skip, self.argument):
-            yield self._rows(batch, 0)
+        items = items_of_pass(self.source, number, seed, skip, self.argument)
+        for count, batch in enumerate(items, skip):
+            yield self._rows(batch, count)
 
     def _rows(self, batch: Any, number: int) -> OwnRows:
         if self.class_weight is not None:
             parts = batch if isinstance(batch, (tuple, list)) else (batch,)
             x, y, weight = (*parts, None, None)[:3]
-            batch = x, y, weights_by_class(self.class_weight, y, weight)
+            where = f"{self.argument}, batch {number}: "
+            if weight is not None:
+                raise ValueError(where + BOTH_WEIGHTS)
+            batch = x, y, weights_by_class(self.class_weight, y, where)
         return _of_batch(tuple(batch) if isinstance(batch, list) else batch)
 
 
@@ -143,6 +156,11 @@ def source_of(
         raise ValueError(f"{argument} has no rows.")
     arrays: dict[str, Any] = {}
     forms = [_named(part, name, arrays) for name, part in given.items()]
+    if by_class is not None:
+        if weight is not None:
+            raise ValueError(BOTH_WEIGHTS)
+        arrays[BY_CLASS] = weights_by_class(by_class, y)
+        forms = [*forms, BY_CLASS]
     alone = len(forms) == 1 and isinstance(forms[0], str)
     return OwnRows(arrays, form=forms[0] if alone else tuple(forms))
 
@@ -205,25 +223,20 @@ def _converted(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, bool if array.dtype == bool else np.int32)
 
 
-def weights_by_class(class_weight: Any, y: Any, weight: Any) -> Any:
-    """Return the weight of the class of each row, which must have none of its own."""
-    if weight is not None:
-        raise ValueError(TWO_WEIGHTS)
-    is_balanced = check_class_weight(class_weight, is_whole=True)
+def weights_by_class(class_weight: Any, y: Any, where: str = "") -> np.ndarray:
+    """Return the weight of each row by its class."""
+    name = f"{where}class_weight"
+    is_balanced = check_class_weight(class_weight, True, name)
     if y is None or isinstance(y, Mapping):
-        raise ValueError("class_weight needs y, the classes of one output.")
+        raise ValueError(f"{name} needs y, the classes of one output.")
     labels = np.asarray(y)
     if is_balanced and not are_classes(labels):
         raise ValueError(
-            "class_weight='balanced' needs one class per row, but y holds other numbers. Use "
-            "sample_weight."
+            f"{name}='balanced' needs one class per row, but y holds other numbers. Use "
+            f"sample_weight."
         )
     if labels.ndim > 1 and labels.shape[-1] > 1:
         labels = labels.argmax(axis=-1)
     labels = np.rint(labels.reshape(len(labels), -1)[:, 0]).astype(np.int64)
-    if is_balanced:
-        class_weight = balanced(labels)
-    found = np.ones(len(labels), floatx())
-    for label, factor in class_weight.items():
-        found[labels == int(label)] = factor
-    return found
+    weights = balanced(labels) if is_balanced else class_weight
+    return weights_of(labels, weights, 0, name).astype(floatx())
