@@ -57,11 +57,10 @@ def logs_of(metrics: Sequence[Any], ranks: Communicator = ALONE) -> dict[str, fl
     return {name: float(np.mean(np.asarray(value, np.float64))) for name, value in found.items()}
 
 
-def _of_all(metric: Any, ranks: Communicator) -> float:
+def _of_all(metric: Any, ranks: Communicator) -> Any:
     sums = metric._sums()
     ranks.sum(sums)
-    value: float = metric.compute(sums)
-    return value
+    return metric._value(sums)
 
 
 def _held_by(holder: Any) -> list[Any]:

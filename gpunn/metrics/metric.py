@@ -186,6 +186,10 @@ class Metric(Formula):
         """Return the value for a state on the host."""
         raise TypeError(f"{type(self).__name__} must define compute(state).")
 
+    def _value(self, state: np.ndarray) -> Any:
+        """Return what `result` returns for a state on the host: a number, or numbers by name."""
+        return self.compute(state)
+
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of plain arrays to this object's own state."""
@@ -323,7 +327,7 @@ class Metric(Formula):
 # Attributes of a custom class that defines `update_state`: see `own`.
 _BY_UPDATE_STATE: dict[str, Any] = {
     "_of_tensors": True, "accumulate": own.accumulate, "compute": own.compute,
-    "_sums": own.sums, "_put_sums": own.put_sums,
+    "_sums": own.sums, "_put_sums": own.put_sums, "_value": own.value,
     "state_size": property(own.state_size), "build": own.build, "check": own.check, "functor": None,
     "sparse": None, "predictions": None, "targets": None, "remedy": None,
 }

@@ -7,13 +7,14 @@ the sums of a model start at 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.nested import replaced
 from gpunn.common.signatures import signature
 from gpunn.core.settings import noted
 from gpunn.ops.conversion import convert
@@ -101,18 +102,24 @@ def put_sums(metric: Any, state: np.ndarray) -> None:
         v.assign(constant(v.first + state[at].reshape(v.shape), v.dtype))
 
 
-def compute(metric: Any, state: np.ndarray) -> float:
-    """Return the value of `result` for a state on the host."""
+def value(metric: Any, state: np.ndarray) -> Any:
+    """Return what `result` returns for a state on the host: an array, or arrays by name."""
     before = [v.as_tensor() for v in metric.variables]
     try:
         for v, at in _slices(metric):
             v.assign(constant(v.first + state[at].reshape(v.shape), "float64"))
-        found = convert(metric.result())
+        return replaced(lambda found: convert(found).numpy(), metric.result())
     finally:
-        for v, value in zip(metric.variables, before, strict=True):
-            v.assign(value)
-    if found.size != 1:
+        for v, given in zip(metric.variables, before, strict=True):
+            v.assign(given)
+
+
+def compute(metric: Any, state: np.ndarray) -> float:
+    """Return the value of `result`, one number, for a state on the host."""
+    found = value(metric, state)
+    if np.size(found) != 1 or isinstance(found, Mapping):
         raise ValueError(
-            f"The metric {metric.name!r}: result() must return one number; got shape {found.shape}."
+            f"The metric {metric.name!r}: result() must return one number; got "
+            f"{found if isinstance(found, Mapping) else f'shape {np.shape(found)}'}."
         )
-    return float(found.numpy().reshape(()))
+    return float(np.reshape(found, ()))

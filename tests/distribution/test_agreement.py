@@ -12,6 +12,9 @@ BEGINNINGS = {
     "other_batch_size": "The ranks do not agree on batch_size: 8 on rank 0, 9 on rank 1.",
     "lazy_adam": "Adam(lazy=True) updates the rows of a batch, but cannot for 'embedding/emb",
     "other_epochs": "The ranks do not agree on epochs: 2 on rank 0, 3 on rank 1.",
+    "own_steps_that_return_other_names": (
+        "The ranks do not agree on what train_step returns: loss, of rank 0 on rank 0, loss, of "
+    ),
     "other_data": "The ranks do not agree on x: float64 (20, 4), checksum ",
     "other_shape": "The ranks do not agree on x: float64 (20, 4), checksum ",
     "other_validation_data": "The ranks do not agree on validation_data: y: ",

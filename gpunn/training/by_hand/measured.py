@@ -122,7 +122,10 @@ def results_of(metrics: Iterable[Any], names: Mapping[int, str]) -> dict[str, An
     """Return the results of metrics by their names, or by those for their ``id``."""
     found: dict[str, Any] = {}
     for metric in metrics:
-        value = metric.result()
-        name = names.get(id(metric), metric.name)
-        found.update(value if isinstance(value, Mapping) else {name: value})
+        found |= named(metric, metric.result(), names)
     return found
+
+
+def named(metric: Any, value: Any, names: Mapping[int, str]) -> Mapping[str, Any]:
+    """Return the result of a metric by its name, or by those for its ``id``; or all its results."""
+    return value if isinstance(value, Mapping) else {names.get(id(metric), metric.name): value}

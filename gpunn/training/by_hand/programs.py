@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from gpunn.distribution.communicator import ALONE, Communicator, Share, sharing
 from gpunn.ops.running.step_function import Function
 from gpunn.ops.running.step_program import Result
 from gpunn.structure.non_finite import origin
+from gpunn.training import agreement
 from gpunn.training.predicting import on_device
 
+from .measured import named
 from .rows import OwnRows
 from .steps import ordered, reported_names
 
@@ -39,6 +41,10 @@ class OwnPrograms:
         self.steps_at_once: dict[int, int] = {}  # of each batch size
         self._result: Result | None = None
         self._logs: dict[str, float] = {}
+        self._read: Result | None = None  # the last one that was read, and its numbers
+        self._own: dict[str, float] = {}
+        self._part = 1.0  # this rank's part of the rows of the last step
+        self._measured: list[str] = []  # which of these are results of metrics
         self._rows: OwnRows | None = None
 
     def join(self, ranks: Communicator) -> None:
@@ -52,6 +58,19 @@ class OwnPrograms:
         if ranks.size == 1:
             return None
         return ranks.share(rows) if rows >= ranks.size else Share(ranks, 0, rows, rows * ranks.size)
+
+    @contextmanager
+    def sharing(self, share: Share | None, rows: int) -> Iterator[None]:
+        """Return a ``with`` block for steps on a share of these rows. Of rows that each rank
+        computes, only rank 0 keeps what metrics count."""
+        self._part = 1.0 if share is None else share.rows / share.whole
+        forgets = share is not None and rows < self.ranks.size and self.ranks.rank > 0
+        metrics = self.trainer.model.metrics if forgets else []
+        before = {id(metric): metric._sums() for metric in metrics}
+        with sharing(share):
+            yield
+        for metric in self.trainer.model.metrics if forgets else ():
+            metric._put_sums(before.get(id(metric), np.zeros_like(metric._sums())))
 
     def step(self, share: Share | None = None) -> Function:
         """Return the step, for a share of the rows."""
@@ -87,7 +106,7 @@ class OwnPrograms:
         share, batch = self.share(len(rows)), rows.whole()
         if share is not None:
             batch = rows.batch(slice(share.first, share.first + share.rows))
-        with sharing(share):
+        with self.sharing(share, len(rows)):
             self.count(self.step(share).start(batch), 1, len(rows))
 
     def on_batch(self, rows: OwnRows) -> dict[str, float]:
@@ -120,28 +139,47 @@ class OwnPrograms:
         sums: a checkpoint then holds those of one process."""
         if self.ranks.size == 1:
             return {}
-        found, names = {}, reported_names(self.trainer.model)
+        returned, is_new = self._returned()
+        own, found, names = dict[str, Any](), dict[str, Any](), reported_names(self.trainer.model)
         for metric in self.trainer.model.metrics:
             sums = metric._sums()
+            own |= named(metric, metric._value(sums), names)
             self.ranks.sum(sums)
             metric._put_sums(sums if self.ranks.rank == 0 else np.zeros_like(sums))
-            found[names.get(id(metric), metric.name)] = float(metric.compute(sums))
+            found |= named(metric, metric._value(sums), names)
+        own, found = numbers(own), numbers(found)
+        if is_new:
+            self._measured = self.ranks.first([
+                name for name, x in returned.items()
+                if name in own and np.isclose(x, own[name], 1e-5, 1e-7, True)
+            ])  # fmt: skip
         return found
+
+    def _returned(self) -> tuple[dict[str, float], bool]:
+        """Return what the last step returned on this rank, and whether nobody has asked before."""
+        if self._result is None or self._result is self._read:
+            return self._own, False
+        self._read, self._own = self._result, logs_of(self._result, self._name)
+        return self._own, True
 
     def logs(self) -> dict[str, float]:
         """Return what the last step returned, as numbers; waits for the device.
 
-        Of several ranks, metrics are those of all rows, and other numbers the mean of the ranks.
+        Of several ranks, results of metrics are those of all rows, and other numbers the mean of
+        the ranks by their rows. What a step returns by a metric's name may be another number.
         """
         if self._result is None:
             found = dict(self.trainer.logs) if self.training else {}
             return found if self.ranks.size == 1 else self.ranks.first(found)
-        found = logs_of(self._result, self._name)
         if self.ranks.size > 1:
-            means = np.array([*found.values()]) / self.ranks.size
+            added = self.add_up()
+            agreement.compare_names(self.ranks, f"what {self._name} returns", self._own)
+            means = np.array([*self._own.values()]) * self._part
             self.ranks.sum(means)
-            found = dict(zip(found, means.tolist(), strict=True))
-            found |= {name: x for name, x in self.add_up().items() if name in found}
+            found = dict(zip(self._own, means.tolist(), strict=True))
+            found |= {name: added[name] for name in self._measured}
+        else:
+            found = logs_of(self._result, self._name)
         self._logs = found
         return dict(found) if self.training else ordered(self.trainer.model, found)
 
@@ -173,7 +211,7 @@ class StepsOnRows:
 
     def run(self, steps: int) -> None:
         share = self._of.share(self._size)
-        with sharing(share):
+        with self._of.sharing(share, self._size):
             self._run(steps, share)
 
     def _run(self, steps: int, share: Share | None) -> None:
@@ -207,8 +245,13 @@ def logs_of(result: Result, method: str) -> dict[str, float]:
             f"{method} must return a dictionary of numbers by name, such as "
             f"{{'loss': loss}}; got {type(found).__name__}."
         )
+    return numbers(found)
+
+
+def numbers(values: Mapping[Any, Any]) -> dict[str, float]:
+    """Return values as numbers, arrays as their means."""
     logs = {}
-    for name, value in found.items():
+    for name, value in values.items():
         number = np.asarray(value, np.float64)
         logs[str(name)] = float(number if number.size == 1 else number.mean())
     return logs

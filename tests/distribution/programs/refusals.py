@@ -55,6 +55,18 @@ def other_epochs() -> Any:
     return fit(epochs=2 + rank())
 
 
+class OtherNames(Sequential):
+    def train_step(self, data: Any) -> Any:
+        return {**super().train_step(data), f"of rank {rank()}": 1.0}
+
+
+@case
+def own_steps_that_return_other_names() -> Any:
+    model = OtherNames([Input((4,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model.fit(X, Y, verbose=0)
+
+
 @case
 def other_data() -> Any:
     return fit(x=X + (0.001 if rank() == 1 else 0))

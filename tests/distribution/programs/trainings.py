@@ -17,7 +17,7 @@ import emulated  # noqa: F401  makes GPUNN_BACKEND=emulated known
 
 import gpunn
 from gpunn import Input, Model, Sequential, layers, ops, optimizers, random
-from gpunn.callbacks import EarlyStopping, ReduceLROnPlateau
+from gpunn.callbacks import EarlyStopping, LambdaCallback, ReduceLROnPlateau
 from gpunn.distribution import initialize, rank, size
 
 Training = Callable[[], tuple[Any, list[dict[str, Any]]]]
@@ -74,9 +74,11 @@ class Watching(layers.Layer):
         self.mean = gpunn.metrics.Mean(name="activity")
         self.error = gpunn.metrics.MeanAbsoluteError(name="error")
         self.sum = Sum(name="sum")
+        self.two = Two(name="two")
 
     def call(self, x: Any) -> Any:
         self.mean.update_state(x)
+        self.two.update_state(x)
         self.error.update_state(x, 2 * x, sample_weight=ops.abs(x[:, 0]))
         self.sum.update_state(x)
         return x
@@ -92,6 +94,13 @@ class Sum(gpunn.metrics.Metric):
 
     def result(self) -> Any:
         return self.total
+
+
+class Two(Sum):
+    """A metric of two results."""
+
+    def result(self) -> Any:
+        return {"total": self.total, "half": self.total / 2}
 
 
 @training
@@ -333,10 +342,10 @@ class OwnSteps(Model):
         return {**self.compute_metrics(x, y, y_pred), "mean": self.mean.result()}
 
 
-def with_own_steps(**options: Any) -> Any:
+def with_own_steps(cls: Any = OwnSteps, **options: Any) -> Any:
     inputs = Input((INPUTS,))
     hidden = layers.Dense(7, "relu", kernel_regularizer="l2")(inputs)
-    model = OwnSteps(inputs, layers.Dense(CLASSES, "softmax")(hidden))
+    model = cls(inputs, layers.Dense(CLASSES, "softmax")(hidden))
     model.mean = gpunn.metrics.Mean(name="mean")
     optimizer = optimizers.Adam(0.01, global_clipnorm=0.5)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], **options)
@@ -361,6 +370,38 @@ def steps_of_its_own_on_batches_of_few_rows() -> Any:
     history = model.fit(batches, epochs=3, verbose=0).history
     model.train_on_batch(x[:9], y[:9])
     return model, [history]
+
+
+@training
+def steps_of_its_own_on_batches_of_fewer_rows_than_ranks() -> Any:
+    x, y = data()
+    options = {"batch_size": 3, "validation_data": (x[:1], y[:1])}
+    return fitted(with_own_steps(), x[:10], y[:10], **options)
+
+
+class OwnNumbers(OwnSteps):
+    """Returns the loss of a batch by the name of a metric that nothing updates."""
+
+    two: Any
+
+    def train_step(self, data: Any) -> Any:
+        logs = super().train_step(data)
+        self.two.update_state(data[0])
+        loss = self.compute_loss(y=data[1], y_pred=self(data[0]))
+        return {**logs, **self.two.result(), "loss": loss}
+
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        return {"loss": self.compute_loss(y=y, y_pred=self(x)), "one": 1.0}
+
+
+@training
+def steps_that_return_numbers_of_their_own() -> Any:
+    model, seen = with_own_steps(OwnNumbers), []
+    model.two = Two(name="two")
+    watching = LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs))
+    model, found = fitted(model, *data(), validation_split=0.2, callbacks=[watching])
+    return model, [*found, {name: [logs[name] for logs in seen] for name in seen[0]}]
 
 
 def run(file: str, *names: str) -> None:
