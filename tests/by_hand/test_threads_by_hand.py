@@ -207,3 +207,39 @@ def test_one_function_in_many_threads_counts_every_call(threads: int, backend: s
     add(0.0)
     run_all([lambda: [add(float(k)) for k in range(calls)] for _ in range(threads)])  # type: ignore[misc]
     assert float(total) == threads * sum(range(calls))
+
+
+@pytest.mark.parametrize("method", ["evaluate", "test_on_batch", "train_on_batch"])
+def test_own_steps_in_another_thread_are_refused(method: str) -> None:
+    """They would count by the metrics that are those of the fit, too, whose history was wrong."""
+
+    class Own(gpunn.Sequential):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+        def test_step(self, data: Any) -> Any:
+            return super().test_step(data)
+
+    x, y, histories = np.ones((8, 2)), np.ones((8, 1)), []
+    for meets in (True, False):
+        gpunn.utils.set_random_seed(0)
+        model = Own([layers.Input((2,)), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        refused: list[BaseException] = []
+
+        def work(model: Own = model, refused: list[BaseException] = refused) -> None:
+            with pytest.raises(RuntimeError) as caught:
+                getattr(model, method)(x, y * 9)
+            refused.append(caught.value)
+
+        def meet(batch: int, logs: Any, work: Any = work, meets: bool = meets) -> None:
+            if meets:
+                run_all([work])
+
+        watching = gpunn.callbacks.LambdaCallback(on_train_batch_end=meet)
+        fit = model.fit(x, y, batch_size=2, validation_data=(x, y), verbose=0, callbacks=[watching])
+        histories.append(fit.history)
+        assert len(refused) == 4 * meets
+        assert all("nother thread" in str(error) for error in refused)
+        model.evaluate(x, y, verbose=0)
+    assert histories[0] == histories[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -56,6 +57,7 @@ class OwnTrainer:
         self.programs: OwnPrograms | None = None  # of the last training
         self.logs: dict[str, float] = {}  # of the last step before the training was resumed
         self.evaluations = self  # each evaluation has programs of its own
+        self._counter = threading.RLock()  # of the thread whose steps the metrics count
         self._outside: dict[str, int] | None = None  # before a fit that is to be resumed
 
     @property
@@ -147,7 +149,8 @@ class OwnTrainer:
         if ranks.size > 1:
             ranks.reserve()
         try:
-            yield programs
+            with self._counting():
+                yield programs
         finally:
             if ranks.size > 1:
                 ranks.release()
@@ -157,8 +160,27 @@ class OwnTrainer:
             self._outside = None
 
     def call(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return ``work(programs, *arguments)`` of an evaluation."""
-        return work(OwnPrograms(self, "test_step"), *arguments)
+        """Return ``work(programs, *arguments)`` of an evaluation.
+
+        Raises:
+            RuntimeError: if another thread counts by the metrics, which all steps share.
+        """
+        with self._counting():
+            return work(OwnPrograms(self, "test_step"), *arguments)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Return a ``with`` block in which this thread alone counts by the metrics."""
+        if not self._counter.acquire(blocking=False):
+            raise RuntimeError(
+                f"Another thread trains or evaluates {self.model.name!r}, whose own steps share "
+                f"their metrics. Wait until that has ended, or use a copy: "
+                f"from_config(get_config())."
+            )
+        try:
+            yield
+        finally:
+            self._counter.release()
 
     def finish(self) -> None:
         """End a training: weights become their averages, if the optimizer keeps any."""
