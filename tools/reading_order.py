@@ -52,7 +52,7 @@ FROM_A_LINE: list[Entry] = [
 ]
 TO_A_KERNEL: list[Entry] = [
     ("losses/crossentropy.py", ("SparseCategoricalCrossentropy",), "a loss with its gradient"),
-    ("optimizers/rules.py", ("Calls",), "an update rule as calls on whole arrays"),
+    ("optimizers/rules.py", ("move_of",), "an update rule as calls on whole arrays"),
     ("optimizers/adam.py", ("Adam",), "one such rule"),
     ("backends/contract/steps.py", ("Steps",), "the operations of a step, declared"),
     ("backends/numpy/backend.py", ("NumpyBackend",), "the same, as NumPy calls"),
