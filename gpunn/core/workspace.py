@@ -311,9 +311,9 @@ def run_once(
     number: int,
     seed: int,
     assigns: bool = True,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the outputs of a plan for one batch ``xs`` on the device, as NumPy arrays, and the
-    losses (1,) that its layers add.
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray | None]]:
+    """Return the outputs of a plan for one batch ``xs`` on the device, as NumPy arrays; the losses
+    (1,) that its layers add; and the mask of each output (batch, steps), or None.
 
     ``number`` counts the calls that draw random numbers: each gets different ones.
     """
@@ -329,4 +329,5 @@ def run_once(
     workspace.put(xs)
     with backend.turn, np.errstate(all="ignore"):  # as in steps
         workspace.forward()
-    return list(map(backend.read, workspace.ys)), list(map(backend.read, workspace.losses))
+    masks = [None if mask is None else backend.read(mask) for mask in workspace.masks]
+    return list(map(backend.read, workspace.ys)), list(map(backend.read, workspace.losses)), masks

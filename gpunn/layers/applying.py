@@ -393,7 +393,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     backend, plan = layer._own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
     uploaded = [backend.upload(array) for array in xs]
     number = next(layer._training_calls) if training or plan.has_calls else 0
-    made, layer._added = run_once(plan, backend, dtype, uploaded, training, number, 0)
+    made, layer._added, _ = run_once(plan, backend, dtype, uploaded, training, number, 0)
     return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
 
 

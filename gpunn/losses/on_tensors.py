@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops.arithmetic import not_equal
+from gpunn.common.config import floatx
+from gpunn.ops.arithmetic import divide_no_nan, not_equal
 from gpunn.ops.conversion import cast, convert
 from gpunn.ops.dtypes import first_inexact, floating
 from gpunn.ops.elementwise import where
@@ -108,6 +109,21 @@ class _Rows:
             return values
         each = self._steps if loss.reduction == "sum" else 1
         return broadcast_to(expand_dims(values / each, 1), (rows, self._steps))
+
+
+def masked(mask: Any, weight: Any, reduction: str | None = None) -> Tensor:
+    """Return the weights of steps (batch, steps) that count by the mask of predictions.
+
+    As in Keras, a mean is that of the steps that count, also with a ``weight`` of each sample or
+    step. If none does, it is 0.
+    """
+    left = cast(mask, floatx())
+    if reduction in ("mean", "sum_over_batch_size"):
+        left = left * divide_no_nan(float(left.size), sum_(left))
+    if weight is None:
+        return left
+    weight = convert(weight, left.dtype)
+    return left * (expand_dims(weight, -1) if weight.ndim == left.ndim - 1 else weight)
 
 
 def of_each_sample(loss: Any, y_pred: Array, y_true: Array) -> None:

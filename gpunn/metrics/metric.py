@@ -23,6 +23,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Examples
 from gpunn.common.result import Number
 from gpunn.core.recording import recorded
+from gpunn.losses.on_tensors import masked
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert
@@ -192,7 +193,8 @@ class Metric(Formula):
 
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch of plain arrays to this object's own state."""
+        """Add a batch to this object's own state."""
+        sample_weight = counting(y_pred, sample_weight)
         if (trace := taking(y_true, y_pred)) is not None:
             _in_steps().add_rows(trace, self, y_true, y_pred, sample_weight)
             return
@@ -454,6 +456,7 @@ class MeanOfRows(Mean):
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch: y_pred (..., n) and y_true of the same shape, or (...) of class numbers."""
+        sample_weight = counting(y_pred, sample_weight)
         if (trace := taking(y_true, y_pred)) is not None:
             _in_steps().add_rows(trace, self, y_true, y_pred, sample_weight)
             return
@@ -553,7 +556,8 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        """Add a batch of plain arrays."""
+        """Add a batch."""
+        sample_weight = counting(y_pred, sample_weight)
         as_floats = taking() is None and not self._keeps_variables
         y_pred = predictions(y_true, y_pred) if as_floats else convert(y_pred)
         values = self.fn(convert(y_true), convert(y_pred, y_pred.dtype), **self.options)
@@ -561,6 +565,13 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "name": self.name, **self.options}
+
+
+def counting(y_pred: Any, weight: Any) -> Any:
+    """Return the weights of rows, by which steps that the mask of ``y_pred`` leaves out do not
+    count, as in Keras."""
+    mask = getattr(y_pred, "_keras_mask", None)
+    return weight if mask is None else masked(mask, weight)
 
 
 def _step() -> Trace | None:

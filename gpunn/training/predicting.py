@@ -16,7 +16,7 @@ from gpunn.feeding.arrays import check_finite
 from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
-from gpunn.ops.conversion import tensor_of, tensors_of
+from gpunn.ops.conversion import tensor_of
 from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
@@ -75,19 +75,23 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     plan = predictor.plan_for(in_training)
     trains = in_training is not False and plan is not None
     counts = predictor.has_calls and bool(training.held_metrics())  # `predict` does not
-    if not (trains or counts):
+    masked = any(number is not None for number in predictor.plan.masks)
+    if not (trains or counts or masked):
         added: list[np.ndarray] = []
         outputs = predictor.predict(inputs(predictor.spec, x), added=added)
         training.added = added
         return predictor.form.pack(list(map(tensor_of, outputs)))
     predictor, xs = on_device(predictor, x)
-    number = next(training.calls)
+    number = next(training.calls) if trains or counts else 0
     used = plan if trains and plan is not None else predictor.plan
     bound = used, predictor.spec.backend, predictor.spec.dtype, xs
-    outputs, training.added = predictor.arena.access.read(
+    outputs, training.added, masks = predictor.arena.access.read(
         lambda: run_once(*bound, trains, number, training.seed, assigns=trains)
     )
-    return predictor.form.pack(tensors_of(outputs))
+    tensors = list(map(tensor_of, outputs))
+    for tensor, mask in zip(tensors, masks, strict=False):
+        tensor._keras_mask = None if mask is None else tensor_of(mask)
+    return predictor.form.pack(tensors)
 
 
 def run_with(

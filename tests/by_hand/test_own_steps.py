@@ -161,6 +161,46 @@ def test_weighted_rows(cls: Any, of: str) -> None:
     alike(plain, own)
 
 
+def masked(cls: Any) -> Any:
+    gpunn.utils.set_random_seed(0)
+    inputs = gpunn.Input((5,), dtype="int32")
+    steps = layers.Embedding(7, 3, mask_zero=True, embeddings_initializer=SHADES)(inputs)
+    outputs = layers.Dense(2, kernel_initializer=SHADES)(steps)
+    model = cls(inputs, outputs)
+    given: Any = {"metrics": ["mae"], "weighted_metrics": ["mse"]}
+    model.compile(gpunn.optimizers.SGD(0.1), "mse", **given)
+    return model
+
+
+SHADES = gpunn.initializers.RandomUniform(seed=1)
+CODES = random.integers(0, 7, (23, 5)) * (random.random((23, 5)) > 0.3)
+CODES[:, 0] = 1
+STEPS = random.standard_normal((23, 5, 2))
+
+
+@pytest.mark.parametrize("cls", [Own, AsInKeras2, OwnInPython, OwnLoss, OwnMetrics])
+def test_steps_of_sequences_that_are_masked_do_not_count(backend: str, cls: Any) -> None:
+    gpunn.use_backend(backend)
+    plain, own = masked(gpunn.Model), masked(cls)
+    given: Any = {"batch_size": 6, "epochs": 3, "verbose": 0}
+    given["validation_data"] = CODES[:9], STEPS[:9]
+    wanted, found = (m.fit(CODES, STEPS, **given).history for m in (plain, own))
+    for name, values in wanted.items():
+        assert_allclose(found[name], values, rtol=1e-9, err_msg=name)
+    alike(plain, own)
+    assert own.evaluate(CODES, STEPS, verbose=0) == pytest.approx(
+        plain.evaluate(CODES, STEPS, verbose=0), rel=1e-9
+    )
+
+
+def test_masked_steps_of_weighted_rows() -> None:
+    plain, own = masked(gpunn.Model), masked(OwnLoss)
+    given: Any = {"batch_size": 6, "epochs": 2, "sample_weight": WEIGHTS, "verbose": 0}
+    wanted, found = (m.fit(CODES, STEPS, **given).history for m in (plain, own))
+    assert_allclose(found["loss"], wanted["loss"], rtol=1e-9)
+    alike(plain, own)
+
+
 def test_balanced_class_weights() -> None:
     plain, own = (classifier(c) for c in (gpunn.Model, OwnLoss))
     for model in (plain, own):

@@ -75,3 +75,35 @@ def test_a_masked_step_is_no_step(backend: str, name: str, seed: int) -> None:
     by = None if weights is None else weights[mask]
     expected = flat.evaluate(x[mask], y[mask], mask.sum(), 0, by, return_dict=True)
     near([*scores.values()], [expected[key] for key in scores])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "reduction", ["sum_over_batch_size", "mean", "sum", "none", "mean_with_sample_weight"]
+)
+def test_a_mask_of_predictions_counts_by_hand(keras: Any, reduction: str, weighted: bool) -> None:
+    """In a loss and a metric that are called on tensors, as in Keras."""
+    numbers = np.random.default_rng(0)
+    mask = numbers.random((ROWS, STEPS)) > 0.4
+    y_true, values = (numbers.normal(size=(ROWS, STEPS, 2)).astype("float32") for _ in "ab")
+    weights = numbers.random((ROWS, STEPS)).astype("float32") if weighted else None
+    found = []
+    for library in (gpunn, keras):
+        y_pred = library.ops.convert_to_tensor(values)
+        y_pred._keras_mask = library.ops.convert_to_tensor(mask)
+        loss = library.losses.MeanSquaredError(reduction=reduction)
+        metric = library.metrics.MeanAbsoluteError()
+        metric.update_state(y_true, y_pred, weights)
+        found.append((np.asarray(loss(y_true, y_pred, weights)), float(metric.result())))
+    (own, of_metric), (wanted, of_kerass) = found
+    np.testing.assert_allclose(own, wanted, rtol=1e-5)
+    assert of_metric == pytest.approx(of_kerass, rel=1e-5)
+
+
+def test_a_model_gives_the_mask_of_its_output(keras: Any) -> None:
+    codes = np.array([[1, 2, 0, 0], [3, 4, 5, 0]])
+    for library in (gpunn, keras):
+        inputs = library.Input((4,), dtype="int32")
+        steps = library.layers.Embedding(7, 3, mask_zero=True)(inputs)
+        model = library.Model(inputs, library.layers.Dense(2)(steps))
+        np.testing.assert_array_equal(model(codes)._keras_mask, codes > 0)

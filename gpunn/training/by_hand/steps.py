@@ -10,6 +10,8 @@ from gpunn.core.held import metrics_of_layers
 from gpunn.distribution.communicator import Share
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
+from gpunn.metrics.metric import counting
+from gpunn.metrics.own import takes_weights
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.step_function import Function
 from gpunn.ops.running.tape import GradientTape
@@ -235,8 +237,11 @@ def update_compiled(model: Any, y: Any, y_pred: Any, weight: Any = None) -> None
     given = outputs.like(y, y_pred), outputs.each(y_pred), outputs.like(weight, y_pred)
     for own, t, p, w in zip(measures, *given, strict=False):
         for one in own:
-            if one.weighted and w is not None:
-                one.metric.update_state(t, p, w)
+            weight = w if one.weighted else None
+            if takes_weights(one.metric):  # of a user's own class, too
+                weight = counting(p, weight)
+            if weight is not None:
+                one.metric.update_state(t, p, weight)
             else:
                 one.metric.update_state(t, p)
 
