@@ -57,7 +57,7 @@ def _ignored(cls: type, name: str) -> bool:
         return True
     declares = next(b for b in cls.__mro__ if name in vars(b).get("_reached_by", {}))
     origins = _origins(cls, callers)
-    return any(is_framework(base) for base in origins if base and not issubclass(declares, base))
+    return any(base and base is not declares and is_framework(base) for base in origins)
 
 
 def check(cls: type) -> None:

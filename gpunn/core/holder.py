@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Runnable:
     _scaling: Any = None
     """The numbers a and b of one that computes ``a x + b``, which the gather of a batch can apply;
     else None."""
+
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "_reshapes")}
 
     def is_view(self, call: Any) -> bool:
         """True if, in this call, the output is the reshaped input: nothing runs."""

@@ -114,7 +114,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
         "inherits one that skips it",
     }
-    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {"forward": ("is_view", "_reshapes")}
     _not_watched = frozenset(
         {"_parameters", "_training_calls", "_outputs_known", "_added", "_applications"}
         | {"built", "input_shape"}
@@ -252,9 +251,15 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         raise self._without("backward")
 
     def _without(self, name: str) -> TypeError:
+        cls = type(self)
+        if not any(is_formula(vars(base).get("call")) for base in cls.__mro__):
+            return TypeError(
+                f"{cls.__name__} must define call(x), or forward(call) and backward(call)."
+            )
         return TypeError(
-            f"{type(self).__name__} defines no {name}(call). Write call(x), where super().call(x) "
-            f"is the output of its base; or write forward(call) and backward(call)."
+            f"{cls.__name__}.{name}: there is none to call. A built-in layer is computed by its "
+            f"call, and gpunn derives the gradients. Write call(x), where super().call(x) is its "
+            f"output."
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:

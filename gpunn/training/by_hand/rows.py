@@ -138,8 +138,6 @@ def source_of(
         if by_class is not None:
             check_class_weight(by_class, is_whole=False)
         return OwnBatches(x, argument, by_class)
-    if by_class is not None:
-        weight = weights_by_class(by_class, y, weight)
     parts = {"x": x, "y": y, "sample_weight": weight}
     given = {name: arrays_of(part, name) for name, part in parts.items() if part is not None}
     if not given:
