@@ -29,17 +29,16 @@ Entry = tuple[str, tuple[str, ...], str]
 
 FROM_FIT: list[Entry] = [
     ("training/fitting.py", ("fit",), "checks data and arguments, and hands rows to the loop"),
-    ("training/loops.py", ("fit", "evaluate"), "epochs, callbacks and validation"),
+    ("training/loops.py", ("fit",), "epochs, callbacks and validation"),
     ("training/batch_iterator.py", ("BatchIterator.run",), "how many steps run in one call"),
     ("training/programs.py", ("Programs.program",), "a program for each batch size, made once"),
     ("training/objective.py", ("Objective",), "what is minimized: losses, metrics, penalties"),
-    ("training/heads.py", ("Head", "make_heads"), "an output with its loss and its targets"),
     ("training/step.py", ("ModelStep.__call__",), "the step: the only description of it"),
     ("core/plan.py", ("Plan", "Call"), "the layers in the order in which they run"),
     ("core/arena.py", ("Arena", "Parameter"), "one flat array for weights, one for gradients"),
     ("core/workspace.py", ("Workspace.forward", "Workspace.backward"), "a plan bound to arrays"),
 ]
-FROM_A_LINE: list[Entry] = [
+FROM_A_FORMULA: list[Entry] = [
     ("layers/dense.py", ("Dense",), "the formula of a layer, in a few lines of `gpunn.ops`"),
     ("layers/formula_calls.py", ("FormulaCall",), "a formula, traced once, bound to arrays"),
     ("ops/tensor.py", ("Tensor",), "a shape, a dtype, and what computes it"),
@@ -47,6 +46,7 @@ FROM_A_LINE: list[Entry] = [
     ("ops/primitive.py", ("Primitive",), "an operation: shape, computation, derivative"),
     ("ops/products.py", ("matmul",), "one of them: the matrix product"),
     ("ops/gradients.py", ("gradients",), "reverse mode: a graph becomes a larger graph"),
+    ("ops/gradient_rules.py", ("RULES",), "the derivative of each primitive, a line each"),
     ("ops/fusion/joint.py", ("join",), "what one operation of a backend computes together"),
     ("ops/running/computation.py", ("Computation",), "memory for results, and their order"),
 ]
@@ -60,7 +60,7 @@ TO_A_KERNEL: list[Entry] = [
 ]
 PARTS = {
     "From `fit` to a step": FROM_FIT,
-    "From a line of yours to a gradient": FROM_A_LINE,
+    "From a formula to a gradient": FROM_A_FORMULA,
     "From an operation to a kernel": TO_A_KERNEL,
 }
 
@@ -86,6 +86,8 @@ def check_names(path: str, names: tuple[str, ...], source: str) -> None:
             known.add(node.name)
         if isinstance(node, ast.Assign):
             known |= {of.id for of in node.targets if isinstance(of, ast.Name)}
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            known.add(node.target.id)
         if isinstance(node, ast.ClassDef):
             known |= {f"{node.name}.{of.name}" for of in node.body if hasattr(of, "name")}
     if missing := [name for name in names if name not in known]:

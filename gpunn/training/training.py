@@ -274,6 +274,12 @@ class Training:
         """Whether there is a loss, or an optimizer for steps by hand."""
         return self.can_train() or None not in (self.optimizer, self._builder.plan)
 
+    @property
+    def batches(self) -> int:
+        """Training batches so far, of the model's own steps too."""
+        trainers = self.trainer, self._own_trainer()
+        return max((one.batches for one in trainers if one is not None), default=0)
+
     def _own_trainer(self) -> Any:
         """Return the trainer of the model's own steps, once they have trained it."""
         own = None if self.steps is None else self.steps.trainer

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn import callbacks
+from gpunn import callbacks, layers
 
 KERNEL = np.linspace(-1.0, 3.0, 6, dtype=np.float32).reshape(2, 3)
 
@@ -190,3 +190,24 @@ def test_tensorboard_needs_no_tensorflow_and_is_imported_late(tmp_path):
 def test_tensorboard_refuses_what_it_cannot_show(name):
     with pytest.raises(ValueError, match=f"{name} must be 0"):
         callbacks.TensorBoard(**{name: 1})
+
+
+def test_tensorboard_of_a_model_with_a_step_of_its_own(tmp_path):
+    class Own(gpunn.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def train_step(self, data):
+            with gpunn.GradientTape() as tape:
+                loss = gpunn.ops.mean(gpunn.ops.square(data[1] - self.dense(data[0])))
+            weights = self.dense.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            return {"loss": loss}
+
+    model = Own()
+    model.compile("sgd")
+    board = callbacks.TensorBoard(tmp_path, write_graph=False, update_freq=2)
+    model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, epochs=2, verbose=0,
+              callbacks=[board])
+    assert list(tmp_path.rglob("events*"))

@@ -222,8 +222,8 @@ class OwnTrainer:
     def _lacks(self, what: str) -> str:
         return (
             f"A checkpoint of {self.model.name} lacks {what}, so that fit cannot be resumed from "
-            f"it. Leave BackupAndRestore out, save the model with ModelCheckpoint, and continue "
-            f"with initial_epoch."
+            f"it. Leave BackupAndRestore out, save its networks by themselves after each epoch, "
+            f"and continue with initial_epoch."
         )
 
     def read_counters(self, trainer: Trainer) -> None:
