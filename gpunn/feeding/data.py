@@ -47,7 +47,9 @@ def _is_batch(entry: Any) -> bool:
     return len(getattr(entry[0], "shape", ())) > 0
 
 
-def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
+def validation_parts(
+    given: Any, inputs: int = 1, x_alone: bool = False
+) -> tuple[Any, Any, Any]:
     """Return x, y and weights of ``validation_data``; y and weights are None for batches.
 
     Args:
@@ -55,6 +57,7 @@ def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
             with one entry for each input or output.
         inputs: Number of inputs of the model. If there are several, x is a list or tuple of
             arrays, which distinguishes (x, y) from two batches.
+        x_alone: Whether x may come without targets.
     """
     by_parts = isinstance(given, tuple) and all(isinstance(part, list) for part in given)
     if inputs > 1 and isinstance(given, (tuple, list)) and len(given) in (2, 3):
@@ -62,8 +65,9 @@ def validation_parts(given: Any, inputs: int = 1) -> tuple[Any, Any, Any]:
         by_parts = isinstance(x, (tuple, list)) and all(hasattr(part, "shape") for part in x)
     if not is_array(given) and not by_parts:
         return given, None, None
-    if isinstance(given, (tuple, list)) and len(given) in (2, 3):
-        return (*given, None)[:3]
+    parts = given if isinstance(given, (tuple, list)) else (given,)
+    if len(parts) in (2, 3) or (len(parts) == 1 and x_alone):
+        return (*parts, None, None)[:3]
     what = f"{len(given)} parts" if isinstance(given, (tuple, list)) else type(given).__name__
     raise ValueError(
         f"validation_data must be (x, y), (x, y, weight) or yield such batches; got {what}."

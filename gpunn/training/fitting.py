@@ -209,7 +209,7 @@ def test_on_batch(training: Training, x: Any, y: Any, sample_weight: Any) -> dic
 
 def _validation_rows(source: Any, given: Any) -> Rows | Batches:
     """Return the data of the argument ``validation_data``."""
-    parts = data.validation_parts(given, source.input_count)
+    parts = data.validation_parts(given, source.input_count, source.takes_x_alone)
     x, y, weight = fed(*parts, PREDICT_BATCH)
     found: Rows | Batches = source.source(x, y, weight, None, "validation_data")[1]
     return found

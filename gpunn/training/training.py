@@ -52,6 +52,7 @@ class Training:
         steps: The metrics and functions of a model that defines its own steps, once it is used.
     """
 
+    takes_x_alone = False  # as validation data
     _draws: Any = None  # see `draws`
     _seen: int | None = None  # what `times_seeded` returned when the seed was drawn
 

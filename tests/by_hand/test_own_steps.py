@@ -307,6 +307,19 @@ class WithTests(gpunn.Model):
         return self(data, training=False) * 2.0, ops.argmax(self(data), axis=-1)
 
 
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: (x,), lambda x: [(x,)]])
+def test_data_without_targets_are_validated_on(form: Any) -> None:
+    class Coder(gpunn.Model):
+        def compute_loss(self, x: Any = None, **others: Any) -> Any:  # type: ignore[override]
+            return ops.mean(ops.square(x - self(x)))
+
+    inputs = layers.Input((3,))
+    model = Coder(inputs, layers.Dense(3)(layers.Dense(2)(inputs)))
+    model.compile("sgd")
+    history = model.fit(X, validation_data=form(X[:8]), epochs=2, verbose=0).history
+    assert history["val_loss"][-1] == pytest.approx(model.evaluate(X[:8], verbose=0), rel=1e-9)
+
+
 def test_own_tests_and_predictions() -> None:
     plain, own = classifier(), classifier(WithTests)
     y = plain.predict(X, verbose=0)

@@ -46,6 +46,7 @@ class OwnTrainer:
 
     spec = None
     evaluation_batch = 32  # as a `test_step` may depend on it
+    takes_x_alone = True
     is_simple = False
     held = ()
 
