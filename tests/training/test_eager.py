@@ -38,7 +38,8 @@ class Everything(layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.beta = self.add_weight(shape=(), initializer="ones")
         self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
-        self.inner = [layers.Dense(input_shape[-1]), layers.BatchNormalization()]
+        # A bias here has a gradient of 0 but for rounding, of which Adam makes whole steps.
+        self.inner = [layers.Dense(input_shape[-1], use_bias=False), layers.BatchNormalization()]
         self.drop = layers.Dropout(0.3)
 
     def call(self, x: Any, training: Any = None) -> Any:
