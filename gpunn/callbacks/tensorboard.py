@@ -90,7 +90,7 @@ class TensorBoard(Callback):
             writer.file_writer.add_summary(_model_summary(self.model), 0)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._step = self.model._training.batches
+        self._step = _batches(self.model)
         self._marks = dict.fromkeys(("epoch", "batch"), (time.perf_counter(), self._step))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -104,7 +104,7 @@ class TensorBoard(Callback):
         logs = logs or {}
         figures = {f"epoch_{k}": v for k, v in logs.items() if not k.startswith("val_")}
         figures["epoch_learning_rate"] = self.model.optimizer.learning_rate
-        self._step = self.model._training.batches
+        self._step = _batches(self.model)
         self._write("train", {**figures, **self._speed("epoch")}, epoch)
         validation = {f"epoch_{k[4:]}": v for k, v in logs.items() if k.startswith("val_")}
         if validation:
@@ -190,6 +190,13 @@ def _images(weight: np.ndarray) -> list[np.ndarray]:
     if grey.ndim == 2:
         return [grey.T if grey.shape[0] > grey.shape[1] else grey]
     return list(np.moveaxis(grey.reshape(*grey.shape[:2], -1), -1, 0))
+
+
+def _batches(model: Any) -> int:
+    """Return the number of a model's training batches so far."""
+    of = getattr(model, "_training", None)  # whose class may define steps
+    found: int = (model._trainer if of is None else of).batches
+    return found
 
 
 def _model_summary(model: Any) -> Any:
