@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract import formulas
 from gpunn.common.arguments import check_above_zero, check_flag, check_number
 from gpunn.common.fields import field
 from gpunn.ops.table import ops
@@ -37,13 +37,7 @@ class Linear(Activation):
     def gradient(self, y: Tensor, dy: Tensor) -> Tensor:
         return dy
 
-    def forward(self, backend: Backend, x: Array, out: Array) -> None:
-        if out is not x:  # in place there is nothing to do
-            backend.xp.copyto(out, x)
-
-    def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
-        if out is not dy:
-            backend.xp.copyto(out, dy)
+    forward, backward = formulas.Linear.forward, formulas.Linear.backward
 
 
 class Step(Activation):

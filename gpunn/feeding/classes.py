@@ -32,6 +32,16 @@ def class_numbers(y: Array, target: TargetSpec, backend: Backend) -> np.ndarray 
     targets = backend.read(y) if backend.owns(y) else y
     if target.loss.sparse:
         return targets.reshape(len(targets))
+    return nearest_classes(targets)
+
+
+def nearest_classes(targets: np.ndarray) -> np.ndarray:
+    """Return the class of each row (rows,) of targets: the largest one's index, or the nearest
+    integer of a single one.
+
+    >>> nearest_classes(np.array([[0.1, 0.9]])), nearest_classes(np.array([2.0]))
+    (array([1]), array([2]))
+    """
     targets = targets.reshape(len(targets), -1)
     if targets.shape[1] > 1:
         return targets.argmax(axis=-1)

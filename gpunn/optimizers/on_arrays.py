@@ -198,8 +198,9 @@ class Update:
             backend: The one of a program; by default that of each arena.
         """
         works: list[Callable[[], None]] = []
-        for arena in self.arenas if share is not None else ():
-            assert share is not None
+        if share is None:
+            return works
+        for arena in self.arenas:
             of = arena.backend if backend is None else backend
             for group in arena.groups:
                 g = arena.gradients[group.start : group.stop]

@@ -152,7 +152,7 @@ class OwnPrograms:
             self._measured = self.ranks.first([
                 name for name, x in returned.items()
                 if name in own and np.isclose(x, own[name], 1e-5, 1e-7, True)
-            ])  # fmt: skip
+            ])
         return found
 
     def _returned(self) -> tuple[dict[str, float], bool]:

@@ -20,12 +20,11 @@ from gpunn.feeding.classes import (
     are_classes,
     balanced,
     check_class_weight,
+    nearest_classes,
     weights_of,
 )
 from gpunn.feeding.rows import Rows, name_of, sent
 from gpunn.ops.dtypes import from_host
-
-BY_CLASS = "by_class"  # the name of weights by class
 
 
 @dataclass(eq=False)
@@ -63,10 +62,9 @@ class OwnRows(Rows):
         return replaced(converted, self.form)
 
     def unweighted(self) -> OwnRows:
-        """Return the rows without the weights by class."""
-        form = self.form[:2] if BY_CLASS in self.arrays else self.form
-        arrays = {name: a for name, a in self.arrays.items() if name != BY_CLASS}
-        return replace(self, arrays=arrays, form=form)
+        """Return the rows without weights."""
+        arrays = {name: a for name, a in self.arrays.items() if name != "weights"}
+        return replace(self, arrays=arrays, form=self.form[:2])
 
     def _rows(self, rows: Any) -> OwnRows:
         return replace(self, arrays={name: array[rows] for name, array in self.arrays.items()})
@@ -138,6 +136,10 @@ def source_of(
         if by_class is not None:
             check_class_weight(by_class, is_whole=False)
         return OwnBatches(x, argument, by_class)
+    if by_class is not None:
+        if weight is not None:
+            raise ValueError(BOTH_WEIGHTS)
+        weight = weights_by_class(by_class, y)
     parts = {"x": x, "y": y, "sample_weight": weight}
     given = {name: arrays_of(part, name) for name, part in parts.items() if part is not None}
     if not given:
@@ -154,11 +156,6 @@ def source_of(
         raise ValueError(f"{argument} has no rows.")
     arrays: dict[str, Any] = {}
     forms = [_named(part, name, arrays) for name, part in given.items()]
-    if by_class is not None:
-        if weight is not None:
-            raise ValueError(BOTH_WEIGHTS)
-        arrays[BY_CLASS] = weights_by_class(by_class, y)
-        forms = [*forms, BY_CLASS]
     alone = len(forms) == 1 and isinstance(forms[0], str)
     return OwnRows(arrays, form=forms[0] if alone else tuple(forms))
 
@@ -233,8 +230,8 @@ def weights_by_class(class_weight: Any, y: Any, where: str = "") -> np.ndarray:
             f"{name}='balanced' needs one class per row, but y holds other numbers. Use "
             f"sample_weight."
         )
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = labels.argmax(axis=-1)
-    labels = np.rint(labels.reshape(len(labels), -1)[:, 0]).astype(np.int64)
+    if labels.ndim > 2:  # of several steps, the first one's
+        labels = labels.reshape(len(labels), -1, labels.shape[-1])[:, 0]
+    labels = nearest_classes(labels)
     weights = balanced(labels) if is_balanced else class_weight
     return weights_of(labels, weights, 0, name).astype(floatx())

@@ -20,7 +20,7 @@ from gpunn.core.holder import ParameterHolder
 from gpunn.core.operators import Kept
 from gpunn.distribution import launch
 from gpunn.distribution.communicator import ALONE, Communicator
-from gpunn.feeding.classes import check_class_weight
+from gpunn.feeding.classes import check_class_weight, nearest_classes
 from gpunn.layers.symbolic import TreeDef
 from gpunn.optimizers import Optimizer
 from gpunn.optimizers.on_arrays import Update
@@ -111,9 +111,8 @@ class OwnTrainer:
         y = rows.arrays.get("y")
         if len(losses) != 1 or y is None or not getattr(losses[0], "fuses", None):
             return None
-        if y.size == len(y):
-            return np.rint(y.reshape(-1)).astype(np.int64)
-        return None if losses[0].fuses != "Softmax" or y.ndim != 2 else y.argmax(axis=-1)
+        one_each = y.size == len(y) or (losses[0].fuses == "Softmax" and y.ndim == 2)
+        return nearest_classes(y) if one_each else None
 
     # -- training and evaluation
 
