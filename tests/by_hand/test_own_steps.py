@@ -379,6 +379,21 @@ def test_callbacks_see_batches_and_stop_training() -> None:
         assert one == pytest.approx(other, rel=1e-9)
 
 
+def test_a_step_in_python_may_stop_the_training() -> None:
+    class Stops(Own):
+        steps = 0
+
+        def train_step(self, data: Any) -> Any:
+            Stops.steps += 1
+            self.stop_training = Stops.steps == 20
+            return super().train_step(data)
+
+    model = classifier(Stops)
+    model.run_eagerly = True
+    model.fit(np.repeat(X, 40, axis=0), np.repeat(Y, 40), batch_size=8, epochs=2, verbose=0)
+    assert Stops.steps == 20
+
+
 def test_streams_of_batches() -> None:
     own, plain = classifier(Own), classifier()
 

@@ -46,6 +46,7 @@ class OwnPrograms:
         self._part = 1.0  # this rank's part of the rows of the last step
         self._measured: list[str] = []  # which of these are results of metrics
         self._rows: OwnRows | None = None
+        self.in_python = False  # whether the last step was no program
 
     def join(self, ranks: Communicator) -> None:
         """Share the rows of each batch with these ranks from now on."""
@@ -88,8 +89,8 @@ class OwnPrograms:
         """Nothing: results are waited for when they are read."""
 
     def adapt(self, size: int, steps: int) -> None:
-        """Set how many steps run at once."""
-        self.steps_at_once[size] = max(1, steps)
+        """Set how many steps run at once: one in Python, which may stop the training."""
+        self.steps_at_once[size] = 1 if self.in_python else max(1, steps)
 
     # -- steps
 
@@ -224,6 +225,7 @@ class StepsOnRows:
             found = None
             if program is not None and placed is not None:
                 found = program.on_rows(placed, self._order, first, size)
+            of.in_python = found is None
             if found is None:
                 now, begin = 1, position + first
                 result = step.start(rows.batch(self._order.indices(number)[begin : begin + own]))
