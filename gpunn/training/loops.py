@@ -194,11 +194,11 @@ def evaluate(
     model.stop_evaluating = False
     feed.restart()
     done = feed.run(programs, callbacks, 0, model)
-    if not done and not feed.exhausted:
+    if not done:
         raise ValueError("The data yielded no batches: there is nothing to evaluate.")
     if feed.limit is not None and done < feed.limit and not model.stop_evaluating:
         warn(f"The data to evaluate on ran out after {done} of {feed.limit} steps.")
-    logs = programs.logs() if done else {}
+    logs = programs.logs()
     warn_of_bad_loss(programs, logs, feed)
     if callbacks is not None:
         callbacks.on_test_end(logs)

@@ -613,6 +613,8 @@ ERRORS: dict[str, Any] = {
     "no data": (lambda: classifier(Own).fit(), ValueError, "no data"),
     "no rows": (lambda: classifier(Own).fit(X[:0], Y[:0]), ValueError, "no rows"),
     "an empty stream": (lambda: classifier(Own).fit([]), ValueError, "no"),
+    "an empty stream to evaluate": (lambda: classifier(WithTests).evaluate(iter([]), verbose=0),
+                                    ValueError, "nothing to evaluate"),
     "a generator for several epochs": (
         lambda: classifier(Own).fit(iter([(X, Y)]), epochs=2),
         ValueError,
