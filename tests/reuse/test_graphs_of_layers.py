@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import threading
-import tracemalloc
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from allocated import growth
 
 import gpunn
 from gpunn import activations, layers
@@ -214,15 +214,4 @@ def test_weights_that_no_formula_reads_leave_nothing() -> None:
         model.fit(X, X[:, :5], batch_size=7, verbose=0)
 
     one()
-    tracemalloc.start()
-    try:
-        for _ in range(20):
-            one()
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(40):
-            one()
-        gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - before < 40 * 1_500
-    finally:
-        tracemalloc.stop()
+    assert growth(one, 40, warm=20) < 40 * 1_500

@@ -7,13 +7,13 @@ import gc
 import tempfile
 import threading
 import time
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from allocated import growth
 
 import gpunn
 from gpunn import layers
@@ -142,9 +142,14 @@ def assert_leaves_nothing(
             for _ in range(first):
                 use()
             before, known = {*threading.enumerate()}, objects()
+
+            def settle() -> None:
+                threads_end(before)  # one that is just ending has its last samples still
+                gc.collect()
+
             for _ in range(times if allowed is None else 0):
                 use()
-            more = 0 if allowed is None else _bytes_left(use, times, before)
+            more = 0 if allowed is None else growth(use, times, settle=settle)
             assert threads_end(before), threading.enumerate()
             assert not [*Path(folder).iterdir()]
             grown = objects() - known  # a few, where what is kept for the next use varies
@@ -152,20 +157,3 @@ def assert_leaves_nothing(
             assert allowed is None or more < allowed, f"{times} uses leave {more} bytes"
         finally:
             tempfile.tempdir = kept
-
-
-def _bytes_left(use: Callable[[], Any], times: int, before: set[threading.Thread]) -> int:
-    def traced() -> int:
-        threads_end(before)  # one that is just ending has its last samples still
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        use()
-        first = traced()
-        for _ in range(times - 1):
-            use()
-        return traced() - first
-    finally:
-        tracemalloc.stop()
