@@ -21,6 +21,7 @@ from . import overrides
 from .fields import add_constructor, rebuilt_with
 from .importing.lazy import import_parts
 from .names import closest, first_few, nearest, snake_case
+from .nested import replaced
 from .overrides import is_framework
 from .signatures import arguments
 from .snapshots import restored_after
@@ -139,11 +140,7 @@ class Entry:
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""
-        values = {name: getattr(self, name) for name in arguments(type(self))}
-        return {
-            name: serialize(value) if isinstance(value, Entry) else value
-            for name, value in values.items()
-        }
+        return {name: described(getattr(self, name)) for name in arguments(type(self))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -159,7 +156,7 @@ class Entry:
         >>> Dense.from_config({"units": 3, "activation": "relu"}).units
         3
         """
-        return cls(**config)
+        return cls(**with_parts(cls, config))
 
 
 def note_change() -> None:
@@ -520,6 +517,48 @@ def restored_once(document: dict[str, Any], make: Callable[[], Result]) -> Resul
     `sharing`."""
     shared = _shared.get()
     return make() if shared is None else shared.restored(document, make)
+
+
+def kind_of(argument: str, name: str) -> str:
+    """Return the kind of the part of this class name that an argument holds.
+
+    >>> kind_of("kernel_initializer", "Zeros"), kind_of("cell", "LSTMCell")
+    ('initializer', 'layer')
+    """
+    import_parts()
+    for kind in ("initializer", "regularizer", "constraint", "activation", "optimizer", "metric"):
+        if argument.endswith((kind, f"{kind}s")):
+            return kind
+    kinds: tuple[str, ...] = ("layer", "loss", "metric", "schedule", "model", "optimizer")
+    kinds = ("schedule",) if argument == "learning_rate" else kinds
+    for kind in (*kinds, "initializer", "regularizer", "constraint", "activation"):
+        if _knows(kind, name):
+            return kind
+    raise ValueError(f"the argument {argument!r} holds an unknown part {name!r}.")
+
+
+def described(value: Any) -> Any:
+    """Return a constructor's argument, in which parts are replaced by their descriptions."""
+    return replaced(lambda x: serialize(x) if isinstance(x, Entry) else x, value)
+
+
+def with_parts(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the constructor arguments in a configuration, with parts in place of descriptions.
+
+    A class with a `get_config` of its own, and a built-in one, makes its parts itself.
+    """
+    if is_framework(cls) or overrides.replaces(cls, "get_config"):
+        return dict(config)
+
+    def is_description(x: Any) -> bool:
+        return isinstance(x, dict) and {*x} - {SHARED_ID} == {"class_name", "config"}
+
+    def made(argument: str) -> Callable[[Any], Any]:
+        return lambda x: (
+            deserialize(x, kind_of(argument, x["class_name"])) if is_description(x) else x
+        )
+
+    return {key: replaced(made(key), value, is_description) for key, value in config.items()}
 
 
 @sharing

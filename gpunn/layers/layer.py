@@ -592,9 +592,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         used = {*config, "dtype", "learning_rate_multiplier", "input_shape", "activity_regularizer"}
         for name in arguments(type(self)):
             if name not in used and hasattr(self, name):
-                value = getattr(self, name)
-                part = isinstance(value, registry.Entry)
-                config[name] = registry.serialize(value) if part else value
+                config[name] = registry.described(getattr(self, name))
         return config
 
     def __repr__(self) -> str:

@@ -539,7 +539,7 @@ class Model(TrainableModel):
         """
         config = dict(config)
         if "layers" not in config:
-            return cls(**config)
+            return cls(**registry.with_parts(cls, config))
         graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}
         inputs, outputs = restore_graph(graph)
         return cls(inputs, outputs, **config)

@@ -119,8 +119,7 @@ def arguments_of(model: Any) -> dict[str, Any]:
             if name == "dtype" and model._dtype_given is not None:
                 config["dtype"] = model._dtype_given
         elif hasattr(model, name):
-            value = getattr(model, name)
-            config[name] = registry.serialize(value) if isinstance(value, registry.Entry) else value
+            config[name] = registry.described(getattr(model, name))
         elif needed:
             raise ValueError(
                 f"{type(model).__name__} has no attribute {name!r} for the constructor argument "

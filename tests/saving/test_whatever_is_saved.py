@@ -160,9 +160,29 @@ class Around(layers.Layer):
         return cls(**config)
 
 
+@gpunn.saving.register_serializable(package="saved")
+class Blocks(layers.Layer):
+    """A layer that takes others in a list and by name, and leaves its configuration to gpunn."""
+
+    def __init__(self, blocks: Any, ends: Any, scale: Any = None, **common: Any) -> None:
+        super().__init__(**common)
+        self.blocks, self.ends, self.scale = blocks, ends, scale
+
+    def call(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+        return self.ends["first"](x) + self.scale(self.ends["second"][0](x))
+
+
+def own_layer_of_layers(x: Any) -> Any:
+    shared = layers.Dense(3)
+    inner = gpunn.Sequential([layers.Dense(3, "tanh"), shared])
+    return Blocks([shared, inner], {"first": shared, "second": [layers.Dense(3)]}, layers.ReLU())(x)
+
+
 SHARING = [
     two_wrappers, steps_and_their_largest, two_recurrent_layers, stacked_cells, inner_models,
-    inner_model_in_two, own_layer_and_the_model,
+    inner_model_in_two, own_layer_and_the_model, own_layer_of_layers,
 ]  # fmt: skip
 
 
@@ -179,8 +199,43 @@ def test_shared_layers_stay_shared(build: Any, tmp_path: Path) -> None:
     check(sharing(build), X.reshape(3, 4, 3), tmp_path)
 
 
+@gpunn.saving.register_serializable(package="saved")
+class Judged(gpunn.Model):
+    """A model that takes a model, a loss and a metric, which have names in common."""
+
+    def __init__(self, inner: Any, loss_of: Any, metric: Any, **common: Any) -> None:
+        super().__init__(**common)
+        self.inner, self.loss_of, self.metric = inner, loss_of, metric
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.inner(x) * self.loss_of.scale
+
+    @property
+    def kinds(self) -> list[type]:
+        return [type(part) for part in (self.inner, self.loss_of, self.metric)]
+
+
+@gpunn.saving.register_serializable(package="saved")
+class Off(gpunn.losses.Loss):
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.scale * gpunn.ops.mean(abs(y_true - y_pred), axis=-1)
+
+
+def test_models_that_take_parts(tmp_path: Path) -> None:
+    inner = gpunn.Sequential([layers.Dense(3, "tanh"), layers.Dense(2)])
+    model = Judged(inner, Off(2.0), gpunn.metrics.MeanSquaredError())
+    model.predict(X, verbose=0)
+    check(model, X, tmp_path)
+    for name in ("gpunn", "keras", "json"):
+        assert ROADS[name](model, tmp_path).kinds == model.kinds
+
+
 # Keras has no such layer of a user's here, and mixes up the applications of an inner model by two.
-@pytest.mark.parametrize("build", SHARING[:-2])
+@pytest.mark.parametrize("build", SHARING[:-3])
 def test_keras_shares_them_too(build: Any, tmp_path: Path, keras: Any) -> None:
     """Keras reads what is written here, and what Keras writes, which it does not read itself."""
     model, x = sharing(build), X.reshape(3, 4, 3)

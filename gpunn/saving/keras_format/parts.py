@@ -14,7 +14,6 @@ from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.config import floatx
-from gpunn.common.importing.lazy import import_parts
 from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
 from gpunn.common.overrides import is_framework, replaces
@@ -166,27 +165,9 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
     def of_part(x: Any) -> Any:
         if not is_part(x) or "registered_name" in x:  # or it is in Keras's form already
             return x
-        return to_keras(x, kind or kind_of(argument, x["class_name"]))
+        return to_keras(x, kind or registry.kind_of(argument, x["class_name"]))
 
     return replaced(of_part, value, is_part)
-
-
-def kind_of(argument: str, name: str) -> str:
-    """Return the kind of the part that an argument holds.
-
-    >>> kind_of("kernel_initializer", "Zeros"), kind_of("cell", "LSTMCell")
-    ('initializer', 'layer')
-    """
-    import_parts()
-    for kind in ("initializer", "regularizer", "constraint", "activation", "optimizer"):
-        if argument.endswith(kind) or argument == f"{kind}s":
-            return kind
-    kinds: tuple[str, ...] = ("layer", "loss", "metric", "schedule", "model")
-    kinds = ("schedule",) if argument == "learning_rate" else kinds
-    for kind in kinds:
-        if name in registry.entries(kind):
-            return kind
-    raise ValueError(f"the argument {argument!r} holds an unknown part {name!r}.")
 
 
 def _activation(name: str, cls: Any, config: Mapping[str, Any]) -> str:
@@ -337,6 +318,6 @@ def _own_value(value: Any, key: str) -> Any:
         if x["class_name"] == "Functional" or known_as(x, "model") in registry.entries("model"):
             return _graphs().layer_from_keras(x)
         is_function = x["class_name"] == "function"
-        return from_keras(x, "" if is_function else kind_of(key, x["class_name"]))
+        return from_keras(x, "" if is_function else registry.kind_of(key, x["class_name"]))
 
     return replaced(own, value, is_part)
