@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .apps.web.notebook import playground
     from .common import stored
     from .compat import backend
+    from .compat.devices import device
     from .compat.keras_names import KerasTensor, Operation, name_scope
     from .initializers import Initializer
     from .layers import InputSpec, Layer
@@ -80,6 +81,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "device",
     "distribution",
     "fit_least_squares",
     "function",
@@ -151,6 +153,7 @@ _public, _ = lazy(
         ".ops.running.step_function": "function",
         ".ops.running.tape": "GradientTape",
         ".ops.running.transformations": "hessian jacobian jvp vjp",
+        ".compat.devices": "device",
         ".compat.keras_names": "KerasTensor Operation name_scope",
         ".initializers": "Initializer",
         ".layers": "InputSpec Layer",

@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,11 @@ __all__ = [
 __experimental__ = frozenset({"Backend", "register_backend"})
 offer(__name__)
 
-_factories: dict[str, Callable[[], Backend]] = {}
+_factories: dict[str, Callable[..., Backend]] = {}
 _instances: dict[str, Backend] = {}
 _making = Exclusive()
 _chosen: str | None = None
+_chosen_here: ContextVar[str | None] = ContextVar("the backend of this block", default=None)
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:
@@ -55,7 +57,8 @@ def use_backend(name: str) -> None:
 
     Args:
         name: ``"numpy"``; ``"compiled"``, NumPy with compiled kernels instead of array
-            passes; ``"cupy"``, on a GPU; or ``"auto"``: cupy where a GPU is usable,
+            passes; ``"cupy"``, on a GPU, ``"cupy:1"`` on the second one; or ``"auto"``: cupy
+            where a GPU is usable,
             otherwise compiled where the kernels were built, otherwise numpy. If a GPU is
             present but cannot be used, a message reports the reason once; `gpunn doctor`
             always reports it.
@@ -73,9 +76,20 @@ def use_backend(name: str) -> None:
     """
     global _chosen
     _check(name, "use_backend()")
-    if name in ("compiled", "cupy"):
+    if name.startswith(("compiled", "cupy")):
         get_backend(name)
     _chosen = name
+
+
+@contextmanager
+def used_within(name: str) -> Iterator[None]:
+    """A ``with`` block in which this backend is chosen, in this thread."""
+    get_backend(name)
+    token = _chosen_here.set(name)
+    try:
+        yield
+    finally:
+        _chosen_here.reset(token)
 
 
 def get_backend(name: str | Backend | None = None) -> Backend:
@@ -85,8 +99,8 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     ``"auto"``.
 
     Args:
-        name: ``"numpy"``, ``"compiled"``, ``"cupy"``, ``"auto"``, a backend, which is returned, or
-            None.
+        name: ``"numpy"``, ``"compiled"``, ``"cupy"``, ``"cupy:1"`` for the second GPU, ``"auto"``,
+            a backend, which is returned, or None.
 
     Returns:
         the one instance of that backend, which models share.
@@ -103,7 +117,7 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     if isinstance(name, Backend):
         return name
     if name is None:
-        name = _chosen or os.environ.get("GPUNN_BACKEND") or "auto"
+        name = _chosen_here.get() or _chosen or os.environ.get("GPUNN_BACKEND") or "auto"
         _check(name, "GPUNN_BACKEND")
     else:
         _check(name, "backend")
@@ -112,7 +126,8 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     if name not in _instances:
         with _making:  # one of each, even if several threads are the first to ask
             if name not in _instances:
-                _instances[name] = _factories[name]()
+                kind, _, number = name.partition(":")
+                _instances[name] = _factories[kind](*map(int, filter(None, [number])))
                 copyreg.pickle(type(_instances[name]), _by_name)
     return _instances[name]
 
@@ -166,6 +181,11 @@ def as_in_a_new_process() -> Iterator[None]:
         yield
 
 
+def fastest_on_cpu() -> str:
+    """Return the name of the fastest backend of the CPU."""
+    return "numpy" if cpu_kernels.why_not() else "compiled"
+
+
 def _automatic() -> Backend:
     if gpu.is_usable():
         return get_backend("cupy")
@@ -177,22 +197,23 @@ def _automatic() -> Backend:
         else:
             message = f"the NumPy backend. {no_gpu} {no_kernels}"
         print(f"gpunn: using {message}", file=sys.stderr)
-    return get_backend("numpy" if no_kernels else "compiled")
+    return get_backend(fastest_on_cpu())
 
 
 def _check(name: Any, argument: str) -> None:
     known = ["auto", *_factories]
-    if name not in known:
+    kind, _, number = str(name).partition(":")
+    if name not in known and not (kind == "cupy" and number.isdecimal()):
         raise ValueError(
             f"{argument} must be one of {', '.join(known)}; got {name!r}."
             f"{closest(str(name), known)}"
         )
 
 
-def _cupy() -> Backend:
+def _cupy(number: int | None = None) -> Backend:
     from .cupy.driver.cuda import make_backend
 
-    return make_backend()
+    return make_backend(number)
 
 
 def _compiled() -> Backend:

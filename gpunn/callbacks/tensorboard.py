@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.common.arguments import check_count, check_path, check_positive_integer, requirement
 from gpunn.common.fields import field
 from gpunn.common.importing.lazy import extra
+from gpunn.common.names import warn
 
 from .callback import Callback, Logs
 
@@ -41,7 +42,8 @@ class TensorBoard(Callback):
         write_steps_per_second: write the number of training steps per second.
         update_freq: ``"epoch"``, ``"batch"``, or a number of batches after which to write
             the running figures as ``batch_loss`` and so on.
-        profile_batch: must be 0; there is no profiler.
+        profile_batch: accepted as in Keras, a number or a pair, and ignored with a warning:
+            `gpunn doctor --step` lists the operations of a step, their launches and times.
         embeddings_freq: must be 0; embeddings are not supported.
         embeddings_metadata: None.
 
@@ -69,7 +71,7 @@ class TensorBoard(Callback):
     write_images: bool = field(default=False)
     write_steps_per_second: bool = field(default=False)
     update_freq: str | int = field(default="epoch", check=_check_update_freq)
-    profile_batch: int = field(default=0, check=_check_absent)
+    profile_batch: Any = field(default=0)
     embeddings_freq: int = field(default=0, check=_check_absent)
     embeddings_metadata: Any = field(default=None)
     _training = False
@@ -78,6 +80,11 @@ class TensorBoard(Callback):
     def __post_init__(self) -> None:
         self._writers: dict[str, Any] = {}
         self._marks: dict[str, tuple[float, int]] = {}  # when, and at which step, a count began
+        if self.profile_batch:
+            warn(
+                f"profile_batch={self.profile_batch!r} is ignored. `gpunn doctor --step "
+                f"model.gpunn` lists the operations of a step, their launches and times."
+            )
 
     @property
     def needs_train_batches(self) -> bool:

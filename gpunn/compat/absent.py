@@ -120,8 +120,9 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ("drawings of boxes in pictures; matplotlib makes them", "visualization"),
         ("wrappers under that name; gpunn.sklearn has the estimators", "wrappers"),
         (
-            "devices by name; a model takes its backend when it is made, Model(..., backend=...)",
-            "device",
+            "strategies for several devices; gpunn.distribution.DataParallel trains over several "
+            "processes, one for each GPU",
+            "distribute",
         ),
         (
             "descriptions of tensors as TensorFlow has them; Dataset.from_generator takes "

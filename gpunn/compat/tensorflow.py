@@ -18,12 +18,11 @@ import numpy as np
 
 from gpunn import initializers, ops
 from gpunn._version import __version__
-from gpunn.backends.cupy.driver.gpu import why_not
 from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 
-from . import backend, data
+from . import backend, data, devices
 from .absent import advice_for, place_of
 
 # From TensorFlow's name of an operation to Keras's.
@@ -229,13 +228,6 @@ def sparse_softmax_cross_entropy_with_logits(
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
 
-def _physical_devices(device_type: str | None = None) -> list[SimpleNamespace]:
-    """Return a CPU, and a GPU if there is one that gpunn can use."""
-    kinds = ["CPU", *(["GPU"] if why_not() is None else [])]
-    found = [SimpleNamespace(name=f"/physical_device:{k}:0", device_type=k) for k in kinds]
-    return [d for d in found if device_type in (None, d.device_type)]
-
-
 def _by_name(*functions: Any) -> dict[str, Any]:
     return {f.__name__: f for f in functions}
 
@@ -309,18 +301,8 @@ def named(name: str) -> Any:
     return _found(name, PLAIN, name)
 
 
-def _set_memory_growth(device: Any, enable: bool) -> None:
-    if not enable:
-        raise ValueError("gpunn allocates GPU memory as it needs it, never all of it at first.")
-
-
 CONFIG: dict[str, Any] = {
-    "list_physical_devices": _physical_devices,
-    "list_logical_devices": _physical_devices,
-    "get_visible_devices": _physical_devices,
-    "experimental": SimpleNamespace(
-        list_physical_devices=_physical_devices, set_memory_growth=_set_memory_growth
-    ),
+    **devices.CONFIG,
     # From Keras: gpunn always shows full tracebacks.
     "enable_traceback_filtering": lambda: None,
     "disable_traceback_filtering": lambda: None,

@@ -55,7 +55,8 @@ def compare_names(ranks: Communicator, what: str, names: Iterable[str]) -> None:
 def compare_models(ranks: Communicator, trainer: Trainer) -> None:
     """Check that all ranks have the same compiled model: layers, shapes, losses, optimizer."""
     plan = trainer.plan
-    found = {"dtype": trainer.spec.dtype, "backend": trainer.backend.name}
+    kind = trainer.backend.name.partition(":")[0]  # each rank has a GPU of its own
+    found = {"dtype": trainer.spec.dtype, "backend": kind}
     found["layers"] = ", ".join(type(node.layer).__name__ for node in plan.nodes)
     for number, node in enumerate(plan.nodes):
         found |= _settings(f"layer {number}, {type(node.layer).__name__}", node.layer)

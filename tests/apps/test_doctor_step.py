@@ -17,7 +17,7 @@ import gpunn
 from gpunn import layers
 from gpunn.apps.cli import doctor as doctor_command
 from gpunn.apps.cli import main
-from gpunn.apps.roofline import step_profile
+from gpunn.apps.roofline import step_memory, step_profile
 from gpunn.backends.contract.backend import LAUNCH_MODES
 from gpunn.backends.cupy.driver import cuda, dry
 from gpunn.backends.cupy.launch import roofline
@@ -208,6 +208,45 @@ def test_a_resumed_training_keeps_its_mode_though_another_was_measured(
         assert mode_of(model) == "fused"
 
 
+def convolutional(backend: Any) -> Any:
+    chain = [
+        layers.Input((12, 12, 3)), layers.Conv2D(8, 3, activation="relu"),
+        layers.BatchNormalization(), layers.MaxPooling2D(), layers.Flatten(), layers.Dense(4),
+    ]  # fmt: skip
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile("rmsprop", "mse")
+    return model
+
+
+def recurrent(backend: Any) -> Any:
+    chain = [layers.Input((9, 5)), layers.LSTM(16), layers.Dropout(0.5), layers.Dense(4)]
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("make", [convolutional, recurrent])
+def test_the_memory_is_that_of_the_pool(make: Any) -> None:
+    """CuPy's memory pool, imitated, hands out as many bytes during a training."""
+    memory = step_memory.step_memory(make("numpy"), 64)
+    for batch in (64, 256):
+        backend = emulated.make_backend()
+        before = emulated.MEMORY.used_bytes()
+        model = make(backend)
+        x = np.zeros((batch * 2, *model.input_shape[1:]), np.float32)
+        model.fit(x, np.zeros((len(x), 4)), batch_size=batch, verbose=0)
+        used = emulated.MEMORY.used_bytes() - before
+        assert used == pytest.approx(memory.of_batch(batch) + memory.data * len(x), rel=0.1)
+    assert memory.weights == pytest.approx(2 * 4 * make("numpy").count_params(), rel=0.1)
+
+
+def test_a_batch_that_fits_is_the_largest_one() -> None:
+    memory = step_memory.StepMemory(1000, 1000, 500, 10.0, 4.0)
+    assert [memory.largest_batch(n) for n in (2509, 2510, 2659, 2660, 2660 + 319)] == [
+        0, 1, 8, 16, 32,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("floats", [False, True])
 def test_doctor_measures_the_step_of_fit(floats: bool) -> None:
     """Whatever the types of the data that `fit` is given."""
@@ -273,7 +312,7 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
         ["bias_activation", "Doubled"],
         ["activation_gradient", "Doubled"],
     ]
-    assert lines[-1] == "The time is predicted only for float32, not for float64."
+    assert "The time is predicted only for float32, not for float64." in lines
     assert "32x5" in lines[5]  # not bytes: nothing indicates that its inputs are pixels
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from allocated import growth
 from numpy.testing import assert_allclose, assert_array_equal
+from properties.allocated import growth
 from small_models import Cubed
 
 import gpunn

@@ -186,10 +186,15 @@ def test_tensorboard_needs_no_tensorflow_and_is_imported_late(tmp_path):
     subprocess.run([sys.executable, "-c", script, tmp_path], check=True)
 
 
-@pytest.mark.parametrize("name", ["profile_batch", "embeddings_freq"])
-def test_tensorboard_refuses_what_it_cannot_show(name):
-    with pytest.raises(ValueError, match=f"{name} must be 0"):
-        callbacks.TensorBoard(**{name: 1})
+def test_tensorboard_refuses_what_it_cannot_show():
+    with pytest.raises(ValueError, match="embeddings_freq must be 0"):
+        callbacks.TensorBoard(embeddings_freq=1)
+
+
+@pytest.mark.parametrize("batches", [2, (100, 200)])
+def test_tensorboard_says_where_a_profile_is(batches):
+    with pytest.warns(UserWarning, match=r"is ignored\. `gpunn doctor --step"):
+        callbacks.TensorBoard(profile_batch=batches)
 
 
 def test_tensorboard_of_a_model_with_a_step_of_its_own(tmp_path):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import registered
 import threadpoolctl
-from allocated import growth, peak
 from digit_networks import PROGRAMS, digits, mlp, program_1, stepper
+from properties.allocated import growth, peak
 
 import gpunn
 from gpunn import layers

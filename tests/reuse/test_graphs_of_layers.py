@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from allocated import growth
+from properties.allocated import growth
 
 import gpunn
 from gpunn import activations, layers

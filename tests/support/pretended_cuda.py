@@ -13,6 +13,7 @@ import importlib.util
 import math
 import re
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -33,6 +34,8 @@ REALS = {0: ctypes.c_float, 1: ctypes.c_double}  # CUDA_R_32F, CUDA_R_64F
 ROUNDING = {68: None, 70: None, 77: "tf32", 75: "bfloat16"}  # CUBLAS_COMPUTE_...
 SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
 
+GPUS = 2
+ONE_GPU_AT_A_TIME = threading.RLock()  # kernels compiled for the CPU share memory of their module
 STREAMS: list[Stream] = []
 STREAM_OF_HANDLE: dict[int, int | None] = {}  # cuBLAS's handles; the address of a stream
 
@@ -333,7 +336,7 @@ class Stream(emulated.Stream):
     def __init__(self, non_blocking: bool) -> None:
         assert non_blocking, "others cannot be captured"
         STREAMS.append(self)
-        self.ptr = len(STREAMS)
+        self.ptr, self.gpu = len(STREAMS), emulated.current_gpu()
         self._work: deque[Callable[[], Any]] = deque()
         self._memory: list[np.ndarray] = []
 
@@ -344,20 +347,23 @@ class Stream(emulated.Stream):
         emulated.use(self)
 
     def perform(self, work: Callable[[], Any]) -> None:
+        assert emulated.current_gpu() == self.gpu, "cudaErrorInvalidResourceHandle"
         (self._work if self.captured is None else self.captured).append(work)
 
     def synchronize(self) -> None:
         self.refuse("synchronize")
-        while self._work:
-            self._work.popleft()()
+        with ONE_GPU_AT_A_TIME:
+            while self._work:
+                self._work.popleft()()
 
     def record(self) -> Any:
         event = SimpleNamespace(done=False)
         self.perform(lambda: setattr(event, "done", True))
 
         def synchronize() -> None:
-            while not event.done:
-                self._work.popleft()()
+            with ONE_GPU_AT_A_TIME:
+                while not event.done:
+                    self._work.popleft()()
 
         event.synchronize = synchronize
         return event
@@ -384,12 +390,11 @@ class Stream(emulated.Stream):
         return SimpleNamespace(launch=launch)
 
 
-class Device(nullcontext[None]):
-    """The only device, which is current."""
+class Device(emulated.Gpu):
+    """A GPU: the current one, or that of a number."""
 
-    def __init__(self, capability: str) -> None:
-        super().__init__()
-        self.id = 0
+    def __init__(self, capability: str, number: int | None = None) -> None:
+        super().__init__(emulated.current_gpu() if number is None else number)
         self.compute_capability = capability
         self.attributes = {
             "MultiProcessorCount": 2, "CooperativeLaunch": 1, "L2CacheSize": 1 << 20,
@@ -413,7 +418,7 @@ class Module:
         mark, _, source = code.decode().partition("\n")
         if not mark.startswith("code for "):
             raise RuntimeError("CUDA_ERROR_INVALID_IMAGE: device kernel image is invalid")
-        self._source = source
+        self._source, self._gpu = source, emulated.current_gpu()
 
     def get_function(self, name: str) -> Callable[..., None]:
         source = self._source
@@ -424,6 +429,7 @@ class Module:
             grid: tuple, block: tuple, args: list, stream: Stream | None = None,
             enable_cooperative_groups: bool = False,
         ) -> None:  # fmt: skip
+            assert emulated.current_gpu() == self._gpu, "cudaErrorInvalidResourceHandle"
             waits = "grid_barrier(barrier" in source  # blocks wait for each other
             assert enable_cooperative_groups == waits
             # CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: more blocks than the compiler left room for
@@ -444,7 +450,7 @@ class Cupy(emulated.ArrayModule):
         self.resident = 2
         """Blocks of a kernel that fit on a multiprocessor at once."""
         self.cuda = SimpleNamespace(
-            Device=lambda: Device(capability),
+            Device=lambda number=None: Device(capability, number),
             Stream=Stream,
             get_current_stream=emulated.current_stream,
             Module=lambda: Module(self._processors),
@@ -454,6 +460,7 @@ class Cupy(emulated.ArrayModule):
                 pointerGetAttributes=lambda address: SimpleNamespace(
                     type=int(emulated.PAGE_LOCKED.has(address))
                 ),
+                getDeviceCount=lambda: GPUS,
                 memGetInfo=lambda: (emulated.MEMORY.free(), 1 << 60),
                 getDeviceProperties=lambda number: {"name": b"Quadro P400"},
             ),

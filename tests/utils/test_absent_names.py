@@ -26,7 +26,7 @@ def test_it_is_not_there_and_says_what_to_do(module: str, name: str) -> None:
 
 def test_keras_has_them(keras: Any) -> None:
     beside = {"legacy", "ImageDataGenerator", "Tokenizer", "text_to_word_sequence",  # older ones
-              "TensorSpec", "RaggedTensorSpec"}  # TensorFlow's
+              "TensorSpec", "RaggedTensorSpec", "distribute"}  # TensorFlow's
     wrong = [
         f"{module}.{name}"
         for module, name in NAMES

@@ -14,7 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from gpunn import __version__
-from gpunn.apps.roofline import step_profile
+from gpunn.apps.roofline import step_memory, step_profile
 from gpunn.backends import get_backend, use_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Backend
@@ -45,7 +45,8 @@ loss or optimizer), the arrays that it accesses, the bytes that it reads and
 writes, its floating-point operations, and the number of kernels and matrix
 products that it launches: "-" if it shares another operation's launch, "xp" if
 CuPy's array functions replace a missing kernel. It then predicts the duration
-of the step on several GPUs and on this CPU, and measures it here. On a GPU it
+of the step on several GPUs and on this CPU, measures it here, and says which
+memory it takes and the largest batch that fits several GPUs. On a GPU it
 measures each launch mode, and says why a step is not captured in a CUDA graph,
 if it cannot be. A training takes the mode that is predicted to be the fastest;
 with --keep-mode it will take the one measured to be, from the next start of
@@ -103,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
         operations = step_profile.profile_step(model, batch)
         on_gpu = step_profile.measure_on_gpu(model, batch)
         predicted = step_profile.predictions(model, operations, batch, on_gpu)
-        print(step_profile.table(model, operations, batch), predicted, sep="\n\n")
+        memory = step_memory.table(model, batch)
+        print(step_profile.table(model, operations, batch), predicted, memory, sep="\n\n")
         if args.keep_mode and on_gpu:
             mode = min(on_gpu.seconds, key=on_gpu.seconds.__getitem__)
             keep_mode(on_gpu.gpu, step_key(operations), mode)

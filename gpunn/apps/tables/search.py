@@ -189,7 +189,7 @@ class _Run:
     def folds(self, trials: Sequence[Trial], start: int, stop: int) -> None:
         """Add the paths of the trials on some of the folds."""
         # Ranks have to train in the same order, and a GPU trains one network at a time.
-        pool = ThreadPoolExecutor(1 if size() > 1 or get_backend().name == "cupy" else 2)
+        pool = ThreadPoolExecutor(1 if size() > 1 or get_backend().name.startswith("cupy") else 2)
         try:
             futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
             for done, (trial, mine) in enumerate(zip(trials, futures, strict=True), 1):

@@ -22,7 +22,7 @@ from gpunn.backends.cupy.backend import CupyBackend
 from .arrays import ArrayElsewhere, ArrayModule
 from .device import STREAM, EmulatedKernels, Products, Sending, launched
 from .memory import MEMORY, PAGE_LOCKED
-from .streams import NULL, Stream, current_stream, use
+from .streams import NULL, Gpu, Stream, current_gpu, current_stream, use
 
 __all__ = [
     "MEMORY",
@@ -32,9 +32,11 @@ __all__ = [
     "ArrayElsewhere",
     "ArrayModule",
     "EmulatedKernels",
+    "Gpu",
     "Products",
     "Sending",
     "Stream",
+    "current_gpu",
     "current_stream",
     "launched",
     "make_backend",

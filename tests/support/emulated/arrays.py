@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from host_kernels import poison
 
 from .memory import MEMORY, PAGE_LOCKED
-from .streams import NULL, current_stream
+from .streams import NULL, Gpu, current_stream
 
 
 def _plain(x: Any) -> Any:
@@ -113,14 +112,6 @@ def _refuse_unknown(name: str, unknown: set[str]) -> None:
         raise TypeError(f"CuPy's {name} does not take {', '.join(sorted(unknown))}")
 
 
-class Gpu(nullcontext[None]):
-    """A GPU, current in a block."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.id = number
-
-
 class DeviceArray(np.ndarray):
     """An array "on the device": every operation on it goes through the stream."""
 
@@ -165,7 +156,10 @@ class DeviceArray(np.ndarray):
 
     @property
     def device(self) -> Any:  # type: ignore[override]
-        return Gpu(0)
+        root = self
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        return Gpu(MEMORY.gpu_of(root))
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

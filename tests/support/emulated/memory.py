@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from .streams import Stream, current_stream
+from .streams import Stream, current_gpu, current_stream
 
 
 class Chunk:
@@ -78,6 +78,7 @@ class Memory:
         self._idle = IdleChunks()
         self._returned: deque[Chunk] = deque()  # an array may be freed at any moment
         self._held: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+        self._gpus: dict[int, int] = {}  # by address
         self._lock = threading.Lock()
 
     def used_bytes(self) -> int:
@@ -127,7 +128,12 @@ class Memory:
         """Take the chunk back when nothing refers to the array any more."""
         current_stream().keep(array)
         self._held[array.ctypes.data] = array
+        self._gpus[array.ctypes.data] = current_gpu()
         weakref.finalize(array, self._returned.append, chunk).atexit = False
+
+    def gpu_of(self, array: np.ndarray) -> int:
+        """The number of the GPU with an array's memory; 0 if it was not allocated here."""
+        return self._gpus.get(array.ctypes.data, 0)
 
     def at(self, addresses: Iterable[int]) -> list[np.ndarray]:
         """Return the arrays that contain these addresses; others are numbers."""

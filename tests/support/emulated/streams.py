@@ -11,14 +11,33 @@ from typing import Any
 import numpy as np
 
 
-class _CurrentStreams(threading.local):
-    """The streams that a thread has entered, the innermost last."""
+class _Current(threading.local):
+    """The streams and the GPUs' numbers that a thread has entered, the innermost last."""
 
     def __init__(self) -> None:
         self.entered: list[Stream] = []
+        self.gpus: list[int] = []
 
 
-_currents = _CurrentStreams()
+_currents = _Current()
+
+
+def current_gpu() -> int:
+    return _currents.gpus[-1] if _currents.gpus else 0
+
+
+class Gpu:
+    """A GPU, current in a block."""
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+
+    def __enter__(self) -> Any:
+        _currents.gpus.append(self.id)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _currents.gpus.pop()
 
 
 def current_stream() -> Stream:

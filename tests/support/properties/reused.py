@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from allocated import growth
 
 import gpunn
 from gpunn import layers
+from properties.allocated import growth
 
 LEAVING = (KeyboardInterrupt, ValueError)
 """Errors by which a use is left: Ctrl-C, and one of a user's own."""

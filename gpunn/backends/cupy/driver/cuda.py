@@ -37,13 +37,33 @@ __all__ = ["make_backend", "why_not"]
 UNREGISTERED = 0  # cudaMemoryTypeUnregistered: pageable memory of the host
 
 
-def make_backend() -> CupyBackend:
-    """Return the backend of the current GPU, or raise a RuntimeError that names what is missing."""
+def make_backend(number: int | None = None) -> CupyBackend:
+    """Return the backend of a GPU.
+
+    Args:
+        number: Of the GPU, from 0 on; by default it is the current one.
+
+    Raises:
+        RuntimeError: if no GPU can be used, or there is none of this number; the message names
+            what is missing.
+    """
     reason = why_not()
     if reason is not None:
         raise RuntimeError(f"The CuPy backend cannot be used. {reason}")
     import cupy
 
+    if number is None:
+        return _of_current(cupy, "cupy")
+    if number >= (count := cupy.cuda.runtime.getDeviceCount()):
+        raise RuntimeError(
+            f"The backend 'cupy:{number}' cannot be used. GPUs are numbered from 0, and there are "
+            f"{count}: see nvidia-smi and CUDA_VISIBLE_DEVICES."
+        )
+    with cupy.cuda.Device(number):
+        return _of_current(cupy, f"cupy:{number}")
+
+
+def _of_current(cupy: Any, name: str) -> CupyBackend:
     stream = cupy.cuda.Stream(non_blocking=True)  # others cannot be captured
 
     def free() -> int:
@@ -60,7 +80,7 @@ def make_backend() -> CupyBackend:
         blas = Cublas(cupy, stream)
     kernels = _Kernels(cupy, stream)
     measured = measured_modes(kernels.gpu.name)
-    return CupyBackend(cupy, kernels, blas, queue, free=free, measured=measured)
+    return CupyBackend(cupy, kernels, blas, queue, name, free, measured=measured)
 
 
 class _Kernels:

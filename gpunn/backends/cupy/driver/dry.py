@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -17,8 +18,10 @@ from gpunn.backends.cupy.launch.known_gpus import GPU, known_gpu
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, RankSum, Replay
 from gpunn.backends.shared.precision import PRECISIONS
 
+UNIT = 512  # bytes: CuPy's memory pool rounds up to these
 
-def make_backend(gpu: GPU | None = None) -> CupyBackend:
+
+def make_backend(gpu: GPU | None = None) -> DryBackend:
     """Return the CuPy backend with arrays in host memory, and without kernels and products.
 
     The arrays hold zeros. The operations, the types of their arguments, and the number of kernel
@@ -31,14 +34,43 @@ def make_backend(gpu: GPU | None = None) -> CupyBackend:
     >>> operations[0].name, operations[0].launches
     ('column_sums', 1)
     """
-    made = _Dry(np, _Kernels(gpu), _Products(), _Stream(), name="dry")
+    made = DryBackend(np, _Kernels(gpu), _Products(), _Stream(), name="dry")
+    made.allocated = Allocated()
     made.launch_mode = None  # GPUNN_LAUNCH_MODE applies to real GPUs only
     return made
 
 
-class _Dry(CupyBackend):
+class Allocated:
+    """The number of bytes of arrays in existence, and the most that there have been."""
+
+    def __init__(self) -> None:
+        self.bytes = self.peak = 0
+
+    def add(self, array: np.ndarray) -> np.ndarray:
+        size = -(-array.nbytes // UNIT) * UNIT
+        self.bytes += size
+        self.peak = max(self.peak, self.bytes)
+        weakref.finalize(array, self._subtract, size).atexit = False
+        return array
+
+    def _subtract(self, size: int) -> None:
+        self.bytes -= size
+
+
+class DryBackend(CupyBackend):
+    """The CuPy backend with arrays of zeros in host memory.
+
+    Attributes:
+        allocated: What CuPy's memory pool would hold.
+    """
+
+    allocated: Allocated
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.zeros(shape, dtype)  # labels are used as indices: they must be valid
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.allocated.add(super().zeros(shape, dtype))
 
 
 class _Kernels:

@@ -112,6 +112,12 @@ GPUS = (
 )
 """From the oldest to the newest; the H100 is the SXM version, the RTX 3060 the one with 12 GB."""
 
+MEMORY = dict(zip(
+    (gpu.name for gpu in GPUS), (n << 30 for n in (4, 6, 8, 11, 4, 6, 12, 24, 80, 141)),
+    strict=True,
+))
+"""By name, the bytes of memory, as their makers state it."""
+
 
 def known_gpu(name: str) -> GPU:
     """Return the GPU of `GPUS` with this name."""
