@@ -383,28 +383,30 @@ _where = Primitive(
 
 
 @operation
-def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     """Choose each element from x1 where the condition is true, else from x2.
 
-    The gradient flows to the chosen element only: the other one gets exactly 0.
+    The gradient flows to the chosen element only: the other one gets exactly 0. With a condition
+    alone, the result is `nonzero` of it.
 
     Args:
         condition: a tensor or array-like; nonzero values are true. It broadcasts with x1 and x2.
-        x1, x2: tensors or array-likes, promoted to one dtype. Both are required; indices are not
-            returned.
+        x1, x2: tensors or array-likes, promoted to one dtype; both or none.
 
     Returns:
         a tensor of the broadcast shape and the promoted dtype.
 
     Raises:
-        ValueError: if x1 or x2 is missing, or if the shapes do not broadcast together.
+        ValueError: if one of x1 and x2 is missing, or if the shapes do not broadcast together.
 
     >>> from gpunn import ops
     >>> ops.where([True, False], [1.0, 2.0], 0.0).tolist()
     [1.0, 0.0]
     """
+    if x1 is None and x2 is None:
+        return ops.nonzero(condition)
     if x1 is None or x2 is None:
-        raise ValueError("where: x1 and x2 must both be given; where does not return indices.")
+        raise ValueError("where: x1 and x2 must both be given, or none of them.")
     return _where(convert(condition, "bool"), *promoted(x1, x2))
 
 

@@ -372,8 +372,16 @@ def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Ten
     return convert(row, "int32")
 
 
+def check_dense(sparse: bool) -> None:
+    """Raise a ValueError if a sparse result is asked for, as TensorFlow and JAX have."""
+    if sparse:
+        raise ValueError("sparse must be False: tensors here are dense; got True.")
+
+
 @operation
-def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tensor:
+def one_hot(
+    x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
+) -> Tensor:
     """Encode class indices as one-hot vectors along a new axis: (...) -> (..., num_classes).
 
     ``y[..., c]`` is 1 where x is c, else 0. The gradient by x is 0.
@@ -384,15 +392,17 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Tens
         num_classes: the length of the new axis.
         axis: the position of the new axis.
         dtype: of the result; floatx by default.
+        sparse: must be false.
 
     Raises:
-        ValueError: if ``axis`` is out of range or ``num_classes`` is negative.
+        ValueError: if ``axis`` is out of range, ``num_classes`` is negative or ``sparse`` is true.
         IntegerError: a TypeError and ValueError, if one of these is not an integer.
 
     >>> from gpunn import ops
     >>> ops.one_hot([1, 0], 3).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
+    check_dense(sparse)
     x, classes = convert(x), np.arange(whole(num_classes, "num_classes", 0))
     place = axis_of(axis, x.ndim + 1)
     hits = cast(equal(expand_dims(x, -1), classes), standard(dtype))

@@ -34,7 +34,7 @@ from .shapes import (
     reshape,
     squeeze,
 )
-from .table import operation, operation_named
+from .table import operation, operation_named, ops
 from .tensor import Shape, Tensor
 
 
@@ -172,8 +172,13 @@ def moments(x: Any, axes: Axis, keepdims: bool = False) -> tuple[Tensor, Tensor]
     return mean(x, axes, keepdims), var(x, axes, keepdims)
 
 
-def _extreme(primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+def _extreme(
+    primitive: Primitive, x: Tensor, axis: Axis, keepdims: bool, initial: Any = None
+) -> Tensor:
     axes = axes_of(axis, x.ndim)
+    if initial is not None and not all(x.shape[a] for a in axes):
+        shape = (1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a not in axes)
+        return ops.full(tuple(shape), initial, x.dtype)
     if not axes:
         return x
     check_some(x, axes)
@@ -186,8 +191,10 @@ def _unsigned(zero: Tensor) -> Tensor:
 
 
 @operation_named("max")
-def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def max_(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
     """Return the largest element over the given axes, or over all; NaN if one is.
+
+    A result is at least ``initial``, a number, if it is given; then there may be no elements.
 
     Equal maxima share the gradient evenly, as in TensorFlow. A zero result is +0. The result has
     the dtype of x. Arguments, shape and errors: as for `sum`, and for no elements a ValueError.
@@ -196,12 +203,15 @@ def max_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.max([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
     [7, 9]
     """
-    return _unsigned(_extreme(_max, convert(x), axis, keepdims))
+    found = _unsigned(_extreme(_max, convert(x), axis, keepdims, initial))
+    return found if initial is None else ops.maximum(found, convert(initial, found.dtype))
 
 
 @operation_named("min")
-def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def min_(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
     """Return the smallest element over the given axes, or over all; NaN if one is.
+
+    A result is at most ``initial``, a number, if it is given; then there may be no elements.
 
     Equal minima share the gradient evenly, as in TensorFlow. A zero result is +0. The result has
     the dtype of x. Arguments, shape and errors: as for `sum`, and for no elements a ValueError.
@@ -210,7 +220,8 @@ def min_(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.min([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
     [1, 5]
     """
-    return _unsigned(_extreme(_min, convert(x), axis, keepdims))
+    found = _unsigned(_extreme(_min, convert(x), axis, keepdims, initial))
+    return found if initial is None else ops.minimum(found, convert(initial, found.dtype))
 
 
 def largest(x: Tensor, axis: Axis) -> Tensor:
@@ -218,7 +229,26 @@ def largest(x: Tensor, axis: Axis) -> Tensor:
     return stop_gradient(_extreme(_max, x, axis, keepdims=True))
 
 
-amax, amin = operation(max_, "amax"), operation(min_, "amin")
+@operation
+def amax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the largest element over the given axes, or over all: `max` under NumPy's other name.
+
+    >>> from gpunn import ops
+    >>> ops.amax([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
+    [7, 9]
+    """
+    return max_(x, axis, keepdims)
+
+
+@operation
+def amin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Return the smallest element over the given axes, or over all: `min` under NumPy's other name.
+
+    >>> from gpunn import ops
+    >>> ops.amin([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
+    [1, 5]
+    """
+    return min_(x, axis, keepdims)
 
 
 @operation_named("all")

@@ -36,7 +36,7 @@ INSTEAD = {
         ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft"),
         "it needs complex numbers, which tensors do not support: use NumPy, before fit",
     ),
-    "nonzero": _NUMBERS, "unique": _NUMBERS,
+    "unique": _NUMBERS,
 }
 """Keras operations that are not supported here, and what to use instead."""
 

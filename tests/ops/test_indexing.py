@@ -262,3 +262,28 @@ def test_only_variables_have_parts_to_assign_to() -> None:
             t.assign(0.0)
     with pytest.raises(ValueError, match="broadcast"):
         v[0].assign([1.0, 2.0])
+
+
+def test_a_condition_alone_gives_indices() -> None:
+    x = np.random.default_rng(3).normal(size=(3, 4)).astype("float32")
+    for condition in (x > 0, x > 9, np.array(True), np.arange(4) % 2):
+        for found in (ops.where(condition), ops.nonzero(condition)):
+            expected = np.nonzero(np.atleast_1d(condition))
+            assert len(found) == len(expected)
+            for one, other in zip(found, expected, strict=True):
+                assert one.dtype == "int32"
+                assert_array_equal(one, other)
+    rows, columns = ops.where(x > 0)
+    assert_array_equal(ops.convert_to_tensor(x)[rows, columns], x[x > 0])
+    with pytest.raises(ValueError, match=r"where: x1 and x2 must both be given, or none"):
+        ops.where(x > 0, x)
+    with pytest.raises(ValueError, match=r"the number of indices depends on the values"):
+        gpunn.Model(i := gpunn.Input((3,)), ops.nonzero(i)[0]).predict(np.ones((2, 3)), verbose=0)
+
+
+def test_sparse_results_are_refused() -> None:
+    for make in (lambda s: ops.one_hot([1], 2, sparse=s), lambda s: ops.bincount([1], sparse=s),
+                 lambda s: ops.multi_hot([1], 2, sparse=s)):  # fmt: skip
+        assert make(False).numpy().sum() == 1
+        with pytest.raises(ValueError, match="sparse must be False"):
+            make(True)

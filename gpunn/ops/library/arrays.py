@@ -259,11 +259,18 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
 
 @operation
 def logspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> Tensor:
     """Create values spaced evenly on a log scale, from ``base^start`` to ``base^stop``.
 
-    They are ``base^e`` for the exponents e of `linspace`. The result (num,) is of floats.
+    They are ``base^e`` for the exponents e of `linspace`. The result is of floats, or of the
+    ``dtype``; its new axis ``axis`` has length num.
 
     Arguments and errors: as for `linspace`, and ``base``, the base of the powers.
 
@@ -271,4 +278,5 @@ def logspace(
     >>> ops.logspace(0, 3, num=4, base=2).numpy().round(3).tolist()
     [1.0, 2.0, 4.0, 8.0]
     """
-    return ops.power(float(base), ops.linspace(start, stop, num, endpoint))
+    found = ops.power(float(base), ops.linspace(start, stop, num, endpoint, axis=axis))
+    return found if dtype is None else ops.cast(found, dtype)

@@ -152,6 +152,7 @@ def dot_product_attention(
     mask: Any = None,
     scale: float | None = None,
     is_causal: bool = False,
+    flash_attention: bool | None = None,
 ) -> Tensor:
     """Compute scaled dot-product attention: ``softmax(scale query key^T + bias) value``.
 
@@ -161,13 +162,15 @@ def dot_product_attention(
 
     Args:
         query: (batch, T, heads, size).
-        key: (batch, S, heads, size).
-        value: (batch, S, heads, size of values).
+        key: (batch, S, heads, size), or fewer heads, each for as many heads of the query.
+        value: (batch, S, heads, size of values), of as many heads as the key.
         bias: (batch, heads, T, S), or broadcast to it; added to the products of queries and keys.
         mask: broadcast like ``bias``; where it is false, a value is ignored. If all values of a
             query are masked, they get equal weights, as in Keras.
         scale: of the products; ``1 / sqrt(size)`` by default.
         is_causal: whether a query attends only to keys up to its own position.
+        flash_attention: accepted as in Keras, and ignored: long sequences are always computed in
+            blocks.
 
     Raises:
         ValueError: if the shapes do not match.
@@ -178,6 +181,10 @@ def dot_product_attention(
     [[[[1.0]], [[2.0]]]]
     """
     query, key, value = floats(query), floats(key), floats(value)
+    if query.ndim == key.ndim == value.ndim == 4 and key.shape[2] not in (0, query.shape[2]):
+        each, rest = divmod(query.shape[2], key.shape[2])
+        if not rest:
+            key, value = ops.repeat(key, each, axis=2), ops.repeat(value, each, axis=2)
     q, k, v = query.shape, key.shape, value.shape
     if not len(q) == len(k) == 4 or (q[:1], q[2:], k[:3]) != (k[:1], k[2:], v[:3]):
         raise ValueError(f"query, key and value must have shapes that match; got {q}, {k}, {v}.")

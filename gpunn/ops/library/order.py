@@ -13,7 +13,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.places.taking import take_along
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import axis_of, flip, reshape, whole
-from gpunn.ops.table import operation
+from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
 
 
@@ -27,9 +27,11 @@ _argsort = Primitive(
 )
 
 
-def _along(x: Any, axis: int | None) -> tuple[Tensor, int]:
+def along(x: Any, axis: int | None) -> tuple[Tensor, int]:
     """Return a tensor and the axis to sort along; None flattens it."""
     x = convert(x)
+    if not x.ndim and axis in (None, 0, -1):
+        return x, 0
     if axis is None:
         return reshape(x, (-1,)), 0
     return x, axis_of(axis, x.ndim)
@@ -52,8 +54,8 @@ def argsort(x: Any, axis: int | None = -1) -> Tensor:
     >>> ops.argsort([3, 1, 2]).tolist()
     [1, 2, 0]
     """
-    x, place = _along(x, axis)
-    return _argsort(x, axis=place)
+    x, place = along(x, axis)
+    return _argsort(x, axis=place) if x.ndim else ops.zeros((), "int32")
 
 
 @operation
@@ -67,8 +69,8 @@ def sort(x: Any, axis: int | None = -1) -> Tensor:
     >>> ops.sort([3, 1, 2]).tolist()
     [1, 2, 3]
     """
-    x, place = _along(x, axis)
-    return take_along(x, _argsort(x, axis=place), place)
+    x, place = along(x, axis)
+    return take_along(x, _argsort(x, axis=place), place) if x.ndim else x
 
 
 @operation

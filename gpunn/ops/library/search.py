@@ -11,12 +11,12 @@ from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import cast, counting, isnan, where
-from gpunn.ops.indexing import one_hot
-from gpunn.ops.library.order import argsort
+from gpunn.ops.indexing import check_dense, one_hot
+from gpunn.ops.library.order import along, argsort
 from gpunn.ops.places.checks import checked, integers
 from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
-from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, flip, reshape, sizes_of, whole
+from gpunn.ops.shapes import broadcast_to, expand_dims, flip, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor, UnknownShapeError
 
@@ -114,7 +114,9 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
 
 
 @operation
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+def bincount(
+    x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False
+) -> Tensor:
     """Count the occurrences of each non-negative integer, or sum their weights.
 
     ``y[b]`` is the sum of ``weights[i]``, 1 by default, over the i with ``x[i] = b``. In a trace,
@@ -124,6 +126,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         x: integers (..., n), also as floats; the counts have shape (..., bins).
         weights: broadcast to x; their dtype is that of the result, int32 without weights.
         minlength: the least number of bins; there are more if the largest value needs them.
+        sparse: must be false.
 
     Raises:
         ValueError: if ``minlength`` is negative or not an integer; if x has no axes, or the weights
@@ -138,6 +141,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     >>> ops.bincount([0, 2, 2]).tolist(), ops.bincount([0, 2, 2], weights=[0.5, 1.0, 1.0]).tolist()
     ([1, 0, 2], [0.5, 0.0, 2.0])
     """
+    check_dense(sparse)
     x, n = integers(x, "bincount: values"), whole(minlength, "minlength", 0)
     if not x.ndim:
         raise ValueError("bincount: x must have one axis or more; got shape ().")
@@ -155,7 +159,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 
 @operation
-def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
+def argpartition(x: Any, kth: int, axis: int | None = -1) -> Tensor:
     """Return indices that put the k-th smallest element at index k, smaller ones before it.
 
     They sort the axis, which is one of the possible results.
@@ -163,7 +167,7 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
     Args:
         x: a tensor or array-like; the result has its shape and dtype int32.
         kth: the index in the sorted order, from -n to n - 1 for an axis of length n.
-        axis: the axis to partition along.
+        axis: the axis to partition along; None flattens x first.
 
     Raises:
         ValueError: if ``kth`` is not an index of the axis, or the axis is out of range.
@@ -172,8 +176,8 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
     >>> ops.argpartition([30, 10, 20], 1).tolist()
     [1, 2, 0]
     """
-    x = convert(x)
-    n = x.shape[axis_of(axis, x.ndim)]
+    x, axis = along(x, axis)
+    n = x.shape[axis] if x.ndim else 1
     if not -n <= whole(kth, "kth") < n:
         raise ValueError(f"argpartition: kth must be from {-n} to {n - 1}; got {kth}.")
     return argsort(x, axis)
@@ -216,7 +220,11 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Tensor:
 
 @operation
 def multi_hot(
-    inputs: Any, num_classes: int | None = None, axis: int = -1, dtype: Any = None
+    inputs: Any,
+    num_classes: int | None = None,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
 ) -> Tensor:
     """Encode several class indices per sample: 1 for each class that occurs, else 0.
 
@@ -226,6 +234,7 @@ def multi_hot(
         num_classes: the number of classes, which must be given.
         axis: that of the classes, as in `one_hot`; the n are combined after it is inserted.
         dtype: of the result; floatx by default.
+        sparse: must be false.
 
     Raises:
         ValueError: if ``num_classes`` is not given; otherwise as in `one_hot`.
@@ -237,7 +246,7 @@ def multi_hot(
     inputs = convert(inputs)
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given, the number of classes.")
-    return max_(one_hot(inputs, num_classes, axis, dtype), 1 if inputs.ndim > 1 else 0)
+    return max_(one_hot(inputs, num_classes, axis, dtype, sparse), 1 if inputs.ndim > 1 else 0)
 
 
 @operation
@@ -268,3 +277,30 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
         found.append(places % n)
         places = cast(places // n, "int32")
     return tuple(reversed(found))
+
+
+@operation
+def nonzero(x: Any) -> tuple[Tensor, ...]:
+    """Return the indices of the elements that are not 0, one tensor for each axis.
+
+    Args:
+        x: a tensor or array-like. Its values must be known: outside of a traced step.
+
+    Returns:
+        for each axis, indices (count,) of dtype int32, in the order of the elements.
+
+    Raises:
+        UnknownShapeError: a TypeError and ValueError, in a trace, where the count is not known.
+
+    >>> from gpunn import ops
+    >>> rows, columns = ops.nonzero([[0, 3], [4, 0]])
+    >>> rows.tolist(), columns.tolist()
+    ([0, 1], [1, 0])
+    """
+    x = convert(x)
+    if x.value is None:
+        raise UnknownShapeError(
+            f"the number of indices depends on the values of x, of shape {x.shape}, which are "
+            f"those of each step. Choose with ops.where(condition, x1, x2)."
+        )
+    return tuple(convert(places, "int32") for places in np.nonzero(np.atleast_1d(x.numpy())))

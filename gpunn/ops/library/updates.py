@@ -107,9 +107,9 @@ def _rows_for(places: Tensor, n: int, values: Tensor, shape: Shape, what: str) -
 
 @operation
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Tensor:
-    """Replace the elements at the given indices, or add to them, in a copy of the inputs.
+    """Replace the elements at the given indices, or combine them, in a copy of the inputs.
 
-    Of several updates to one position, the last one wins, or all are added. Indices are as in
+    Of several updates to one position, the last one wins, or all are combined. Indices are as in
     `scatter`.
 
     Args:
@@ -117,7 +117,7 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
             dtype.
         indices: integers (..., k) into its first k axes.
         updates: ``(..., *inputs.shape[k:])``.
-        reduction: None to replace, "add" to add.
+        reduction: None to replace, "add" to add, "max" or "min" to keep the largest or smallest.
 
     Raises:
         ValueError: if the shapes do not match, or for another reduction.
@@ -128,14 +128,18 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
     >>> ops.scatter_update([1, 2, 3], [[0], [-1]], [9, 8]).tolist()
     [9, 2, 8]
     """
-    if reduction not in (None, "add"):
-        raise ValueError(f"reduction must be None or 'add'; got {reduction!r}.")
+    if reduction not in (None, "add", "max", "min"):
+        raise ValueError(f"reduction must be None, 'add', 'max' or 'min'; got {reduction!r}.")
     x, new = promoted(inputs, updates)
     places, n = _numbers(indices, x.shape, "scatter_update")
     rows = _rows_for(places, n, new, x.shape, "scatter_update: updates")
     flat = reshape(x, (n, rows.shape[1]))
     if reduction == "add":
         return reshape(put(rows, places, flat.shape, before=flat), x.shape)
+    if reduction in ("max", "min"):
+        sign, choose = (1, ops.maximum) if reduction == "max" else (-1, ops.minimum)
+        found = put(sign * rows, places, flat.shape, merging="Largest", before=lowest(rows))
+        return reshape(where(found == lowest(rows), flat, choose(flat, sign * found)), x.shape)
     numbers = reshape(ops.arange(places.size), (-1, 1))
     last = put(numbers, places, (n, 1), merging="Largest", before=-1)
     chosen = take_unchecked(rows, reshape(last, (-1,)), wraps=False)
@@ -187,6 +191,11 @@ def segment_max(
     return _by_segments(data, segment_ids, num_segments, "Largest", "segment_max")
 
 
+def lowest(x: Tensor) -> float:
+    """Return the number that no element of a tensor is below."""
+    return -(2**31) if x.dtype == "int32" else -math.inf
+
+
 def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, what: str) -> Tensor:
     data, ids = counting(data), integers(segment_ids, f"{what}: segment_ids")
     if count is None and ids.value is None:
@@ -201,9 +210,8 @@ def _by_segments(data: Any, segment_ids: Any, count: int | None, merging: str, w
         )
     rest = data.shape[ids.ndim :]
     rows = reshape(data, (ids.size, math.prod(rest)))
-    lowest = -(2**31) if data.dtype == "int32" else -math.inf
     found = put(
         rows, reshape(ids, (-1,)), (n, rows.shape[1]), wraps=False, merging=merging,
-        before=0 if merging == "Sum" else lowest,
+        before=0 if merging == "Sum" else lowest(data),
     )
     return reshape(found, (n, *rest))

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from operation_cases.computed import in_steps, weights
 
+import gpunn
 from gpunn import ops
 
 CASES: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], np.ndarray]]] = {
@@ -67,3 +69,24 @@ def test_gradients_are_moved_back(case: str, every_backend: str) -> None:
     np.add.at(wanted, places, dy.astype(np.float64).reshape(-1))
     found = in_steps(function, [x], every_backend, twice=False).first[0]
     np.testing.assert_allclose(found.reshape(-1), wanted[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["max", "min"])
+def test_extremes_at_indices_have_pytorchs_derivatives(
+    reduction: str, every_backend: str
+) -> None:
+    gpunn.use_backend(every_backend)
+    random = np.random.default_rng(2)
+    x, new, factors = random.normal(size=6), random.normal(size=9), random.normal(size=6)
+    places = random.integers(0, 5, 9)
+    given = [gpunn.Variable(a, dtype="float64") for a in (x, new)]
+    with gpunn.GradientTape() as tape:
+        found = ops.scatter_update(*given[:1], places[:, None], given[1], reduction=reduction)
+        total = ops.sum(found * factors)
+    slopes = tape.gradient(total, given)
+    theirs = [torch.tensor(a, requires_grad=True) for a in (x, new)]
+    expected = theirs[0].scatter_reduce(0, torch.tensor(places), theirs[1], f"a{reduction}")
+    (expected * torch.tensor(factors)).sum().backward()
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-6)
+    for one, other in zip(slopes, theirs, strict=True):
+        np.testing.assert_allclose(one, other.grad, atol=1e-12)

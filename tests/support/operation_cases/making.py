@@ -84,6 +84,8 @@ oracle(
         lambda k: k.logspace(0, 3, 4, base=2.0), lambda k: k.logspace(0, 3, 4),
         lambda k: k.logspace(0.0, 2.0, 5), lambda k: k.logspace(0, 3, 4, endpoint=False),
         lambda k: k.logspace(0, 3, 1), lambda k: k.logspace(0, 3, 0),
+        lambda k: k.logspace(0, 3, 4, dtype="int32"),
+        lambda k: k.logspace(0, 2, 3, dtype="float32"),
     ), of(floats(2), by=lambda k, a: k.logspace(a, 1.0, 3)), smooth=False, edges=(), scale="one",
     ulps=16,
 )  # fmt: skip

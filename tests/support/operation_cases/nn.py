@@ -81,6 +81,8 @@ oracle(
     attended(np.broadcast_to(ROW, (2, 2, 3, 5)).copy(), causal=True),
     attended(np.broadcast_to(ROW, (2, 2, 3, 5)).copy(), q=Q * -1e20),
     of(Q, K, floats(2, 5, 2, 7)), of(Q, K[..., :3], V),
+    of(floats(2, 3, 6, 4), K, V), of(floats(2, 3, 6, 4), K, V, is_causal=True), of(Q, K[:, :, :1],
+    V[:, :, :1], flash_attention=False), of(floats(2, 3, 3, 4), K, V),
     of(floats(3, 2, 4), floats(3, 2, 4), floats(3, 2, 4)), of(*[floats(1, 1, 1, 1)] * 3),
     of(floats(2, 0, 2, 4), K, V), values="keras", edges=("zeros", "ties", "tiny"), scale="one",
     ulps=32, differs=[ALL_MASKED],

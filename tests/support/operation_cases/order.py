@@ -104,6 +104,7 @@ oracle(
     "argpartition", of(floats(3, 5), by=lambda k, x: k.take_along_axis(
         x, k.argpartition(x, 2), -1)[..., 2]),
     of(floats(3, 5), by=lambda k, x: k.take_along_axis(x, k.argpartition(x, -2, axis=0), 0)[-2]),
+    of(floats(3, 5), by=lambda k, x: k.take(x, k.argpartition(x, 4, axis=None)[4])),
     of(floats(5), kth=5), of(floats(5), kth=-6), edges=("ties", "inf", "nan"), smooth=False, ulps=0,
 )  # fmt: skip
 TARGETS = ints(7, low=0, high=4)

@@ -157,7 +157,7 @@ oracle(
     updated(None, floats(3, 3), [[2], [0]], floats(2, 3, seed=1)),
     *(
         updated(reduction, floats(4), [[1], [1], [3]], floats(3, seed=1))
-        for reduction in (None, "add", "nonsense")
+        for reduction in (None, "add", "nonsense")  # "max" and "min": test_rearranging.py
     ),
     updated(None, ints(3), [[1]], ints(1)), updated(None, floats(3), [[3]], floats(1)),
     updated(None, floats(3), [[-4]], floats(1)),

@@ -57,10 +57,27 @@ for name in ("std", "nanstd"):
         name, along_axes(OVER), along_axes(EMPTY), NUMBERS, REFUSED, of(HOLES, axis=0),
         of(HOLES, axis=1), scale="largest", ulps=16, edges=EDGES, differs=[NO_SPREAD],
     )  # fmt: skip
+
+
+def from_initial(name: str) -> list[Call]:
+    """Calls with a number that a result is at least, or at most; also of no elements."""
+    return [
+        *(
+            of(x, by=lambda k, x, i=initial: getattr(k, name)(x, axis=1, initial=i))
+            for x in (floats(3, 4), ints(3, 4)) for initial in (0, -7, 7)
+        ),
+        *(
+            of(x, by=lambda k, x, o=options: getattr(k, name)(x, initial=2.0, **o))
+            for x in (floats(3, 0), floats(0))
+            for options in ({}, {"keepdims": True}, {"axis": 0}, {"axis": -1, "keepdims": True})
+        ),
+    ]  # fmt: skip
+
+
 for name in ("max", "min", "amax", "amin", "nanmax", "nanmin", "ptp"):
     oracle(
         name, along_axes(OVER), along_axes(EMPTY), NUMBERS[:2], REFUSED, TIED, of(HOLES, axis=1),
-        ulps=1, differs=[ROW_OF_NAN],
+        from_initial(name) if name in ("max", "min") else [], ulps=1, differs=[ROW_OF_NAN],
     )  # fmt: skip
 for name in ("all", "any"):
     oracle(name, along_axes(AXES), along_axes(EMPTY), NUMBERS, REFUSED, TIED, ulps=0)
@@ -68,6 +85,11 @@ oracle(
     "logsumexp", along_axes(OVER), of(floats(3, 4) * 500, axis=-1), of(ints(3, 4), axis=0),
     of(np.full((2, 3), -np.inf), axis=1), along_axes(EMPTY[:1]), values="keras", scale="one",
     ulps=16, differs=[INFINITE_SUM],
+)  # fmt: skip
+oracle(
+    "nonzero",
+    *(of(x, eager_only=True) for x in (floats(3, 4).round(), ints(7), bools(2, 3), floats(0, 3))),
+    edges=(), ulps=0,
 )  # fmt: skip
 oracle(
     "count_nonzero",
