@@ -141,6 +141,7 @@ _MODULES = {
     "layers.held": "gpunn.layers.parameters",
     "layers.images": "gpunn.layers.convolutional.images",
     "layers.pooling": "gpunn.layers.convolutional.pooling",
+    "core.arena": "gpunn.core.storage",
 }
 sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
 _public, _ = lazy(

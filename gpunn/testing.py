@@ -17,8 +17,8 @@ from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .backends.contract.control import Control
 from .common.importing.lazy import offer
-from .core.arena import Arena
 from .core.plan import INPUT, Call, Node, Plan
+from .core.storage import ParameterStorage
 from .core.workspace import Pool, Workspace
 from .feeding.data import to_rows
 from .feeding.rows import name_of
@@ -217,7 +217,7 @@ def _check_layers(
         if layer.weights:
             raise ValueError(
                 f"{layer.name} is built already: check_gradients moves parameters into its own "
-                f"float64 arena. Pass a new layer."
+                f"float64 storage. Pass a new layer."
             )
     nodes: list[Node] = []
     shapes = [x.shape[1:] for x in xs]
@@ -231,7 +231,7 @@ def _check_layers(
     names = {id(s): "x" if len(xs) == 1 else f"x[{k}]" for k, s in enumerate(sources)}
     plan = Plan(nodes, shapes[:1])
     parameters = list(plan.parameters.values())
-    arena = Arena(backend, _DTYPE, parameters)
+    storage = ParameterStorage(backend, _DTYPE, parameters)
     for p in parameters[len(xs) :]:  # move away from initial values, which are often special
         p.assign(p.numpy() + 0.1 * check.random.standard_normal(p.shape))
 
@@ -258,7 +258,7 @@ def _check_layers(
         return float(np.sum(y * weights)), float(np.sum(np.abs(y * weights)))
 
     def backward(before: dict[Any, np.ndarray]) -> list[np.ndarray]:
-        for p in arena.trained:
+        for p in storage.trained:
             backend.write(p.gradient, before.get(id(p), np.full(p.shape, np.nan)))
         for call in workspace.calls:
             for k, dx in enumerate(call.dxs):
@@ -267,11 +267,11 @@ def _check_layers(
                     backend.write(dx, fill)
         backend.write(workspace.dy, weights)
         workspace.backward()
-        return [backend.read(p.gradient) for p in arena.trained]
+        return [backend.read(p.gradient) for p in storage.trained]
 
     forward()
     gradients = backward({})
-    for p, gradient in zip(arena.trained, gradients, strict=True):
+    for p, gradient in zip(storage.trained, gradients, strict=True):
         name = names.get(id(p.layer), p.name)
         check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
     workspace = bound()
@@ -280,7 +280,7 @@ def _check_layers(
         last.accumulate_gradients = True
         for k, dx in enumerate(last.dxs):
             last.writes(k, dx, accumulate=True)
-        own = arena.trained[len(xs) :]
+        own = storage.trained[len(xs) :]
         before: dict[Any, np.ndarray] = {
             id(p): p.existing(check.random.standard_normal(p.shape)) for p in own
         }
@@ -289,7 +289,7 @@ def _check_layers(
         forward()
         sums = backward(before)
         terms += [before[id(p)] for p in own]
-        for p, total, gradient, term in zip(arena.trained, sums, gradients, terms, strict=True):
+        for p, total, gradient, term in zip(storage.trained, sums, gradients, terms, strict=True):
             flag = "accumulate_dx" if id(p.layer) in names else "accumulate_gradients"
             name = names.get(id(p.layer), p.name)
             _expect(f"{owner}: gradient of {name} with call.{flag}", total, gradient + term)

@@ -37,7 +37,7 @@ FIRST = {
     "layers/applying.py": ["symbolic_outputs"],
     "layers/parameters.py": ["ensure_built"],
     "core/plan.py": ["Plan.__init__"],
-    "core/arena.py": ["Arena.__init__", "Arena.take_slots"],
+    "core/storage.py": ["ParameterStorage.__init__", "ParameterStorage.take_slots"],
     "training/objective.py": ["Objective.__post_init__"],
     "training/heads.py": ["make_heads"],
     "training/trainer.py": ["Trainer.__post_init__", "Trainer.train"],

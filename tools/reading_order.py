@@ -35,7 +35,8 @@ FROM_FIT: list[Entry] = [
     ("training/objective.py", ("Objective",), "what is minimized: losses, metrics, penalties"),
     ("training/step.py", ("ModelStep.__call__",), "the step: the only description of it"),
     ("core/plan.py", ("Plan", "Call"), "the layers in the order in which they run"),
-    ("core/arena.py", ("Arena", "Parameter"), "one flat array for weights, one for gradients"),
+    ("core/storage.py", ("ParameterStorage", "Parameter"),
+     "one flat array for weights, one for gradients"),
     ("core/workspace.py", ("Workspace.forward", "Workspace.backward"), "a plan bound to arrays"),
 ]
 FROM_A_FORMULA: list[Entry] = [

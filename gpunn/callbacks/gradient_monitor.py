@@ -120,8 +120,8 @@ class GradientMonitor(Callback):
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if self._due and batch == self._wanted:
             started = time.perf_counter()
-            arena = self.model._arena
-            self._before = arena.backend.read(arena.values)
+            storage = self.model._storage
+            self._before = storage.backend.read(storage.values)
             self._spent += time.perf_counter() - started
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -148,12 +148,13 @@ class GradientMonitor(Callback):
     # -- figures
 
     def _look(self, before: np.ndarray, batch: int) -> list[dict[str, Any]]:
-        arena = self.model._arena
+        storage = self.model._storage
         self.model._trainer.complete_gradients()
-        after, gradients = arena.backend.read(arena.values), arena.backend.read(arena.gradients)
+        read = storage.backend.read
+        after, gradients = read(storage.values), read(storage.gradients)
         flatness: dict[str, dict[str, float | None]] = {}
         for call in self.model._trainer.last_batch.workspace.calls:
-            flatness.setdefault(call.layer.name, _flatness(call, arena.backend))
+            flatness.setdefault(call.layer.name, _flatness(call, storage.backend))
         records: list[dict[str, Any]] = []
         nodes = self.model._trainer.plan.nodes
         for layer in {id(node.layer): node.layer for node in nodes}.values():
@@ -162,7 +163,7 @@ class GradientMonitor(Callback):
                 continue
 
             def norm(flat: np.ndarray, parameters: Any = tuple(trained)) -> float:
-                return math.hypot(*(_norm(arena.segment(flat, p)) for p in parameters))
+                return math.hypot(*(_norm(storage.segment(flat, p)) for p in parameters))
 
             weights = norm(after)
             records.append(
@@ -182,7 +183,7 @@ class GradientMonitor(Callback):
 
     def _judge(self, records: list[dict[str, Any]]) -> None:
         sizes = {record["layer"]: 0 for record in records}
-        for p in self.model._arena.trained:
+        for p in self.model._storage.trained:
             sizes[p.layer.name] += p.size
         found: list[Finding] = []
         finite: list[tuple[str, float]] = []  # root mean squares

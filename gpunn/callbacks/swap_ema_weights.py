@@ -46,7 +46,7 @@ class SwapEMAWeights(Callback):
     def _put_average(self) -> None:
         if self._weights is None:
             self._weights = self.model.get_weights()
-            self.model.optimizer.finish(self.model._arena)
+            self.model.optimizer.finish(self.model._storage)
 
     def _put_weights(self) -> None:
         if self._weights is not None:

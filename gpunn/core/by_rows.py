@@ -10,8 +10,8 @@ from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
 from gpunn.distribution.communicator import Share
 
-from .arena import Arena, Parameter
 from .plan import INPUT, Plan
+from .storage import Parameter, ParameterStorage
 
 
 class RowGradient:
@@ -26,13 +26,13 @@ class RowGradient:
     """
 
     def __init__(self, backend: Backend, parameter: Parameter, count: int) -> None:
-        assert parameter.arena is not None
+        assert parameter.storage is not None
         self.parameter = parameter
         shape = (count, *parameter.shape[1:])
-        self.rows: Array = backend.zeros(shape, parameter.arena.dtype)
+        self.rows: Array = backend.zeros(shape, parameter.storage.dtype)
         self.places: Array = backend.zeros((count,), "int32")
 
-        self._zeros: Array = backend.zeros(shape, parameter.arena.dtype)
+        self._zeros: Array = backend.zeros(shape, parameter.storage.dtype)
 
     def take(self, backend: Backend, table: Array, rows: Array) -> None:
         """Copy the rows that are read from an array of the parameter's size to ``rows``."""
@@ -57,7 +57,7 @@ class RowGradient:
         return x.reshape(1, -1, math.prod(self.parameter.shape[1:]))
 
 
-def tables(plan: Plan, arena: Arena, optimizer: Any, share: Share) -> list[Parameter]:
+def tables(plan: Plan, storage: ParameterStorage, optimizer: Any, share: Share) -> list[Parameter]:
     """Return the parameters that steps on a batch update by rows.
 
     A rule that leaves weights of gradient 0 as they are gives the same numbers either way: then
@@ -67,7 +67,7 @@ def tables(plan: Plan, arena: Arena, optimizer: Any, share: Share) -> list[Param
     found: list[Parameter] = []
     if optimizer is None or not (optimizer._is_lazy or optimizer._skips_zeros):
         return []
-    for p in arena.trained:
+    for p in storage.trained:
         if not p.by_rows:
             continue
         reason, read = _obstacle(plan, optimizer, p, share)
@@ -98,11 +98,11 @@ def _obstacle(plan: Plan, optimizer: Any, p: Parameter, share: Share) -> tuple[s
     return None, share.rows * math.prod(sample)
 
 
-def without(arena: Arena, found: list[RowGradient]) -> Arena:
-    """Return an arena of the same arrays that trains the other parameters."""
+def without(storage: ParameterStorage, found: list[RowGradient]) -> ParameterStorage:
+    """Return a parameter storage of the same arrays that trains the other parameters."""
     left_out = {id(gradient.parameter) for gradient in found}
-    others = arena.part([p for p in arena.trained if id(p) not in left_out])
-    others.take_slots(arena.slots)
+    others = storage.part([p for p in storage.trained if id(p) not in left_out])
+    others.take_slots(storage.slots)
     return others
 
 
@@ -113,15 +113,15 @@ class RowUpdate:
     """
 
     def __init__(
-        self, gradient: RowGradient, arena: Arena, optimizer: Any, backend: Backend
+        self, gradient: RowGradient, storage: ParameterStorage, optimizer: Any, backend: Backend
     ) -> None:
         p, self._gradient, self._optimizer = gradient.parameter, gradient, optimizer
         rows = Parameter(gradient.rows.shape, name=p.name, multiplier=p.multiplier, decay=p.decay)
-        self._rows = own = Arena(backend, arena.dtype, [rows])
+        self._rows = own = ParameterStorage(backend, storage.dtype, [rows])
         own.add_slots(optimizer.slot_names)
-        slots = [(arena.slots[name], own.slots[name]) for name in optimizer.slot_names]
+        slots = [(storage.slots[name], own.slots[name]) for name in optimizer.slot_names]
         self._changed = [(p.value, rows.value)]
-        self._changed += [(arena.segment(a, p), own.segment(b, rows)) for a, b in slots]
+        self._changed += [(storage.segment(a, p), own.segment(b, rows)) for a, b in slots]
         self._read = [(p.gradient, rows.gradient), *self._changed]
 
     def __call__(self, control: Control, backend: Backend) -> None:

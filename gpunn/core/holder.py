@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.common.holds import Access
 from gpunn.common.numeric import cast
 
-from .arena import Parameter
+from .storage import Parameter
 
 
 class Runnable:
@@ -195,12 +195,12 @@ class ParameterHolder:
         for k, parameter in enumerate(self.weights):
             parameter.check(arrays[k])
             if parameter.integers is None and arrays[k].dtype.kind == "f":
-                arrays[k] = cast(arrays[k], parameter._arena().dtype, parameter.path)
+                arrays[k] = cast(arrays[k], parameter._storage().dtype, parameter.path)
         with self._access().writing():
             for parameter, array in zip(self.weights, arrays, strict=True):
                 parameter.assign(array)
 
     def _access(self) -> Access:
-        """Return the access to the parameters' arrays: all are in one arena, if there are any."""
-        arena = next((p.arena for p in self.weights if p.arena is not None), None)
-        return Access() if arena is None else arena.access
+        """Return the access to the parameters' arrays: all have one storage, if there are any."""
+        storage = next((p.storage for p in self.weights if p.storage is not None), None)
+        return Access() if storage is None else storage.access

@@ -17,7 +17,7 @@ from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
 from gpunn.distribution.communicator import Share
 
-from .arena import Arena, Parameter
+from .storage import Parameter, ParameterStorage
 
 KEPT_SHAPES = 16
 """Shapes of samples, if axes may have any length, whose plans, programs and arrays are kept."""
@@ -264,10 +264,10 @@ class Plan:
         return found
 
 
-def check_unchanged(plan: Plan, arena: Arena) -> None:
+def check_unchanged(plan: Plan, storage: ParameterStorage) -> None:
     """Raise a ValueError that names the changes of a plan's layers since it was made."""
     held = {id(p): path for path, p in plan.parameters.items()}
-    known = set(map(id, arena.parameters))
+    known = set(map(id, storage.parameters))
     names = ", ".join(path for key, path in held.items() if key not in known)
     if names or len(held) != len(known):
         raise ValueError(

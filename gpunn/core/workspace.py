@@ -17,8 +17,8 @@ from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.backends.contract.expression import filling
 from gpunn.distribution.communicator import Share
 
-from .arena import Parameter
 from .plan import INPUT, Call, Plan
+from .storage import Parameter
 
 
 class Pool:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
-from gpunn.core.arena import Parameter
 from gpunn.core.draws import draws_here
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import INPUT, Call, Node, Plan
 from gpunn.core.settings import Dependencies, Settings
+from gpunn.core.storage import Parameter
 from gpunn.core.workspace import run_once
 from gpunn.ops.conversion import tensors_of
 from gpunn.ops.dtypes import from_host, is_float
@@ -386,11 +386,11 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
             layer, nodes, sources, shapes, given=given if layer._has_call else None
         )
     except traced.NoRowsError:  # alone, it may return what it likes
-        layer._own_arena()
+        layer._own_storage()
         args, kwargs = with_tensors((args, kwargs), dtype)
         return traced.call_of(layer, args, kwargs, training)
     dtypes = map(dtype_of, shapes)
-    backend, plan = layer._own_arena().backend, Plan(nodes, shapes, outputs, None, dtypes)
+    backend, plan = layer._own_storage().backend, Plan(nodes, shapes, outputs, None, dtypes)
     uploaded = [backend.upload(array) for array in xs]
     number = next(layer._training_calls) if training or plan.has_calls else 0
     made, layer._added, _ = run_once(plan, backend, dtype, uploaded, training, number, 0)

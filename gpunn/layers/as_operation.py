@@ -50,11 +50,11 @@ class _Application(Primitive):
             call.reads(k, array)
         call.y = out
         computation.calls[id(y)] = call
-        if any(p.arena is None for p in layer._own_parameters):
-            layer._own_arena()
+        if any(p.storage is None for p in layer._own_parameters):
+            layer._own_storage()
         backend = computation.backend
         for p in layer._own_parameters:
-            own = p.arena.backend
+            own = p.storage.backend
             if own.root is not backend.root and own.xp is not backend.xp:
                 raise ValueError(
                     f"{layer.name} defines passes on arrays, and its weights are on another "

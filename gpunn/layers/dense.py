@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.common.names import warn
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

@@ -15,8 +15,8 @@ from typing import Any
 from gpunn.activations import Activation
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import is_framework
-from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.joint import join
 from gpunn.ops.gradients import gradients

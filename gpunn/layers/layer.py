@@ -19,10 +19,10 @@ from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import arguments
-from gpunn.core.arena import Arena, Parameter
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
+from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
@@ -57,7 +57,7 @@ from .symbolic import GraphOperation, SampleShape
 
 __all__ = ["Layer", "deserialize", "get", "serialize"]
 
-_making_arena = Exclusive()
+_making_storage = Exclusive()
 
 
 class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
@@ -429,7 +429,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         constraint: Any = None,
         integers: str | None = None,
     ) -> Parameter:
-        """Declare a parameter; its values exist once the layer is in an arena.
+        """Declare a parameter; its values exist once it has a storage.
 
         Args:
             shape: shape of the parameter.
@@ -499,17 +499,18 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             raise ValueError(
                 f"{method}: {self.name} is not built yet: its input shape is not known."
             )
-        self._own_arena()
+        self._own_storage()
 
-    def _own_arena(self) -> Arena:
-        """Return the arena that holds the parameters: the model's, or a small separate one."""
+    def _own_storage(self) -> ParameterStorage:
+        """Return the storage that holds the parameters: the model's, or a small separate one."""
         weights = self.weights
-        if (arena := next((p.arena for p in weights), None)) is not None:
-            return arena
-        with _making_arena:  # another thread may have been faster
-            arena = next((p.arena for p in weights), None)
+        if (storage := next((p.storage for p in weights), None)) is not None:
+            return storage
+        with _making_storage:  # another thread may have been faster
+            storage = next((p.storage for p in weights), None)
             kept = next((p.dtype for p in weights), None)  # of a copy
-            return arena or Arena(get_backend(), resolve_dtype(self.dtype or kept), weights)
+            dtype = resolve_dtype(self.dtype or kept)
+            return storage or ParameterStorage(get_backend(), dtype, weights)
 
     # -- shapes, and symbolic tensors
 

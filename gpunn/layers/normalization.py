@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.normalizing import by_given_moments, by_own_moments
 from gpunn.ops.table import ops

@@ -15,8 +15,8 @@ from gpunn.common.fields import field
 from gpunn.common.names import unique_name
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.signatures import signature
-from gpunn.core.arena import Parameter
 from gpunn.core.operators import FUNCTIONS
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import topological_sort

@@ -14,9 +14,9 @@ import numpy as np
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
 from gpunn.common.overrides import is_framework
-from gpunn.core.arena import Parameter
 from gpunn.core.holder import ParameterHolder
 from gpunn.core.recording import recorded
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.library.derivatives import as_tensors, at_once
@@ -189,8 +189,8 @@ class Stateless(ParameterHolder):
 
         if current() is not None:
             return called()
-        arena = next((p.arena for p, _ in given if p.arena is not None), None)
-        found: tuple[Any, ...] = at_once(called, None if arena is None else arena.backend)
+        storage = next((p.storage for p, _ in given if p.storage is not None), None)
+        found: tuple[Any, ...] = at_once(called, None if storage is None else storage.backend)
         return found
 
     def _paired(self, name: str, values: Sequence[Any]) -> list[tuple[Any, Any]]:

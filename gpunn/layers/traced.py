@@ -18,11 +18,11 @@ from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
-from gpunn.core.arena import Parameter
 from gpunn.core.held import metrics_of_layer
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.settings import noted
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert, is_held
 from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.gradients import gradients
@@ -348,7 +348,7 @@ class TracedCall:
             )
 
     def _check_weights(self) -> None:
-        """Raise an error for weights outside the model's arena: no step would train them."""
+        """Raise an error for weights outside the model's storage: no step would train them."""
         layer = self._call.layer
         if self._function is not None and self._call.training:  # a `call` was checked before
             own = set(map(id, layer.weights))
@@ -361,8 +361,8 @@ class TracedCall:
                     )
         applied = [y.attributes["layer"] for y in self._trace.applied]
         used = [*self._trace.parameters, *(p for inner in applied for p in inner._own_parameters)]
-        known = next((p.arena for p in layer.weights if p.arena is not None), None)
-        others = ", ".join(dict.fromkeys(p.path for p in used if p.arena is not known))
+        known = next((p.storage for p in layer.weights if p.storage is not None), None)
+        others = ", ".join(dict.fromkeys(p.path for p in used if p.storage is not known))
         if others or (used and known is None):
             raise ValueError(
                 f"{layer._call_name} uses weights that were created after the model was built "

@@ -21,7 +21,7 @@ def restored(state: dict[str, Any]) -> dict[str, Any]:
         source._ends, source._named = state.pop("_ends"), state.pop("_named")
     builder, training = Builder.__new__(Builder), Training.__new__(Training)
     vars(builder).update(
-        name=state.pop("name"), source=source, graph=graph, arena=None, _plan=None,
+        name=state.pop("name"), source=source, graph=graph, storage=None, _plan=None,
         dtype_given=state.pop("dtype_given", None), backend=state.pop("_backend"),
         preparing=state.pop("_preparing"),
     )

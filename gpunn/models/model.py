@@ -13,8 +13,8 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.common import registry
 from gpunn.common.names import closest, snake_case, unique_name
 from gpunn.common.overrides import PAGE
-from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
+from gpunn.core.storage import ParameterStorage
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.structure.builder import Builder, Source
 from gpunn.structure.calls import ModelCall, arguments_of
@@ -161,9 +161,9 @@ class Model(TrainableModel):
         return self._builder.plan
 
     @property
-    def _arena(self) -> Arena | None:
-        """The arena that holds the parameters; None as long as the input shape is not known."""
-        return self._builder.arena if self._builder.plan else None
+    def _storage(self) -> ParameterStorage | None:
+        """The storage that holds the parameters; None as long as the input shape is not known."""
+        return self._builder.storage if self._builder.plan else None
 
     @property
     def backend(self) -> Backend:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.nested import replaced
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert, read_in_trace
 from gpunn.ops.dtypes import standard
 from gpunn.ops.tensor import Tensor

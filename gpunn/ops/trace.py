@@ -14,9 +14,9 @@ import numpy as np
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import Control
 from gpunn.common.numeric.dtypes import name_of
-from gpunn.core.arena import Parameter
 from gpunn.core.draws import Draws
 from gpunn.core.plan import Call
+from gpunn.core.storage import Parameter
 from gpunn.distribution.communicator import Share
 
 from .dtypes import is_float

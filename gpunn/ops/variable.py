@@ -11,9 +11,9 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.config import floatx
 from gpunn.common.holds import Access
-from gpunn.core.arena import Parameter
 from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Kept
 from gpunn.core.recording import active, recorded, refuse
+from gpunn.core.storage import Parameter
 
 from .conversion import convert, held_by
 from .dtypes import MOST, floating, named, standard

@@ -52,7 +52,7 @@ class ByHand:
         if built:
             places: list[Any] = Update.of(self, built).places
             for name in self.all_slot_names:  # type: ignore[attr-defined]
-                found += [constant(p.arena.backend.read(_slot(name, p)), p.dtype) for p in places]
+                found += [constant(p.storage.backend.read(_slot(name, p)), p.dtype) for p in places]
         return found
 
     @recorded
@@ -81,7 +81,7 @@ class ByHand:
         ([0.0, -1.0], 1, 0)
         """
         from .kept import key_of
-        from .on_arrays import new_arenas
+        from .on_arrays import new_storages
         from .runs import Runs
 
         built: Sequence[Any] = vars(self).get("_built_for", ())
@@ -92,9 +92,9 @@ class ByHand:
             )
         # Another optimizer of the same settings, as this one's state stays as it is.
         worker: Any = type(self).from_config(self.get_config())  # type: ignore[attr-defined]
-        arenas = new_arenas(built)
-        own = {key_of(v): p for arena, of in arenas
-               for v, p in zip(of, arena.parameters, strict=True)}
+        storages = new_storages(built)
+        own = {key_of(v): p for storage, of in storages
+               for v, p in zip(of, storage.parameters, strict=True)}
         places: list[Any] = [own[key_of(v)] for v in built]
         names = worker.all_slot_names
         numbers = _numbers(worker, _widest(places))
@@ -108,13 +108,13 @@ class ByHand:
             p.value[...] = np.asarray(value)
             p.gradient[...] = p.existing(np.asarray(gradient, p.dtype))
             p.gradient[...] /= worker.loss_scale_factor or 1.0
-        for arena, _ in arenas:
-            arena.take_slots(worker.slots_in(arena))
+        for storage, _ in storages:
+            storage.take_slots(worker.slots_in(storage))
         for (name, p), value in zip(slots, optimizer_variables[len(numbers) :], strict=True):
             _slot(name, p)[...] = np.asarray(value)
         if rates:
             worker.learning_rate = float(np.asarray(rates[0]))
-        runs = Runs(worker, [arena for arena, _ in arenas])
+        runs = Runs(worker, [storage for storage, _ in storages])
         runs.control.set(UPDATES, int(np.asarray(count)))
         worker.write_rates()
         runs()  # which counts it
@@ -179,8 +179,8 @@ def _numbers(optimizer: Any, dtype: str) -> State:
 
 
 def _slot(name: str, parameter: Any) -> Any:
-    arena = parameter.arena
-    return arena.segment(arena.slots[name], parameter)
+    storage = parameter.storage
+    return storage.segment(storage.slots[name], parameter)
 
 
 def _widest(variables: Sequence[Any]) -> str:

@@ -16,23 +16,23 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import plain
-from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Operators
+from gpunn.core.storage import Parameter, ParameterStorage
 
 Flat = dict[str, Array]
-"""The slots of an arena: for each name a flat array, laid out as the arena's values are."""
+"""The slots of a storage: for each name a flat array, laid out as its values are."""
 TOKEN = "_slots_token"
 """The attribute by which a variable and its copies are known."""
 
 
 @dataclass(eq=False)
 class Place:
-    """The place of one variable's slots: a segment of the flat arrays of an arena.
+    """The place of one variable's slots: a segment of the flat arrays of a parameter storage.
 
     Attributes:
         owner: returns the variable, or what owns the memory of an array; None once it is freed.
         variable: returns the variable as it was given last.
-        held: the arena, if it holds copies for the optimizer alone.
+        held: the storage, if it holds copies for the optimizer alone.
         stands: the parameter that stands for the variable there.
         token: what the variable and its copies are known by; None for arrays.
         stepped: whether a step by hand has updated the variable.
@@ -43,16 +43,16 @@ class Place:
     token: str | None
     shape: tuple[int, ...]
     dtype: str
-    arena: Callable[[], Arena | None]
+    storage: Callable[[], ParameterStorage | None]
     backend: Backend
-    held: Arena | None
+    held: ParameterStorage | None
     stands: Parameter | None
     flat: Flat
     at: slice
     stepped: bool = False
 
     def stands_for(self, variable: Any) -> Any:
-        """Return what stands for the variable in the arena: a parameter, or itself."""
+        """Return what stands for the variable in the storage: a parameter, or itself."""
         return variable if self.stands is None else self.stands
 
     def copied(self, read: dict[int, np.ndarray]) -> Unclaimed:
@@ -146,7 +146,7 @@ class KeptSlots:
         return place
 
     def without_copies(self, variables: Sequence[Any], optimizer: Any) -> list[Any]:
-        """Return those of these variables that need a new arena for copies of them: they have none
+        """Return those of these variables that need a new storage for copies: they have none
         with all slots of the optimizer, or another variable there is gone."""
         found: list[Any] = []
         counts = Counter(id(place.held) for place in self._places.copy().values())
@@ -160,25 +160,27 @@ class KeptSlots:
                 found.append(v)
         return found
 
-    def give(self, arena: Arena, optimizer: Any, variables: Sequence[Any] | None = None) -> Flat:
-        """Return the slots of an arena; values of those that have others are carried over.
+    def give(
+        self, storage: ParameterStorage, optimizer: Any, variables: Sequence[Any] | None = None
+    ) -> Flat:
+        """Return the slots of a storage; values of those that have others are carried over.
 
         Args:
-            variables: those that the parameters of the arena, which holds copies of them, stand
+            variables: those that the parameters of the storage, which holds copies of them, stand
                 for; None: the parameters themselves.
         """
         names, holds = optimizer.all_slot_names, variables is not None
-        trained = [p for p in arena.parameters if p.trained]
+        trained = [p for p in storage.parameters if p.trained]
         known = [self.find(v) for v in variables or trained]
         flat: Flat | None = next(
-            (k.flat for k in known if k and k.arena() is arena and [*k.flat] == names), None
+            (k.flat for k in known if k and k.storage() is storage and [*k.flat] == names), None
         )
         if flat is None:
-            flat = optimizer._first_slots(arena)
-        rows = zip(trained, variables or trained, known, arena.segments.tolist(), strict=True)
+            flat = optimizer._first_slots(storage)
+        rows = zip(trained, variables or trained, known, storage.segments.tolist(), strict=True)
         new = [
             (p, v, place, slice(row[0], row[0] + row[1])) for p, v, place, row in rows
-            if p.arena is arena and (place is None or place.flat is not flat)
+            if p.storage is storage and (place is None or place.flat is not flat)
         ]
         read: dict[int, np.ndarray] = {}
         before = {id(v): place.copied(read) for _, v, place, _ in new if place is not None}
@@ -187,10 +189,10 @@ class KeptSlots:
         for p, v, place, at in new:
             for name, values in before[id(v)].values.items() if id(v) in before else ():
                 if name in flat:
-                    arena.backend.write(flat[name][at], values.astype(arena.dtype))
+                    storage.backend.write(flat[name][at], values.astype(storage.dtype))
             now = {
-                "shape": p.shape, "dtype": str(v.dtype), "arena": weakref.ref(arena),
-                "backend": arena.backend, "held": arena if holds else None,
+                "shape": p.shape, "dtype": str(v.dtype), "storage": weakref.ref(storage),
+                "backend": storage.backend, "held": storage if holds else None,
                 "stands": p if holds else None, "flat": flat, "at": at,
             }
             if place is None:

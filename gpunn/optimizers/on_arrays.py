@@ -16,10 +16,10 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
-from gpunn.core.arena import Arena, Parameter
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
 from gpunn.core.settings import NEVER, Dependencies, Settings
+from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.distribution.communicator import Share, active_share
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
@@ -74,10 +74,10 @@ class Update:
     """A step of an optimizer on some variables: weights, variables or arrays.
 
     Weights that are trained together are updated where they are, with the slots that `fit` uses.
-    Others are copied to arenas of the optimizer, and back. It does not keep the variables alive.
+    Others are copied to storages of the optimizer, and back. It does not keep the variables alive.
 
     Attributes:
-        arenas: those in which the optimizer steps; parameters stand there for the variables.
+        storages: those in which the optimizer steps; parameters stand there for the variables.
         places: for each of the variables, the parameter whose gradient is written.
         copies: the parameters to which values are copied, each with the number of its variable.
         kept: the places of the variables' slots.
@@ -100,19 +100,19 @@ class Update:
             if home is not None:
                 slots.give(home, optimizer)
         loose = [v for v, home in zip(variables, homes, strict=True) if home is None]
-        for arena, copied in new_arenas(slots.without_copies(loose, optimizer)):
-            slots.give(arena, optimizer, copied)
+        for storage, copied in new_storages(slots.without_copies(loose, optimizer)):
+            slots.give(storage, optimizer, copied)
         self.kept: list[Place] = [slots.known(v) for v in variables]
         self._flat = [place.flat for place in self.kept]
         parts = _parts(variables, self.kept)
-        self.arenas = [part for part, _ in parts.values()]
-        self.places = [parts[id(place.arena())][1][id(place.stands_for(v))]
+        self.storages = [part for part, _ in parts.values()]
+        self.places = [parts[id(place.storage())][1][id(place.stands_for(v))]
                        for v, place in zip(variables, self.kept, strict=True)]
         self.copies = [
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
             if place.held is not None
         ]
-        self.runs, self._noted = Runs(optimizer, self.arenas), False
+        self.runs, self._noted = Runs(optimizer, self.storages), False
         self.control: Control = self.runs.control
         # Without a reference to the update, so that it is freed at once.
         state = partial(_state, optimizer, self.kept, self._variables)
@@ -146,7 +146,7 @@ class Update:
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
         self.note_step()
-        wanted = [arena.access for arena in self.arenas]
+        wanted = [storage.access for storage in self.storages]
         wanted += [variables[n].access for n, _ in self.copies
                    if isinstance(variables[n], Kept)]
 
@@ -169,9 +169,9 @@ class Update:
             return
         scale = self.scale
         for n, p in self.copies:
-            p.value[...] = np.asarray(variables[n])  # in an arena of NumPy
+            p.value[...] = np.asarray(variables[n])  # in a parameter storage of NumPy
         for g, p in zip(gradients, self.places, strict=True):
-            into = cast(Arena, p.arena).backend
+            into = cast(ParameterStorage, p.storage).backend
             as_it_is = isinstance(g, Tensor) and g.dtype == p.dtype
             as_it_is = as_it_is and scale == 1 and p.connections is None
             given = g.array_at(into) if as_it_is else None  # if it is where the weight is
@@ -195,15 +195,15 @@ class Update:
         """Return what replaces the mean gradients of a rank's rows by those of the whole batch.
 
         Args:
-            backend: The one of a program; by default that of each arena.
+            backend: The one of a program; by default that of each storage.
         """
         works: list[Callable[[], None]] = []
         if share is None:
             return works
-        for arena in self.arenas:
-            of = arena.backend if backend is None else backend
-            for group in arena.groups:
-                g = arena.gradients[group.start : group.stop]
+        for storage in self.storages:
+            of = storage.backend if backend is None else backend
+            for group in storage.groups:
+                g = storage.gradients[group.start : group.stop]
                 works.append(partial(of.affine, g, share.rows / share.whole, 0.0, g))
                 works.append(partial(of.sum_over_ranks, g, share.ranks))
         return works
@@ -217,8 +217,8 @@ class Update:
 
     def finish(self, variables: Sequence[Any]) -> None:
         """End training: with averages, they replace the weights."""
-        for arena in self.arenas:
-            self.optimizer.finish(arena)
+        for storage in self.storages:
+            self.optimizer.finish(storage)
         self._write_back(variables)
 
     def _write_back(self, variables: Sequence[Any]) -> None:
@@ -263,10 +263,10 @@ class UpdateInStep(Effect):
                 f"an optimizer updates {getattr(v, 'path', '') or v.name}, which is no trained "
                 f"weight of a layer: create it by add_weight of a layer or model."
             )
-        if any(a.backend.root is not backend.root for a in update.arenas):
+        if any(a.backend.root is not backend.root for a in update.storages):
             raise Unsupported("an optimizer updates weights on another backend.")
         if update.runs.by_host:
-            raise Unsupported("the norm of gradients in several arenas is limited by the host.")
+            raise Unsupported("the norm of gradients in several storages is limited by the host.")
         update.note_step()
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
@@ -316,52 +316,52 @@ def _state(optimizer: Any, places: Sequence[Place], variables: Sequence[Callable
     return slots, optimizer._control, optimizer.all_slot_names, _treatments(variables)
 
 
-def _home_of(variable: Any) -> Arena | None:
-    """Return the arena of a weight that has a gradient there, if it is one."""
+def _home_of(variable: Any) -> ParameterStorage | None:
+    """Return the storage of a weight that has a gradient there, if it is one."""
     if not isinstance(variable, Parameter) or not variable.trained:
         return None
-    if variable.arena is None and variable.layer is not None:
-        variable.layer._own_arena()
-    return variable.arena
+    if variable.storage is None and variable.layer is not None:
+        variable.layer._own_storage()
+    return variable.storage
 
 
-def new_arenas(variables: Iterable[Any]) -> list[tuple[Arena, list[Any]]]:
-    """Return arenas for copies of variables, one for each dtype, and the variables of each."""
+def new_storages(variables: Iterable[Any]) -> list[tuple[ParameterStorage, list[Any]]]:
+    """Return storages for copies of variables, one for each dtype, and the variables of each."""
     by_dtype: dict[str, dict[Any, Any]] = {}
     for v in variables:
         dtype = resolve_dtype(standard(v.dtype))
         by_dtype.setdefault(dtype, {}).setdefault(key_of(v), v)
-    found: list[tuple[Arena, list[Any]]] = []
+    found: list[tuple[ParameterStorage, list[Any]]] = []
     for dtype, own in by_dtype.items():
         places = [stand_in(str(n), v) for n, v in enumerate(own.values())]
         for p, v in zip(places, own.values(), strict=True):
             p.kept = np.array(v, dtype)  # its first values
-        found.append((Arena(get_backend("numpy"), dtype, places), list(own.values())))
+        found.append((ParameterStorage(get_backend("numpy"), dtype, places), list(own.values())))
     return found
 
 
 def _parts(
     variables: Sequence[Any], places: Sequence[Place]
-) -> dict[int, tuple[Arena, dict[int, Parameter]]]:
-    """Return the part that trains these variables of each arena with their slots, by its ``id``.
+) -> dict[int, tuple[ParameterStorage, dict[int, Parameter]]]:
+    """Return the part that trains these variables of each storage with their slots, by its ``id``.
 
-    With it are the parameters that stand for those of the arena there, by their ``id``: without
-    layers and arenas, which the optimizer must not keep alive.
+    With it are the parameters that stand for those of the storage there, by their ``id``: without
+    layers and storages, which the optimizer must not keep alive.
     """
-    found: dict[int, tuple[Arena, dict[int, Parameter]]] = {}
+    found: dict[int, tuple[ParameterStorage, dict[int, Parameter]]] = {}
     for place in places:
-        arena = place.arena()
-        if arena is None or id(arena) in found:
+        storage = place.storage()
+        if storage is None or id(storage) in found:
             continue
         own = {id(other.stands_for(v)): v for v, other in zip(variables, places, strict=True)
-               if other.arena() is arena}
-        trained = [p for p in arena.parameters if p.trained]
+               if other.storage() is storage}
+        trained = [p for p in storage.parameters if p.trained]
         stand = {id(p): stand_in(p.name, own.get(id(p), p)) for p in trained}
-        part = arena.part([stand[number] for number in own], list(stand.values()))
+        part = storage.part([stand[number] for number in own], list(stand.values()))
         for p in trained:
-            vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, arena=part)
+            vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, storage=part)
         part.take_slots(place.flat)
-        found[id(arena)] = part, stand
+        found[id(storage)] = part, stand
     return found
 
 

@@ -26,12 +26,13 @@ from gpunn.common.arguments import (
 from gpunn.common.config import floatx
 from gpunn.common.fields import add_defaults, field
 from gpunn.common.formula import Formula
+from gpunn.common.importing.renamed import renamed_argument
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.signatures import signature
-from gpunn.core.arena import Arena
 from gpunn.core.recording import active, refuse
 from gpunn.core.settings import Cached, Settings
+from gpunn.core.storage import ParameterStorage
 from gpunn.ops.conversion import convert
 from gpunn.ops.elementwise import cast as cast_to
 from gpunn.ops.shapes import reshape
@@ -144,7 +145,7 @@ class Optimizer(ByHand, Formula):
             ("build", "_create_slots"),
             "name the arrays that it keeps in slot_names, and their first_values",
         ),
-        "finalize_variable_values": "write finish(arena)",
+        "finalize_variable_values": "write finish(storage)",
         "scale_loss": "pass loss_scale_factor",
         "exclude_from_weight_decay": "declare a parameter with decay=False",
         "_get_current_learning_rate": "write a schedule of the learning rate",
@@ -343,14 +344,15 @@ class Optimizer(ByHand, Formula):
             for place, value in enumerate(self.parameters, PARAMETERS):
                 control.set_rate(place, value)
 
-    def add_slots(self, arena: Arena) -> None:
-        """Add the arrays that the optimizer keeps alongside the parameters to ``arena``.
+    @renamed_argument("arena", "storage", "0.1")
+    def add_slots(self, storage: ParameterStorage) -> None:
+        """Add the arrays that the optimizer keeps alongside the parameters to ``storage``.
 
         Slots already kept for a parameter are carried over. The update count, which `attach`
         carries over, begins anew if there are none, and no steps by hand count.
         """
-        goes_on, waiting = self._slots.are_known(arena.parameters), self._slots.waiting
-        arena.take_slots(self.slots_in(arena))
+        goes_on, waiting = self._slots.are_known(storage.parameters), self._slots.waiting
+        storage.take_slots(self.slots_in(storage))
         if not goes_on and self._slots.waiting == waiting:
             self._control = None
             registry.note_change()
@@ -361,19 +363,19 @@ class Optimizer(ByHand, Formula):
         sums = [SUM] if self.gradient_accumulation_steps else []
         return [*self.slot_names, *sums, *([AVERAGE] if self.use_ema else [])]
 
-    def slots_in(self, arena: Arena) -> dict[str, Array]:
-        """Return its slots for the parameters of an arena; they are created once."""
+    def slots_in(self, storage: ParameterStorage) -> dict[str, Array]:
+        """Return its slots for the parameters of a storage; they are created once."""
         with self._slots.lock:
-            return self._slots.give(arena, self)
+            return self._slots.give(storage, self)
 
-    def _first_slots(self, arena: Arena) -> dict[str, Array]:
-        """Return new slots for an arena, with their first values."""
-        backend = arena.backend
-        made = {n: backend.zeros(arena.values.shape, arena.dtype) for n in self.all_slot_names}
+    def _first_slots(self, storage: ParameterStorage) -> dict[str, Array]:
+        """Return new slots for a storage, with their first values."""
+        backend = storage.backend
+        made = {n: backend.zeros(storage.values.shape, storage.dtype) for n in self.all_slot_names}
         for name, value in self.first_values.items():
-            backend.write(made[name], np.array(value, arena.dtype))
+            backend.write(made[name], np.array(value, storage.dtype))
         if self.use_ema:
-            backend.write(made[AVERAGE], arena.values)
+            backend.write(made[AVERAGE], storage.values)
         return made
 
     def control_on(self, backend: Backend) -> Control:
@@ -383,14 +385,14 @@ class Optimizer(ByHand, Formula):
         assert self._control is not None
         return self._control
 
-    def drop_sums(self, arena: Arena) -> None:
+    def drop_sums(self, storage: ParameterStorage) -> None:
         """Reset the accumulated gradients of frozen parameters: they miss the current update and
         must not enter the first one after unfreezing."""
         if self.gradient_accumulation_steps:
-            for parameter in arena.parameters:
+            for parameter in storage.parameters:
                 if parameter.trained and not parameter.trainable:
-                    gathered = arena.segment(arena.slots[SUM], parameter)
-                    arena.backend.write(gathered, np.zeros(parameter.shape, arena.dtype))
+                    gathered = storage.segment(storage.slots[SUM], parameter)
+                    storage.backend.write(gathered, np.zeros(parameter.shape, storage.dtype))
 
     def write_rates(self) -> None:
         """Write the schedules' values for the next batch from the host."""
@@ -401,43 +403,46 @@ class Optimizer(ByHand, Formula):
         for place, schedule in self.schedules.items():
             self._control.set_rate(place, float(schedule(steps)))
 
-    def step(self, arena: Arena, control: Control, backend: Backend | None = None) -> None:
-        """Issue the operations that end a step, once ``arena`` has its gradients.
+    def step(
+        self, storage: ParameterStorage, control: Control, backend: Backend | None = None
+    ) -> None:
+        """Issue the operations that end a step, once ``storage`` has its gradients.
 
-        ``backend`` is the arena's, or one that is `Backend.isolated` from it.
+        ``backend`` is the storage's, or one that is `Backend.isolated` from it.
         """
-        backend = backend or arena.backend
-        self._gather(arena, control, backend)
+        backend = backend or storage.backend
+        self._gather(storage, control, backend)
         if self.clipping:
-            backend.clip_gradients(arena, *self.clipping)
-        self._change(arena, control, backend)
+            backend.clip_gradients(storage, *self.clipping)
+        self._change(storage, control, backend)
 
-    def _gather(self, arena: Arena, control: Control, backend: Backend) -> None:
+    def _gather(self, storage: ParameterStorage, control: Control, backend: Backend) -> None:
         """Issue the operations of a step that come before clipping."""
         if self.gradient_accumulation_steps:
-            backend.accumulate_gradients(self, arena, control)
+            backend.accumulate_gradients(self, storage, control)
 
-    def _change(self, arena: Arena, control: Control, backend: Backend) -> None:
+    def _change(self, storage: ParameterStorage, control: Control, backend: Backend) -> None:
         """Issue the operations of a step that come after clipping."""
         for place, schedule in self.schedules.items():
             if schedule.functor is not None:  # else the host has written the rate
                 backend.schedule(schedule, control, place)
-        if arena.groups:  # none if all weights are updated by rows
-            backend.update(self, arena, control)
+        if storage.groups:  # none if all weights are updated by rows
+            backend.update(self, storage, control)
         if self.steps_by_norms:
-            backend.step_by_norms(self, arena, control)
+            backend.step_by_norms(self, storage, control)
         if self.use_ema:
-            backend.average_weights(self, arena, control)
-        for parameter in arena.trained:
+            backend.average_weights(self, storage, control)
+        for parameter in storage.trained:
             if parameter.constraint is not None:
                 backend.constrain(parameter.constraint, parameter.value)
 
-    def finish(self, arena: Arena) -> None:
+    @renamed_argument("arena", "storage", "0.1")
+    def finish(self, storage: ParameterStorage) -> None:
         """End training: with ``use_ema``, replace the weights by their averages."""
         if self.use_ema:
-            with arena.access.writing():
-                for group in arena.groups:
-                    arena.backend.write(group.values, group.slots[AVERAGE])
+            with storage.access.writing():
+                for group in storage.groups:
+                    storage.backend.write(group.values, group.slots[AVERAGE])
 
     def update(
         self,

@@ -1,4 +1,4 @@
-"""`Runs`: the programs of an optimizer's step in arenas."""
+"""`Runs`: the programs of an optimizer's step in storages."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
-from gpunn.core.arena import Arena
 from gpunn.core.settings import Cached, Settings
+from gpunn.core.storage import ParameterStorage
 
 
 class Runs:
-    """An optimizer's step in some arenas, which may be on several backends.
+    """An optimizer's step in some storages, which may be on several backends.
 
     Each backend has a control block: that of the optimizer, or a copy.
 
     Attributes:
-        backends: those of the arenas.
+        backends: those of the storages.
         control: the optimizer's control block, which is on one of them.
     """
 
-    def __init__(self, optimizer: Any, arenas: Sequence[Arena]) -> None:
-        self._optimizer, self._arenas = optimizer, arenas
-        roots = {id(arena.backend.root): arena.backend for arena in arenas}
+    def __init__(self, optimizer: Any, storages: Sequence[ParameterStorage]) -> None:
+        self._optimizer, self._storages = optimizer, storages
+        roots = {id(storage.backend.root): storage.backend for storage in storages}
         self.backends = list(roots.values())
         now: Control | None = optimizer._control
         own = None if now is None else roots.get(id(now.backend.root))
@@ -41,8 +41,8 @@ class Runs:
 
     @property
     def by_host(self) -> bool:
-        """Whether the host limits the norm, which is that of the gradients of several arenas."""
-        return len(self._arenas) > 1 and bool(self._optimizer.global_clipnorm)
+        """Whether the host limits the norm, which is that of the gradients of several storages."""
+        return len(self._storages) > 1 and bool(self._optimizer.global_clipnorm)
 
     @property
     def is_ours(self) -> bool:
@@ -59,22 +59,22 @@ class Runs:
             run()
 
     def step(self, backend: Backend, counts: bool) -> None:
-        """Issue the operations of a step on the backend of all arenas, and count it if asked to."""
+        """Issue a step's operations on the backend of all storages, and count it if asked to."""
         self._issue(0, backend, self._optimizer.step, counts)
 
     def _issue(self, number: int, backend: Backend, operations: Any, counts: bool) -> None:
-        """Issue operations in the arenas on a backend, the one of this number."""
+        """Issue operations in the storages on a backend, the one of this number."""
         control = self._controls[number]
-        for arena in self._arenas:
-            if arena.backend.root is backend.root:
-                operations(arena, control, backend)
+        for storage in self._storages:
+            if storage.backend.root is backend.root:
+                operations(storage, control, backend)
         if counts:
             backend.advance(control, 0, self._no_loss[number])
 
     @property
     def _parts(self) -> list[Any]:
         optimizer = self._optimizer
-        constraints = [p.constraint for a in self._arenas for p in a.trained if p.constraint]
+        constraints = [p.constraint for a in self._storages for p in a.trained if p.constraint]
         return [optimizer, *optimizer.schedules.values(), *constraints]
 
     def _programs(self) -> tuple[list[Callable[[], None]], bool]:
@@ -86,7 +86,7 @@ class Runs:
         else:
             runs = [
                 *self._runs_of(optimizer._gather, False, traceable),
-                partial(limit_norm, self._arenas, optimizer.global_clipnorm),
+                partial(limit_norm, self._storages, optimizer.global_clipnorm),
                 *self._runs_of(optimizer._change, True, traceable),
             ]
         return runs, traceable
@@ -100,9 +100,9 @@ class Runs:
         return made
 
 
-def limit_norm(arenas: Sequence[Arena], limit: float) -> None:
-    """Limit the norm of all gradients of these arenas, on the host."""
-    found = [(arena.backend, g.gradients) for arena in arenas for g in arena.groups]
+def limit_norm(storages: Sequence[ParameterStorage], limit: float) -> None:
+    """Limit the norm of all gradients of these storages, on the host."""
+    found = [(storage.backend, g.gradients) for storage in storages for g in storage.groups]
     values = [backend.read(array) for backend, array in found]
     norm = np.sqrt(sum(np.sum(np.square(v, dtype=np.float64)) for v in values))
     factor = limit / np.maximum(norm, limit)

@@ -14,7 +14,7 @@ from gpunn.common import registry
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import listed, plain, warn
 from gpunn.common.stored import OWN_STEPS
-from gpunn.core.arena import with_room_for
+from gpunn.core.storage import with_room_for
 
 from . import files
 from .announcing import announce_data_held, announce_format

@@ -1,4 +1,4 @@
-"""Building a model: its graph, its plan, and the arena of its parameters."""
+"""Building a model: its graph, its plan, and the storage of its parameters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gpunn.backends import get_backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Exclusive
-from gpunn.core.arena import Arena
 from gpunn.core.plan import KEPT_SHAPES, Plan
+from gpunn.core.storage import ParameterStorage
 from gpunn.layers.shapes import check_shape, covers
 from gpunn.layers.symbolic import SampleShape, TreeDef
 
@@ -41,6 +41,9 @@ class Builder:
         backend: The requested backend. It is fixed, whatever is chosen later.
     """
 
+    storage: ParameterStorage | None = None
+    """The storage of all parameters; None before the model is built."""
+
     def __init__(self, name: str, source: Source, dtype: Any, backend: Any) -> None:
         self.name = name
         self.source: Any = source
@@ -48,16 +51,15 @@ class Builder:
         self.backend = get_backend(backend)
         self.preparing = Exclusive()  # for preparations that only one thread makes
         self.graph: Graph | None = source if isinstance(source, Graph) else None
-        self.arena: Arena | None = None  # None before the model is built
         self._plan: Plan | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is bound to arrays: a copy is built when it is first used."""
-        return {**vars(self), "arena": None, "_plan": None}
+        return {**vars(self), "storage": None, "_plan": None}
 
     def reset(self) -> None:
-        """Discard graph, plan and arena: the layers have changed."""
-        self.arena = self._plan = None
+        """Discard graph, plan and storage: the layers have changed."""
+        self.storage = self._plan = None
         registry.note_change()
         if self.graph is not None:
             for application in self.graph.applications:
@@ -119,23 +121,23 @@ class Builder:
         return plan if any(None in shape for shape in shapes) else plan.of(shapes)
 
     def take_parameters(self, plan: Plan) -> bool:
-        """Move parameters from other arenas into this model's arena; return whether any moved.
+        """Move parameters from other storages into this model's storage; return whether any moved.
 
         Several models may share a layer: each moves its parameters back before it computes.
         """
         if self.has_parameters():
             return False
         # A layer that occurs more than once in the plan has its parameters once.
-        self.arena = Arena(self.backend, self.dtype, plan.parameters.values())
+        self.storage = ParameterStorage(self.backend, self.dtype, plan.parameters.values())
         return True
 
     def has_parameters(self) -> bool:
-        """Whether all parameters are in this model's arena."""
-        arena = self.arena
-        if arena is None:
+        """Whether all parameters are in this model's storage."""
+        storage = self.storage
+        if storage is None:
             return False
-        for parameter in arena.parameters:  # noqa: SIM110 (this runs at each prediction)
-            if parameter.arena is not arena:
+        for parameter in storage.parameters:  # noqa: SIM110 (this runs at each prediction)
+            if parameter.storage is not storage:
                 return False
         return True
 

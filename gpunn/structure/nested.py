@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.common.registry import CALL_PROGRAMS
-from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node, Plan
+from gpunn.core.storage import Parameter
 from gpunn.layers import InputLayer, applying, traced
 from gpunn.layers.parameters import Stateless, layers_in
 from gpunn.layers.shapes import dtype_of, sample_of, unknown
@@ -265,8 +265,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
                 f"Start it with layers.Input(shape), or call build((None, ...)) or fit first."
             )
         for p in self.weights if self._builder.plan is None else ():
-            if p.arena is None:
-                p.layer._own_arena()
+            if p.storage is None:
+                p.layer._own_storage()
 
     @property
     def _has_values(self) -> bool:

@@ -13,9 +13,9 @@ from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.nested import found_in
 from gpunn.common.random import Draws, drawing_from
-from gpunn.core.arena import Arena
 from gpunn.core.plan import Plan
 from gpunn.core.recording import active
+from gpunn.core.storage import ParameterStorage
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.layers import traced
 from gpunn.layers.layer import Layer
@@ -61,7 +61,7 @@ class Origin:
 
 def origin(
     plan: Plan,
-    arena: Arena,
+    storage: ParameterStorage,
     xs: Sequence[Array],
     *,
     training: bool,
@@ -76,43 +76,44 @@ def origin(
 
     Args:
         plan: of the model.
-        arena: of its weights.
+        storage: of its weights.
         xs: its inputs (batch, ...), on the host or the device.
         training: whether the batch was one of training.
         seed, number: of its random numbers.
         scaled: whether a leading Rescaling has been applied.
     """
-    with arena.access.writing(), np.errstate(all="ignore"):  # as in steps
-        kept = [arena.backend.read(array) for array in (arena.values, arena.state)]
+    with storage.access.writing(), np.errstate(all="ignore"):  # as in steps
+        kept = [storage.backend.read(array) for array in (storage.values, storage.state)]
         try:
-            _draw(arena)
+            _draw(storage)
             plan = plan.of([x.shape[1:] for x in xs])
-            workspace = _run(plan, arena, xs, training, seed, number, scaled)
+            workspace = _run(plan, storage, xs, training, seed, number, scaled)
             return _first(workspace, training)
         finally:
-            for array, values in zip((arena.values, arena.state), kept, strict=True):
-                arena.backend.write(array, values)
+            for array, values in zip((storage.values, storage.state), kept, strict=True):
+                storage.backend.write(array, values)
 
 
-def _draw(arena: Arena) -> None:
+def _draw(storage: ParameterStorage) -> None:
     """Draw the trained weights anew, and all that are not finite."""
-    trained = set(map(id, arena.trained))
+    trained = set(map(id, storage.trained))
     with drawing_from(Draws(0)):  # not from the source that the user seeded
-        for p in arena.parameters:
+        for p in storage.parameters:
             if p.initializer is None or (id(p) not in trained and np.isfinite(p.stored()).all()):
                 continue
-            arena.backend.write(p.value, np.asarray(p.initializer(p.shape, arena.dtype)))
+            storage.backend.write(p.value, np.asarray(p.initializer(p.shape, storage.dtype)))
 
 
 def _run(
-    plan: Plan, arena: Arena, xs: Sequence[Array], training: bool, seed: int, number: int,
+    plan: Plan, storage: ParameterStorage, xs: Sequence[Array], training: bool, seed: int,
+    number: int,
     scaled: bool,
 ) -> Workspace:
-    backend = arena.backend.isolated()
+    backend = storage.backend.isolated()
     control = Control(backend)
     control.set(BATCHES, number)
     workspace = Workspace(
-        plan, backend, arena.dtype, len(xs[0]), Pool(backend), training, control=control,
+        plan, backend, storage.dtype, len(xs[0]), Pool(backend), training, control=control,
         seed=seed, assigns=False, counts=False,
     )
     given = [x if backend.owns(x) else backend.upload(np.ascontiguousarray(x)) for x in xs]

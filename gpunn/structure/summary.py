@@ -105,7 +105,7 @@ def _totals(model: Any) -> Iterator[str]:
     counts = [("Trainable params", trained), ("Non-trainable params", frozen)]
     if model._trainer is not None and model._trainer.updates:
         # As Keras counts them: the slots, the number of updates, the learning rate.
-        counts.append(("Optimizer params", len(model._arena.slots) * trained + 2))
+        counts.append(("Optimizer params", len(model._storage.slots) * trained + 2))
     for label, count in [("Total params", sum(n for _, n in counts)), *counts]:
         yield f"{label}: {count:,} ({readable_bytes(count * itemsize)})"
 

@@ -122,12 +122,12 @@ def send_state(ranks: Communicator, trainer: Trainer) -> None:
     """Give each rank the weights, the optimizer's state and the counters of rank 0."""
     if len(set(ranks.gather(_digest(trainer)))) == 1:
         return
-    arena, backend = trainer.arena, trainer.backend
-    flat = (arena.values, arena.state)
+    storage, backend = trainer.storage, trainer.backend
+    flat = (storage.values, storage.state)
     mine = [*map(backend.read, flat)], *trainer.state()
     weights, tensors, document = ranks.first(mine)
     if ranks.rank:
-        with arena.access.writing():
+        with storage.access.writing():
             for array, values in zip(flat, weights, strict=True):
                 backend.write(array, values)
             tensors["totals"] = np.zeros_like(tensors["totals"])  # rank 0 has all sums so far
@@ -137,7 +137,7 @@ def send_state(ranks: Communicator, trainer: Trainer) -> None:
 def _digest(trainer: Trainer) -> str:
     tensors, document = trainer.state()
     del tensors["totals"]
-    arrays = trainer.arena.values, trainer.arena.state, *tensors.values()
+    arrays = trainer.storage.values, trainer.storage.state, *tensors.values()
     numbers = [checksum(trainer.backend, array.reshape(-1)) for array in arrays]
     return f"{numbers} {sorted(document.items())}"
 
@@ -157,8 +157,8 @@ def check_weights(ranks: Communicator, trainer: Trainer, epoch: int) -> None:
     Raises:
         RanksDisagreeError: on every rank, naming the first array that differs.
     """
-    backend, arena = trainer.backend, trainer.arena
-    number = checksum(backend, arena.values)
+    backend, storage = trainer.backend, trainer.storage
+    number = checksum(backend, storage.values)
     if ranks.least(number, -number) == [number, -number]:
         return
     own = {
@@ -179,13 +179,13 @@ def check_weights(ranks: Communicator, trainer: Trainer, epoch: int) -> None:
 
 def average_state(ranks: Communicator, trainer: Trainer) -> None:
     """Replace moving averages, of which each rank has its own, by their mean over the ranks."""
-    backend, state = trainer.backend, trainer.arena.state
+    backend, state = trainer.backend, trainer.storage.state
     if not state.size:
         return
     values = backend.read(state)
     ranks.sum(values)
     values /= ranks.size
-    with trainer.arena.access.writing():
+    with trainer.storage.access.writing():
         backend.write(state, values)
 
 

@@ -15,8 +15,8 @@ from gpunn import metrics as metrics_module
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.shared.precision import usable
 from gpunn.common.overrides import replaces
-from gpunn.core.arena import Arena
 from gpunn.core.plan import KEPT_SHAPES, Plan
+from gpunn.core.storage import ParameterStorage
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.feeding.spec import Spec
 from gpunn.optimizers import Optimizer
@@ -27,7 +27,7 @@ from .matching import in_reports
 
 @dataclass(eq=False)
 class Objective:
-    """The losses, metrics and optimizer of a plan whose parameters are in an arena.
+    """The losses, metrics and optimizer of a plan whose parameters are in a parameter storage.
 
     Args:
         spec: Shapes and dtype of the data; its targets hold the losses.
@@ -52,7 +52,7 @@ class Objective:
     """
 
     plan: Plan
-    arena: Arena
+    storage: ParameterStorage
     spec: Spec
     optimizer: Optimizer | None
     metrics: InitVar[Sequence[list[Any]]]
@@ -71,7 +71,7 @@ class Objective:
         weighted_metrics: Sequence[list[Any]],
         loss_weights: Sequence[float] | None,
     ) -> None:
-        self.backend: Backend = self.arena.backend
+        self.backend: Backend = self.storage.backend
         self.launch_modes: dict[str, str] = {}
         self.precision = usable(self.precision, self.backend, self.spec.dtype)
         self.losses = [target.loss for target in self.spec.targets]
@@ -94,7 +94,7 @@ class Objective:
         return self._resolved(shapes) if self.plan.unknown else self
 
     def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Objective:
-        """Return a new objective for samples of these shapes, with the same arena and optimizer."""
+        """Return an objective for samples of these shapes, with the same storage and optimizer."""
         made, spec = copy.copy(self), self.spec
         made.plan = plan = self.plan.of(shapes)
         inputs = tuple((name, shape) for (name, _), shape in zip(spec.inputs, shapes, strict=True))

@@ -85,7 +85,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     number = next(training.calls) if trains or counts else 0
     used = plan if trains and plan is not None else predictor.plan
     bound = used, predictor.spec.backend, predictor.spec.dtype, xs
-    outputs, training.added, masks = predictor.arena.access.read(
+    outputs, training.added, masks = predictor.storage.access.read(
         lambda: run_once(*bound, trains, number, training.seed, assigns=trains)
     )
     tensors = list(map(tensor_of, outputs))
@@ -98,7 +98,7 @@ def run_with(
     training: Training, model: Any, x: Any, in_training: bool | None, options: Mapping[str, Any]
 ) -> Any:
     """Run a model on one batch of arrays, with further arguments of its `call`."""
-    backend = training.predictor_for(x).arena.backend  # the model is built then
+    backend = training.predictor_for(x).storage.backend  # the model is built then
     return at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
 
 

@@ -17,9 +17,9 @@ from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.common.random import Counter
 from gpunn.common.registry import is_traceable
-from gpunn.core.arena import Arena
 from gpunn.core.plan import KEPT_SHAPES, Node, Plan, check_unchanged
 from gpunn.core.settings import Cached, Settings
+from gpunn.core.storage import ParameterStorage
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtype
 from gpunn.feeding.memory import room_for_batch, sample_bytes
@@ -94,8 +94,8 @@ class Forward:
 class Forwards:
     """What predictions use as long as no setting changes; arguments as those of `Predictor`."""
 
-    def __init__(self, plan: Plan, arena: Arena, spec: Spec, seed: int) -> None:
-        check_unchanged(plan, arena)
+    def __init__(self, plan: Plan, storage: ParameterStorage, spec: Spec, seed: int) -> None:
+        check_unchanged(plan, storage)
         self.contexts = ObjectPool(lambda: Forward(plan, spec, seed))
         nodes = [replace(node, training=_trains_alone(node)) for node in plan.nodes]
         self.training_alone = copy(plan) if any(node.training for node in nodes) else None
@@ -122,13 +122,14 @@ class Predictor:
     """
 
     def __init__(
-        self, plan: Plan, arena: Arena, spec: Spec, form: TreeDef, seed: int, calls: Counter
+        self, plan: Plan, storage: ParameterStorage, spec: Spec, form: TreeDef, seed: int,
+        calls: Counter,
     ) -> None:
         self.plan = plan
-        self.arena = arena
+        self.storage = storage
         self.spec = spec
         self.form = form
-        made = partial(Forwards, plan, arena, spec, seed)
+        made = partial(Forwards, plan, storage, spec, seed)
         self._forwards = Cached(lambda: Settings(plan.read), made)
         self._seed, self._calls = seed, calls
         self.has_calls = plan.has_calls
@@ -149,7 +150,7 @@ class Predictor:
     def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Predictor:
         inputs = tuple((name, s) for (name, _), s in zip(self.spec.inputs, shapes, strict=True))
         spec = replace(self.spec, inputs=inputs, resolve=None)
-        of = self.arena, spec, self.form, self._seed, self._calls
+        of = self.storage, spec, self.form, self._seed, self._calls
         return Predictor(self.plan.of(shapes), *of)
 
     def predict(
@@ -174,7 +175,7 @@ class Predictor:
         backend, dtype, large = spec.backend, spec.dtype, xs[0].shape[0] > self._rows
         if large and (added is None or not self.has_calls):
             with backend.session():
-                return self.arena.access.read(self._in_pieces, contexts, xs, where, first)
+                return self.storage.access.read(self._in_pieces, contexts, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
             if not is_finite(backend, x, dtype):
                 check_finite(backend, x, dtype, where + argument, first)
@@ -185,7 +186,7 @@ class Predictor:
                 for x, dtype, (argument, _) in zip(xs, stored, spec.inputs, strict=True)
             ]
         number = self._number() if self.has_calls else 0
-        return self.arena.access.read(contexts.call, self._outputs, xs, number, added)
+        return self.storage.access.read(contexts.call, self._outputs, xs, number, added)
 
     def plan_for(self, training: bool | None) -> Plan | None:
         """Return the plan, whose layers are checked, for a call in training. Otherwise return that
@@ -213,7 +214,7 @@ class Predictor:
             run = forward.run(xs, self._number() if self.has_calls else 0)
             return [forward.backend.read(call.y) for call in run.calls]
 
-        return self.arena.access.read(self._forwards.get().contexts.call, work)
+        return self.storage.access.read(self._forwards.get().contexts.call, work)
 
     def _in_pieces(
         self, contexts: ObjectPool[Forward], xs: Sequence[Any], where: str, first: int

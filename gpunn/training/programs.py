@@ -70,8 +70,8 @@ class Programs:
         self.pool = Pool(self.backend)
         self.undo: Undo | None = None
         checks = any(map(is_traced, objective.formulas))
-        if training and checks and backend.stops and objective.arena.state.size:
-            self.undo = Undo(objective.arena, self.control, self.backend)
+        if training and checks and backend.stops and objective.storage.state.size:
+            self.undo = Undo(objective.storage, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
         self._batches: dict[tuple[Any, ...], Batch] = {}  # arrays of each batch shape
@@ -172,7 +172,7 @@ class Programs:
         if self._eager and not runs_eagerly():
             with eagerly(True):
                 return self.run(program, steps)
-        access = self.objective.arena.access
+        access = self.objective.storage.access
         with access.writing() if self.training else access.reading():
             try:
                 program.run(steps)
@@ -285,7 +285,7 @@ class Programs:
                 xs = last.workspace.xs
             if xs is not None:
                 options: Any = {"seed": of.seed, "number": batch, "scaled": rows is None}
-                found = origin(of.plan, of.arena, xs, training=self.training, **options)
+                found = origin(of.plan, of.storage, xs, training=self.training, **options)
                 if found is not None:
                     row = int(rows[found.row]) if whole and rows is not None else None
                     return found.explained(row)

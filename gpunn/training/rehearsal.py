@@ -52,7 +52,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     size = min(ROWS, len(rows))
     if size < 2 or all(is_own(part) and not is_traced(part) for part in parts):
         return
-    state = trainer.backend.read(trainer.arena.state)
+    state = trainer.backend.read(trainer.storage.state)
     try:
         whole = _Rehearsal(trainer, rows, size, ALONE)
         whole.run()
@@ -60,7 +60,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
         totals = np.sum([half.run(whole) for half in halves], axis=0)
         _compare_added_losses(whole, halves)
     finally:
-        trainer.backend.write(trainer.arena.state, state)
+        trainer.backend.write(trainer.storage.state, state)
     expected = trainer.backend.read(whole.totals)
     for head in trainer.heads:
         for name, part, at in (

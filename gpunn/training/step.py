@@ -25,7 +25,7 @@ from gpunn.backends.contract.expression import (
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.registry import is_traceable
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Share
 from gpunn.feeding.arrays import Windows, windows_of
@@ -72,11 +72,11 @@ class Batch:
     def _tables(self) -> Sequence[Parameter]:
         """Return the parameters that are updated by rows."""
         of = self.objective
-        if not any(p.by_rows for p in of.arena.trained):
+        if not any(p.by_rows for p in of.storage.trained):
             return ()
         from gpunn.core.by_rows import tables
 
-        return tables(of.plan, of.arena, of.optimizer, self.share)
+        return tables(of.plan, of.storage, of.optimizer, self.share)
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
         """Return the buffers of targets, and of given weights: (name in `Rows`, array)."""
@@ -265,7 +265,7 @@ class ModelStep:
         objective, backend, control = batch.objective, batch.backend, batch.control
         self.undo, self.ranks = undo, batch.share.ranks
         self.backend, self.control, self.batch = backend, control, batch
-        self.arena, self.workspace, heads = objective.arena, batch.workspace, objective.heads
+        self.storage, self.workspace, heads = objective.storage, batch.workspace, objective.heads
         self.losses = [
             HeadLoss(
                 head, buffers, name_of("weights", head.number) in given, backend, totals, self.ranks
@@ -285,20 +285,20 @@ class ModelStep:
         self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not heads:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
-        self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
+        self.optimizer = objective.optimizer if batch.training and self.storage.groups else None
         rows = self.workspace.by_rows
-        self.updated, self.row_updates = self.arena, list[Any]()
+        self.updated, self.row_updates = self.storage, list[Any]()
         if rows and self.optimizer is not None:
             from gpunn.core.by_rows import RowUpdate, without
 
-            self.updated = without(self.arena, rows)
-            self.row_updates = [RowUpdate(g, self.arena, self.optimizer, backend) for g in rows]
-        updating = [p.constraint for p in self.arena.trained]
+            self.updated = without(self.storage, rows)
+            self.row_updates = [RowUpdate(g, self.storage, self.optimizer, backend) for g in rows]
+        updating = [p.constraint for p in self.storage.trained]
         if self.optimizer is not None:
             updating += [self.optimizer, *self.optimizer.schedules.values()]
         self._waits = self.optimizer is not None and all(map(is_traceable, updating))
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
-        self.penalized = bool(self.arena.penalized)
+        self.penalized = bool(self.storage.penalized)
         if not (heads or self.penalized or self.workspace.losses):
             raise ValueError(
                 "There is no loss: compile was given none, and no layer calls add_loss or "
@@ -330,7 +330,7 @@ class ModelStep:
         self.workspace.forward()  # inputs -> predictions (batch, ...), layer by layer
         self.compute_losses()  # predictions, targets -> sums; gradients of the predictions
         if self.optimizer is not None:
-            self.backward()  # these (batch, ...) -> gradients of all parameters, in the arena
+            self.backward()  # these (batch, ...) -> gradients of all parameters, in the storage
             self.sum_gradients()  # of this rank's rows -> of the batch's
         self.add_penalties()  # weights, layers' losses -> sums; weight penalties -> gradients
         if self._waits:  # an interrupt, also in a step that is not the framework's alone
@@ -360,7 +360,7 @@ class ModelStep:
 
     def backward(self) -> None:
         """Run the backward pass; a loss scale keeps small gradients from underflowing."""
-        backend, scale, gradients = self.backend, self.loss_scale, self.arena.gradients
+        backend, scale, gradients = self.backend, self.loss_scale, self.storage.gradients
         if scale:
             for buffers in self.batch.target_buffers:
                 backend.affine(buffers.gradient, scale, 0.0, buffers.gradient)
@@ -370,12 +370,12 @@ class ModelStep:
 
     def sum_gradients(self) -> None:
         if self.ranks.size > 1:
-            self.backend.sum_over_ranks(self.arena.gradients, self.ranks)
+            self.backend.sum_over_ranks(self.storage.gradients, self.ranks)
 
     def add_penalties(self) -> None:
         if self.penalized:
             trains = self.optimizer is not None
-            self.backend.regularize(self.arena, self.rows, trains, self.penalties)
+            self.backend.regularize(self.storage, self.rows, trains, self.penalties)
         for loss in self.workspace.losses if self.rows else ():
             self.backend.affine(loss, self.rows, 0.0, self.penalties[:1], accumulate=True)
 

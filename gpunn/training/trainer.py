@@ -33,24 +33,26 @@ COUNTED = {name: Integer(-1 if name == "bad_batch" else 0) for name in NAMES}
 class Trainer(Objective):
     """An objective with the training state: programs, counters and the settings they depend on.
 
-    Arguments as in `Objective`. The optimizer's slots are added to the arena.
+    Arguments as in `Objective`. The optimizer's slots are added to the storage.
     """
 
     evaluation_batch = PREDICT_BATCH  # rows, unless `evaluate` is given another number
 
     def __post_init__(self, *compiled: Any) -> None:
         super().__post_init__(*compiled)
-        optimizer, arena = self.optimizer, self.arena
+        optimizer, storage = self.optimizer, self.storage
         self.passes = 0  # passes over the data begun so far
         self.pass_began = 0  # batches before the current pass, for streamed batches
         self.training = Programs(self, True)
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
-        treatments = partial(lambda parameters: [p.treatment for p in parameters], arena.parameters)
+        treatments = partial(
+            lambda parameters: [p.treatment for p in parameters], storage.parameters
+        )
         self._made = Cached(lambda: Settings(self._parts(), treatments), self._make)
         if optimizer is not None:
-            optimizer.add_slots(arena)
+            optimizer.add_slots(storage)
             optimizer.attach(self.control)
         self.look()
 
@@ -95,13 +97,13 @@ class Trainer(Objective):
 
     def _make(self) -> None:
         """Reread which parameters are trained and how, and all parts; let programs be rebuilt."""
-        self.arena.refresh()
+        self.storage.refresh()
         if self.optimizer is not None:
-            self.optimizer.drop_sums(self.arena)
+            self.optimizer.drop_sums(self.storage)
         if self.version:  # it has been made
-            check_unchanged(self.plan, self.arena)
+            check_unchanged(self.plan, self.storage)
             self._match()
-        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
         self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
         self.forget_programs()
         if self.optimizer is not None:
@@ -116,7 +118,7 @@ class Trainer(Objective):
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
         metrics = [m.metric for head in self.heads for m in head.measures]
-        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
         return [*self.losses, self.optimizer, *metrics, *self.held, *self.plan.read, *treating]
 
     def complete_gradients(self) -> None:
@@ -143,7 +145,7 @@ class Trainer(Objective):
     def finish(self) -> None:
         """End a training: weights become their averages, if the optimizer keeps any."""
         if self.optimizer is not None:
-            self.optimizer.finish(self.arena)
+            self.optimizer.finish(self.storage)
 
     def labels(self, rows: Rows) -> np.ndarray | None:
         """Return the class of each row (rows,), if a single loss compares classes."""
@@ -180,10 +182,10 @@ class Trainer(Objective):
 
     def _slots(self) -> Iterator[tuple[str, Array]]:
         """Yield each parameter's part of each slot, with its entry in a file."""
-        for name, slot in self.arena.slots.items():
+        for name, slot in self.storage.slots.items():
             for path, p in self.plan.parameters.items():
                 if p.trained:
-                    yield f"slot/{name}/{path}", self.arena.segment(slot, p)
+                    yield f"slot/{name}/{path}", self.storage.segment(slot, p)
 
     def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
         """Restore a state returned by `state`.

@@ -89,7 +89,7 @@ class Training:
         if (trainer := self._trainer) is not None:
             if (own := self._own_trainer()) is not None:
                 own.write_counters(trainer)
-            with trainer.arena.access.reading():
+            with trainer.storage.access.reading():
                 state["_kept"] = without_slots(*trainer.state())
         return state
 
@@ -230,12 +230,12 @@ class Training:
         return trainer
 
     def _new_trainer(self, plan: Plan) -> Trainer:
-        """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
-        arena, compiled = self._builder.arena, self.compiled
-        assert arena and compiled
+        """Create a trainer of the plan, the storage, the optimizer, losses and metrics."""
+        storage, compiled = self._builder.storage, self.compiled
+        assert storage and compiled
         return Trainer(
             plan,
-            arena,
+            storage,
             self.spec(),
             self.optimizer,
             compiled.metrics,
@@ -251,7 +251,7 @@ class Training:
         return _held_metrics(self._builder)
 
     def _take_parameters(self, plan: Plan) -> None:
-        """Move parameters back from other arenas, and the state of the trainer with them."""
+        """Move parameters back from other storages, and the state of the trainer with them."""
         before = self._trainer
         if self._builder.take_parameters(plan) and before is not None:
             tensors, document = without_slots(*before.state())
@@ -292,7 +292,7 @@ class Training:
             return {}, {}
         trainer, own = self.current_trainer(), self._own_trainer()
         of_own = {} if own is None else own.state(trainer)
-        with trainer.arena.access.reading():
+        with trainer.storage.access.reading():
             tensors, document = trainer.state()
         tensors |= of_own
         return tensors, document if self._draws is None else {**document, **self._draws.state()}
@@ -311,7 +311,7 @@ class Training:
         tensors = {name: array for name, array in tensors.items() if name not in of_own}
         trainer, own = self.current_trainer(), self._own_trainer()
         restore_own = None if own is None else own.restoring(of_own, trainer)
-        with trainer.arena.access.writing():
+        with trainer.storage.access.writing():
             trainer.set_state(tensors, of_trainer)
         if restore_own is not None:
             restore_own()
@@ -328,8 +328,8 @@ class Training:
     def spec(self) -> Spec:
         """Return what data the model takes."""
         builder, plan = self._builder, self._builder.known_plan("spec")
-        graph, arena = builder.known_graph("spec"), builder.arena
-        assert arena is not None
+        graph, storage = builder.known_graph("spec"), builder.storage
+        assert storage is not None
         inputs = graph.input_names
         arguments = [f"x[{name!r}]" for name in inputs] if len(inputs) > 1 else ["x"]
         outputs = zip(self.target_names(), plan.output_shapes, strict=True)
@@ -346,8 +346,8 @@ class Training:
             names = [arguments[host.source(number)] for number in host.fed]
             fed = tuple(zip(names, plan.input_shapes, strict=True))
         return Spec(
-            arena.backend,
-            arena.dtype,
+            storage.backend,
+            storage.dtype,
             fed,
             tuple(targets),
             tuple(inputs),
@@ -422,19 +422,19 @@ class Training:
         builder, predictor = self._builder, self._predictor
         if (
             predictor is None
-            or predictor.arena is not builder.arena
+            or predictor.storage is not builder.storage
             or not builder.has_parameters()
         ):
             self.build_for(x)
             with builder.preparing:
                 plan = builder.known_plan("predictions")
                 self._take_parameters(plan)
-                predictor, arena = self._predictor, builder.arena
-                if predictor is None or predictor.arena is not arena:
-                    assert arena is not None
+                predictor, storage = self._predictor, builder.storage
+                if predictor is None or predictor.storage is not storage:
+                    assert storage is not None
                     form = builder.known_graph("predictions").output_form
                     predictor = Predictor(
-                        plan, arena, self.spec(), form, self.seed, self._predictions
+                        plan, storage, self.spec(), form, self.seed, self._predictions
                     )
                     self._predictor = predictor
         return predictor

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, Control
-from gpunn.core.arena import Arena
+from gpunn.core.storage import ParameterStorage
 
 
 class Undo:
@@ -16,10 +16,10 @@ class Undo:
     finished steps.
     """
 
-    def __init__(self, arena: Arena, control: Control, backend: Backend) -> None:
-        self._state, self._batches = arena.state, control.counters[BATCHES : BATCHES + 1]
+    def __init__(self, storage: ParameterStorage, control: Control, backend: Backend) -> None:
+        self._state, self._batches = storage.state, control.counters[BATCHES : BATCHES + 1]
         self._backend = backend
-        self._kept = backend.empty(arena.state.shape, arena.dtype)
+        self._kept = backend.empty(storage.state.shape, storage.dtype)
         self._step = backend.zeros((1,), np.float64)  # the number of the step that began last
         backend.write(self._step, np.array([-1.0]))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from comparisons.formulas import ACTIVATIONS
 from comparisons.samples import DTYPES, NUMPY, Sample, assert_alike, make_gpu, on_both
-from comparisons.steps import give_gradients, make_arena
+from comparisons.steps import give_gradients, make_storage
 
 import gpunn
 from gpunn.backends.contract.backend import Backend
@@ -25,7 +25,7 @@ from gpunn.backends.contract.control import (
     Control,
 )
 from gpunn.backends.shared.order import Order
-from gpunn.core.arena import Arena, Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
 
 GPU = make_gpu(orders=(3,))
 
@@ -222,7 +222,7 @@ def test_adam_keeps_its_digits_from_the_first_step_to_the_last() -> None:
     optimizer = gpunn.optimizers.Adam(beta_1=0.9, beta_2=0.9999)
     for updates in (0, 1, 10, 1000, 10**6, 10**9):
         sample = Sample(784, 30)
-        made, control = make_arena(GPU, sample, optimizer), Control(GPU)
+        made, control = make_storage(GPU, sample, optimizer), Control(GPU)
         made.backend.write(made.slots["m"], np.ones(made.values.shape))
         made.backend.write(made.slots["v"], np.ones(made.values.shape))
         give_gradients(made, sample)
@@ -242,7 +242,7 @@ def test_adam_keeps_its_digits_from_the_first_step_to_the_last() -> None:
 @pytest.mark.parametrize("by", ["norm", "global_norm"])
 def test_clipped_gradients_have_the_norm_asked_for(by: str, dtype: str) -> None:
     sample = Sample(784, 30, dtype)
-    made = make_arena(GPU, sample)
+    made = make_storage(GPU, sample)
     give_gradients(made, sample)
     GPU.clip_gradients(made, by, 0.5)
     norms = [np.linalg.norm(GPU.read(p.gradient)) for p in made.parameters[:3]]
@@ -275,8 +275,9 @@ class Step:
         def values(shape: Any, dtype: Any) -> np.ndarray:
             return np.asarray(rng.normal(size=shape), dtype)
 
-        self.arena = Arena(backend, dtype, [Parameter((20, 10), values), Parameter((10,), values)])
-        self.arena.add_slots(optimizer.slot_names)
+        parameters = [Parameter((20, 10), values), Parameter((10,), values)]
+        self.storage = ParameterStorage(backend, dtype, parameters)
+        self.storage.add_slots(optimizer.slot_names)
         self.control, self.order = Control(backend), Order(2000, 3)
         self.control.set_learning_rate(0.01)
         self.totals = backend.zeros((3,), np.float64)
@@ -286,7 +287,7 @@ class Step:
         self.z, self.dz = (backend.empty((batch, 10), dtype) for _ in range(2))
 
     def __call__(self) -> None:
-        b, (kernel, bias) = self.backend, self.arena.parameters
+        b, (kernel, bias) = self.backend, self.storage.parameters
         b.gather(self.x, self.order, self.control, self.rows, 1 / 255)
         b.gather(self.y, self.order, self.control, self.labels)
         b.dropout(self.rows, 0.2, 9, 1, self.control, self.dropped, self.mask)
@@ -295,12 +296,12 @@ class Step:
         b.loss(self.loss, self.labels, self.z, None, 1 / self.batch, self.dz, self.totals)
         b.column_sums(self.dz, bias.gradient)
         b.matmul(self.dropped, self.dz, kernel.gradient, transpose_a=True)
-        b.clip_gradients(self.arena, "global_norm", 5.0)
-        b.update(self.optimizer, self.arena, self.control)
+        b.clip_gradients(self.storage, "global_norm", 5.0)
+        b.update(self.optimizer, self.storage, self.control)
         b.advance(self.control, self.batch, self.totals)
 
     def state(self) -> dict[str, np.ndarray]:
-        arrays = {"values": self.arena.values, "totals": self.totals, **self.arena.slots}
+        arrays = {"values": self.storage.values, "totals": self.totals, **self.storage.slots}
         return {
             "counters": self.control.get(),
             **{n: self.backend.read(a) for n, a in arrays.items()},

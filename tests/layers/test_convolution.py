@@ -25,8 +25,8 @@ from gpunn.backends.cupy import images as cupy_images
 from gpunn.backends.numpy import images as numpy_images
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.core.arena import Arena
 from gpunn.core.plan import Call
+from gpunn.core.storage import ParameterStorage
 from gpunn.layers.parameters import ensure_built
 from gpunn.testing import check_gradients
 
@@ -42,8 +42,8 @@ def both_ways(
     """Return y, and for a random gradient dy the gradients of x and of the weights."""
     backend = get_backend(backend)
     ensure_built(layer, x.shape[1:])
-    if layer.weights and not layer.weights[0].arena:
-        Arena(backend, x.dtype.name, layer.weights)
+    if layer.weights and not layer.weights[0].storage:
+        ParameterStorage(backend, x.dtype.name, layer.weights)
         random = np.random.default_rng(1)
         layer.set_weights([random.standard_normal(w.shape) for w in layer.weights])
     call = Call(backend, layer, len(x), x.dtype.name, True)

@@ -14,8 +14,8 @@ import gpunn
 from gpunn import layers, losses
 from gpunn.backends import get_backend
 from gpunn.common import registry
-from gpunn.core.arena import Arena
 from gpunn.core.plan import INPUT, Node, Plan
+from gpunn.core.storage import ParameterStorage
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.layers.applying import infer_shapes
 from gpunn.layers.preprocessing.on_host import HostLayer
@@ -162,7 +162,7 @@ def test_chains_of_views_and_random_layers() -> None:
     check_gradients(chain, (3, 2, 5))
 
 
-def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Workspace]:
+def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[ParameterStorage, Workspace]:
     """A float64 training workspace of layers, each reading the node with the given number."""
     shapes, nodes = {INPUT: shape[1:]}, []
     for i, (layer, source) in enumerate(zip(chain, read_by, strict=True)):
@@ -170,13 +170,13 @@ def bound(chain: list, shape: tuple[int, ...], read_by: list) -> tuple[Arena, Wo
         shapes[i] = infer_shapes(layer, [shapes[n] for n in sources])[0]
         nodes.append(Node(layer, sources, shapes[i]))
     backend = get_backend("numpy")
-    arena = Arena(
+    storage = ParameterStorage(
         backend, "float64", {id(p): p for layer in chain for p in layer.parameters}.values()
     )
     plan = Plan(nodes, [shape[1:]])
     workspace = Workspace(plan, backend, "float64", shape[0], Pool(backend), training=True)
     workspace.xs[0][...] = np.random.default_rng(3).standard_normal(shape)
-    return arena, workspace
+    return storage, workspace
 
 
 def test_the_first_layer_computes_no_input_gradient() -> None:
@@ -197,8 +197,8 @@ def test_a_frozen_layer_passes_its_gradient_on_and_keeps_none() -> None:
     frozen = layers.Dense(4, activation="tanh", trainable=False)
     check_gradients([layers.Dense(5), frozen, layers.Dense(2)], (3, 6))
     chain = [layers.Dense(5), layers.Dense(4, trainable=False), layers.Dense(2)]
-    arena, workspace = bound(chain, (3, 6), [INPUT, 0, 1])
-    arena.gradients[...] = 7.0
+    storage, workspace = bound(chain, (3, 6), [INPUT, 0, 1])
+    storage.gradients[...] = 7.0
     workspace.forward()
     workspace.dy[...] = 1.0
     workspace.backward()
@@ -213,11 +213,11 @@ def test_a_node_read_by_two_layers_gets_the_sum_of_their_gradients() -> None:
         layers.Dense(4, activation="relu"),
         layers.Add(),
     )
-    arena, workspace = bound([first, left, right, last], (3, 5), [INPUT, 0, 0, (1, 2)])
+    storage, workspace = bound([first, left, right, last], (3, 5), [INPUT, 0, 0, (1, 2)])
     assert [call.accumulate_dx for call in workspace.calls[1:3]] == [True, False]
     weights = np.random.default_rng(5).standard_normal((3, 4))
     workspace.forward()
-    arena.gradients[...] = np.nan
+    storage.gradients[...] = np.nan
     workspace.dy[...] = weights
     workspace.backward()
     found, direction = first.kernel.gradient.copy(), np.ones_like(first.kernel.gradient)

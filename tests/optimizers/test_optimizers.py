@@ -418,7 +418,7 @@ def test_accumulation_and_average_cost_nothing_when_off() -> None:
         model.train_on_batch(X, Y)
     asked = {operation.name for operation in operations}
     assert not asked & {"accumulate_gradients", "average_weights", "clip_gradients"}
-    assert set(model._arena.slots) == {"m", "v"}
+    assert set(model._storage.slots) == {"m", "v"}
     assert get_backend("numpy").operations.keys() > {"accumulate_gradients", "average_weights"}
 
 

@@ -160,7 +160,7 @@ def test_options_concern_all_gradients(backend: str, kind: str, options: str) ->
 
 @pytest.mark.parametrize("options", ["global_clipnorm", "both"])
 def test_the_norm_is_that_of_weights_of_all_kinds(backend: str, options: str) -> None:
-    """Of a model's arena, a variable and an array, of two dtypes."""
+    """Of a model's storage, a variable and an array, of two dtypes."""
     start, gradients = drawn()
     given = OPTIONS[options]
     optimizer, wanted = Adam(0.05, **given), Formula("adam", start, **given)
@@ -549,7 +549,7 @@ def slot_of(optimizer: Any, variable: Any) -> np.ndarray:
 
 
 def test_a_layer_that_two_models_share_keeps_its_slots(backend: str) -> None:
-    """By hand it is trained in the arena of the other model, which has taken its weights."""
+    """By hand it is trained in the storage of the other model, which has taken its weights."""
     found = []
     for other_model in (False, True):
         gpunn.utils.set_random_seed(4)

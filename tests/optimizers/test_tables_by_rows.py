@@ -79,9 +79,9 @@ def test_training_is_pytorchs(every_backend: str, name: str, eagerly: bool, tmp_
     fit(model)
     table, moments = pytorchs(name == "lazy")
     assert_allclose(model.get_weights()[0], table, rtol=1e-9, atol=1e-12)
-    found = dict(zip(("m", "v"), model.optimizer.slots_in(model._arena).values(), strict=False))
+    found = dict(zip(("m", "v"), model.optimizer.slots_in(model._storage).values(), strict=False))
     for slot, expected in moments.items():
-        segment = model._arena.segment(found[slot], model.layers[0].embeddings)
+        segment = model._storage.segment(found[slot], model.layers[0].embeddings)
         assert_allclose(model.backend.read(segment), expected, rtol=1e-6, atol=1e-12)
 
 

@@ -15,7 +15,7 @@ from benchmarks import ROOT
 from benchmarks.counts import counters, counting
 from gpunn import layers
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.core import arena
+from gpunn.core import storage
 
 
 @pytest.mark.checks("gpunn", "kernels", "benchmarks/counts", "benchmarks/results/counters.json")
@@ -51,7 +51,7 @@ def test_passes_are_what_modules_of_gpunn_do() -> None:
     x, y = np.ones((50, 8), np.float32), np.zeros(8, np.float32)
 
     def prepare() -> tuple[Callable[[], None], Any]:
-        xp = vars(arena)["np"]  # as that module sees it
+        xp = vars(storage)["np"]  # as that module sees it
         add, total = xp.add, xp.add.reduce  # looked up beforehand
 
         def work() -> None:
@@ -64,7 +64,7 @@ def test_passes_are_what_modules_of_gpunn_do() -> None:
     given = x.nbytes + y.nbytes, 2 * y.nbytes, 2 * y.nbytes, y.nbytes
     assert counting.passes(prepare) == {"passes": 4, "passes' bytes": sum(given)}
     assert np.array_equal(y, np.full(8, 8 * 51**2))
-    assert NumpyBackend().xp is np and vars(arena)["np"] is np  # as before
+    assert NumpyBackend().xp is np and vars(storage)["np"] is np  # as before
 
 
 def test_calls_are_counted_by_kind() -> None:

@@ -194,7 +194,7 @@ def test_a_model_keeps_its_dtype_all_the_way(
     assert max((size for size, name in made if name == other), default=0) <= allowed
     assert {p.value.dtype.name for p in model.weights} == {dtype}
     assert {p.gradient.dtype.name for p in model.weights} == {dtype}
-    assert {slot.dtype.name for slot in model._arena.slots.values()} <= {dtype}
+    assert {slot.dtype.name for slot in model._storage.slots.values()} <= {dtype}
     for call in model._trainer.last_batch.workspace.calls:
         assert call.y.dtype == dtype
         assert call.dx is None or call.dx.dtype == dtype

@@ -131,10 +131,10 @@ def state(model: gpunn.Sequential) -> dict[str, np.ndarray]:
     trainer = model._trainer
     tested = trainer.evaluations.call(lambda last: last.totals)
     arrays = {"totals": trainer.training.totals, "test totals": tested}
-    for p in trainer.arena.parameters:
+    for p in trainer.storage.parameters:
         arrays[p.path.split("/", 1)[1] + f" {len(arrays)}"] = p.value
-        for slot, values in trainer.arena.slots.items() if p.trained else ():
-            arrays[f"{slot} of {len(arrays)}"] = trainer.arena.segment(values, p)
+        for slot, values in trainer.storage.slots.items() if p.trained else ():
+            arrays[f"{slot} of {len(arrays)}"] = trainer.storage.segment(values, p)
     return {name: model.backend.read(array) for name, array in arrays.items()}
 
 

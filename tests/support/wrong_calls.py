@@ -20,7 +20,7 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.backends.contract.declaration import OpDeclaration
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.core.arena import Arena
+from gpunn.core.storage import ParameterStorage
 
 CALLS = 3  # of each operation, with different optional arguments
 Arguments = dict[str, Any]
@@ -98,7 +98,7 @@ def arrays_in(arguments: Arguments) -> list[Any]:
     """Return all arrays that the call could write to."""
     found = []
     for value in arguments.values():
-        if isinstance(value, Arena):
+        if isinstance(value, ParameterStorage):
             found += [value.values, value.gradients, *value.slots.values()]
         elif isinstance(value, Control):
             found += [value.counters, value.rates]
@@ -166,7 +166,7 @@ def changed(holder: Any, **attributes: Any) -> Any:
 
 
 def wrong_holders(backend: Backend, holder: Any) -> Iterator[tuple[str, Any]]:
-    """Arenas and control blocks with one array replaced."""
+    """Storages and control blocks with one array replaced."""
     for name in ("values", "gradients", "counters"):
         if hasattr(holder, name):
             size, dtype = getattr(holder, name).size, getattr(holder, name).dtype
@@ -214,7 +214,7 @@ def wrong_calls(backend: Backend, operation: OpDeclaration, valid: Arguments) ->
                 for other in ((pair[0] + 1, pair[1]), (pair[0], 1000)):
                     changed = Geometry(**{**vars(value), axis: other})
                     yield f"{name}: {axis} {other}", {**renewed(backend, valid), name: changed}
-        elif isinstance(value, (Arena, Control)):
+        elif isinstance(value, (ParameterStorage, Control)):
             for label, changed in wrong_holders(backend, value):
                 yield f"{name}: {label}", {**renewed(backend, valid), name: changed}
         elif type(value) is str:

@@ -35,7 +35,7 @@ PACKAGE = Path(gpunn.__file__).parent
 FILES = {
     str(PACKAGE / name)
     for name in (
-        "common/holds.py", "core/plan.py", "core/workspace.py", "core/arena.py",
+        "common/holds.py", "core/plan.py", "core/workspace.py", "core/storage.py",
         "common/registry.py", "backends/__init__.py", "backends/contract/backend.py",
         "backends/contract/control.py", "backends/shared/interrupts.py",
         "backends/cupy/launch/programs.py", "backends/cupy/launch/task_backend.py",

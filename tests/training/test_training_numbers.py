@@ -16,7 +16,7 @@ import gpunn
 from gpunn import callbacks, layers
 from gpunn.backends import get_backend
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.core.arena import Arena, Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.optimizers import SGD
 
 each_backend = pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
@@ -52,22 +52,23 @@ SIZES = (1, 15, 16, 17, 31, 32, 33, 2, 1, 100)  # around the boundaries of segme
 def test_no_parameter_lies_in_anothers_place(backend: str, dtype: str) -> None:
     """Each has its own values, gradient and slots, whether it is trained or state."""
     made = [Parameter((n,), name=f"{k}", trained=k % 3 != 0) for k, n in enumerate(SIZES)]
-    arena = Arena(get_backend(backend), dtype, made)
-    arena.add_slots(["a", "b"])
+    storage = ParameterStorage(get_backend(backend), dtype, made)
+    storage.add_slots(["a", "b"])
     for number, p in enumerate(made):
         p.assign(np.full(p.shape, number + 1.0))
         if p.trained:
-            for factor, flat in enumerate((arena.gradients, arena.slots["a"], arena.slots["b"])):
+            slots = storage.slots
+            for factor, flat in enumerate((storage.gradients, slots["a"], slots["b"])):
                 value = np.full(p.shape, 10.0 ** (factor + 1) * (number + 1), dtype)
-                arena.backend.write(arena.segment(flat, p), value)
+                storage.backend.write(storage.segment(flat, p), value)
     for number, p in enumerate(made):
         assert_array_equal(p.numpy(), np.full(p.shape, number + 1.0, dtype))
         if p.trained:
             assert_array_equal(
-                arena.backend.read(p.gradient), np.full(p.shape, 10.0 * (number + 1))
+                storage.backend.read(p.gradient), np.full(p.shape, 10.0 * (number + 1))
             )
             for factor, name in ((100.0, "a"), (1000.0, "b")):
-                own = arena.backend.read(arena.segment(arena.slots[name], p))
+                own = storage.backend.read(storage.segment(storage.slots[name], p))
                 assert_array_equal(own, np.full(p.shape, factor * (number + 1)))
 
 

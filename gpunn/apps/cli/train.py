@@ -22,7 +22,7 @@ from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
 from gpunn.common.random import set_random_seed
 from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
-from gpunn.core.arena import with_room_for
+from gpunn.core.storage import with_room_for
 from gpunn.distribution.launch import initialize_if_launched, is_writer
 from gpunn.layers import Input, Rescaling
 from gpunn.models import Sequential

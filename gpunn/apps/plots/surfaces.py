@@ -12,7 +12,7 @@ from gpunn.common.arguments import choice
 from gpunn.common.fields import field
 from gpunn.common.names import closest
 from gpunn.common.stored import Number, Several
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 
 from .style import FAINT, INK, dress, legend, line_style, new_axes
 

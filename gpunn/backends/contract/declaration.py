@@ -119,11 +119,11 @@ class Argument:
         return self.shape, self.dtype
 
     def arrays(self, name: str, call: OpCall) -> list[tuple[str, Array]]:
-        """Return its arrays in a call, by name: one, several of an arena, or none."""
+        """Return its arrays in a call, by name: one, several of a parameter storage, or none."""
         try:
             found = call.__dict__[name] if self.of is None else self.of(call)
         except KeyError as error:
-            raise ValueError(f"The arena has no array {error} for the optimizer.") from None
+            raise ValueError(f"The storage has no array {error} for the optimizer.") from None
         arrays = list(found.items()) if isinstance(found, dict) else [(name, found)]
         return [(key, a) for key, a in arrays if not (a is None and self.optional)]
 

@@ -20,16 +20,16 @@ from .formulas import (
 from .operation import Operations, operation
 from .ranks import Ranks
 
-VALUES = rewrites("size", of=lambda call: call.arena.values)
-GRADIENTS = rewrites("size", of=lambda call: call.arena.gradients)
+VALUES = rewrites("size", of=lambda call: call.storage.values)
+GRADIENTS = rewrites("size", of=lambda call: call.storage.gradients)
 
 
 def _slot(name: str) -> Any:
-    return lambda call: call.arena.slots[name]
+    return lambda call: call.storage.slots[name]
 
 
 def _slots(call: OpCall) -> dict[str, Array]:
-    return {name: call.arena.slots[name] for name in call.optimizer.slot_names}
+    return {name: call.storage.slots[name] for name in call.optimizer.slot_names}
 
 
 def _targets(call: OpCall) -> tuple[str, str]:
@@ -134,18 +134,18 @@ class Steps(Operations):
 
     @operation(
         values=VALUES,
-        gradients=reads("size", of=lambda call: call.arena.gradients),
+        gradients=reads("size", of=lambda call: call.storage.gradients),
         slots=rewrites("size", of=_slots),
         counters=COUNTERS,
     )
-    def update(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
-        """Update the arena's flat arrays (all groups of trained parameters) by one optimizer step.
+    def update(self, optimizer: OptimizerProtocol, storage: Any, control: Control) -> None:
+        """Update all groups of trained parameters by one optimizer step over the flat arrays.
 
         With ``optimizer.steps_per_update`` > 1, only the last of these steps updates.
         """
 
     @operation(values=VALUES, direction=reads("size", of=_slot("direction")), counters=COUNTERS)
-    def step_by_norms(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
+    def step_by_norms(self, optimizer: OptimizerProtocol, storage: Any, control: Control) -> None:
         """``values -= rate * |values| / |direction| * direction``, parameter by parameter.
 
         ``direction`` is the slot of this name, filled by `update`. The ratio is 1
@@ -158,7 +158,7 @@ class Steps(Operations):
         counters=COUNTERS,
     )
     def accumulate_gradients(
-        self, optimizer: OptimizerProtocol, arena: Any, control: Control
+        self, optimizer: OptimizerProtocol, storage: Any, control: Control
     ) -> None:
         """Add the gradients to the slot "gradient_accumulator". In the updating step, the gradients
         become the mean of all that were added, and the slot is reset to zero."""
@@ -166,13 +166,13 @@ class Steps(Operations):
     @operation(
         values=reads(
             "size",
-            of=lambda call: call.arena.values,
+            of=lambda call: call.storage.values,
             rewritten=lambda call: bool(call.optimizer.ema_overwrite_frequency),
         ),
         averages=rewrites("size", of=_slot("average")),
         counters=COUNTERS,
     )
-    def average_weights(self, optimizer: OptimizerProtocol, arena: Any, control: Control) -> None:
+    def average_weights(self, optimizer: OptimizerProtocol, storage: Any, control: Control) -> None:
         """averages = m averages + (1 - m) values, with m = ``optimizer.ema_momentum``.
 
         m is 0 until the first update has been counted. The averages overwrite the values in
@@ -180,21 +180,21 @@ class Steps(Operations):
         """
 
     @operation(gradients=GRADIENTS, where=("by in ('value', 'norm', 'global_norm')",))
-    def clip_gradients(self, arena: Any, by: str, limit: float) -> None:
+    def clip_gradients(self, storage: Any, by: str, limit: float) -> None:
         """Clip the gradients in place: each element ("value"), the norm of each
         parameter's gradient ("norm") or the norm of all together ("global_norm")."""
 
     @operation(
-        values=reads("size", of=lambda call: call.arena.values),
+        values=reads("size", of=lambda call: call.storage.values),
         gradient=rewrites(
             "size",
-            of=lambda call: {"gradients": call.arena.gradients} if call.gradients else {},
+            of=lambda call: {"gradients": call.storage.gradients} if call.gradients else {},
         ),
         totals=rewrites("sums", "float64"),
         where=("sums >= 1", "0 <= rows < 2**31"),
     )
-    def regularize(self, arena: Any, rows: int, gradients: bool, totals: Array) -> None:
-        """totals[0] += rows * the penalties on the arena's weights, scaled as in `loss`, where a
+    def regularize(self, storage: Any, rows: int, gradients: bool, totals: Array) -> None:
+        """totals[0] += rows * the penalties on the weights, scaled as in `loss`, where a
         batch adds rows times its mean loss. With ``gradients``, add their derivatives to the
         gradients."""
 

@@ -178,10 +178,10 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         ]
 
     def _update(self, call: OpCall) -> None:
-        optimizer, arena, control = call.optimizer, call.arena, call.control
-        slots = [arena.slots[name] for name in optimizer.slot_names]
+        optimizer, storage, control = call.optimizer, call.storage, call.control
+        slots = [storage.slots[name] for name in optimizer.slot_names]
         if optimizer.functor is None:
-            self._update_by_arrays(optimizer, arena, control, [arena.values, *slots])
+            self._update_by_arrays(optimizer, storage, control, [storage.values, *slots])
             return
         named = dict(zip_longest(("slot_0", "slot_1", "slot_2"), slots))
         parameters = self._update_parameters(optimizer, control)
@@ -189,16 +189,16 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
 
     def _flat_part(self, name: str, call: OpCall, **values: Any) -> None:
         """Launch a part that goes over the flat arrays, group by group."""
-        arena = call.arena
-        longest = max((group.stop - group.start for group in arena.groups), default=0)
+        storage = call.storage
+        longest = max((group.stop - group.start for group in storage.groups), default=0)
         self._part(
-            name, call, longest, weights=arena.values, gradients=arena.gradients,
-            group_table=arena.group_table, groups=len(arena.groups),
+            name, call, longest, weights=storage.values, gradients=storage.gradients,
+            group_table=storage.group_table, groups=len(storage.groups),
             every=call.optimizer.steps_per_update, **values,
         )
 
     def _update_by_arrays(
-        self, optimizer: OptimizerProtocol, arena: Any, control: Control, changed: list[Array]
+        self, optimizer: OptimizerProtocol, storage: Any, control: Control, changed: list[Array]
     ) -> None:
         # Arrays of one element, not numbers: a captured step must read them each time.
         xp, every = self.xp, optimizer.steps_per_update
@@ -209,7 +209,7 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         ]
         for kept, array in zip(before, changed, strict=False):
             xp.copyto(kept, array)
-        for group in arena.groups:
+        for group in storage.groups:
             optimizer.update(
                 self, group.values, group.gradients, group.slots,
                 rate * group.multiplier, steps // every, group.decay,
@@ -218,16 +218,16 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
             xp.copyto(array, kept, where=(steps + 1) % every != 0)
 
     def _step_by_norms(self, call: OpCall) -> None:
-        arena, direction = call.arena, call.arena.slots["direction"]
-        pieces = self._pieces(arena, together=False)
+        storage, direction = call.storage, call.storage.slots["direction"]
+        pieces = self._pieces(storage, together=False)
         n = len(pieces["starts"])
         sums = {
             name: self.scratch((n,), np.float64, name) for name in ("weight_sums", "direction_sums")
         }
-        for array, squares in zip((arena.values, direction), sums.values(), strict=True):
+        for array, squares in zip((storage.values, direction), sums.values(), strict=True):
             self._square_sums(call, array, pieces, squares)
         self._part(
-            "step_by_norms", call, n * BLOCK, weights=arena.values, directions=direction,
+            "step_by_norms", call, n * BLOCK, weights=storage.values, directions=direction,
             pieces=n, every=call.optimizer.steps_per_update, **pieces, **sums,
         )
 
@@ -239,13 +239,13 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         self._ask(SumOverRanks(call.array, self._stream.sum_over(call.ranks)))
 
     def _accumulate_gradients(self, call: OpCall) -> None:
-        accumulated = call.arena.slots["gradient_accumulator"]
+        accumulated = call.storage.slots["gradient_accumulator"]
         self._flat_part("accumulate_gradients", call, accumulated=accumulated)
 
     def _average_weights(self, call: OpCall) -> None:
         optimizer = call.optimizer
         self._flat_part(
-            "average_weights", call, averages=call.arena.slots["average"],
+            "average_weights", call, averages=call.storage.slots["average"],
             momentum=optimizer.ema_momentum, overwrite=optimizer.ema_overwrite_frequency or 0,
         )
 
@@ -256,29 +256,29 @@ class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, Cupy
         return self._parameters(optimizer)
 
     def _clip_gradients(self, call: OpCall) -> None:
-        arena = call.arena
+        storage = call.storage
         if call.by == "value":
-            for group in arena.groups:
+            for group in storage.groups:
                 size = group.gradients.size
                 self._part("clip_values", call, size, gradients=group.gradients, n=size)
             return
-        pieces = self._pieces(arena, call.by == "global_norm")
+        pieces = self._pieces(storage, call.by == "global_norm")
         n = len(pieces["starts"])
         sums = self.scratch((n,), np.float64, "square sums")
-        self._square_sums(call, arena.gradients, pieces, sums)
+        self._square_sums(call, storage.gradients, pieces, sums)
         self._part(
-            "limit_norms", call, n * BLOCK, gradients=arena.gradients, pieces=n, sums=sums,
+            "limit_norms", call, n * BLOCK, gradients=storage.gradients, pieces=n, sums=sums,
             **pieces,
         )
 
-    def _pieces(self, arena: Any, together: bool) -> dict[str, Array]:
+    def _pieces(self, storage: Any, together: bool) -> dict[str, Array]:
         """Split the flat arrays into pieces that keep all blocks busy, to compute norms.
 
         Returns five arrays with one value for each piece: its start and stop, the first and the
         last (exclusive) of the pieces of its norm, and the multiplier of the
         learning rate. A norm covers the pieces of a parameter, or all if ``together``.
         """
-        segments = arena.segments[arena.segments["trainable"]]
+        segments = storage.segments[storage.segments["trainable"]]
         pieces, owners = cut(segments, NORM_CHUNK)
         if together:
             pieces[:, 2:] = 0, len(pieces)

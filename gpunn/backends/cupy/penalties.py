@@ -16,22 +16,22 @@ class CupyPenalties(TaskBackend):
     """Penalties, constraints and schedules of a step; a part of `CupyBackend`."""
 
     def _regularize(self, call: OpCall) -> None:
-        arena, rows, gradients, totals = call.arena, call.rows, call.gradients, call.totals
-        pieces, factors = cut_penalized(arena.segments, CHUNK)
+        storage, rows, gradients, totals = call.storage, call.rows, call.gradients, call.totals
+        pieces, factors = cut_penalized(storage.segments, CHUNK)
         n = len(pieces)
         if n:
-            sums = self.scratch((n,), arena.values.dtype, "penalties")
+            sums = self.scratch((n,), storage.values.dtype, "penalties")
             self._ask(
                 self._task(
-                    "penalties", call, n * BLOCK, weights=arena.values, segments=n, sums=sums,
+                    "penalties", call, n * BLOCK, weights=storage.values, segments=n, sums=sums,
                     starts=self._constant("starts", pieces[:, 0]),
                     stops=self._constant("stops", pieces[:, 1]),
                     factors=self._constant("factors", factors),
-                    gradients=arena.gradients if gradients else None,
+                    gradients=storage.gradients if gradients else None,
                 ),
                 self._task("penalty_totals", call, BLOCK, sums=sums, segments=n),
             )
-        for parameter in arena.penalized:
+        for parameter in storage.penalized:
             if parameter.regularizer.coefficients is None:
                 gradient = parameter.gradient if gradients else None
                 totals = self.xp.asarray(totals)  # tracing fails here, whatever the penalty calls

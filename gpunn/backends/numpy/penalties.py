@@ -17,7 +17,7 @@ class NumpyPenalties(TracingBackend):
     """Penalties, constraints and schedules of a step; a part of `NumpyBackend`."""
 
     def _regularize(self, call: OpCall) -> None:
-        self._do(self._penalties, call.arena.penalized, call.rows, call.gradients, call.totals)
+        self._do(self._penalties, call.storage.penalized, call.rows, call.gradients, call.totals)
 
     def _penalties(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
         for parameter in parameters:

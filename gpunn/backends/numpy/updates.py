@@ -23,21 +23,21 @@ class NumpyUpdates(TracingBackend):
     """The operations of optimizers; a part of `NumpyBackend`."""
 
     def _update(self, call: OpCall) -> None:
-        optimizer, arena, control = call.optimizer, call.arena, call.control
+        optimizer, storage, control = call.optimizer, call.storage, call.control
         update = self._update_groups if optimizer.steps_per_update == 1 else self._update_if_due
         if optimizer.functor is None:  # a custom one, which may use BLAS in any way
-            self._do(lambda: update(optimizer, arena, control))
+            self._do(lambda: update(optimizer, storage, control))
         else:
-            self._do(update, optimizer, arena, control)
+            self._do(update, optimizer, storage, control)
 
     @without_blas
     def _sum_over_ranks(self, call: OpCall) -> None:
         self._do(call.ranks.sum, call.array)
 
-    def _update_groups(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _update_groups(self, optimizer: Any, storage: Any, control: Control) -> None:
         learning_rate = float(control.rates[LEARNING_RATE])
         updates = int(control.counters[UPDATES])
-        for group in arena.groups:
+        for group in storage.groups:
             rate, w, g = learning_rate * group.multiplier, group.values, group.gradients
             if w.size <= 2 * UPDATE_PIECE:  # a Python loop over pieces would take longer
                 optimizer.update(self, w, g, group.slots, rate, updates, group.decay)
@@ -57,22 +57,22 @@ class NumpyUpdates(TracingBackend):
                 workers.share(pieces, piece)
 
     @without_blas
-    def _update_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _update_if_due(self, optimizer: Any, storage: Any, control: Control) -> None:
         if _updates(optimizer, control)[1]:
             counted = copy(control)  # with updates instead of steps
             counted.counters = control.counters // optimizer.steps_per_update
-            self._update_groups(optimizer, arena, counted)
+            self._update_groups(optimizer, storage, counted)
 
     def _step_by_norms(self, call: OpCall) -> None:
-        self._do(self._step_by_norms_if_due, call.optimizer, call.arena, call.control)
+        self._do(self._step_by_norms_if_due, call.optimizer, call.storage, call.control)
 
-    def _step_by_norms_if_due(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _step_by_norms_if_due(self, optimizer: Any, storage: Any, control: Control) -> None:
         if not _updates(optimizer, control)[1]:
             return
         learning_rate = float(control.rates[LEARNING_RATE])
-        for segment in arena.segments[arena.segments["trainable"]]:
+        for segment in storage.segments[storage.segments["trainable"]]:
             at = slice(segment["offset"], segment["offset"] + segment["size"])
-            w, direction = arena.values[at], arena.slots["direction"][at]
+            w, direction = storage.values[at], storage.slots["direction"][at]
             norms = math.sqrt(np.dot(w, w)), math.sqrt(np.dot(direction, direction))
             ratio = norms[0] / norms[1] if norms[0] > 0 and norms[1] > 0 else 1.0
             rate = learning_rate * float(segment["multiplier"])
@@ -81,17 +81,17 @@ class NumpyUpdates(TracingBackend):
             np.subtract(w, step, out=w)
 
     def _accumulate_gradients(self, call: OpCall) -> None:
-        self._do(_accumulate, call.optimizer, call.arena, call.control)
+        self._do(_accumulate, call.optimizer, call.storage, call.control)
 
     def _average_weights(self, call: OpCall) -> None:
-        self._do(self._average, call.optimizer, call.arena, call.control)
+        self._do(self._average, call.optimizer, call.storage, call.control)
 
     @without_blas
-    def _average(self, optimizer: Any, arena: Any, control: Control) -> None:
+    def _average(self, optimizer: Any, storage: Any, control: Control) -> None:
         updates = _updates(optimizer, control)[0]
         keep = optimizer.ema_momentum if updates else 0.0
         every = optimizer.ema_overwrite_frequency
-        for group in arena.groups:
+        for group in storage.groups:
             w, average = group.values, group.slots["average"]
             change = self.scratch(w.shape, w.dtype, "change")
             np.subtract(w, average, out=change)
@@ -101,16 +101,16 @@ class NumpyUpdates(TracingBackend):
                 np.copyto(w, average)
 
     def _clip_gradients(self, call: OpCall) -> None:
-        self._do(self._clip, call.arena, call.by, call.limit)
+        self._do(self._clip, call.storage, call.by, call.limit)
 
     @without_blas
-    def _clip(self, arena: Any, by: str, limit: float) -> None:
+    def _clip(self, storage: Any, by: str, limit: float) -> None:
         if by == "value":
-            for group in arena.groups:
+            for group in storage.groups:
                 np.clip(group.gradients, -limit, limit, out=group.gradients)
             return
-        together = [[group.gradients for group in arena.groups]]
-        for group in [[p.gradient] for p in arena.trained] if by == "norm" else together:
+        together = [[group.gradients for group in storage.groups]]
+        for group in [[p.gradient] for p in storage.trained] if by == "norm" else together:
             squares = 0.0
             for g in group:
                 square = self.scratch(g.shape, np.float64, "square")  # finite for any float32
@@ -130,9 +130,9 @@ def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:
 
 
 @without_blas
-def _accumulate(optimizer: Any, arena: Any, control: Control) -> None:
+def _accumulate(optimizer: Any, storage: Any, control: Control) -> None:
     due = _updates(optimizer, control)[1]
-    for group in arena.groups:
+    for group in storage.groups:
         g, sums = group.gradients, group.slots["gradient_accumulator"]
         np.add(g, sums, out=g if due else sums)
         if due:

@@ -1,4 +1,4 @@
-"""Pieces of the flat arrays of an arena, for operations that sum over them or distribute them."""
+"""Pieces of flat arrays, for operations that sum over them or distribute them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def cut(segments: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split segments (rows of `Arena.segments`) into pieces of at most ``size`` elements.
+    """Split segments, rows of `ParameterStorage.segments`, into pieces of up to ``size`` elements.
 
     A piece is (start, stop, first, last); its segment has the pieces first to last (exclusive).
     The indices of the pieces' segments are also returned.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.layers.arguments import check_padding, check_padding_of_steps
 from gpunn.layers.layer import formula
 from gpunn.layers.parameters import declared

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from gpunn.backends.shared.geometry import Geometry, Pair
 from gpunn.common.arguments import check_pair, check_positive_integer, check_sizes, choice
 from gpunn.common.fields import field
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.layers.arguments import check_data_format
 from gpunn.layers.layer import Layer, formula
 from gpunn.layers.shapes import Shape

@@ -11,7 +11,7 @@ from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
 from gpunn.common.names import counted, warn
 from gpunn.common.numeric.moments import DIGITS
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
@@ -52,7 +52,7 @@ def _moment(name: str) -> property:
         parameter: Parameter | None = getattr(layer, f"adapt_{name}")
         if parameter is None:
             return layer._constant(given)
-        layer._own_arena()
+        layer._own_storage()
         return parameter.numpy().reshape(layer._spread)
 
     return property(read, doc=f"The {name} as it is applied to a batch, once the layer is built.")
@@ -317,14 +317,14 @@ class _Values:
 
 
 def _values(parameter: Any) -> np.ndarray:
-    """Return the values of a parameter, even before it is in an arena."""
-    if parameter.arena is not None:
+    """Return the values of a parameter, even before it is in a parameter storage."""
+    if parameter.storage is not None:
         return np.asarray(parameter.numpy(), np.float64)
     return np.asarray(parameter.initializer(parameter.shape, np.float64))
 
 
 def _set(parameter: Any, values: np.ndarray) -> None:
-    if parameter.arena is None:
+    if parameter.storage is None:
         parameter.initializer = _Values(parameter.path, values)
     else:
         parameter.assign(_in_dtype(parameter.path, values, parameter.dtype))

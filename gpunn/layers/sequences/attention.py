@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.common.arguments import check_flag, check_fraction, choice
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.activations import Linear
 from gpunn.common.fields import field
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.initializers import VarianceScaling
 from gpunn.ops.shapes import listed
 from gpunn.ops.table import ops

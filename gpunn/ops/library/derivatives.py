@@ -14,10 +14,10 @@ from gpunn.backends.contract.backend import Backend
 from gpunn.common.config import eagerly, floatx, runs_eagerly
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
-from gpunn.core.arena import Parameter
 from gpunn.core.draws import active_draws, context_now
 from gpunn.core.operators import Operators
 from gpunn.core.recording import recorded
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import argument, gradients
@@ -352,22 +352,22 @@ class _AtOnce:
         trace, trains = self.trace, any(w is not None for w in self._weights)
         weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
-            if p.arena is None:
-                p.layer._own_arena()
-        arena = next((p.arena for p in weights), None)
+            if p.storage is None:
+                p.layer._own_storage()
+        storage = next((p.storage for p in weights), None)
         writes = trains or any(isinstance(held.source, Parameter) for held in trace.assigned)
-        wanted = in_order((p.arena.access, writes) for p in weights if p.arena is not None)
-        return with_all(wanted, lambda: self._computed(results, arena, trains))
+        wanted = in_order((p.storage.access, writes) for p in weights if p.storage is not None)
+        return with_all(wanted, lambda: self._computed(results, storage, trains))
 
-    def _computed(self, results: list[Tensor], arena: Any, trains: bool) -> list[Tensor]:
+    def _computed(self, results: list[Tensor], storage: Any, trains: bool) -> list[Tensor]:
         """Compute the results: the value first, then the gradients."""
         trace = self.trace
         if isinstance(trace, EagerTrace):
             context = trace.computed.context
         else:
             backend, dtype = get_backend(), floatx()
-            if arena is not None:
-                backend, dtype = arena.backend, arena.dtype
+            if storage is not None:
+                backend, dtype = storage.backend, storage.dtype
             context = context_now(backend, dtype, bool(trace.draws))
         backend = context.backend
         with backend.turn, np.errstate(all="ignore"):

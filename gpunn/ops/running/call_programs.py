@@ -16,9 +16,9 @@ import numpy as np
 from gpunn.common import registry
 from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import replaced
-from gpunn.core.arena import Parameter
 from gpunn.core.draws import Place, context_at, count_from
 from gpunn.core.settings import Dependencies, Settings
+from gpunn.core.storage import Parameter
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.fusion.joint import ACTIVATION
 from gpunn.ops.gradients import gradients, topological_sort
@@ -321,5 +321,5 @@ def is_on(backend: Any, source: Any) -> bool:
     if not isinstance(source, Parameter):
         return bool(source.is_on(backend))
     source.array_on(backend)  # which gives it one, if it has none
-    home = backend if source.arena is None else source.arena.backend
+    home = backend if source.storage is None else source.storage.backend
     return bool(backend.reaches(home))

@@ -17,7 +17,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.expression import TRUTHS
 from gpunn.common.config import runs_eagerly
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.ops.fusion.joint import join
 from gpunn.ops.fusion.schedule import Fused, scheduled
 from gpunn.ops.fusion.storing import stored

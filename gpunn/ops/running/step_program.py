@@ -19,11 +19,11 @@ from gpunn.common.config import floatx
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.registry import Entry
-from gpunn.core.arena import Arena, Parameter
 from gpunn.core.draws import Place, Source, context_at, count_from
 from gpunn.core.operators import Operators
 from gpunn.core.recording import Placed
 from gpunn.core.settings import Dependencies, Settings
+from gpunn.core.storage import Parameter
 from gpunn.ops.tensor import Tensor, constant
 
 from .effects import Unsupported
@@ -102,19 +102,20 @@ class StepProgram:
         trace = self._trace
         weights = [h.source for h in trace.held.values() if isinstance(h.source, Parameter)]
         for p in weights:
-            if p.arena is None:
-                p.layer._own_arena()
+            if p.storage is None:
+                p.layer._own_storage()
         self._weights = weights
         self._dependencies = [Dependencies(lambda: Settings(self._parts, self._state))]
-        found: dict[int, Arena] = {id(p.arena): p.arena for p in weights if p.arena is not None}
-        self._arenas = list(found.values())
-        roots = {id(a.backend.root): a.backend for a in self._arenas}
+        storages = [p.storage for p in weights if p.storage is not None]
+        found = {id(storage): storage for storage in storages}
+        self._storages = list(found.values())
+        roots = {id(a.backend.root): a.backend for a in self._storages}
         if len(roots) > 1:
             raise Unsupported("weights on several backends.")
         backend: Backend = next(iter(roots.values()), get_backend())
         if trace.mode.stops and not backend.stops:
             raise GoesOnError
-        dtype = self._arenas[0].dtype if self._arenas else floatx()
+        dtype = self._storages[0].dtype if self._storages else floatx()
         changed = {id(source) for effect in trace.effects for source in effect.changes}
         changed |= {id(held.source) for held in trace.assigned}
         sources = [held.source for held in trace.held.values()]
@@ -176,7 +177,7 @@ class StepProgram:
     def _state(self) -> Any:
         """Return what it depends on besides the settings of its parts."""
         controls = [part._control for _, part, *_ in self._trace.begins.values()]
-        return controls, [(p.arena, p.treatment) for p in self._weights]
+        return controls, [(p.storage, p.treatment) for p in self._weights]
 
     def run(self, arguments: Arguments) -> Result:
         """Run it with these arguments; the result is read when it is asked for, before another

@@ -10,8 +10,8 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.common.holds import Access
-from gpunn.core.arena import Parameter
 from gpunn.core.draws import Draws, Place, active_draws, context_at, context_now
+from gpunn.core.storage import Parameter
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Mode, Trace, TracedVariable
 

@@ -22,7 +22,7 @@ from gpunn.common import registry
 from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
-from gpunn.core.arena import with_room_for
+from gpunn.core.storage import with_room_for
 
 from . import graphs, lookups, states
 from .parts import complete_shared_numbers, described, from_keras, is_part, written_in

@@ -22,7 +22,7 @@ from gpunn.backends.contract.control import BATCHES, UPDATES
 from gpunn.common import registry
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import warn
-from gpunn.core.arena import Parameter, with_room_for
+from gpunn.core.storage import Parameter, with_room_for
 
 from . import archive, graphs, states
 from .legacy_configs import compile_config, model_entry

@@ -17,7 +17,7 @@ import numpy as np
 from gpunn.backends.contract.control import BATCHES, UPDATES
 from gpunn.common.names import counted, first_few, warn
 from gpunn.common.nested import any_in
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.layers.symbolic import GraphOperation
 
 from .lookups import WEIGHTS_OF_CODES, is_lookup, write_weights_of

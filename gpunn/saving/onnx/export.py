@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.atomic_files import Path, atomic_write
-from gpunn.core.arena import Parameter
 from gpunn.core.plan import INPUT, Plan
+from gpunn.core.storage import Parameter
 from gpunn.layers.applying import ActivityPenalty, OutputSlice
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
 from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup, folded

@@ -197,7 +197,7 @@ class OwnPrograms:
                 batch = rows.batch(slice(first, first + feed.batch_size))
                 x = batch[0] if isinstance(batch, tuple) else batch
                 predictor, xs = on_device(training.predictor_for(x), x)
-                bound = predictor.plan, predictor.arena, xs
+                bound = predictor.plan, predictor.storage, xs
                 found = origin(*bound, training=self.training, seed=training.seed)
                 if found is not None:
                     return found.explained(first + found.row if whole else None)

@@ -18,7 +18,7 @@ import pytest
 from comparisons import COMPARISONS
 from comparisons.expression_cases import of
 from comparisons.samples import Sample
-from comparisons.steps import give_gradients, make_arena
+from comparisons.steps import give_gradients, make_storage
 
 import gpunn
 from gpunn import layers
@@ -168,7 +168,7 @@ def large_operations() -> dict[str, str]:
     backend.expression(softmax, rows=1103, columns=1021, inputs=[x], outputs=[out])
     note("softmax by an expression", out)
     for optimizer in (gpunn.optimizers.Adam(global_clipnorm=0.1), gpunn.optimizers.Lamb()):
-        made, control = make_arena(backend, sample, optimizer), Control(backend)
+        made, control = make_storage(backend, sample, optimizer), Control(backend)
         give_gradients(made, sample)
         optimizer.step(made, control)
         note(optimizer.name, *(parameter.value for parameter in made.parameters))

@@ -16,7 +16,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
-from gpunn.core.arena import Arena, Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.optimizers import schedules
 
 pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
@@ -58,11 +58,11 @@ class Cubes(regularizers.Regularizer):
         return 0.3 * x * np.abs(x)
 
 
-def make_arena(
+def make_storage(
     backend: Backend, optimizer: Any, dtype: str, shapes: list[tuple[int, ...]], **treatment: Any
-) -> Arena:
+) -> ParameterStorage:
     random = np.random.default_rng(0)
-    arena = Arena(
+    storage = ParameterStorage(
         backend,
         dtype,
         [
@@ -70,21 +70,21 @@ def make_arena(
             for i, shape in enumerate(shapes)
         ],
     )
-    optimizer.add_slots(arena)
-    return arena
+    optimizer.add_slots(storage)
+    return storage
 
 
-def make_step(arena: Arena, optimizer: Any) -> tuple[Callable[[], None], Array]:
+def make_step(storage: ParameterStorage, optimizer: Any) -> tuple[Callable[[], None], Array]:
     """Return a step and its totals. Gradients and penalties pull the weights towards zero."""
-    backend = arena.backend
+    backend = storage.backend
     control, totals = Control(backend), backend.zeros((3,), np.float64)
     optimizer.attach(control)
 
     def step() -> None:
-        for parameter in arena.parameters:
+        for parameter in storage.parameters:
             backend.affine(parameter.value, 0.5, 0.01, parameter.gradient)
-        backend.regularize(arena, 4, True, totals)
-        optimizer.step(arena, control)
+        backend.regularize(storage, 4, True, totals)
+        optimizer.step(storage, control)
         backend.advance(control, 4, totals)
 
     return step, totals
@@ -94,14 +94,14 @@ def trained(backend: Backend, optimizer: Any, steps: int, *how: Any, **treatment
     """Return the state after this many steps of one program."""
     optimizer = type(optimizer).from_config(optimizer.get_config())
     own = backend.isolated()
-    arena = make_arena(own, optimizer, *how, **treatment)
-    step, totals = make_step(arena, optimizer)
+    storage = make_storage(own, optimizer, *how, **treatment)
+    step, totals = make_step(storage, optimizer)
     with own.session():
         program = own.program(step, traceable=True)
         program.run(2)
         program.run(steps - 2)
-    slots = {name: slot.copy() for name, slot in arena.slots.items()}
-    return {"values": arena.values.copy(), "totals": totals, **slots}
+    slots = {name: slot.copy() for name, slot in storage.slots.items()}
+    return {"values": storage.values.copy(), "totals": totals, **slots}
 
 
 def difference(a: Array, b: Array) -> float:
@@ -155,13 +155,13 @@ def test_an_update_is_the_same_operations_in_the_same_order_as_on_numpy(
 def test_a_step_is_one_program(backend: Backend, optimizer: Any, constraint: Any) -> None:
     penalty = regularizers.L1L2(0.1, 0.2)
     own: Any = backend.isolated()
-    arena = make_arena(
+    storage = make_storage(
         own, optimizer, "float32", SMALL, regularizer=penalty, constraint=constraint
     )
-    step, _ = make_step(arena, optimizer)
+    step, _ = make_step(storage, optimizer)
     step()
     calls = own.trace(step).calls
-    assert len(calls) >= 4 + 2 * len(arena.parameters)
+    assert len(calls) >= 4 + 2 * len(storage.parameters)
     assert all(isinstance(call, own.library.Bound) for call in calls)
 
 
@@ -197,18 +197,18 @@ def test_threads_change_no_bit(backend: Any, optimizer: Any) -> None:
     """Nor do pieces: NumPy, which does not divide the arrays, gets the same weights."""
     found = []
     for threads in (1, 2, 3):
-        arena = make_arena(
+        storage = make_storage(
             backend, optimizer, "float32", LARGE, regularizer=regularizers.L1L2(1e-3, 1e-3)
         )
-        step, totals = make_step(arena, optimizer)
+        step, totals = make_step(storage, optimizer)
         backend.library.set_threads(threads)
         for _ in range(2):
             step()
-        found.append([arena.values, totals, *arena.slots.values()])
+        found.append([storage.values, totals, *storage.slots.values()])
     for others in found[1:]:
         for a, b in zip(found[0], others, strict=True):
             np.testing.assert_array_equal(a, b)
-    reference = make_arena(
+    reference = make_storage(
         get_backend("numpy"), optimizer, "float32", LARGE,
         regularizer=regularizers.L1L2(1e-3, 1e-3),
     )  # fmt: skip
@@ -223,38 +223,39 @@ def test_threads_change_no_bit(backend: Any, optimizer: Any) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3.0, 0.0])
 def test_norms_as_pytorch_limits_them(backend: Backend, by: str, value: float) -> None:
     """A value that is not finite spoils every gradient that shares its norm."""
-    arena = make_arena(backend, optimizers.SGD(), "float64", SMALL)
+    storage = make_storage(backend, optimizers.SGD(), "float64", SMALL)
     random = np.random.default_rng(1)
-    theirs = [torch.nn.Parameter(torch.zeros(p.shape, dtype=torch.float64)) for p in arena.trained]
-    for p in arena.trained:
+    zeros = [torch.zeros(p.shape, dtype=torch.float64) for p in storage.trained]
+    theirs = [torch.nn.Parameter(z) for z in zeros]
+    for p in storage.trained:
         p.gradient[...] = random.normal(size=p.shape)
-    arena.trained[0].gradient[2, 3] = value
-    for p, t in zip(arena.trained, theirs, strict=True):
+    storage.trained[0].gradient[2, 3] = value
+    for p, t in zip(storage.trained, theirs, strict=True):
         t.grad = torch.from_numpy(p.gradient.copy())
-    backend.clip_gradients(arena, by, 0.7)
+    backend.clip_gradients(storage, by, 0.7)
     for group in [[t] for t in theirs] if by == "norm" else [theirs]:
         torch.nn.utils.clip_grad_norm_(group, 0.7)
-    for p, t in zip(arena.trained, theirs, strict=True):
+    for p, t in zip(storage.trained, theirs, strict=True):
         np.testing.assert_allclose(p.gradient, t.grad.numpy(), rtol=3e-6)  # PyTorch adds 1e-6
 
 
 def test_norms_of_many_small_numbers(backend: Backend) -> None:
     """A single-precision sum of squares would lose the small values beside the first one."""
-    arena = make_arena(backend, optimizers.SGD(), "float32", [(1 << 20,)])
-    arena.gradients[:] = 1e-3
-    arena.gradients[0] = 100.0
-    norm = np.linalg.norm(arena.gradients.astype(np.float64))
-    backend.clip_gradients(arena, "norm", 1.0)
-    np.testing.assert_allclose(arena.gradients[0], 100.0 / norm, rtol=1e-7)
+    storage = make_storage(backend, optimizers.SGD(), "float32", [(1 << 20,)])
+    storage.gradients[:] = 1e-3
+    storage.gradients[0] = 100.0
+    norm = np.linalg.norm(storage.gradients.astype(np.float64))
+    backend.clip_gradients(storage, "norm", 1.0)
+    np.testing.assert_allclose(storage.gradients[0], 100.0 / norm, rtol=1e-7)
 
 
 def test_a_new_rate_reaches_a_program(backend: Backend) -> None:
     sgd, own = optimizers.SGD(1.0), backend.isolated()
-    arena, control = make_arena(own, sgd, "float64", [(3,)]), Control(own)
+    storage, control = make_storage(own, sgd, "float64", [(3,)]), Control(own)
     sgd.attach(control)
-    arena.values[:], arena.gradients[:] = 0.0, 1.0
-    program = own.program(lambda: sgd.step(arena, control), traceable=True)
+    storage.values[:], storage.gradients[:] = 0.0, 1.0
+    program = own.program(lambda: sgd.step(storage, control), traceable=True)
     program.run(5)
     sgd.learning_rate = 0.25
     program.run(4)
-    np.testing.assert_allclose(arena.values, -6.0)
+    np.testing.assert_allclose(storage.values, -6.0)

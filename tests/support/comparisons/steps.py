@@ -13,7 +13,7 @@ import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, UPDATES, Control
 from gpunn.backends.shared.order import Order
-from gpunn.core.arena import Arena, Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.distribution.communicator import ALONE
 
 from .samples import NUMPY, Sample, assert_alike, on_both
@@ -198,7 +198,7 @@ def program(
     own.program(lambda: step(own, a), True).run(steps)
 
 
-def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena:
+def make_storage(backend: Backend, sample: Sample, optimizer: Any = None) -> ParameterStorage:
     """Make four parameters: one is frozen, one has a low rate, one has no decay."""
     rng = np.random.default_rng(sample.seed)
 
@@ -211,7 +211,7 @@ def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena
         Parameter((3,), values, multiplier=0.1),
         Parameter((1, 1), values),
     ]
-    made = Arena(backend, sample.dtype, parameters)
+    made = ParameterStorage(backend, sample.dtype, parameters)
     if optimizer is not None:
         optimizer.add_slots(made)
     parameters[3].layer = type("Layer", (), {"name": "frozen", "trainable": False})
@@ -219,7 +219,7 @@ def make_arena(backend: Backend, sample: Sample, optimizer: Any = None) -> Arena
     return made
 
 
-def give_gradients(made: Arena, sample: Sample) -> None:
+def give_gradients(made: ParameterStorage, sample: Sample) -> None:
     for parameter in made.parameters:
         gradient = sample.normal(*parameter.shape)
         if parameter.shape == sample.shape and sample.values != "infinite":
@@ -230,7 +230,7 @@ def give_gradients(made: Arena, sample: Sample) -> None:
 def optimizer(formula: Any, gpu: Backend, sample: Sample) -> None:
     results = []
     for backend in (NUMPY, gpu):
-        made, control = make_arena(backend, sample, formula), Control(backend)
+        made, control = make_storage(backend, sample, formula), Control(backend)
         numbers = replace(sample)
         frozen = made.parameters[3].numpy()
         for step in range(3):
@@ -265,7 +265,7 @@ def _updates(mode: str, gpu: Backend, sample: Sample) -> None:
     results = []
     for backend in (NUMPY, gpu):
         numbers = replace(sample)
-        made, control = make_arena(backend, numbers, formula), Control(backend)
+        made, control = make_storage(backend, numbers, formula), Control(backend)
         control.set_learning_rate(0.1)
         give_gradients(made, replace(numbers, values="normal"))
         x, dz, source = (
@@ -291,7 +291,7 @@ def clip(by: str, gpu: Backend, sample: Sample) -> None:
     for limit in (0.5, 1e9):
         results = []
         for backend in (NUMPY, gpu):
-            made = make_arena(backend, sample)
+            made = make_storage(backend, sample)
             give_gradients(made, replace(sample))
             backend.clip_gradients(made, by, limit)
             trained = made.parameters[:3]
@@ -337,7 +337,7 @@ def sum_over_one_rank(gpu: Backend, sample: Sample) -> None:
 def regularize(gpu: Backend, sample: Sample) -> None:
     results = []
     for backend in (NUMPY, gpu):
-        made = make_arena(backend, sample)
+        made = make_storage(backend, sample)
         for parameter, (l1, l2) in zip(
             made.parameters, ((0.1, 0.2), (0.0, 0.3), (0.2, 0.0), (1.0, 1.0)), strict=True
         ):

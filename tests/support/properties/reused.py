@@ -116,7 +116,7 @@ def threads_end(before: set[threading.Thread]) -> bool:
 
 
 def objects() -> Counter[str]:
-    """Return how many objects of gpunn's classes there are: programs, traces, tensors, arenas."""
+    """Return how many objects of gpunn's classes there are: programs, traces, tensors, storages."""
     gc.collect()
     kinds = (type(found) for found in gc.get_objects())
     return Counter(f"{k.__module__}.{k.__qualname__}" for k in kinds if is_ours(k))

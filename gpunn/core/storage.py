@@ -1,6 +1,6 @@
-"""Storage of parameters: named segments of a few flat arrays.
+"""The storage of parameters: named segments of a few flat arrays.
 
-An `Arena` holds one flat array of parameter values, one of gradients with the same
+A `ParameterStorage` holds one flat array of parameter values, one of gradients with the same
 layout, the optimizer's slots, and one of state that is not trained
 (moving averages). A `Parameter` is a view of its segment. An optimizer's update is
 one operation over the flat arrays. Freezing a layer, changing its learning
@@ -41,11 +41,11 @@ SEGMENT = np.dtype(
 
 
 Result = TypeVar("Result")
-_ROOM: ContextVar[float] = ContextVar("values that an arena may hold", default=math.inf)
+_ROOM: ContextVar[float] = ContextVar("values that a parameter storage may hold", default=math.inf)
 
 
 def with_room_for(values: int, work: Callable[[], Result]) -> Result:
-    """Return ``work()``; meanwhile creating an arena of more values raises an error.
+    """Return ``work()``; meanwhile creating a parameter storage of more values raises an error.
 
     The limit belongs to a context that ends with this call, even after an error.
     """
@@ -69,17 +69,18 @@ class Parameter(Kept):
         regularizer: the penalty on it that is added to the loss, or None.
         constraint: the constraint applied after each update, or None.
         integers: the dtype of its values, if they are integers or booleans: they are stored as
-            floats, and values that the arena's dtype cannot represent raise an error.
+            floats, and values that the storage's dtype cannot represent raise an error.
 
     Attributes:
-        value: the values on the device, a view of the arena's flat array.
+        value: the values on the device, a view of the storage's flat array.
         gradient: the gradient of the last step, likewise; None for state.
         connections: a mask on the host, True where there is a connection; None: everywhere.
-        kept: the values of a copy (by pickle, for example) before it is in an arena; else None.
+        kept: the values of a copy (by pickle, for example) before it has a storage; else None.
         by_rows: whether its layer only reads rows of it, with `take`.
     """
 
     by_rows = False
+    storage: ParameterStorage | None = None
 
     def __init__(
         self,
@@ -104,7 +105,6 @@ class Parameter(Kept):
         self.integers = integers
         self.layer: Any = None
         self.within = ""  # its path, if its layer is part of another
-        self.arena: Arena | None = None
         self.value: Array = None
         self.gradient: Array = None
         self.connections: np.ndarray | None = None
@@ -116,9 +116,9 @@ class Parameter(Kept):
         registry.note_change()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return its values instead of its arena, which may hold other parameters."""
-        kept = self.kept if self.arena is None else self.numpy()
-        return {**vars(self), "arena": None, "value": None, "gradient": None, "kept": kept}
+        """Return its values instead of its storage, which may hold other parameters."""
+        kept = self.kept if self.storage is None else self.numpy()
+        return {**vars(self), "storage": None, "value": None, "gradient": None, "kept": kept}
 
     @property
     def size(self) -> int:
@@ -164,25 +164,25 @@ class Parameter(Kept):
 
     @property
     def dtype(self) -> str | None:
-        if self.arena is None:
+        if self.storage is None:
             return None if self.kept is None else self.kept.dtype.name
-        return self.arena.dtype
+        return self.storage.dtype
 
     def array_on(self, backend: Backend) -> Array:
         """Return the array from which steps read the values."""
-        if self.arena is None:
-            self.layer._own_arena()
+        if self.storage is None:
+            self.layer._own_storage()
         return self.value
 
     def stored(self) -> np.ndarray:
         """Return a copy of the values that are stored now, inside a trace too."""
-        arena = self._arena()
-        return arena.access.read(lambda: arena.backend.read(self.value))
+        storage = self._storage()
+        return storage.access.read(lambda: storage.backend.read(self.value))
 
     @property
     def access(self) -> Access:
         """The access to its values."""
-        return self._arena().access
+        return self._storage().access
 
     def values_on(self, backend: Backend) -> Array:
         """Return an array with the values that are stored now, to copy from."""
@@ -207,11 +207,12 @@ class Parameter(Kept):
 
     def write(self, values: np.ndarray) -> None:
         """Set the values on the device, inside a trace too."""
-        arena = self._arena()
-        values = np.ascontiguousarray(self.existing(self.exact(values, arena.dtype)), arena.dtype)
+        storage = self._storage()
+        dtype = storage.dtype
+        values = np.ascontiguousarray(self.existing(self.exact(values, dtype)), dtype)
         refuse(f"it writes to {self.path}: use assign.")
-        with arena.access.writing():
-            arena.backend.write(self.value, values)
+        with storage.access.writing():
+            storage.backend.write(self.value, values)
 
     @recorded
     def assign_add(self, value: Any) -> None:
@@ -252,29 +253,29 @@ class Parameter(Kept):
                 f"{self.path} has shape {self.shape}; got values of shape {values.shape}."
             )
 
-    def _arena(self) -> Arena:
-        if self.arena is None and self.layer is not None and self.layer.built:
-            self.layer._own_arena()
-        if self.arena is None:
+    def _storage(self) -> ParameterStorage:
+        if self.storage is None and self.layer is not None and self.layer.built:
+            self.layer._own_storage()
+        if self.storage is None:
             raise ValueError(f"{self.path} has no values yet: its layer is not built.")
-        return self.arena
+        return self.storage
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.numpy().astype(dtype or self._arena().dtype, copy=False)
+        return self.numpy().astype(dtype or self._storage().dtype, copy=False)
 
     def __dlpack__(self, **options: Any) -> Any:
         """Return a copy of the values for another library, on their device."""
-        arena = self._arena()
+        storage = self._storage()
 
         def copied() -> Array:
-            with arena.backend.turn:
+            with storage.backend.turn:
                 return self.value.copy()
 
-        return arena.access.read(copied).__dlpack__(**options)
+        return storage.access.read(copied).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return the device of the values."""
-        self._arena()
+        self._storage()
         device: tuple[int, int] = self.value.__dlpack_device__()
         return device
 
@@ -295,10 +296,10 @@ class ParameterGroup:
     slots: dict[str, Array] = field(default_factory=dict)
 
 
-class Arena:
+class ParameterStorage:
     """The flat arrays of a connected set of layers.
 
-    Parameters of another arena move here with their values; the others are initialised.
+    Parameters of another storage move here with their values; the others are initialised.
 
     Attributes:
         access: to the weights, for threads that read them and the one that writes them.
@@ -334,7 +335,7 @@ class Arena:
             backend.write(parameter.value, values)
         self.refresh()
         for parameter in self.parameters[::-1]:  # the first one last: then all are there
-            parameter.arena, parameter.kept = self, None
+            parameter.storage, parameter.kept = self, None
 
     def _check_room(self) -> None:
         wanted, room = sum(p.size for p in self.parameters), _ROOM.get()
@@ -354,7 +355,7 @@ class Arena:
         return offset
 
     def _first_values(self, parameter: Parameter) -> np.ndarray:
-        if parameter.arena is not None:
+        if parameter.storage is not None:
             return parameter.stored().astype(self.dtype)
         if parameter.kept is not None:
             return parameter.kept.astype(self.dtype)
@@ -380,10 +381,12 @@ class Arena:
 
     def part(
         self, parameters: Sequence[Parameter], among: Sequence[Parameter] | None = None
-    ) -> Arena:
-        """Return an arena of the same arrays that trains these parameters alone, with slots of its
-        own. They are ``among`` those that stand for its trained ones, if these are given."""
-        made, own = Arena.__new__(Arena), {id(p) for p in parameters}
+    ) -> ParameterStorage:
+        """Return a storage of the same arrays and its own slots, which trains these parameters.
+
+        They are ``among`` those that stand for its trained ones, if these are given.
+        """
+        made, own = ParameterStorage.__new__(ParameterStorage), {id(p) for p in parameters}
         vars(made).update(vars(self), segments=self.segments.copy(), slots={}, _own=own)
         made.parameters = list(self.parameters if among is None else among)
         made.refresh()

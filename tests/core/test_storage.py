@@ -8,7 +8,7 @@ import pytest
 import gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
-from gpunn.core.arena import Arena, Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
 
 X = np.random.default_rng(0).standard_normal((8, 5))
 Y = np.random.default_rng(1).standard_normal((8, 3))
@@ -78,32 +78,32 @@ def test_frozen_front_needs_no_gradient_of_its_input(model: gpunn.Sequential) ->
 
 
 def test_neighbours_alike_are_one_run(model: gpunn.Sequential) -> None:
-    arena = model._arena
-    assert [group.multiplier for group in arena.groups] == [1.0, 0.5, 1.0]
-    assert [g.start for g in arena.groups[1:]] == [g.stop for g in arena.groups[:-1]]
-    assert arena.groups[-1].stop == arena.values.size
+    storage = model._storage
+    assert [group.multiplier for group in storage.groups] == [1.0, 0.5, 1.0]
+    assert [g.start for g in storage.groups[1:]] == [g.stop for g in storage.groups[:-1]]
+    assert storage.groups[-1].stop == storage.values.size
     model.layers[1].trainable = False
     step(model)
-    assert [group.multiplier for group in arena.groups] == [1.0, 1.0]
+    assert [group.multiplier for group in storage.groups] == [1.0, 1.0]
 
 
 def test_parameters_are_views_of_the_flat_arrays() -> None:
     parameters = [Parameter((3, 2), name="a"), Parameter((5,), name="b"), Parameter((2,), name="c")]
     state = Parameter((4,), name="mean", trained=False)
-    arena = Arena(get_backend("numpy"), "float32", [*parameters, state])
-    arena.values[...] = np.arange(arena.values.size)
-    for parameter, row in zip(parameters, arena.segments, strict=True):
+    storage = ParameterStorage(get_backend("numpy"), "float32", [*parameters, state])
+    storage.values[...] = np.arange(storage.values.size)
+    for parameter, row in zip(parameters, storage.segments, strict=True):
         flat = np.arange(row["offset"], row["offset"] + row["size"], dtype=np.float32)
         np.testing.assert_array_equal(parameter.value.ravel(), flat)
-        assert np.shares_memory(parameter.gradient, arena.gradients)
-    assert np.shares_memory(state.value, arena.state)
+        assert np.shares_memory(parameter.gradient, storage.gradients)
+    assert np.shares_memory(state.value, storage.state)
     assert state.gradient is None
 
 
 def test_values_move_with_their_parameter() -> None:
     parameter = Parameter((2, 2), name="kernel")
-    Arena(get_backend("numpy"), "float32", [parameter])
+    ParameterStorage(get_backend("numpy"), "float32", [parameter])
     parameter.assign([[1, 2], [3, 4]])
-    Arena(get_backend("emulated"), "float64", [Parameter((3,), name="other"), parameter])
+    ParameterStorage(get_backend("emulated"), "float64", [Parameter((3,), name="other"), parameter])
     np.testing.assert_array_equal(parameter.numpy(), [[1, 2], [3, 4]])
     assert parameter.dtype == "float64"
