@@ -109,7 +109,7 @@ def check_gradients(
     else:
         arrays = [_array(x, random)]
     device = get_backend(backend)
-    with device.turn:
+    with device.stream_lock:
         if isinstance(subject, Activation):
             _check_activation(check, subject, device, arrays[0])
         elif isinstance(subject, Loss):

@@ -267,11 +267,11 @@ def peak() -> Callable[[Callable[[], Any]], int]:
 def noted_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of pieces into which the NumPy backend has divided each task so far."""
     counts: list[int] = []
-    share = NumpyBackend.share
+    parallel_for = NumpyBackend.parallel_for
 
     def counted(self: NumpyBackend, pieces: int, work: Callable[[int], None]) -> None:
         counts.append(pieces)
-        share(self, pieces, work)
+        parallel_for(self, pieces, work)
 
     monkeypatch.setattr(NumpyBackend, "share", counted)
     return counts

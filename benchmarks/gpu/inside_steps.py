@@ -156,7 +156,7 @@ def parts(workload: str) -> list[dict[str, Any]]:
         made.run(FEW)
         taken = seconds(lambda: made.run(FEW), gpu.synchronize) / FEW
         steps = max(FEW, min(STEPS, int(SECONDS / taken)))
-        with gpu.turn:
+        with gpu.stream_lock:
             clocked.sums.fill(0)
         taken = seconds(lambda: made.run(steps), gpu.synchronize) / steps
         cycles = gpu.read(clocked.sums) / (steps * REPLAYS)

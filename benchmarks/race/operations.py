@@ -188,7 +188,7 @@ class Timed:
     def _seconds(self, times: int) -> float:
         if self.control is not None:
             self.control.set(POSITION, 0)
-        with self.backend.session():
+        with self.backend.parallel_region():
             self.backend.synchronize()
             started = time.perf_counter()
             self.program.run(times)

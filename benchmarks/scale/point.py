@@ -143,7 +143,7 @@ def products(
 
     def sample() -> float:
         times = 0
-        with backend.session():
+        with backend.parallel_region():
             begun = time.perf_counter()
             while time.perf_counter() - begun < seconds:
                 program.run(1)

@@ -171,7 +171,7 @@ class StopOnSmallGradient(_Stopping):
         storage = self.model._trainer.storage
         self.model._trainer.complete_gradients()
         xp, groups = storage.backend.xp, storage.groups
-        with storage.backend.turn:
+        with storage.backend.stream_lock:
             squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in groups]
             self.norm = float(sum(squares)) ** 0.5
         if self.norm < self.tolerance:

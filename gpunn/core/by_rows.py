@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 
 from .plan import INPUT, Plan
 from .storage import Parameter, ParameterStorage
@@ -57,7 +57,7 @@ class RowGradient:
         return x.reshape(1, -1, math.prod(self.parameter.shape[1:]))
 
 
-def tables(plan: Plan, storage: ParameterStorage, optimizer: Any, share: Share) -> list[Parameter]:
+def tables(plan: Plan, storage: ParameterStorage, optimizer: Any, shard: Shard) -> list[Parameter]:
     """Return the parameters that steps on a batch update by rows.
 
     A rule that leaves weights of gradient 0 as they are gives the same numbers either way: then
@@ -70,7 +70,7 @@ def tables(plan: Plan, storage: ParameterStorage, optimizer: Any, share: Share) 
     for p in storage.trained:
         if not p.by_rows:
             continue
-        reason, read = _obstacle(plan, optimizer, p, share)
+        reason, read = _obstacle(plan, optimizer, p, shard)
         if reason and optimizer._is_lazy:
             raise ValueError(
                 f"{type(optimizer).__name__}(lazy=True) updates the rows of a batch, but cannot "
@@ -81,7 +81,7 @@ def tables(plan: Plan, storage: ParameterStorage, optimizer: Any, share: Share) 
     return found
 
 
-def _obstacle(plan: Plan, optimizer: Any, p: Parameter, share: Share) -> tuple[str | None, int]:
+def _obstacle(plan: Plan, optimizer: Any, p: Parameter, shard: Shard) -> tuple[str | None, int]:
     """Return why a parameter cannot be updated by rows, if so, and how many a batch reads."""
     readers = [n for n in plan.nodes if any(p is known for known in n.layer.parameters)]
     if len(readers) != 1 or readers[0].layer is not p.layer or not is_own(p.layer):
@@ -90,12 +90,12 @@ def _obstacle(plan: Plan, optimizer: Any, p: Parameter, share: Share) -> tuple[s
         return "its regularizer or constraint changes all rows", 0
     if reason := optimizer._needs_all_rows(p.decay):
         return reason, 0
-    if share.ranks.size > 1:
+    if shard.ranks.size > 1:
         return "several processes add up the gradients of all rows", 0
     (source,) = readers[0].sources
     shapes = plan.input_shapes
     sample = plan.nodes[source].output_shape if source >= 0 else shapes[INPUT - source]
-    return None, share.rows * math.prod(sample)
+    return None, shard.rows * math.prod(sample)
 
 
 def without(storage: ParameterStorage, found: list[RowGradient]) -> ParameterStorage:

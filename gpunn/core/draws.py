@@ -17,7 +17,7 @@ from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.config import floatx
 from gpunn.common.random import draw_seed, times_seeded
 from gpunn.common.registry import is_own
-from gpunn.distribution.communicator import active_share
+from gpunn.distribution.communicator import active_shard
 
 from .plan import Call
 
@@ -123,10 +123,10 @@ class Source:
             with self._lock:
                 self._renew()
         assert self._seed is not None
-        share = active_share()
-        if share is None or not share.ranks.rank:
+        shard = active_shard()
+        if shard is None or not shard.ranks.rank:
             return self._seed, self._begun
-        return (self._seed + share.ranks.rank * APART) % 2**64, self._begun
+        return (self._seed + shard.ranks.rank * APART) % 2**64, self._begun
 
     def _renew(self) -> None:
         seen = times_seeded()

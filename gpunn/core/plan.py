@@ -15,7 +15,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common.registry import is_own
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 
 from .storage import Parameter, ParameterStorage
 
@@ -312,7 +312,7 @@ class Call:
         adds_loss: whether the layer adds a loss.
         loss: that loss (1,), to be written by the forward pass.
         loss_scale: the factor on the gradient of that loss in the backward pass.
-        share: the rank's share of the rows; None if there is only one process.
+        shard: the rank's shard of the rows; None if there is only one process.
         assigns: whether it may assign to parameters.
         counts: whether metrics that it updates count.
         by_rows: each `gpunn.core.by_rows.RowGradient` that it writes, by the `id` of the parameter.
@@ -333,7 +333,7 @@ class Call:
     adds_loss: bool = False
     loss: Array = None
     loss_scale: float = 1.0
-    share: Share | None = None
+    shard: Shard | None = None
     x: Array = None
     y: Array = None
     dx: Array = None
@@ -374,7 +374,7 @@ class Call:
     def first_element(self, shape: tuple[int, ...], entries: int = 1) -> int:
         """Return the number of elements that other ranks have before those of an array of this
         shape, whose first axis has so many entries for each row."""
-        first = 0 if self.share is None else self.share.first
+        first = 0 if self.shard is None else self.shard.first
         return first * entries * math.prod(shape[1:])
 
     def array(
@@ -392,7 +392,7 @@ class Call:
         if array is None:
             array = self.backend.empty(shape, dtype or self.dtype)
             if fill is not None:
-                with self.backend.turn:
+                with self.backend.stream_lock:
                     fill(array)
             self._arrays[name] = array  # not earlier: an interrupt would leave it unfilled
         return array

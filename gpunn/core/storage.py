@@ -156,7 +156,7 @@ class Parameter(Kept):
         return getattr(self.regularizer, "coefficients", None) or (0.0, 0.0)
 
     @property
-    def treatment(self) -> tuple[Any, ...]:
+    def training_options(self) -> tuple[Any, ...]:
         """Its training options. Programs that were made for other options are no longer valid."""
         limits = getattr(self.constraint, "parameters", None)
         penalty = self.regularizer, self.coefficients
@@ -268,7 +268,7 @@ class Parameter(Kept):
         storage = self._storage()
 
         def copied() -> Array:
-            with storage.backend.turn:
+            with storage.backend.stream_lock:
                 return self.value.copy()
 
         return storage.access.read(copied).__dlpack__(**options)

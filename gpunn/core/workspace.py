@@ -15,7 +15,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.backends.contract.expression import filling
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 
 from .plan import INPUT, Call, Plan
 from .storage import Parameter
@@ -61,7 +61,7 @@ class Workspace:
         assigns: whether a `call` may assign to parameters.
         counts: whether metrics that a `call` updates count.
         by_inputs: whether gradients by the inputs are kept, instead of those by parameters.
-        share: the rank's share of the rows; None if there is only one process.
+        shard: the rank's shard of the rows; None if there is only one process.
         by_rows: parameters whose gradients are written by rows.
 
     Attributes:
@@ -92,7 +92,7 @@ class Workspace:
         loss_scale: float = 1.0,
         assigns: bool = True,
         by_inputs: bool = False,
-        share: Share | None = None,
+        shard: Shard | None = None,
         by_rows: Sequence[Parameter] = (),
         counts: bool = True,
     ) -> None:
@@ -118,7 +118,7 @@ class Workspace:
                 backend, node.layer, batch, dtype, training and node.training is not False,
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
                 node.given, node.parts, loss_scale=loss_scale, assigns=assigns,
-                share=share, counts=counts,
+                shard=shard, counts=counts,
             )
             for k, source in enumerate(node.sources):
                 call.reads(k, self._read(source, plan.reads_as(i, k), node.reads_integers))
@@ -327,7 +327,7 @@ def run_once(
         assigns=assigns,
     )
     workspace.put(xs)
-    with backend.turn, np.errstate(all="ignore"):  # as in steps
+    with backend.stream_lock, np.errstate(all="ignore"):  # as in steps
         workspace.forward()
     masks = [None if mask is None else backend.read(mask) for mask in workspace.masks]
     return list(map(backend.read, workspace.ys)), list(map(backend.read, workspace.losses)), masks

@@ -12,7 +12,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The rows of a batch that a rank processes.
 
     Attributes:
@@ -25,12 +25,12 @@ class Share:
     rows: int
     whole: int
 
-    def of(self, entries: int, rows: int) -> Share | None:
-        """Return the share of an array of so many rows, with so many entries for each row of the
+    def of(self, entries: int, rows: int) -> Shard | None:
+        """Return the shard of an array of so many rows, with so many entries for each row of the
         batch, such as steps; None if it has none."""
         if not entries:
             return None
-        return Share(self.ranks, self.first * entries, rows, self.whole * entries)
+        return Shard(self.ranks, self.first * entries, rows, self.whole * entries)
 
 
 class Communicator:
@@ -46,18 +46,18 @@ class Communicator:
     def __init__(self) -> None:
         self._user = threading.Lock()
 
-    def share(self, batch: int) -> Share:
+    def shard(self, batch: int) -> Shard:
         """Return this rank's rows of a batch of this size.
 
         Rank r of R takes rows r b // R to (r + 1) b // R of b, so each row has one rank. There may
         be fewer rows than ranks.
 
-        >>> share = Communicator().share(32)
-        >>> share.first, share.rows
+        >>> shard = Communicator().shard(32)
+        >>> shard.first, shard.rows
         (0, 32)
         """
         first, stop = (batch * rank // self.size for rank in (self.rank, self.rank + 1))
-        return Share(self, first, stop - first, batch)
+        return Shard(self, first, stop - first, batch)
 
     def reserve(self) -> None:
         """Reserve the ranks for one training, until `release`.
@@ -94,10 +94,10 @@ class Communicator:
         """Return the value of rank 0."""
         return value
 
-    def share_of(self, rows: int) -> Share:
-        """Return the share of a batch to which each rank brings its own rows."""
+    def shard_of(self, rows: int) -> Shard:
+        """Return the shard of a batch to which each rank brings its own rows."""
         sizes = self.gather(rows)
-        return Share(self, sum(sizes[: self.rank]), rows, sum(sizes))
+        return Shard(self, sum(sizes[: self.rank]), rows, sum(sizes))
 
     def meet(self) -> None:
         """Wait for all ranks, without keeping a core busy."""
@@ -115,23 +115,23 @@ ALONE = Communicator()
 
 
 class _Active(threading.local):
-    share: Share | None = None
+    shard: Shard | None = None
 
 
 _active = _Active()
 
 
-def active_share() -> Share | None:
+def active_shard() -> Shard | None:
     """Return the rows that this rank processes in the step that this thread runs or records; None
     if they are all rows."""
-    return _active.share
+    return _active.shard
 
 
 @contextmanager
-def sharing(share: Share | None) -> Iterator[None]:
-    """Return a context in which this thread runs or records a step on a share of the rows."""
-    before, _active.share = _active.share, share
+def using_shard(shard: Shard | None) -> Iterator[None]:
+    """Return a context in which this thread runs or records a step on a shard of the rows."""
+    before, _active.shard = _active.shard, shard
     try:
         yield
     finally:
-        _active.share = before
+        _active.shard = before

@@ -11,13 +11,13 @@ __all__ = ["DataParallel", "LayoutMap", "ModelParallel", "distribution", "set_di
 
 
 class DataParallel:
-    """Each process computes a share of the rows of each batch; every process has all weights.
+    """Each process computes a shard of the rows of each batch; every process has all weights.
 
     `initialize` sets it; it is needed only after ``set_distribution(None)``.
 
     Args:
         device_mesh, devices: Keras's; each process has one device, so they must be None.
-        auto_shard_dataset: whether each process is given whole batches, and takes its share of
+        auto_shard_dataset: whether each process is given whole batches, and takes its shard of
             their rows. It must be True.
 
     Raises:
@@ -40,7 +40,7 @@ class DataParallel:
         if auto_shard_dataset is not True:
             raise ValueError(
                 f"DataParallel: auto_shard_dataset must be True; got {auto_shard_dataset!r}. Each "
-                f"process is given whole batches, and takes its share of the rows."
+                f"process is given whole batches, and takes its shard of the rows."
             )
 
     def __repr__(self) -> str:

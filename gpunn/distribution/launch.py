@@ -34,7 +34,7 @@ def initialize(
     """Join the processes that ``mpiexec`` started: `Model.fit` then trains over all of them.
 
     Call it on the first line of a program, and start that with ``mpiexec -n 4 python train.py``.
-    Each process is a rank: it computes its share of the rows of each batch, and the gradients are
+    Each process is a rank: it computes its shard of the rows of each batch, and the gradients are
     summed. An exception on one rank ends all; a rank that ends otherwise, as by ``sys.exit``, ends
     those that wait for it. A warning of all ranks is printed once. Without ``mpiexec`` it is a run
     of one process.
@@ -132,7 +132,7 @@ def _strangers(count: int, launcher: str) -> str:
 
 
 def _divide_cores(ranks: Communicator, local: list[int]) -> None:
-    """Divide this machine's cores among its ranks: BLAS, and so each session, uses that many."""
+    """Divide this machine's cores among its ranks: each parallel region uses that many."""
     import threadpoolctl
 
     if hasattr(os, "sched_getaffinity"):  # mpiexec may bind each rank to a core

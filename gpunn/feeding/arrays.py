@@ -187,7 +187,7 @@ def on_device(
             into = backend.empty(array.shape, stored)
         whole = stored == array.dtype and array.flags.c_contiguous
         for rows in [slice(None)] if whole else pieces(array):
-            with backend.turn:
+            with backend.stream_lock:
                 backend.write(into[rows], array[rows].astype(stored, copy=False))
         return into
     except MemoryError as error:
@@ -294,7 +294,7 @@ def check_int32(backend: Backend, array: Any, argument: str) -> None:
     if array.dtype.kind in "biu" and np.can_cast(array.dtype, np.int32):
         return
     for rows in pieces(array):
-        with backend.turn:
+        with backend.stream_lock:
             low, high = float(array[rows].min()), float(array[rows].max())
         if not LEAST <= low <= high <= MOST:  # float64 represents both limits exactly
             values = _values(backend, array[rows])

@@ -212,7 +212,7 @@ def split(
         order = _by_class(order, labels[order], rows - kept)
     numbers = np.sort(order[:kept]), np.sort(order[kept:])
     training, validation = map(backend.upload, numbers) if data.device is None else numbers
-    with backend.turn:
+    with backend.stream_lock:
         return data.take(training), data.take(validation)
 
 

@@ -239,7 +239,7 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
     if target.exact:
         check_exact(backend, array, spec.dtype, name)
     if loss.fuses:
-        with backend.turn:
+        with backend.stream_lock:
             low, high = (float(np.dtype(spec.dtype).type(v)) for v in (array.min(), array.max()))
         if low < 0 or high > 1:
             raise ValueError(

@@ -39,12 +39,12 @@ class _Application(Primitive):
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         parent: Call = computation.context
         layer, number = y.attributes["layer"], y.attributes["number"]
-        share, entries = parent.share, y.attributes["entries"]
+        shard, entries = parent.shard, y.attributes["entries"]
         call = Call(
             computation.backend, layer, y.shape[0], parent.dtype, y.attributes["training"],
             len(arrays), parent.precision, parent.control_for(getattr(layer, "seed", None)),
             layer.stream_seed(parent.seed), parent.stream + number * STREAMS,
-            share=None if share is None else share.of(entries, y.shape[0]),
+            shard=None if shard is None else shard.of(entries, y.shape[0]),
         )
         for k, array in enumerate(arrays):
             call.reads(k, array)

@@ -297,7 +297,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
         if not self._has_passes:
-            alike = not self._has_call and call.share is None and not runs_eagerly()
+            alike = not self._has_call and call.shard is None and not runs_eagerly()
             settings = settings_of(call) if alike else None
             found: Any = (
                 traced.TracedCall(call, None if self._has_call else formula_in(call))

@@ -189,9 +189,9 @@ class BatchNormalization(_Normalization):
         if not (training and self.trainable):
             return ops.reshape(by_given_moments(features, moving, factors, self.epsilon), sizes)
         trace = current()
-        share = trace.share_of(sizes) if self.synchronized and trace is not None else None
+        shard = trace.shard_of(sizes) if self.synchronized and trace is not None else None
         y, mean, variance = by_own_moments(
-            features, moving, self.momentum, factors, self.epsilon, share
+            features, moving, self.momentum, factors, self.epsilon, shard
         )
         if trace is not None and trace.mode.assigns:
             self.moving_mean.assign(mean)

@@ -158,9 +158,9 @@ def add_loss(loss: Any) -> None:
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
         numbers = convert(term)  # a sum of integers might exceed int32
         numbers = convert(numbers, floating(numbers.dtype))
-        share = trace.mode.share
-        if trace.entries(numbers.shape) and share is not None and share.rows:
-            numbers = numbers * (share.whole / share.rows)  # other ranks add those of their rows
+        shard = trace.mode.shard
+        if trace.entries(numbers.shape) and shard is not None and shard.rows:
+            numbers = numbers * (shard.whole / shard.rows)  # other ranks add those of their rows
         trace.add_loss(ops.sum(numbers))
 
 
@@ -282,7 +282,7 @@ class TracedCall:
         self._call, self._function = call, function
         self._stages: Stages | None = None
         self._entries: Sequence[int] = ()
-        if call.share is not None:
+        if call.shard is not None:
             samples = [(x.shape[1:], x.dtype.name) for x in call.xs]
             name = call.layer._call_name
             self._entries = entries_per_sample(name, self._called, samples, call.training)
@@ -322,7 +322,7 @@ class TracedCall:
         with trace.active():
             outputs, dtype = results(layer, self._called(*leaves))[0], call.y.dtype.name
             self._check_outputs(outputs)
-            if call.share is not None:
+            if call.shard is not None:
                 check_axes(layer._call_name, trace.lengths, self._entries)
             self._check_weights()
             self._y, self._integers = side_by_side(outputs, call.batch, call.integers is not None)

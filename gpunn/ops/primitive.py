@@ -130,7 +130,8 @@ class Primitive:
         if self.view:
             return self.compute(arrays[0], **attributes)
         out = np.empty(shape, dtype)
-        with backend.turn, np.errstate(all="ignore"):  # overflow gives infinity, as in a step
+        # Overflow gives infinity, as in a step.
+        with backend.stream_lock, np.errstate(all="ignore"):
             self.compute(backend, out, *arrays, **attributes)
         return out
 

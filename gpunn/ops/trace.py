@@ -17,7 +17,7 @@ from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.draws import Draws
 from gpunn.core.plan import Call
 from gpunn.core.storage import Parameter
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 
 from .dtypes import is_float
 from .tensor import NeedsValuesError, Tensor, leaf
@@ -48,9 +48,9 @@ class Mode(NamedTuple):
         training: whether it is called for a training step.
         assigns: whether parameters may be assigned to.
         counts: whether metrics that are updated in it count; None where they cannot be updated.
-        share: the rank's share of the samples; None if there is only one process.
+        shard: the rank's shard of the samples; None if there is only one process.
         entries: those that each sample has along the axes passed to `Trace.entries`, in order; with
-            a share only.
+            a shard only.
         draws: what numbers random streams, if they are among the draws of a call that Python runs.
         is_of_node: whether its first random stream is that of a node in a plan.
         is_step: whether it is a whole step, to which optimizers and metrics belong.
@@ -63,7 +63,7 @@ class Mode(NamedTuple):
     training: bool = False
     assigns: bool = True
     counts: bool | None = None
-    share: Share | None = None
+    shard: Shard | None = None
     entries: Sequence[int] = ()
     draws: Draws | None = None
     is_of_node: bool = False
@@ -86,7 +86,7 @@ class Mode(NamedTuple):
     def call(cls, call: Call, entries: Sequence[int], is_formula: bool) -> Mode:
         """The `call` of a user's layer or model, or else the ``is_formula`` of a built-in one, as a
         node of a plan that may be one rank's."""
-        given = call.training, call.assigns, call.counts, call.share, entries
+        given = call.training, call.assigns, call.counts, call.shard, entries
         return cls(*given, is_of_node=is_formula)
 
     @classmethod
@@ -412,7 +412,7 @@ class Trace:
     def entries(self, shape: Sequence[int]) -> int:
         """Return how many entries along its first axis an array of this shape has for each sample.
 
-        It is 0 if its length does not depend on the number of samples, and if there is no share.
+        It is 0 if its length does not depend on the number of samples, and if there is no shard.
         That a length equals the number of samples proves nothing: so a call is traced for two such
         numbers, see `entries_per_sample`, and asks for the same axes in the same order each time.
         """
@@ -421,11 +421,11 @@ class Trace:
         known = self.mode.entries
         return known[number] if number < len(known) else 0
 
-    def share_of(self, shape: Sequence[int]) -> Share | None:
-        """Return the rank's share of an array of this shape, which has entries of samples along its
+    def shard_of(self, shape: Sequence[int]) -> Shard | None:
+        """Return the rank's shard of an array of this shape, which has entries of samples along its
         first axis; None if there is one process, or no such entries."""
-        entries, share = self.entries(shape), self.mode.share
-        return None if share is None else share.of(entries, shape[0])
+        entries, shard = self.entries(shape), self.mode.shard
+        return None if shard is None else shard.of(entries, shape[0])
 
     @contextmanager
     def active(self) -> Iterator[None]:

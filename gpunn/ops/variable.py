@@ -115,7 +115,7 @@ class Variable(Kept):
         registry.note_change()
 
     @property
-    def treatment(self) -> tuple[Any, ...]:
+    def training_options(self) -> tuple[Any, ...]:
         """Its training options, as those of `Parameter`."""
         return self._constraint, getattr(self._constraint, "parameters", None)
 
@@ -154,7 +154,7 @@ class Variable(Kept):
         array([1., 2.], dtype=float32)
         """
         place = self._place
-        if place is None:  # without its access, which may not be asked for in a backend's turn
+        if place is None:  # without its access, which may not be asked for under a stream lock
             value = self._value
             array = backend.upload(value.numpy()).reshape(self.shape)
             place = vars(self).setdefault("_place", (backend.root, array))  # in one step

@@ -20,7 +20,7 @@ from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
 from gpunn.core.settings import NEVER, Dependencies, Settings
 from gpunn.core.storage import Parameter, ParameterStorage
-from gpunn.distribution.communicator import Share, active_share
+from gpunn.distribution.communicator import Shard, active_shard
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
 from gpunn.ops.running.effects import Effect, Unsupported
@@ -94,7 +94,7 @@ class Update:
             )
         self.optimizer, slots = optimizer, optimizer._slots
         self._variables = [reference(v) for v in variables]
-        before = _treatments(self._variables)
+        before = _training_options(self._variables)
         homes = [_home_of(v) for v in variables]
         for home in {id(home): home for home in homes}.values():
             if home is not None:
@@ -117,7 +117,7 @@ class Update:
         # Without a reference to the update, so that it is freed at once.
         state = partial(_state, optimizer, self.kept, self._variables)
         self.dependencies = Dependencies(partial(Settings, (), state))
-        if before != _treatments(self._variables):  # another thread has changed them meanwhile
+        if before != _training_options(self._variables):  # by another thread
             self.dependencies = NEVER
 
     @classmethod
@@ -162,9 +162,9 @@ class Update:
     def _apply_in(
         self, backends: Sequence[Backend], gradients: Sequence[Any], variables: Sequence[Any]
     ) -> None:
-        """Make the step, in the turn of each of these backends."""
+        """Make the step, under the stream lock of each of these backends."""
         if backends:
-            with backends[0].turn:
+            with backends[0].stream_lock:
                 self._apply_in(backends[1:], gradients, variables)
             return
         scale = self.scale
@@ -179,7 +179,7 @@ class Update:
                 given = p.existing(np.asarray(g, p.dtype))
                 given = given if scale == 1 else given * scale
             into.write(p.gradient, given)
-        for work in self.over_ranks(active_share()):
+        for work in self.over_ranks(active_shard()):
             work()
         self.optimizer.write_rates()
         works: list[Callable[[], None]] = [self.runs, partial(self._write_back, variables)]
@@ -190,7 +190,7 @@ class Update:
                 work()
 
     def over_ranks(
-        self, share: Share | None, backend: Backend | None = None
+        self, shard: Shard | None, backend: Backend | None = None
     ) -> list[Callable[[], None]]:
         """Return what replaces the mean gradients of a rank's rows by those of the whole batch.
 
@@ -198,14 +198,14 @@ class Update:
             backend: The one of a program; by default that of each storage.
         """
         works: list[Callable[[], None]] = []
-        if share is None:
+        if shard is None:
             return works
         for storage in self.storages:
             of = storage.backend if backend is None else backend
             for group in storage.groups:
                 g = storage.gradients[group.start : group.stop]
-                works.append(partial(of.affine, g, share.rows / share.whole, 0.0, g))
-                works.append(partial(of.sum_over_ranks, g, share.ranks))
+                works.append(partial(of.affine, g, shard.rows / shard.whole, 0.0, g))
+                works.append(partial(of.sum_over_ranks, g, shard.ranks))
         return works
 
     def note_step(self) -> None:
@@ -271,7 +271,7 @@ class UpdateInStep(Effect):
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        works = self._update.over_ranks(active_share(), backend)
+        works = self._update.over_ranks(active_shard(), backend)
         works.append(partial(self._update.runs.step, backend, self.counts))
         if len(works) == 1:
             return works[0]
@@ -302,18 +302,18 @@ def _as_in_fit(optimizer: Any, gradient: Any, variable: Any) -> Tensor:
     return found if connections is None else found * convert(connections, found.dtype)
 
 
-def _treatments(variables: Sequence[Callable[[], Any]]) -> list[Any]:
+def _training_options(variables: Sequence[Callable[[], Any]]) -> list[Any]:
     """Return where each variable is, without keeping it alive, and how it is trained."""
     found = []
     for known in variables:
         home = _home_of(v := known())
-        found.append((home and weakref.ref(home), getattr(v, "treatment", None)))
+        found.append((home and weakref.ref(home), getattr(v, "training_options", None)))
     return found
 
 
 def _state(optimizer: Any, places: Sequence[Place], variables: Sequence[Callable[[], Any]]) -> Any:
     slots = [id(place.flat) for place in places]
-    return slots, optimizer._control, optimizer.all_slot_names, _treatments(variables)
+    return slots, optimizer._control, optimizer.all_slot_names, _training_options(variables)
 
 
 def _home_of(variable: Any) -> ParameterStorage | None:

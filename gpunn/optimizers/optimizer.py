@@ -26,7 +26,6 @@ from gpunn.common.arguments import (
 from gpunn.common.config import floatx
 from gpunn.common.fields import add_defaults, field
 from gpunn.common.formula import Formula
-from gpunn.common.importing.renamed import renamed_argument
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
 from gpunn.common.signatures import signature
@@ -344,7 +343,6 @@ class Optimizer(ByHand, Formula):
             for place, value in enumerate(self.parameters, PARAMETERS):
                 control.set_rate(place, value)
 
-    @renamed_argument("arena", "storage", "0.1")
     def add_slots(self, storage: ParameterStorage) -> None:
         """Add the arrays that the optimizer keeps alongside the parameters to ``storage``.
 
@@ -436,7 +434,6 @@ class Optimizer(ByHand, Formula):
             if parameter.constraint is not None:
                 backend.constrain(parameter.constraint, parameter.value)
 
-    @renamed_argument("arena", "storage", "0.1")
     def finish(self, storage: ParameterStorage) -> None:
         """End training: with ``use_ema``, replace the weights by their averages."""
         if self.use_ema:

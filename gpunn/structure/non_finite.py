@@ -122,7 +122,7 @@ def _run(
             backend.write(into, backend.read(x))
     else:
         workspace.put(given)
-    with backend.turn:
+    with backend.stream_lock:
         workspace.forward()
     return workspace
 

@@ -216,7 +216,7 @@ class BatchIterator:
         once for all of them. Without it, `run` makes them for each epoch."""
         self._follow(programs)
         self._prepared = True
-        return self.trainer.backend.session()
+        return self.trainer.backend.parallel_region()
 
     def _follow(self, programs: Programs) -> bool:
         """Update the programs to the parts' current settings; return whether any were invalid."""
@@ -232,9 +232,9 @@ class BatchIterator:
                 check_file(array, name)
         if not (self._prepared and self.trainer.is_simple):
             self._follow(programs)
-        session = nullcontext() if self._prepared else self.trainer.backend.session()
+        region = nullcontext() if self._prepared else self.trainer.backend.parallel_region()
         rows = self.data if isinstance(self.data, Rows) else None
-        with session, programs.room(self.batch_size, rows, self):
+        with region, programs.room(self.batch_size, rows, self):
             try:
                 steps = self._run(programs, callbacks, first_batch, model)
             finally:

@@ -174,7 +174,7 @@ class Predictor:
         contexts, spec = self._forwards.get().contexts, self.spec
         backend, dtype, large = spec.backend, spec.dtype, xs[0].shape[0] > self._rows
         if large and (added is None or not self.has_calls):
-            with backend.session():
+            with backend.parallel_region():
                 return self.storage.access.read(self._in_pieces, contexts, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
             if not is_finite(backend, x, dtype):
@@ -237,7 +237,7 @@ class Predictor:
                 if not is_finite(backend, x[at], dtype):
                     suspects.append(at)
 
-        backend.share(-(-rows // self._rows), partial(contexts.call, work))
+        backend.parallel_for(-(-rows // self._rows), partial(contexts.call, work))
         for at in suspects:
             for x, (argument, _) in zip(xs, spec.inputs, strict=True):
                 check_finite(backend, x[at], dtype, where + argument, first + at.start)

@@ -17,7 +17,7 @@ from gpunn.common.registry import is_traced
 from gpunn.core import held
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
-from gpunn.distribution.communicator import ALONE, Communicator, Share
+from gpunn.distribution.communicator import ALONE, Communicator, Shard
 from gpunn.feeding.memory import Cache, room_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
@@ -123,8 +123,8 @@ class Programs:
         entry = self._on_rows.pop(key, None)
         if entry is None:
             arrays = {name: self.backend.borrowed(a) for name, a in source.arrays.items()}
-            objective, share = self.objective.for_rows(source), self.ranks.share(size)
-            entry = self._program_of(objective, share, arrays.keys(), arrays, order)
+            objective, shard = self.objective.for_rows(source), self.ranks.shard(size)
+            entry = self._program_of(objective, shard, arrays.keys(), arrays, order)
         while len(self._on_rows) >= self._most_programs:
             del self._on_rows[next(iter(self._on_rows))]
         self._on_rows[key] = entry  # the last place: most recently used
@@ -139,22 +139,22 @@ class Programs:
         return self.logs()
 
     def run_batch(self, rows: Rows, sharded: bool = False) -> None:
-        """Run one step on a batch from the host; on this rank's share of it, if ``sharded``."""
+        """Run one step on a batch from the host; on this rank's shard of it, if ``sharded``."""
         with self.room(len(rows), rows):
             self._run_batch(rows, sharded)
 
     def _run_batch(self, rows: Rows, sharded: bool) -> None:
         names = frozenset(rows.arrays)
         if sharded:
-            share, mine = self.ranks.share_of(len(rows)), slice(None)
+            shard, mine = self.ranks.shard_of(len(rows)), slice(None)
         else:
-            share = self.ranks.share(len(rows))
-            mine = slice(share.first, share.first + share.rows)
+            shard = self.ranks.shard(len(rows))
+            mine = slice(shard.first, shard.first + shard.rows)
         objective = self.objective.for_rows(rows)
-        key = share, objective.plan.input_shapes, names, self._eager
+        key = shard, objective.plan.input_shapes, names, self._eager
         entry = self._on_batch.pop(key, None)
         if entry is None:
-            entry = self._program_of(objective, share, names)
+            entry = self._program_of(objective, shard, names)
             while len(self._on_batch) >= self._most_programs:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
@@ -188,13 +188,13 @@ class Programs:
     def _program_of(
         self,
         objective: Objective,
-        share: Share,
+        shard: Shard,
         given: Collection[str],
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
     ) -> Entry:
         """Return the arrays of a batch shape and its step program; arguments as in `ModelStep`."""
-        batch = self._batch(objective, share)
+        batch = self._batch(objective, shard)
         step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
             whole = self.objective
@@ -204,16 +204,16 @@ class Programs:
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
         return batch, HostRates(program, optimizer) if by_host else program
 
-    def _batch(self, objective: Objective, share: Share) -> Batch:
+    def _batch(self, objective: Objective, shard: Shard) -> Batch:
         """Return the arrays of a batch shape.
 
         Programs on any data share them, so that user-defined code is traced only once.
         """
-        key = share, objective.plan.input_shapes, self._eager
+        key = shard, objective.plan.input_shapes, self._eager
         batch = self._batches.pop(key, None)
         if batch is None:
             of = objective, self.backend, self.control, self.pool
-            batch = Batch(*of, share, self.training)
+            batch = Batch(*of, shard, self.training)
             while len(self._batches) >= self._most_batches:
                 del self._batches[next(iter(self._batches))]
         self._batches[key] = batch  # the last place: most recently used
@@ -278,7 +278,7 @@ class Programs:
             if feed is not None and isinstance(feed.data, Rows):
                 rows = _rows_of_batch(feed, counters)
                 on_host, count = feed.data.device is not None, len(of.plan.input_shapes)
-                with of.backend.turn:
+                with of.backend.stream_lock:
                     taken = feed.data.take(rows if on_host else of.backend.upload(rows))
                 xs = [taken.read(of.backend, name_of("x", k)) for k in range(count)]
             elif last is not None and batch == counters[BATCHES] - 1:

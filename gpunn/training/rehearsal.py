@@ -83,18 +83,18 @@ _ADVICE = {
 
 
 class _Rehearsal:
-    """Forward pass, losses and metrics of a share of the first rows of the data."""
+    """Forward pass, losses and metrics of a shard of the first rows of the data."""
 
     def __init__(self, trainer: Trainer, rows: Rows, size: int, ranks: Communicator) -> None:
         self._backend = backend = trainer.backend.isolated()
         self.totals = backend.zeros(trainer.zeros.shape, np.float64)
         pool = Pool(backend)
-        batch = Batch(trainer, backend, Control(backend), pool, ranks.share(size), True)
+        batch = Batch(trainer, backend, Control(backend), pool, ranks.shard(size), True)
         names = frozenset(rows.arrays)
         self._step, self._batch = ModelStep(batch, self.totals, names), batch
-        share, workspace = batch.share, batch.workspace
-        self._mine = slice(share.first, share.first + share.rows)
-        with backend.turn:  # copied, since windows are a view of their series
+        shard, workspace = batch.shard, batch.workspace
+        self._mine = slice(shard.first, shard.first + shard.rows)
+        with backend.stream_lock:  # copied, since windows are a view of their series
             arrays = {n: array[:size][self._mine].copy() for n, array in rows.arrays.items()}
         workspace.put([arrays[name_of("x", k)] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):
@@ -103,7 +103,7 @@ class _Rehearsal:
     def run(self, whole: _Rehearsal | None = None) -> np.ndarray:
         """Compute everything, and compare it with the run of the whole batch; return the totals."""
         backend = self._backend
-        with backend.turn, np.errstate(all="ignore"):
+        with backend.stream_lock, np.errstate(all="ignore"):
             own, theirs = self._batch.workspace, (whole or self)._batch.workspace
             same = {id(c): other for c, other in zip(own.calls, theirs.calls, strict=True)}
             for function, call in own._forward:
@@ -165,7 +165,7 @@ def _compare_added_losses(whole: _Rehearsal, halves: Sequence[_Rehearsal]) -> No
             continue
         read = whole._backend.read
         losses = [
-            read(call.loss) * batch.share.rows / batch.share.whole
+            read(call.loss) * batch.shard.rows / batch.shard.whole
             for call, batch in zip(calls, runs, strict=True)
         ]
         if not _same(sum(losses[1:]), losses[0]):

@@ -27,7 +27,7 @@ from gpunn.backends.shared.order import Order
 from gpunn.common.registry import is_traceable
 from gpunn.core.storage import Parameter
 from gpunn.core.workspace import Pool, Workspace
-from gpunn.distribution.communicator import Communicator, Share
+from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
 from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import of_each_sample
@@ -44,7 +44,7 @@ class Batch:
 
     Args:
         backend, control, pool: Those of the programs that use the batch.
-        share: The rows of the batch that this rank processes.
+        shard: The rows of the batch that this rank processes.
         training: Whether there are gradients and an update.
     """
 
@@ -52,21 +52,21 @@ class Batch:
     backend: Backend
     control: Control
     pool: Pool
-    share: Share
+    shard: Shard
     training: bool
 
     def __post_init__(self) -> None:
         of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
-        share = self.share
+        shard = self.shard
         self.workspace = Workspace(
-            of.plan, self.backend, dtype, share.rows, pool, self.training, of.replaced,
+            of.plan, self.backend, dtype, shard.rows, pool, self.training, of.replaced,
             self.control, of.seed, of.precision, [head.number for head in of.heads],
-            of.loss_scale * share.rows / share.whole, assigns=self.training,
-            share=share if share.ranks.size > 1 else None,
+            of.loss_scale * shard.rows / shard.whole, assigns=self.training,
+            shard=shard if shard.ranks.size > 1 else None,
             by_rows=self._tables() if self.training else (),
         )
         self.target_buffers = [
-            TargetBuffers(head, self.workspace, pool, dtype, share.whole) for head in of.heads
+            TargetBuffers(head, self.workspace, pool, dtype, shard.whole) for head in of.heads
         ]
 
     def _tables(self) -> Sequence[Parameter]:
@@ -76,7 +76,7 @@ class Batch:
             return ()
         from gpunn.core.by_rows import tables
 
-        return tables(of.plan, of.storage, of.optimizer, self.share)
+        return tables(of.plan, of.storage, of.optimizer, self.shard)
 
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
         """Return the buffers of targets, and of given weights: (name in `Rows`, array)."""
@@ -263,7 +263,7 @@ class ModelStep:
         undo: Undo | None = None,
     ) -> None:
         objective, backend, control = batch.objective, batch.backend, batch.control
-        self.undo, self.ranks = undo, batch.share.ranks
+        self.undo, self.ranks = undo, batch.shard.ranks
         self.backend, self.control, self.batch = backend, control, batch
         self.storage, self.workspace, heads = objective.storage, batch.workspace, objective.heads
         self.losses = [
@@ -307,7 +307,7 @@ class ModelStep:
         self.gathers: list[Callable[[], None]] = []
         if source is not None:
             assert order is not None
-            first, scalings = batch.share.first, self.workspace.scalings
+            first, scalings = batch.shard.first, self.workspace.scalings
             for k, (x, scaling) in enumerate(zip(self.workspace.xs, scalings, strict=True)):
                 rows = source[name_of("x", k)]
                 how = order, control, x, *scaling, first
@@ -382,4 +382,4 @@ class ModelStep:
     def advance(self) -> None:
         for number, total in enumerate(self.parts):  # a non-finite part makes the sum non-finite
             self.backend.affine(total, 1.0, 0.0, self.bad, accumulate=number > 0)
-        self.backend.advance(self.control, self.batch.share.whole, self.bad)
+        self.backend.advance(self.control, self.batch.shard.whole, self.bad)

@@ -47,10 +47,10 @@ class Trainer(Objective):
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
-        treatments = partial(
-            lambda parameters: [p.treatment for p in parameters], storage.parameters
+        training_options = partial(
+            lambda parameters: [p.training_options for p in parameters], storage.parameters
         )
-        self._made = Cached(lambda: Settings(self._parts(), treatments), self._make)
+        self._made = Cached(lambda: Settings(self._parts(), training_options), self._make)
         if optimizer is not None:
             optimizer.add_slots(storage)
             optimizer.attach(self.control)
@@ -125,7 +125,7 @@ class Trainer(Objective):
         """Write the gradients of tables in full, of which steps by rows write only some rows."""
         batch = self.training.last_batch
         if batch is not None and batch.workspace.by_rows:
-            with self.backend.turn:
+            with self.backend.stream_lock:
                 for gradient in batch.workspace.by_rows:
                     gradient.complete(batch.backend)
 

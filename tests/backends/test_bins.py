@@ -24,7 +24,7 @@ def totals(
     """Return the sum of the weights in each bin, computed by this many blocks."""
     gpu.kernels.blocks = blocks
     state = gpu.zeros((size,), np.float64)
-    with gpu.turn:
+    with gpu.stream_lock:
         gpu.add_to_bins(gpu.upload(bins), gpu.upload(weights), state)
     return gpu.read(state)
 
@@ -61,7 +61,7 @@ def test_bins_and_labels_that_32_bits_would_bring_back_into_range_are_ignored(na
     backend = GPU if name == "emulated" else get_backend(name)
     state = backend.zeros((5,), np.float64)
     bins = np.array([1, 2**32 + 1, 2 - 2**32, 2**31, -1, 5])
-    with backend.turn:
+    with backend.stream_lock:
         backend.add_to_bins(backend.upload(bins), backend.upload(np.ones(6)), state)
     assert backend.read(state).tolist() == [0, 1, 0, 0, 0]
     for classes, beyond in ((10, 429_496_730), (1, -(2**31))):  # the bin modulo 2^32 is one of them

@@ -21,7 +21,7 @@ from products import trained
 import gpunn
 from gpunn import layers, ops
 from gpunn.backends.cupy.driver import cuda
-from gpunn.backends.cupy.launch import turn
+from gpunn.backends.cupy.launch import stream_lock
 from gpunn.backends.cupy.launch.protocols import Epilogue, Matmul
 from gpunn.backends.shared.precision import PRECISIONS, rounded
 from gpunn.common.holds import Hold
@@ -402,10 +402,10 @@ def test_ctrl_c_between_entering_and_leaving_leaves_the_user_s_stream(
     x = backend.zeros((3,), np.float32)
 
     def work() -> None:
-        with backend.turn:  # as around a program, which may have custom array functions
+        with backend.stream_lock:  # as around a program, which may have custom array functions
             backend.read(x)
 
-    found = places(work, {turn.__file__, cuda.__file__}, (event,))
+    found = places(work, {stream_lock.__file__, cuda.__file__}, (event,))
     assert len(found) > 5
     for place in found:
         before = emulated.current_stream()
@@ -418,7 +418,7 @@ def test_ctrl_c_between_entering_and_leaving_leaves_the_user_s_stream(
 
 def test_a_user_s_own_stream_within_a_step_is_left_again(libraries: Libraries) -> None:
     backend = cuda.make_backend()
-    with backend.turn:
+    with backend.stream_lock:
         ours = emulated.current_stream()
         with pretended_cuda.Stream(non_blocking=True) as own:
             assert backend.read(backend.zeros((2,), np.float32)).tolist() == [0, 0]

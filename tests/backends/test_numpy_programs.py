@@ -29,7 +29,7 @@ from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.updates import UPDATE_PIECE
 from gpunn.backends.shared.threads import (
     SIZE_WORTH_THREADS,
-    Session,
+    ParallelRegion,
     Workers,
     pieces_of_product,
 )
@@ -177,7 +177,7 @@ def test_numbers_become_arrays_only_where_that_is_faster() -> None:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    with threadpoolctl.threadpool_limits(3, user_api="blas"), Session():
+    with threadpoolctl.threadpool_limits(3, user_api="blas"), ParallelRegion():
         yield Workers()
 
 
@@ -208,7 +208,7 @@ def test_every_piece_is_done_once_by_all_threads(workers: Workers) -> None:
 
     for _ in range(20):
         done.clear()
-        workers.share(10, work)
+        workers.parallel_for(10, work)
         assert sorted(piece for piece, _ in done) == list(range(10))
         assert len({thread for _, thread in done}) == 3
 
@@ -247,7 +247,7 @@ def test_a_helper_that_rests_before_its_piece_does_it(
         Numbers.taken.wait(60)
         done.append(piece)
 
-    workers.share(4, work)
+    workers.parallel_for(4, work)
     assert sorted(done) == [0, 1, 2, 3]
 
 
@@ -266,7 +266,7 @@ def test_two_threads_go_on_after_an_interrupted_call(workers: Workers) -> None:
         ends.wait(20)
 
     def interrupted() -> None:  # the call that holds the job ends with it
-        workers.share(2, work)
+        workers.parallel_for(2, work)
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
@@ -275,8 +275,8 @@ def test_two_threads_go_on_after_an_interrupted_call(workers: Workers) -> None:
     done: list[int] = []
 
     def other() -> None:
-        with Session():
-            workers.share(3, done.append)
+        with ParallelRegion():
+            workers.parallel_for(3, done.append)
 
     others = [threading.Thread(target=other, daemon=True) for _ in range(2)]
     for thread in others:
@@ -291,7 +291,7 @@ def test_two_threads_go_on_after_an_interrupted_call(workers: Workers) -> None:
 
 def test_a_piece_may_share_again(workers: Workers) -> None:
     done: list[int] = []
-    workers.share(3, lambda piece: workers.share(4, done.append))
+    workers.parallel_for(3, lambda piece: workers.parallel_for(4, done.append))
     assert sorted(done) == sorted([0, 1, 2, 3] * 3)
 
 
@@ -302,7 +302,7 @@ def test_several_threads_may_share_at_once(workers: Workers) -> None:
     def count() -> None:
         for number in range(300):
             done = [False] * 20
-            workers.share(20, lambda piece, done=done: done.__setitem__(piece, True))
+            workers.parallel_for(20, lambda piece, done=done: done.__setitem__(piece, True))
             if not all(done):
                 wrong.append(number)
 
@@ -322,8 +322,8 @@ def test_an_error_in_a_piece_is_raised(workers: Workers, where: int) -> None:
 
     for _ in range(3):
         with pytest.raises(ValueError, match="in a piece"):
-            workers.share(10, work)
-    workers.share(10, lambda piece: None)
+            workers.parallel_for(10, work)
+    workers.parallel_for(10, lambda piece: None)
 
 
 def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
@@ -331,7 +331,7 @@ def test_a_session_gives_blas_one_thread_and_takes_it_back() -> None:
     script = """
 import threadpoolctl
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.backends.shared.threads import Session
+from gpunn.backends.shared.threads import ParallelRegion
 
 def threads():
     info = threadpoolctl.threadpool_info()
@@ -339,11 +339,11 @@ def threads():
 
 with threadpoolctl.threadpool_limits(3, user_api="blas"):
     before, backend = threads(), NumpyBackend()
-    with backend.session(), backend.session():
+    with backend.parallel_region(), backend.parallel_region():
         assert set(threads()) <= {1}
-        assert Session.threads() == max(before, default=1)
+        assert ParallelRegion.threads() == max(before, default=1)
     assert threads() == before
-    assert Session.threads() == 1
+    assert ParallelRegion.threads() == 1
 """
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -51,7 +51,7 @@ class Eager(CupyBackend):
     def program(self, step: Step, traceable: bool = False, modes: Any = None) -> Any:
         class Program:
             def run(program, steps: int) -> None:
-                with self.turn:
+                with self.stream_lock:
                     for _ in range(steps):
                         step()
 

@@ -1,4 +1,4 @@
-"""Operations on a rank's share of a batch give what they give for these rows of the whole batch."""
+"""Operations on a rank's shard of a batch give what they give for these rows of the whole batch."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_each_row_has_one_rank(size: int, rows: int) -> None:
             super().__init__()
             self.rank, self.size = rank, size
 
-    shares = [Rank(rank).share(rows) for rank in range(size)]
-    found = [row for share in shares for row in range(share.first, share.first + share.rows)]
+    shares = [Rank(rank).shard(rows) for rank in range(size)]
+    found = [row for shard in shares for row in range(shard.first, shard.first + shard.rows)]
     assert found == list(range(rows))
     assert max(s.rows for s in shares) - min(s.rows for s in shares) <= 1

@@ -55,7 +55,7 @@ def both_ways(
     call.y, call.dy = backend.empty(shape, x.dtype), backend.upload(dy.copy())
     call.trains = bool(layer.weights)
     forward, backward = layer._passes(call)
-    with backend.session() if threads else nullcontext():
+    with backend.parallel_region() if threads else nullcontext():
         forward(call)
         backward(call)
     found = call.y, call.dx, *(p.gradient for p in layer.weights)

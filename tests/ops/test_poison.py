@@ -222,7 +222,7 @@ class Steps:
         def held(array: np.ndarray) -> Any:
             return self.device.upload(array.copy()).reshape(array.shape)
 
-        with self.device.turn:
+        with self.device.stream_lock:
             self._given = list(map(held, arrays))
             leaves = list(map(trace.placeholder, self._given))
             with trace.active():
@@ -243,7 +243,7 @@ class Steps:
     def run(self, arrays: Sequence[np.ndarray], dys: Sequence[np.ndarray]) -> Arrays:
         for array, numbers in zip([*self._given, *self._dys], [*arrays, *dys], strict=True):
             self.device.write(array, numbers)
-        with self.device.turn, np.errstate(all="ignore"):
+        with self.device.stream_lock, np.errstate(all="ignore"):
             self._computation.run(0)
         return [self.device.read(array) for array in self._found]
 

@@ -158,10 +158,10 @@ def blas() -> threadpoolctl.ThreadpoolController:
 
 def check_process(where: str) -> None:
     """Check that the state of the process is restored after its next use."""
-    with threads.Session():
+    with threads.ParallelRegion():
         pass
     assert {library.num_threads for library in blas().lib_controllers} <= {2}, where
-    assert threads.Session.threads() == 1, where
+    assert threads.ParallelRegion.threads() == 1, where
 
 
 @pytest.mark.in_turn(2)

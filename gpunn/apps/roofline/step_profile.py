@@ -137,7 +137,7 @@ def measure(
         copy.backend.synchronize()
         return (time.perf_counter() - start) / steps
 
-    with copy.backend.session():
+    with copy.backend.parallel_region():
         for _ in range(2):
             sample(1)  # on a GPU the first is performed, the second captured
         steps = max(1, min(STEPS, room, round(SAMPLE_SECONDS / sample(1))))
@@ -178,7 +178,7 @@ def measure_on_gpu(model: Model, batch: int = BATCH) -> OnGpu | None:
         warnings.simplefilter("ignore")  # the reason is returned
         copy = copied(model, backend)
         program: Any = step_program(copy, batch, 2)
-        with copy.backend.session():
+        with copy.backend.parallel_region():
             program.run(2)
         try:
             for mode in LAUNCH_MODES:

@@ -23,7 +23,7 @@ from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import Control
 from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
-from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, Session
+from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, ParallelRegion
 from gpunn.common.holds import Hold
 
 from .expressions import CompiledExpressions
@@ -49,15 +49,15 @@ class CompiledBackend(
 
     name = "compiled"
 
-    def session(self) -> AbstractContextManager[None]:
-        return _Session(self.library)
+    def parallel_region(self) -> AbstractContextManager[None]:
+        return _CompiledRegion(self.library)
 
     def within(self, array: Any, limit: float) -> bool:
         plain = type(array) is np.ndarray and array.dtype.char in "fd" and array.dtype.isnative
         if plain and array.flags.c_contiguous and array.flags.aligned:
             if array.size < SIZE_WORTH_THREADS:
                 return bool(self.library.within(array, limit))
-            with self.session():
+            with self.parallel_region():
                 return bool(self.library.within(array, limit))
         return super().within(array, limit)
 
@@ -98,8 +98,8 @@ class CompiledBackend(
             super()._matmul(call)
             return
         strides = a.shape[1], b.shape[1], out.shape[1]
-        turned = call.transpose_a, call.transpose_b
-        self._do(operation, a, b, out, m, n, k, *strides, *turned, call.accumulate)
+        transposed = call.transpose_a, call.transpose_b
+        self._do(operation, a, b, out, m, n, k, *strides, *transposed, call.accumulate)
 
     def _batched_matmul(self, call: OpCall) -> None:
         operation = self._compiled("matmul", name_of(call.dtype))
@@ -108,10 +108,10 @@ class CompiledBackend(
         if operation is None or not fits:
             super()._batched_matmul(call)
             return
-        strides, turned = (a.shape[2], b.shape[2], n), (call.transpose_a, call.transpose_b)
+        strides, transposed = (a.shape[2], b.shape[2], n), (call.transpose_a, call.transpose_b)
         for i in range(call.stack):
             left, right = a[i if len(a) > 1 else 0], b[i if len(b) > 1 else 0]
-            self._do(operation, left, right, out[i], m, n, k, *strides, *turned, False)
+            self._do(operation, left, right, out[i], m, n, k, *strides, *transposed, False)
 
     @compiled(by_formula("activation"), lambda call: FORWARD[call.activation.rowwise])
     def _bias_activation(self, call: OpCall) -> Arguments:
@@ -182,16 +182,17 @@ def _end() -> None:
     """Called where a program ends early: without an error."""
 
 
-class _Session(Session):
-    """A session in which the compiled operations of this thread may use several threads."""
+class _CompiledRegion(ParallelRegion):
+    """A parallel region in which the compiled operations of this thread may use several threads."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
 
     def __enter__(self) -> None:
         self.begin(Hold(sys._getframe(1)))
-        self._library.set_threads(Session.threads())
+        self._library.set_threads(ParallelRegion.threads())
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        self._library.set_threads(Session.threads() if Session.of_this_thread() else 1)
+        inside = ParallelRegion.of_this_thread()  # of an outer one
+        self._library.set_threads(ParallelRegion.threads() if inside else 1)

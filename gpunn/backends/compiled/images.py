@@ -94,7 +94,7 @@ class CompiledImages(CompiledOperations):
             operation = self._compiled("convolution_gradient", name_of(call.dtype), LINEAR)
         layout = self._layout(x, kernel, geometry)
         (pieces, groups), filters, dtype = layout.numbers[-2:], call.filters, call.dtype
-        padded = pixels = turned = sums = None
+        padded = pixels = transposed = sums = None
         if dkernel is not None:
             padded = self._padded(layout, x, geometry)
             sums = self.scratch((pieces, *kernel.shape), dtype, "kernel sums")
@@ -102,13 +102,13 @@ class CompiledImages(CompiledOperations):
             joined = geometry.dilation[1] == 1 and groups == 1
             run = call.group_channels * (geometry.window[1] if joined else 1)
             runs = groups * len(layout.cells) // run
-            turned = self._panels(runs, filters // groups, run, dtype)
+            transposed = self._panels(runs, filters // groups, run, dtype)
             if layout.padded is not None:
                 pixels = self.scratch(layout.padded, dtype, "pixels")
         bias_sums = self.scratch((pieces, filters), dtype, "bias sums")
         self._do(
             operation, x, kernel, self._parameters(activation), layout.numbers, layout.at,
-            layout.cells, padded, pixels, turned, sums, bias_sums, saved, dy, dkernel,
+            layout.cells, padded, pixels, transposed, sums, bias_sums, saved, dy, dkernel,
             call.dbias, dx, call.accumulate_gradients, call.accumulate_dx,
         )
 
@@ -171,14 +171,14 @@ class CompiledImages(CompiledOperations):
     @compiled()
     def _average_pooling(self, call: OpCall) -> Arguments:
         geometry, sizes = call.geometry, (call.samples, call.channels)
-        shares = self._shares(geometry, call.dtype)
-        return call.x, self._geometry(geometry), shares, *sizes, call.out
+        reciprocals = self._reciprocals(geometry, call.dtype)
+        return call.x, self._geometry(geometry), reciprocals, *sizes, call.out
 
     @compiled()
     def _average_pooling_gradient(self, call: OpCall) -> Arguments:
         geometry, sizes = call.geometry, (call.samples, call.channels)
-        shares = self._shares(geometry, call.dtype)
-        return call.dy, self._geometry(geometry), shares, *sizes, call.accumulate_dx, call.dx
+        reciprocals = self._reciprocals(geometry, call.dtype)
+        return call.dy, self._geometry(geometry), reciprocals, *sizes, call.accumulate_dx, call.dx
 
     # -- layout
 

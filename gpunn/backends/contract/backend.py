@@ -42,7 +42,7 @@ class EagerProgram:
         self._backend, self._step = backend, step
 
     def run(self, steps: int) -> None:
-        with self._backend.turn, np.errstate(all="ignore"):
+        with self._backend.stream_lock, np.errstate(all="ignore"):
             for _ in range(steps):
                 self._step()
 
@@ -182,11 +182,11 @@ class Backend(Contract, Device):
         """
         return None
 
-    def session(self) -> AbstractContextManager[None]:
+    def parallel_region(self) -> AbstractContextManager[None]:
         """Return a context manager for many steps, in which the backend sets up its threads."""
         return nullcontext()
 
-    def share(self, pieces: int, work: Callable[[int], None]) -> None:
+    def parallel_for(self, pieces: int, work: Callable[[int], None]) -> None:
         """Call ``work(piece)`` for every piece from 0 on, in several threads if available."""
         for piece in range(pieces):
             work(piece)

@@ -88,9 +88,13 @@ class Device(ABC):
     repeats = True
     traces = False
 
-    turn: AbstractContextManager[None] = nullcontext()
-    """A block whose array functions run in order with the other work of this thread and of
-    others. Custom layers and losses are called in such a block; elsewhere ``xp`` needs one."""
+    stream_lock: AbstractContextManager[None] = nullcontext()
+    """A ``with`` block that one thread enters at a time; its array functions run on the stream.
+
+    Custom layers and losses are called in such a block; elsewhere ``xp`` needs one. On a CPU it
+    does nothing."""
+
+    turn = property(lambda self: self.stream_lock, None, None, "The former name of `stream_lock`.")
 
     def __init__(self) -> None:
         self.root: Device = self
@@ -197,7 +201,7 @@ class Device(ABC):
                 if float(flat.dot(flat)) <= limit:  # the fastest pass over an array
                     return True
         # With a NaN, both min and max are NaN.
-        with self.turn:
+        with self.stream_lock:
             return -limit <= float(array.min()) <= float(array.max()) <= limit
 
     def borrowed(self, array: Array) -> Array:
@@ -238,7 +242,7 @@ class Device(ABC):
         if array is None:
             array = self.empty(shape, dtype)
             if fill is not None:
-                with self.turn:
+                with self.stream_lock:
                     fill(array)
             arrays[key] = array  # not earlier: an interrupt would leave it unfilled
         return array

@@ -41,7 +41,7 @@ def operation(
         def perform(self: Any, *args: Any, **kwargs: Any) -> None:
             call = declared.bind(self, args, kwargs)
             profile = current_profile(self)
-            with self.turn:
+            with self.stream_lock:
                 if profile is None:
                     getattr(self, inside)(call)
                 else:

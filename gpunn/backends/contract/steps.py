@@ -103,7 +103,7 @@ class Steps(Operations):
         and if ``loss.counts_matches``: totals[2] += rows whose largest
         prediction is at the true class (the first one on ties), unless totals has
         only two elements. ``batch`` is the number of rows of the whole batch, of which these may
-        be a rank's share; 0 means ``rows``.
+        be a rank's shard; 0 means ``rows``.
 
         For a loss with ``loss.sparse``, y_true holds class indices, all below classes.
         """

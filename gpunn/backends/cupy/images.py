@@ -112,11 +112,11 @@ class CupyImages(TaskBackend):
                 "grouped_image_gradient", call, dx, dx, dz=dy, accumulate=accumulate, out=dx
             )
             return
-        turned = geometry.turned
+        transposed = geometry.transposed
         sizes = len(_rows(dx)), call.channels, geometry.cells * call.filters
-        if turned and self._without_patches(call, sizes, 0, 1):
+        if transposed and self._without_patches(call, sizes, 0, 1):
             self._convolve(
-                call, dy, turned, dx, channels=call.filters, filters=call.channels,
+                call, dy, transposed, dx, channels=call.filters, filters=call.channels,
                 bias=None, relu=False, turned=True, accumulate=accumulate,
             )
             return

@@ -74,7 +74,7 @@ class CupyLosses(CupyExpressions):
         mean = loss.reduction in ("sum_over_batch_size", "mean")
         given = [] if call.weights is None else [call.weights.reshape(-1, 1)]
         self.expression(
-            _shares(dtype.name, rows if mean else 0, len(given)), rows, 1,
+            _counted_weights(dtype.name, rows if mean else 0, len(given)), rows, 1,
             [counted, count.reshape(1, 1), *given], [weights],
         )
         return counted, weights.reshape(-1)
@@ -111,7 +111,7 @@ def _differs(dtype: str, number: int) -> Expression:
 
 
 @lru_cache(64)
-def _shares(dtype: str, rows: int, given: int) -> Expression:
+def _counted_weights(dtype: str, rows: int, given: int) -> Expression:
     """Return the expression of the weights of `CupyLosses._counted`; ``rows`` is 0 for a sum."""
     inputs = ROWS, ONE, *[ROWS] * given
     first = len(inputs)

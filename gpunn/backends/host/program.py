@@ -18,7 +18,7 @@ from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, P
 from gpunn.backends.contract.formulas import FormulaProtocol
 from gpunn.backends.contract.profiling import current_profile
 from gpunn.backends.shared.interrupts import perform
-from gpunn.backends.shared.threads import Session, workers
+from gpunn.backends.shared.threads import ParallelRegion, workers
 
 from .trace import ArrayCall, CallTrace, quiet
 
@@ -69,11 +69,11 @@ class TracingBackend(Backend):
     def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
         return HostProgram(self, quiet(step), traceable)
 
-    def session(self) -> AbstractContextManager[None]:
-        return Session()
+    def parallel_region(self) -> AbstractContextManager[None]:
+        return ParallelRegion()
 
-    def share(self, pieces: int, work: Callable[[int], None]) -> None:
-        workers.share(pieces, work)
+    def parallel_for(self, pieces: int, work: Callable[[int], None]) -> None:
+        workers.parallel_for(pieces, work)
 
     def apply(self, function: Callable[..., None], *args: Any) -> None:
         self._do(function, np, *args)
@@ -162,8 +162,8 @@ class HostProgram:
 
     @staticmethod
     def _perform(run: Callable[[int], None], steps: int, threads: bool = True) -> None:
-        if threads and not Session.of_this_thread():  # also true in helpers of a session
-            with Session():
+        if threads and not ParallelRegion.of_this_thread():  # also true in helpers of one
+            with ParallelRegion():
                 run(steps)
         else:
             run(steps)

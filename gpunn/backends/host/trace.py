@@ -46,7 +46,7 @@ SMALL = 1024  # elements of an output; for larger ones reading such an array cos
 _SLOW_WITH_NUMBERS = (np.maximum, np.minimum)  # not vectorised: a row is 3 times as fast
 
 # OpenBLAS may use several threads for larger products, and then rounds differently. These
-# run in a session, in which BLAS has one thread.
+# run in a parallel region, in which BLAS has one thread.
 _SMALL_PRODUCT = 1 << 13  # elements of a factor, and
 _SMALL_WORK = 1 << 18  # multiplications
 _WITHOUT_BLAS = {np.argmax, np.copyto, np.max, np.put, np.sum, np.take}

@@ -242,7 +242,7 @@ def _dot_in_pieces(a: Array, b: Array, out: Array, pieces: int) -> None:
         at = slice(cuts[piece], cuts[piece + 1])
         np.matmul(a, b[:, at], out=out[:, at])
 
-    workers.share(pieces, some_rows if rows >= columns else some_columns)
+    workers.parallel_for(pieces, some_rows if rows >= columns else some_columns)
 
 
 @without_blas

@@ -54,7 +54,7 @@ class NumpyImages(TracingBackend):
             else:
                 self.bias_activation(rows_of(z[at]), bias, activation, rows_of(out[at]))
 
-        self._share(_pieces(slice(0, len(x)), z, matrix), _work(out, matrix), piece)
+        self._parallel_for(_pieces(slice(0, len(x)), z, matrix), _work(out, matrix), piece)
 
     def _convolution_gradient(self, call: OpCall) -> None:
         x, dy, dx, saved = call.x, call.dy, call.dx, call.saved
@@ -90,7 +90,7 @@ class NumpyImages(TracingBackend):
 
         cuts = [n * i // parts for i in range(parts + 1)]
         numbered = [(i, slice(cuts[i], cuts[i + 1])) for i in range(parts)]
-        self._share(numbered, _work(dy, matrix), lambda one: part(*one))
+        self._parallel_for(numbered, _work(dy, matrix), lambda one: part(*one))
         for partial_sums, gradient in ((sums, dkernel), (bias_sums, dbias)):
             if gradient is not None:
                 gradient = gradient.reshape(partial_sums.shape[1:])
@@ -167,11 +167,11 @@ class NumpyImages(TracingBackend):
         self, kernel: Array, geometry: Geometry, accumulate: bool, groups: int
     ) -> Callable[[Array, Array], None]:
         """Return f(dz, dx), which adds the windows' terms to the pixels of some samples."""
-        def turned(cell: Array) -> Array:
+        def transposed(cell: Array) -> Array:
             return _grouped(cell, groups).swapaxes(1, 2) if groups > 1 else cell.T
 
         cells = [
-            (turned(kernel[r, s]), (slice(None), rows[0], columns[0]),
+            (transposed(kernel[r, s]), (slice(None), rows[0], columns[0]),
              (slice(None), rows[1], columns[1]))
             for r, rows in enumerate(geometry.along(0))
             for s, columns in enumerate(geometry.along(1))
@@ -209,10 +209,10 @@ class NumpyImages(TracingBackend):
         self._pooling(np.maximum, -np.inf, call)
 
     def _average_pooling(self, call: OpCall) -> None:
-        self._pooling(np.add, 0.0, call, self._shares(call.geometry, call.dtype))
+        self._pooling(np.add, 0.0, call, self._reciprocals(call.geometry, call.dtype))
 
     def _pooling(
-        self, function: Function, start: float, call: OpCall, shares: Array | None = None
+        self, function: Function, start: float, call: OpCall, reciprocals: Array | None = None
     ) -> None:
         x, out, geometry = call.x, call.out, call.geometry
         down = _along(function, start, geometry, 0)
@@ -223,10 +223,10 @@ class NumpyImages(TracingBackend):
             rows = self.scratch((len(y), y.shape[1], *x.shape[2:]), x.dtype, "pooled rows")
             down(x[at], rows)
             across(rows, y)
-            if shares is not None:
-                np.multiply(y, shares, out=y)
+            if reciprocals is not None:
+                np.multiply(y, reciprocals, out=y)
 
-        self._share(_pieces(slice(0, len(x)), x), x.size, piece)
+        self._parallel_for(_pieces(slice(0, len(x)), x), x.size, piece)
 
     def _max_pooling_gradient(self, call: OpCall) -> None:
         x, y, dy, dx, geometry = call.x, call.y, call.dy, call.dx, call.geometry
@@ -243,29 +243,28 @@ class NumpyImages(TracingBackend):
             with self._accumulating(dx[at], call.accumulate_dx) as target:
                 back_across(self, x[at], largest, d_largest, target)
 
-        self._share(_pieces(slice(0, len(x)), x), x.size, piece)
+        self._parallel_for(_pieces(slice(0, len(x)), x), x.size, piece)
 
     def _average_pooling_gradient(self, call: OpCall) -> None:
         dy, dx, geometry = call.dy, call.dx, call.geometry
-        shares = self._shares(geometry, dy.dtype)
+        reciprocals = self._reciprocals(geometry, dy.dtype)
         back_across, back_down = _spread(geometry, 1), _spread(geometry, 0)
 
         def piece(at: slice) -> None:
-            share = self.scratch(dy[at].shape, dy.dtype, "shares")
-            rows = self.scratch((*share.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
-            np.multiply(dy[at], shares, out=share)
-            back_across(share, rows)
+            scaled = self.scratch(dy[at].shape, dy.dtype, "reciprocals")
+            rows = self.scratch((*scaled.shape[:2], *dx.shape[2:]), dy.dtype, "gradient of rows")
+            np.multiply(dy[at], reciprocals, out=scaled)
+            back_across(scaled, rows)
             with self._accumulating(dx[at], call.accumulate_dx) as target:
                 back_down(rows, target)
 
-        self._share(_pieces(slice(0, len(dx)), dx), dx.size, piece)
+        self._parallel_for(_pieces(slice(0, len(dx)), dx), dx.size, piece)
 
-    def _shares(self, geometry: Geometry, dtype: Any) -> Array:
+    def _reciprocals(self, geometry: Geometry, dtype: Any) -> Array:
         """Return 1 / the number of pixels in each window, (height, width, 1)."""
         counts = np.outer(geometry.counts(0), geometry.counts(1))[..., None]
-        return self.scratch(
-            counts.shape, dtype, f"shares of {geometry}", lambda array: np.divide(1, counts, array)
-        )
+        name = f"reciprocals of {geometry}"
+        return self.scratch(counts.shape, dtype, name, lambda array: np.divide(1, counts, array))
 
     # -- layout
 
@@ -280,7 +279,7 @@ class NumpyImages(TracingBackend):
     def _swap_axes(self, call: OpCall) -> None:
         self._store(call.x.swapaxes(1, 2), call.out, call.accumulate)
 
-    def _share(
+    def _parallel_for(
         self, pieces: Sequence[Any], elements: int, work: Callable[[Any], None]
     ) -> None:
         """Call ``work`` for each of the pieces, in several threads if there are many elements.
@@ -292,9 +291,9 @@ class NumpyImages(TracingBackend):
             work(pieces[number])
 
         if elements >= SIZE_WORTH_THREADS and len(pieces) > 1:
-            self._do(workers.share, len(pieces), one)
+            self._do(workers.parallel_for, len(pieces), one)
         else:
-            self._do(Backend.share, self, len(pieces), one)  # one after another
+            self._do(Backend.parallel_for, self, len(pieces), one)  # one after another
 
 
 def rows_of(x: Array) -> Array:

@@ -54,7 +54,7 @@ class NumpyUpdates(TracingBackend):
                 for number in range(pieces):
                     piece(number)
             else:
-                workers.share(pieces, piece)
+                workers.parallel_for(pieces, piece)
 
     @without_blas
     def _update_if_due(self, optimizer: Any, storage: Any, control: Control) -> None:

@@ -95,12 +95,12 @@ dilation=(1, 1))
         return height, width
 
     @property
-    def turned(self) -> Geometry | None:
+    def transposed(self) -> Geometry | None:
         """The windows of the gradient of a convolution as a convolution itself: one for each pixel,
         on the results of the windows, with the cells in reverse order. None with strides, where
         most of its cells would be empty.
 
-        >>> Geometry.fit((5, 5), (3, 3), (1, 1), "valid").turned
+        >>> Geometry.fit((5, 5), (3, 3), (1, 1), "valid").transposed
         Geometry(image=(3, 3), windows=(5, 5), window=(3, 3), strides=(1, 1), padding=(2, 2), \
 dilation=(1, 1))
         """

@@ -32,7 +32,7 @@ class _Library:
     """The functions of a BLAS library that get and set its number of threads.
 
     threadpoolctl finds the library. For OpenBLAS it lets only the first thread that used it set
-    the number, and ignores the others. `Session` tracks all threads itself, so it calls
+    the number, and ignores the others. `ParallelRegion` tracks all threads itself, so it calls
     the functions of OpenBLAS directly.
     """
 
@@ -57,63 +57,64 @@ def _libraries() -> list[_Library]:
     return [_Library(library) for library in controller.lib_controllers]
 
 
-class Session:
-    """A ``with`` block around a run of steps, during which BLAS uses one thread.
+class ParallelRegion:
+    """A ``with`` block around a run of steps, in which `Workers` divide loops among threads.
 
-    This affects the whole process. When the last of several sessions ends, the previous number
-    of BLAS threads is restored. A session also ends if its call was interrupted
-    before it could leave the block, see `Hold`.
+    The term is OpenMP's. In the block, BLAS uses one thread. This affects the whole process. When
+    the last of several regions ends, the previous number of BLAS threads is restored. A region
+    also ends if its call was interrupted before it could leave the block, see `Hold`.
     """
 
     _changing = Exclusive()
     _open: set[Hold] = set()  # noqa: RUF012 (for the whole process, as the threads of BLAS)
-    _before: list[int] | None = None  # each library's threads before the first session
+    _before: list[int] | None = None  # each library's threads before the first region
 
     def __enter__(self) -> None:
         self.begin(Hold(sys._getframe(1)))
 
     def begin(self, hold: Hold) -> None:
         self._hold = hold
-        with Session._changing:
-            Session._settle()
-            if Session._before is None:
-                Session._before = [library.get() for library in _libraries()]
-            Session._open = {*Session._open, hold}  # another thread may read the old set
+        with ParallelRegion._changing:
+            ParallelRegion._settle()
+            if ParallelRegion._before is None:
+                ParallelRegion._before = [library.get() for library in _libraries()]
+            # A new set: another thread may read the old one.
+            ParallelRegion._open = {*ParallelRegion._open, hold}
             for library in _libraries():
                 library.set(1)
         workers.settle()
 
     def __exit__(self, *error: object) -> None:
         self._hold.release()
-        with Session._changing:
-            Session._settle()
+        with ParallelRegion._changing:
+            ParallelRegion._settle()
 
     @staticmethod
     def _settle() -> None:
-        """Forget ended sessions; if none is left, restore the number of BLAS threads."""
-        if Session._open:
-            Session._open = {hold for hold in Session._open if hold.alive}
-        if not Session._open and Session._before is not None:
-            for library, count in zip(_libraries(), Session._before, strict=True):
+        """Forget ended regions; if none is left, restore the number of BLAS threads."""
+        if ParallelRegion._open:
+            ParallelRegion._open = {hold for hold in ParallelRegion._open if hold.alive}
+        if not ParallelRegion._open and ParallelRegion._before is not None:
+            for library, count in zip(_libraries(), ParallelRegion._before, strict=True):
                 library.set(count)
-            Session._before = None
+            ParallelRegion._before = None
 
     @staticmethod
     def of_this_thread() -> bool:
-        """Return whether this thread is in a session, or is a helper of one that is."""
+        """Return whether this thread is in a region, or is a helper of one that is."""
         if _this_thread.helper:
             return True
         me = threading.get_ident()
-        return any(hold.thread == me and hold.alive for hold in Session._open)
+        return any(hold.thread == me and hold.alive for hold in ParallelRegion._open)
 
     @staticmethod
     def threads() -> int:
-        """Return how many threads may share work now: as many as BLAS had before the session.
+        """Return how many threads a loop may use now: as many as BLAS had before the region.
 
-        >>> Session.threads()  # outside of a session: there BLAS uses its own threads
+        >>> ParallelRegion.threads()  # outside of a region: there BLAS uses its own threads
         1
         """
-        return max(Session._before or [1])
+        return max(ParallelRegion._before or [1])
 
 
 def pieces_of_product(m: int, n: int, k: int) -> int:
@@ -128,8 +129,8 @@ def pieces_of_product(m: int, n: int, k: int) -> int:
 class _ThisThread(threading.local):
     helper = 0
     """Number of this thread among the threads of `Workers`, from 1; 0 for every other thread."""
-    share: Hold | None = None
-    """The hold of the call of `Workers.share` that this thread is in."""
+    parallel_for: Hold | None = None
+    """The hold of the call of `Workers.parallel_for` that this thread is in."""
 
 
 _this_thread = _ThisThread()
@@ -181,20 +182,20 @@ class _Job:
 
 
 class Workers:
-    """Helper threads that do pieces of work together with the thread that calls `share`."""
+    """Helper threads that do pieces of work together with the thread that calls `parallel_for`."""
 
     def __init__(self) -> None:
-        self._jobs: dict[int, _Job] = {}  # those that a call of `share` waits for
+        self._jobs: dict[int, _Job] = {}  # those that a call of `parallel_for` waits for
         self._queues: list[SimpleQueue[_Job]] = []  # of each thread
         self._starting = Exclusive()
 
-    def share(self, pieces: int, work: Callable[[int], Any]) -> None:
-        """Call ``work(piece)`` for each piece from 0 on; in a `Session`, in several threads.
+    def parallel_for(self, pieces: int, work: Callable[[int], Any]) -> None:
+        """Call ``work(piece)`` for each piece from 0 on; in a `ParallelRegion`, in several threads.
 
         Any thread may do any piece. A call inside of a piece is a plain loop on its thread.
         """
-        helpers = min(Session.threads(), pieces) - 1
-        outer = _this_thread.share
+        helpers = min(ParallelRegion.threads(), pieces) - 1
+        outer = _this_thread.parallel_for
         if helpers < 1 or _this_thread.helper or (outer is not None and outer.alive):
             for piece in range(pieces):
                 work(piece)
@@ -202,7 +203,7 @@ class Workers:
         self.settle()
         job = _Job(pieces, work, Hold(sys._getframe()))
         self._jobs[id(job)] = job
-        _this_thread.share = job.hold
+        _this_thread.parallel_for = job.hold
         try:
             for queue in self._first(helpers):
                 queue.put(job)
@@ -215,7 +216,7 @@ class Workers:
             raise job.error
 
     def settle(self) -> None:
-        """Wait for the pieces of calls of `share` that were interrupted."""
+        """Wait for the pieces of calls of `parallel_for` that were interrupted."""
         for key, job in list(self._jobs.items()):
             if not job.hold.alive:
                 job.finish()
@@ -248,8 +249,8 @@ workers = Workers()
 def _after_fork() -> None:
     # A forked process has one thread: helper threads and holds do not exist there.
     workers.__init__()  # type: ignore[misc]
-    Session._changing = Exclusive()
-    Session._open = set()
+    ParallelRegion._changing = Exclusive()
+    ParallelRegion._open = set()
 
 
 if hasattr(os, "fork"):

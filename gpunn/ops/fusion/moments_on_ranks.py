@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 
 
 def moments_on_ranks(
-    backend: Backend, share: Share, x: Array, momentum: float, own: Sequence[Array],
+    backend: Backend, shard: Shard, x: Array, momentum: float, own: Sequence[Array],
     moved: Sequence[Array],
 ) -> None:
     """Compute mean and variance of the rows of all ranks, from those of each (Chan, Golub and
@@ -21,26 +21,26 @@ def moments_on_ranks(
         own: the mean and the variance (features,) to write.
         moved: their moving averages, to update.
     """
-    xp, part = backend.xp, share.rows / share.whole
+    xp, part = backend.xp, shard.rows / shard.whole
     mean, variance = own
 
     def scratch(name: str) -> Array:
         return backend.scratch(mean.shape, mean.dtype, f"{name} of a rank")
 
     mine, term = scratch("mean"), scratch("term")
-    if share.rows:
+    if shard.rows:
         unread = scratch("unread mean"), scratch("unread variance")
         backend.batch_statistics(x, 1.0, mine, variance, *unread)
     else:
         xp.copyto(mine, 0)
         xp.copyto(variance, 0)
     xp.multiply(mine, part, out=mean)
-    backend.sum_over_ranks(mean, share.ranks)
+    backend.sum_over_ranks(mean, shard.ranks)
     xp.subtract(mine, mean, out=term)
     xp.multiply(term, term, out=term)
     xp.add(variance, term, out=variance)
     xp.multiply(variance, part, out=variance)
-    backend.sum_over_ranks(variance, share.ranks)
+    backend.sum_over_ranks(variance, shard.ranks)
     for average, now in zip(moved, own, strict=True):
         xp.multiply(average, momentum, out=average)
         xp.multiply(now, 1 - momentum, out=term)
@@ -48,7 +48,7 @@ def moments_on_ranks(
 
 
 def slopes_on_ranks(
-    backend: Backend, share: Share, given: tuple[Any, ...], dgamma: Array | None,
+    backend: Backend, shard: Shard, given: tuple[Any, ...], dgamma: Array | None,
     dbeta: Array | None, dx: Array | None,
 ) -> None:
     """Write the gradients through moments of all ranks.
@@ -70,14 +70,14 @@ def slopes_on_ranks(
     for total, gradient in zip(sums, (dgamma, dbeta), strict=True):
         if gradient is not None:
             backend.affine(total, 1.0, 0.0, gradient)
-        backend.sum_over_ranks(total, share.ranks)
+        backend.sum_over_ranks(total, shard.ranks)
     if dx is None:
         return
     factor = backend.scratch(mean.shape, mean.dtype, "factor of the means")
     xp.add(variance, epsilon, out=factor)
     xp.sqrt(factor, out=factor)
-    each = x.shape[0] * x.shape[2] / share.rows if share.rows else 1  # of a feature in a row
-    xp.multiply(factor, -share.whole * each, out=factor)
+    each = x.shape[0] * x.shape[2] / shard.rows if shard.rows else 1  # of a feature in a row
+    xp.multiply(factor, -shard.whole * each, out=factor)
     for total in sums:
         xp.divide(total, factor, out=total)
         if gamma is not None:

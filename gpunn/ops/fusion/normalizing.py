@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 from gpunn.ops.arithmetic import subtract
 from gpunn.ops.elementwise import rsqrt, square
 from gpunn.ops.gradients import gradients_of
@@ -167,13 +167,13 @@ def by_given_moments(
         factors: gamma and beta (features,), or None.
     """
     given, has = _given(factors)
-    how = {"epsilon": float(epsilon), "has": has, "share": None, "constant": True}
+    how = {"epsilon": float(epsilon), "has": has, "shard": None, "constant": True}
     return _features(x, *moments, *given, **how)
 
 
 def by_own_moments(
     x: Tensor, moving: tuple[Tensor, Tensor], momentum: float, factors: Factors, epsilon: float,
-    share: Share | None,
+    shard: Shard | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalize features by their moments in the batch.
 
@@ -182,16 +182,16 @@ def by_own_moments(
         moving: the moving averages of the mean and of the variance, (features,).
         momentum: how much of these stays.
         factors: gamma and beta (features,), or None.
-        share: the rank's share of x, for moments of the rows of all ranks.
+        shard: the rank's shard of x, for moments of the rows of all ranks.
 
     Returns:
         y, and the new moving averages.
     """
     own_mean, own_variance, moved_mean, moved_variance = (
-        one(x, *moving, momentum=momentum, share=share) for one in _moments
+        one(x, *moving, momentum=momentum, shard=shard) for one in _moments
     )
     given, has = _given(factors)
-    how = {"epsilon": float(epsilon), "has": has, "share": share, "constant": False}
+    how = {"epsilon": float(epsilon), "has": has, "shard": shard, "constant": False}
     return _features(x, own_mean, own_variance, *given, **how), moved_mean, moved_variance
 
 
@@ -204,23 +204,23 @@ def _compute_features(
 
 def _compute_slopes_of_features(
     backend: Backend, places: Places, dy: Array, x: Array, mean: Array, variance: Array,
-    *factors: Array, epsilon: float, has: tuple[bool, bool], share: Share | None, constant: bool,
+    *factors: Array, epsilon: float, has: tuple[bool, bool], shard: Shard | None, constant: bool,
 ) -> None:
     dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
     given = x, dy, mean, variance, _pair(factors, has)[0], epsilon
-    if share is None or constant:
+    if shard is None or constant:
         backend.normalize_gradient(*given, dgamma, dbeta, dx, constant=constant)
     else:
         from .moments_on_ranks import slopes_on_ranks  # which one process does not need
 
-        slopes_on_ranks(backend, share, given, dgamma, dbeta, dx)
+        slopes_on_ranks(backend, shard, given, dgamma, dbeta, dx)
 
 
 def composed_features(
     x: Tensor, *factors: Tensor, known: Sequence[Tensor], epsilon: float, has: tuple[bool, bool],
-    share: Share | None, constant: bool,
+    shard: Shard | None, constant: bool,
 ) -> Tensor:
-    if share is not None and not constant:
+    if shard is not None and not constant:
         raise ValueError(
             "gradients of gradients are not known for statistics of several ranks. Use "
             "synchronized=False."
@@ -235,17 +235,17 @@ def composed_features(
 
 def _compute_moments(
     backend: Backend, places: Places, x: Array, *moving: Array, momentum: float,
-    share: Share | None,
+    shard: Shard | None,
 ) -> None:
     own = [_placed(backend, places, name, moving[0]) for name in (MEAN, VARIANCE)]
     moved = [_placed(backend, places, name, moving[0]) for name in (MOVED_MEAN, MOVED_VARIANCE)]
     for name, before in zip((MOVED_MEAN, MOVED_VARIANCE), moving, strict=True):
         if name in places and backend.overlap(before, places[name]) is None:
             stored(backend, before, places[name])()
-    if share is not None:
+    if shard is not None:
         from .moments_on_ranks import moments_on_ranks
 
-        moments_on_ranks(backend, share, x, momentum, own, moved)
+        moments_on_ranks(backend, shard, x, momentum, own, moved)
     elif x.size:
         backend.batch_statistics(x, momentum, *own, *moved)
     else:

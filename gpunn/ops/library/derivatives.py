@@ -370,7 +370,7 @@ class _AtOnce:
                 backend, dtype = storage.backend, storage.dtype
             context = context_now(backend, dtype, bool(trace.draws))
         backend = context.backend
-        with backend.turn, np.errstate(all="ignore"):
+        with backend.stream_lock, np.errstate(all="ignore"):
             for t, array in self._arrays:
                 trace.put(t, backend.upload(array).reshape(array.shape))
             context.trains = trains

@@ -283,7 +283,7 @@ class BoundCall:
             leaves.update({id(dy): self.dys[k] for k, dy in dys.items()})
             self.dxs = [(k, dx, empty(dx.shape, dx.dtype)) for k, dx in dxs.items()]
             stages.append([Destination(dx, array) for _, dx, array in self.dxs])
-        with backend.turn:
+        with backend.stream_lock:
             computation = Computation(backend, leaves, stages, context)
         self._stages = [
             backend.program(_Stage(computation, number), True, {}) for number in range(len(stages))

@@ -168,7 +168,7 @@ class EagerTrace(Trace):
         if not self.mode.counts:
             return
         backend, array = self.computed.backend, self.computed.array
-        with backend.turn, np.errstate(all="ignore"):
+        with backend.stream_lock, np.errstate(all="ignore"):
             for t, into, accumulate in effect.begin(backend):
                 if into is not None:
                     stored(backend, array(t), into, accumulate)()
@@ -219,7 +219,7 @@ class _OneByOne(Computation):
                     self._fused(step, {}, {}, work)
                 else:
                     self._alone(step, {}, {}, work)
-        with self.backend.turn, np.errstate(all="ignore"):
+        with self.backend.stream_lock, np.errstate(all="ignore"):
             for do in work:
                 do()
         self._show(t, not t.primitive.view or id(t.inputs[0]) in self._own)
@@ -263,7 +263,7 @@ class Stored:
 
     def run(self, stage: int) -> None:
         computed = self._computed
-        with computed.backend.turn:
+        with computed.backend.stream_lock:
             for target in self._stages[stage]:
                 if target.array is not None:
                     source = computed.array(target.tensor)

@@ -35,7 +35,7 @@ class Effect:
         self.inputs, self.changes, self.parts = list(inputs), list(changes), list(parts)
 
     def prepare(self, backend: Any) -> None:
-        """Make what it needs on a backend, before that is this thread's turn."""
+        """Make what it needs on a backend, before this thread takes its stream lock."""
 
     def begin(self, backend: Any) -> list[tuple[Tensor, Array, bool]]:
         """Return its inputs, each with the array that it is written to, and whether it is added;

@@ -139,7 +139,7 @@ class StepProgram:
         for effect in trace.effects:
             effect.prepare(backend)
             self._dependencies += [effect.dependencies] if effect.dependencies else []
-        with backend.turn:
+        with backend.stream_lock:
             self._computation = StepComputation(
                 trace, backend, inputs, self._outputs, self._context
             )
@@ -177,7 +177,7 @@ class StepProgram:
     def _state(self) -> Any:
         """Return what it depends on besides the settings of its parts."""
         controls = [part._control for _, part, *_ in self._trace.begins.values()]
-        return controls, [(p.storage, p.treatment) for p in self._weights]
+        return controls, [(p.storage, p.training_options) for p in self._weights]
 
     def run(self, arguments: Arguments) -> Result:
         """Run it with these arguments; the result is read when it is asked for, before another
@@ -301,7 +301,7 @@ class OnRows:
             of._draw_from(place, steps)
             self._program.run(steps)
 
-        with of._backend.session():
+        with of._backend.parallel_region():
             of._alone(work)
         return Result(self._of._result, self._of._read)
 

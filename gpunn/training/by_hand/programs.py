@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.order import Order
-from gpunn.distribution.communicator import ALONE, Communicator, Share, sharing
+from gpunn.distribution.communicator import ALONE, Communicator, Shard, using_shard
 from gpunn.ops.running.step_function import Function
 from gpunn.ops.running.step_program import Result
 from gpunn.structure.non_finite import origin
@@ -52,30 +52,30 @@ class OwnPrograms:
         """Share the rows of each batch with these ranks from now on."""
         self.ranks = ranks
 
-    def share(self, rows: int) -> Share | None:
-        """Return this rank's share of a batch; of one that has fewer rows than there are ranks,
+    def shard(self, rows: int) -> Shard | None:
+        """Return this rank's shard of a batch; of one that has fewer rows than there are ranks,
         each computes all."""
         ranks = self.ranks
         if ranks.size == 1:
             return None
-        return ranks.share(rows) if rows >= ranks.size else Share(ranks, 0, rows, rows * ranks.size)
+        return ranks.shard(rows) if rows >= ranks.size else Shard(ranks, 0, rows, rows * ranks.size)
 
     @contextmanager
-    def sharing(self, share: Share | None, rows: int) -> Iterator[None]:
-        """Return a ``with`` block for steps on a share of these rows. Of rows that each rank
+    def using_shard(self, shard: Shard | None, rows: int) -> Iterator[None]:
+        """Return a ``with`` block for steps on a shard of these rows. Of rows that each rank
         computes, only rank 0 keeps what metrics count."""
-        self._part = 1.0 if share is None else share.rows / share.whole
-        forgets = share is not None and rows < self.ranks.size and self.ranks.rank > 0
+        self._part = 1.0 if shard is None else shard.rows / shard.whole
+        forgets = shard is not None and rows < self.ranks.size and self.ranks.rank > 0
         metrics = self.trainer.model.metrics if forgets else []
         before = {id(metric): metric._sums() for metric in metrics}
-        with sharing(share):
+        with using_shard(shard):
             yield
         for metric in self.trainer.model.metrics if forgets else ():
             metric._put_sums(before.get(id(metric), np.zeros_like(metric._sums())))
 
-    def step(self, share: Share | None = None) -> Function:
-        """Return the step, for a share of the rows."""
-        step: Function = self.trainer.steps.function(self._name, share)
+    def step(self, shard: Shard | None = None) -> Function:
+        """Return the step, for a shard of the rows."""
+        step: Function = self.trainer.steps.function(self._name, shard)
         return step
 
     def follow(self) -> bool:
@@ -104,11 +104,11 @@ class OwnPrograms:
 
     def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
         """Run one step on a batch from the host."""
-        share, batch = self.share(len(rows)), rows.whole()
-        if share is not None:
-            batch = rows.batch(slice(share.first, share.first + share.rows))
-        with self.sharing(share, len(rows)):
-            self.count(self.step(share).start(batch), 1, len(rows))
+        shard, batch = self.shard(len(rows)), rows.whole()
+        if shard is not None:
+            batch = rows.batch(slice(shard.first, shard.first + shard.rows))
+        with self.using_shard(shard, len(rows)):
+            self.count(self.step(shard).start(batch), 1, len(rows))
 
     def on_batch(self, rows: OwnRows) -> dict[str, float]:
         """Run one step on a batch from the host; return its logs."""
@@ -211,13 +211,13 @@ class StepsOnRows:
         self._of, self._size, self._rows, self._order = of, size, rows, order
 
     def run(self, steps: int) -> None:
-        share = self._of.share(self._size)
-        with self._of.sharing(share, self._size):
-            self._run(steps, share)
+        shard = self._of.shard(self._size)
+        with self._of.using_shard(shard, self._size):
+            self._run(steps, shard)
 
-    def _run(self, steps: int, share: Share | None) -> None:
-        of, rows, size, step = self._of, self._rows, self._size, self._of.step(share)
-        first, own = (0, size) if share is None else (share.first, share.rows)
+    def _run(self, steps: int, shard: Shard | None) -> None:
+        of, rows, size, step = self._of, self._rows, self._size, self._of.step(shard)
+        first, own = (0, size) if shard is None else (shard.first, shard.rows)
         while steps:
             number, position = (int(n) for n in of.control.counters[[PASS, POSITION]])
             program = step.program_for(rows.batch(slice(0, own)))

@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.common.config import runs_eagerly
 from gpunn.common.signatures import signature
 from gpunn.core.held import metrics_of_layers
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.metrics.metric import counting
@@ -39,11 +39,11 @@ class Steps:
         self._measures: list[list[Measured]] | None = None
         self._functions: dict[Any, Function] = {}
 
-    def function(self, name: str, share: Share | None = None) -> Function:
+    def function(self, name: str, shard: Shard | None = None) -> Function:
         """Return the method of this name, compiled unless the model runs eagerly; for a rank, that
-        on its share of the rows."""
+        on its shard of the rows."""
         in_python = self._model.run_eagerly or runs_eagerly()
-        key = name, in_python, share
+        key = name, in_python, shard
         if key not in self._functions:
             given = self._model._training.settled()
             losses = [loss for loss in given.losses if loss is not None]

@@ -96,7 +96,7 @@ def trained(backend: Backend, optimizer: Any, steps: int, *how: Any, **treatment
     own = backend.isolated()
     storage = make_storage(own, optimizer, *how, **treatment)
     step, totals = make_step(storage, optimizer)
-    with own.session():
+    with own.parallel_region():
         program = own.program(step, traceable=True)
         program.run(2)
         program.run(steps - 2)

@@ -147,15 +147,15 @@ tasks = st.builds(clip, st.integers(0, 5), st.sampled_from([0.5, 1.5]), st.sampl
     st.integers(1, 7),
 )  # fmt: skip
 def test_loops_do_the_same_calls_in_the_same_order(
-    first: list[Task], turns: list[list[Task]], times: int
+    first: list[Task], bodies: list[list[Task]], times: int
 ) -> None:
-    some = [*first, *(task for turn in turns for _ in range(times) for task in turn)]
+    some = [*first, *(task for body in bodies for _ in range(times) for task in body)]
     parts, arguments, table = rolled(some)
     unrolled: list[tuple[PartCall, list[Any]]] = []
     for part in parts:
         width = sum(len(call.parameters(0)) for call in part.calls)
         fixed = [arguments.pop(0) for at in range(width) if at not in part.varying]
-        for _ in range(part.turns):
+        for _ in range(part.iterations):
             row = iter([table.pop(0) for _ in part.varying])
             alike = iter(fixed)
             given = [next(row if at in part.varying else alike) for at in range(width)]
@@ -168,5 +168,5 @@ def test_loops_do_the_same_calls_in_the_same_order(
         assert np.shares_memory(given[0], task.arguments[0])
     for part in parts:
         if isinstance(part, Loop):
-            assert part.turns >= 4
+            assert part.iterations >= 4
             assert all(at % 3 != 2 for at in part.varying)  # sizes are constants of a kernel

@@ -104,7 +104,7 @@ def in_steps(
             second = gradients([g for g, _ in pairs], [*xs, *dys], [v for _, v in pairs])
     stages = [ys, first, second if twice else []]
     likes = [ys, xs, [*xs, *dys] if twice else []]
-    with device.turn:
+    with device.stream_lock:
         outs = [
             [None if t is None else device.empty(t.shape, t.dtype) for t in stage]
             for stage in stages

@@ -19,7 +19,7 @@ A persistent kernel repeats its stages, once for each step. It has three additio
 - stage ``barrier``: all blocks wait for each other; the last to arrive does the stage's parts.
 
 What a stage repeats with other arguments, such as the steps of a scan, is a `Loop`. The arguments
-that differ from turn to turn are in a table in the device's memory.
+that differ between iterations are in a table in the device's memory.
 
 The kernels of a step have its sizes and flags as constants. Their source then defines these
 parameters instead of receiving them, and the compiler folds what depends on them.
@@ -63,12 +63,12 @@ class PartCall:
     choices: tuple[str, ...]
     syncs: bool = False
     copy: int = 0
-    turns: ClassVar[int] = 1
+    iterations: ClassVar[int] = 1
     varying: ClassVar[tuple[int, ...]] = ()
 
     @property
     def calls(self) -> tuple[PartCall, ...]:
-        """Itself, as a loop of one turn."""
+        """Itself, as a loop of one iteration."""
         return (self,)
 
     @property
@@ -91,12 +91,12 @@ class Loop:
     """Parts that the threads of a stage repeat.
 
     Attributes:
-        varying: the arguments that differ from turn to turn, by their positions among those of a
-            turn. They are in the kernel's table: a row for each turn, 8 bytes for each argument.
+        varying: the arguments that differ between iterations, by their positions in one. They
+            are in the kernel's table: a row for each iteration, 8 bytes for each argument.
     """
 
     calls: tuple[PartCall, ...]
-    turns: int
+    iterations: int
     varying: tuple[int, ...]
 
 
@@ -147,8 +147,8 @@ class Kernel:
             elif stage.name == "last" and at:
                 found.append(KernelParameter("uint32", True, False, "", "arrivals"))
             for part in stage.calls:
-                turn = [p for call in part.calls for p in call.parameters(next(numbers))]
-                found += [p for place, p in enumerate(turn) if place not in part.varying]
+                iteration = [p for call in part.calls for p in call.parameters(next(numbers))]
+                found += [p for place, p in enumerate(iteration) if place not in part.varying]
         return (*found, _number("steps", "RUN_TIME")) if self.repeats else tuple(found)
 
     @cached_property
@@ -186,9 +186,9 @@ class Kernel:
         for at, stage in enumerate(self.stages):
             calls: list[str] = []
             for part in stage.calls:
-                turn = list(self._turn(part, numbers))
-                calls += _loop(turn, part, row) if part.turns > 1 else turn
-                row += part.turns * len(part.varying)
+                iteration = list(self._iteration(part, numbers))
+                calls += _loop(iteration, part, row) if part.iterations > 1 else iteration
+                row += part.iterations * len(part.varying)
             lines += _stage(stage.name, at, calls)
         if self.repeats:
             inner = (f"    {line}" for line in lines)
@@ -209,8 +209,8 @@ class Kernel:
                     found.setdefault(f"{COPY}_{call.copy}", []).append(p)
         return found
 
-    def _turn(self, part: PartCall | Loop, numbers: Iterator[int]) -> Iterator[str]:
-        """Yield the calls of one turn of a part or loop."""
+    def _iteration(self, part: PartCall | Loop, numbers: Iterator[int]) -> Iterator[str]:
+        """Yield the calls of one iteration of a part or loop."""
         places = count()
         for call in part.calls:
             arguments = ["threads"]
@@ -269,13 +269,13 @@ _HEADS = {
 }
 
 
-def _loop(turn: Sequence[str], loop: PartCall | Loop, row: int) -> list[str]:
+def _loop(iteration: Sequence[str], loop: PartCall | Loop, row: int) -> list[str]:
     """Return the lines of a loop whose rows of the table begin at its argument ``row``."""
     width = len(loop.varying)
     return [
-        f"for (int64 turn = 0; turn < {loop.turns}; ++turn) {{",
+        f"for (int64 turn = 0; turn < {loop.iterations}; ++turn) {{",
         *([f"    const int64* row = table + {row} + {width} * turn;"] if width else []),
-        *(f"    {call}" for call in turn),
+        *(f"    {call}" for call in iteration),
         "}",
     ]
 

@@ -1,7 +1,7 @@
 """Loops in a persistent kernel: tasks that a step repeats with other arrays.
 
-A scan is traced step by step, so its tasks come in turns that are alike: the same parts with the
-same sizes, on the next slices of the same arrays. Such turns become one `Loop`, so a kernel is as
+A scan is traced step by step, so its tasks come in equal groups: the same parts with the same
+sizes, on the next slices of the same arrays. Such groups become one `Loop`, so a kernel is as
 short for a long scan as for a short one, and so are its parameters.
 """
 
@@ -18,14 +18,14 @@ from .codegen import Loop, PartCall
 from .fuse import calls
 from .tasks import Task, region
 
-LEAST_TURNS = 4
-"""The fewest turns of a loop. Fewer are written one after the other, so that the compiler can mix
+LEAST_ITERATIONS = 4
+"""The fewest iterations of a loop. Fewer are written one after the other: then the compiler can mix
 their instructions."""
 
 
 class Rolled(NamedTuple):
     """Tasks as parts and loops of a stage, with the arguments of their parameters in order; the
-    table has the arguments that vary in the loops, turn by turn."""
+    table has the arguments that vary in the loops, iteration by iteration."""
 
     parts: tuple[PartCall | Loop, ...]
     arguments: list[Any]
@@ -33,7 +33,7 @@ class Rolled(NamedTuple):
 
 
 def rolled(tasks: Sequence[Task], copies: Sequence[int] = ()) -> Rolled:
-    """Return the tasks of a stage, with a loop wherever `LEAST_TURNS` or more turns are alike;
+    """Return the tasks of a stage, with a loop wherever `LEAST_ITERATIONS` or more are alike;
     ``copies`` as in `calls`."""
     made = calls(tasks, copies)
     known: dict[Hashable, int] = {}
@@ -46,18 +46,18 @@ def rolled(tasks: Sequence[Task], copies: Sequence[int] = ()) -> Rolled:
     table: list[Any] = []
     start = 0
     while start < len(made):
-        length, turns = _longest(alike, start)
+        length, iterations = _longest(alike, start)
         rows = [
             [a for task in tasks[at : at + length] for a in task.arguments]
-            for at in range(start, start + length * turns, length)
+            for at in range(start, start + length * iterations, length)
         ]
         columns = [list(map(eight_bytes, column)) for column in zip(*rows, strict=True)]
         varying = tuple(at for at, column in enumerate(columns) if len(set(column)) > 1)
-        turn = made[start : start + length]
-        parts.append(Loop(turn, turns, varying) if turns > 1 else turn[0])
+        iteration = made[start : start + length]
+        parts.append(Loop(iteration, iterations, varying) if iterations > 1 else iteration[0])
         arguments += [a for at, a in enumerate(rows[0]) if at not in varying]
         table += [row[at] for row in rows for at in varying]
-        start += length * turns
+        start += length * iterations
     return Rolled(tuple(parts), arguments, table)
 
 
@@ -70,18 +70,18 @@ def _folded(call: PartCall, task: Task) -> list[int | None]:
 
 
 def _longest(alike: Sequence[int], start: int) -> tuple[int, int]:
-    """Return the length and the number of the turns from ``start`` on that cover the most calls.
+    """Return the length and the number of iterations from ``start`` on that cover the most calls.
 
     >>> _longest([1, 2, 3, 2, 3, 2, 3, 2, 3, 4], 1), _longest([1, 2, 2, 1], 1)
     ((2, 4), (1, 1))
     """
     best = 1, 1
-    for length in range(1, (len(alike) - start) // LEAST_TURNS + 1):
-        turn, turns = alike[start : start + length], 1
-        while alike[start + length * turns : start + length * (turns + 1)] == turn:
-            turns += 1
-        if turns >= LEAST_TURNS and length * turns > best[0] * best[1]:
-            best = length, turns
+    for length in range(1, (len(alike) - start) // LEAST_ITERATIONS + 1):
+        iteration, iterations = alike[start : start + length], 1
+        while alike[start + length * iterations : start + length * (iterations + 1)] == iteration:
+            iterations += 1
+        if iterations >= LEAST_ITERATIONS and length * iterations > best[0] * best[1]:
+            best = length, iterations
     return best
 
 

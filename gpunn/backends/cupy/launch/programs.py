@@ -84,7 +84,7 @@ class CupyProgram:
     def run(self, steps: int) -> None:
         if steps <= 0:
             return
-        with self._backend.turn:
+        with self._backend.stream_lock:
             program = self._program
             if program is None or self._backend.profiled:
                 program = self._program = self._choose()

@@ -15,7 +15,7 @@ from gpunn.backends.contract.ranks import Ranks
 
 from .codegen import Kernel
 from .known_gpus import GPU
-from .turn import Current
+from .stream_lock import Current
 
 Replay = Callable[[], None]
 """Performs the captured work again."""

@@ -231,18 +231,18 @@ def product_cycles(product: MatrixProduct, batch: int, gpu: GPU) -> float:
     rows = of_batch * math.ceil(m / batch)
     if transposed == "b":
         lanes = min(_power_of_two(k / 8), WARP)  # that share a column
-        turns, columns = rows, math.ceil(n / (BLOCK / lanes))
+        times, columns = rows, math.ceil(n / (BLOCK / lanes))
         cycles = rows * columns * (COLUMNS_CYCLES + math.ceil(k / lanes) * read)
     else:
         width = QUAD if n % QUAD == 0 else 1  # columns of a thread
         across = min(_power_of_two(n / width), BLOCK)  # threads with columns of their own
-        turns, columns = math.ceil(rows / ROWS_AT_ONCE), math.ceil(n / width / across)
+        times, columns = math.ceil(rows / ROWS_AT_ONCE), math.ceil(n / width / across)
         # Four numbers for each of several rows take as many registers as there are.
         at_once = READS_AT_ONCE / (2 if width > 1 else 1) / min(rows, ROWS_AT_ONCE)
         terms = math.ceil(k / (BLOCK / across))
-        cycles = turns * columns * (ROWS_CYCLES + terms * READ_CYCLES / at_once)
+        cycles = times * columns * (ROWS_CYCLES + terms * READ_CYCLES / at_once)
     blocks = math.ceil(batch / of_batch)
-    size = turns * n * k * 4  # bytes that each of them reads
+    size = times * n * k * 4  # bytes that each of them reads
     shared = blocks * size / gpu.l2_reads * gpu.clock
     return max(cycles, math.ceil(blocks / gpu.multiprocessors) * size / PORT, shared)
 

@@ -26,8 +26,8 @@ from .codegen import BLOCK, PARAMETER_BYTES, Kernel, parameter_bytes
 from .fuse import FusedLaunch, configure, fuse
 from .modes import LaunchModeError, forced_mode
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
+from .stream_lock import Sent, StreamLock
 from .tasks import Launch, PartTask, Product, SumOverRanks, Task, region
-from .turn import Sent, Turn
 
 DRAWN_AT_ONCE = 8  # random numbers drawn by one thread
 LARGE = 1 << 20  # bytes of an array
@@ -79,7 +79,7 @@ class TaskBackend(Backend):
         self._stream = stream
         self._free = free
         self._prepared: dict[Kernel, KernelLauncher] = {}
-        self.turn = Turn(stream)
+        self.stream_lock = StreamLock(stream)
         self._checks: WeakSet[Check] = WeakSet()  # those requested by its user
         # On an isolated backend:
         self._captured: list[Array] | None = None  # arrays of the capture in progress
@@ -92,11 +92,11 @@ class TaskBackend(Backend):
         return own
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        with self.turn:
+        with self.stream_lock:
             return self._xp.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        with self.turn:
+        with self.stream_lock:
             return self._xp.zeros(shape, dtype)
 
     def upload(self, source: Any) -> Array:
@@ -105,11 +105,11 @@ class TaskBackend(Backend):
             self.wait_for_caller()
         elif not isinstance(source, (np.ndarray, ours)) and hasattr(source, "__dlpack__"):
             on_host = source.__dlpack_device__()[0] == 1  # kDLCPU
-            with self.turn:
+            with self.stream_lock:
                 source = (np if on_host else self._xp).from_dlpack(source)
         if isinstance(source, ours) and not self.owns(source):
             return self._copied_here(source)
-        with self.turn:
+        with self.stream_lock:
             plain = self._is_on_host(source) and source.flags.c_contiguous
             if plain and source.nbytes >= LARGE and source.dtype.isnative:
                 # CuPy's `asarray` first copies it to pinned memory, with one thread.
@@ -128,17 +128,17 @@ class TaskBackend(Backend):
         """
         with source.device:
             before = self._stream.current()
-        with self.turn:
+        with self.stream_lock:
             before.join()
             copy = self._xp.ascontiguousarray(source.copy())  # on the current device
             self._stream.synchronize()
             return copy
 
     def wait_for_caller(self) -> None:
-        Sent(self._stream.current(), self.turn).join()
+        Sent(self._stream.current(), self.stream_lock).join()
 
     def write(self, target: Array, source: Any) -> None:
-        with self.turn:
+        with self.stream_lock:
             alike = self._is_on_host(source) and (source.shape, source.dtype) == (
                 target.shape, target.dtype
             )
@@ -149,7 +149,7 @@ class TaskBackend(Backend):
                 target[...] = self._xp.asarray(source)
 
     def read(self, array: Array) -> np.ndarray:
-        with self.turn:
+        with self.stream_lock:
             values = self._stream.read(array)
             self._complain()
             return values
@@ -158,11 +158,11 @@ class TaskBackend(Backend):
         return self._stream.pinned(shape, dtype)
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
-        with self.turn:
-            return Sent(self._stream.send(copies), self.turn)
+        with self.stream_lock:
+            return Sent(self._stream.send(copies), self.stream_lock)
 
     def synchronize(self) -> None:
-        with self.turn:
+        with self.stream_lock:
             self._stream.synchronize()
             self._complain()
 
@@ -188,7 +188,7 @@ class TaskBackend(Backend):
         return isinstance(array, self._xp.ndarray) and self._stream.reaches(array)
 
     def free_bytes(self) -> int | None:
-        with self.turn:
+        with self.stream_lock:
             return self._free() if self._free else None
 
     def overlap(self, a: Array, b: Array) -> str | None:
@@ -201,7 +201,7 @@ class TaskBackend(Backend):
         """Capture ``times`` calls of ``step``; return a function that replays them, and arrays."""
         self._captured = []
         try:
-            with self.turn:
+            with self.stream_lock:
                 replay = self._stream.capture(step, times)
             return replay, list({id(array): array for array in self._captured}.values())
         finally:

@@ -25,7 +25,7 @@ class _ThisThread(threading.local):
         self.blocks: list[tuple[FrameType, bool]] = []
 
 
-class Turn:
+class StreamLock:
     """A ``with`` block in which only this thread submits work to the backend's stream, and its
     array functions use this stream.
 
@@ -52,7 +52,7 @@ class Turn:
             if enters:
                 self._stream.__enter__()
             blocks.append((frame, enters or outermost))
-        except BaseException:  # let others have their turn
+        except BaseException:  # let other threads enter
             self._lock.__exit__()
             raise
 
@@ -70,13 +70,13 @@ class Turn:
 
 
 class Sent(Sending):
-    """Copies that are joined in this thread's turn."""
+    """Copies that are joined under the stream lock."""
 
-    def __init__(self, sending: Sending, turn: AbstractContextManager[None]) -> None:
-        self._sending, self._turn = sending, turn
+    def __init__(self, sending: Sending, stream_lock: AbstractContextManager[None]) -> None:
+        self._sending, self._stream_lock = sending, stream_lock
 
     def join(self) -> None:
-        with self._turn:
+        with self._stream_lock:
             self._sending.join()
 
     def wait(self) -> None:
