@@ -55,7 +55,7 @@ CPU = (
     "tests/backends/compiled/test_compiled_library.py",
     "tests/backends/compiled/test_compiled_updates.py",
     "tests/backends/compiled/test_compiled_losses.py",
-    "tests/backends/compiled/test_compiled_images.py",
+    "tests/backends/compiled/test_compiled_convolution.py",
     "tests/backends/compiled/test_compiled_products.py",
     "tests/kernels/test_math_functions.py",
     "tests/backends/test_operations.py",

@@ -20,7 +20,7 @@ CONTEXT = "GPUNN_TRACED_TEST"  # the test whose child a process is
 # They execute no line of the package, all of them in processes that are not traced, or trace.
 LEFT_OUT = (
     "bench", "contestants", "packaging", "wheels", "sanitized", "kernels_compile",
-    "kernels_on_cpu", "cuda_on_cpu", "planted_faults", "math_functions", "compiled_images",
+    "kernels_on_cpu", "cuda_on_cpu", "planted_faults", "math_functions", "compiled_convolution",
     "compiled_products", "layering", "gpu_command", "cuda_extra", "interrupts", "threads",
     "release", "notebooks", "pages", "course", "examples", "small_examples", "task_examples",
     "scale", "readme", "docs", "time_limit",

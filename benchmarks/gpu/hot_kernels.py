@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from benchmarks import RESULTS
 from benchmarks.common.workloads import ALL_WORKLOADS
-from gpunn.backends.cupy import images
+from gpunn.backends.cupy import convolution
 from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.cupy.launch.codegen import BLOCK, WARP
 from gpunn.backends.cupy.launch.kernel_source import part_named
@@ -158,7 +158,7 @@ def step(workload: str, mode: str, gpu: GPU | None = None) -> list[Launched]:
 
 def _with_patches(gpu: GPU) -> list[Launched]:
     """Return the launches of a step of W4 if all patches are in memory."""
-    with patch.object(images, "RATE", 1e-30):
+    with patch.object(convolution, "RATE", 1e-30):
         return critical_path.step("W4", "fused", gpu)
 
 
@@ -240,7 +240,7 @@ def _product_seconds(task: Task, gpu: GPU) -> float:
     width = counts[2] * counts[3] * int(values["channels"])
     rows, terms = (windows, width) if task.name == "convolution" else (width, windows)
     sizes = rows, int(values["filters"]), terms, int(values.get("pieces", 1))
-    return images.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)
+    return convolution.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)
 
 
 def patches_row(gpu: GPU) -> list[str]:
@@ -298,7 +298,7 @@ def text() -> str:
             _HEAD.format(version=nvrtc.version(), digest=digest(), gpus=", ".join(cards)),
             _STEPS, by_gpu("step", step_rows, "steps"),
             _CONSTANTS, by_gpu("step", step_rows, "constants"),
-            _PATCHES.format(rate=images.RATE),
+            _PATCHES.format(rate=convolution.RATE),
             table(["card", *both, "difference"], [patches_row(gpu) for gpu in GPUS]),
             _PATCHES_HIGH, by_gpu("step", [["with patches"], ["as launched"]], "patches"),
             _LAUNCHES.format(issue=critical_path.WARPS_ISSUE),

@@ -13,7 +13,7 @@ from kernel_resources import check
 from benchmarks.gpu import constants, hot_kernels, kernel_table, nvrtc, sass
 from benchmarks.gpu.kernel_table import ARCHITECTURES
 from gpunn.backends.contract import control
-from gpunn.backends.cupy import images, sums
+from gpunn.backends.cupy import convolution, sums
 from gpunn.backends.cupy.driver.nvrtc import CompileError
 from gpunn.backends.cupy.launch import kernel_source
 from gpunn.backends.cupy.launch.codegen import (
@@ -216,7 +216,7 @@ def test_control_places_are_those_of_python() -> None:
 
 def test_sizes_are_those_of_python() -> None:
     constants = {"BLOCK": BLOCK, "WARP": WARP, "COLUMN_TILE": sums.COLUMN_TILE}
-    constants["DEPTH"] = images.DEPTH
+    constants["DEPTH"] = convolution.DEPTH
     text = kernel_source.source("reductions.cu", "convolution.cu")
     for name, value in constants.items():
         assert f"constexpr int {name} = {value};" in text

@@ -21,8 +21,8 @@ import gpunn
 from gpunn import layers
 from gpunn.apps.roofline import step_profile
 from gpunn.backends import get_backend
-from gpunn.backends.cupy import images as cupy_images
-from gpunn.backends.numpy import images as numpy_images
+from gpunn.backends.cupy import convolution as cupy_convolution
+from gpunn.backends.numpy import convolution as numpy_convolution
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.core.plan import Call
@@ -92,8 +92,8 @@ def test_convolution_is_that_of_pytorch(
 ) -> None:
     """Even and odd windows and images, strides larger than the window, dilations, few and many
     channels, images of one pixel; on a GPU without writing the patches."""
-    monkeypatch.setattr(cupy_images, "RATE", np.inf)
-    monkeypatch.setattr(cupy_images, "BYTE", 0)
+    monkeypatch.setattr(cupy_convolution, "RATE", np.inf)
+    monkeypatch.setattr(cupy_convolution, "BYTE", 0)
     device = emulated.make_backend() if backend == "emulated" else backend
     windows, steps_ = ((1, 1), (2, 3), (3, 3), (4, 1)), ((1, 1), (2, 2), (3, 1), (1, 5))
     sizes = ((7, 9, 2), (8, 8, 1), (9, 10, 20), (1, 1, 3))
@@ -242,20 +242,20 @@ def test_pieces_are_the_whole(case: str, monkeypatch: pytest.MonkeyPatch) -> Non
     cls, arguments, channels = CASES[case]
     layer = cls(**arguments, dtype="float64")
     x = np.random.default_rng(0).standard_normal((19, 12, 11, channels))
-    monkeypatch.setattr(numpy_images, "PIECE_BYTES", 1 << 40)
-    monkeypatch.setattr(numpy_images, "PARTS", 1)
+    monkeypatch.setattr(numpy_convolution, "PIECE_BYTES", 1 << 40)
+    monkeypatch.setattr(numpy_convolution, "PARTS", 1)
     expected = both_ways(layer, x)
-    monkeypatch.setattr(numpy_images, "PARTS", 4)
-    monkeypatch.setattr(numpy_images, "SIZE_WORTH_THREADS", 1)
+    monkeypatch.setattr(numpy_convolution, "PARTS", 4)
+    monkeypatch.setattr(numpy_convolution, "SIZE_WORTH_THREADS", 1)
     for size in (1, 20_000, 1 << 40):
-        monkeypatch.setattr(numpy_images, "PIECE_BYTES", size)
+        monkeypatch.setattr(numpy_convolution, "PIECE_BYTES", size)
         with threadpool_limits(1, "blas"):  # as when several threads do the work
             one = both_ways(layer, x)
         assert_near(one, expected, 1e-13)
         for a, b in zip(one, both_ways(layer, x, threads=True), strict=True):
             np.testing.assert_array_equal(a, b)  # whichever thread does the work
     gpu = emulated.make_backend()
-    monkeypatch.setattr(cupy_images, "PATCH_BYTES", 20_000)
+    monkeypatch.setattr(cupy_convolution, "PATCH_BYTES", 20_000)
     other = cls(**arguments, dtype="float64")
     assert_near(both_ways(other, x, backend=gpu), expected, 1e-13)
 
@@ -363,7 +363,7 @@ def assert_learns_the_same(device: Any, side: int = 8) -> None:
 @pytest.mark.traced
 def test_products_take_epilogues(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bias and ReLU of a convolution, and the gradient of its bias."""
-    monkeypatch.setattr(cupy_images, "RATE", 1e-30)  # the library computes it
+    monkeypatch.setattr(cupy_convolution, "RATE", 1e-30)  # the library computes it
 
     def hidden() -> list[Any]:
         first = gpunn.initializers.GlorotUniform(seed=1)
@@ -380,7 +380,7 @@ def test_products_take_epilogues(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_number_of_blocks_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a convolution whose patches are not written."""
-    monkeypatch.setattr(cupy_images, "RATE", np.inf)
+    monkeypatch.setattr(cupy_convolution, "RATE", np.inf)
     x = np.random.default_rng(0).standard_normal((40, 7, 6, 5)).astype(np.float32)
     found = []
     for blocks in (1, 3, 8):

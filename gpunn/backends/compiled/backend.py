@@ -26,13 +26,13 @@ from gpunn.backends.numpy.backend import check_position
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, ParallelRegion
 from gpunn.common.holds import Hold
 
+from .convolution import CompiledConvolution
 from .expressions import CompiledExpressions
-from .images import CompiledImages
+from .gather_scatter import CompiledGatherScatter
 from .joining import join_updates
 from .losses import CompiledLosses
 from .normalization import CompiledNormalization
 from .operations import MASK64, Arguments, by_formula, compiled, name_of
-from .places import CompiledPlaces
 from .products import ours_is_faster, ours_is_faster_in_stacks
 from .updates import CompiledUpdates
 
@@ -42,8 +42,8 @@ GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
 
 
 class CompiledBackend(
-    CompiledExpressions, CompiledImages, CompiledLosses, CompiledNormalization, CompiledPlaces,
-    CompiledUpdates,
+    CompiledExpressions, CompiledConvolution, CompiledLosses, CompiledNormalization,
+    CompiledGatherScatter, CompiledUpdates,
 ):
     """The backend of arrays in host memory with compiled loops."""
 

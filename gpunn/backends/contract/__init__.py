@@ -20,18 +20,18 @@ runs the first; the compiled and the CuPy backend run the second where it exists
 
 from __future__ import annotations
 
+from .convolution import Convolution
 from .declaration import OpCall, OpDeclaration
 from .device import Array
 from .expression import Expressions
-from .images import Images
+from .gather_scatter import GatherScatter
 from .normalization import Normalization
 from .operation import operation
 from .passes import Passes, dropout_scale
-from .places import Places
 from .steps import Steps
 
 __all__ = ["Array", "Contract", "OpCall", "OpDeclaration", "dropout_scale", "operation"]
 
 
-class Contract(Passes, Expressions, Normalization, Images, Places, Steps):
+class Contract(Passes, Expressions, Normalization, Convolution, GatherScatter, Steps):
     """All operations; `Backend` adds the arrays and the repetition of steps."""

@@ -14,7 +14,8 @@ from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, 
 from gpunn.backends.contract.formulas import OptimizerProtocol
 from gpunn.backends.shared.pieces import cut
 
-from .images import CupyImages
+from .convolution import CupyConvolution
+from .gather_scatter import CupyGatherScatter
 from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
 from .launch.protocols import EPILOGUES
@@ -23,13 +24,12 @@ from .launch.tasks import PartTask, SumOverRanks
 from .losses import CupyLosses
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
-from .places import CupyPlaces
 from .sums import COLUMN_TILE
 
 NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 
 
-class CupyBackend(CupyImages, CupyLosses, CupyNormalization, CupyPenalties, CupyPlaces):
+class CupyBackend(CupyConvolution, CupyLosses, CupyNormalization, CupyPenalties, CupyGatherScatter):
     """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
     finds_first_nan = False

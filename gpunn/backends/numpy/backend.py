@@ -15,18 +15,19 @@ from gpunn.backends.shared.functions import select
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
 
+from .convolution import NumpyConvolution
 from .expressions import NumpyExpressions
-from .images import NumpyImages
+from .gather_scatter import NumpyGatherScatter
 from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
-from .places import NumpyPlaces
 from .updates import NumpyUpdates
 
 _GENERATOR = ("generator of uniform numbers",)
 WORDS = 8  # float32 numbers of one block of Philox
 
 class NumpyBackend(
-    NumpyExpressions, NumpyImages, NumpyNormalization, NumpyPenalties, NumpyPlaces, NumpyUpdates
+    NumpyExpressions, NumpyConvolution, NumpyNormalization, NumpyPenalties, NumpyGatherScatter,
+    NumpyUpdates,
 ):
     """The backend of arrays in host memory. It is also the reference for testing the GPU."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.places import Check, Complaint
+from gpunn.backends.contract.gather_scatter import Check, Complaint
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.primitive import Primitive, Work, place_in_user_code

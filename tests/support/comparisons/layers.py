@@ -11,7 +11,7 @@ import numpy as np
 import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
-from gpunn.backends.cupy import images as images_on_gpu
+from gpunn.backends.cupy import convolution as cupy_convolution
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.precision import PRECISIONS, rounded
@@ -202,7 +202,7 @@ def images(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
 def convolution(gpu: Backend, sample: Sample) -> None:
     """By products of patches that are written."""
     geometry, shape = windows(sample)
-    with patch.object(images_on_gpu, "RATE", 1e-30):
+    with patch.object(cupy_convolution, "RATE", 1e-30):
         both_ways_of_convolution(gpu, sample, geometry, shape, 1 + sample.columns % 5)
 
 
@@ -211,7 +211,7 @@ def convolution_without_patches(gpu: Backend, sample: Sample) -> None:
     geometry, (_, *size, _) = windows(sample)
     samples = -(-(sample.rows % 250) // (geometry.windows[0] * geometry.windows[1])) or 1
     more = sample.columns
-    with patch.multiple(images_on_gpu, RATE=np.inf, BYTE=0, CACHED_BYTE=0, PIECE=50):
+    with patch.multiple(cupy_convolution, RATE=np.inf, BYTE=0, CACHED_BYTE=0, PIECE=50):
         for channels, filters in ((1 + more % 13, 4), (3, 33 + more % 40)):
             shape = samples, *size, channels
             both_ways_of_convolution(gpu, sample, geometry, shape, filters)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Backend
-from gpunn.backends.contract.places import Check
+from gpunn.backends.contract.gather_scatter import Check
 
 from .samples import NUMPY, Sample, on_both
 

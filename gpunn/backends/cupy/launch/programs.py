@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from gpunn.backends.contract.backend import Array, NotTraceableError, Step
-from gpunn.backends.contract.places import Check
+from gpunn.backends.contract.gather_scatter import Check
 from gpunn.backends.contract.profiling import Profile, ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 from gpunn.common.names import warn

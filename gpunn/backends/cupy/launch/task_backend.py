@@ -17,7 +17,7 @@ import numpy as np
 from gpunn.backends.contract import OpCall, OpDeclaration
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Own, Sending
-from gpunn.backends.contract.places import Check
+from gpunn.backends.contract.gather_scatter import Check
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 

@@ -1,4 +1,4 @@
-"""Images on a GPU: patches and products, pooling, padding."""
+"""Convolution, as patches and products, pooling and layout of images on a GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LAUNCH = 3.5e5
 BLOCKS_EACH = 8  # of `KernelSet.blocks`, of a multiprocessor
 
 
-class CupyImages(TaskBackend):
+class CupyConvolution(TaskBackend):
     """The operations on images, (samples, height, width, channels)."""
 
     # -- convolution

@@ -64,7 +64,7 @@ def number_of_rank(rank: int) -> float:
     return float(np.array(bits, np.int64).view(np.float64))
 
 
-class Places(Operations):
+class GatherScatter(Operations):
     """Gather and scatter of rows by index.
 
     An array has the shape (outer, n, inner); ``places`` are indices along the middle axis.

@@ -10,7 +10,7 @@ from .launch.task_backend import TaskBackend
 MANY_COLUMNS = 1 << 12  # keep the blocks of a GPU busy, with a thread for each
 
 
-class CupyPlaces(TaskBackend):
+class CupyGatherScatter(TaskBackend):
     """Gather and scatter of rows; a part of `CupyBackend`."""
 
     def _take_rows(self, call: OpCall) -> None:

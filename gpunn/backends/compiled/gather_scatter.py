@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from gpunn.backends.contract import OpCall
-from gpunn.backends.contract.places import Check
+from gpunn.backends.contract.gather_scatter import Check
 
 from .operations import Arguments, CompiledOperations, compiled, name_of
 
 
-class CompiledPlaces(CompiledOperations):
+class CompiledGatherScatter(CompiledOperations):
     """Gather and scatter of rows; a part of `CompiledBackend`."""
 
     @compiled(lambda call: (name_of(call.x.dtype),))

@@ -1,4 +1,4 @@
-"""Images, (samples, height, width, channels): convolution, pooling, layout."""
+"""Convolution, pooling and layout of images, (samples, height, width, channels)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _gradients(call: OpCall) -> list[MatrixProduct]:
     return found
 
 
-class Images(Operations):
+class Convolution(Operations):
     """Convolution, pooling, and the layout of images in memory."""
 
     @operation(

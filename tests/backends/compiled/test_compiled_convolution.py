@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn.backends.compiled import convolution as compiled_convolution
 from gpunn.backends.compiled import cpu_kernels
-from gpunn.backends.compiled import images as compiled_images
 from gpunn.backends.shared.geometry import Geometry
 
 pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
@@ -85,8 +85,8 @@ def test_convolution_is_what_it_is_defined_as(
         return
     with pytest.MonkeyPatch.context() as patch:
         if small:
-            patch.setattr(compiled_images, "FLOPS", 0)
-            patch.setattr(compiled_images, "GROUP", 1)
+            patch.setattr(compiled_convolution, "FLOPS", 0)
+            patch.setattr(compiled_convolution, "GROUP", 1)
         if groups == 33:  # more than a vector has elements: one filter for each channel
             channels = filters = 1
         sizes = n, channels * groups, filters * groups

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.numpy.images import PARTS, PARTS_BYTES, rows_of
+from gpunn.backends.numpy.convolution import PARTS, PARTS_BYTES, rows_of
 from gpunn.backends.shared.geometry import Geometry
 
 from .operations import Arguments, CompiledOperations, compiled, name_of
@@ -42,7 +42,7 @@ class Layout:
     padded: tuple[int, ...] | None
 
 
-class CompiledImages(CompiledOperations):
+class CompiledConvolution(CompiledOperations):
     """Convolution, pooling, and the layout of images in memory."""
 
     def _geometry(self, geometry: Geometry, *more: int) -> Array:

@@ -1,4 +1,4 @@
-"""Images on NumPy, (samples, height, width, channels): convolution, pooling, padding.
+"""Convolution, pooling and layout of images on NumPy, (samples, height, width, channels).
 
 An operation is several passes over its arrays. Over a whole batch, each pass would write its
 result to memory, where the next one reads it. So a thread performs all passes on a piece of the
@@ -30,7 +30,7 @@ SHORT = 16  # elements: copies of shorter rows are slow
 Function = Callable[..., Any]
 
 
-class NumpyImages(TracingBackend):
+class NumpyConvolution(TracingBackend):
     """The operations on images."""
 
     # -- convolution

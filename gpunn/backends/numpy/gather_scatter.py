@@ -8,14 +8,14 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.places import Check
+from gpunn.backends.contract.gather_scatter import Check
 from gpunn.backends.host.program import TracingBackend
 from gpunn.backends.host.trace import without_blas
 
 _MERGING: dict[str, Any] = {"Sum": np.add, "Largest": np.maximum}
 
 
-class NumpyPlaces(TracingBackend):
+class NumpyGatherScatter(TracingBackend):
     """Gather and scatter of rows; a part of `NumpyBackend`."""
 
     def _take_rows(self, call: OpCall) -> None:
