@@ -336,11 +336,11 @@ def in_order(name: str, report: Report) -> bool:
     return not failed and not refused and raced and ended
 
 
-def _processes(room: int) -> int:
+def _processes(memory: int) -> int:
     """Return how many processes fit in the GPU's memory, and on the CPU."""
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
-    return max(1, min(MOST_PROCESSES, cores, room // PROCESS_BYTES))
+    return max(1, min(MOST_PROCESSES, cores, memory // PROCESS_BYTES))
 
 
 def describe_gpu(backend: str) -> dict[str, Any]:

@@ -66,12 +66,12 @@ def pieces(xs: Sequence[float], ys: Sequence[float], spread: Sequence[float] = (
     [0.0, 2.0]
     """
     logs = [(math.log(x), math.log(y)) for x, y in zip(xs, ys, strict=True)]
-    room = [math.log(1 + max(TOLERANCE, s)) for s in spread or [0.0] * len(logs)]
+    tolerances = [math.log(1 + max(TOLERANCE, s)) for s in spread or [0.0] * len(logs)]
     best: list[tuple[int, float, list[Piece]]] = [(0, 0.0, [])]
     for last in range(1, len(logs)):
         choices = []
         for first in range(last):
-            slope, errors = _line(logs[first : last + 1], room[first : last + 1])
+            slope, errors = _line(logs[first : last + 1], tolerances[first : last + 1])
             if max(map(abs, errors)) <= 1:
                 count, error, before = best[first]
                 total = error + sum(e * e for e in errors)
@@ -80,16 +80,16 @@ def pieces(xs: Sequence[float], ys: Sequence[float], spread: Sequence[float] = (
     return best[-1][2]
 
 
-def _line(points: list[tuple[float, float]], room: list[float]) -> tuple[float, list[float]]:
-    """Return the slope of the least-squares line, and each distance relative to ``room``."""
-    weights = [1 / r**2 for r in room]
+def _line(points: list[tuple[float, float]], tolerances: list[float]) -> tuple[float, list[float]]:
+    """Return the slope of the least-squares line, and each distance relative to ``tolerances``."""
+    weights = [1 / r**2 for r in tolerances]
     x, y = (
         sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
         for values in zip(*points, strict=True)
     )
     terms = [(w, a - x, b - y) for w, (a, b) in zip(weights, points, strict=True)]
     slope = sum(w * a * b for w, a, b in terms) / sum(w * a * a for w, a, _ in terms)
-    return slope, [(b - slope * a) / r for (_, a, b), r in zip(terms, room, strict=True)]
+    return slope, [(b - slope * a) / r for (_, a, b), r in zip(terms, tolerances, strict=True)]
 
 
 def time_of(point: dict[str, Any]) -> dict[str, float]:

@@ -41,16 +41,16 @@ SEGMENT = np.dtype(
 
 
 Result = TypeVar("Result")
-_ROOM: ContextVar[float] = ContextVar("values that a parameter storage may hold", default=math.inf)
+_WEIGHT_LIMIT: ContextVar[float] = ContextVar("values that a storage may hold", default=math.inf)
 
 
-def with_room_for(values: int, work: Callable[[], Result]) -> Result:
+def with_weight_limit(values: int, work: Callable[[], Result]) -> Result:
     """Return ``work()``; meanwhile creating a parameter storage of more values raises an error.
 
     The limit belongs to a context that ends with this call, even after an error.
     """
     context = copy_context()
-    context.run(_ROOM.set, values)
+    context.run(_WEIGHT_LIMIT.set, values)
     return context.run(work)
 
 
@@ -312,7 +312,7 @@ class ParameterStorage:
         self.dtype = resolve_dtype(dtype)
         self.access = Access()
         self.parameters = list(parameters)
-        self._check_room()
+        self._check_weight_limit()
         trained = [p for p in self.parameters if p.trained]
         state = [p for p in self.parameters if not p.trained]
         self.segments = np.zeros(len(trained), SEGMENT)
@@ -337,12 +337,12 @@ class ParameterStorage:
         for parameter in self.parameters[::-1]:  # the first one last: then all are there
             parameter.storage, parameter.kept = self, None
 
-    def _check_room(self) -> None:
-        wanted, room = sum(p.size for p in self.parameters), _ROOM.get()
-        if wanted > room:
+    def _check_weight_limit(self) -> None:
+        wanted, limit = sum(p.size for p in self.parameters), _WEIGHT_LIMIT.get()
+        if wanted > limit:
             largest = max(self.parameters, key=lambda p: p.size)
             raise ValueError(
-                f"the layers have {wanted:,} weights, but {room:,} are stored: {largest.path!r} "
+                f"the layers have {wanted:,} weights, but {limit:,} are stored: {largest.path!r} "
                 f"alone has the shape {largest.shape}."
             )
 

@@ -128,7 +128,7 @@ class _Explained:
             raise OutOfMemoryError(self._message()) from error
 
 
-def room_for_batch(
+def memory_for_batch(
     size: int, plan: Plan, backend: Backend, dtype: str, training: bool, *caches: Cache
 ) -> Any:
     """Return a ``with`` block for work on batches of ``size``: if memory runs out, the error names
@@ -159,7 +159,7 @@ def room_for_batch(
     return _Explained(message)
 
 
-def no_room_for_data(
+def no_memory_for_data(
     error: MemoryError, argument: str, array: Any, backend: Backend
 ) -> OutOfMemoryError:
     """Return the error to raise if memory runs out in the upload of ``array``: it reports how much

@@ -14,7 +14,7 @@ from gpunn.common import registry
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import listed, plain, warn
 from gpunn.common.stored import OWN_STEPS
-from gpunn.core.storage import with_room_for
+from gpunn.core.storage import with_weight_limit
 
 from . import files
 from .announcing import announce_data_held, announce_format
@@ -165,7 +165,7 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
         set_weights(model, document["weights"])
         return model
 
-    model = with_room_for(sum(array.size for array in document["weights"].values()), build)
+    model = with_weight_limit(sum(array.size for array in document["weights"].values()), build)
     model.trained_on = document.get("trained_on", {})
     if compile and document["compile"] is not None:
         model.compile_from_config(document["compile"])

@@ -22,7 +22,7 @@ from gpunn.core.settings import Cached, Settings
 from gpunn.core.storage import ParameterStorage
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtype
-from gpunn.feeding.memory import room_for_batch, sample_bytes
+from gpunn.feeding.memory import memory_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
 from gpunn.layers.symbolic import TreeDef
@@ -64,7 +64,7 @@ class Forward:
         key = xs[0].shape[0], eager
         entry = self._programs.pop(key, None)
         if entry is None:
-            with self.room(key[0]):
+            with self.memory_for(key[0]):
                 self._programs[key] = self._program(key[0])
                 return self.run(xs, number)
         self._programs[key] = workspace, program = entry  # last: most recently used
@@ -74,10 +74,10 @@ class Forward:
         program.run(1)
         return workspace
 
-    def room(self, size: int) -> Any:
-        """See `room_for_batch`."""
+    def memory_for(self, size: int) -> Any:
+        """See `memory_for_batch`."""
         caches = self._programs, self._pool
-        return room_for_batch(size, self._plan, self.backend, self._dtype, False, *caches)
+        return memory_for_batch(size, self._plan, self.backend, self._dtype, False, *caches)
 
     def _program(self, size: int) -> tuple[Workspace, Program]:
         while len(self._programs) >= CACHED_PROGRAMS:

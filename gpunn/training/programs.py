@@ -18,7 +18,7 @@ from gpunn.core import held
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Shard
-from gpunn.feeding.memory import Cache, room_for_batch
+from gpunn.feeding.memory import Cache, memory_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
 
@@ -102,14 +102,14 @@ class Programs:
             cache.clear()
         self.backend.forget_kept()
 
-    def room(self, size: int, rows: Rows | None, *caches: Cache) -> Any:
-        """See `room_for_batch`. ``rows``: of which a batch is, or None if these may vary."""
+    def memory_for(self, size: int, rows: Rows | None, *caches: Cache) -> Any:
+        """See `memory_for_batch`. ``rows``: of which a batch is, or None if these may vary."""
         objective = self.objective if rows is None else self.objective.for_rows(rows)
         if objective.plan.unknown:
             return nullcontext()  # each of its batches asks for its own
         caches = (*caches, self._batches, self._on_batch, self._on_rows, self.pool)
         bound = objective.plan, self.backend, objective.spec.dtype
-        return room_for_batch(size, *bound, self.training, *caches)
+        return memory_for_batch(size, *bound, self.training, *caches)
 
     # -- programs
 
@@ -140,7 +140,7 @@ class Programs:
 
     def run_batch(self, rows: Rows, sharded: bool = False) -> None:
         """Run one step on a batch from the host; on this rank's shard of it, if ``sharded``."""
-        with self.room(len(rows), rows):
+        with self.memory_for(len(rows), rows):
             self._run_batch(rows, sharded)
 
     def _run_batch(self, rows: Rows, sharded: bool) -> None:

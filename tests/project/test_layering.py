@@ -81,7 +81,7 @@ def place(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def room(path: Path) -> str:
+def folder_of(path: Path) -> str:
     """Return the name of a file's folder within the backends."""
     inside = path.relative_to(PACKAGE / "backends")
     return "/".join(inside.parts[:-1]) or inside.stem
@@ -131,7 +131,7 @@ def test_the_picture_of_the_floors_is_true() -> None:
 
 def test_every_module_has_a_floor() -> None:
     assert {place(path) for path in MODULES} == set(FLOOR)
-    assert {room(path) for path in MODULES if place(path) == "backends"} == {
+    assert {folder_of(path) for path in MODULES if place(path) == "backends"} == {
         name for names in BACKENDS for name in names
     }
 
@@ -147,14 +147,14 @@ def test_imports_go_downwards() -> None:
 
 
 def test_imports_go_downwards_below_the_backends() -> None:
-    rooms = {name: number for number, names in enumerate(BACKENDS) for name in names}
+    levels = {name: number for number, names in enumerate(BACKENDS) for name in names}
     found = {
-        (str(path.relative_to(PACKAGE)), room(other))
+        (str(path.relative_to(PACKAGE)), folder_of(other))
         for path in MODULES
         for other in files_imported(path)
         if place(path) == place(other) == "backends"
-        and room(other) != room(path)
-        and rooms[room(other)] >= rooms[room(path)]
+        and folder_of(other) != folder_of(path)
+        and levels[folder_of(other)] >= levels[folder_of(path)]
     }
     assert not found
 

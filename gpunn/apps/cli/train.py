@@ -22,7 +22,7 @@ from gpunn.callbacks import BackupAndRestore, Callback, CSVLogger
 from gpunn.callbacks.callback import Logs
 from gpunn.common.random import set_random_seed
 from gpunn.common.stored import ByName, FieldSchema, Integer, Number, Several, Text, check
-from gpunn.core.storage import with_room_for
+from gpunn.core.storage import with_weight_limit
 from gpunn.distribution.launch import initialize_if_launched, is_writer
 from gpunn.layers import Input, Rescaling
 from gpunn.models import Sequential
@@ -348,7 +348,7 @@ def _stored_settings(path: str, given: dict[str, Any]) -> tuple[dict[str, Any], 
 def _model_of(path: str, settings: dict[str, Any], weights: int) -> Sequential:
     """Return a checkpoint's network, with no more weights than the checkpoint holds."""
     try:
-        return with_room_for(weights, lambda: make_model(settings))
+        return with_weight_limit(weights, lambda: make_model(settings))
     except ValueError as error:
         raise ValueError(f"Cannot load {path}: {error}") from None
 

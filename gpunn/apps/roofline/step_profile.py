@@ -126,8 +126,8 @@ def measure(
     copy = copied(model, backend)
     trainer = copy._trainer
     inputs = _of_known_shapes(trainer).spec.inputs
-    room = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in inputs))
-    program = step_program(copy, batch, min(STEPS, max(1, room)))
+    most = ELEMENTS // max(1, batch * sum(math.prod(shape) for _, shape in inputs))
+    program = step_program(copy, batch, min(STEPS, max(1, most)))
 
     def sample(steps: int) -> float:
         trainer.control.set(POSITION, 0)
@@ -140,7 +140,7 @@ def measure(
     with copy.backend.parallel_region():
         for _ in range(2):
             sample(1)  # on a GPU the first is performed, the second captured
-        steps = max(1, min(STEPS, room, round(SAMPLE_SECONDS / sample(1))))
+        steps = max(1, min(STEPS, most, round(SAMPLE_SECONDS / sample(1))))
         sample(steps)
         samples: list[float] = []
         end = time.perf_counter() + seconds

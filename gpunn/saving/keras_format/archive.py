@@ -22,7 +22,7 @@ from gpunn.common import registry
 from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
-from gpunn.core.storage import with_room_for
+from gpunn.core.storage import with_weight_limit
 
 from . import graphs, lookups, states
 from .parts import complete_shared_numbers, described, from_keras, is_part, written_in
@@ -164,7 +164,7 @@ def load_model(
             return model
 
         def restored() -> Any:
-            model = with_room_for(states.elements(file), build)
+            model = with_weight_limit(states.elements(file), build)
             if isinstance(own.get("trained_on"), dict):
                 model.trained_on = own["trained_on"]
             if compiled is not None:

@@ -22,7 +22,7 @@ from gpunn.backends.contract.control import BATCHES, UPDATES
 from gpunn.common import registry
 from gpunn.common.atomic_files import Path
 from gpunn.common.names import warn
-from gpunn.core.storage import Parameter, with_room_for
+from gpunn.core.storage import Parameter, with_weight_limit
 
 from . import archive, graphs, states
 from .legacy_configs import compile_config, model_entry
@@ -182,7 +182,7 @@ def load_model(
             return model
 
         def restored() -> Any:
-            model = with_room_for(states.elements(stored), build)
+            model = with_weight_limit(states.elements(stored), build)
             if compiled is not None:
                 _compile(model, compiled)
                 _set_optimizer(file, model)

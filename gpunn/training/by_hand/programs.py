@@ -82,7 +82,7 @@ class OwnPrograms:
         """Return False: a step looks by itself at what it uses."""
         return False
 
-    def room(self, size: int, rows: Any, *caches: Any) -> AbstractContextManager[None]:
+    def memory_for(self, size: int, rows: Any, *caches: Any) -> AbstractContextManager[None]:
         return nullcontext()
 
     def wait(self) -> None:
