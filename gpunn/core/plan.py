@@ -288,6 +288,8 @@ def check_unchanged(plan: Plan, storage: ParameterStorage) -> None:
 class Call:
     """One application of a layer in one workspace: its arrays and options.
 
+    The layer computes in it by operations of the backend, each an `OpCall`.
+
     Most layers read one array as ``x``, with ``dx`` and ``accumulate_dx``; a layer that
     reads several finds them in ``xs``, with ``dxs`` and ``accumulate_dxs``.
 

@@ -28,7 +28,7 @@ from .graph import Graph, by_name
 
 
 class ModelCall(Layer):
-    """The call of a model as a layer."""
+    """A layer that runs the user-defined `call` of a model, which is then a graph of this layer."""
 
     _abstract = True  # not an entry to look up
     _reads_integers = True

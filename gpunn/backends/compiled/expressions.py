@@ -29,7 +29,7 @@ from gpunn.backends.contract.expression import (
 
 from .loops import Loop
 from .operations import CompiledOperations, name_of
-from .steps import NUMBER, REGISTER, ExpressionProgram, ExpressionStep, Register, lines
+from .steps import NUMBER, REGISTER, ExpressionCode, ExpressionStep, Register, lines
 
 _WITH_NUMBERS = frozenset(
     ("add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "not_equal", "less",
@@ -123,7 +123,7 @@ def is_filling_with_zeros(call: Any, array: Array) -> bool:
 
 def _program(
     expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
-) -> tuple[_Encoder, ExpressionProgram] | None:
+) -> tuple[_Encoder, ExpressionCode] | None:
     """Return the steps of an expression, for blocks as long as its registers allow."""
     for most, most_used in ((LONG_BLOCK, CACHED_BYTES), (BLOCK, _FILE_BYTES)):
         blocks = _Blocks.of(expression, rows, columns, most)
@@ -202,8 +202,8 @@ class _Encoder:
             if number in needed:
                 self._add_value(number)
 
-    def program(self) -> ExpressionProgram:
-        return ExpressionProgram.of(self.sections)
+    def program(self) -> ExpressionCode:
+        return ExpressionCode.of(self.sections)
 
     def tasks(self) -> int:
         """Return the number of parts that the blocks are divided into for threads."""

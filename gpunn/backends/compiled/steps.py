@@ -166,8 +166,10 @@ def _pair(before: ExpressionStep, step: ExpressionStep) -> ExpressionStep | None
 
 
 @dataclass
-class ExpressionProgram:
-    """The steps in order, by when they are performed, with registers.
+class ExpressionCode:
+    """The code of a compiled expression: its steps in order, by when they run, with registers.
+
+    The kernel interprets it; it is no `Program`, which repeats a whole training step.
 
     Attributes:
         sections: the runs and the single steps of each.
@@ -179,9 +181,9 @@ class ExpressionProgram:
     number_registers: int = 0
 
     @staticmethod
-    def of(sections: Sequence[Sequence[ExpressionStep]]) -> ExpressionProgram:
+    def of(sections: Sequence[Sequence[ExpressionStep]]) -> ExpressionCode:
         reads = Counter(read for section in sections for step in section for read in step.operands)
-        program = ExpressionProgram([in_runs(section) for section in sections])
+        program = ExpressionCode([in_runs(section) for section in sections])
         for section in program.sections:
             for k, run in enumerate(section):
                 use_accumulator(run, reads)
@@ -248,7 +250,7 @@ class ExpressionProgram:
             self.registers += 1
 
 
-def lines(program: ExpressionProgram, section: int, constants: Sequence[float]) -> Iterator[str]:
+def lines(program: ExpressionCode, section: int, constants: Sequence[float]) -> Iterator[str]:
     """Yield readable lines for a section of the program."""
     for run in program.sections[section]:
         in_run = run[0].function in IN_RUNS

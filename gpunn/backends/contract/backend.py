@@ -26,7 +26,10 @@ class NotTraceableError(RuntimeError):
 
 
 class Program(Protocol):
-    """A repeated step. ``run(n)`` performs it n times."""
+    """A step made ready to be repeated: ``run(n)`` performs it n times.
+
+    A backend makes its own kind of it from a Python step, see `Backend.program`.
+    """
 
     def run(self, steps: int) -> None: ...
 
@@ -36,7 +39,7 @@ LAUNCH_MODES = ("plain", "fused", "persistent")
 
 
 class EagerProgram:
-    """A program that calls its step each time: see `gpunn.config.run_eagerly`."""
+    """A `Program` that calls the Python step each time: see `gpunn.config.run_eagerly`."""
 
     def __init__(self, backend: Backend, step: Step) -> None:
         self._backend, self._step = backend, step

@@ -56,7 +56,9 @@ DTYPES: dict[str, tuple[np.dtype, ...]] = {
 
 
 class OpCall:
-    """The arguments of one call of an operation and the sizes of its arrays, by name.
+    """The arguments of one call of a backend's operation and the sizes of its arrays, by name.
+
+    A `gpunn.core.plan.Call` is an application of a layer, which calls several operations.
 
     If arrays are declared as ``"float"``, ``call.dtype`` is their dtype.
     """
@@ -153,7 +155,7 @@ def rewrites(shape: Shape, dtype: str = "float", **options: Any) -> Argument:
 
 
 class KernelCall:
-    """The arguments of the kernels of an operation's name: those of the operation, and no more.
+    """How an operation calls the kernels of its own name: with its arguments, and no more.
 
     The GPU kernel in ``kernels/cuda/`` takes arguments, sizes and ``n`` by the names of its
     parameters; the CPU kernel in ``kernels/cpu/`` takes them in order.

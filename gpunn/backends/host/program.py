@@ -124,7 +124,7 @@ class TracingBackend(Backend):
 
 
 class HostProgram:
-    """Performs a step many times.
+    """The `Program` of a CPU: it performs a step once, then replays the array calls it traced.
 
     Args:
         backend: the only one whose operations the step calls.

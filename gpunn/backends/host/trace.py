@@ -70,8 +70,12 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
 
 
 class CallTrace:
-    """Replaces ``xp`` while a step is traced: it records calls without performing them;
-    ``threads``: whether BLAS may use several threads in one of them."""
+    """The array calls of a step: it replaces ``xp`` while a step is traced, and performs none.
+
+    Attributes:
+        calls: the calls in order.
+        threads: whether BLAS may use several threads in one of them.
+    """
 
     def __init__(self) -> None:
         self.calls: list[ArrayCall] = []

@@ -56,8 +56,13 @@ same way for all GPUs. See the CUDA C++ Programming Guide, "Function Parameters"
 
 @dataclass(frozen=True)
 class PartCall:
-    """A part in a kernel, with its template arguments; ``syncs``: whether the threads of a group
-    synchronize before it; ``copy``: the number of the array that it has a block's copy of."""
+    """The call of a device function, a part, in the text of a kernel.
+
+    Attributes:
+        choices: its template arguments.
+        syncs: whether the threads of a group synchronize before it.
+        copy: the number of the array that it has a block's copy of.
+    """
 
     part: str
     choices: tuple[str, ...]

@@ -39,8 +39,9 @@ CAPTURE_STATUSES = range(900, 909)
 
 
 class CupyProgram:
-    """The CuPy backend's `Program`; see `Backend.program`. Its launch mode is chosen in the first
-    ``run``.
+    """The `Program` of the CuPy backend, in any launch mode; see `Backend.program`.
+
+    The first ``run`` chooses the mode. A `PersistentProgram` or a `GraphProgram` performs it.
 
     All steps are launched in the same mode, including the first, so that a resumed training gives
     the same bits as an uninterrupted one.
@@ -199,7 +200,7 @@ def count_launch(operations: Sequence[ProfiledOperation | None]) -> None:
 
 
 class PersistentProgram:
-    """A program whose steps are one launch of a persistent kernel, or as few as possible.
+    """The mode ``persistent``: many steps are one launch of a persistent kernel, if possible.
 
     Args:
         operations: those of its tasks.
@@ -243,7 +244,7 @@ class PersistentProgram:
 
 
 class GraphProgram:
-    """A program whose steps are captured in CUDA graphs, one for each of the `GRAPH_SIZES` used.
+    """The other modes: steps are captured in CUDA graphs, one for each of the `GRAPH_SIZES` used.
 
     The first step is performed without capture: it compiles kernels and creates work arrays, and
     neither may happen during a capture. The object keeps the arrays alive that the graphs read
