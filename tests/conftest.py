@@ -273,5 +273,5 @@ def noted_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(pieces)
         parallel_for(self, pieces, work)
 
-    monkeypatch.setattr(NumpyBackend, "share", counted)
+    monkeypatch.setattr(NumpyBackend, "parallel_for", counted)
     return counts

@@ -55,7 +55,7 @@ REASONS = {
     "raises": "gpunn: rank {ends} of 2 ends all:\nTraceback (most recent call last):",
     "is killed": "signal 9",
 }  # fmt: skip
-OPERATIONS = ("any", "compare_warnings", "first", "gather", "least", "meet", "share_of", "sum")
+OPERATIONS = ("any", "compare_warnings", "first", "gather", "least", "meet", "shard_of", "sum")
 NOW = {("returns", "gather"), ("returns", "meet"), ("is killed", "least")}
 
 
@@ -80,7 +80,7 @@ def test_a_rank_that_ends_before_an_operation_of_all(
 
 def test_every_operation_of_all_is_here() -> None:
     """Each public method of a communicator is one, but for what a rank does alone."""
-    alone = {"abort", "release", "reserve", "share"}
+    alone = {"abort", "release", "reserve", "shard"}
     methods = {name for name, _ in inspect.getmembers(Communicator, inspect.isfunction)}
     assert {name for name in methods if not name.startswith("_")} - alone == {*OPERATIONS}
 

@@ -14,7 +14,7 @@ from gpunn.distribution.launch import world
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "any": (False,), "compare_warnings": (), "first": ("value",), "gather": (3,), "least": (4, 5),
-    "meet": (), "share_of": (6,), "sum": (np.ones(3),),
+    "meet": (), "shard_of": (6,), "sum": (np.ones(3),),
 }  # fmt: skip
 
 
