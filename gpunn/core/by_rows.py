@@ -39,17 +39,17 @@ class RowGradient:
         backend.take_rows(self._flat(table), self.places[None], self._flat(rows), False)
 
     def put(self, backend: Backend, rows: Array, table: Array, merging: str = "Last") -> None:
-        """Write, or with "Sum" add, ``rows`` to those of an array of the parameter's size."""
+        """Write, or with "Sum" add, ``rows`` to the rows of an array of the parameter's size."""
         of_rows, whole = self._flat(rows), self._flat(table)
         backend.scatter_rows(merging, of_rows, self.places[None], whole, False)
 
     def sum(self, backend: Backend) -> None:
-        """Write these rows of the parameter's gradient; others keep those of earlier steps."""
+        """Write these rows of the parameter's gradient; others keep the values of earlier steps."""
         self.put(backend, self._zeros, self.parameter.gradient)
         self.put(backend, self.rows, self.parameter.gradient, "Sum")
 
     def complete(self, backend: Backend) -> None:
-        """Write all rows of the parameter's gradient: that of the last step."""
+        """Write all rows of the parameter's gradient in the last step."""
         backend.xp.copyto(self.parameter.gradient, 0)
         self.put(backend, self.rows, self.parameter.gradient, "Sum")
 

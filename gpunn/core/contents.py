@@ -150,7 +150,7 @@ class Contents:
             self._add(held[name])
 
     def _add_if_named(self, held: Mapping[str, Any]) -> None:
-        """Add those of these values that code accesses by name, now or later."""
+        """Add the values that code accesses by name, now or later."""
         for name, value in held.items():
             if self._names_all or name in self._names or (name[:1] == "_" == name[-1:]):
                 self._add_named(held, [name])

@@ -26,8 +26,8 @@ STREAMS = 1 << 32
 
 
 APART = 0x9E3779B97F4A7C15
-"""The seed of a rank's draws is this much above that of the rank before: 2**64 over the golden
-ratio, so that few sums meet."""
+"""The seeds of adjacent ranks differ by this number, 2**64 over the golden ratio, so that few sums
+meet."""
 
 
 class Place(NamedTuple):
@@ -103,7 +103,7 @@ class Source:
     own go on.
 
     Args:
-        seed: that of its draws; by default it is drawn when the function is first called.
+        seed: of its draws; by default it is drawn when the function is first called.
         seen: what `times_seeded` returned when the seed was drawn; by default what it returns now.
 
     Attributes:

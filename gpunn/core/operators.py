@@ -265,7 +265,7 @@ class Operators:
         return np.asarray(self).item()
 
     def tolist(self) -> Any:
-        """Return its values as nested Python lists; those of a scalar as a number.
+        """Return its values as nested Python lists; the value of a scalar as a number.
 
         >>> import gpunn
         >>> gpunn.Variable([1.0, 2.0]).tolist()

@@ -308,7 +308,7 @@ class Call:
         activation: the layer's activation, or linear if the loss applies it.
         precision: the format that float32 products may round their factors to, or None.
         control: the control block: counters of the random streams.
-        own_control: that of streams with a seed of their own, if it is another one.
+        own_control: the control block of streams with a seed of their own, if it is another one.
         seed, stream: key and number of this call's random stream.
         given, parts: as in `Node`.
         adds_loss: whether the layer adds a loss.
@@ -374,8 +374,10 @@ class Call:
             self.dx, self.accumulate_dx = dx, accumulate
 
     def first_element(self, shape: tuple[int, ...], entries: int = 1) -> int:
-        """Return the number of elements that other ranks have before those of an array of this
-        shape, whose first axis has so many entries for each row."""
+        """Return how many elements earlier ranks have, of an array of which this rank has a part.
+
+        The part has this shape. Its first axis has so many entries for each row.
+        """
         first = 0 if self.shard is None else self.shard.first
         return first * entries * math.prod(shape[1:])
 

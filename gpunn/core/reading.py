@@ -232,7 +232,7 @@ def slots(cls: type) -> tuple[Any, ...]:
 
 
 class Names(NamedTuple):
-    """The names in code, including those of nested functions."""
+    """The names in code and in the functions nested in it."""
 
     read: tuple[str, ...]  # globals
     named: tuple[str, ...]  # attributes, and strings that may be their names

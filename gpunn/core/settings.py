@@ -89,8 +89,8 @@ class Dependencies:
         read: returns the settings of all of it, as they are now.
 
     Attributes:
-        settings: those then; None in a copy.
-        seen: that of the settings.
+        settings: the settings at that time; None in a copy.
+        seen: the settings' ``seen``.
 
     >>> rates = [0.5]
     >>> of = Dependencies(lambda: Settings([rates]))

@@ -60,7 +60,7 @@ class Workspace:
         loss_scale: the factor on the gradients of losses.
         assigns: whether a `call` may assign to parameters.
         counts: whether metrics that a `call` updates count.
-        by_inputs: whether gradients by the inputs are kept, instead of those by parameters.
+        by_inputs: whether gradients of the inputs are kept instead of gradients of parameters.
         shard: the rank's shard of the rows; None if there is only one process.
         by_rows: parameters whose gradients are written by rows.
 

@@ -18,8 +18,8 @@ INSTRUCTIONS = ("baseline", "avx2", "avx512")
 
 
 def library() -> Any:
-    """Return the best module for this CPU, or that of the instruction set in
-    ``GPUNN_INSTRUCTIONS``; a RuntimeError gives the reason if there is none."""
+    """Return the best module for this CPU, or the module that ``GPUNN_INSTRUCTIONS`` names; a
+    RuntimeError gives the reason if there is none."""
     return load(os.environ.get("GPUNN_INSTRUCTIONS") or None)
 
 

@@ -85,8 +85,8 @@ def join_updates(calls: Sequence[Any], operations: Mapping[tuple[Any, ...], Any]
     """Return the bound calls of a step, with products and updates joined where that changes no
     weight.
 
-    After these calls the gradients that were not stored are those of an earlier step. The
-    operations are by name and choices; those of browsers have no joined ones.
+    After these calls the gradients that were not stored have values of an earlier step. The
+    operations are by name and choices; a browser's operations include no joined ones.
     """
     joined = list(calls)
     if not any(key[0] == "matmul_update" for key in operations):

@@ -1,4 +1,4 @@
-"""Expressions that are compiled ahead: those of the framework's own layers.
+"""Expressions that are compiled ahead, from the framework's own layers.
 
 `tools/loops.py` writes a loop of each for the kernels. Its key describes what the
 expression computes, apart from its constants and whether it adds to its outputs.
@@ -28,9 +28,9 @@ class Loop:
     """An expression as a loop over elements, and column sums of its results.
 
     Attributes:
-        expression: that of the loop. Its last outputs are the ones to sum.
+        expression: what the loop computes. Its last outputs are the ones to sum.
         others: the indices of outputs that are not column sums.
-        sums: the indices of those that are.
+        sums: the indices of outputs that are column sums.
     """
 
     expression: Expression

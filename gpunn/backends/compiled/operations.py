@@ -23,7 +23,7 @@ class CompiledOperations(NumpyBackend):
     for this CPU.
 
     Attributes:
-        compiled_operations: those of the library, by name and choices.
+        compiled_operations: the library's operations, by name and choices.
     """
 
     def __init__(self, given: tuple[Any, str] | None = None) -> None:
@@ -75,7 +75,7 @@ def compiled(
 
     Args:
         choices: what selects the operation besides its name: types and names of functors.
-        name: of the operation; that of the method by default.
+        name: of the operation; by default the name of the method.
     """
 
     def declare(

@@ -53,7 +53,7 @@ class EagerProgram:
 class Backend(Contract, Device):
     """Base class of backends: one device and the operations on it.
 
-    Subclasses are those of ``"numpy"``, ``"compiled"`` and ``"cupy"``; see `gpunn.get_backend`.
+    Its subclasses are named ``"numpy"``, ``"compiled"`` and ``"cupy"``; see `gpunn.get_backend`.
 
     Several threads may use a backend at once. A program is made on a copy that only one of them
     uses, see `isolated`: it has its own work arrays and its own trace. After an interrupt its state

@@ -100,9 +100,9 @@ class Expression:
     """A computation; its input and output arrays are given with each call.
 
     Args:
-        dtype: of the computation, float32 or float64. Inputs may have any, outputs that of any
-            tensor: they are converted as they are read and written. To int32, floats are
-            truncated; values out of range become its smallest or largest value, NaN becomes 0.
+        dtype: of the computation, float32 or float64. Inputs may have any dtype, outputs any
+            dtype of a tensor: they are converted as they are read and written. To int32, floats
+            are truncated; values out of range become its smallest or largest value, NaN 0.
         inputs: the axes along which each input varies.
         instructions: in order.
         outputs: the values that are written; not an input itself.

@@ -95,7 +95,7 @@ class GatherScatter(Operations):
     ) -> None:
         """out[o, places[k]] += rows[o, k], or the larger or last of both, for each k in order.
 
-        The order is that of the rows, whatever their indices, so that the same data give the
+        The rows are added in their order, whatever their indices, so that the same data give the
         same bits. Rows whose index is out of range are ignored.
         """
 

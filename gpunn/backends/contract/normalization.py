@@ -162,5 +162,5 @@ class Normalization(Operations):
 
         The noise is stddev times normal random numbers by the formula of Box and Muller (1958).
         Two adjacent uniform numbers u, v, as drawn by `dropout`, give two normal numbers:
-        sqrt(-2 log(1 - u)) times the cosine and the sine of 2 pi v. ``first`` is that of `dropout`.
+        sqrt(-2 log(1 - u)) times the cosine and the sine of 2 pi v. ``first``: see `dropout`.
         """

@@ -260,8 +260,8 @@ class Passes(Operations):
     ) -> None:
         """Inverted dropout: out = x * mask / (1 - rate), mask kept for the gradient.
 
-        An element is kept where its uniform float32 random number is below 1 - rate. The
-        random numbers are those of ``numpy.random.Generator(Philox(key=seed, counter=c))
+        An element is kept where its uniform float32 random number is below 1 - rate. The random
+        numbers are drawn by ``numpy.random.Generator(Philox(key=seed, counter=c))
         .random(dtype=float32)`` in C order, with
         c = (0, 0, control's batch counter, stream) as the four 64-bit words. The first ``first``
         numbers are skipped: x may be a rank's part of a larger array, from this element on.

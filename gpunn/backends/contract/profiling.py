@@ -24,7 +24,7 @@ class ProfiledOperation:
             of an array, the shape of these rows.
         bytes: its traffic, each array read once and written once: the size of these arrays,
             twice the size of an array that it reads and writes.
-        flops: those of its products; without any, one for each element of the largest array.
+        flops: of its products; without any, one for each element of the largest array.
         launches: the number of kernels and matrix products it launches on a GPU. A launch that
             several operations share counts for the first one. 0 on NumPy, and where array
             functions of CuPy perform it.

@@ -29,7 +29,7 @@ def _lone_sizes(shape: str) -> tuple[tuple[str, int | None], ...] | None:
 
 
 def names_of_sizes(shape: str) -> set[str]:
-    """Return the names of the sizes in a shape, without those of arguments.
+    """Return the names of the sizes in a shape, without the names of arguments.
 
     >>> sorted(names_of_sizes("samples *geometry.windows channels"))
     ['channels', 'samples']

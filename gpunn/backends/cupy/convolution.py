@@ -23,7 +23,7 @@ DEPTH = 8  # as there
 MOST_ELEMENTS = 1 << 30  # of an array, which it counts in 32 bits
 PIECES = 128  # at most, of the sums of a kernel's gradient; each is
 PIECE = 512  # terms or more
-RATE = 0.6  # relative to that of the library's products. ASSUMED.
+RATE = 0.6  # relative to the rate of the library's products. ASSUMED.
 
 # In operations of the library's products: what a GPU does of them in the time of a byte of patches
 # from memory, of one from the L2 cache, and of a launch, for each multiprocessor. Chosen so that no
@@ -239,8 +239,9 @@ class CupyConvolution(TaskBackend):
 
 
 def cost(rows: int, columns: int, terms: int, pieces: int, multiprocessors: int) -> float:
-    """Return the time of a product in ``convolution.cu``, in operations of the library's products:
-    that of whole tiles, and not less than that of a tile on each multiprocessor.
+    """Return the time of a product in ``convolution.cu``, in operations of the library's products.
+
+    It counts whole tiles, and at least the time of one tile on each multiprocessor.
 
     >>> cost(96, 64, 8, 1, 10) == cost(1, 33, 1, 1, 10) == cost(960, 64, 8, 1, 1)
     True

@@ -85,7 +85,7 @@ class CallTrace:
     def add_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Add one call; its arrays exist already, and the calls before it fill them."""
         out: Any = kwargs.get("out")
-        if function is np.clip and out.size <= SMALL:  # clip's overhead is that of thousands
+        if function is np.clip and out.size <= SMALL:  # clip costs as much as thousands
             x, low, high = args
             self.add_call(np.maximum, x, low, out=out)
             return self.add_call(np.minimum, out, high, out=out)

@@ -34,7 +34,7 @@ class Line:
 
     function: str  # one of `OPERANDS`, "clip" or "input"
     operands: tuple[Line, ...] = ()  # the lines that it reads
-    name: str = ""  # the author's, or that of an input; "" if it has none
+    name: str = ""  # the author's, or an input's; "" if it has none
     number: float = 0.0  # the value of a "constant"
     once: bool = False  # whether it is one value for all elements
     of_row: bool = False  # whether it is one value for each row

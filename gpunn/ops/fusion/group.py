@@ -89,7 +89,7 @@ class Group:
         return [value_axes for value_axes in dict.fromkeys(found) if value_axes is not None]
 
     def axes_of_tensor(self, t: Tensor) -> BroadcastAxes | None:
-        """Return the axes along which a joining tensor varies: those of an input of its shape, if
+        """Return the axes along which a joining tensor varies, as an input of its shape does, if
         there is one. None if it does not fit."""
         for source in t.inputs:
             if source.shape == t.shape and id(source) in self._known:

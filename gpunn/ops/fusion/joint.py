@@ -275,7 +275,7 @@ def _gradients_of_linear_filters(
 def _parts(
     dz: Tensor, readers: Sequence[Tensor], x: Tensor, kernel: Tensor | None
 ) -> dict[str, Tensor]:
-    """Return the gradients of a convolution of ``x`` among what reads that of its result."""
+    """Return the gradients of a convolution of ``x`` among the readers of ``dz``."""
     parts: dict[str, Tensor] = {}
     for t in readers:
         if t.primitive is image_gradient and t.inputs[0] is dz and t.inputs[1] is kernel:

@@ -13,8 +13,10 @@ def moments_on_ranks(
     backend: Backend, shard: Shard, x: Array, momentum: float, own: Sequence[Array],
     moved: Sequence[Array],
 ) -> None:
-    """Compute mean and variance of the rows of all ranks, from those of each (Chan, Golub and
-    LeVeque, "Updating formulae and a pairwise algorithm", 1979), and move the averages.
+    """Compute mean and variance of the rows of all ranks, and move the averages.
+
+    They follow from each rank's mean and variance, by the pairwise algorithm of Chan, Golub and
+    LeVeque ("Updating formulae and a pairwise algorithm", 1979).
 
     Args:
         x: (outer, features, inner), the rank's rows.

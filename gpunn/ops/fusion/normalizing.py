@@ -1,7 +1,7 @@
 """Normalization by operations of the contract, which write several results at once.
 
 Both normalizations are functions of x and of the factors gamma and beta. The moments that their
-gradients read are results too, so that a gradient by x includes what flows through them.
+gradients read are results too. So a gradient with respect to x includes what flows through them.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def _pair(factors: Sequence[Any], has: tuple[bool, bool]) -> tuple[Any, Any]:
 
 
 class _Slopes:
-    """The gradients of a normalization by x, gamma and beta, written together.
+    """The gradients of a normalization with respect to x, gamma and beta, written together.
 
     Args:
         compute: writes them from dy, x, what is read beside x, and the factors.
         composed: ``composed(x, *factors, known=, **how)`` is the normalization by other primitives,
             for derivatives of second order; ``known`` is what is read beside x.
         known: the number of tensors read beside x.
-        size: the shape of a factor, from that of x.
+        size: the shape of a factor, from the shape of x.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ moments_of_rows = _of_rows.result(MOMENTS, lambda x, *factors, **how: (2, x[0]))
 slopes_of_rows = _Slopes(_compute_slopes_of_rows, _composed_rows, 1, lambda x: x[1:])
 
 
-# -- each feature by given moments, or by those of the batch
+# -- each feature by given moments, or by moments of the batch
 
 
 def by_given_moments(

@@ -86,7 +86,7 @@ class _Frontier:
         self._readers: dict[int, list[Tensor]] = {}
         self._fusible = {id(t) for t in order if t.primitive.lowering in RULES and t.size > 0}
         self._computed = set[int]()
-        self.lacking: dict[int, set[int]] = {}  # by `id`: that of operands not computed yet
+        self.lacking: dict[int, set[int]] = {}  # operands not computed yet, by `id`
         self._unseen: dict[int, int] = {}  # how many of these are not in the window
         self._alone: list[int] = []  # a heap of numbers: unfused and ready
         self._next: list[int] = []  # a heap of numbers: fusible, after the window

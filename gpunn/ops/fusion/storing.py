@@ -120,7 +120,7 @@ def rearrange(
         out: has the same axes before the first and after the last of ``axes``.
         axes: along which the elements move, in the same way for all indices along others.
         places: makes the index of each element of ``out`` along the axes from the first to the last
-            of these, or -1 for a 0, from those of x.
+            of these, or -1 for a 0, from the indices of x.
         what: identifies ``places``.
         in_runs: whether array functions copy several of the gathered rows at once.
     """

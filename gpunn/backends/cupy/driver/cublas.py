@@ -1,8 +1,8 @@
 """Matrix products on a GPU: cuBLAS and cuBLASLt, called through ctypes.
 
-CuPy's own products cannot be captured; those of the libraries themselves can. A plain product,
-or one of stacks of matrices, is one call of cuBLAS; one with an `Epilogue` is one call of
-cuBLASLt, with the algorithm that was chosen, and tried, when it was first offered.
+CuPy's own products cannot be captured; calls of the libraries themselves can. A plain product,
+or a product of stacks of matrices, is one call of cuBLAS. A product with an `Epilogue` is one call
+of cuBLASLt. Its algorithm is chosen, and tried, when the product is first offered.
 
 The numbers below are NVIDIA's, of cublas_api.h, cublasLt.h and library_types.h of CUDA 12.9.
 Their meaning is documented at https://docs.nvidia.com/cuda/cublas, their values also in the tables
@@ -35,7 +35,7 @@ COMPUTE = {(4, None): 68, (8, None): 70, (4, "tf32"): 77, (4, "bfloat16"): 75}
 EPILOGUES = {"bias": 4, "relu": 6, "bias_gradient": 256}
 # cublasLtMatmulDescAttributes_t
 TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
-# cublasLtMatmulPreferenceAttributes_t, the alignments being those of A, B, C and D
+# cublasLtMatmulPreferenceAttributes_t, the alignments of A, B, C and D
 WORKSPACE_BYTES, ALIGNMENTS = 1, (5, 6, 7, 8)
 
 

@@ -1,7 +1,7 @@
 """Kernels as compositions of the parts in ``kernels/``: the source that is compiled.
 
-A kernel is generated. It calls its parts one after the other, in stages, and its parameters are
-those of its parts. A stage defines which threads do its parts together (`ThreadGroup` in
+A kernel is generated. It calls its parts one after the other, in stages, and takes the parameters
+of its parts. A stage defines which threads do its parts together (`ThreadGroup` in
 ``threads.cuh``):
 
 - stage ``grid``: all threads of the grid divide the elements, and are independent;
@@ -81,7 +81,7 @@ class PartCall:
         return part_named(self.part).entry(*self.choices)
 
     def parameters(self, number: int) -> list[KernelParameter]:
-        """Return its parameters with their types, and their names as those of call ``number``."""
+        """Return its parameters: their types, and their names in call ``number``."""
         part = part_named(self.part)
         return [
             KernelParameter(
@@ -307,8 +307,8 @@ def _stage(name: str, at: int, calls: list[str]) -> list[str]:
 
 
 def _with_copy(copy: str, parameters: list[KernelParameter], lines: list[str]) -> list[str]:
-    """Return the lines of a persistent kernel with what copies counters to each block before them,
-    and those of the last block back. They are the same in all blocks, and near."""
+    """Return the lines of a persistent kernel between copies of counters: to each block before the
+    lines, and from the last block afterwards. Each block reads its own copy, which is near."""
     written = [p for p in parameters if not p.constant]
     begin = [
         f"__shared__ int64 {copy}[COUNTERS];",

@@ -81,7 +81,7 @@ def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> s
 
 
 def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
-    """Return the composition of an expression, and add its part to those of the kernels.
+    """Return the composition of an expression, and add its part to the parts of kernels.
 
     Expressions that differ only in their constants share it.
     """
@@ -115,8 +115,8 @@ class Composition:
 
     Attributes:
         live: the outputs, and the values that they depend on.
-        constants: those of them that are constants: parameters ``v3`` and so on.
-        folds: those that are row reductions.
+        constants: the constants among these: parameters ``v3`` and so on.
+        folds: the row reductions among these.
         axes: the axes along which any of them varies.
     """
 

@@ -219,7 +219,7 @@ def add(file: str, text: str) -> None:
 
 
 def added(files: Iterable[str]) -> dict[str, str]:
-    """Return the sources of those of the files that were added, by name."""
+    """Return the sources of the files among these that were added, by name."""
     return {file: _added[file] for file in files if file in _added}
 
 

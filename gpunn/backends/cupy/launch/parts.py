@@ -1,7 +1,7 @@
 """Matrix products and sums of columns as parts of kernels.
 
 In a persistent kernel all of them are. In the launches of a fused step the small ones are, such as
-those of a head with few classes: by itself, each would take longer to launch than to compute.
+the products of an output layer with few classes. Each takes longer to launch than to compute.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _is_small(task: Task) -> bool:
 
 
 def _offsets(tasks: Sequence[Task]) -> Callable[[Array], int]:
-    """Return the argument ``strided_offset`` of a gradient: its offset among those of all weights.
+    """Return the argument ``strided_offset`` of a gradient: its offset in all gradients.
 
     An element of a gradient is computed by the thread that will update its weight, so that no
     thread has to wait in between.

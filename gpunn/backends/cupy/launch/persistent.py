@@ -123,7 +123,7 @@ def stages_of(found: Sequence[Phase]) -> list[tuple[str, list[Task]]]:
         else:
             for name, stage in (("grid", "grid"), ("blocks", "blocks"), ("once", "last")):
                 of_stage = [task for task in others if task.stage == stage]
-                # Tasks with rows, but not those of the batch.
+                # Tasks with rows, but not the rows of the batch.
                 of_stage += [t for t in others if t.stage == "rows" and name == "grid"]
                 if of_stage:
                     stages.append((name, of_stage))

@@ -203,7 +203,7 @@ class PersistentProgram:
     """The mode ``persistent``: many steps are one launch of a persistent kernel, if possible.
 
     Args:
-        operations: those of its tasks.
+        operations: the operations of its tasks.
         constants: whether its sizes are constants in the kernel.
         forced: whether the mode is requested even if another would be faster.
 

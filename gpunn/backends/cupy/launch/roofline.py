@@ -126,7 +126,7 @@ def _item_size(operations: Sequence[ProfiledOperation]) -> int:
 
 
 def gpu_bandwidth(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
-    """Return the bandwidth in bytes per second; that of L2 if the step's working set fits."""
+    """Return the bandwidth in bytes per second, of L2 if the step's working set fits there."""
     fits = working_set(operations) <= gpu.l2
     return max(gpu.l2_bandwidth if fits else 0.0, MEMORY_EFFICIENCY * gpu.bandwidth)
 
@@ -173,7 +173,7 @@ def graph_step_seconds(
     """Return the predicted time of a step that is replayed in a CUDA graph.
 
     Args:
-        kernels: number of kernels that the step launches; by default that of its profile.
+        kernels: number of kernels that the step launches; by default as in its profile.
         parts: whether small products are parts of these, as in the mode "fused".
     """
     if kernels is None:

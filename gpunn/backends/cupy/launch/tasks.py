@@ -66,7 +66,7 @@ def region(array: Array, written: bool, sliced: bool = False, offset: int | None
 
 
 def strictest(found: Collection[Conflict]) -> Conflict:
-    """Return the scope in which two tasks must keep their order, from those of their regions.
+    """Return the scope in which two tasks must keep their order, from the scopes of their regions.
 
     >>> strictest({Conflict.NONE, Conflict.SAME_SLICE}).name
     'SAME_SLICE'
