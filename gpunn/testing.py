@@ -29,7 +29,7 @@ from .losses.loss import Loss
 from .losses.rows import align
 from .models import Model
 from .ops.dtypes import is_float
-from .training.heads import TargetBuffers
+from .training.loss_terms import TargetBuffers
 
 __all__ = ["check_gradients"]
 offer(__name__)
@@ -374,28 +374,28 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
         activations=trainer.replaced,
         control=Control(backend),
         seed=trainer.seed,
-        learned=[head.number for head in trainer.heads],
+        learned=[term.number for term in trainer.terms],
     )
     workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
     buffers = [
-        TargetBuffers(head, workspace, pool, _DTYPE, workspace.batch) for head in trainer.heads
+        TargetBuffers(term, workspace, pool, _DTYPE, workspace.batch) for term in trainer.terms
     ]
-    for head, given in zip(trainer.heads, buffers, strict=True):
-        backend.convert(data.arrays[name_of("y", head.number)], given.y)
+    for term, given in zip(trainer.terms, buffers, strict=True):
+        backend.convert(data.arrays[name_of("y", term.number)], given.y)
     totals = backend.zeros((2,), "float64")
 
     def forward() -> tuple[float, float]:
         workspace.forward()
         value = size = 0.0
-        for head, given in zip(trainer.heads, buffers, strict=True):
-            weights = data.arrays.get(name_of("weights", head.number))
+        for term, given in zip(trainer.terms, buffers, strict=True):
+            weights = data.arrays.get(name_of("weights", term.number))
             flat = None if weights is None else weights.reshape(-1)
-            scale = 1.0 if head.loss.reduction == "sum" else 1.0 / given.rows
+            scale = 1.0 if term.loss.reduction == "sum" else 1.0 / given.rows
             backend.write(totals, np.zeros(2))
-            backend.loss(head.loss, given.y_true, given.y_pred, flat, scale, given.gradient, totals)
-            backend.affine(given.gradient, head.weight, 0.0, given.gradient)
-            term = head.weight * float(backend.read(totals)[0]) / given.rows
-            value, size = value + term, size + abs(term) + 1.0
+            backend.loss(term.loss, given.y_true, given.y_pred, flat, scale, given.gradient, totals)
+            backend.affine(given.gradient, term.weight, 0.0, given.gradient)
+            added = term.weight * float(backend.read(totals)[0]) / given.rows
+            value, size = value + added, size + abs(added) + 1.0
         return value, size
 
     forward()

@@ -39,7 +39,7 @@ FIRST = {
     "core/plan.py": ["Plan.__init__"],
     "core/storage.py": ["ParameterStorage.__init__", "ParameterStorage.take_slots"],
     "training/objective.py": ["Objective.__post_init__"],
-    "training/heads.py": ["make_heads"],
+    "training/loss_terms.py": ["make_terms"],
     "training/trainer.py": ["Trainer.__post_init__", "Trainer.train"],
     "feeding/data.py": ["to_rows"],
     "feeding/rows.py": ["place"],

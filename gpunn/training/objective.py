@@ -21,7 +21,7 @@ from gpunn.feeding.rows import Rows, name_of
 from gpunn.feeding.spec import Spec
 from gpunn.optimizers import Optimizer
 
-from .heads import Head, Measure, make_heads
+from .loss_terms import LossTerm, Measure, make_terms
 from .matching import in_reports
 
 
@@ -38,7 +38,7 @@ class Objective:
         holds: Returns the metrics that the model and its layers hold.
 
     Attributes:
-        heads: The outputs that have a loss; empty if only layers add losses.
+        terms: The outputs that have a loss; empty if only layers add losses.
         replaced: By node number, the activation used instead of the node's own: linear if it
             is fused with the loss.
         separate_total: Whether the loss is not just that of one head. The totals then end with
@@ -121,20 +121,20 @@ class Objective:
             for target, loss in zip(self.spec.targets, self.losses, strict=True)
         ]
         spec = replace(self.spec, targets=tuple(targets))
-        heads = make_heads(self.plan, spec, *self._measured)
-        self._check_sums(heads)
-        self.heads = heads
-        used = {head.number: head.loss for head in heads}
-        shown = {h.number for h in heads if any(m.metric._of_tensors for m in h.measures)}
+        terms = make_terms(self.plan, spec, *self._measured)
+        self._check_sums(terms)
+        self.terms = terms
+        used = {term.number: term.loss for term in terms}
+        shown = {h.number for h in terms if any(m.metric._of_tensors for m in h.measures)}
         targets = [replace(t, loss=used.get(k), exact=k in shown) for k, t in enumerate(targets)]
         self.spec = replace(spec, targets=tuple(targets))
         outputs = self.plan.outputs
-        self.replaced = {outputs[h.number]: activations.linear for h in heads if h.fused}
-        self.separate_total = len(heads) != 1 or heads[0].weight != 1.0
-        self.rows_at = heads[0].at + 1 if heads else 0
-        end = heads[-1].end if heads else 1
+        self.replaced = {outputs[h.number]: activations.linear for h in terms if h.fused}
+        self.separate_total = len(terms) != 1 or terms[0].weight != 1.0
+        self.rows_at = terms[0].at + 1 if terms else 0
+        end = terms[-1].end if terms else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
-        metrics = [m.metric for head in heads for m in head.measures]
+        metrics = [m.metric for term in terms for m in term.measures]
         self.held = self.holds()
         self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
         self.own_resets += [metric.reset_state for metric in self.held]
@@ -143,11 +143,11 @@ class Objective:
         ]
         vars(self).pop("measures", None)
 
-    def _check_sums(self, heads: Sequence[Head]) -> None:
-        """Reject heads whose sums are at other positions than the existing ones."""
-        before = getattr(self, "heads", heads)
-        for head, known in zip(heads, before, strict=True):
-            for measure, same in zip(head.measures, known.measures, strict=True):
+    def _check_sums(self, terms: Sequence[LossTerm]) -> None:
+        """Reject terms whose sums are at other positions than the existing ones."""
+        before = getattr(self, "terms", terms)
+        for term, known in zip(terms, before, strict=True):
+            for measure, same in zip(term.measures, known.measures, strict=True):
                 if measure.at != same.at:
                     raise ValueError(
                         f"The metric {measure.name!r} was changed: it needs a different number of "
@@ -162,7 +162,7 @@ class Objective:
     @cached_property
     def measures(self) -> list[Measure]:
         """The metrics of all outputs, in the order in which they are reported."""
-        measures = [measure for head in self.heads for measure in head.measures]
+        measures = [measure for term in self.terms for measure in term.measures]
         several = len(self.spec.targets) > 1  # Keras sorts them in this case
         return in_reports(measures, several)
 
@@ -170,13 +170,13 @@ class Objective:
         """Compute losses and metrics from these sums."""
         sums = totals.tolist()
 
-        def mean(place: int, head: Head) -> float:
-            rows: float = sums[head.at + 1]
-            return sums[head.at + place] / rows if rows else 0.0
+        def mean(place: int, term: LossTerm) -> float:
+            rows: float = sums[term.at + 1]
+            return sums[term.at + place] / rows if rows else 0.0
 
-        losses = [mean(0, head) for head in self.heads]
+        losses = [mean(0, term) for term in self.terms]
         if self.separate_total:
-            weights = [head.weight for head in self.heads]
+            weights = [term.weight for term in self.terms]
             penalty = sums[-2] / rows if (rows := sums[self.rows_at]) else 0.0
             result = {
                 "loss": penalty + sum(w * loss for w, loss in zip(weights, losses, strict=True))
@@ -184,14 +184,14 @@ class Objective:
         else:
             result = {"loss": losses[0]}
         if len(losses) > 1:  # unweighted, as in Keras
-            for head, loss in zip(self.heads, losses, strict=True):
-                result[f"{head.target.name}_loss"] = loss
+            for term, loss in zip(self.terms, losses, strict=True):
+                result[f"{term.target.name}_loss"] = loss
         values = {
-            measure.name: mean(2, head)
+            measure.name: mean(2, term)
             if measure.counted_by_loss
             else measure.metric.compute(totals[measure.at])
-            for head in self.heads
-            for measure in head.measures
+            for term in self.terms
+            for measure in term.measures
         }
         for measure in self.measures:
             result[measure.name] = values[measure.name]
@@ -206,7 +206,7 @@ class Objective:
     @property
     def loss_names(self) -> list[str]:
         """The names of the loss and of those of several outputs."""
-        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
+        several = [f"{term.target.name}_loss" for term in self.terms] if len(self.terms) > 1 else []
         return ["loss", *several]
 
 

@@ -47,8 +47,8 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     """
     trainer = cast(Trainer, trainer.for_rows(rows))
     nodes = [node.layer for node in trainer.plan.nodes]
-    metrics = [m.metric for head in trainer.heads for m in head.measures]
-    parts = [*nodes, *(head.loss for head in trainer.heads), *metrics]
+    metrics = [m.metric for term in trainer.terms for m in term.measures]
+    parts = [*nodes, *(term.loss for term in trainer.terms), *metrics]
     size = min(ROWS, len(rows))
     if size < 2 or all(is_own(part) and not is_traced(part) for part in parts):
         return
@@ -62,13 +62,13 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     finally:
         trainer.backend.write(trainer.storage.state, state)
     expected = trainer.backend.read(whole.totals)
-    for head in trainer.heads:
+    for term in trainer.terms:
         for name, part, at in (
-            (head.loss.name, head.loss, slice(head.at, head.at + 1)),
-            *((m.name, m.metric, m.at) for m in head.measures),
+            (term.loss.name, term.loss, slice(term.at, term.at + 1)),
+            *((m.name, m.metric, m.at) for m in term.measures),
         ):
             if not part.rows_are_independent and not _same(totals[at], expected[at]):
-                kind = "loss" if part is head.loss else "metric"
+                kind = "loss" if part is term.loss else "metric"
                 raise ValueError(
                     f"The {kind} {name!r} of a batch is not that of its parts, added up: each of "
                     f"several ranks has only its own rows. {_ADVICE[kind]}"
@@ -145,14 +145,14 @@ class _Rehearsal:
     def _compare_gradients(self, whole: _Rehearsal) -> None:
         read = self._backend.read
         buffers = zip(self._batch.target_buffers, whole._batch.target_buffers, strict=True)
-        for head, (own, theirs) in zip(self._batch.objective.heads, buffers, strict=True):
-            if own.gradient is None or head.loss.rows_are_independent:
+        for term, (own, theirs) in zip(self._batch.objective.terms, buffers, strict=True):
+            if own.gradient is None or term.loss.rows_are_independent:
                 continue
-            rows = head.target.rows_per_sample
+            rows = term.target.rows_per_sample
             mine = slice(self._mine.start * rows, self._mine.stop * rows)
             if not _same(read(own.gradient), read(theirs.gradient)[mine]):
                 raise ValueError(
-                    f"The loss {head.loss.name!r} mixes the rows of a batch, and each of several "
+                    f"The loss {term.loss.name!r} mixes the rows of a batch, and each of several "
                     f"ranks has only its own rows. {_ADVICE['loss']}"
                 )
 

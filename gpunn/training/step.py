@@ -33,14 +33,14 @@ from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import of_each_sample
 from gpunn.metrics.own import takes_weights
 
-from .heads import LOSS_TOTALS, Head, TargetBuffers
+from .loss_terms import LOSS_TOTALS, LossTerm, TargetBuffers
 from .objective import Objective
 from .undo import Undo
 
 
 @dataclass(eq=False)
 class Batch:
-    """The arrays of one batch size: the workspace, and targets and weights of each head.
+    """The arrays of one batch size: the workspace, and targets and weights of each loss term.
 
     Args:
         backend, control, pool: Those of the programs that use the batch.
@@ -60,13 +60,13 @@ class Batch:
         shard = self.shard
         self.workspace = Workspace(
             of.plan, self.backend, dtype, shard.rows, pool, self.training, of.replaced,
-            self.control, of.seed, of.precision, [head.number for head in of.heads],
+            self.control, of.seed, of.precision, [term.number for term in of.terms],
             of.loss_scale * shard.rows / shard.whole, assigns=self.training,
             shard=shard if shard.ranks.size > 1 else None,
             by_rows=self._tables() if self.training else (),
         )
         self.target_buffers = [
-            TargetBuffers(head, self.workspace, pool, dtype, shard.whole) for head in of.heads
+            TargetBuffers(term, self.workspace, pool, dtype, shard.whole) for term in of.terms
         ]
 
     def _tables(self) -> Sequence[Parameter]:
@@ -81,9 +81,9 @@ class Batch:
     def buffers_of(self, given: Collection[str]) -> list[tuple[str, Array]]:
         """Return the buffers of targets, and of given weights: (name in `Rows`, array)."""
         found = []
-        for head, buffers in zip(self.objective.heads, self.target_buffers, strict=True):
-            found.append((name_of("y", head.number), buffers.y))
-            if (name := name_of("weights", head.number)) in given:
+        for term, buffers in zip(self.objective.terms, self.target_buffers, strict=True):
+            found.append((name_of("y", term.number), buffers.y))
+            if (name := name_of("weights", term.number)) in given:
                 found.append((name, buffers.weights))
         return found
 
@@ -99,29 +99,29 @@ class HeadLoss:
 
     def __init__(
         self,
-        head: Head,
+        term: LossTerm,
         buffers: TargetBuffers,
         weighted: bool,
         backend: Backend,
         totals: Array,
         ranks: Communicator,
     ) -> None:
-        self._head, self._buffers, self._backend = head, buffers, backend
+        self._term, self._buffers, self._backend = term, buffers, backend
         self._ranks = ranks
         self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
-        if weighted and head.loss._of_tensors:
-            of_each_sample(head.loss, buffers.y_pred, buffers.y_true)
-        reduction, self._ignored = head.loss.reduction, head.loss.ignore_class
+        if weighted and term.loss._of_tensors:
+            of_each_sample(term.loss, buffers.y_pred, buffers.y_true)
+        reduction, self._ignored = term.loss.reduction, term.loss.ignore_class
         # For a weighted mean, scaled weights. Metrics read the original weights.
         divides = weighted or self._ignored is not None or buffers.mask is not None
         self._shares = buffers.shares if divides else None
         # What each row counts in the sums, of rows whose number differs between batches.
         self.count = 1.0
-        if head.target.varies and reduction != "sum":
-            self.count /= max(head.target.rows_per_sample, 1)
+        if term.target.varies and reduction != "sum":
+            self.count /= max(term.target.rows_per_sample, 1)
         self._scale = 1.0 if reduction == "sum" else 1.0 / buffers.whole_rows
-        counted = any(m.counted_by_loss for m in head.measures)
-        self.sums = totals[head.at : head.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
+        counted = any(m.counted_by_loss for m in term.measures)
+        self.sums = totals[term.at : term.at + (LOSS_TOTALS if counted else LOSS_TOTALS - 1)]
         self._own_sums = self.sums
         if self.count != 1.0:
             self._own_sums = backend.zeros(self.sums.shape, np.float64)
@@ -133,13 +133,13 @@ class HeadLoss:
             if buffers.mask is not None and takes_weights(m.metric):
                 left = buffers.masked if given is None else buffers.masked_weights
                 given = left if m.metric._of_tensors else left.reshape(-1)
-            if head.target.varies and m.metric._of_rows:
+            if term.target.varies and m.metric._of_rows:
                 given = self._of_one_sample(given, by, m.metric._of_tensors)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
 
     def _of_one_sample(self, given: Array | None, like: Array, of_samples: bool) -> Array | None:
         """Return weights of rows that add up to the weight of their sample."""
-        steps, backend = self._head.target.steps, self._backend
+        steps, backend = self._term.target.steps, self._backend
         if steps == 1 or (given is None and of_samples):
             return given
         shares = backend.upload(np.full(like.shape, 1 / steps, like.dtype))
@@ -156,7 +156,7 @@ class HeadLoss:
         backend, xp, shares = self._backend, self._backend.xp, self._shares
         assert shares is not None
         xp.copyto(shares, 1.0 if self._weights is None else self._weights)
-        reduction, buffers = self._head.loss.reduction, self._buffers
+        reduction, buffers = self._term.loss.reduction, self._buffers
         if buffers.mask is not None:  # Keras divides by the number of steps that are left
             xp.copyto(buffers.from_mask, buffers.mask)
             xp.multiply(shares, buffers.masked, out=shares)
@@ -176,25 +176,25 @@ class HeadLoss:
 
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""
-        backend, buffers, head = self._backend, self._buffers, self._head
+        backend, buffers, term = self._backend, self._buffers, self._term
         if buffers.mask is not None:
             self._normalize()
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
         weights = self._weights if self._shares is None else self._shares
-        if weights is not None and not head.loss._of_tensors:
+        if weights is not None and not term.loss._of_tensors:
             weights = weights.reshape(-1)  # (rows,)
         if self.count != 1.0:
             backend.xp.copyto(self._own_sums, 0)
         backend.loss(
-            head.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient,
+            term.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient,
             self._own_sums, buffers.whole_rows,
         )
         if self.count != 1.0:
             backend.affine(self._own_sums, self.count, 0.0, self.sums, accumulate=True)
         for by, shares in self._shared:
-            backend.affine(by, 1 / head.target.steps, 0.0, shares)
-        if head.weight != 1.0 and gradient is not None:
-            backend.affine(gradient, head.weight, 0.0, gradient)
+            backend.affine(by, 1 / term.target.steps, 0.0, shares)
+        if term.weight != 1.0 and gradient is not None:
+            backend.affine(gradient, term.weight, 0.0, gradient)
         for targets, labels in buffers.labels:
             backend.affine(targets, 1.0, 0.0, labels)
         for given, function, into in buffers.converted.values():
@@ -265,12 +265,12 @@ class ModelStep:
         objective, backend, control = batch.objective, batch.backend, batch.control
         self.undo, self.ranks = undo, batch.shard.ranks
         self.backend, self.control, self.batch = backend, control, batch
-        self.storage, self.workspace, heads = objective.storage, batch.workspace, objective.heads
+        self.storage, self.workspace, terms = objective.storage, batch.workspace, objective.terms
         self.losses = [
             HeadLoss(
-                head, buffers, name_of("weights", head.number) in given, backend, totals, self.ranks
+                term, buffers, name_of("weights", term.number) in given, backend, totals, self.ranks
             )
-            for head, buffers in zip(heads, batch.target_buffers, strict=True)
+            for term, buffers in zip(terms, batch.target_buffers, strict=True)
         ]
         # Sums of several losses: the penalties, and the value that shows a bad batch.
         self.parts: list[Array] = []
@@ -278,12 +278,12 @@ class ModelStep:
             self.penalties = self.bad = self.losses[0].sums
         else:
             self.penalties, self.bad = totals[-2:], totals[-1:]
-            self.parts = [totals[head.at : head.at + 1] for head in heads] + [totals[-2:-1]]
+            self.parts = [totals[term.at : term.at + 1] for term in terms] + [totals[-2:-1]]
         self.rows = batch.workspace.batch
-        if heads and self.losses[0].count == 1.0:
+        if terms and self.losses[0].count == 1.0:
             self.rows = batch.target_buffers[0].rows
         self.counted: list[Array] = []  # to count the rows if only layers add losses
-        if not heads:
+        if not terms:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
         self.optimizer = objective.optimizer if batch.training and self.storage.groups else None
         rows = self.workspace.by_rows
@@ -299,7 +299,7 @@ class ModelStep:
         self._waits = self.optimizer is not None and all(map(is_traceable, updating))
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
         self.penalized = bool(self.storage.penalized)
-        if not (heads or self.penalized or self.workspace.losses):
+        if not (terms or self.penalized or self.workspace.losses):
             raise ValueError(
                 "There is no loss: compile was given none, and no layer calls add_loss or "
                 "has a regularizer. Pass a loss to compile."

@@ -117,7 +117,7 @@ class Trainer(Objective):
 
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
-        metrics = [m.metric for head in self.heads for m in head.measures]
+        metrics = [m.metric for term in self.terms for m in term.measures]
         treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
         return [*self.losses, self.optimizer, *metrics, *self.held, *self.plan.read, *treating]
 
@@ -271,7 +271,7 @@ class Trainer(Objective):
 
     def _check_totals(self, totals: np.ndarray) -> None:
         """Check sums. They may be NaN, but their numbers of rows may not."""
-        for rows in totals[[head.at + 1 for head in self.heads] or [self.rows_at]]:
+        for rows in totals[[term.at + 1 for term in self.terms] or [self.rows_at]]:
             if not 0 <= rows < MOST:
                 raise ValueError(
                     f"the entry 'training/tensors/totals' says {rows} rows: a number of at least "

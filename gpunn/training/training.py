@@ -224,8 +224,8 @@ class Training:
         trainer.look()
         if not self._noted:
             self._noted = True
-            of_heads = (note for head in trainer.heads for note in head.notes)
-            for note in (*constant_outputs(trainer.plan), *of_heads):
+            of_terms = (note for term in trainer.terms for note in term.notes)
+            for note in (*constant_outputs(trainer.plan), *of_terms):
                 warn(note)
         return trainer
 

@@ -180,10 +180,10 @@ def output(activation: Any, loss: Any) -> Any:
 
 
 def test_only_the_plain_sigmoid_is_fused_with_its_loss() -> None:
-    assert output("sigmoid", "binary_crossentropy")._trainer.heads[0].fused
-    assert output(activations.Sigmoid(1.0, 0, 0), "binary_crossentropy")._trainer.heads[0].fused
-    assert not output(activations.Sigmoid(2.0), "binary_crossentropy")._trainer.heads[0].fused
-    assert not output("hard_sigmoid", "binary_crossentropy")._trainer.heads[0].fused
+    assert output("sigmoid", "binary_crossentropy")._trainer.terms[0].fused
+    assert output(activations.Sigmoid(1.0, 0, 0), "binary_crossentropy")._trainer.terms[0].fused
+    assert not output(activations.Sigmoid(2.0), "binary_crossentropy")._trainer.terms[0].fused
+    assert not output("hard_sigmoid", "binary_crossentropy")._trainer.terms[0].fused
 
 
 def test_only_the_plain_relu_is_part_of_a_product() -> None:

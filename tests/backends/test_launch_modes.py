@@ -78,7 +78,7 @@ def data(model: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (rows, *model.input_shape[1:]), dtype=np.uint8)
     y = (x[:, :10].astype(np.int64) * np.arange(1, 11)).sum(1) % 10
-    sparse = model._trainer.heads[0].loss.sparse
+    sparse = model._trainer.terms[0].loss.sparse
     return x, y if sparse else np.eye(10, dtype=model.dtype)[y]
 
 

@@ -376,7 +376,7 @@ def test_models(ending: str, rows: int, weighted: bool, backend: str) -> None:
     )
     model.compile(optimizer="sgd", loss=loss)
     fused = "," in ending and "squares" not in ending and bool(activation)
-    assert model._trainer.heads[0].fused == fused
+    assert model._trainer.terms[0].fused == fused
     random = np.random.default_rng(2)
     x = random.standard_normal((rows, 2, 3))
     truth = targets_for(loss, np.empty((rows, 3)), random)

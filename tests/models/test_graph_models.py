@@ -181,11 +181,11 @@ def test_an_output_that_is_read_and_one_that_stands_there_twice() -> None:
 
 def test_a_softmax_that_another_layer_reads_is_not_taken_over_by_its_loss() -> None:
     model = compiled(two_by_two())
-    assert [head.fused for head in model._trainer.heads] == [False, False]
+    assert [head.fused for head in model._trainer.terms] == [False, False]
     x = gpunn.Input((4,))
     kind, size = layers.Dense(3, activation="softmax")(x), layers.Dense(2)(x)
     free = compiled(gpunn.Model(x, [kind, size]))
-    assert [head.fused for head in free._trainer.heads] == [True, False]
+    assert [head.fused for head in free._trainer.terms] == [True, False]
 
 
 # -- on a GPU as with NumPy

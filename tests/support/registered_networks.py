@@ -120,7 +120,7 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
     random = np.random.default_rng(seed)
     x = random.integers(0, 256, (rows, 4, 3), dtype=np.uint8)
     y = (x.reshape(rows, 12) @ random.standard_normal((12, 5))).argmax(axis=1)
-    loss = model._trainer.heads[0].loss
+    loss = model._trainer.terms[0].loss
     if loss.predictions is None and not loss.fuses:
         return x, random.uniform(1.0, 2.0, (rows, 5)).astype(model.dtype)
     return x, y if loss.sparse else np.eye(5, dtype=model.dtype)[y]

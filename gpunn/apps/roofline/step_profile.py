@@ -98,11 +98,11 @@ def step_program(model: Any, batch: int, steps: int) -> Program:
         else:
             x = noise.random((count, *shape), np.float32).astype(spec.dtype)
         arrays[name_of("x", k)] = backend.upload(x)
-    for head in objective.heads:
-        dtype = head.target.target_dtype(spec.dtype)
+    for term in objective.terms:
+        dtype = term.target.target_dtype(spec.dtype)
         fill = 0 if np.issubdtype(dtype, np.integer) else 1
-        y = np.full((count, *head.target.target_shape), fill, dtype)
-        arrays[name_of("y", head.number)] = backend.upload(y)
+        y = np.full((count, *term.target.target_shape), fill, dtype)
+        arrays[name_of("y", term.number)] = backend.upload(y)
     rows = Rows(arrays)
     return trainer.training.program(batch, rows, Order(count, trainer.seed))
 

@@ -256,7 +256,7 @@ def test_output_activations_fused_with_their_losses(
     kept = within(logits.detach().double(), activation)
     targets = targets if loss.sparse else targets.double()
     theirs = reduced(formula(targets, kept, arguments), weights, arguments)
-    assert model._trainer.heads[0].fused
+    assert model._trainer.terms[0].fused
     assert value == pytest.approx(theirs.item(), rel=1e-5)
     gradients = model.gradients()
     assert_close(gradients[f"{model.layers[0].name}/kernel"], kernel.grad, 1e-5, "kernel")

@@ -1,4 +1,4 @@
-"""Heads: the outputs of a model that have a loss, with their targets and metrics."""
+"""Terms of an objective: outputs of a model with a loss, their targets and metrics."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Measure:
 
 
 @dataclass
-class Head:
-    """An output with its loss and metrics.
+class LossTerm:
+    """A term of the objective: an output with its loss, its weight and its metrics.
 
     Attributes:
         number: Number of the output.
@@ -89,9 +89,9 @@ class TargetBuffers:
     """
 
     def __init__(
-        self, head: Head, workspace: Workspace, pool: Pool, dtype: str, whole: int
+        self, term: LossTerm, workspace: Workspace, pool: Pool, dtype: str, whole: int
     ) -> None:
-        target, size, k = head.target, workspace.batch, head.number
+        target, size, k = term.target, workspace.batch, term.number
         self.rows = size * target.rows_per_sample  # rows of the loss
         self.all_rows = size * target.steps
         # The same of the whole batch, of which other ranks have the rest.
@@ -106,13 +106,13 @@ class TargetBuffers:
             self.masked = pool.array(f"masked {k}", by_step, dtype)
             self.mask, self.from_mask = _as_entries(self.mask, self.masked, target, k)
             self.masked_weights = pool.array(f"masked weights {k}", by_step, dtype)
-        if head.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
+        if term.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
             self.shares = pool.array(f"shares {k}", by_step, dtype)
         width = math.prod(target.output_shape) // target.rows_per_sample
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
         # No -1 in shapes: a rank may have no row.
         each = math.prod(target.target_shape) // target.rows_per_sample
-        self.y_true = self.y.reshape(-1 if head.loss.sparse else (self.rows, each))
+        self.y_true = self.y.reshape(-1 if term.loss.sparse else (self.rows, each))
         self.gradient = workspace.dys[k].reshape(self.rows, width) if workspace.dys else None
         self._sample = target.output_shape
         features = math.prod(target.output_shape)  # of a sample
@@ -121,7 +121,7 @@ class TargetBuffers:
         self.converted: dict[str, tuple[Array, Any, Array]] = {}
         self.labels: list[tuple[Array, Array]] = []  # targets, and the same as class indices
         self.measuring = []  # targets and predictions that each metric reads
-        for m in head.measures:
+        for m in term.measures:
             if m.counted_by_loss:
                 continue
             predictions = self._through(m.reading.predictions, rows, f"predictions {k}", pool)
@@ -166,19 +166,19 @@ class TargetBuffers:
         return self.converted[name][2]
 
 
-def make_heads(
+def make_terms(
     plan: Plan,
     spec: Spec,
     metrics: Sequence[list[Any]],
     weighted_metrics: Sequence[list[Any]],
     loss_weights: Sequence[float] | None = None,
-) -> list[Head]:
-    """Return the heads of a model, one for each output for which ``spec`` holds a loss.
+) -> list[LossTerm]:
+    """Return the loss terms of a model, one for each output for which ``spec`` holds a loss.
 
     Raises:
         ValueError: if loss, activation and metrics do not match.
     """
-    heads: list[Head] = []
+    terms: list[LossTerm] = []
     taken = ["loss", *loss_names(t.name for t in spec.targets)]
     for k, target in enumerate(spec.targets):
         if target.loss is None:
@@ -191,23 +191,23 @@ def make_heads(
             len(plan.readers(node)) > 1 or replaces(type(plan.nodes[node].layer), "forward")
         ):
             loss, fused = target.loss, False
-        at = heads[-1].end if heads else 0
+        at = terms[-1].end if terms else 0
         weight = 1.0 if loss_weights is None else loss_weights[k]
         masked = bool(plan.masks) and plan.masks[k] is not None
-        head = Head(k, target, loss, fused, activation, weight, at, [], is_masked=masked)
-        head.measures = _measures(head, metrics[k], weighted_metrics[k], taken)
-        taken += [measure.name for measure in head.measures]
-        heads.append(head)
-    return heads
+        term = LossTerm(k, target, loss, fused, activation, weight, at, [], is_masked=masked)
+        term.measures = _measures(term, metrics[k], weighted_metrics[k], taken)
+        taken += [measure.name for measure in term.measures]
+        terms.append(term)
+    return terms
 
 
 def _measures(
-    head: Head, metrics: list[Any], weighted: list[Any], taken: list[str]
+    term: LossTerm, metrics: list[Any], weighted: list[Any], taken: list[str]
 ) -> list[Measure]:
     measures: list[Measure] = []
-    loss, at = head.loss, head.at + LOSS_TOTALS
-    shape = head.target.output_shape
-    output = ModelOutput(head.target.loss, head.activation, head.fused, shape[-1])
+    loss, at = term.loss, term.at + LOSS_TOTALS
+    shape = term.target.output_shape
+    output = ModelOutput(term.target.loss, term.activation, term.fused, shape[-1])
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
         free = loss._of_tensors or metric.sparse is None
@@ -221,12 +221,12 @@ def _measures(
             )
         of = getattr(metric, "loss", None)
         if isinstance(of, Loss) and not (of._of_tensors or metric._of_tensors):
-            head.target.check_axis(f"The metric {metric.name!r}", of.axis)
+            term.target.check_axis(f"The metric {metric.name!r}", of.axis)
         reading, notes = metric_inputs(metric, given, output)
-        head.notes += [note for note in notes if note not in head.notes]
+        term.notes += [note for note in notes if note not in term.notes]
         names = [*taken, *(m.name for m in measures)]
-        name = reported_name(head.target.label, name, is_weighted, names)
-        plain = not (is_weighted or head.is_masked)
+        name = reported_name(term.target.label, name, is_weighted, names)
+        plain = not (is_weighted or term.is_masked)
         counted = loss.counts_matches and plain and metric.of_largest
         size = 0 if counted else metric.state_size
         measures.append(Measure(name, metric, is_weighted, slice(at, at + size), counted, reading))
