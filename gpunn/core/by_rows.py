@@ -22,7 +22,7 @@ class RowGradient:
 
     Attributes:
         rows: the gradient of each row that is read (count, ...).
-        places: the indices of these rows (count,).
+        indices: the indices of these rows (count,).
     """
 
     def __init__(self, backend: Backend, parameter: Parameter, count: int) -> None:
@@ -30,18 +30,18 @@ class RowGradient:
         self.parameter = parameter
         shape = (count, *parameter.shape[1:])
         self.rows: Array = backend.zeros(shape, parameter.storage.dtype)
-        self.places: Array = backend.zeros((count,), "int32")
+        self.indices: Array = backend.zeros((count,), "int32")
 
         self._zeros: Array = backend.zeros(shape, parameter.storage.dtype)
 
     def take(self, backend: Backend, table: Array, rows: Array) -> None:
         """Copy the rows that are read from an array of the parameter's size to ``rows``."""
-        backend.take_rows(self._flat(table), self.places[None], self._flat(rows), False)
+        backend.take_rows(self._flat(table), self.indices[None], self._flat(rows), False)
 
     def put(self, backend: Backend, rows: Array, table: Array, merging: str = "Last") -> None:
         """Write, or with "Sum" add, ``rows`` to the rows of an array of the parameter's size."""
         of_rows, whole = self._flat(rows), self._flat(table)
-        backend.scatter_rows(merging, of_rows, self.places[None], whole, False)
+        backend.scatter_rows(merging, of_rows, self.indices[None], whole, False)
 
     def sum(self, backend: Backend) -> None:
         """Write these rows of the parameter's gradient; others keep the values of earlier steps."""
@@ -126,7 +126,7 @@ class RowUpdate:
 
     def __call__(self, control: Control, backend: Backend) -> None:
         gradient = self._gradient
-        if not len(gradient.places):
+        if not len(gradient.indices):
             return
         gradient.sum(backend)
         for table, rows in self._read:

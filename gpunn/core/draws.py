@@ -30,9 +30,15 @@ APART = 0x9E3779B97F4A7C15
 meet."""
 
 
-class Place(NamedTuple):
-    """Where draws begin: the key of those without a seed, and the numbers that they and draws with
-    their own seed have as counters. ``first``: the number of the next draw in the call."""
+class DrawPosition(NamedTuple):
+    """Where draws begin: a key and counters, as of Philox.
+
+    Attributes:
+        seed: the key of draws without a seed of their own.
+        counter: the counter of these draws.
+        own_counter: the counter of draws with a seed of their own.
+        first: the number of the next draw in the call.
+    """
 
     seed: int
     counter: int
@@ -53,8 +59,8 @@ class Draws:
         count: how many there were so far.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place, self.count = place, 0
+    def __init__(self, position: DrawPosition) -> None:
+        self._position, self.count = position, 0
 
     def next(self) -> int:
         """Return the number of the next draw, counted from 1 in the order of the program."""
@@ -62,9 +68,9 @@ class Draws:
         return self.count
 
     @property
-    def place(self) -> Place:
+    def position(self) -> DrawPosition:
         """Where the next draw is."""
-        return self._place._replace(first=self.count)
+        return self._position._replace(first=self.count)
 
 
 class _Active(threading.local):
@@ -134,14 +140,14 @@ class Source:
             self._begun = self.calls if self._seen != seen else self._begun
             self._seed, self._seen = draw_seed(), seen
 
-    def take(self, calls: int = 1) -> Place:
+    def take(self, calls: int = 1) -> DrawPosition:
         """Begin so many calls; return where the draws of the first one are."""
         seed, begun = self.origin
         with self._lock:
             number, self.calls = self.calls, self.calls + calls
-        return Place(seed, number - begun, number)
+        return DrawPosition(seed, number - begun, number)
 
-    def pass_over(self) -> Place | None:
+    def pass_over(self) -> DrawPosition | None:
         """Count a call that draws nothing, which has no place."""
         self.calls += 1
         return None
@@ -187,22 +193,22 @@ def context_of(backend: Backend, seed: int, dtype: str | None = None) -> Call:
     return Call(backend, None, 0, dtype, False, control=Control(backend), seed=seed)
 
 
-def context_at(backend: Backend, place: Place, dtype: str | None = None) -> Call:
+def context_at(backend: Backend, position: DrawPosition, dtype: str | None = None) -> Call:
     """Create such a call whose draws begin at a place."""
-    context = context_of(backend, place.seed, dtype)
-    context.stream = place.first * STREAMS
-    if place.own_counter != place.counter:
+    context = context_of(backend, position.seed, dtype)
+    context.stream = position.first * STREAMS
+    if position.own_counter != position.counter:
         context.own_control = Control(context.backend)
-    count_from(context, place)
+    count_from(context, position)
     return context
 
 
-def count_from(context: Call, place: Place) -> None:
+def count_from(context: Call, position: DrawPosition) -> None:
     """Let a call draw with the counters of a place."""
     assert context.control is not None
-    context.control.set(BATCHES, place.counter)
+    context.control.set(BATCHES, position.counter)
     if context.own_control is not None:
-        context.own_control.set(BATCHES, place.own_counter)
+        context.own_control.set(BATCHES, position.own_counter)
 
 
 def context_now(backend: Backend, dtype: str | None = None, draws: bool = True) -> Call:
@@ -212,5 +218,5 @@ def context_now(backend: Backend, dtype: str | None = None, draws: bool = True) 
     """
     of_call = active_draws()
     if of_call is not None:
-        return context_at(backend, of_call.place._replace(first=0), dtype)
+        return context_at(backend, of_call.position._replace(first=0), dtype)
     return context_of(backend, draw_seed() if draws else 0, dtype)

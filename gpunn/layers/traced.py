@@ -431,7 +431,7 @@ class TracedCall:
                 assert gradient is not None  # it is that of `take_unchecked`
                 _, rows, places = gradient.inputs
                 targets.append(Destination(rows, into.rows.reshape(rows.shape)))
-                targets.append(Destination(places, into.places))
+                targets.append(Destination(places, into.indices))
                 continue
             targets.append(Destination(or_zero(gradient, p.gradient), p.gradient, more))
         known = written | set(map(id, read))

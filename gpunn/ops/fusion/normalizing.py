@@ -22,7 +22,7 @@ from gpunn.ops.tensor import Tensor
 
 from .storing import fill, stored
 
-Places = Mapping[str, Array]
+Results = Mapping[str, Array]  # the arrays to write to, by the names of the results
 Factors = tuple[Tensor | None, Tensor | None]
 Y, MOMENTS = "normalization", "moments"
 MEAN, VARIANCE = "mean", "variance"
@@ -115,10 +115,10 @@ def normalized_rows(x: Tensor, factors: Factors, epsilon: float, centered: bool)
 
 
 def _compute_rows(
-    backend: Backend, places: Places, x: Array, *factors: Array, epsilon: float,
+    backend: Backend, results: Results, x: Array, *factors: Array, epsilon: float,
     has: tuple[bool, bool], centered: bool,
 ) -> None:
-    y, moments = places.get(Y), places.get(MOMENTS)
+    y, moments = results.get(Y), results.get(MOMENTS)
     y = backend.scratch(x.shape, x.dtype, "unread rows") if y is None else y
     if moments is None:
         moments = backend.scratch((2, len(x)), x.dtype, "unread moments")
@@ -127,11 +127,11 @@ def _compute_rows(
 
 
 def _compute_slopes_of_rows(
-    backend: Backend, places: Places, dy: Array, x: Array, moments: Array, *factors: Array,
+    backend: Backend, results: Results, dy: Array, x: Array, moments: Array, *factors: Array,
     epsilon: float, has: tuple[bool, bool], centered: bool,
 ) -> None:
     gamma, center = _pair(factors, has)[0], moments[0] if centered else None
-    dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
+    dgamma, dbeta, dx = (results.get(name) for name in (DGAMMA, DBETA, DX))
     given = gamma, epsilon, center, moments[1], dgamma, dbeta, dx
     backend.layer_norm_gradient(x, dy, *given)
 
@@ -203,10 +203,10 @@ def _compute_features(
 
 
 def _compute_slopes_of_features(
-    backend: Backend, places: Places, dy: Array, x: Array, mean: Array, variance: Array,
+    backend: Backend, results: Results, dy: Array, x: Array, mean: Array, variance: Array,
     *factors: Array, epsilon: float, has: tuple[bool, bool], shard: Shard | None, constant: bool,
 ) -> None:
-    dgamma, dbeta, dx = (places.get(name) for name in (DGAMMA, DBETA, DX))
+    dgamma, dbeta, dx = (results.get(name) for name in (DGAMMA, DBETA, DX))
     given = x, dy, mean, variance, _pair(factors, has)[0], epsilon
     if shard is None or constant:
         backend.normalize_gradient(*given, dgamma, dbeta, dx, constant=constant)
@@ -234,14 +234,14 @@ def composed_features(
 
 
 def _compute_moments(
-    backend: Backend, places: Places, x: Array, *moving: Array, momentum: float,
+    backend: Backend, results: Results, x: Array, *moving: Array, momentum: float,
     shard: Shard | None,
 ) -> None:
-    own = [_placed(backend, places, name, moving[0]) for name in (MEAN, VARIANCE)]
-    moved = [_placed(backend, places, name, moving[0]) for name in (MOVED_MEAN, MOVED_VARIANCE)]
+    own = [_placed(backend, results, name, moving[0]) for name in (MEAN, VARIANCE)]
+    moved = [_placed(backend, results, name, moving[0]) for name in (MOVED_MEAN, MOVED_VARIANCE)]
     for name, before in zip((MOVED_MEAN, MOVED_VARIANCE), moving, strict=True):
-        if name in places and backend.overlap(before, places[name]) is None:
-            stored(backend, before, places[name])()
+        if name in results and backend.overlap(before, results[name]) is None:
+            stored(backend, before, results[name])()
     if shard is not None:
         from .moments_on_ranks import moments_on_ranks
 
@@ -253,8 +253,8 @@ def _compute_moments(
             fill(backend, 0.0, moment)
 
 
-def _placed(backend: Backend, places: Places, name: str, like: Array) -> Array:
-    place = places.get(name)
+def _placed(backend: Backend, results: Results, name: str, like: Array) -> Array:
+    place = results.get(name)
     return backend.scratch(like.shape, like.dtype, f"unread {name}") if place is None else place
 
 

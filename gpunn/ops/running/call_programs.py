@@ -16,7 +16,7 @@ import numpy as np
 from gpunn.common import registry
 from gpunn.common.config import floatx, runs_eagerly
 from gpunn.common.nested import replaced
-from gpunn.core.draws import Place, context_at, count_from
+from gpunn.core.draws import DrawPosition, context_at, count_from
 from gpunn.core.settings import Dependencies, Settings
 from gpunn.core.storage import Parameter
 from gpunn.ops.dtypes import is_float
@@ -236,7 +236,7 @@ class CallProgram:
             self._derivatives[wanted] = dys, known
         return self._derivatives[wanted]
 
-    def take(self, wanted: Wanted | None, place: Place) -> BoundCall:
+    def take(self, wanted: Wanted | None, place: DrawPosition) -> BoundCall:
         """Return arrays for a run that draws from a place on. Nothing else uses them until they are
         given back."""
         with self.lock:
@@ -259,10 +259,10 @@ class BoundCall:
     """A call as two programs, with arrays of its own. Without ``wanted`` it has no gradients.
 
     Attributes:
-        stream: what is the same wherever it draws, see `Place`.
+        stream: what is the same wherever it draws, see `DrawPosition`.
     """
 
-    def __init__(self, program: CallProgram, wanted: Wanted | None, place: Place) -> None:
+    def __init__(self, program: CallProgram, wanted: Wanted | None, place: DrawPosition) -> None:
         self.wanted, self.stream = wanted, place.stream
         self._is_checked = program.is_checked and not program.backend.stops
         self._context = context = context_at(program.backend, place)
@@ -289,7 +289,7 @@ class BoundCall:
             backend.program(_Stage(computation, number), True, {}) for number in range(len(stages))
         ]
 
-    def forward(self, place: Place) -> None:
+    def forward(self, place: DrawPosition) -> None:
         """Compute the outputs from the inputs, with the random numbers of a place."""
         if self._draws:
             count_from(self._context, place)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.random import draw_seed
-from gpunn.core.draws import Place, active_draws
+from gpunn.core.draws import DrawPosition, active_draws
 from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.making import zeros_like
 from gpunn.ops.primitive import Gradients, Primitive
@@ -141,13 +141,13 @@ class CallRun:
         return every[program.places[link]].inputs[0]
 
 
-def _next_place(count: int) -> Place:
+def _next_place(count: int) -> DrawPosition:
     """Return where the next so many draws begin."""
     draws = active_draws()
     if draws is None or not count:
         number = draw_seed() >> 1 if count else 0
-        return Place(0, number, number)
-    place = draws.place
+        return DrawPosition(0, number, number)
+    place = draws.position
     draws.count += count
     return place
 

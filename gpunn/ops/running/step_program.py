@@ -19,7 +19,7 @@ from gpunn.common.config import floatx
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.nested import found_in, replaced
 from gpunn.common.registry import Entry
-from gpunn.core.draws import Place, Source, context_at, count_from
+from gpunn.core.draws import DrawPosition, Source, context_at, count_from
 from gpunn.core.operators import Operators
 from gpunn.core.recording import Placed
 from gpunn.core.settings import Dependencies, Settings
@@ -120,7 +120,7 @@ class StepProgram:
         changed |= {id(held.source) for held in trace.assigned}
         sources = [held.source for held in trace.held.values()]
         self._accesses = in_order((source.access, id(source) in changed) for source in sources)
-        self._place = Place(self.origin[0], 0, self.origin[1])  # of the next run
+        self._place = DrawPosition(self.origin[0], 0, self.origin[1])  # of the next run
         self._context = context_at(backend, self._place, dtype)
         self._backend = backend = self._context.backend
         own = self._context.control
@@ -157,12 +157,12 @@ class StepProgram:
         for control in self._advanced:
             self._backend.advance(control, rows, self._zero)
 
-    def _draw_from(self, place: Place, steps: int) -> None:
+    def _draw_from(self, place: DrawPosition, steps: int) -> None:
         """Let the next steps draw from a place on, that of the first one."""
         if place != self._place and self._trace.draws:
             count_from(self._context, place)
         at = place.counter + steps, place.own_counter + steps
-        self._place = Place(place.seed, *at)
+        self._place = DrawPosition(place.seed, *at)
 
     def is_current(self) -> bool:
         """Whether nothing that it uses has changed since it was made."""
@@ -236,7 +236,7 @@ class StepProgram:
 
         with_all(self._accesses, noted)
 
-    def _run_once(self, arrays: Sequence[np.ndarray], place: Place | None) -> None:
+    def _run_once(self, arrays: Sequence[np.ndarray], place: DrawPosition | None) -> None:
         if place is not None:
             self._draw_from(place, 1)
         for into, array in zip(self._arrays, arrays, strict=True):

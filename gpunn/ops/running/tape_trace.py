@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.common.holds import Access
-from gpunn.core.draws import Draws, Place, active_draws, context_at, context_now
+from gpunn.core.draws import DrawPosition, Draws, active_draws, context_at, context_now
 from gpunn.core.storage import Parameter
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Mode, Trace, TracedVariable
@@ -95,7 +95,7 @@ class TapeTrace(EagerTrace):
         return self._numbered(draws)
 
     @contextmanager
-    def drawing(self, place: Place) -> Iterator[None]:
+    def drawing(self, place: DrawPosition) -> Iterator[None]:
         """Return a context in which layers draw from a place on."""
         backend, before = self.computed.backend, self._repeats
         self._repeats = Draws(place)
