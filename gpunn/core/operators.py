@@ -29,12 +29,12 @@ def _reflected(name: str) -> Any:
     return lambda self, other: FUNCTIONS[name](other, self)
 
 
-def _of_bits(name: str, turned: bool = False) -> Any:
+def _of_bits(name: str, swapped: bool = False) -> Any:
     """``&`` and similar operators: bitwise for integers, else logical."""
 
     def function(self: Any, other: Any) -> Any:
         bits = "i" in (_kind(self), _kind(other))  # then floats raise an error
-        a, b = (other, self) if turned else (self, other)
+        a, b = (other, self) if swapped else (self, other)
         return FUNCTIONS[f"bitwise_{name}" if bits else f"logical_{name}"](a, b)
 
     return function

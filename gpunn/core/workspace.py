@@ -70,7 +70,7 @@ class Workspace:
         masks: of the outputs (batch, steps), or None.
         dys: the gradients of the outputs, written by the losses; None for an output that no loss
             reads. Empty without gradients, as in inference.
-        dxs: the gradients by ``xs``, if they are kept.
+        dxs: the gradients of ``xs``, if they are kept.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
         losses: those that layers add (1,), each for the whole batch.
         by_rows: the gradients that are written by rows.

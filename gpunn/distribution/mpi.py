@@ -25,7 +25,7 @@ GRACE = 10.0  # seconds that MPI has to end all processes, before this one ends 
 class MPICommunicator(Communicator):
     """The processes that ``mpiexec`` started.
 
-    MPI adds up in the same order on each rank, so a sum has the same bits on all of them, and in
+    MPI adds up in the same order on each rank. So a sum has the same bits on all ranks, and in
     each run with the same number of processes.
 
     Args:

@@ -1,10 +1,10 @@
 """The gradient of a layer's weights and their update, joined into one operation.
 
-A step computes all gradients, stores them, and then moves all weights. Where nothing else reads or
-changes the gradient of a layer's weights (it is not clipped, accumulated or penalised), the product
-that computes it can be followed by the update, a few rows at a time. The gradient is then
-not stored, and a thread moves the weights that are in the cache of its core. So can the sums of
-rows that are the gradient of a table, most of whose rows are often 0.
+A step computes all gradients, stores them, and then moves all weights. The update of a layer's
+weights can follow the product that computes their gradient, a few rows at a time. This needs a
+gradient that nothing else reads or changes: not clipped, accumulated or penalised. The gradient is
+then not stored, and a thread moves the weights that are in the cache of its core. The same holds
+for the sums of rows that are the gradient of a table, most of whose rows are often 0.
 """
 
 from __future__ import annotations

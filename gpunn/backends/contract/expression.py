@@ -1,9 +1,9 @@
 """Expressions: element-wise functions and sums along rows and columns, fused into one pass.
 
-An expression is computed over a matrix (rows, columns). Each of its values has one number for each
-element of that matrix, for each row, for each column, or one for all, and is broadcast
-where it meets a larger value. `gpunn.ops.fusion` builds expressions from user code; a
-backend compiles each to one loop or one kernel.
+An expression is computed over a matrix (rows, columns). Each of its values varies with the
+elements, with the rows, with the columns, or not at all. It is broadcast where it meets a larger
+value. `gpunn.ops.fusion` builds expressions from user code; a backend compiles each to one loop or
+one kernel.
 """
 
 from __future__ import annotations

@@ -309,9 +309,11 @@ class Passes(Operations):
         self, q: Array, k: Array, v: Array, mask: Array | None, dy: Array, scale: float,
         causal: bool, dq: Array, dk: Array, dv: Array,
     ) -> None:
-        """The gradients of `attention` by q, k and v: with the weights p, which are computed again,
-        and ``dp = dy v^T``, they are ``scale ds k``, ``scale ds^T q`` and ``p^T dy`` with
-        ``ds = p (dp - sum(p dp))``."""
+        """The gradients of `attention` with respect to q, k and v.
+
+        They are ``scale ds k``, ``scale ds^T q`` and ``p^T dy``, with ``dp = dy v^T`` and
+        ``ds = p (dp - sum(p dp))``. The weights p are computed again.
+        """
         xp, like = self.xp, q.dtype
         keys, values = _by_head(self, k, "keys"), _by_head(self, v, "values")
         sums = self.scratch(keys.shape, like, "dk"), self.scratch(values.shape, like, "dv")

@@ -2,8 +2,8 @@
 
 A shuffled order is a function of (seed, pass, position), not a stored list: a
 kernel evaluates it for its own row, NumPy for a whole pass at once. It is a Feistel
-network on the smallest power of two that holds all rows, followed along its cycle
-until it reaches a row that exists (Black and Rogaway, "Ciphers with Arbitrary
+network on the smallest power of two that holds all rows. The network is applied again
+until it gives a row that exists: cycle walking (Black and Rogaway, "Ciphers with Arbitrary
 Finite Domains", 2002). ``kernels/formulas/random.cuh`` has the same function in C++.
 """
 

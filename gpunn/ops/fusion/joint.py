@@ -254,7 +254,7 @@ def _gradients_of_linear_filters(
     """Join the gradients of a convolution without an activation.
 
     They come after the convolution; the same operations before it are others. A transposed
-    convolution is computed as the gradient by an image.
+    convolution is computed as the gradient of an image.
     """
     x, dz = dkernel.inputs
     geometry = dkernel.attributes["geometry"]

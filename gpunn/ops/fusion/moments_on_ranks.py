@@ -1,4 +1,4 @@
-"""Moments of the rows of all ranks, and the gradients of a normalization by them."""
+"""Moments of the rows of all ranks, and gradients with respect to them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def slopes_on_ranks(
 ) -> None:
     """Write the gradients through moments of all ranks.
 
-    That by x is the one for constant moments, plus ``-gamma / deviation * (mean of dy + n * mean of
-    dy * n)``, with means over the rows of all.
+    The gradient with respect to x is the gradient for constant moments, plus
+    ``-gamma / deviation * (mean of dy + n * mean of dy * n)``. The means are over the rows of all.
 
     Args:
         given: x, dy (outer, features, inner), mean, variance, gamma or None, and epsilon.

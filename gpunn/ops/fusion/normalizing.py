@@ -27,7 +27,7 @@ Factors = tuple[Tensor | None, Tensor | None]
 Y, MOMENTS = "normalization", "moments"
 MEAN, VARIANCE = "mean", "variance"
 MOVED_MEAN, MOVED_VARIANCE = "moved mean", "moved variance"
-DX, DGAMMA, DBETA = "normalization's gradient", "gradient by gamma", "gradient by beta"
+DX, DGAMMA, DBETA = "normalization's gradient", "gradient of gamma", "gradient of beta"
 
 
 def _given(factors: Factors) -> tuple[list[Tensor], tuple[bool, bool]]:

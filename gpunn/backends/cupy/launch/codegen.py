@@ -264,7 +264,7 @@ def _number(name: str, mark: str = "") -> KernelParameter:
     return KernelParameter("int64", False, False, mark, name)
 
 
-_HEADS = {
+_OPENINGS = {
     "grid": ("{", "grid_group()"),
     "blocks": ("{", "block_group()"),
     "last": ("if (last_block(arrivals)) {", "only_group()"),
@@ -294,16 +294,16 @@ def _stage(name: str, at: int, calls: list[str]) -> list[str]:
             *inner,
             "}",
         ]
-    head, group = _HEADS[name]
+    opening, group = _OPENINGS[name]
     if name == "last" and not at:
-        head = "{"
+        opening = "{"
     if name == "barrier" and not calls:
         return ["grid_barrier(barrier);"]
     if calls:
         inner.insert(0, f"    const ThreadGroup threads = {group};")
     if name == "each":
         inner = ["    __syncthreads();", *inner, "    __syncthreads();"]
-    return [head, *inner, "});" if name == "barrier" else "}"]
+    return [opening, *inner, "});" if name == "barrier" else "}"]
 
 
 def _with_copy(copy: str, parameters: list[KernelParameter], lines: list[str]) -> list[str]:

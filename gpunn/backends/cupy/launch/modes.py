@@ -23,8 +23,8 @@ The mode of a step is chosen by these rules, the first that applies:
   passes, or one that uses array functions. A custom `call` becomes expressions (`expressions`),
   and these are traced.
 - A traced step is ``persistent`` if `roofline` predicts that this takes less time on this GPU than
-  ``fused``, no layer has more than `PERSISTENT_WIDTH` outputs, the batch has no more than
-  `PERSISTENT_BATCH` rows, and one kernel can hold it.
+  ``fused``. It must fit in one kernel, with at most `PERSISTENT_WIDTH` outputs in a layer and
+  `PERSISTENT_BATCH` rows in the batch.
 - Any other traced step is ``fused``: there the products of NVIDIA's library gain more than
   launches cost.
 
@@ -67,8 +67,8 @@ MOST_OUTPUTS = 32
 library's are faster."""
 
 MOST_TERMS = 1 << 21
-"""The most terms of all sums of such a product: more keep the library's busy too. A head of 10
-classes after 1,600 numbers has 2,048,000 for 128 rows."""
+"""The most terms of all sums of such a product: more keep the library's busy too. An output layer
+of 10 classes after 1,600 numbers has 2,048,000 for 128 rows."""
 
 MOST_SUMMED = 192
 """The most rows that a thread of such a launch adds up, for the gradients of weights: 128 take 3.7

@@ -1,8 +1,8 @@
 """The predicted time of a step on a GPU, from its profile.
 
 An operation takes as long as its traffic at the bandwidth of the memory, or its arithmetic at
-the rate of the processor, whichever is longer (Williams, Waterman and Patterson, "Roofline",
-2009). To that come the cost of each kernel or barrier, and what a small operation waits for:
+the rate of the processor, whichever is longer. This is the roofline model of Williams, Waterman and
+Patterson (2009). The cost of each kernel or barrier is added, and what a small operation waits for:
 latencies, which were measured on an H200. Without these, steps of W1 and W2 were predicted to be
 2 to 3.5 times as fast as they are there.
 
