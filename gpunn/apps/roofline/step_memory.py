@@ -59,7 +59,7 @@ def step_memory(model: Model, batch: int = BATCH) -> StepMemory:
     for rows in (batch, 2 * batch):
         backend = dry.make_backend()
         copy = copied(model, backend)
-        weights, before = copy._trainer.arena.values.nbytes, backend.allocated.bytes
+        weights, before = copy._trainer.storage.values.nbytes, backend.allocated.bytes
         program: Any = step_program(copy, rows, 1)
         with np.errstate(all="ignore"):
             program.run(1)
