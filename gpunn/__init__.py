@@ -130,6 +130,7 @@ _MODULES = {
     "tensorflow.keras": "gpunn",
     "stored": "gpunn.common.stored",
     "ops.given": "gpunn.ops.op_arguments",
+    "ops.running.call_programs": "gpunn.ops.running.compiled_calls",
     "ops.further": "gpunn.ops.library",
     "utils.feature_space": "gpunn.compat.feature_space",
     "preprocessing.image": "gpunn.utils",

@@ -41,7 +41,7 @@ FROM_FIT: list[Entry] = [
 ]
 FROM_A_FORMULA: list[Entry] = [
     ("layers/dense.py", ("Dense",), "the formula of a layer, in a few lines of `gpunn.ops`"),
-    ("layers/formula_calls.py", ("FormulaCall",), "a formula, traced once, bound to arrays"),
+    ("layers/formula_passes.py", ("FormulaPasses",), "a formula, traced once, bound to arrays"),
     ("ops/tensor.py", ("Tensor",), "a shape, a dtype, and what computes it"),
     ("ops/trace.py", ("Trace",), "what is known while a function is traced"),
     ("ops/primitive.py", ("Primitive",), "an operation: shape, computation, derivative"),

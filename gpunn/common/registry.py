@@ -34,7 +34,7 @@ Examples = Sequence[Mapping[str, Any]]
 _kinds: dict[str, dict[str, type]] = {}
 _aliases: dict[str, dict[str, str]] = {}
 _of_functions: dict[str, type] = {}  # by kind, the class that creates a part from a function
-CALL_PROGRAMS = "_call_programs"
+COMPILED_CALLS = "_call_programs"
 """The attribute with the programs of a part's calls in tapes, which no other program depends on."""
 MOST_SHOWN = 12  # names in the message about an unknown one
 # Classes by kind and name that are known only in this context, see `also`.
@@ -136,7 +136,7 @@ class Entry:
         """
         entries = list(vars(self).items())  # in one step: other threads may set some
         left_out = self._not_watched
-        return {n: x for n, x in entries if n not in left_out and n != CALL_PROGRAMS}
+        return {n: x for n, x in entries if n not in left_out and n != COMPILED_CALLS}
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""

@@ -321,7 +321,7 @@ class ActivityPenalty(_AdditionalNode):
         self.name, self.penalizes = f"{layer.name}_penalty", layer
 
     def _passes(self, call: Call) -> tuple[Pass, Pass]:
-        found = traced.TracedCall(call, self.call)
+        found = traced.TracedPasses(call, self.call)
         return found.forward, found.backward
 
     def call(self, x: Any) -> Any:

@@ -154,7 +154,7 @@ def formula(call: Callable[..., Tensor]) -> Any:
     """Decorator of the `call` of a built-in layer that computes one tensor from one tensor.
 
     Layers of the same settings share the graph of such a formula, see
-    `gpunn.layers.formula_calls`. It gets floats, unless the class reads integers, and
+    `gpunn.layers.formula_passes`. It gets floats, unless the class reads integers, and
     ``training`` as a boolean. The layer is built before.
 
     Raises:

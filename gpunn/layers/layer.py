@@ -39,7 +39,7 @@ from .arguments import (
 )
 from .as_operation import by_passes, formula_in, is_formula
 from .as_operation import formula as formula  # for built-in layers
-from .formula_calls import FormulaCall, settings_of
+from .formula_passes import FormulaPasses, settings_of
 from .parameters import (
     Stateless,
     add_parameter,
@@ -300,9 +300,9 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             alike = not self._has_call and call.shard is None and not runs_eagerly()
             settings = settings_of(call) if alike else None
             found: Any = (
-                traced.TracedCall(call, None if self._has_call else formula_in(call))
+                traced.TracedPasses(call, None if self._has_call else formula_in(call))
                 if settings is None
-                else FormulaCall(settings)
+                else FormulaPasses(settings)
             )
             return found.forward, found.backward
         return self.forward, self.backward

@@ -1,4 +1,4 @@
-"""A custom `call` as a node of a plan.
+"""`TracedPasses`: the forward and backward pass of a custom `call`, as a node of a plan.
 
 A layer whose class implements ``call`` is traced: its `call` runs once, for the shapes of a
 workspace, and `gpunn.ops.running` then repeats the recorded operations. Layers inside it are single
@@ -269,13 +269,13 @@ def _check_held(layer: Any, trace: Trace) -> None:
 # -- as a node
 
 
-class TracedCall:
-    """A custom `call` as the forward and backward pass of a node.
+class TracedPasses:
+    """The forward and backward pass of a custom `call`, traced for one node alone.
 
     It is traced once. In eager steps each forward pass traces it, which also computes it.
 
-    The outputs of one sample are stored one after the other in that of the node, integers beside
-    floats. ``function`` is traced instead of the `call`, if given.
+    The outputs of one sample are stored one after the other in the row of the node, integers
+    beside floats. ``function`` is traced instead of the `call`, if given.
     """
 
     def __init__(self, call: Call, function: Callable[..., Any] | None = None) -> None:

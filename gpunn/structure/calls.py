@@ -27,8 +27,8 @@ from gpunn.ops.tensor import Tensor
 from .graph import Graph, by_name
 
 
-class ModelCall(Layer):
-    """A layer that runs the user-defined `call` of a model, which is then a graph of this layer."""
+class ModelCall(Layer):  # pickles of models name it
+    """A layer whose `call` is a model's own `call`: the only layer of such a model's graph."""
 
     _abstract = True  # not an entry to look up
     _reads_integers = True

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from gpunn.common import registry
 from gpunn.common.overrides import declared, is_framework, replaces
-from gpunn.common.registry import CALL_PROGRAMS
+from gpunn.common.registry import COMPILED_CALLS
+from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.core.storage import Parameter
 from gpunn.layers import InputLayer, applying, traced
@@ -74,7 +75,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         if self._has_call or self._own_steps:
             return super()._watched()
         held: dict[str, Any] = {str(number): layer for number, layer in enumerate(self.layers)}
-        if vars(self).keys() - self._not_watched - {CALL_PROGRAMS}:
+        if vars(self).keys() - self._not_watched - {COMPILED_CALLS}:
             held.update(super()._watched())
         return held
 

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
 from gpunn import layers, ops
-from gpunn.ops.running.call_programs import CallProgram
+from gpunn.ops.running.compiled_calls import CompiledCall
 from gpunn.ops.trace import current
 
 random = np.random.default_rng(5)
@@ -29,7 +29,7 @@ def network(*inner: Any) -> Any:
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrays hold numbers that nobody wants when a run ends, and until the next one fills them."""
-    give_back = CallProgram.give_back
+    give_back = CompiledCall.give_back
 
     def spoil_and_give_back(self: Any, bound: Any, is_whole: bool = True) -> None:
         arrays = [*bound.xs, *bound.ys, *bound.dys.values(), *(array for _, _, array in bound.dxs)]
@@ -37,7 +37,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
             self.backend.write(array, np.full(array.shape, 77).astype(array.dtype))
         give_back(self, bound, is_whole)
 
-    monkeypatch.setattr(CallProgram, "give_back", spoil_and_give_back)
+    monkeypatch.setattr(CompiledCall, "give_back", spoil_and_give_back)
 
 
 @pytest.fixture(autouse=True)
@@ -289,7 +289,7 @@ def test_copies_of_models_have_programs_of_their_own():
 FILES = {
     str(Path(gpunn.__file__).parent / name)
     for name in (
-        "ops/running/call_programs.py", "ops/running/call_runs.py", "ops/running/eager.py",
+        "ops/running/compiled_calls.py", "ops/running/tape_entries.py", "ops/running/eager.py",
         "ops/running/tape.py", "ops/running/tape_trace.py", "optimizers/on_arrays.py",
     )
 }  # fmt: skip

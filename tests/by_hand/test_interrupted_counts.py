@@ -24,7 +24,7 @@ FILES = {
         "training/step.py", "training/programs.py", "optimizers/on_arrays.py",
         "optimizers/optimizer.py", "backends/numpy/updates.py", "backends/numpy/backend.py",
         "backends/host/program.py", "backends/shared/interrupts.py", "ops/variable.py",
-        "ops/running/step_program.py",
+        "ops/running/compiled_step.py",
     )
 }  # fmt: skip
 assert all(Path(file).is_file() for file in FILES)

@@ -376,6 +376,7 @@ def test_every_module_that_is_loaded_is_keras_too() -> None:
     [
         ("layers.held", "layers.parameters"),
         ("ops.given", "ops.op_arguments"),
+        ("ops.running.call_programs", "ops.running.compiled_calls"),
         ("ops.further.mathematics", "ops.library.mathematics"),
         ("utils.feature_space", "compat.feature_space"),
         ("keras.utils.feature_space", "compat.feature_space"),

@@ -167,9 +167,7 @@ def _pair(before: ExpressionStep, step: ExpressionStep) -> ExpressionStep | None
 
 @dataclass
 class ExpressionCode:
-    """The code of a compiled expression: its steps in order, by when they run, with registers.
-
-    The kernel interprets it; it is no `Program`, which repeats a whole training step.
+    """The instructions of an expression in order, by when they are performed, with registers.
 
     Attributes:
         sections: the runs and the single steps of each.

@@ -20,7 +20,7 @@ from gpunn.backends.contract.profiling import current_profile
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.threads import ParallelRegion, workers
 
-from .trace import ArrayCall, CallTrace, quiet
+from .trace import ArrayCall, CallRecorder, quiet
 
 
 class TracingBackend(Backend):
@@ -31,7 +31,7 @@ class TracingBackend(Backend):
     block, or adds up Python numbers) is a method that the trace records as one call.
     """
 
-    _trace: CallTrace | None = None  # the trace in progress, on an isolated backend
+    _trace: CallRecorder | None = None  # the trace in progress, on an isolated backend
 
     @property
     def xp(self) -> Any:
@@ -52,10 +52,10 @@ class TracingBackend(Backend):
         else:
             self._trace.add_call_once(function, *args)
 
-    def trace(self, step: Step) -> CallTrace:
+    def trace(self, step: Step) -> CallRecorder:
         """Record the array calls of a step without performing them. If it does more than such
         calls, this raises a NotTraceableError."""
-        self._trace = trace = CallTrace()
+        self._trace = trace = CallRecorder()
         try:
             step()
         finally:

@@ -1,4 +1,4 @@
-"""`CallTrace`: the NumPy calls of a step, recorded without performing them."""
+"""`CallRecorder`: the NumPy calls of a step, recorded without performing them."""
 
 from __future__ import annotations
 
@@ -69,12 +69,10 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
     return not (function in _WITHOUT_BLAS or hasattr(function, "bind"))
 
 
-class CallTrace:
-    """The array calls of a step: it replaces ``xp`` while a step is traced, and performs none.
+class CallRecorder:
+    """Replaces ``xp`` while a step is traced, and records the array calls without performing them.
 
-    Attributes:
-        calls: the calls in order.
-        threads: whether BLAS may use several threads in one of them.
+    ``threads``: whether BLAS may use several threads in one of them.
     """
 
     def __init__(self) -> None:

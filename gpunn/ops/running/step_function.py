@@ -18,9 +18,9 @@ from gpunn.core.settings import Dependencies, Settings
 from gpunn.ops.tensor import constant
 from gpunn.ops.trace import current
 
+from .compiled_step import CompiledStep, GoesOnError, Result, as_result, random_states
 from .recorder import Recorder, agree, same
 from .step_arguments import Arguments, as_argument
-from .step_program import GoesOnError, Result, StepProgram, as_result, random_states
 
 PROGRAMS = 16
 """Programs that a function keeps: for forms of arguments, and states of what it uses."""
@@ -80,7 +80,7 @@ class Form:
 
     def __init__(self, of_kind: Numbers) -> None:
         self.of_kind = of_kind
-        self.programs: list[tuple[dict[int, Any], StepProgram]] = []
+        self.programs: list[tuple[dict[int, Any], CompiledStep]] = []
         self.recordings: list[Recorder] = []
         self.count = 0  # of recordings
         self.why: str | None = None
@@ -101,7 +101,7 @@ class Form:
         """Whether there are programs for enough values of numbers that Python uses."""
         return bool(self.of_kind.used) and len(self.programs) >= VALUES
 
-    def program_for(self, numbers: Sequence[Any]) -> StepProgram | None:
+    def program_for(self, numbers: Sequence[Any]) -> CompiledStep | None:
         """Return the program for calls with these numbers, if there is one that is current."""
         for fixed, program in self.programs:
             if not fixed or all(same(numbers[k], value) for k, value in fixed.items()):
@@ -162,7 +162,7 @@ class Function:
         program = self._program(arguments)
         return self._by_python(arguments) if program is None else program.run(arguments)
 
-    def program_for(self, *args: Any, **kwargs: Any) -> StepProgram | None:
+    def program_for(self, *args: Any, **kwargs: Any) -> CompiledStep | None:
         """Return the program for such arguments; None if Python runs it, or has to run it first."""
         return self._program(Arguments(args, kwargs))
 
@@ -179,7 +179,7 @@ class Function:
         forms = [form for form in self._forms.values() if form.count > 1 or form.programs]
         return bool(forms) and all(form.programs for form in forms)
 
-    def _program(self, arguments: Arguments) -> StepProgram | None:
+    def _program(self, arguments: Arguments) -> CompiledStep | None:
         """Return the program for such arguments; None if Python has to run it."""
         with self._lock:
             form = self._forms.get(arguments.key)
@@ -292,14 +292,14 @@ class Function:
 
     def _made(
         self, recorder: Recorder, arguments: Arguments, used: Sequence[Any], fixed: dict[int, Any]
-    ) -> tuple[StepProgram | None, str | None]:
+    ) -> tuple[CompiledStep | None, str | None]:
         """Return the program of a recording, or None and why there is none."""
         given = recorder, arguments, used, fixed, self._draws
         try:
             try:
-                return StepProgram(*given, stops=get_backend().stops), None
+                return CompiledStep(*given, stops=get_backend().stops), None
             except GoesOnError:  # its weights are on a GPU, where the default backend is not
-                return StepProgram(*given, stops=False), None
+                return CompiledStep(*given, stops=False), None
         except Exception as error:
             return None, str(error)
 

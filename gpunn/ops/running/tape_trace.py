@@ -15,7 +15,7 @@ from gpunn.core.storage import Parameter
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Mode, Trace, TracedVariable
 
-from .call_programs import call_program, is_on
+from .compiled_calls import compiled_call, is_on
 from .eager import EagerTrace
 
 
@@ -106,7 +106,7 @@ class TapeTrace(EagerTrace):
             self._repeats = before
 
     def called(self, part: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        return call_program(self, part, function, args)
+        return compiled_call(self, part, function, args)
 
     def watch(self, t: Tensor) -> None:
         """Let a tensor with values be one that gradients can be taken by."""

@@ -1,8 +1,8 @@
-"""Calls of models and losses inside a tape, as one program for each form of their arguments.
+"""`CompiledCall`: a call of a model or loss inside a tape, as two programs.
 
 A tape computes operations when they are called, each at the cost of some Python. Where a built-in
-model or loss is called, its operations are one program instead, and the gradients by its inputs and
-weights are a second one. Custom code is called each time, since it may print or branch.
+model or loss is called, its operations are one program instead. The gradients with respect to its
+inputs and weights are a second one. Custom code is called each time, since it may print or branch.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gpunn.ops.fusion.joint import ACTIVATION
 from gpunn.ops.gradients import gradients, topological_sort
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 
-from .call_runs import RUNS, CallRun, Wanted, args_with, covers, found
 from .computation import Computation, Destination
 from .effects import Unsupported
 from .step_trace import StepTrace
+from .tape_entries import RUNS, TapeEntry, Wanted, args_with, covers, found
 
 PROGRAMS = 8
-"""Programs that a part keeps, each with arrays of its own."""
+"""Compiled calls that a part keeps, each with arrays of its own."""
 FORMS = 256
 """Forms of arguments that a part remembers."""
 
@@ -38,60 +38,62 @@ MOST = 1 << 22
 """Elements of the arguments and weights together, which each form has a copy of."""
 
 
-def call_program(trace: Any, part: Any, function: Callable[..., Any], args: Any) -> Any:
+def compiled_call(trace: Any, part: Any, function: Callable[..., Any], args: Any) -> Any:
     """Return what ``function(*args)`` returns, a call of a model or loss ``part`` in a `TapeTrace`.
 
     ``args`` are tensors, numbers and names, in any structure.
     """
-    program = None if runs_eagerly() else _calls_of(part).program_for(trace, part, function, args)
-    return function(*args) if program is None else program.applied(trace, args)
+    compiled = None if runs_eagerly() else _calls_of(part).compiled_for(trace, part, function, args)
+    return function(*args) if compiled is None else compiled.applied(trace, args)
 
 
-class _Calls:
-    """The programs of one part."""
+class _Calls:  # pickles of models name it
+    """The compiled calls of one part, by the form of their arguments."""
 
     def __init__(self) -> None:
-        self._programs: dict[Any, CallProgram] = {}
-        self._seen: dict[Any, bool] = {}  # forms so far, and whether they can have a program
+        self._compiled: dict[Any, CompiledCall] = {}
+        self._seen: dict[Any, bool] = {}  # forms so far, and whether they can be compiled
         self._wanted: dict[Any, Wanted] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy of the part has programs of its own."""
+        """A copy of the part has compiled calls of its own."""
         return _Calls, ()
 
-    def program_for(
+    def compiled_for(
         self, trace: Any, part: Any, function: Callable[..., Any], args: Any
-    ) -> CallProgram | None:
-        """Return the program for arguments of this form, which is kept from the second call on;
-        None if there is none."""
+    ) -> CompiledCall | None:
+        """Return the compiled call for arguments of this form; None if there is none.
+
+        It is kept from the second call on.
+        """
         backend = trace.computed.backend
         try:
             key = backend.root, floatx(), _form_of(args)
         except Unsupported:
             return None
         with self._lock:
-            program = self._programs.pop(key, None)
-            if program is None or not program.dependencies.are_current():
+            compiled = self._compiled.pop(key, None)
+            if compiled is None or not compiled.dependencies.are_current():
                 again = key in self._seen
-                program = self._made(key, again, part, function, args, backend)
-                if program is None or not again:
-                    return program
-            self._programs[key] = program  # the last one used is the last one
-            _shorten(self._programs, PROGRAMS)
-            return program
+                compiled = self._made(key, again, part, function, args, backend)
+                if compiled is None or not again:
+                    return compiled
+            self._compiled[key] = compiled  # the last one used is the last one
+            _shorten(self._compiled, PROGRAMS)
+            return compiled
 
     def _made(
         self, key: Any, again: bool, part: Any, function: Callable[..., Any], args: Any,
         backend: Any,
-    ) -> CallProgram | None:
+    ) -> CompiledCall | None:
         if not self._seen.setdefault(key, True):
             return None
         _shorten(self._seen, FORMS)
         if not again and backend.xp is not np:  # a GPU compiles for seconds
             return None
         try:
-            return CallProgram(part, function, args, backend, self._wanted)
+            return CompiledCall(part, function, args, backend, self._wanted)
         except (Unsupported, NeedsValuesError):
             self._seen[key] = False
             return None
@@ -103,14 +105,14 @@ def _shorten(entries: dict[Any, Any], most: int) -> None:
 
 
 def _calls_of(part: Any) -> _Calls:
-    found: _Calls | None = vars(part).get(registry.CALL_PROGRAMS)
+    found: _Calls | None = vars(part).get(registry.COMPILED_CALLS)
     if found is None:  # in one step: another thread may set it
-        found = vars(part).setdefault(registry.CALL_PROGRAMS, _Calls())
+        found = vars(part).setdefault(registry.COMPILED_CALLS, _Calls())
     return found
 
 
 def _form_of(x: Any) -> Any:
-    """Return a key that is equal for arguments that one program can take.
+    """Return a key that is equal for arguments that one compiled call can take.
 
     Raises:
         Unsupported: for other arguments than tensors, numbers and names.
@@ -128,11 +130,13 @@ def _form_of(x: Any) -> Any:
     raise Unsupported(f"an argument is a {type(x).__name__}.")
 
 
-class CallProgram:
-    """The call of a part with arguments of one form.
+class CompiledCall:
+    """The call of a model or loss in a tape, traced once for arguments of one form.
+
+    `CallBuffers` binds it to arrays. A `TapeEntry` is one run of it.
 
     Args:
-        all_wanted: what programs of the part were asked for, see `wanted`.
+        all_wanted: which gradients the calls of the part were asked for, see `wanted`.
 
     Attributes:
         inputs: leaves for the tensors in the arguments, and then for what it reads.
@@ -190,7 +194,7 @@ class CallProgram:
         self.is_checked = any(t.primitive is not None and t.primitive.acts for t in graph)
         self._all_wanted = all_wanted
         self._kind = len(self.inputs), *(t.is_constant for t in found(args))
-        self._free: dict[Any, list[BoundCall]] = {}
+        self._free: dict[Any, list[CallBuffers]] = {}
         self.alive, self.lock = 0, threading.RLock()
         self._derivatives: dict[Wanted, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
 
@@ -210,7 +214,7 @@ class CallProgram:
     def applied(self, trace: Any, args: Any) -> Any:
         """Return the result for these arguments."""
         self._runs += 1
-        run = CallRun(self, trace, [*found(args), *map(trace.lent_to_call, self.sources)])
+        run = TapeEntry(self, trace, [*found(args), *map(trace.lent_to_call, self.sources)])
         made = run.made()
 
         def replacement(t: Any) -> Any:
@@ -236,49 +240,51 @@ class CallProgram:
             self._derivatives[wanted] = dys, known
         return self._derivatives[wanted]
 
-    def take(self, wanted: Wanted | None, place: DrawPosition) -> BoundCall:
+    def take(self, wanted: Wanted | None, place: Place) -> CallBuffers:
         """Return arrays for a run that draws from a place on. Nothing else uses them until they are
         given back."""
         with self.lock:
             free = self._free.get((wanted, place.stream))
-            bound = free.pop() if free else BoundCall(self, wanted, place)
+            buffers = free.pop() if free else CallBuffers(self, wanted, place)
             self.alive += 1
-            return bound
+            return buffers
 
-    def give_back(self, bound: BoundCall, is_whole: bool = True) -> None:
+    def give_back(self, buffers: CallBuffers, is_whole: bool = True) -> None:
         """End the use of arrays; ``is_whole``: whether another run may take them."""
         with self.lock:
             self.alive -= 1
-            likely = self._runs > 1 and bound.wanted == self.wanted and self.alive < RUNS
+            likely = self._runs > 1 and buffers.wanted == self.wanted and self.alive < RUNS
             if is_whole and likely:  # that they are needed again
-                self._free.setdefault((bound.wanted, bound.stream), []).append(bound)
+                self._free.setdefault((buffers.wanted, buffers.stream), []).append(buffers)
                 _shorten(self._free, PROGRAMS)
 
 
-class BoundCall:
-    """A call as two programs, with arrays of its own. Without ``wanted`` it has no gradients.
+class CallBuffers:
+    """The arrays of a `CompiledCall`, and the two programs on them: its results, its gradients.
+
+    Without ``wanted`` there are no gradients. One run uses them at a time.
 
     Attributes:
         stream: what is the same wherever it draws, see `DrawPosition`.
     """
 
-    def __init__(self, program: CallProgram, wanted: Wanted | None, place: DrawPosition) -> None:
+    def __init__(self, compiled: CompiledCall, wanted: Wanted | None, place: Place) -> None:
         self.wanted, self.stream = wanted, place.stream
-        self._is_checked = program.is_checked and not program.backend.stops
-        self._context = context = context_at(program.backend, place)
+        self._is_checked = compiled.is_checked and not compiled.backend.stops
+        self._context = context = context_at(compiled.backend, place)
         self._backend = backend = context.backend
-        self._draws = program.draws > 0
+        self._draws = compiled.draws > 0
         empty = backend.empty
-        self.xs = [empty(x.shape, x.dtype) for x in program.inputs]
-        self.ys = [empty(y.shape, y.dtype) for y in program.outputs]
+        self.xs = [empty(x.shape, x.dtype) for x in compiled.inputs]
+        self.ys = [empty(y.shape, y.dtype) for y in compiled.outputs]
         self.dys: dict[int, Any] = {}  # by the numbers of the outputs
         self.dxs: list[tuple[int, Tensor, Any]] = []  # with the numbers of the inputs
-        leaves = dict(zip(map(id, program.inputs), self.xs, strict=True))
+        leaves = dict(zip(map(id, compiled.inputs), self.xs, strict=True))
         stages = [
-            [Destination(y, array) for y, array in zip(program.outputs, self.ys, strict=True)]
+            [Destination(y, array) for y, array in zip(compiled.outputs, self.ys, strict=True)]
         ]
         if wanted is not None:
-            dys, dxs = program.derivatives(wanted)
+            dys, dxs = compiled.derivatives(wanted)
             self.dys = {k: backend.zeros(dy.shape, dy.dtype) for k, dy in dys.items()}
             leaves.update({id(dy): self.dys[k] for k, dy in dys.items()})
             self.dxs = [(k, dx, empty(dx.shape, dx.dtype)) for k, dx in dxs.items()]

@@ -1,4 +1,4 @@
-"""Runs of call programs: the results of a call as operations of a tape, and their gradients."""
+"""`TapeEntry`: one run of a compiled call, whose results are operations of a tape."""
 
 from __future__ import annotations
 
@@ -16,63 +16,63 @@ from gpunn.ops.primitive import Gradients, Primitive
 from gpunn.ops.tensor import Tensor
 
 RUNS = 4
-"""Runs of a program that keep what their gradients need; further ones compute it again."""
+"""Runs of a compiled call that keep what their gradients need; others compute it again."""
 
 Wanted = tuple[bool, ...]
-"""For each input of a call, whether a gradient by it is wanted."""
+"""For each input of a call, whether its gradient is wanted."""
 
 
-class CallRun:
-    """One run of a call in a tape, on inputs with values: what its gradients are computed from.
+class TapeEntry:
+    """One run of a `CompiledCall` on inputs with values. Gradients of the tape start from it.
 
     Raises:
         ValueError: for a value that the call refuses, such as a label that is no class.
     """
 
-    def __init__(self, program: Any, trace: Any, inputs: Sequence[Tensor]) -> None:
-        self.program, self.trace, self.inputs = program, weakref.ref(trace), inputs
-        self._place = _next_place(program.draws)
+    def __init__(self, compiled: Any, trace: Any, inputs: Sequence[Tensor]) -> None:
+        self.compiled, self.trace, self.inputs = compiled, weakref.ref(trace), inputs
+        self._place = _next_place(compiled.draws)
         self._is_spent = False
         self._lent = [t for t in inputs if not t.has_values]
-        self._bound: Any = self._computed(program.wanted)
+        self._buffers: Any = self._computed(compiled.wanted)
 
     def __del__(self) -> None:
-        if "_bound" in vars(self) and self._bound is not None:
-            self.program.give_back(self._bound)
+        if "_buffers" in vars(self) and self._buffers is not None:
+            self.compiled.give_back(self._buffers)
 
     def _computed(self, wanted: Wanted | None) -> Any:
-        program, trace = self.program, self.trace()
-        bound, backend = program.take(wanted, self._place), program.backend
-        first = len(self.inputs) - len(program.sources)
-        for k, (into, t) in enumerate(zip(bound.xs, self.inputs, strict=True)):
+        compiled, trace = self.compiled, self.trace()
+        buffers, backend = compiled.take(wanted, self._place), compiled.backend
+        first = len(self.inputs) - len(compiled.sources)
+        for k, (into, t) in enumerate(zip(buffers.xs, self.inputs, strict=True)):
             if t.has_values:
                 array = t.array_at(backend)
                 backend.write(into, t.value if array is None else array)
             else:
-                backend.write(into, program.sources[k - first].values_on(backend))
+                backend.write(into, compiled.sources[k - first].values_on(backend))
                 assert trace is not None
                 trace.computed.put(t, into, is_own=True)
         try:
-            bound.forward(self._place)
+            buffers.forward(self._place)
         except BaseException:  # also an interrupt
-            program.give_back(bound, is_whole=False)
+            compiled.give_back(buffers, is_whole=False)
             raise
-        return bound
+        return buffers
 
     def made(self) -> list[Tensor]:
         """Return the outputs as tensors of the tape."""
-        assert self._bound is not None
-        results = zip(self.program.outputs, self._bound.ys, strict=True)
+        assert self._buffers is not None
+        results = zip(self.compiled.outputs, self._buffers.ys, strict=True)
         made = self._tensors(_call, [(k, y, array) for k, (y, array) in enumerate(results)])
-        for number, of in self.program.links.items():
-            formula = self.program.outputs[number].attributes["formula"]
+        for number, of in self.compiled.links.items():
+            formula = self.compiled.outputs[number].attributes["formula"]
             made[number].attributes["link"] = formula, made[of]
         trace = self.trace()
-        if self.program.alive > RUNS and trace is not None:
+        if self.compiled.alive > RUNS and trace is not None:
             for t in self._lent:
                 trace.own(t)
-            self.program.give_back(self._bound)
-            self._bound = None
+            self.compiled.give_back(self._buffers)
+            self._buffers = None
         return made
 
     def _tensors(
@@ -85,7 +85,7 @@ class CallRun:
             found: the number of each result, what it is like, and its array.
             given: the operation's arguments before the inputs.
         """
-        trace, empty, write = self.trace(), self.program.backend.empty, self.program.backend.write
+        trace, empty, write = self.trace(), self.compiled.backend.empty, self.compiled.backend.write
         assert trace is not None
         inputs, made = [*given, *self.inputs], []
         is_constant = all(t.is_constant for t in inputs)
@@ -95,7 +95,7 @@ class CallRun:
             if is_constant:
                 t = Tensor.at(trace.computed.home, own, like.shape, like.dtype)
             else:
-                named = {"run": self, "number": number, **attributes}
+                named = {"entry": self, "number": number, **attributes}
                 t = Tensor(like.shape, like.dtype, None, primitive, inputs, named)
                 trace.take(t)
                 trace.computed.put(t, own, is_own=True)
@@ -103,42 +103,42 @@ class CallRun:
         return made
 
     def gradients(self, output: int, dy: Tensor, wanted: Wanted) -> list[Tensor | None]:
-        """Return the gradients of sum(dy * output) by the inputs that are wanted."""
-        program, backend = self.program, self.program.backend
-        program.want(wanted)
-        bound = self._bound
-        if bound is None or self._is_spent or not covers(bound.wanted, wanted):
-            bound = self._computed(program.wanted)
-        for k, into in bound.dys.items():
+        """Return the gradients of sum(dy * output) with respect to the wanted inputs."""
+        compiled, backend = self.compiled, self.compiled.backend
+        compiled.want(wanted)
+        buffers = self._buffers
+        if buffers is None or self._is_spent or not covers(buffers.wanted, wanted):
+            buffers = self._computed(compiled.wanted)
+        for k, into in buffers.dys.items():
             given = dy.array_at(backend) if k == output else 0.0
             backend.write(into, dy.value if given is None else given)
-        bound.backward()
-        self._is_spent |= bound is self._bound
-        found = [x for x in bound.dxs if wanted[x[0]]]
+        buffers.backward()
+        self._is_spent |= buffers is self._buffers
+        found = [x for x in buffers.dxs if wanted[x[0]]]
         made = self._tensors(_call_gradient, found, dy, output=output)
-        if bound is not self._bound:
-            program.give_back(bound)
+        if buffers is not self._buffers:
+            compiled.give_back(buffers)
         places = {k: t for (k, _, _), t in zip(found, made, strict=True)}
         return [places.get(k) for k in range(len(wanted))]
 
     def composed(self, output: int, inputs: Sequence[Tensor]) -> Tensor:
         """Return an output for these inputs, with derivatives of every order."""
-        trace, program = self.trace(), self.program
+        trace, compiled = self.trace(), self.compiled
         assert trace is not None
-        count = len(inputs) - len(program.sources)
-        values = zip(program.sources, inputs[count:], strict=True)
-        filled = args_with(program.form, inputs[:count])
+        count = len(inputs) - len(compiled.sources)
+        values = zip(compiled.sources, inputs[count:], strict=True)
+        filled = args_with(compiled.form, inputs[:count])
         with (
             trace.own_losses() as losses,
             trace.drawing(self._place),
             trace.reading(values, keeps=False),
         ):
-            result = program.function(*filled)
-        every, place = [*found(result), *losses], program.places[output]
+            result = compiled.function(*filled)
+        every, place = [*found(result), *losses], compiled.places[output]
         if place < len(every):
             return every[place]
-        link = next(link for link, of in program.links.items() if of == output)
-        return every[program.places[link]].inputs[0]
+        link = next(link for link, of in compiled.links.items() if of == output)
+        return every[compiled.places[link]].inputs[0]
 
 
 def _next_place(count: int) -> DrawPosition:
@@ -153,10 +153,10 @@ def _next_place(count: int) -> DrawPosition:
 
 
 def _second_gradient(
-    ddx: Tensor, dx: Tensor, dy: Tensor, *inputs: Tensor, run: CallRun, number: int, output: int
+    ddx: Tensor, dx: Tensor, dy: Tensor, *inputs: Tensor, entry: TapeEntry, number: int, output: int
 ) -> Gradients:
     def pulled(dy: Tensor, *inputs: Tensor) -> Tensor:
-        (found,) = gradients([run.composed(output, inputs)], [inputs[number]], [dy])
+        (found,) = gradients([entry.composed(output, inputs)], [inputs[number]], [dy])
         return zeros_like(inputs[number]) if found is None else found
 
     return gradients_of(pulled, [dy, *inputs], ddx)
@@ -165,8 +165,8 @@ def _second_gradient(
 _call = Primitive(
     "call",
     None,
-    lambda *shapes, **attributes: (),  # its tensors are made by hand
-    gradient=lambda dy, y, *inputs, run, number, wants, link=None: run.gradients(
+    lambda *shapes, **attributes: (),  # `TapeEntry` makes its tensors
+    gradient=lambda dy, y, *inputs, entry, number, wants, link=None: entry.gradients(
         number, dy, tuple(wants)
     ),
 )

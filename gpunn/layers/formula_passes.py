@@ -1,6 +1,6 @@
-"""The formula of a built-in layer as a node of a plan.
+"""`FormulaPasses`: the forward and backward pass of a built-in layer, from its formula.
 
-Layers of the same settings have the same graph, of the forward pass and the gradients. It is kept:
+Layers of the same settings share one graph of the forward pass and the gradients. It is kept:
 another model, or another batch of the same size, only binds it to arrays.
 """
 
@@ -149,8 +149,8 @@ def _graph_of(call: Call, settings: Hashable) -> Graph:
     return found
 
 
-class FormulaCall:
-    """A formula as the forward and backward pass of a node.
+class FormulaPasses:
+    """The forward and backward pass of a built-in layer, whose graph layers like it share.
 
     Args:
         settings: those of the layer in this call, see `settings_of`.

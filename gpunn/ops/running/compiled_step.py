@@ -1,4 +1,4 @@
-"""A traced step as a program of a backend, on given arguments or on the rows of arrays."""
+"""`CompiledStep`: a traced function as a program of a backend, on given arguments or on rows."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ class GoesOnError(Exception):
     """A step was traced for a device that ends it at an error, and is run on one that goes on."""
 
 
-class StepProgram:
-    """A function as a program for arguments of one form.
+class CompiledStep:
+    """A user's function, traced once for arguments of one form, as a program of a backend.
+
+    It may be a whole training step: it also updates weights and metrics.
 
     Args:
         recording: of a call with such arguments.
@@ -273,7 +275,7 @@ class OnRows:
     at_once = 1
 
     def __init__(
-        self, of: StepProgram, sources: Sequence[Array], order: Order, first: int, size: int
+        self, of: CompiledStep, sources: Sequence[Array], order: Order, first: int, size: int
     ) -> None:
         self._of, self._order = of, order
         backend = of._backend
