@@ -62,7 +62,7 @@ def describe() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def held_to(instructions: str | None) -> Iterator[None]:
+def limited_to(instructions: str | None) -> Iterator[None]:
     """Hold the processes that are started within to an instruction set; None: to no one."""
     before = dict(os.environ)
     os.environ |= INSTRUCTIONS[instructions] if instructions else {}

@@ -106,7 +106,7 @@ def run(
         ValueError: for an unknown framework.
         KeyboardInterrupt: with the results so far, after ending every process.
     """
-    with machine.held_to(instructions):
+    with machine.limited_to(instructions):
         return _run(wanted, against, quick, full, json_file, rows, instructions)
 
 

@@ -302,7 +302,7 @@ def main() -> None:
     if given.serve:
         serve(given.serve[0], int(given.serve[1]))
         return
-    with machine.held_to(given.instructions):
+    with machine.limited_to(given.instructions):
         networks = {name: race(name, given.rounds) for name in given.only or NETWORKS}
         about = machine.describe_for_children()
     result = {"machine": about, "networks": networks}

@@ -79,7 +79,7 @@ class Entry:
     _changes_by_itself = False
     """True if using an object changes its attributes."""
     _not_watched: ClassVar[frozenset[str]] = frozenset()
-    """Attributes that `held` leaves out: internal ones of the framework."""
+    """Internal attributes of the framework, which `_watched` excludes."""
     rows_are_independent = False
     """True for a layer, loss, metric or model whose class says that mixing the rows of a batch is
     meant: each of several processes then computes it from its own rows. Otherwise training over

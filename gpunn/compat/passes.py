@@ -34,13 +34,13 @@ def draws_of_passes() -> Callable[[Pass], Draws]:
 
 def shuffled(samples: Iterator[Any], size: int, draw: np.random.Generator) -> Iterator[Any]:
     """Yield samples, each drawn from the next ``size`` ones."""
-    held = list(itertools.islice(samples, size))
+    buffer = list(itertools.islice(samples, size))
     for sample in samples:
-        place = draw.integers(len(held))
-        yield held[place]
-        held[place] = sample
-    draw.shuffle(held)
-    yield from held
+        place = draw.integers(len(buffer))
+        yield buffer[place]
+        buffer[place] = sample
+    draw.shuffle(buffer)
+    yield from buffer
 
 
 def alternating(

@@ -110,10 +110,10 @@ def _typed(x: Any, dtype: Any) -> Any:
     if kind.kind in "iu" and array.dtype.kind in "iuf":
         low, high = np.iinfo(kind).min, np.iinfo(kind).max
         below = array < high + 1.0 if array.dtype.kind == "f" else array <= high
-        held = (array >= low) & below
-        if not held.all():
+        fits = (array >= low) & below
+        if not fits.all():
             raise ValueError(
-                f"output_types: {kind} cannot hold {array[~held].flat[0]}, which the generator "
+                f"output_types: {kind} cannot hold {array[~fits].flat[0]}, which the generator "
                 f"yields. Give another dtype."
             )
     return array.astype(kind)

@@ -87,12 +87,12 @@ class Contents:
         self._add_all(parts)
         while self._found:
             self._open(self._found.popleft())
-        for held in self._large:  # code may name what they do not have yet
-            if self._names_all or len(self._names) > len(held):
-                self.identities.entries(held.keys(), list(held))
+        for values in self._large:  # code may name what they do not have yet
+            if self._names_all or len(self._names) > len(values):
+                self.identities.entries(values.keys(), list(values))
             else:
                 for name in self._names:
-                    self.identities.named(dict.get, held, name)
+                    self.identities.named(dict.get, values, name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Contents) and self._values == other._values
@@ -108,8 +108,8 @@ class Contents:
         """Return the attributes of the part ``alone`` with other values since; "" means a change
         in place."""
         assert self._alone is not None
-        held = self._alone._watched()
-        return {n for n in held if self._attributes.get(n, self) is not held[n]} or {""}
+        values = self._alone._watched()
+        return {n for n in values if self._attributes.get(n, self) is not values[n]} or {""}
 
     # -- one value
 
@@ -144,16 +144,16 @@ class Contents:
         for value in values:
             self._add(value)
 
-    def _add_named(self, held: Mapping[str, Any], names: Iterable[str]) -> None:
+    def _add_named(self, values: Mapping[str, Any], names: Iterable[str]) -> None:
         for name in names:
             self._values.append(name)
-            self._add(held[name])
+            self._add(values[name])
 
-    def _add_if_named(self, held: Mapping[str, Any]) -> None:
-        """Add the values that code accesses by name, now or later."""
-        for name, value in held.items():
+    def _add_if_named(self, values: Mapping[str, Any]) -> None:
+        """Add those of these values that code accesses by name, now or later."""
+        for name, value in values.items():
             if self._names_all or name in self._names or (name[:1] == "_" == name[-1:]):
-                self._add_named(held, [name])
+                self._add_named(values, [name])
             else:
                 self._unnamed.setdefault(name, []).append(value)
 
@@ -212,12 +212,12 @@ class Contents:
             self._large.append(self.identities.named(getattr, value, "__dict__"))
             self._open_space(value)
         elif cls.__dictoffset__:
-            held = self.identities.attributes(value)
-            self._values += (len(held), *held)
+            values = self.identities.attributes(value)
+            self._values += (len(values), *values)
             if only_users:
-                self._add_if_named(held)
+                self._add_if_named(values)
             else:
-                self._add_named(held, held)
+                self._add_named(values, values)
         for slot in slots:
             self._look_at(partial(reading.of_slot, slot), value)
         if slots or cls.__dictoffset__:  # code that reads it may depend on its identity
@@ -236,18 +236,19 @@ class Contents:
             return
         own = is_framework(type(part))
         if part._changes_by_itself:  # a model, or a callback: only its own code reads the others
-            self.identities.read(reading.identical, _held_by, part, _held_by(part), of_part=True)
+            read, values = _attributes_of, _attributes_of(part)
+            self.identities.read(reading.identical, read, part, values, of_part=True)
         elif own and not part._rebuilt_when_set:  # its dictionary stays the same object
             self.identities.entries(vars(part).values(), list(vars(part).values()))
         else:
             self.identities.attributes(part)
-        held = part._watched()
+        values = part._watched()
         if part._changes_by_itself:
-            parts = {name: x for name, x in held.items() if any(found_in(x, Entry))}
+            parts = {name: x for name, x in values.items() if any(found_in(x, Entry))}
             self._add_named(parts, parts)
-            self._add_if_named({name: x for name, x in held.items() if name not in parts})
-            held = {}
-        for name, value in held.items():
+            self._add_if_named({name: x for name, x in values.items() if name not in parts})
+            values = {}
+        for name, value in values.items():
             self._values.append(name)
             if own and name.startswith("_") and not isinstance(value, Entry):
                 self._add_identity(value)
@@ -260,23 +261,23 @@ class Contents:
 
     def _open_function(self, function: types.FunctionType) -> None:
         """Record its code, defaults and closure; for user code also what its code names."""
-        held = function.__globals__
+        values = function.__globals__
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
             self._add(self.identities.named(getattr, function, name))
         self._add_all(function.__closure__ or ())
         attributes = self.identities.attributes(function)
         self._values += (len(attributes), *attributes)
         self._add_named(attributes, attributes)
-        if not reading.is_users(held.get("__name__")):
+        if not reading.is_users(values.get("__name__")):
             return
         code = reading.names_in(function.__code__)
-        self._add_all(self.identities.named(dict.get, held, name) for name in code.read)
+        self._add_all(self.identities.named(dict.get, values, name) for name in code.read)
         self._add_all(sys.modules[name] for name in code.imported if name in sys.modules)
         for name in code.named:
             self._name(name)
         if code.computed and not self._names_all:
             self._names_all = True
-            for name in [*self._unnamed, *(name for _, held in self._spaces for name in held)]:
+            for name in [*self._unnamed, *(name for _, values in self._spaces for name in values)]:
                 self._name(name)
 
     def _open_class(self, cls: type) -> None:
@@ -284,27 +285,27 @@ class Contents:
         self._add_identity(cls)
         self._add_all(base for base in cls.__mro__[1:] if reading.is_users(base.__module__))
         ours = [base for base in cls.__mro__ if is_framework(base) and base is not object]
-        held = dict(vars(cls))
-        self.identities.entries(vars(cls).values(), held.values())
-        for name, entry in held.items():
+        values = dict(vars(cls))
+        self.identities.entries(vars(cls).values(), values.values())
+        for name, entry in values.items():
             special = name.startswith("__") and name.endswith("__")
             called = special or any(hasattr(base, name) for base in ours)
             is_method = isinstance(entry, (types.FunctionType, *reading.METHODS))
             if is_method and name in UNUSED:
                 self._unnamed.setdefault(name, []).append(entry)
             elif is_method and called:
-                self._add_named(held, [name])
+                self._add_named(values, [name])
             elif not special and name != "_abc_impl":
                 self._add_if_named({name: entry})
 
     def _open_space(self, value: Any) -> None:
         """Record what code names, now or later, of a user's module or a large object."""
-        place, held = self._places[id(value)], vars(value)
-        self._spaces.append((place, held))
-        every = [name for name in held if not name.startswith("__")] if self._names_all else ()
+        place, values = self._places[id(value)], vars(value)
+        self._spaces.append((place, values))
+        every = [name for name in values if not name.startswith("__")] if self._names_all else ()
         for name in every or self._names:
-            if name in held:
-                self._look_in(place, held, name)
+            if name in values:
+                self._look_in(place, values, name)
 
     def _name(self, name: str) -> None:
         """Examine the values with a name that code uses."""
@@ -314,9 +315,9 @@ class Contents:
         for value in self._unnamed.pop(name, ()):
             self._values.append(name)
             self._add(value)
-        for place, held in self._spaces:
-            if name in held:
-                self._look_in(place, held, name)
+        for place, values in self._spaces:
+            if name in values:
+                self._look_in(place, values, name)
 
     def _look_in(self, place: int, space: dict[str, Any], name: str) -> None:
         self._values += (place, name)
@@ -351,7 +352,7 @@ class Contents:
             self._values.append(found)
 
 
-def _held_by(part: Entry) -> list[Any]:
+def _attributes_of(part: Entry) -> list[Any]:
     return list(part._watched().values())
 
 

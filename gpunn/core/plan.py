@@ -266,10 +266,10 @@ class Plan:
 
 def check_unchanged(plan: Plan, storage: ParameterStorage) -> None:
     """Raise a ValueError that names the changes of a plan's layers since it was made."""
-    held = {id(p): path for path, p in plan.parameters.items()}
-    known = set(map(id, storage.parameters))
-    names = ", ".join(path for key, path in held.items() if key not in known)
-    if names or len(held) != len(known):
+    owned = {id(p): path for path, p in plan.parameters.items()}
+    known = set(map(id, arena.parameters))
+    names = ", ".join(path for key, path in owned.items() if key not in known)
+    if names or len(owned) != len(known):
         raise ValueError(
             f"The model's layers have changed since it was built: "
             f"{names or 'some were removed'}. A layer with weights cannot be replaced in a built "

@@ -341,10 +341,10 @@ class Identities:
     def attributes(self, value: Any) -> dict[str, Any]:
         """Return all attributes in the dictionary of an object, which may get another one."""
         space = self.named(getattr, value, "__dict__")
-        held = dict(space)
-        self.entries(space.keys(), held)
-        self.entries(space.values(), held.values())
-        return held
+        found = dict(space)
+        self.entries(space.keys(), found)
+        self.entries(space.values(), found.values())
+        return found
 
     def entries(self, of: Any, found: Collection[Any]) -> None:
         """Note the entries found in an iterable."""

@@ -232,9 +232,9 @@ def _family(part: Entry) -> dict[int, tuple[Entry, Contents, bool]]:
     while waiting:
         one = waiting.pop()
         if id(one) not in found:
-            held = by_itself(one)
-            found[id(one)] = one, held, vars(one).get("built", True)
-            waiting += held.others
+            contents = by_itself(one)
+            found[id(one)] = one, contents, vars(one).get("built", True)
+            waiting += contents.others
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from mpi4py import MPI
 
 from .communicator import Communicator
-from .held_warnings import HeldWarnings
+from .deferred_warnings import DeferredWarnings
 from .watchdog import Watchdog
 
 POLL = 1e-3  # seconds
@@ -101,7 +101,7 @@ class MPICommunicator(Communicator):
         self._calls_before_end = np.zeros(1, np.int64)  # of the rank before this one in a ring
         self._end_before = self._world.Irecv(self._calls_before_end, (self.rank - 1) % self.size)
         self._testing = threading.Lock()  # one thread at a time may test a request
-        self._warnings = HeldWarnings(self)
+        self._warnings = DeferredWarnings(self)
         sys.excepthook = self._report
         atexit.register(self._end)
         self._watchdog.start()

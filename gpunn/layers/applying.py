@@ -360,8 +360,8 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     """Run a layer by itself on an array (batch, ...), or several of them."""
     if draws_here(layer):
         return _run_in_trace(layer, args, kwargs, training)
-    held = next((p.dtype for p in layer.weights), None)
-    dtype = held or resolve_dtype(layer.dtype)
+    own = next((p.dtype for p in layer.weights), None)
+    dtype = own or resolve_dtype(layer.dtype)
     if layer.takes_list and not isinstance(args[0], (list, tuple)):
         raise ValueError(f"{layer.name} takes a list of arrays; got {type(args[0]).__name__}.")
     xs, given = [args[0]] if args else [], OpArguments()

@@ -215,17 +215,18 @@ def _read(layer: Any, x: Any) -> tuple[Trace, list[Tensor]]:
 def _check_unassigned(layer: Any, trace: Trace) -> None:
     """Raise a ValueError if a weight was assigned to in a trace, before passes that read it."""
     weights = {id(p) for p in layer._own_parameters}
-    held = next((h for h in trace.assigned if id(h.source) in weights), None)
-    if held is not None and id(held.now) in trace.sources:
+    variable = next((h for h in trace.assigned if id(h.source) in weights), None)
+    if variable is not None and id(variable.now) in trace.sources:
         raise ValueError(
             f"{layer.name} defines its passes on arrays: inside a call or a tape, and by "
-            f"gpunn.vjp, jvp, jacobian and hessian, there is no derivative by {held.source.path}. "
+            f"gpunn.vjp, jvp, jacobian and hessian, there is no derivative by "
+            f"{variable.source.path}. "
             f"Write the layer by gpunn.ops, or use gpunn.value_and_grad outside."
         )
-    if held is not None:
+    if variable is not None:
         raise ValueError(
-            f"{held.source.path} is assigned to before {layer.name} computes, but the layer reads "
-            f"the value from the start of the step: assign to it after {layer.name}(x)."
+            f"{variable.source.path} is assigned to before {layer.name} computes, but the layer "
+            f"reads the value from the start of the step: assign to it after {layer.name}(x)."
         )
 
 

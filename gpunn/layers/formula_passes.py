@@ -70,16 +70,16 @@ class Graph:
             if call.dy is not None:
                 self.dy = trace.leaf(self.y.shape, self.y.dtype)
                 self._differentiate(call, trace, numbers)
-        held = trace.held.values()
-        self.read = [(numbers[id(h.source)], h.first) for h in held]
-        self.assigned = [(numbers[id(h.source)], h.now) for h in held if h.is_assigned]
+        variables = trace.variables.values()
+        self.read = [(numbers[id(h.source)], h.first) for h in variables]
+        self.assigned = [(numbers[id(h.source)], h.now) for h in variables if h.is_assigned]
         wanted = self.y, *(now for _, now in self.assigned)
         wanted += *self.by_parameters.values(), *self.by_inputs.values()
         join(wanted)
-        self.rewritten = rewritten_by([h for h in held if h.is_assigned], wanted)
+        self.rewritten = rewritten_by([h for h in variables if h.is_assigned], wanted)
 
     def _differentiate(self, call: Call, trace: Trace, numbers: dict[int, int]) -> None:
-        read = {numbers[id(h.source)]: h.first for h in trace.held.values()}
+        read = {numbers[id(h.source)]: h.first for h in trace.variables.values()}
         parameters = call.layer._own_parameters if call.trains else ()
         trained = {k: p.gradient for k, p in enumerate(parameters) if p.trainable}
         inputs = {k: dx for k, dx in enumerate(call.dxs) if dx is not None}

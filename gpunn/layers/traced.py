@@ -18,12 +18,12 @@ from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
-from gpunn.core.held import metrics_of_layer
+from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.settings import noted
-from gpunn.core.storage import Parameter
-from gpunn.ops.conversion import convert, is_held
+from gpunn.core.tracked_metrics import metrics_of_layer
+from gpunn.ops.conversion import convert, is_variable
 from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.op_arguments import OpArguments, Place
@@ -90,7 +90,7 @@ def is_traced(x: Any) -> bool:
     """Whether ``x`` is a tensor whose values are computed in each step, or holds one. This is true
     of every array inside a trace, since a layer that is applied to it may be trained."""
     if current() is not None:
-        return any_in(lambda one: isinstance(one, (Tensor, np.ndarray)) or is_held(one), x)
+        return any_in(lambda one: isinstance(one, (Tensor, np.ndarray)) or is_variable(one), x)
     return any_in(lambda one: isinstance(one, Tensor) and not one.has_values, x)
 
 
@@ -240,7 +240,7 @@ def outputs_of(
         trace, y = trace_of(call, leaves)
         tensors, form = results(layer, y)
         found.append([t.shape for t in tensors])
-    _check_held(layer, trace)
+    _check_tracked(layer, trace)
     if trace.losses and not layer._added:
         layer._added = None
     for two, three in zip(*found, strict=True):
@@ -253,12 +253,12 @@ def outputs_of(
     return [sample_of(t.shape[1:], t.dtype) for t in tensors], form
 
 
-def _check_held(layer: Any, trace: Trace) -> None:
+def _check_tracked(layer: Any, trace: Trace) -> None:
     """Raise an error for weights that are not tracked, such as those of a layer created in call."""
-    held = {id(p) for p in layer.weights}
+    tracked = {id(p) for p in layer.weights}
     applied = [y.attributes["layer"] for y in trace.applied]
     for p in [*trace.parameters, *(p for inner in applied for p in inner._own_parameters)]:
-        if id(p) not in held:
+        if id(p) not in tracked:
             raise ValueError(
                 f"{layer._call_name} uses the weight {p.path!r} of a layer that is not an "
                 f"attribute of {layer.name}: it would not be trained. Create the layer in "
@@ -294,11 +294,11 @@ class TracedPasses:
     def _prepare_metrics(self) -> None:
         """Make what the updates of metrics need, before a step runs."""
         call, effects = self._call, self._trace.effects if self._call.counts else []
-        held = metrics_of_layer(call.layer) if effects else []
+        tracked = metrics_of_layer(call.layer) if effects else []
         for effect in effects:
             effect.prepare(call.backend)
             for part in effect.parts:
-                if not (part._traceable or any(part is metric for metric in held)):
+                if not (part._traceable or any(part is metric for metric in tracked)):
                     raise ValueError(
                         f"{call.layer._call_name} updates the metric {part.name!r}, which defines "
                         f"its own formula and is no attribute of {call.layer.name}. Create it in "
@@ -419,7 +419,7 @@ class TracedPasses:
             outputs.append(self._loss)
             cotangents.append(constant(call.loss_scale, call.dtype))
         with trace.active():
-            wanted = [*(leaves[k] for k in inputs), *(trace.held[id(p)].first for p in read)]
+            wanted = [*(leaves[k] for k in inputs), *(trace.variables[id(p)].first for p in read)]
             # Of the outputs of layers too: layers write the gradients of their own parameters.
             applied = [y for y in trace.applied if call.trains and y.attributes["layer"].weights]
             found = gradients(outputs, [*wanted, *applied], cotangents)

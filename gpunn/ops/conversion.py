@@ -92,8 +92,8 @@ def _loaded(x: Any) -> Tensor | np.ndarray:
     """Return an argument as a tensor if it is or contains one, else as an array."""
     if isinstance(x, Tensor):
         return x
-    if is_held(x):
-        return held_by(x)
+    if is_variable(x):
+        return variable_value(x)
     if isinstance(x, (list, tuple)) and any(map(_has_tensor, x)):
         stacked: Tensor = FUNCTIONS["stack"]([convert(entry) for entry in x])
         return stacked
@@ -130,13 +130,13 @@ def _dtype_of(array: np.ndarray) -> str:
 def _has_tensor(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(_has_tensor, x))
-    return isinstance(x, Tensor) or is_held(x)
+    return isinstance(x, Tensor) or is_variable(x)
 
 
-def held_by(source: Any) -> Tensor:
+def variable_value(source: Any) -> Tensor:
     """Return the value of a parameter or variable: in a trace that of each step, else now."""
     if (watcher := active.watcher) is not None and watcher.notes:
-        noted: Tensor = watcher.call(held_by, (source,), {}, True)
+        noted: Tensor = watcher.call(variable_value, (source,), {}, True)
         return noted
     trace = current()
     if trace is not None:
@@ -150,10 +150,10 @@ def held_by(source: Any) -> Tensor:
 def read_in_trace(x: Any) -> Any:
     """Return the tensor of a parameter or variable in the active trace; anything else, and
     without a trace, ``x``: a part that would take it as an array loses its gradient."""
-    return held_by(x) if is_held(x) and current() is not None else x
+    return variable_value(x) if is_variable(x) and current() is not None else x
 
 
-def is_held(x: Any) -> bool:
+def is_variable(x: Any) -> bool:
     """Whether ``x`` is a parameter or a variable, which the active trace holds once it is read."""
     return hasattr(x, "array_on")
 

@@ -134,7 +134,7 @@ def from_host(array: np.ndarray, name: str) -> np.ndarray:
         return array.astype(bool, copy=False)
     if is_float(standard(name)):
         return _floats(array, name)
-    low, high = held_bounds(name)
+    low, high = int32_bounds(name)
     if array.dtype.kind == "f":
         array = np.trunc(array)
     types = (np.int32, name) if array.dtype.kind in "biu" else ()
@@ -164,25 +164,25 @@ def first_inexact(array: np.ndarray, name: str) -> tuple[int, ...] | None:
     return tuple(wrong[0].tolist()) if len(wrong) else None
 
 
-def held_bounds(name: str) -> tuple[int, int]:
+def int32_bounds(name: str) -> tuple[int, int]:
     """Return the smallest and largest value of an integer dtype that int32 can hold."""
     low, high = bounds(name)
     return max(low, LEAST), min(high, MOST)
 
 
 def _floats(array: np.ndarray, name: str) -> np.ndarray:
-    held = standard(name)
+    stored = standard(name)
     with np.errstate(over="ignore"):
         try:
-            found = array.astype(np.float64 if name in HALVED else held, copy=False)
+            found = array.astype(np.float64 if name in HALVED else stored, copy=False)
         except OverflowError:
             found = np.full(array.shape, np.inf)
         if array.dtype.kind == "O" and not np.isfinite(found).all():
             wrong = max(array.flat, key=abs)
-            raise OverflowError(f"{_shown(wrong)} is too large for a number of {held}.")
+            raise OverflowError(f"{_shown(wrong)} is too large for a number of {stored}.")
         if name not in HALVED:
             return found
-        rounded = np.empty(found.shape, held)
+        rounded = np.empty(found.shape, stored)
         write_rounded(np, found, rounded, name)
     return rounded
 

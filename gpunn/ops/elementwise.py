@@ -21,7 +21,7 @@ from .dtypes import (
     WRAPPED,
     floating,
     from_host,
-    held_bounds,
+    int32_bounds,
     named,
     standard,
     write_rounded,
@@ -469,15 +469,15 @@ def cast(x: Any, dtype: Any) -> Tensor:
         wide = x if x.dtype.startswith("float") else _cast(x, dtype="float64")
         return cast(_round_to(wide, dtype=name), "float32")
     if name not in COMPUTED:
-        x = _held(x, name)
-    held = standard(name)
-    return x if x.dtype == held else _cast(x, dtype=held)
+        x = _within_int32(x, name)
+    stored = standard(name)
+    return x if x.dtype == stored else _cast(x, dtype=stored)
 
 
-def _held(x: Tensor, name: str) -> Tensor:
+def _within_int32(x: Tensor, name: str) -> Tensor:
     """Return x for a dtype of integers that int32 holds in part; the values are checked in each
     step."""
-    low, high = held_bounds(name)
+    low, high = int32_bounds(name)
     if x.dtype == "bool" or (x.dtype == "int32" and low == LEAST):
         return x
     if x.value is not None:

@@ -25,7 +25,7 @@ from gpunn.core.draws import active_draws
 from gpunn.core.recording import recorded
 
 from .conversion import convert
-from .dtypes import held_bounds, is_float, named, standard
+from .dtypes import int32_bounds, is_float, named, standard
 from .places.taking import take_unchecked
 from .running.streams import drawn, kept_numbers, normal_numbers
 from .shapes import axis_of, listed, sizes_of, whole
@@ -223,7 +223,7 @@ def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: An
     low, high = int(minval), int(maxval)
     if standard(dtype) != "int32":
         raise ValueError(f"dtype must be an integer dtype; got {dtype!r}.")
-    least, most = held_bounds(named(dtype))
+    least, most = int32_bounds(named(dtype))
     if not (least <= low < high <= most + 1 and low == minval and high == maxval):
         raise ValueError(
             f"minval must be below maxval, and both integers in the range of {named(dtype)}, "

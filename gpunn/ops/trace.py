@@ -121,7 +121,7 @@ class Trace:
     Attributes:
         mode: what kind of trace it is.
         arrays: the arrays of leaves that have one, by the ``id`` of their tensors.
-        held: the parameters and variables that it reads or assigns to, by their ``id``.
+        variables: the parameters and variables that it reads or assigns to, by their ``id``.
         losses: scalars that are added to the model's loss.
         controls: the blocks that it reads numbers of.
         lengths: of the axes passed to `entries`, in order.
@@ -142,7 +142,7 @@ class Trace:
     def __init__(self, mode: Mode = FUNCTION) -> None:
         self.mode, self.number = mode, next(_numbers)
         self.arrays: dict[int, Array] = {}
-        self.held: dict[int, TracedVariable] = {}
+        self.variables: dict[int, TracedVariable] = {}
         self.losses: list[Tensor] = []
         self.controls: list[Control] = []
         self.lengths: list[int] = []
@@ -173,7 +173,7 @@ class Trace:
 
     def read(self, source: Any) -> Tensor:
         """Return the value of a parameter or variable at this point of a step."""
-        return self._held(source).now
+        return self._variable(source).now
 
     def values_of(self, source: Any) -> np.ndarray | None:
         """Return the values of a parameter or variable for Python; None for those stored now.
@@ -225,12 +225,12 @@ class Trace:
                 f"{source.path} is assigned to in predict or evaluate, which change nothing. "
                 f"Write `if training:` before it; call(x, training=None) is passed this flag."
             )
-        self._held(source).now = value
+        self._variable(source).now = value
 
     def _settles(self, source: Any, value: Tensor) -> bool:
         """Whether to assign ``value`` a second time would change nothing: a weight that is masked,
         or bounded by numbers, as only its own value and constants determine it."""
-        now, how = self._held(source).now, getattr(value.primitive, "lowering", None)
+        now, how = self._variable(source).now, getattr(value.primitive, "lowering", None)
         others = [t for t in value.inputs if t is not now]
         if value is now or not all(t.is_constant for t in others):
             return value is now
@@ -260,12 +260,12 @@ class Trace:
         """Return a context in which variables begin with given values, and what it gives has their
         last ones; the trace itself reads and assigns to none of them."""
         lent = [TracedVariable(source, value, value) for source, value in values]
-        self.held.update((id(one.source), one) for one in lent)
+        self.variables.update((id(one.source), one) for one in lent)
         try:
             yield lent
         finally:
             for one in lent:
-                del self.held[id(one.source)]
+                del self.variables[id(one.source)]
 
     @contextmanager
     def reading(self, values: Iterable[tuple[Any, Tensor]], keeps: bool = True) -> Iterator[None]:
@@ -275,21 +275,21 @@ class Trace:
         self.changes_nothing = before or not keeps
         try:
             for source, value in values:
-                held = self._held(source)
-                kept.append((held, held.now, value))
-                held.now = value
+                variable = self._variable(source)
+                kept.append((variable, variable.now, value))
+                variable.now = value
             yield
         finally:
             self.changes_nothing = before
-            for held, earlier, value in reversed(kept):
-                if held.now is value or not keeps:
-                    held.now = earlier
+            for variable, earlier, value in reversed(kept):
+                if variable.now is value or not keeps:
+                    variable.now = earlier
 
-    def _held(self, source: Any) -> TracedVariable:
-        if id(source) not in self.held:
+    def _variable(self, source: Any) -> TracedVariable:
+        if id(source) not in self.variables:
             first = self.first_of(source)
-            self.held[id(source)] = TracedVariable(source, first, first)
-        return self.held[id(source)]
+            self.variables[id(source)] = TracedVariable(source, first, first)
+        return self.variables[id(source)]
 
     def first_of(self, source: Any) -> Tensor:
         """Return a leaf for the value of a parameter or variable: when a step begins, and in a
@@ -353,12 +353,12 @@ class Trace:
     @property
     def parameters(self) -> list[Parameter]:
         """The parameters that it reads or assigns to."""
-        return [h.source for h in self.held.values() if isinstance(h.source, Parameter)]
+        return [h.source for h in self.variables.values() if isinstance(h.source, Parameter)]
 
     @property
     def assigned(self) -> list[TracedVariable]:
         """The parameters and variables whose value a step changes."""
-        return [held for held in self.held.values() if held.is_assigned]
+        return [v for v in self.variables.values() if v.is_assigned]
 
     def made(self, t: Tensor) -> Tensor:
         """Return the tensor of an operation's result; identical operations share one."""

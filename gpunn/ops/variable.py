@@ -15,7 +15,7 @@ from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Kept
 from gpunn.core.recording import active, recorded, refuse
 from gpunn.core.storage import Parameter
 
-from .conversion import convert, held_by
+from .conversion import convert, variable_value
 from .dtypes import MOST, floating, named, standard
 from .places.checks import checked
 from .tensor import Tensor, constant
@@ -139,7 +139,7 @@ class Variable(Kept):
         >>> before.tolist(), v.as_tensor().tolist()
         ([1.0, 2.0], [3.0, 4.0])
         """
-        return held_by(self)
+        return variable_value(self)
 
     def array_on(self, backend: Backend) -> Array:
         """Return the array that steps on a backend read and assign.

@@ -32,7 +32,7 @@ class Place:
     Attributes:
         owner: returns the variable, or what owns the memory of an array; None once it is freed.
         variable: returns the variable as it was given last.
-        held: the storage, if it holds copies for the optimizer alone.
+        copies: the arena, if it holds copies for the optimizer alone.
         stands: the parameter that stands for the variable there.
         token: what the variable and its copies are known by; None for arrays.
         stepped: whether a step by hand has updated the variable.
@@ -45,7 +45,7 @@ class Place:
     dtype: str
     storage: Callable[[], ParameterStorage | None]
     backend: Backend
-    held: ParameterStorage | None
+    copies: Arena | None
     stands: Parameter | None
     flat: Flat
     at: slice
@@ -149,13 +149,13 @@ class KeptSlots:
         """Return those of these variables that need a new storage for copies: they have none
         with all slots of the optimizer, or another variable there is gone."""
         found: list[Any] = []
-        counts = Counter(id(place.held) for place in self._places.copy().values())
+        counts = Counter(id(place.copies) for place in self._places.copy().values())
         for v in variables:
             place = self.find(v)
-            held = None if place is None else place.held
+            copies = None if place is None else place.copies
             if (
-                place is None or held is None or [*place.flat] != optimizer.all_slot_names
-                or counts[id(held)] < len(held.parameters)
+                place is None or copies is None or [*place.flat] != optimizer.all_slot_names
+                or counts[id(copies)] < len(copies.parameters)
             ):
                 found.append(v)
         return found
@@ -191,8 +191,8 @@ class KeptSlots:
                 if name in flat:
                     storage.backend.write(flat[name][at], values.astype(storage.dtype))
             now = {
-                "shape": p.shape, "dtype": str(v.dtype), "storage": weakref.ref(storage),
-                "backend": storage.backend, "held": storage if holds else None,
+                "shape": p.shape, "dtype": str(v.dtype), "arena": weakref.ref(arena),
+                "backend": arena.backend, "copies": arena if holds else None,
                 "stands": p if holds else None, "flat": flat, "at": at,
             }
             if place is None:

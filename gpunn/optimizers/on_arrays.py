@@ -110,7 +110,7 @@ class Update:
                        for v, place in zip(variables, self.kept, strict=True)]
         self.copies = [
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
-            if place.held is not None
+            if place.copies is not None
         ]
         self.runs, self._noted = Runs(optimizer, self.storages), False
         self.control: Control = self.runs.control

@@ -28,15 +28,15 @@ def announce_format(path: Path, why: str = "") -> None:
     )
 
 
-def announce_data_held(path: Path, held: Mapping[str, str]) -> None:
+def announce_data_held(path: Path, described: Mapping[str, str]) -> None:
     """Print a line with the data values that a file contains, from `Model.data_held`.
 
     It is printed once for the same values, so that checkpoints do not repeat it, and not for what
     `fit` stores by itself, such as the range.
     """
-    if set(held) <= _BY_FIT or not first_time(f"values held: {dict(held)}"):
+    if set(described) <= _BY_FIT or not first_time(f"values held: {dict(described)}"):
         return
-    shown = listed([f"{place} ({values})" for place, values in held.items()], LISTED)
+    shown = listed([f"{place} ({values})" for place, values in described.items()], LISTED)
     print(
         f"gpunn: {os.fspath(path)} holds values of the data: {shown}. model.data_held() lists them."
     )

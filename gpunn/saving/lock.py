@@ -10,13 +10,13 @@ from collections import deque
 from typing import Any
 
 # The descriptor of each taken lock; it is closed at the latest when the lock is deleted.
-_held: dict[weakref.ref[FolderLock], int] = {}
+_descriptors: dict[weakref.ref[FolderLock], int] = {}
 
 
 def _give_back(lock: weakref.ref[FolderLock]) -> None:
-    if lock in _held:
+    if lock in _descriptors:
         # Both in one C call: Ctrl-C comes before or after it, never in between.
-        deque(map(os.close, map(_held.pop, (lock,))), 0)
+        deque(map(os.close, map(_descriptors.pop, (lock,))), 0)
 
 
 class FolderLock:
@@ -47,10 +47,10 @@ class FolderLock:
     def take(self, model: Any = None) -> bool:
         """Take the lock; return False if another run has it. When the training of the model is
         over, other runs of this process can take the lock, released or not."""
-        for lock in list(_held):
+        for lock in list(_descriptors):
             if lock() is None:  # an interrupt prevented its release
                 _give_back(lock)
-        if self._own in _held:
+        if self._own in _descriptors:
             self._model = model
             return True
         while True:
@@ -59,7 +59,7 @@ class FolderLock:
                 descriptor = _open(self.folder)
             except FileNotFoundError:  # its last owner has just removed it
                 continue
-            _held[self._own] = descriptor
+            _descriptors[self._own] = descriptor
             if not _lock(descriptor):
                 self.release()
                 if self._is_left_behind(model):
@@ -72,7 +72,7 @@ class FolderLock:
 
     def _is_left_behind(self, model: Any) -> bool:
         """Whether a finished run of this process still had the lock; if so, release it."""
-        for own in list(_held):
+        for own in list(_descriptors):
             lock = own()
             if lock is None or lock._model is None:
                 continue
@@ -146,7 +146,7 @@ else:
 
     def _let_go() -> None:
         """Release the locks in a forked child: inherited ones would outlive their owner."""
-        for lock in list(_held):
+        for lock in list(_descriptors):
             _give_back(lock)
 
     os.register_at_fork(after_in_child=_let_go)

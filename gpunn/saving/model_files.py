@@ -58,7 +58,7 @@ def save_model(
     8
     """
     _check_overwrite(filepath, overwrite)
-    held = model.data_held()
+    described = model.data_held()
     model._check_kept()
     if not _as_keras(filepath, ".keras", lambda: _archive().save_model(
         model, filepath, include_optimizer
@@ -66,7 +66,7 @@ def save_model(
         files.write(filepath, {"kind": "model", **describe(model, include_optimizer)})
         announce_format(filepath)
     if announce:
-        announce_data_held(filepath, held)
+        announce_data_held(filepath, described)
 
 
 def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
@@ -319,8 +319,8 @@ def _described(model: Any, include_training: bool) -> dict[str, Any]:
         document["input_shape"] = _lists(model.input_shape)
     if model.trained_on:
         document["trained_on"] = model.trained_on
-    if held := model.data_held():
-        document["data_held"] = held
+    if described := model.data_held():
+        document["data_held"] = described
     if compiled is not None and include_training and model.built:
         tensors, values = model.training_state()
         document["training"] = {"tensors": tensors, "values": values}

@@ -173,8 +173,8 @@ class Builder:
             return next(iter(asked))
         # If no layer requests a dtype, weights keep theirs: a model made from another model's
         # layers must not round them.
-        held = {p.dtype for layer in self.layers for p in layer.weights} - {None}
-        return resolve_dtype(held.pop() if len(held) == 1 else None)
+        dtypes = {p.dtype for layer in self.layers for p in layer.weights} - {None}
+        return resolve_dtype(dtypes.pop() if len(dtypes) == 1 else None)
 
     def asked_dtypes(self) -> dict[str, str]:
         """Return the dtypes that layers request, each with the name of one such layer."""

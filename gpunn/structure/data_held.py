@@ -51,19 +51,19 @@ def check_kept(model: Any) -> None:
     Raises:
         ValueError: naming a layer whose vocabulary, or the like, a loaded model would not have.
     """
-    held = _learnt(model)
+    learned = _learnt(model)
     classes = {type(part).__name__: type(part) for part in _with_inside(model)}
     own = {name: cls for name, cls in classes.items() if not is_framework(cls)}
-    if not (held and own):
+    if not (learned and own):
         return
     try:
         again = registry.also(own, lambda: type(model).from_config(model.get_config()))
         kept = _learnt(again)
     except (TypeError, ValueError, AttributeError):
         return  # what cannot be made from its configuration is refused elsewhere
-    if len(kept) != len(held):
+    if len(kept) != len(learned):
         return  # a model of layers that are not there before it is built
-    for (path, mine), (_, loaded) in zip(held, kept, strict=True):
+    for (path, mine), (_, loaded) in zip(learned, kept, strict=True):
         if mine != loaded:
             what = ", ".join(mine.values())
             raise ValueError(

@@ -74,10 +74,10 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         or steps of its own, the layers."""
         if self._has_call or self._own_steps:
             return super()._watched()
-        held: dict[str, Any] = {str(number): layer for number, layer in enumerate(self.layers)}
+        watched: dict[str, Any] = {str(number): layer for number, layer in enumerate(self.layers)}
         if vars(self).keys() - self._not_watched - {COMPILED_CALLS}:
-            held.update(super()._watched())
-        return held
+            watched.update(super()._watched())
+        return watched
 
     @property
     def name(self) -> str:

@@ -114,7 +114,7 @@ def fit(
         elif (
             validation is None
             and callbacks.only_record
-            and not (model.stop_training or trainer.held)
+            and not (model.stop_training or trainer.tracked_metrics)
         ):
             feed.run_epochs(programs, epochs.stop - epoch - 1, record)
         if model.stop_training or over:

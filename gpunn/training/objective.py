@@ -43,7 +43,7 @@ class Objective:
             is fused with the loss.
         separate_total: Whether the loss is not just that of one head. The totals then end with
             the sum of the penalties on weights and the sum that shows a bad batch.
-        held: These metrics. Calls of layers update them.
+        tracked_metrics: Those metrics. Calls of layers update them.
         rows_at: Position of the number of rows in the totals.
         zeros: Initial values of the totals.
         version: Changes when programs are no longer valid.
@@ -134,12 +134,12 @@ class Objective:
         self.rows_at = terms[0].at + 1 if terms else 0
         end = terms[-1].end if terms else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
-        metrics = [m.metric for term in terms for m in term.measures]
-        self.held = self.holds()
+        metrics = [m.metric for head in heads for m in head.measures]
+        self.tracked_metrics = self.holds()
         self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
-        self.own_resets += [metric.reset_state for metric in self.held]
+        self.own_resets += [metric.reset_state for metric in self.tracked_metrics]
         self.formulas: list[Any] = [
-            *used.values(), self.optimizer, *metrics, *self.held, *self.plan.formulas
+            *used.values(), self.optimizer, *metrics, *self.tracked_metrics, *self.plan.formulas
         ]
         vars(self).pop("measures", None)
 
@@ -201,7 +201,8 @@ class Objective:
     def log_names(self) -> list[str]:
         """The names in the logs, in order."""
         measured = (measure.name for measure in self.measures)
-        return [*dict.fromkeys([*self.loss_names, *measured, *(m.name for m in self.held)])]
+        tracked = (metric.name for metric in self.tracked_metrics)
+        return [*dict.fromkeys([*self.loss_names, *measured, *tracked])]
 
     @property
     def loss_names(self) -> list[str]:

@@ -74,7 +74,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     predictor = training.predictor_for(x)
     plan = predictor.plan_for(in_training)
     trains = in_training is not False and plan is not None
-    counts = predictor.has_calls and bool(training.held_metrics())  # `predict` does not
+    counts = predictor.has_calls and bool(training.tracked_metrics())  # `predict` does not
     masked = any(number is not None for number in predictor.plan.masks)
     if not (trains or counts or masked):
         added: list[np.ndarray] = []

@@ -14,7 +14,7 @@ from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, 
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.common.registry import is_traced
-from gpunn.core import held
+from gpunn.core import tracked_metrics
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Shard
@@ -249,15 +249,15 @@ class Programs:
         """Return losses and metrics since the last reset, of the rows of all ranks, which all call
         this. Waits for the device."""
         logs = self.objective.logs_of(self.add_up())
-        return logs | self._held_logs(self.ranks) if self.objective.held else logs
+        return logs | self._tracked_logs(self.ranks) if self.objective.tracked_metrics else logs
 
     def known_logs(self) -> dict[str, float]:
         """Return losses and metrics of the sums that this rank has. Waits for the device."""
         logs = self.objective.logs_of(self.backend.read(self.totals))
-        return logs | self._held_logs(ALONE) if self.objective.held else logs
+        return logs | self._tracked_logs(ALONE) if self.objective.tracked_metrics else logs
 
-    def _held_logs(self, ranks: Communicator) -> dict[str, float]:
-        return held.logs_of(self.objective.held, ranks)
+    def _tracked_logs(self, ranks: Communicator) -> dict[str, float]:
+        return tracked_metrics.logs_of(self.objective.tracked_metrics, ranks)
 
     # -- a loss that is not finite
 

@@ -117,9 +117,10 @@ class Trainer(Objective):
 
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
-        metrics = [m.metric for term in self.terms for m in term.measures]
-        treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
-        return [*self.losses, self.optimizer, *metrics, *self.held, *self.plan.read, *treating]
+        metrics = [m.metric for head in self.heads for m in head.measures]
+        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        metrics += self.tracked_metrics
+        return [*self.losses, self.optimizer, *metrics, *self.plan.read, *treating]
 
     def complete_gradients(self) -> None:
         """Write the gradients of tables in full, of which steps by rows write only some rows."""
@@ -162,7 +163,7 @@ class Trainer(Objective):
         totals = self.backend.read(self.training.totals)
         tensors = {"counters": self.control.get(), "totals": totals}
         tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
-        tensors |= {f"metric/{number}": m._sums() for number, m in enumerate(self.held)}
+        tensors |= {f"metric/{number}": m._sums() for number, m in enumerate(self.tracked_metrics)}
         document: dict[str, Any] = {
             "seed": self.seed,
             "passes": self.passes,
@@ -231,7 +232,7 @@ class Trainer(Objective):
         write(self.training.totals, tensors["totals"])
         for entry, array in self._slots():
             write(array, tensors[entry])
-        for number, metric in enumerate(self.held):
+        for number, metric in enumerate(self.tracked_metrics):
             metric._put_sums(tensors[f"metric/{number}"])
         self.forget_programs()
 

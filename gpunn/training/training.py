@@ -20,9 +20,9 @@ from gpunn.common.names import warn
 from gpunn.common.random import Counter, draw_seed, times_seeded
 from gpunn.common.registry import is_own
 from gpunn.common.stored import OWN_STEPS
-from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
+from gpunn.core.tracked_metrics import metrics_of_layers
 from gpunn.feeding import data
 from gpunn.feeding.batches import Batches, peek
 from gpunn.feeding.rows import Rows
@@ -243,12 +243,12 @@ class Training:
             self.seed,
             self.matmul_precision,
             compiled.loss_weights,
-            partial(_held_metrics, self._builder),
+            partial(_tracked_metrics, self._builder),
         )
 
-    def held_metrics(self) -> list[Any]:
+    def tracked_metrics(self) -> list[Any]:
         """Return the metrics that the model and its layers hold."""
-        return _held_metrics(self._builder)
+        return _tracked_metrics(self._builder)
 
     def _take_parameters(self, plan: Plan) -> None:
         """Move parameters back from other storages, and the state of the trainer with them."""
@@ -462,6 +462,6 @@ def _several(given: Any) -> bool:
     return bool(arrays) and all(len(getattr(entry, "shape", ())) > 0 for entry in given)
 
 
-def _held_metrics(builder: Any) -> list[Any]:
+def _tracked_metrics(builder: Any) -> list[Any]:
     source = builder.source
     return metrics_of_layers(getattr(source, "model", None), source.layers)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.checks("benchmarks")
 def test_children_are_held_to_an_instruction_set() -> None:
     """Where the CPU has more than AVX2, each library says that it uses AVX2."""
     before = dict(os.environ)
-    with machine.held_to("avx2"):
+    with machine.limited_to("avx2"):
         found = machine.describe_for_children()
         torch = "import torch; print(torch.backends.cpu.get_cpu_capability())"
         printed = subprocess.check_output([sys.executable, "-c", torch], text=True).strip()
@@ -31,7 +31,7 @@ def test_children_are_held_to_an_instruction_set() -> None:
     if found["avx512"]:
         assert (printed, found["compiled"]) == ("AVX2", "avx2" if built("avx2") else None)
         assert "(Haswell)" in found["blas"]
-    with machine.held_to(None):
+    with machine.limited_to(None):
         assert dict(os.environ) == before
 
 

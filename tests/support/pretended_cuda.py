@@ -133,11 +133,11 @@ class OwnDescriptors:
     }
 
     def __init__(self) -> None:
-        self._held: dict[int, dict[int, bytes]] = {}
+        self._descriptors: dict[int, dict[int, bytes]] = {}
 
     def create(self, kind: str, target: Any, *values: Any) -> int:
-        target[0] = len(self._held) + 1
-        self._held[target[0]] = {
+        target[0] = len(self._descriptors) + 1
+        self._descriptors[target[0]] = {
             "MatmulDesc": lambda: {0: values[0], 1: values[1], 3: 0, 4: 0, 7: 1, 8: 0},
             "MatmulPreference": lambda: {1: 0, **dict.fromkeys((5, 6, 7, 8), 256)},
             "MatrixLayout": lambda: dict(enumerate((values[0], 0, *values[1:]))),
@@ -145,18 +145,18 @@ class OwnDescriptors:
         return SUCCESS
 
     def destroy(self, handle: int) -> int:
-        del self._held[handle]
+        del self._descriptors[handle]
         return SUCCESS
 
     def set(self, kind: str, handle: int, attribute: int, buffer: int, size: int) -> int:
         if self.SIZES[kind].get(attribute) != size:
             return INVALID_VALUE
         value = ctypes.string_at(buffer, size)
-        self._held[handle][attribute] = int.from_bytes(value, "little")
+        self._descriptors[handle][attribute] = int.from_bytes(value, "little")
         return SUCCESS
 
     def get(self, kind: str, handle: int, attribute: int, size: int) -> int:
-        return self._held[handle][attribute]
+        return self._descriptors[handle][attribute]
 
 
 class NvidiaDescriptors:

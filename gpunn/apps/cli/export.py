@@ -70,18 +70,18 @@ def _name(path: str) -> str:
 def _data_note(model: Any) -> str:
     """Say which of the data's values the page holds."""
     known = trained_on.known(model)
-    held = []
+    contents = []
     if names := known.get("classes"):
         shown = first_few(map(repr, names), 5)
-        held.append(f"the names of {counted(len(names), 'class', 'classes')} ({shown})")
+        contents.append(f"the names of {counted(len(names), 'class', 'classes')} ({shown})")
     if table := TableModel.of(model):  # has layers for each column: reported together
-        held += table_notes(table)
+        contents += table_notes(table)
     else:
-        held += [
+        contents += [
             f"{place} ({description})"
             for place, description in model.data_held().items()
             if not place.startswith("trained_on/")
         ]
     if "range" in known:
-        held.append(f"the range of its values ({known['range'][0]:g} to {known['range'][1]:g})")
-    return f"It holds of the data: {', '.join(held) or 'nothing but what the weights learned'}."
+        contents.append(f"the range of its values ({known['range'][0]:g} to {known['range'][1]:g})")
+    return f"It holds of the data: {', '.join(contents) or 'nothing but what the weights learned'}."

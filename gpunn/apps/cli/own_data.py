@@ -63,7 +63,7 @@ def print_results(
     return compared
 
 
-def save(model: Model, args: argparse.Namespace, out: str, held: str) -> None:
+def save(model: Model, args: argparse.Namespace, out: str, contents: str) -> None:
     """Save the model, keep an earlier run's, and report what the file holds of the data; of several
     ranks, the first does."""
     if not is_writer():
@@ -72,4 +72,4 @@ def save(model: Model, args: argparse.Namespace, out: str, held: str) -> None:
         keep_earlier(out, [MODEL])
     path = os.path.join(out, MODEL)
     model.save(path, include_optimizer=False, announce=False)
-    print(f"Saved {path}, with {held}")
+    print(f"Saved {path}, with {contents}")

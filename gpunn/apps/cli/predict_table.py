@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, model: Model, known: TableModel) -> int:
     about = trained_on.known(model)
     outputs = model.predict(given, verbose=0)
     made = predicted(outputs, known.target, about)
-    made |= held(model, outputs, known.target, about, args.interval)
+    made |= interval_columns(model, outputs, known.target, about, args.interval)
     writer = Writer(table, known.sign)
     if args.why:
         made["why"] = _why(args, model, known, writer, given)
@@ -98,7 +98,7 @@ def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[s
     return made
 
 
-def held(
+def interval_columns(
     model: Any,
     outputs: np.ndarray,
     target: str,

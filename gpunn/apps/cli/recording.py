@@ -36,7 +36,7 @@ def recorder(args: argparse.Namespace, out: str, **known: Any) -> Recorder:
 
 def record_note(run_recorder: Recorder) -> str:
     """Say in a line whether the file holds rows, for users who may not want to share them."""
-    rows = run_recorder.run.rows_held() if run_recorder.run else 0
-    held = f"with {counted(rows, 'row')} of the data" if rows else "without rows of the data"
+    rows = run_recorder.run.rows_stored() if run_recorder.run else 0
+    contents = f"with {counted(rows, 'row')} of the data" if rows else "without rows of the data"
     path = os.fspath(run_recorder.record or "")
-    return f"Saved {path}, {held}: gpunn report {shlex.quote(os.path.dirname(path))}"
+    return f"Saved {path}, {contents}: gpunn report {shlex.quote(os.path.dirname(path))}"

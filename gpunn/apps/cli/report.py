@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     check_page(path, args.force)
     text = report(runs, not args.no_data).encode()
     atomic_write(path, [text])
-    rows = runs[0].rows_held() if len(runs) == 1 and not args.no_data else 0
-    held = f"with {counted(rows, 'row')} of the data" if rows else "without rows of the data"
-    print(f"Saved {path}, {len(text) / 1000:,.0f} KB, {held}")
+    rows = runs[0].rows_stored() if len(runs) == 1 and not args.no_data else 0
+    contents = f"with {counted(rows, 'row')} of the data" if rows else "without rows of the data"
+    print(f"Saved {path}, {len(text) / 1000:,.0f} KB, {contents}")
     return 0
 
 

@@ -151,7 +151,7 @@ def matters(importance: Sequence[tuple[str, float, float]], classes: int) -> str
     return f"Columns that matter, and the rise of {what} without each:\n{as_lines(rows)}"
 
 
-def held(known: TableModel, target: TargetColumn) -> str:
+def values_in_file(known: TableModel, target: TargetColumn) -> str:
     """Say which of the data's values the file holds, for users who may not want to share them."""
     categories = len(known.categories)
     said = ["the columns' names", "ranges, percentiles, medians, means and deviations"]

@@ -133,7 +133,7 @@ def run(args: argparse.Namespace, settings: Settings, given: dict[str, Any]) -> 
         what, scaled = "rows on which models were compared", not decision.is_usual
         print(f"{trained_on.doubt_note(weighed, truth, what, scaled)}.")
     model.trained_on = about
-    save(model, args, out, table_words.held(known, target))
+    save(model, args, out, table_words.values_in_file(known, target))
     whole = saved(plan, model, len(every), len(test), time.monotonic() - start)
     run_recorder.describe(judged, **whole)
     run_recorder.judge(

@@ -225,7 +225,7 @@ class Record:
     def name(self) -> str:
         return str(self.begin["name"])
 
-    def rows_held(self) -> int:
+    def rows_stored(self) -> int:
         """Return the number of rows of the data that it holds: mistakes, and those near them."""
         found = (self.end and self.end["results"]) or {"mistakes": []}
         near = {

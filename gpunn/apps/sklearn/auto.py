@@ -130,7 +130,7 @@ class _Auto(BaseEstimator):
         given, _ = self._known.inputs(table)
         return np.asarray(self.model_.predict(given, verbose=0))
 
-    def _held(self, X: Any, confidence_level: float) -> np.ndarray:
+    def _intervals(self, X: Any, confidence_level: float) -> np.ndarray:
         """Return the intervals or the sets of classes of the rows."""
         outputs = self._outputs(X)
         known = intervals.of_model(self.model_)
@@ -260,7 +260,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         >>> model.predict_set(X[:1]).tolist()
         [[True, False, False]]
         """
-        return self._held(X, confidence_level)
+        return self._intervals(X, confidence_level)
 
 
 @dataclass(eq=False, repr=False)
@@ -333,7 +333,7 @@ class GpunnAutoRegressor(RegressorMixin, _Auto):
         >>> round(float(((low <= y) & (y <= high)).mean()), 1)
         0.9
         """
-        return self._held(X, confidence_level)
+        return self._intervals(X, confidence_level)
 
 
 def _printed(fold: int, done: int, of: int) -> None:

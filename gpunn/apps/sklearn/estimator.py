@@ -161,9 +161,9 @@ class GpunnEstimator(BaseEstimator):
         if first:
             self._seed = _seed_of(self.random_state)
         seed = self._seed
-        held = None
+        held_x = None
         if self.early_stopping:
-            X, held, values, held_values, weights, held_weights, factors, _ = self._split(
+            X, held_x, values, held_values, weights, held_weights, factors, _ = self._split(
                 targets, seed, X, values, weights, factors
             )
         X, values, weights = _counting(X, values, weights * factors)
@@ -182,9 +182,9 @@ class GpunnEstimator(BaseEstimator):
             if first:
                 self._build(X.shape[1], targets.units)
             given: dict[str, Any] = {}
-            if held is not None:
+            if held_x is not None:
                 held_y = self._columns(self._learned(held_values))
-                dense = self._scaling(held, self.dtype)
+                dense = self._scaling(held_x, self.dtype)
                 given["validation_data"] = dense, held_y, self._each(held_weights)
                 given["validation_freq"] = self.validation_freq
             y, each = self._columns(values), self._each(weights)
@@ -192,7 +192,7 @@ class GpunnEstimator(BaseEstimator):
                 given |= {"y": y, "sample_weight": each, "batch_size": batch}
             history = self.model_.fit(
                 self._scaled(X, y, each, batch), epochs=epochs, verbose=self.verbose,
-                shuffle=bool(self.shuffle), callbacks=self._callbacks(held is not None, stops),
+                shuffle=bool(self.shuffle), callbacks=self._callbacks(held_x is not None, stops),
                 steps_per_epoch=self.steps_per_epoch, **given,
             )
         for name, found in history.history.items():
@@ -229,12 +229,12 @@ class GpunnEstimator(BaseEstimator):
         weights = weights * (len(weights) / weights.sum())
         return None if np.all(weights == 1.0) else weights
 
-    def _callbacks(self, held: bool, stops: bool) -> list[Callback]:
+    def _callbacks(self, validates: bool, stops: bool) -> list[Callback]:
         given = self.callbacks if self.callbacks is not None else []
         callbacks = list(given) if isinstance(given, (list, tuple)) else [given]
         if stops and self.n_iter_no_change is not None:
-            monitor = "val_loss" if held else "loss"
-            callbacks.append(Patience(monitor, self.tol, self.n_iter_no_change, held))
+            monitor = "val_loss" if validates else "loss"
+            callbacks.append(Patience(monitor, self.tol, self.n_iter_no_change, validates))
         return callbacks
 
     # -- the network

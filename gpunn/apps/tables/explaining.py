@@ -157,9 +157,9 @@ class _Search:
     def smallest(self) -> list[Change | None]:
         best: list[Change | None] = [None] * len(self.y)
         for trial, (size, lead, output) in self.found.items():
-            held = best[trial.place]
+            known = best[trial.place]
             # A single column comes first, and stays unless a pair is clearly smaller.
-            smaller = held is None or size < held.size * (1 - 1e-6)
+            smaller = known is None or size < known.size * (1 - 1e-6)
             if smaller and lead > 0 and self.wrong[trial.place]:
                 best[trial.place] = Change(list(trial.values), output, size)
         return best

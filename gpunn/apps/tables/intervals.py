@@ -248,7 +248,7 @@ def at(levels: dict[float, _T], level: float, rows: int) -> _T:
     )
 
 
-def held(known: Intervals | ClassSets, predicted: np.ndarray, y: np.ndarray) -> int:
+def covered(known: Intervals | ClassSets, predicted: np.ndarray, y: np.ndarray) -> int:
     """Return in how many rows the target is in the interval or the set of the usual level."""
     found = known.of(predicted)
     if isinstance(known, ClassSets):
@@ -296,6 +296,6 @@ def in_words(known: Intervals | ClassSets, predicted: np.ndarray, y: np.ndarray)
     if USUAL in known.levels:
         what = "interval" if isinstance(known, Intervals) else "set of classes"
         yield (
-            f"The {what} of {USUAL:.0%} holds {held(known, predicted, y):,} of the {len(y):,} "
+            f"The {what} of {USUAL:.0%} holds {covered(known, predicted, y):,} of the {len(y):,} "
             f"held-out targets"
         )

@@ -146,12 +146,12 @@ class NumpyBackend(
 
     @without_blas
     def _draw(self, seed: int, stream: int, counters: Array, block: int, uniform: Array) -> None:
-        held = self._scratch.arrays.get(_GENERATOR)
-        if held is None:  # one for each thread, as for work arrays
+        cached = self._scratch.arrays.get(_GENERATOR)
+        if cached is None:  # one for each thread, as for work arrays
             generator = np.random.Generator(np.random.Philox(key=0))
             state = generator.bit_generator.state
-            held = self._scratch.arrays[_GENERATOR] = generator, generator.bit_generator, state
-        generator, philox, state = held  # the state of an exhausted buffer
+            cached = self._scratch.arrays[_GENERATOR] = generator, generator.bit_generator, state
+        generator, philox, state = cached  # the state of an exhausted buffer
         counter = state["state"]["counter"]
         counter[0], counter[2], counter[3] = block, counters[BATCHES], stream
         state["state"]["key"][0] = seed

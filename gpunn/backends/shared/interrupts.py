@@ -61,9 +61,9 @@ def _end_step(calls: Calls, error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    held = {} if trace is None else trace.tb_frame.f_locals
-    done = [call is held.get("call") for call in calls]
-    between = isinstance(error, KeyboardInterrupt) and held.get("calls") is calls
+    names = {} if trace is None else trace.tb_frame.f_locals
+    done = [call is names.get("call") for call in calls]
+    between = isinstance(error, KeyboardInterrupt) and names.get("calls") is calls
     if between and done.count(True) == 1:
         for call in calls[done.index(True) + 1 :]:
             call()

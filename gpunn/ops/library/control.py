@@ -72,7 +72,7 @@ def _changes(trace: Trace | None) -> Any:
     """Return what functions have done in a trace besides computing."""
     if trace is None:
         return None
-    assigned = [(id(held.source), id(held.now)) for held in trace.held.values() if held.is_assigned]
+    assigned = [(id(v.source), id(v.now)) for v in trace.variables.values() if v.is_assigned]
     draws = trace.draws if trace.mode.is_step else 0  # of which each step has its own
     return assigned, len(trace.losses), len(trace.effects), draws
 

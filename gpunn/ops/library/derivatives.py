@@ -247,13 +247,13 @@ class InTrace:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.arguments: list[Tensor] = []
-        self._held: list[tuple[Any, Tensor]] = []  # weights and variables, as arguments
+        self._variables: list[tuple[Any, Tensor]] = []  # weights and variables, as arguments
 
     def argument(self, x: Any) -> Tensor:
         found = argument(_differentiable(x))
         _, source = self.trace.sources.get(id(x), (x, x))
         if isinstance(source, Operators) and not isinstance(source, Tensor):
-            self._held.append((source, found))
+            self._variables.append((source, found))
             self.trace.stand(found, source)
         self.arguments.append(found)
         return found
@@ -261,7 +261,7 @@ class InTrace:
     @contextmanager
     def differentiating(self) -> Iterator[None]:
         """Return a context in which layers read the weights that are arguments as these."""
-        with self.trace.reading(self._held):
+        with self.trace.reading(self._variables):
             yield
 
     def derived(self, y: Tensor) -> list[Tensor]:
@@ -352,12 +352,12 @@ class _AtOnce:
         trace, trains = self.trace, any(w is not None for w in self._weights)
         weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
-            if p.storage is None:
-                p.layer._own_storage()
-        storage = next((p.storage for p in weights), None)
-        writes = trains or any(isinstance(held.source, Parameter) for held in trace.assigned)
-        wanted = in_order((p.storage.access, writes) for p in weights if p.storage is not None)
-        return with_all(wanted, lambda: self._computed(results, storage, trains))
+            if p.arena is None:
+                p.layer._own_arena()
+        arena = next((p.arena for p in weights), None)
+        writes = trains or any(isinstance(v.source, Parameter) for v in trace.assigned)
+        wanted = in_order((p.arena.access, writes) for p in weights if p.arena is not None)
+        return with_all(wanted, lambda: self._computed(results, arena, trains))
 
     def _computed(self, results: list[Tensor], storage: Any, trains: bool) -> list[Tensor]:
         """Compute the results: the value first, then the gradients."""

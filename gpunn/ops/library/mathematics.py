@@ -17,7 +17,7 @@ from gpunn.ops.arithmetic import (
     of_pairs,
 )
 from gpunn.ops.conversion import convert, floats, promoted
-from gpunn.ops.dtypes import WRAPPED, held_bounds, is_float, largest, named, standard
+from gpunn.ops.dtypes import WRAPPED, int32_bounds, is_float, largest, named, standard
 from gpunn.ops.elementwise import (
     abs_,
     cast,
@@ -319,7 +319,7 @@ def saturate_cast(x: Any, dtype: Any) -> Tensor:
         most = largest(name)
         x = cast(x, "float64") if most > largest("float32") else floats(x)
         return cast(clip(x, -most, most), name)
-    low, high = held_bounds(name)
+    low, high = int32_bounds(name)
     if name in WRAPPED:
         return clip(cast(x, "int32"), low, high)
     x = maximum(x, 0) if low == 0 else x

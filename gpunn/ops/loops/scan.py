@@ -166,7 +166,7 @@ def _changes(trace: Trace | None) -> tuple[Any, ...]:
     """Return what a function may do in a trace besides computing."""
     if trace is None:
         return (), 0, 0, (), 0
-    assigned = [(h.source, h.now) for h in trace.held.values() if h.is_assigned]
+    assigned = [(h.source, h.now) for h in trace.variables.values() if h.is_assigned]
     return tuple(trace.applied), len(trace.losses), trace.draws, assigned, len(trace.effects)
 
 

@@ -169,16 +169,16 @@ class CompiledCall:
             raise Unsupported("it does more than computing tensors.")
         if any(t.attributes["layer"]._own_parameters for t in trace.applied):
             raise Unsupported("a layer defines its passes on arrays.")
-        held = list(trace.held.values())
-        if any(h.is_assigned and getattr(h.source, "trainable", True) for h in held):
+        variables = list(trace.variables.values())
+        if any(h.is_assigned and getattr(h.source, "trainable", True) for h in variables):
             raise Unsupported("it assigns to what is trained.")
-        self.sources = [h.source for h in held]
+        self.sources = [h.source for h in variables]
         if not all(is_on(backend, source) for source in self.sources):
             raise Unsupported("weights on another backend.")
-        self.inputs = [*given, *(h.first for h in held)]
+        self.inputs = [*given, *(h.first for h in variables)]
         if sum(t.size for t in self.inputs) > MOST:
             raise Unsupported("its Python costs little beside what it computes.")
-        assigned = [h for h in held if h.is_assigned]
+        assigned = [h for h in variables if h.is_assigned]
         self._assigned = [(h.source, h.now) for h in assigned]
         results = found(self.result)
         every = [*results, *trace.losses, *(h.now for h in assigned)]

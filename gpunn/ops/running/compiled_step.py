@@ -102,7 +102,7 @@ class CompiledStep:
 
     def _bind(self, leaves: Sequence[Tensor]) -> None:
         trace = self._trace
-        weights = [h.source for h in trace.held.values() if isinstance(h.source, Parameter)]
+        weights = [h.source for h in trace.variables.values() if isinstance(h.source, Parameter)]
         for p in weights:
             if p.storage is None:
                 p.layer._own_storage()
@@ -119,8 +119,8 @@ class CompiledStep:
             raise GoesOnError
         dtype = self._storages[0].dtype if self._storages else floatx()
         changed = {id(source) for effect in trace.effects for source in effect.changes}
-        changed |= {id(held.source) for held in trace.assigned}
-        sources = [held.source for held in trace.held.values()]
+        changed |= {id(variable.source) for variable in trace.assigned}
+        sources = [variable.source for variable in trace.variables.values()]
         self._accesses = in_order((source.access, id(source) in changed) for source in sources)
         self._place = DrawPosition(self.origin[0], 0, self.origin[1])  # of the next run
         self._context = context_at(backend, self._place, dtype)

@@ -62,8 +62,8 @@ def stages_of(
     only, those to the variables of metrics where these count, those to other variables, such as
     states, always. Metrics count in the first stage too.
     """
-    kept = [held for held in trace.assigned if _stays(trace, held.source)]
-    assigned = [Destination(held.now, held.source.array_on(backend)) for held in kept]
+    kept = [v for v in trace.assigned if _stays(trace, v.source)]
+    assigned = [Destination(v.now, v.source.array_on(backend)) for v in kept]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return Stored(trace.computed, stages)
@@ -80,13 +80,13 @@ def stages_of(
     join(wanted)
     arrays, before = dict(trace.arrays), Before(backend)
     rewritten = rewritten_by(kept, wanted)
-    for held in trace.held.values():
-        if id(held.first) not in arrays:
-            array = held.source.array_on(backend)
-            if held.is_assigned and id(held.first) not in rewritten:
+    for variable in trace.variables.values():
+        if id(variable.first) not in arrays:
+            array = variable.source.array_on(backend)
+            if variable.is_assigned and id(variable.first) not in rewritten:
                 # A later stage may read its initial value.
                 array = before.copy(array)
-            arrays[id(held.first)] = array
+            arrays[id(variable.first)] = array
     computation = Computation(backend, arrays, stages, context, spent=spent, rewritten=rewritten)
     for number, group in enumerate(groups):
         computation.work[number] += [effect.bind(backend, computation.array) for effect in group]
@@ -111,7 +111,7 @@ class Before:
 def rewritten_by(assigned: Sequence[Any], wanted: Sequence[Tensor]) -> set[int]:
     """Return the `id` of values before the step that one operation alone reads, which writes the
     new value in their place."""
-    firsts = {id(held.first): held.now for held in assigned}
+    firsts = {id(variable.first): variable.now for variable in assigned}
     readers: dict[int, list[Tensor]] = {key: [] for key in firsts}
     for t in topological_sort(wanted) if firsts else ():
         for x in t.inputs:
@@ -156,8 +156,8 @@ class EagerTrace(Trace):
         return t
 
     def values_of(self, source: Any) -> np.ndarray | None:
-        held = self.held.get(id(source))
-        return held.now.numpy() if held is not None and held.is_assigned else None
+        variable = self.variables.get(id(source))
+        return variable.now.numpy() if variable is not None and variable.is_assigned else None
 
     def made(self, t: Tensor) -> Tensor:
         self.take(t)

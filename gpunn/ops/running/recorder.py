@@ -50,7 +50,7 @@ class Closure(NamedTuple):
     """A function that a call was given, with what it holds."""
 
     function: Any
-    held: Any
+    captured: Any
 
 
 class Entry(NamedTuple):
@@ -204,7 +204,7 @@ class Recorder:
     def end(self, result: Any) -> Any:
         """Note what the function returned; return it with plain numbers."""
         self._look_for_changes()
-        self.is_settled &= all(held.are_same() for held in self._globals)
+        self.is_settled &= all(known.are_same() for known in self._globals)
         self.result = self._packed(result)
         return replaced(plain, result)
 
@@ -271,8 +271,8 @@ class Recorder:
     def _watch_globals(self, function: types.FunctionType) -> None:
         """Remember the globals that a function reads: it is called again when all is over."""
         names = [n for n in names_in(function.__code__).read if n in function.__globals__]
-        held = [function.__globals__[name] for name in names]
-        changing = [x for x in held if not (callable(x) or never_changes(x))]
+        read = [function.__globals__[name] for name in names]
+        changing = [x for x in read if not (callable(x) or never_changes(x))]
         if changing:
             self._globals.append(Contents(changing, names=names_in(function.__code__).named))
 
@@ -363,7 +363,7 @@ def same(a: Any, b: Any) -> bool:
         pairs = zip(a.items(), b.items(), strict=True) if len(a) == len(b) else ()
         return len(a) == len(b) and all(k == m and same(x, y) for (k, x), (m, y) in pairs)
     if isinstance(a, Closure):
-        return same(a.held, b.held)
+        return same(a.captured, b.captured)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, slice):

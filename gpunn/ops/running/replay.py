@@ -91,11 +91,11 @@ class Replay:
         """Return a function that holds what the recorded one held when it was handed over: Python
         may have assigned to its variables since."""
         if isinstance(x.function, partial):
-            args, kwargs = self._unpacked(x.held[1])
-            return partial(self._unpacked(x.held[0]), *args, **kwargs)
+            args, kwargs = self._unpacked(x.captured[1])
+            return partial(self._unpacked(x.captured[0]), *args, **kwargs)
         if isinstance(x.function, MethodType):
-            return MethodType(self._unpacked(x.held[0]), x.held[1])
-        cells, defaults, named = self._unpacked(x.held[1])
+            return MethodType(self._unpacked(x.captured[0]), x.captured[1])
+        cells, defaults, named = self._unpacked(x.captured[1])
         of: FunctionType = x.function
         made = FunctionType(
             of.__code__, of.__globals__, of.__name__, defaults, tuple(map(CellType, cells))

@@ -101,12 +101,12 @@ class StepTrace(Trace):
                 self._append(result)  # it keeps the value that it has here
         self._append(effect)
         for source in effect.changes:
-            held = self._held(source)
-            if held.is_assigned and not self._begins(held.now):
+            variable = self._variable(source)
+            if variable.is_assigned and not self._begins(variable.now):
                 name = getattr(source, "path", None) or source.name
                 raise Unsupported(f"{name} is assigned to, and then updated.")
-            held.now = self.first_of(source)
-            self._changed[id(held.now)] = source, held.now, effect.position
+            variable.now = self.first_of(source)
+            self._changed[id(variable.now)] = source, variable.now, effect.position
 
     def _append(self, effect: Effect) -> None:
         effect.position = next(self._positions)
@@ -117,7 +117,7 @@ class StepTrace(Trace):
 
     @property
     def assigned(self) -> list[Any]:
-        return [held for held in super().assigned if not self._begins(held.now)]
+        return [v for v in super().assigned if not self._begins(v.now)]
 
     def end(self) -> None:
         """Let tensors with values be constants from now on."""
@@ -150,7 +150,7 @@ class StepComputation:
             [Destination(*one) for effect in group for one in effect.begin(backend)]
             for group in groups
         ]
-        assigned = [Destination(held.now, held.source.array_on(backend)) for held in trace.assigned]
+        assigned = [Destination(v.now, v.source.array_on(backend)) for v in trace.assigned]
         kept = [Destination(t, a) for t, a in zip(outputs, self.outputs, strict=True)]
         stages.append([*kept, *assigned])
         join([destination.tensor for stage in stages for destination in stage])
@@ -159,7 +159,7 @@ class StepComputation:
         for t in trace._watched:
             assert t.value is not None
             arrays[id(t)] = backend.upload(t.value).reshape(t.shape)
-        again = {id(held.source) for held in trace.assigned}
+        again = {id(variable.source) for variable in trace.assigned}
         copies: dict[int, list[Work]] = {}  # by the stage after which they are made
         for t, _, control, place, is_rate in trace.begins.values():
             if not backend.reaches(control.backend):
@@ -168,13 +168,13 @@ class StepComputation:
             arrays[id(t)] = array = backend.empty((1,), "float64")
             given = block[place : place + 1], 1.0, 0.0, array
             copies.setdefault(-1, []).append(partial(backend.affine, *given))
-        for held in trace.held.values():
-            whole = held.source.array_on(backend)
-            for t in trace.reads_of(held.source):
+        for variable in trace.variables.values():
+            whole = variable.source.array_on(backend)
+            for t in trace.reads_of(variable.source):
                 if t.primitive is not None:  # assigned
                     continue
                 array = whole
-                if id(t) in copied or id(held.source) in again:
+                if id(t) in copied or id(variable.source) in again:
                     array = backend.empty(whole.shape, whole.dtype)
                     _, _, begins = trace._changed.get(id(t), (None, None, 0))
                     after = ends.index(begins) if begins else -1
@@ -220,8 +220,8 @@ class StepComputation:
             for t in topological_sort(wanted):
                 if t.position >= end:
                     wanted += t.inputs
-            held = [h for h in self._trace.held.values() if id(h.source) in changes]
-            leaves = [t for h in held for t in self._trace.reads_of(h.source)]
+            changed = [h for h in self._trace.variables.values() if id(h.source) in changes]
+            leaves = [t for h in changed for t in self._trace.reads_of(h.source)]
             own = {id(t) for t in leaves if t.position < end and t.primitive is None}
             for t in wanted:
                 if t.is_constant or t.position >= end:

@@ -51,11 +51,12 @@ class TapeTrace(EagerTrace):
 
     def _renew(self, source: Any) -> None:
         """Let a source be read again if its values were changed, by an optimizer for example."""
-        held = self.held.get(id(source))
-        if held is None or self._seen.get(id(source)) == (source.access, source.access.revision):
+        variable = self.variables.get(id(source))
+        seen = self._seen.get(id(source))
+        if variable is None or seen == (source.access, source.access.revision):
             return
-        if any(held.now is t for t in self.reads_of(source)):  # else it is given, see `reading`
-            held.now = self.first_of(source)
+        if any(variable.now is t for t in self.reads_of(source)):  # else it is given, see `reading`
+            variable.now = self.first_of(source)
 
     def read(self, source: Any) -> Tensor:
         self._renew(source)
@@ -70,12 +71,12 @@ class TapeTrace(EagerTrace):
     def lent_to_call(self, source: Any) -> Tensor:
         """Return the leaf of a weight; if it was not read before, the call gives it its values."""
         self._renew(source)
-        if id(source) not in self.held:
+        if id(source) not in self.variables:
             self._see(source)
             first = Trace.first_of(self, source)
-            self.held[id(source)] = TracedVariable(source, first, first)
+            self.variables[id(source)] = TracedVariable(source, first, first)
             self._lent.add(id(first))
-        return self.held[id(source)].now
+        return self.variables[id(source)].now
 
     def own(self, t: Tensor) -> None:
         """Let a leaf have a copy of its values, where they are the array of a call."""
@@ -125,11 +126,11 @@ class TapeTrace(EagerTrace):
         if self.changes_nothing:
             super().assign(source, value)
             return
-        held = self._held(source)
+        variable = self._variable(source)
         others = [key for key, seen in self._seen.items() if seen == self._seen[id(source)]]
         revision = source.access.revision
         source.write(np.asarray(value))
-        held.now = self.first_of(source)
+        variable.now = self.first_of(source)
         if source.access.revision == revision + 2:  # by this alone: others have their values
             self._seen.update(dict.fromkeys(others, self._seen[id(source)]))
 

@@ -188,8 +188,8 @@ def elements(file: Any) -> int:
     while stack:
         entry = stack.pop()
         if hasattr(entry, "shape"):
-            held = MOST_EXPANSION * entry.id.get_storage_size() // max(entry.dtype.itemsize, 1)
-            total += min(math.prod(entry.shape), held)
+            size = MOST_EXPANSION * entry.id.get_storage_size() // max(entry.dtype.itemsize, 1)
+            total += min(math.prod(entry.shape), size)
         else:
             stack += entry.values()
     return min(total, MOST_EXPANSION * file.file.id.get_filesize())

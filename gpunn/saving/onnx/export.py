@@ -49,8 +49,8 @@ def export_onnx(model: Any, filepath: Path) -> None:
             f"export: ONNX rejects the exported model ({error}). Nothing was written."
         ) from error
     atomic_write(str(filepath), [made.SerializeToString()])
-    held = model.data_held()
-    inside = {place: held[place] for place in held if not place.startswith("trained_on/")}
+    described = model.data_held()
+    inside = {place: described[place] for place in described if not place.startswith("trained_on/")}
     announce_data_held(filepath, inside)
 
 
@@ -100,13 +100,13 @@ class _Exporter:
                 y: Tensor = activation(part, inputs[0], type(part).__name__)
             else:
                 y = self._applied(part, [list(inputs) if part.takes_list else inputs[0]], {})
-        for held in self.trace.held.values():  # weights that were read on the way
-            self._put(held)
+        for variable in self.trace.variables.values():  # weights that were read on the way
+            self._put(variable)
         return y
 
-    def _put(self, held: Any) -> None:
-        if isinstance(held.source, (Parameter, Variable)):
-            self.graph.put(held.first, self.graph.constant(held.source.numpy()))
+    def _put(self, variable: Any) -> None:
+        if isinstance(variable.source, (Parameter, Variable)):
+            self.graph.put(variable.first, self.graph.constant(variable.source.numpy()))
 
     def _applied(self, layer: Any, args: Any, kwargs: Any) -> Any:
         return layer_formula(layer, args, kwargs)
@@ -160,8 +160,8 @@ class _Exporter:
             tensors = [convert(t) for t in _flat(y)]
             y, beside = side_by_side(tensors, self.batch, bool(node.integers))
             y = convert(y, self.plan.dtypes[number] or "float32")
-        for held in self.trace.held.values():
-            self._put(held)
+        for variable in self.trace.variables.values():
+            self._put(variable)
         self.graph.name_of(y)
         if beside is not None:
             self.graph.name_of(beside)

@@ -6,8 +6,8 @@ from typing import Any
 
 from gpunn.common.config import runs_eagerly
 from gpunn.common.signatures import signature
-from gpunn.core.held import metrics_of_layers
-from gpunn.distribution.communicator import Shard
+from gpunn.core.tracked_metrics import metrics_of_layers
+from gpunn.distribution.communicator import Share
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.metrics.metric import counting
@@ -256,8 +256,8 @@ def metrics_of(model: Any) -> list[Any]:
             found.append(own.loss)
         found += [mean for mean in own.losses if mean is not None]
         found += [one.metric for one in own.measured]
-    held = metrics_of_layers(model, model._layers_inside)
-    return [*found, *(m for m in held if all(m is not known for known in found))]
+    metrics = metrics_of_layers(model, model._layers_inside)
+    return [*found, *(m for m in metrics if all(m is not known for known in found))]
 
 
 def result_of(model: Any, metrics: Any) -> dict[str, Any]:

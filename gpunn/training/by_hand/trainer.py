@@ -48,7 +48,7 @@ class OwnTrainer:
     evaluation_batch = 32  # as a `test_step` may depend on it
     takes_x_alone = True
     is_simple = False
-    held = ()
+    tracked_metrics = ()
 
     def __init__(self, model: Any, steps: Steps) -> None:
         self.model, self.steps = model, steps
@@ -212,8 +212,8 @@ class OwnTrainer:
             optimizer = getattr(holder, "optimizer", None)
             if isinstance(optimizer, Optimizer) and optimizer is not self.optimizer:
                 found[f"the state of the optimizer of {holder.name}"] = optimizer.steps_done
-            held = found_in(list(vars(holder).values()), Kept)
-            for v in {id(v): v for v in (*holder.weights, *held) if id(v) not in kept}.values():
+            inside = found_in(list(vars(holder).values()), Kept)
+            for v in {id(v): v for v in (*holder.weights, *inside) if id(v) not in kept}.values():
                 kept.add(id(v))
                 name = getattr(v, "path", None) or v.name
                 found[f"{name} of {holder.name}"] = crc32(np.asarray(v).tobytes())
@@ -246,7 +246,7 @@ class OwnTrainer:
         Those of the outputs' losses, which the first step makes, change no other's number.
         """
         losses = [mean for mean in self.steps.losses if mean is not None]
-        apart = [*trainer.held, *losses]
+        apart = [*trainer.tracked_metrics, *losses]
         others = [m for m in self.model.metrics if all(m is not one for one in apart)]
         return {
             f"{OWN_STEPS}{kind}/{number}": metric

@@ -15,7 +15,7 @@ from browser.tables import CLASSES, FEATURES, HOSTILE, OTHER_KINDS, table_model
 
 import gpunn
 from gpunn.apps.cli import main
-from gpunn.apps.cli.predict_table import held
+from gpunn.apps.cli.predict_table import interval_columns
 from gpunn.apps.decisions import Decision
 from gpunn.apps.tables.intervals import ClassSets
 from gpunn.apps.tables.preparing import Feature, Range, feature_of
@@ -195,7 +195,7 @@ def test_a_page_names_the_classes_of_a_set_as_predict_does(tmp_path: Path) -> No
         table = {**model.trained_on["table"], "intervals": known.document()}
         entry = decision.document(classes)
         model.trained_on = {**model.trained_on, "table": table, **entry}
-        made = held(model, rows, "tree", model.trained_on, "90")
+        made = interval_columns(model, rows, "tree", model.trained_on, "90")
         expected.append([f"In 90% of cases it is {cell}" for cell in made["one of (90%)"]])
         jobs.append({"description": described(model), "rows": rows.tolist()})
     command = [str(node), "run.js"]

@@ -77,8 +77,7 @@ class Memory:
         self._limit = self._total = self._used = 0
         self._idle = IdleChunks()
         self._returned: deque[Chunk] = deque()  # an array may be freed at any moment
-        self._held: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
-        self._gpus: dict[int, int] = {}  # by address
+        self._arrays: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
     def used_bytes(self) -> int:
@@ -127,8 +126,7 @@ class Memory:
     def hold(self, array: np.ndarray, chunk: Chunk) -> None:
         """Take the chunk back when nothing refers to the array any more."""
         current_stream().keep(array)
-        self._held[array.ctypes.data] = array
-        self._gpus[array.ctypes.data] = current_gpu()
+        self._arrays[array.ctypes.data] = array
         weakref.finalize(array, self._returned.append, chunk).atexit = False
 
     def gpu_of(self, array: np.ndarray) -> int:
@@ -137,7 +135,7 @@ class Memory:
 
     def at(self, addresses: Iterable[int]) -> list[np.ndarray]:
         """Return the arrays that contain these addresses; others are numbers."""
-        arrays = dict(self._held)
+        arrays = dict(self._arrays)
         starts = sorted(arrays)
         found = {}
         for address in addresses:
@@ -174,17 +172,17 @@ class PageLocked:
     """The host's page-locked memory: a copy from it returns before it is done."""
 
     def __init__(self) -> None:
-        self._held: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+        self._arrays: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
 
     def allocate(self, size: int) -> np.ndarray:
         memory = np.empty(size, np.uint8)
-        self._held[memory.ctypes.data] = memory
+        self._arrays[memory.ctypes.data] = memory
         return memory
 
     def has(self, address: int) -> bool:
         """Return whether there is such memory at this address."""
-        held = list(self._held.items())
-        return any(start <= address < start + memory.nbytes for start, memory in held)
+        arrays = list(self._arrays.items())
+        return any(start <= address < start + memory.nbytes for start, memory in arrays)
 
 
 PAGE_LOCKED = PageLocked()

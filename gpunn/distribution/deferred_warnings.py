@@ -9,7 +9,7 @@ from typing import Any
 from .communicator import Communicator
 
 
-class HeldWarnings:
+class DeferredWarnings:
     """Rank 0 prints its warnings at once; the other ranks hold theirs back until they compare.
 
     It replaces `warnings.showwarning`, so filters and ``catch_warnings`` work as ever.

@@ -12,19 +12,19 @@ from gpunn.common.registry import Entry
 from gpunn.distribution.communicator import ALONE, Communicator
 
 
-def held_metrics(value: Any) -> list[Any]:
+def metrics_in(value: Any) -> list[Any]:
     """Return the metrics in an attribute of a model or layer."""
     if isinstance(value, Entry):
         return [value] if value._kind == "metric" else []
     if isinstance(value, (list, tuple)):
-        return [m for entry in value for m in held_metrics(entry)]
+        return [m for entry in value for m in metrics_in(entry)]
     entries = value.values() if isinstance(value, dict) else ()
-    return [m for entry in entries for m in held_metrics(entry)]
+    return [m for entry in entries for m in metrics_in(entry)]
 
 
 def metrics_of_layer(layer: Any) -> list[Any]:
     """Return the metrics that a layer and those inside it hold, at any depth."""
-    return _once(m for holder in layer._with_layers_inside() for m in _held_by(holder))
+    return _once(m for holder in layer._with_layers_inside() for m in _tracked_by(holder))
 
 
 def metrics_of_layers(model: Any, layers: Iterable[Any]) -> list[Any]:
@@ -37,7 +37,7 @@ def metrics_of_layers(model: Any, layers: Iterable[Any]) -> list[Any]:
         model: None if it holds none.
         layers: Its layers, without those inside them.
     """
-    found = [] if model is None else _held_by(model)
+    found = [] if model is None else _tracked_by(model)
     waiting = deque(layers)
     while waiting:
         layer = waiting.popleft()
@@ -63,8 +63,8 @@ def _of_all(metric: Any, ranks: Communicator) -> Any:
     return metric._value(sums)
 
 
-def _held_by(holder: Any) -> list[Any]:
-    return [metric for value in vars(holder).values() for metric in held_metrics(value)]
+def _tracked_by(holder: Any) -> list[Any]:
+    return [metric for value in vars(holder).values() for metric in metrics_in(value)]
 
 
 def _once(metrics: Iterable[Any]) -> list[Any]:
