@@ -249,7 +249,7 @@ def _check_layers(
 
     def forward() -> tuple[float, float]:
         for call in workspace.calls:
-            if not call.layer._is_left_out(call):
+            if not call.layer._is_skipped(call):
                 _blank(backend, call.y)
         workspace.forward()
         y = backend.read(workspace.y)
@@ -276,7 +276,7 @@ def _check_layers(
         check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
     workspace = bound()
     last = workspace.calls[-1]
-    if len(layers) == 1 and not last.layer._is_left_out(last):
+    if len(layers) == 1 and not last.layer._is_skipped(last):
         last.accumulate_gradients = True
         for k, dx in enumerate(last.dxs):
             last.writes(k, dx, accumulate=True)

@@ -264,7 +264,7 @@ def peak() -> Callable[[Callable[[], Any]], int]:
 
 
 @pytest.fixture
-def noted_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def recorded_pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of pieces into which the NumPy backend has divided each task so far."""
     counts: list[int] = []
     parallel_for = NumpyBackend.parallel_for

@@ -172,7 +172,7 @@ def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
         trace = own.xp  # receives the calls while a step is traced
         add_call = trace.add_call
 
-        def noted(function: Any, *args: Any, **kwargs: Any) -> Any:
+        def recorded(function: Any, *args: Any, **kwargs: Any) -> Any:
             before, listed = len(trace.calls), len(calls[-1])
             out = add_call(function, *args, **kwargs)
             spread = len(trace.calls) - before - 1  # copies of a row into a whole array
@@ -180,7 +180,7 @@ def calls_on_host(backend: str) -> tuple[list[ProfiledOperation], list[str]]:
                 calls[-1] += ["copyto"] * spread + [name_of_call(function)]
             return out
 
-        trace.add_call = noted
+        trace.add_call = recorded
         for run, given in profile.calls:
             calls.append([])
             run(given)

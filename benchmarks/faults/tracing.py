@@ -28,9 +28,9 @@ LEFT_OUT = (
 
 
 def test_files() -> list[str]:
-    left_out = {f"test_{name}.py" for name in LEFT_OUT}
+    excluded = {f"test_{name}.py" for name in LEFT_OUT}
     return [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").rglob("test_*.py"))
-            if p.name not in left_out]  # fmt: skip
+            if p.name not in excluded]  # fmt: skip
 
 
 def environment() -> dict[str, str]:

@@ -286,7 +286,7 @@ def some(programs: list[Program], options: argparse.Namespace) -> list[Outcome]:
     frameworks = ["gpunn", "keras"] if options.compare else [options.framework]
     runners = [Runner(name, python[name]) for name in frameworks]
     outcomes = []
-    known = dict(noted(options)) if options.resume else {}
+    known = dict(recorded(options)) if options.resume else {}
     for program in programs:
         if (outcome := known.get(named(program))) is not None:
             outcomes.append(outcome)
@@ -312,7 +312,7 @@ def named(program: Program) -> str:
     return f"{program['repository']} {program['path']}"
 
 
-def noted(options: argparse.Namespace) -> list[tuple[str, Outcome]]:
+def recorded(options: argparse.Namespace) -> list[tuple[str, Outcome]]:
     """Return the outcomes recorded by an earlier run."""
     notes = options.out / NOTES
     lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []

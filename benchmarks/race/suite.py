@@ -39,7 +39,7 @@ class Progress:
     """Show progress: one line, rewritten, on a terminal; elsewhere a line for each stage."""
 
     def __init__(self, plan: dict[str, float]) -> None:
-        self._left = dict(plan)  # seconds expected, by stage
+        self._remaining = dict(plan)  # seconds expected, by stage
         self._stage, self._begun = "", time.monotonic()
         self._shown = ""
 
@@ -51,7 +51,7 @@ class Progress:
 
     def end(self) -> None:
         """End the stage; the expected times of the others stay."""
-        self._left.pop(self._stage, None)
+        self._remaining.pop(self._stage, None)
         self._stage = ""
         if sys.stdout.isatty() and self._shown:
             sys.stdout.write("\r\x1b[K")
@@ -68,7 +68,7 @@ class Progress:
         print(f"{self._clock()} left  {text}"[:WIDTH], flush=True)
 
     def _clock(self) -> str:
-        left = sum(self._left.values()) - (time.monotonic() - self._begun)
+        left = sum(self._remaining.values()) - (time.monotonic() - self._begun)
         minutes, seconds = divmod(max(0, round(left)), 60)
         return f"{minutes:2d}:{seconds:02d}"
 

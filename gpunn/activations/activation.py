@@ -19,7 +19,7 @@ from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import PAGE, is_framework, replaces
 from gpunn.common.signatures import signature
 from gpunn.core.recording import recorded
-from gpunn.core.settings import Settings, noted
+from gpunn.core.settings import Settings, traced_call
 from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, Stated
@@ -182,7 +182,7 @@ class Activation(Stated, Formula):
     def on_tensor(self, x: Tensor) -> Tensor:
         """Apply f, with its derivative, as an operation of `gpunn.ops`."""
         if self._is_traced:
-            return noted(self, f"The activation {self.__name__!r}", lambda: self._traced(x))
+            return traced_call(self, f"The activation {self.__name__!r}", lambda: self._traced(x))
         x = convert(x, floating(x.dtype))
         return x if self.functor == "Linear" else _applied(x, formula=self)
 

@@ -73,14 +73,14 @@ class ProgressBar(Callback):
         self._shown = now
         trainer = getattr(self.model, "_trainer", None)
         figures = _figures(trainer.training.known_logs() if trainer else {})
-        end = [self._rate(now - self._begun), self._left(done, total)]
+        end = [self._rate(now - self._begun), self._remaining(done, total)]
         self._place.show(self._head, done, total, figures, [part for part in end if part])
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self._place is not None:
             self._place.clear()
         self._epoch_seconds = time.perf_counter() - self._begun
-        end = [self._rate(self._trained - self._begun), self._left(0, 0)]
+        end = [self._rate(self._trained - self._begun), self._remaining(0, 0)]
         self._print(epoch_line(self._head, logs or {}, *filter(None, end), out=self._out))
 
     def on_train_end(self, logs: Logs = None) -> None:
@@ -121,7 +121,7 @@ class ProgressBar(Callback):
             return ""
         return f"{_tqdm().format_sizeof(self._done / seconds)} samples/s"
 
-    def _left(self, done: int, total: int | None) -> str:
+    def _remaining(self, done: int, total: int | None) -> str:
         """Return the remaining time of this epoch and the epochs after it."""
         later = self._epochs - self._epoch - 1
         seconds = 0.0

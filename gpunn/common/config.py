@@ -57,7 +57,7 @@ def set_floatx(dtype: str) -> None:
     """
     global _floatx
     _floatx = resolve_dtype(dtype)
-    registry.note_change()
+    registry.record_change()
 
 
 def epsilon() -> float:

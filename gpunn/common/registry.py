@@ -120,14 +120,14 @@ class Entry:
             return
         if callable(value):
             overrides.check_object(self, name)
-        note_change()  # also before the change: an interrupt may come in between
+        record_change()  # also before the change: an interrupt may come in between
         if not (self._rebuilt_when_set and rebuilt_with(self, name, value)):
             super().__setattr__(name, value)
-        note_change()
+        record_change()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        note_change()
+        record_change()
 
     def _watched(self) -> Mapping[str, Any]:
         """Return the values that its computation may depend on, usually its attributes.
@@ -135,8 +135,8 @@ class Entry:
         A program that uses it is rebuilt if any of them change.
         """
         entries = list(vars(self).items())  # in one step: other threads may set some
-        left_out = self._not_watched
-        return {n: x for n, x in entries if n not in left_out and n != COMPILED_CALLS}
+        excluded = self._not_watched
+        return {n: x for n, x in entries if n not in excluded and n != COMPILED_CALLS}
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""
@@ -159,7 +159,7 @@ class Entry:
         return cls(**with_parts(cls, config))
 
 
-def note_change() -> None:
+def record_change() -> None:
     """Record a change: see `last_change`."""
     global last_change
     last_change = next(_changes)
@@ -465,7 +465,7 @@ class _Shared:
         self.made: dict[Any, tuple[dict[str, Any], Any]] = {}  # by number
         self.count = 0
 
-    def note(self, entry: Entry, document: dict[str, Any]) -> None:
+    def number(self, entry: Entry, document: dict[str, Any]) -> None:
         """Give the descriptions of one layer the same number."""
         _, first = self.documents.setdefault(id(entry), (entry, document))
         if first is not document:
@@ -576,7 +576,7 @@ def serialize(entry: Any) -> dict[str, Any] | None:
         )
     document = {"class_name": name, "config": config}
     if cls._kind in ("layer", "model") and (shared := _shared.get()) is not None:
-        shared.note(entry, document)
+        shared.number(entry, document)
     return document
 
 

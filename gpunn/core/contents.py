@@ -24,7 +24,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Entry
 
 from . import reading
-from .left import is_log, left_by_call
+from .side_effects import is_log, side_effects_of
 
 MOST_VALUES = 200_000
 """The number of values that are examined. Beyond these only identities are compared."""
@@ -228,16 +228,16 @@ class Contents:
     def _open_part(self, part: Entry) -> None:
         """Record a layer, a loss and so on: its declared contents, and its class if user-defined.
         If its own call changes it, record whether it is still as the call left it."""
-        left = left_by_call(part)
-        if left is not None and part is not self._alone:
+        effects = side_effects_of(part)
+        if effects is not None and part is not self._alone:
             self.simple = False
-            self._compare(lambda part: left.or_else(by_itself(part)), part)
+            self._compare(lambda part: effects.or_else(by_itself(part)), part)
             self._add_all(by_itself(part).others)
             return
         own = is_framework(type(part))
         if part._changes_by_itself:  # a model, or a callback: only its own code reads the others
-            read, values = _attributes_of, _attributes_of(part)
-            self.identities.read(reading.identical, read, part, values, of_part=True)
+            read, now = _attributes_of, _attributes_of(part)
+            self.identities.read(reading.identical, read, part, now, of_part=True)
         elif own and not part._rebuilt_when_set:  # its dictionary stays the same object
             self.identities.entries(vars(part).values(), list(vars(part).values()))
         else:

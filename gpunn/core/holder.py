@@ -49,7 +49,7 @@ class Runnable:
         """
         return model_seed
 
-    def _is_left_out(self, call: Any) -> bool:
+    def _is_skipped(self, call: Any) -> bool:
         """Whether nothing runs in this call: there is no `call`, and `is_view` is True."""
         return not self._has_call and self.is_view(call)
 

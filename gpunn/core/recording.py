@@ -1,7 +1,7 @@
 """What a recording of a function is told: the calls of the framework, and the values Python asks
 for.
 
-A call of a compiled function that has no program yet runs in Python. A `Recorder` notes the calls
+A call of a compiled function that has no program yet runs in Python. A `Recorder` records the calls
 of the framework that it makes, and a `Replay` repeats them in a trace. See
 `gpunn.ops.running.recorder`.
 """
@@ -20,10 +20,10 @@ class Watcher(Protocol):
     """Is told what a function does, in its thread.
 
     Attributes:
-        notes: whether it is told of calls.
+        records: whether it is told of calls.
     """
 
-    notes: bool
+    records: bool
 
     def call(self, function: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
         """Return ``function(*args, **kwargs)``, a call of the framework.
@@ -69,16 +69,16 @@ class _Active(threading.local):
 
 
 active = _Active()
-"""The watcher of each thread; None outside of such functions, and within a call that is noted."""
+"""The watcher of each thread; None outside such functions, and within a recorded call."""
 
 
 def recorded(function: Function, always: bool = True) -> Function:
-    """Return a function of the framework whose calls are noted; arguments as in `Watcher.call`."""
+    """Return a function of the framework that records its calls; arguments as in `Watcher.call`."""
 
     @wraps(function)
     def performed(*args: Any, **kwargs: Any) -> Any:
         watcher = active.watcher
-        if watcher is None or not watcher.notes:
+        if watcher is None or not watcher.records:
             return function(*args, **kwargs)
         return watcher.call(function, args, kwargs, always)
 
@@ -86,6 +86,6 @@ def recorded(function: Function, always: bool = True) -> Function:
 
 
 def refuse(why: str) -> None:
-    """Say that no program does what Python does now, if this is noted."""
+    """Say that no program does what Python does now, if this is recorded."""
     if active.watcher is not None:
         active.watcher.refuse(why)

@@ -17,7 +17,7 @@ from gpunn.common.registry import Entry
 from gpunn.common.snapshots import first_time
 
 from .contents import MOST_VALUES, Contents, by_itself
-from .left import Left, left_by_call, note
+from .side_effects import SideEffects, recorded_side_effects, side_effects_of
 
 Result = TypeVar("Result")
 Made = TypeVar("Made")
@@ -29,7 +29,7 @@ class Settings:
     Args:
         parts: of the programs: all that they hold counts.
         values: returns further values that count, if any: those that only change where
-            `gpunn.common.registry.note_change` is called.
+            `gpunn.common.registry.record_change` is called.
 
     Attributes:
         seen: as long as this is `gpunn.common.registry.last_change`, nothing has changed. None if
@@ -164,56 +164,56 @@ class Cached(Generic[Made]):
         with self._making:
             dependencies, made = self._kept  # another thread may have made it
             if not dependencies.are_current():
-                # In this order: a change while it is made comes after what is noted.
+                # In this order: a change while it is made comes after what is recorded.
                 self._kept = dependencies, made = Dependencies(self._depends_on), self._make()
             return made
 
 
-def noted(part: Entry, name: str, call: Callable[[], Result]) -> Result:
+def traced_call(part: Entry, name: str, call: Callable[[], Result]) -> Result:
     """Return ``call()``, a traced call of a custom part that messages call ``name``. Programs
-    ignore the changes that it makes to the part, see `gpunn.core.left`."""
+    ignore the changes that it makes to the part, see `gpunn.core.side_effects`."""
     if runs_eagerly():  # it is called in each step
         return call()
-    around, names = _noting.family, _noting.names
+    around, names = _recording.family, _recording.names
     if id(part) in around:  # within the call of a part that holds this one
         names[id(part)] = name
         return call()
     before = _family(part)
-    _noting.family, _noting.names = before, {id(part): name}
+    _recording.family, _recording.names = before, {id(part): name}
     try:
         result = call()
-        called = _noting.names
+        called = _recording.names
     finally:
-        _noting.family, _noting.names = around, names
+        _recording.family, _recording.names = around, names
     for other, known, built in before.values():  # the first call builds them
         if built and (other is part or not is_framework(type(other))):
-            _note_changes(other, known, called.get(id(other)))
+            _record_changes(other, known, called.get(id(other)))
     return result
 
 
-def _note_changes(part: Entry, known: Contents, name: str | None) -> None:
+def _record_changes(part: Entry, known: Contents, name: str | None) -> None:
     """Record what a call has changed in a custom part; ``known`` is the contents before.
 
     Args:
         name: the name of the call in messages, if it was the part's own.
     """
-    changes, left = known.identities.grown(), left_by_call(part)
-    logs = left is not None and left.note_grown(changes)
+    changes, effects = known.identities.grown(), side_effects_of(part)
+    logs = effects is not None and effects.record_grown(changes)
     now = known if known.are_same() else by_itself(part)
-    if now == (known if left is None else left.contents):
+    if now == (known if effects is None else effects.contents):
         return
-    if left is None:
-        left = note(part)
-        left.note_grown(changes)
-    elif left.contents != known:  # other code has changed it
-        left.version += 1
-        left.changed.clear()
-    left.contents = now
+    if effects is None:
+        effects = recorded_side_effects(part)
+        effects.record_grown(changes)
+    elif effects.contents != known:  # other code has changed it
+        effects.version += 1
+        effects.changed.clear()
+    effects.contents = now
     if name is not None and not logs and now != known:
-        _warn_of_left(name, left, known.replaced())
+        _warn_of_side_effects(name, effects, known.replaced())
 
 
-class _Noting(threading.local):
+class _Recording(threading.local):
     """The record of this thread: the parts of a call, and the names of those that it calls."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class _Noting(threading.local):
         self.names: dict[int, str] = {}
 
 
-_noting = _Noting()
+_recording = _Recording()
 
 
 def _family(part: Entry) -> dict[int, tuple[Entry, Contents, bool]]:
@@ -238,11 +238,11 @@ def _family(part: Entry) -> dict[int, tuple[Entry, Contents, bool]]:
     return found
 
 
-def _warn_of_left(name: str, left: Left, changed: set[str]) -> None:
+def _warn_of_side_effects(name: str, effects: SideEffects, changed: set[str]) -> None:
     """Warn if a call has changed what an earlier call had changed."""
-    again, left.changed = changed & left.changed, changed | left.changed
-    if again and not left.warned:
-        left.warned = True
+    again, effects.changed = changed & effects.changed, changed | effects.changed
+    if again and not effects.warned:
+        effects.warned = True
         attributes = ", ".join(f"{attribute!r}" for attribute in sorted(again - {""}))
         warn(
             f"{name} changes {attributes or 'what it uses'}. It is called only once for "

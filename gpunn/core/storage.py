@@ -111,9 +111,9 @@ class Parameter(Kept):
         self.kept: np.ndarray | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        registry.note_change()  # as attributes of parts do: also before, an interrupt may follow
+        registry.record_change()  # as attributes of parts do: also before, an interrupt may follow
         super().__setattr__(name, value)
-        registry.note_change()
+        registry.record_change()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return its values instead of its storage, which may hold other parameters."""

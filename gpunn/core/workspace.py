@@ -133,7 +133,7 @@ class Workspace:
                 call.folded = True
                 self.scalings[folded[i]] = node.layer._scaling
             shape = (batch, *node.output_shape)
-            if node.layer._is_left_out(call):
+            if node.layer._is_skipped(call):
                 call.y = call.x.reshape(shape)
                 views.add(i)
             else:

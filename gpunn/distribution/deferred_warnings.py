@@ -18,9 +18,9 @@ class DeferredWarnings:
     def __init__(self, ranks: Communicator) -> None:
         self._ranks, self._print = ranks, warnings.showwarning
         self._texts: dict[str, None] = {}  # since the ranks last compared, in their order
-        warnings.showwarning = self._note
+        warnings.showwarning = self._record
 
-    def _note(
+    def _record(
         self, message: Any, category: Any, filename: str, lineno: int, file: Any = None,
         line: str | None = None,
     ) -> None:

@@ -301,5 +301,5 @@ def _same_axes(one: Any, other: Any) -> bool:
 def _plain_attributes(layer: Any) -> dict[str, Any]:
     """Return the numbers, texts and tuples of them that a layer holds, by name."""
     plain = (int, float, str, tuple, type(None))
-    left_out = ("input_shape", "_input_shape")
-    return {k: x for k, x in vars(layer).items() if isinstance(x, plain) and k not in left_out}
+    excluded = ("input_shape", "_input_shape")
+    return {k: x for k, x in vars(layer).items() if isinstance(x, plain) and k not in excluded}

@@ -21,7 +21,7 @@ from gpunn.common.signatures import signature
 from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
-from gpunn.core.settings import noted
+from gpunn.core.settings import traced_call
 from gpunn.core.tracked_metrics import metrics_of_layer
 from gpunn.ops.conversion import convert, is_variable
 from gpunn.ops.dtypes import floating, is_float
@@ -79,7 +79,7 @@ def call_of(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training
         options.setdefault("training", training)
     call = partial(layer.call, *args, **options)
     is_part = isinstance(layer, Entry)  # else a built-in one, which changes nothing
-    return noted(layer, layer._call_name, call) if is_part else call()
+    return traced_call(layer, layer._call_name, call) if is_part else call()
 
 
 class NoRowsError(ValueError):
@@ -169,7 +169,7 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
     if regularizer is None:
         return y
     name = getattr(regularizer, "function_name", type(regularizer).__name__)
-    penalty = noted(regularizer, f"The regularizer {name!r}", lambda: regularizer(y))
+    penalty = traced_call(regularizer, f"The regularizer {name!r}", lambda: regularizer(y))
     add_loss(penalty / y.shape[0])
     return y
 

@@ -16,7 +16,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.nested import replaced
 from gpunn.common.signatures import signature
-from gpunn.core.settings import noted
+from gpunn.core.settings import traced_call
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of, trace_for
@@ -87,7 +87,7 @@ def _update(metric: Any, given: list[Tensor]) -> None:
         )
     options = {"sample_weight": given[2]} if len(given) > 2 else {}
     update = partial(metric.update_state, given[0], given[1], **options)
-    noted(metric, f"The metric {metric.name!r}", update)
+    traced_call(metric, f"The metric {metric.name!r}", update)
 
 
 def sums(metric: Any, kept: Any = None) -> np.ndarray:

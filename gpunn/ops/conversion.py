@@ -135,9 +135,9 @@ def _has_tensor(x: Any) -> bool:
 
 def variable_value(source: Any) -> Tensor:
     """Return the value of a parameter or variable: in a trace that of each step, else now."""
-    if (watcher := active.watcher) is not None and watcher.notes:
-        noted: Tensor = watcher.call(variable_value, (source,), {}, True)
-        return noted
+    if (watcher := active.watcher) is not None and watcher.records:
+        result: Tensor = watcher.call(variable_value, (source,), {}, True)
+        return result
     trace = current()
     if trace is not None:
         found = trace.read(source)

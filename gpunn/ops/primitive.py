@@ -98,9 +98,9 @@ class Primitive:
         self._dtype = dtype or (lambda *dtypes, **attributes: dtypes[0])
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
-        if (watcher := active.watcher) is not None and watcher.notes:
-            noted: Tensor = watcher.call(self, inputs, attributes, False)
-            return noted
+        if (watcher := active.watcher) is not None and watcher.records:
+            result: Tensor = watcher.call(self, inputs, attributes, False)
+            return result
         tensors = [convert(x) for x in inputs]
         shapes = [t.shape for t in tensors]
         try:

@@ -57,7 +57,7 @@ def operation(function: Function, name: str = "") -> Function:
     def performed(*args: Any, **kwargs: Any) -> Any:
         if any(map(_is_symbolic, (*args, *kwargs.values()))):
             return on_graphs[0](known_as, args, kwargs)
-        if (watcher := active.watcher) is not None and watcher.notes:
+        if (watcher := active.watcher) is not None and watcher.records:
             return watcher.call(performed, args, kwargs, False)
         try:
             return function(*args, **kwargs)

@@ -110,9 +110,9 @@ class Variable(Kept):
 
     @constraint.setter
     def constraint(self, constraint: Any) -> None:
-        registry.note_change()
+        registry.record_change()
         self._constraint = None if constraint is None else registry.get("constraint", constraint)
-        registry.note_change()
+        registry.record_change()
 
     @property
     def training_options(self) -> tuple[Any, ...]:

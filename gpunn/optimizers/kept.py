@@ -199,7 +199,7 @@ class KeptSlots:
                 self._add(v, tokens, now)
             else:
                 vars(place).update(now)
-                registry.note_change()
+                registry.record_change()
                 self.recent = []
         return flat
 

@@ -112,7 +112,7 @@ class Update:
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
             if place.copies is not None
         ]
-        self.runs, self._noted = Runs(optimizer, self.storages), False
+        self.runs, self._recorded = Runs(optimizer, self.arenas), False
         self.control: Control = self.runs.control
         # Without a reference to the update, so that it is freed at once.
         state = partial(_state, optimizer, self.kept, self._variables)
@@ -145,8 +145,8 @@ class Update:
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
-        self.note_step()
-        wanted = [storage.access for storage in self.storages]
+        self.record_step()
+        wanted = [arena.access for arena in self.arenas]
         wanted += [variables[n].access for n, _ in self.copies
                    if isinstance(variables[n], Kept)]
 
@@ -208,12 +208,12 @@ class Update:
                 works.append(partial(of.sum_over_ranks, g, shard.ranks))
         return works
 
-    def note_step(self) -> None:
+    def record_step(self) -> None:
         """Note that the variables are updated."""
-        if not self._noted:
+        if not self._recorded:
             for place in self.kept:
                 place.stepped = True
-            self._noted = True
+            self._recorded = True
 
     def finish(self, variables: Sequence[Any]) -> None:
         """End training: with averages, they replace the weights."""
@@ -266,8 +266,8 @@ class UpdateInStep(Effect):
         if any(a.backend.root is not backend.root for a in update.storages):
             raise Unsupported("an optimizer updates weights on another backend.")
         if update.runs.by_host:
-            raise Unsupported("the norm of gradients in several storages is limited by the host.")
-        update.note_step()
+            raise Unsupported("the norm of gradients in several arenas is limited by the host.")
+        update.record_step()
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:

@@ -184,7 +184,7 @@ class Optimizer(ByHand, Formula):
         another one but not by a number, which the next update would overwrite. In a step that is
         traced it is a tensor, and cannot be set.
         """
-        if (watcher := active.watcher) is not None and watcher.notes:
+        if (watcher := active.watcher) is not None and watcher.records:
             return watcher.call(_number_now, (self, "learning_rate"), {}, True)
         trace = current()
         if trace is not None and self._control is not None:
@@ -273,7 +273,7 @@ class Optimizer(ByHand, Formula):
     @property
     def iterations(self) -> Any:
         """Updates done so far; in a step that is traced a tensor."""
-        if (watcher := active.watcher) is not None and watcher.notes:
+        if (watcher := active.watcher) is not None and watcher.records:
             return watcher.call(_number_now, (self, "iterations"), {}, True)
         trace = current()
         if trace is not None and (control := self._control) is not None:
@@ -337,7 +337,7 @@ class Optimizer(ByHand, Formula):
                 control.set(UPDATES, int(self._control.get()[UPDATES]))
             self._attached += 1  # so that steps which read the block are made again
         self._control = control
-        registry.note_change()
+        registry.record_change()
         control.set_learning_rate(self._rate_stored())
         if any(place >= PARAMETERS for place in self.schedules):
             for place, value in enumerate(self.parameters, PARAMETERS):
@@ -353,7 +353,7 @@ class Optimizer(ByHand, Formula):
         storage.take_slots(self.slots_in(storage))
         if not goes_on and self._slots.waiting == waiting:
             self._control = None
-            registry.note_change()
+            registry.record_change()
 
     @property
     def all_slot_names(self) -> list[str]:

@@ -62,7 +62,7 @@ class FolderLock:
             _descriptors[self._own] = descriptor
             if not _lock(descriptor):
                 self.release()
-                if self._is_left_behind(model):
+                if self._release_finished(model):
                     continue
                 return False
             if _is(descriptor, self.folder):
@@ -70,7 +70,7 @@ class FolderLock:
                 return True
             self.release()  # the folder was removed and created again in between
 
-    def _is_left_behind(self, model: Any) -> bool:
+    def _release_finished(self, model: Any) -> bool:
         """Whether a finished run of this process still had the lock; if so, release it."""
         for own in list(_descriptors):
             lock = own()

@@ -12,7 +12,7 @@ from typing import Any
 from gpunn.common import registry
 from gpunn.common.overrides import replaces
 from gpunn.common.signatures import arguments, signature
-from gpunn.core.settings import noted
+from gpunn.core.settings import traced_call
 from gpunn.layers import InputLayer
 from gpunn.layers.applying import symbolic_outputs
 from gpunn.layers.layer import Layer
@@ -72,7 +72,7 @@ class ModelCall(Layer):  # pickles of models name it
         given = self._packed(x)
         options = {"training": training} if takes_training(self.model) else {}
         call = partial(self.model.call, given, **options)
-        y = noted(self.model, self._call_name, call)
+        y = traced_call(self.model, self._call_name, call)
         self._output_form = TreeDef.of(y)
         outputs = self._output_form.unpack(y)
         self._masked = [mask_of(t) is not None for t in outputs]

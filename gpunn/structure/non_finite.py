@@ -171,9 +171,9 @@ def _finite(x: np.ndarray) -> np.ndarray:
 
 
 class _Watching:
-    """Notes the calls of layers, with their inputs and outputs, and changes nothing."""
+    """Records the calls of layers, with their inputs and outputs, and changes nothing."""
 
-    notes = True
+    records = True
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[Any], list[Any], list[Any]]] = []

@@ -18,7 +18,7 @@ SOME = 256  # rows looked at
 HELD_OUT = 5000  # maximum rows that are predicted for `doubt`
 
 
-def note_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> None:
+def record_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> None:
     """Record the range of the input, and how pictures in the form of MNIST's digits were scaled.
 
     It replaces what an earlier `fit` recorded. Only some rows are read, of batches those of the
@@ -53,7 +53,7 @@ def _some_rows(trainer: Trainer, x: Any, rows: Rows | Batches) -> np.ndarray | N
     return held.read(trainer.backend, "x", SOME)
 
 
-def note_doubt(model: Any, trainer: Trainer, validation: Rows | Batches) -> None:
+def record_doubt(model: Any, trainer: Trainer, validation: Rows | Batches) -> None:
     """Record below which probability a classifier of MNIST's digits is unsure, from held-out rows.
 
     Only `gpunn predict` and the pages for drawings use it, so it is not computed for other data.

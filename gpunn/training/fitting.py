@@ -16,7 +16,7 @@ from gpunn.feeding.rows import Rows
 
 from . import agreement, loops
 from .batch_iterator import BatchIterator
-from .data_facts import note_data, note_doubt
+from .data_facts import record_data, record_doubt
 from .predictor import PREDICT_BATCH
 from .programs import Programs
 from .rehearsal import rehearse
@@ -66,7 +66,7 @@ def fit(
         divided = None if batch_size else steps
         x, y, sample_weight = fed(x, y, sample_weight, batch_size or DEFAULT_BATCH, divided)
         trainer, rows = source.source(x, y, sample_weight, class_weight, "fit")
-        note_data(model, trainer, x, rows)
+        record_data(model, trainer, x, rows)
         ranks = launch.current()
         if ranks.size > 1:
             arguments = {
@@ -137,7 +137,7 @@ def fit(
         ):
             loops.fit(model, programs, feed, check, callback_list, run, validation_freq, parted)
         if check is not None:
-            note_doubt(model, trainer, check.data)
+            record_doubt(model, trainer, check.data)
         history: History = model.history
         return history
 

@@ -386,11 +386,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_what_the_cache_cannot_hold_is_predicted_in_pieces(
-    model: Any, noted_pieces: list[int]
+    model: Any, recorded_pieces: list[int]
 ) -> None:
     for rows in (8, 9, 61):
         model.predict_on_batch(np.zeros((rows, 10, 10)))
-    assert noted_pieces == [2, 8]  # the 8 rows are one piece, and are not divided
+    assert recorded_pieces == [2, 8]  # the 8 rows are one piece, and are not divided
 
 
 @pytest.mark.parametrize("rows", [1, 8, 9, 50, 61])

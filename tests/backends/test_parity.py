@@ -70,8 +70,8 @@ EAGER = eager(GPU)
 
 def test_everything_registered_has_a_case() -> None:
     for kind in KINDS:
-        left_out = NO_CASE.get(kind, ())
-        assert {n for k, n, _ in CASES if k == kind} | {*left_out} == {*registered.names(kind)}
+        excluded = NO_CASE.get(kind, ())
+        assert {n for k, n, _ in CASES if k == kind} | {*excluded} == {*registered.names(kind)}
 
 
 @pytest.mark.in_turn(3)

@@ -499,11 +499,11 @@ def test_what_a_gpu_computes_stays_there(monkeypatch: pytest.MonkeyPatch) -> Non
     backend = gpunn.get_backend()
     original = type(backend).read
 
-    def noted(self: Any, array: Any) -> np.ndarray:
+    def recorded(self: Any, array: Any) -> np.ndarray:
         read.append(array.shape)
         return original(self, array)
 
-    monkeypatch.setattr(type(backend), "read", noted)
+    monkeypatch.setattr(type(backend), "read", recorded)
     with gpunn.GradientTape(persistent=True) as tape:
         loss = ops.mean(ops.square(model(X, training=True) - Y))
         twice = loss * 2.0

@@ -266,11 +266,11 @@ def test_no_work_array_grows_with_the_batch() -> None:
     backend: Any = NumpyBackend()
     lend, sizes = backend.scratch, []
 
-    def noted(*asked: Any) -> np.ndarray:
+    def recorded(*asked: Any) -> np.ndarray:
         sizes.append(lend(*asked).nbytes)
         return lend(*asked)
 
-    backend.scratch = noted
+    backend.scratch = recorded
     largest = []
     for n in (64, 256):
         both_ways(layers.Conv2D(16, 3), np.ones((n, 24, 24, 8), np.float32), backend=backend)

@@ -118,5 +118,5 @@ def test_the_command_line_leaves_it_out_too(tmp_path: Path, name: str) -> None:
     found = folder.find(str(tmp_path))
     assert folder.shape_for(found.paths, 4) == (4, 4)
     folder.load(found, (4, 4))
-    assert found.labels.tolist() == [0, 1] and len(found.left_out) == 1
-    assert reason in found.left_out[0]
+    assert found.labels.tolist() == [0, 1] and len(found.unreadable) == 1
+    assert reason in found.unreadable[0]

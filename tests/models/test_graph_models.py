@@ -229,7 +229,7 @@ def test_a_model_is_built_for_one_shape() -> None:
 
 
 def test_large_predictions_are_made_in_pieces(
-    monkeypatch: pytest.MonkeyPatch, noted_pieces: list[int]
+    monkeypatch: pytest.MonkeyPatch, recorded_pieces: list[int]
 ) -> None:
     monkeypatch.setattr(NumpyBackend, "cache_bytes", 1 << 16)
     x = gpunn.Input((64,))
@@ -239,7 +239,7 @@ def test_large_predictions_are_made_in_pieces(
     values = np.random.default_rng(0).standard_normal((301, 64)).astype("float32")
     kernel, bias = model.get_weights()
     added, flat, same = model.predict(values, batch_size=301)
-    assert noted_pieces[0] > 3
+    assert recorded_pieces[0] > 3
     assert_allclose(added, values + values @ kernel + bias, atol=1e-4)
     assert_array_equal(flat, values)
     assert_array_equal(same, values)

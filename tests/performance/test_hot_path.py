@@ -51,14 +51,14 @@ def performed(name: str) -> Callable[..., None]:
     perform = getattr(NumpyBackend, name)
 
     @wraps(perform)
-    def noted(self: Strict, *args: Any, **kwargs: Any) -> None:
+    def recorded(self: Strict, *args: Any, **kwargs: Any) -> None:
         self.inside += 1
         try:
             perform(self, *args, **kwargs)
         finally:
             self.inside -= 1
 
-    return noted
+    return recorded
 
 
 for _name in NumpyBackend.operations:
@@ -148,12 +148,12 @@ def watched(backend: Any) -> list[tuple[int, str]]:
     made: list[tuple[int, str]] = []
 
     def noting(make: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(shape: tuple[int, ...], dtype: Any) -> Any:
+        def recorded(shape: tuple[int, ...], dtype: Any) -> Any:
             array = make(shape, dtype)
             made.append((array.size, array.dtype.name))
             return array
 
-        return noted
+        return recorded
 
     backend.empty, backend.zeros = noting(backend.empty), noting(backend.zeros)
     return made

@@ -425,9 +425,9 @@ print("right in pages")
 def tree(tmp_path: Path) -> Path:
     """A copy of the project with one more file for each part, four for a layer, and a row in two
     tables for a function of elements."""
-    left_out = shutil.ignore_patterns("__pycache__", "*.so")
+    excluded = shutil.ignore_patterns("__pycache__", "*.so")
     for folder in ("gpunn", "kernels", "tools", "docs", "tests/support"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=left_out)
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=excluded)
     for file in ("pyproject.toml", "setup.py", "README.md"):  # the first identifies a source tree
         shutil.copy(ROOT / file, tmp_path)
     for place, text in PARTS.items():

@@ -18,7 +18,7 @@ from properties.reused import (
     Leaving,
     Trap,
     assert_leaves_nothing,
-    left_by,
+    interrupted_by,
     network,
     plain,
     threads_end,
@@ -68,9 +68,9 @@ def trained(callback: Any, *others: Any) -> Any:
         X, Y, batch_size=3, epochs=4, verbose=0, validation_data=(X, Y),
         callbacks=[callback, *others],
     )  # fmt: skip
-    left_out = TIMES | KEPT.get(type(callback).__name__, set())
-    state = {k: v for k, v in callback.get_state().items() if k not in left_out}
-    figures = {} if "history" in left_out else history.history
+    excluded = TIMES | KEPT.get(type(callback).__name__, set())
+    state = {k: v for k, v in callback.get_state().items() if k not in excluded}
+    figures = {} if "history" in excluded else history.history
     return plain(
         [
             figures, history.epoch, model.get_weights(), repr(state), model.stop_training,
@@ -109,7 +109,7 @@ def check(name: str, folder: Path, points: list[Point]) -> None:
         trap.set(left, LEAVING[number % 2])
         hooks = [used, Leaving(hook, trap)]
         given = {"validation_data": (X, Y), "callbacks": hooks[:: 1 - number % 2 * 2]}
-        left_by(trap, partial(model.fit, X, -Y, 3, 4, 0, **given))
+        interrupted_by(trap, partial(model.fit, X, -Y, 3, 4, 0, **given))
         assert threads_end(before)
         for path in folders[0].rglob("*.gpunn"):
             path.unlink()
@@ -184,7 +184,7 @@ def test_a_step_of_ones_own_that_was_left(backend: str) -> None:
     for left, hook in ((0, "on_train_batch_end"), (2, "on_train_batch_begin"), (1, "on_epoch_end")):
         trap = Trap()
         trap.set(left)
-        assert left_by(trap, lambda: fitted(model, Leaving(hook, trap)))  # noqa: B023
+        assert interrupted_by(trap, lambda: fitted(model, Leaving(hook, trap)))  # noqa: B023
         model.set_weights(weights)
         model.set_training_state(*state)
         found = [*fitted(model)["own"], *model.get_weights(), model.predict(X, verbose=0)]
@@ -211,7 +211,7 @@ def test_models_left_early_leave_nothing(tmp_path: Path) -> None:
             "numpy", layers.Dense(2, name="one"), layers.Dense(2, name="two"), optimizer=optimizer
         )
         both = {"validation_data": (rows, rows[:, :2]), "callbacks": [given, Leaving(hook, trap)]}
-        left_by(trap, lambda: model.fit(rows, rows[:, :2], 3, 2, 0, **both))
+        interrupted_by(trap, lambda: model.fit(rows, rows[:, :2], 3, 2, 0, **both))
 
     assert_leaves_nothing(use, 17, None, first=17)
 
@@ -241,7 +241,7 @@ def test_an_estimator_that_was_left_is_a_new_one(options: dict[str, Any]) -> Non
         fresh = make(**options).fit(X, target)
         for attempt in range(2):
             trap.set(draw.randint(0, 2), LEAVING[attempt])
-            assert left_by(trap, lambda: used.fit(-X, target))  # noqa: B023
+            assert interrupted_by(trap, lambda: used.fit(-X, target))  # noqa: B023
             assert repr(used.get_params()) == parameters
             used.fit(X, target)
             found, wanted = ([m.predict(X), m.loss_curve_, m.n_iter_] for m in (used, fresh))

@@ -18,7 +18,7 @@ from properties.reused import (
     Leaving,
     Trap,
     assert_leaves_nothing,
-    left_by,
+    interrupted_by,
     network,
     plain,
     threads_end,
@@ -120,19 +120,19 @@ def leave(data: Any, backend: str, trap: Trap, draw: random.Random, kind: str) -
     road = draw.choice(["fit", "evaluate", "predict", "data"])
     if road == "data" and kind not in SOURCES:
         trap.set(draw.randint(0, 9), error)
-        left_by(trap, lambda: results(data, backend))
+        interrupted_by(trap, lambda: results(data, backend))
         return
     own = Trap()
     own.set(draw.randint(0, 1), error)
     if road == "evaluate":
         hook = Leaving(draw.choice(["on_test_batch_begin", "on_test_batch_end"]), own)
-        left_by(own, lambda: model.evaluate(data, verbose=0, callbacks=[hook]))
+        interrupted_by(own, lambda: model.evaluate(data, verbose=0, callbacks=[hook]))
     elif road == "predict":
         hook = Leaving("on_predict_batch_end", own)
-        left_by(own, lambda: model.predict(data, verbose=0, callbacks=[hook]))
+        interrupted_by(own, lambda: model.predict(data, verbose=0, callbacks=[hook]))
     else:
         hook = Leaving(draw.choice(HOOKS), own)
-        left_by(own, lambda: results(data, backend, hook, inside=True))
+        interrupted_by(own, lambda: results(data, backend, hook, inside=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -183,7 +183,7 @@ def test_an_iterator_goes_on_where_it_was_left(backend: str) -> None:
             trap.set(left)
             hook = Leaving("on_train_batch_end", trap)
             given = {"steps_per_epoch": steps, "verbose": 0, "callbacks": [hook]}
-            assert left_by(trap, partial(model.fit, own, **given))
+            assert interrupted_by(trap, partial(model.fit, own, **given))
             done = left + 1
         assert len(read) == start + done
         for number in read[start:]:
@@ -205,7 +205,8 @@ def test_fits_left_early_leave_nothing(backend: str) -> None:
         model = network(backend, tf.layers.Dense(2))
         trap.set(draw.randint(0, 2), draw.choice(LEAVING))
         hooks = [Leaving(draw.choice(HOOKS), trap)]
-        left_by(trap, lambda: model.fit(data, verbose=0, validation_data=data, callbacks=hooks))
+        given = {"validation_data": data, "callbacks": hooks}
+        interrupted_by(trap, lambda: model.fit(data, verbose=0, **given))
 
     assert_leaves_nothing(use, 6, 200_000)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from properties.reused import LEAVING, Trap, assert_leaves_nothing, left_by, threads_end
+from properties.reused import LEAVING, Trap, assert_leaves_nothing, interrupted_by, threads_end
 
 import gpunn as tf
 from gpunn.utils import timeseries_dataset_from_array
@@ -123,7 +123,7 @@ def leave(data: Any, draw: Draw, trap: Trap, whole: list[Any]) -> None:
     if how == "inside":
         trap.set(number, draw.choice(LEAVING))
         seen: list[Any] = []
-        if not left_by(trap, lambda: seen.extend(np.asarray(x).tolist() for x in data)):
+        if not interrupted_by(trap, lambda: seen.extend(np.asarray(x).tolist() for x in data)):
             assert seen == whole
         assert seen == whole[: len(seen)]
         return
@@ -195,6 +195,6 @@ def test_passes_left_early_leave_nothing() -> None:
                 break
             assert threads_end(before)
             trap.set(2)
-            left_by(trap, lambda: [None for _ in operation(source)])  # noqa: B023
+            interrupted_by(trap, lambda: [None for _ in operation(source)])  # noqa: B023
 
     assert_leaves_nothing(use, 4, first=2)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from properties.reused import LEAVING, Trap, left_by, network, plain
+from properties.reused import LEAVING, Trap, interrupted_by, network, plain
 
 import gpunn
 from gpunn import layers
@@ -81,7 +81,7 @@ def test_a_part_of_two_models_in_turn(kind: str, backend: str) -> None:
             trap.set(1, LEAVING[number])
             hook = gpunn.callbacks.LambdaCallback()
             hook.on_test_batch_end = lambda *args, trap=trap, **kwargs: trap()
-            assert left_by(trap, lambda: both[number].evaluate(  # noqa: B023
+            assert interrupted_by(trap, lambda: both[number].evaluate(  # noqa: B023
                 x, y, batch_size=3, verbose=0, callbacks=[hook]  # noqa: B023
             ))  # fmt: skip
             found = both[number].evaluate(x, y, batch_size=3, verbose=0)
@@ -140,7 +140,7 @@ def test_a_layer_that_adapts_again_is_a_new_one(name: str) -> None:
             used.adapt(first)
             before = learnt(used, first)
             trap.set(draw.randint(0, 2), LEAVING[attempt % 2])
-            assert left_by(trap, lambda: used.adapt(in_batches(second, trap)))  # noqa: B023
+            assert interrupted_by(trap, lambda: used.adapt(in_batches(second, trap)))  # noqa: B023
             assert learnt(used, first) == before  # adapted to all of the data, or as before
             with pytest.raises((ValueError, TypeError)):
                 used.adapt(iter([second[:3], [object()]]))
@@ -189,7 +189,7 @@ def test_a_feature_space_that_adapts_again_is_a_new_one() -> None:
         for rows in (slice(0, 5), slice(5, None)):
             yield trap({name: column[rows] for name, column in part.items()})
 
-    assert left_by(trap, lambda: used.adapt(batches()))
+    assert interrupted_by(trap, lambda: used.adapt(batches()))
     assert plain(used(first)) == before
     used.adapt(batches())
     fresh = space()

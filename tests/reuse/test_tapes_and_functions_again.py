@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from properties.reused import LEAVING, Trap, assert_leaves_nothing, left_by
+from properties.reused import LEAVING, Trap, assert_leaves_nothing, interrupted_by
 
 import gpunn
 from gpunn import layers, ops
@@ -104,7 +104,7 @@ def check_tape(seed: int, backend: str) -> None:
         use, trap = Use(draw), Trap()
         if draw.random() < 0.5:
             trap.set(draw.randint(0, 4), draw.choice(LEAVING))
-            left_by(trap, lambda: use.run(tape, parts, trap))  # noqa: B023
+            interrupted_by(trap, lambda: use.run(tape, parts, trap))  # noqa: B023
             with gpunn.GradientTape() as later:  # what the left block computed is constant
                 y = ops.sum(use.seen) * parts.v
             assert_allclose(np.asarray(later.gradient(y, parts.v)), float(ops.sum(use.seen)))
@@ -207,7 +207,7 @@ def check_function(seed: int, backend: str) -> None:
                         step.call(bad, scale, net=net)
                     continue
                 step.trap.set(0, LEAVING[number % 2])
-                assert left_by(step.trap, lambda s=step: s.call(x, scale, net=net))  # noqa: B023
+                assert interrupted_by(step.trap, lambda s=step: s.call(x, scale, net=net))  # noqa: B023
         wanted, found = (np.asarray(s.call(x, scale, net=net)) for s in (plain, compiled))
         assert_allclose(found, wanted, rtol=1e-8, atol=1e-10)
     for one, two in zip(compiled.state(), plain.state(), strict=True):
@@ -236,7 +236,7 @@ def test_functions_leave_nothing(backend: str) -> None:
         for x in (rows, rows, rows[:3], rows):
             made(x)
         step.trap.set(0, next(errors))
-        assert left_by(step.trap, lambda: made(rows))
+        assert interrupted_by(step.trap, lambda: made(rows))
 
     assert_leaves_nothing(use, 5, None)
 
@@ -259,6 +259,6 @@ def test_tapes_leave_nothing(backend: str) -> None:
 
         for left in range(4):
             trap.set(left, LEAVING[left % 2])
-            left_by(trap, body)
+            interrupted_by(trap, body)
 
     assert_leaves_nothing(use, 5)

@@ -212,7 +212,7 @@ class Libraries:
         self._descriptors: Any = NvidiaDescriptors(nvidia) if nvidia else OwnDescriptors()
         self.cublasGemmEx_64: Any = gemm_ex
         self.cublasGemmStridedBatchedEx_64: Any = gemm_strided_batched_ex
-        self.cublasLtCreate = self._noted("cublasLtCreate")
+        self.cublasLtCreate = self._recorded("cublasLtCreate")
         self._functions = dict(self._describing())
 
     def __getattr__(self, name: str) -> Any:
@@ -220,7 +220,7 @@ class Libraries:
         status = self.__dict__["failures"].get(name, SUCCESS)
         return (lambda *arguments: status) if status else function
 
-    def _noted(self, name: str) -> Callable[..., int]:
+    def _recorded(self, name: str) -> Callable[..., int]:
         return lambda *arguments: self.calls.append(name) or SUCCESS
 
     def cublasCreate_v2(self, handle: Any) -> int:

@@ -214,11 +214,11 @@ def cache(draw: random.Random, both: Both) -> Both:
     """What is read once to its end is not made again."""
     made: list[Any] = []
 
-    def noted(*parts: Any) -> Any:
+    def recorded(*parts: Any) -> Any:
         made.append(parts)
         return parts if len(parts) > 1 else parts[0]
 
-    data = both.data.map(noted).cache()
+    data = both.data.map(recorded).cache()
     for _ in data.take(1):  # a pass that is not read to its end
         break
     made.clear()

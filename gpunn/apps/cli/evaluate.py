@@ -126,7 +126,7 @@ def _test_images(data: str, sample: tuple[Any, ...], classes: list[str]) -> tupl
     if classes:
         found = folder.find(data, classes)
         folder.load(found, picture_shape(sample))
-        for reason in found.left_out:
+        for reason in found.unreadable:
             print(f"left out: {reason}", file=sys.stderr)
         return found.x, found.labels
     images = locate(Path(data), "t10k-images-idx3-ubyte")

@@ -44,10 +44,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     kind = "in colour" if len(shape) == 3 else "grey"
     print(f"{args.dataset}: {len(x):,} pictures, {kind}, scaled to {shape[1]}x{shape[0]}")
     print(f"{classes} classes: {shown}")
-    for reason in found.left_out[:5]:
+    for reason in found.unreadable[:5]:
         print(f"left out: {reason}")
-    if len(found.left_out) > 5:
-        print(f"left out: {counted(len(found.left_out) - 5, 'more file')}")
+    if len(found.unreadable) > 5:
+        print(f"left out: {counted(len(found.unreadable) - 5, 'more file')}")
     drawn = "in their order" if args.split == "order" else "stratified by class"
     print(f"rows: {', '.join(f'{len(at):,} {n}' for n, at in rows.items())}, {drawn}", flush=True)
     run_recorder = recorder(

@@ -26,14 +26,14 @@ class Pictures:
         paths: paths of the pictures.
         labels: class index of each picture.
         x: the pictures, uint8 (rows, height, width) or (rows, height, width, 3).
-        left_out: files that could not be read, with the reason.
+        unreadable: files that could not be read, with the reason.
     """
 
     classes: list[str]
     paths: list[str]
     labels: np.ndarray
     x: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
-    left_out: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def is_picture(name: str) -> bool:
@@ -109,7 +109,7 @@ def load(pictures: Pictures, shape: tuple[int, ...], max_pixels: int = MAX_PIXEL
         try:
             look_at(path, max_pixels)
         except DamagedImage as error:
-            pictures.left_out.append(str(error))
+            pictures.unreadable.append(str(error))
             continue
         good.append(i)
     x = np.empty((len(good), *shape), np.uint8)
@@ -118,13 +118,13 @@ def load(pictures: Pictures, shape: tuple[int, ...], max_pixels: int = MAX_PIXEL
         try:
             pixels, _ = read_image(pictures.paths[i], shape, "no", max_pixels)
         except DamagedImage as error:
-            pictures.left_out.append(str(error))
+            pictures.unreadable.append(str(error))
             continue
         assert pixels is not None
         x[len(kept)] = pixels
         kept.append(i)
     if not kept:
-        raise ValueError(f"None of the pictures can be read: {pictures.left_out[0]}")
+        raise ValueError(f"None of the pictures can be read: {pictures.unreadable[0]}")
     pictures.x = x[: len(kept)]
     pictures.labels = pictures.labels[kept]
     pictures.paths = [pictures.paths[i] for i in kept]

@@ -27,8 +27,8 @@ def important(found: dict[str, Any]) -> Markup:
         text = f"{significant(value, 3)} \u00b1 {significant(error, 2)}"
         picture = bar(value, error, ends, label=f"{one['column']}: {text}")
         lines.append((one["column"], picture, text))
-    left_out = len(entries) - len(shown)
-    rest = f" {left_out:,} less important columns are not shown." if left_out else ""
+    hidden = len(entries) - len(shown)
+    rest = f" {hidden:,} less important columns are not shown." if hidden else ""
     text = (
         f"By how much the {loss} on these rows increases when a column's values are shuffled, "
         f"with the standard error of the mean. Columns that tell the same look less important than "

@@ -45,7 +45,7 @@ class Budget:
     """
 
     def __init__(self, work: float = WORK) -> None:
-        self.total = self.left = work
+        self.total = self.remaining = work
 
     @classmethod
     def for_minutes(cls, minutes: float | None) -> Budget:
@@ -58,10 +58,10 @@ class Budget:
         return cls(minutes * 60 * SPARE * _speed())
 
     def spend(self, work: float) -> None:
-        self.left -= work
+        self.remaining -= work
 
     def allows(self, work: float) -> bool:
-        return work <= self.left
+        return work <= self.remaining
 
 
 def _speed() -> float:

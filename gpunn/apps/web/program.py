@@ -55,13 +55,13 @@ class _Operations:
     """A replacement for the table of the compiled operations."""
 
     # Operations of kernels/cpu/places.cpp, attention.cpp and generated_loops.cpp.
-    left_out = frozenset(
+    excluded = frozenset(
         ("take_rows", "scatter_rows", "check_range", "loop", "attention", "attention_gradient")
     )
 
     def get(self, key: tuple[str | None, ...]) -> _Operation | None:
         names = tuple(name for name in key if name is not None)
-        known = len(names) == len(key) and "float64" not in names and key[0] not in self.left_out
+        known = len(names) == len(key) and "float64" not in names and key[0] not in self.excluded
         return _Operation(names) if known else None
 
 

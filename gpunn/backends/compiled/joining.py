@@ -102,7 +102,7 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
     update = _Update(*calls[at].arguments)
     groups = [*map(tuple, update.group_table[: update.groups])]
     inserted = defaultdict[int, list[Any]](list)
-    left_out = set[int]()
+    excluded = set[int]()
     for index in range(at):
         source = _source(calls, index, update)
         if source is None or (source.name, *calls[at].key[1:]) not in operations:
@@ -120,7 +120,7 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
             *source.factors, update.weights[start:stop], *source.sizes, *slots,
             np.array(group), update.parameters, update.every, update.counters, update.rates,
         ))
-        left_out.update(source.replaced)
+        excluded.update(source.replaced)
         groups.remove(group)
         groups += [(a, b, *group[2:]) for a, b in ((group[0], start), (stop, group[1])) if a < b]
     if not inserted:
@@ -132,7 +132,7 @@ def _joined(calls: list[Any], at: int, operations: Mapping[tuple[Any, ...], Any]
         found += inserted[index]
         if index == at:
             found.append(operations[call.key].bind(*rest))
-        elif index not in left_out:
+        elif index not in excluded:
             found.append(call)
     return found
 

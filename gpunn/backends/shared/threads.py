@@ -152,7 +152,7 @@ class _Job:
         self._work: Callable[[int], Any] | None = work
         self._numbers = itertools.count()
         self._inside: deque[None] = deque()  # an entry for each helper working on pieces
-        self._left: SimpleQueue[None] = SimpleQueue()
+        self._finished: SimpleQueue[None] = SimpleQueue()
 
     def take_pieces(self, work: Callable[[int], Any]) -> None:
         """Do pieces until none is left."""
@@ -170,15 +170,15 @@ class _Job:
             self._stopped = True
         finally:
             self._inside.pop()
-            self._left.put(None)
+            self._finished.put(None)
 
     def finish(self) -> None:
         """Start no further piece, and wait for the pieces in progress in helpers."""
         self._stopped = True
         self._work = None  # it refers to arrays, and a helper may take this job late
         while self._inside:
-            self._left.get()
-        self._left.put(None)  # another thread may wait for the same job, after an interrupt
+            self._finished.get()
+        self._finished.put(None)  # another thread may wait for the same job, after an interrupt
 
 
 class Workers:

@@ -208,7 +208,7 @@ class TimeDistributed(Wrapper):
         unless the layer leaves inner steps where they are and passes their mask on."""
         if mask is None:
             return None
-        left = 2 + _inner_axes_left(self.layer, len(mask.shape) - 2)
+        left = 2 + _inner_axes(self.layer, len(mask.shape) - 2)
         rest = tuple(range(left, len(mask.shape)))
         return ops.any(mask, axis=rest) if rest else mask
 
@@ -264,12 +264,12 @@ class _SomeMask:
     """Stands for a mask of any values, for a built-in `compute_mask` that passes one on or not."""
 
 
-def _inner_axes_left(layer: Any, axes: int) -> int:
+def _inner_axes(layer: Any, axes: int) -> int:
     """Return of how many inner axes of a mask the layer of a `TimeDistributed` leaves the steps
     where they are, so that the mask of its outputs has them too; a ValueError for a layer that
     cannot be used with a mask."""
     if axes > 0 and isinstance(layer, TimeDistributed):
-        return 1 + _inner_axes_left(layer.layer, axes - 1)
+        return 1 + _inner_axes(layer.layer, axes - 1)
     is_own = layer._kind == "model" or replaces(type(layer), "compute_mask")
     if is_own or not layer.supports_masking:
         return 0

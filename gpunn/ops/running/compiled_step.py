@@ -231,12 +231,12 @@ class CompiledStep:
     def _alone(self, work: Callable[[], None]) -> None:
         """Do work while no other thread changes the weights."""
 
-        def noted() -> None:
+        def record_assignments() -> None:
             self._is_running = True
             work()
             self._is_running = False
 
-        with_all(self._accesses, noted)
+        with_all(self._accesses, record_assignments)
 
     def _run_once(self, arrays: Sequence[np.ndarray], place: DrawPosition | None) -> None:
         if place is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import place_of
-from gpunn.core.settings import noted
+from gpunn.core.settings import traced_call
 from gpunn.ops.conversion import convert
 from gpunn.ops.gradients import gradients
 from gpunn.ops.shapes import broadcast_to
@@ -83,7 +83,7 @@ class ArrayFunction:
         trace = trace_for(backend, Mode.function(training=True))
         leaves = list(map(trace.placeholder, arrays))
         with trace.active():
-            y = noted(self._part, self._what, lambda: self._function(*leaves))
+            y = traced_call(self._part, self._what, lambda: self._function(*leaves))
             y = of_tensors(y, self._what)
         if trace.parameters:
             names = ", ".join(p.path for p in trace.parameters)

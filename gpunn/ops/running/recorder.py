@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
 
 class Recorder:
-    """Notes the calls of one run of a function; a `Watcher`.
+    """Records the calls of one run of a function; a `Watcher`.
 
     Attributes:
         entries: these calls.
@@ -76,7 +76,7 @@ class Recorder:
         is_settled: whether nothing of Python that it uses had changed at its end.
     """
 
-    notes = True
+    records = True
 
     def __init__(self, numbers: Sequence[Any], placed: frozenset[int]) -> None:
         self.entries: list[Entry] = []
@@ -93,7 +93,7 @@ class Recorder:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Return a context in which the calls of this thread are noted."""
+        """Return a context in which the calls of this thread are recorded."""
         before, active.watcher = active.watcher, self
         self._outside = sys._getframe(2)
         try:

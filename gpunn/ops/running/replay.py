@@ -33,7 +33,7 @@ class Replay:
         inputs: leaves for other numbers: how each is computed, and its dtype.
     """
 
-    notes = False
+    records = False
 
     def __init__(
         self, recording: Recorder, leaf: Callable[..., Tensor], fixed: Mapping[int, Any]

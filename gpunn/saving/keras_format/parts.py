@@ -120,7 +120,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     config = {
         key: described(value, argument=key)
         for key, value in config.items()
-        if not _left_out(name, cls, key, config)
+        if not _is_omitted(name, cls, key, config)
     }
     if kind == "layer":
         own = dtype_of(config)
@@ -138,7 +138,7 @@ def shared_number(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: entry[key] for key in (registry.SHARED_ID,) if key in entry}
 
 
-def _left_out(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
+def _is_omitted(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
     """Return whether Keras's class lacks an argument, which then must have its default value."""
     if is_framework(cls) and key in IN_WEIGHTS.get(name, ()):
         return True

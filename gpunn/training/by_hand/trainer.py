@@ -295,7 +295,7 @@ class OwnTrainer:
             self.read_counters(trainer)
             weights, optimizer = self.model.trainable_variables, self.optimizer
             if self.batches and weights and optimizer is not None and optimizer.use_ema:
-                Update.of(optimizer, weights).note_step()  # it was made before, also for `finish`
+                Update.of(optimizer, weights).record_step()  # it was made before, also for `finish`
             for metric, array in sums:
                 metric._put_sums(array)
 

@@ -147,12 +147,12 @@ def trained_on_texts(model: Any, optimizer: Any, together: bool) -> list[np.ndar
 def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the operations in programs that are made from now on."""
     names: list[str] = []
-    def noted(calls: Any, operations: Any) -> Any:
+    def recorded(calls: Any, operations: Any) -> Any:
         found = join_updates(calls, operations)
         names.extend(call.key[0] for call in found)
         return found
 
-    monkeypatch.setattr(backend, "join_updates", noted)
+    monkeypatch.setattr(backend, "join_updates", recorded)
     return names
 
 

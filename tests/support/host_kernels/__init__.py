@@ -463,8 +463,9 @@ class HostKernels:
             if table is not None:
                 values["table"] = copies.moved(memory, table)
             bind(list(values.values()))(order)
-            if left := copies.array_left(memory):
-                raise RuntimeError(f"{kernel.name}, thread order {order}: writes outside of {left}")
+            if array := copies.overrun_array(memory):
+                where = f"{kernel.name}, thread order {order}"
+                raise RuntimeError(f"{where}: writes outside of {array}")
             results.append(memory)
             for name in copies.arrays:
                 if (copies.part(memory, name) != copies.part(results[0], name)).any():

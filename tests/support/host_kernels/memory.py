@@ -62,7 +62,7 @@ class Copies:
             flat = self.arrays[name].view(np.ndarray).reshape(-1)
             flat[:] = self.array(memory, name)
 
-    def array_left(self, memory: np.ndarray) -> str | None:
+    def overrun_array(self, memory: np.ndarray) -> str | None:
         """Return the array whose guard was overwritten."""
         written = self.guards & (memory != self.original)
         if not written.any():

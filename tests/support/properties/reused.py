@@ -45,7 +45,7 @@ class Trap:
         return value
 
 
-def left_by(trap: Trap, work: Callable[[], Any]) -> bool:
+def interrupted_by(trap: Trap, work: Callable[[], Any]) -> bool:
     """Do work; return whether the trap ended it."""
     try:
         work()

@@ -25,17 +25,17 @@ BY_CLASS = {0: 0.5, 1: 2.0, 2: 1.5}
 
 def orders_of(config: Config, weights: Any, **of: Any) -> tuple[list[Config], list[Epochs]]:
     """Run the fits eagerly, with a step that notes its rows; return the results and the rows."""
-    noted: list[Any] = []
+    recorded: list[Any] = []
     marks = gpunn.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: noted.append("fit"),
-        on_epoch_begin=lambda epoch, logs: noted.append("epoch"),
-        on_train_end=lambda logs: noted.append("end"),
+        on_train_begin=lambda logs: recorded.append("fit"),
+        on_epoch_begin=lambda epoch, logs: recorded.append("epoch"),
+        on_train_end=lambda logs: recorded.append("end"),
     )
-    module = noting(noted)
+    module = noting(recorded)
     found = run_row(module, config, weights, [marks], gpunn, eager=True, **of)
     fits: list[Epochs] = []
     within = False
-    for entry in noted:
+    for entry in recorded:
         if isinstance(entry, str):
             within = entry != "end"
             if entry == "fit":

@@ -166,7 +166,7 @@ class TaskBackend(Backend):
             self._stream.synchronize()
             self._complain()
 
-    def note_check(self, check: Check) -> None:
+    def record_check(self, check: Check) -> None:
         """Register a check, whose result is read after each wait for the device."""
         self._checks.add(check)
 

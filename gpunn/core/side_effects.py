@@ -1,4 +1,4 @@
-"""Changes that the calls of parts make to what their part holds.
+"""`SideEffects`: the changes that the calls of a part make to its attributes.
 
 A call is traced once for each shape, so a counter ``self.n += 1`` counts the traces. Programs must
 ignore such a change: otherwise each would be traced again every time, and change it again.
@@ -10,12 +10,13 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-_left: dict[int, tuple[Any, Left]] = {}  # by `id`, since some parts are not hashable
-_logs: dict[int, list[Any]] = {}  # likewise
+# By `id`, since some parts are not hashable.
+_side_effects: dict[int, tuple[Any, SideEffects]] = {}
+_logs: dict[int, list[Any]] = {}
 
 
-class Left:
-    """The state of a part after its last traced call."""
+class SideEffects:
+    """The attributes of a part after its last traced call, and which of them calls change."""
 
     def __init__(self) -> None:
         self.version = 0  # increases if other code changed something after the preceding call
@@ -28,7 +29,7 @@ class Left:
         """Return what `gpunn.core.contents.Contents` compares for a part with ``contents``."""
         return (self.version, None) if contents == self.contents else (-1, contents)
 
-    def note_grown(self, lists: Iterable[list[Any]]) -> bool:
+    def record_grown(self, lists: Iterable[list[Any]]) -> bool:
         """Record that a call has appended to these lists, and return whether there are new logs.
         A list to which calls append repeatedly is a log, and nothing depends on it."""
         logs = {id(entries): entries for entries in lists if id(entries) in self._grown}
@@ -46,19 +47,20 @@ def is_log(value: Any) -> bool:
     return id(value) in _logs
 
 
-def left_by_call(part: Any) -> Left | None:
-    """Return the state that the calls of a part have left; None if they do not change it."""
-    found = _left.get(id(part))
+def side_effects_of(part: Any) -> SideEffects | None:
+    """Return the side effects of the calls of a part; None if they do not change it."""
+    found = _side_effects.get(id(part))
     return None if found is None else found[1]
 
 
-def note(part: Any) -> Left:
-    """Return the same; create it if there is none."""
+def recorded_side_effects(part: Any) -> SideEffects:
+    """Return the side effects of the calls of a part; create them if there are none."""
     key = id(part)
-    if key not in _left:
+    if key not in _side_effects:
 
-        def forget(_: Any, left: dict[int, Any] = _left) -> None:  # the module may be gone by then
-            left.pop(key)[1].forget()
+        # The default argument: the module may be gone by then.
+        def forget(_: Any, known: dict[int, Any] = _side_effects) -> None:
+            known.pop(key)[1].forget()
 
-        _left[key] = weakref.ref(part, forget), Left()
-    return _left[key][1]
+        _side_effects[key] = weakref.ref(part, forget), SideEffects()
+    return _side_effects[key][1]
