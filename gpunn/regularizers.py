@@ -65,7 +65,7 @@ class Regularizer(Formula):
 
     _kind = "regularizer"
     _not_watched = frozenset({"_on_arrays"})
-    _stand_ins: ClassVar[Mapping[str, Any]] = {"coefficients": None}
+    _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"coefficients": None}
     coefficients: ClassVar[tuple[float, float] | None] = None
     """(l1, l2) of a penalty ``l1 sum(|w|) + l2 sum(w^2)``; None for any other."""
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.programs import stand_ins
+from benchmarks.programs import generated_data
 
 EPOCHS = 2
 STEPS = 8  # of data whose length is unknown
@@ -210,7 +210,7 @@ def part_of(data: Any) -> Any:
         return data
     if hasattr(data, "take") and hasattr(data, "prefetch"):
         return data.take(STEPS)
-    return stand_ins.fewer(data)
+    return generated_data.fewer(data)
 
 
 def flat(model: Any) -> list[Any]:
@@ -333,12 +333,12 @@ def started(framework: str) -> Any:
     if framework == "keras":
         os.environ["KERAS_BACKEND"] = "tensorflow" if has_tensorflow else "torch"
     keras = importlib.import_module(framework)
-    stand_ins.quiet_pictures()
-    stand_ins.folders_of_pictures()
-    stand_ins.put_in_place(keras)
+    generated_data.quiet_pictures()
+    generated_data.folders_of_pictures()
+    generated_data.put_in_place(keras)
     if framework == "keras" and has_tensorflow:
         importlib.import_module("tensorflow.keras.utils")  # another module with the same contents
-        stand_ins.put_in_place(importlib.import_module("tensorflow").keras)
+        generated_data.put_in_place(importlib.import_module("tensorflow").keras)
     return keras
 
 
@@ -362,7 +362,7 @@ def run(keras: Any, program: str, compared: bool, exact: bool) -> dict[str, Any]
         keras.utils.set_random_seed(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  (the generator that the programs use)
-    stand_ins.notebook()
+    generated_data.notebook()
     sys.argv = [program]
     sys.path.insert(0, str(Path(program).parent))
     outcome: dict[str, Any] = {"error": None}

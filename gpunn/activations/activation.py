@@ -105,13 +105,13 @@ class Activation(Stated, Formula):
         stated = min(_place(cls, "call"), _place(cls, "gradient"))
         if is_framework(cls.__mro__[stated]):
             return
-        by_hand = [
+        custom = [
             name for name in ("forward", "backward")
             if _place(cls, name) <= stated and getattr(cls, name) is not vars(Activation)[name]
         ]
-        cls._of_tensors = len(by_hand) == 0
+        cls._of_tensors = len(custom) == 0
         for name in ("forward", "backward", *(("gradient",) if derived else ())):
-            if name not in by_hand:
+            if name not in custom:
                 setattr(cls, name, vars(Activation)[name])
         if "zero_gradient" not in vars(cls):
             cls.zero_gradient = False

@@ -22,7 +22,7 @@ class Formula(Entry, HasFields):
 
     _abstract = True
     __experimental__ = frozenset({"functor", "parameter_names", "parameters"})
-    _stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None}
+    _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"functor": None}
     # Without annotations: for type checkers, only annotated attributes are arguments.
     functor = cast("str | None", None)
     parameter_names = cast("tuple[str, ...]", ())

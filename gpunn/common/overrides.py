@@ -5,8 +5,8 @@ Each kind of part declares on its base class which overrides would be silently i
 - ``_refused``: methods that gpunn never calls, mostly Keras's, and what to write instead;
 - ``_reached_by``: methods that only other methods call, so that replacing them has no effect
   if a built-in class in between has replaced those others;
-- ``_stand_ins``: class attributes that represent methods in the kernels, and their value for a
-  class that replaces methods.
+- ``_reset_by_overrides``: class attributes that represent methods in the kernels, and their value
+  for a class that replaces methods.
 
 An intermediate base class may add entries for its subclasses. Built-in classes are not checked.
 """
@@ -92,18 +92,18 @@ def _message(cls: type, name: str, instead: str) -> str:
     return f"{cls.__name__}.{name} would be ignored. Instead, {instead}. See {PAGE}."
 
 
-def put_stand_ins(cls: type) -> None:
-    """Set the stand-in attributes of a custom class that replaces methods."""
-    for name, value in declared(cls, "_stand_ins").items():
+def reset_overridden(cls: type) -> None:
+    """Reset the attributes of ``_reset_by_overrides`` of a custom class that replaces methods."""
+    for name, value in declared(cls, "_reset_by_overrides").items():
         if _computes_otherwise(cls, name):
             setattr(cls, name, value)
 
 
-def _computes_otherwise(cls: type, stand_in: str) -> bool:
-    """Whether methods are replaced between ``cls`` and the class that names the stand-in."""
+def _computes_otherwise(cls: type, attribute: str) -> bool:
+    """Whether methods are replaced between ``cls`` and the class that sets an attribute."""
     known = [base for base in cls.__mro__ if is_framework(base) and base is not object]
     for base in cls.__mro__:
-        if stand_in in vars(base):
+        if attribute in vars(base):
             return False
         if is_framework(base):
             continue

@@ -57,8 +57,8 @@ class Entry:
     A subclass declares the arguments of its constructor as fields (see `gpunn.common.fields`)
     or writes an ``__init__``.
 
-    ``_refused``, ``_reached_by`` and ``_stand_ins`` declare what a custom subclass may replace: see
-    `gpunn.common.overrides`.
+    ``_refused``, ``_reached_by`` and ``_reset_by_overrides`` declare what a custom subclass may
+    replace: see `gpunn.common.overrides`.
 
     A subclass registers under its class name, its snake_case form and its
     ``aliases``. Abstract classes in between start with an underscore or set
@@ -88,7 +88,7 @@ class Entry:
     """True for the class that creates parts of its kind from functions, see `functions`."""
     _refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
     _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-    _stand_ins: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    _reset_by_overrides: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @property
     def _traceable(self) -> bool:
@@ -107,7 +107,7 @@ class Entry:
         add_constructor(cls)
         if not is_framework(cls):  # custom classes are registered by the decorator
             overrides.check(cls)
-            overrides.put_stand_ins(cls)
+            overrides.reset_overridden(cls)
             return
         if cls._made_from_functions:
             _of_functions[cls._kind] = cls

@@ -36,8 +36,8 @@ class Watcher(Protocol):
     def asked(self, x: Any, what: str) -> None:
         """Python asks for ``what``: values of a tensor, parameter or variable ``x``."""
 
-    def stand_in(self, x: Any) -> Any:
-        """Return what stands for a tensor here."""
+    def substitute(self, x: Any) -> Any:
+        """Return the substitute for a tensor in this run, or the tensor itself."""
 
     def number(self, x: Any, dtype: str) -> Any:
         """Return what stands for a number of `gpunn.ops.running.placed` here, as an operand of this

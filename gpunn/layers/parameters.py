@@ -95,7 +95,7 @@ def integers_of(dtype: Any) -> str | None:
 def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
     """Return the losses of a layer or model: those that were ``added``, and weight penalties."""
     trace = current()
-    if trace is not None and trace.mode.by_hand:
+    if trace is not None and trace.mode.user_adds_losses:
         penalized = [p for p in holder.trainable_weights if p.regularizer]
         return [*trace.losses, *(p.regularizer(convert(p)) for p in penalized)]
     if trace is not None:

@@ -1,8 +1,8 @@
 """Cross-entropies on probabilities or, fused with the activation, on logits.
 
 A model that ends in softmax (sigmoid) and uses a categorical (binary) cross-entropy
-is trained on its logits, by `fit` and by hand. `on_logits` returns the loss of this fused step,
-which takes no logarithm of a small number and divides by none.
+is trained on its logits, by `fit` and in custom steps. `on_logits` returns the loss of this
+fused step, which takes no logarithm of a small number and divides by none.
 """
 
 from __future__ import annotations

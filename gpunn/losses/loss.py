@@ -113,7 +113,7 @@ class Loss(Formula):
     ignore_class = cast("int | None", None)
     _functor_of_rows = cast("str | None", None)
     """The functor for rows of any class, of a loss that ignores one."""
-    _stand_ins: ClassVar[Mapping[str, Any]] = {"functor": None, "_functor_of_rows": None}
+    _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"functor": None, "_functor_of_rows": None}
     axis = -1
 
     name: str | None = field(default=None, kw_only=True, placed=True)

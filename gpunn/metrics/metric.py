@@ -95,7 +95,7 @@ class Metric(Formula):
         {"accumulates", "elementwise", "of_largest", "output_sample", "predictions", "remedy"}
         | {"sparse", "state_size", "targets"}
     )
-    _stand_ins: ClassVar[Mapping[str, Any]] = {"of_largest": False}
+    _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"of_largest": False}
     _not_watched = frozenset({"_state", "_counted", "_of_samples", "_of_steps"})
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(

@@ -331,8 +331,8 @@ class TrainableModel(NestedModel):
         size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
         steps = None if steps is None else check_integer("steps", steps, 1)
         check_verbose(verbose)
-        if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
-            return by_hand.predict(by_hand.trainer_of(self), x, size, steps, callbacks)
+        if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
+            return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
         return predicting.predict(self, x, size, steps, callbacks)
 
     def train_on_batch(
@@ -364,8 +364,8 @@ class TrainableModel(NestedModel):
         >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10: rate times gradient
         [[0.1]]
         """
-        if self._own_steps and (by_hand := _by_hand(self, TRAINS)):
-            logs = by_hand.on_batch(self, "train_step", x, y, sample_weight, class_weight)
+        if self._own_steps and (custom := _custom_trainer(self, TRAINS)):
+            logs = custom.on_batch(self, "train_step", x, y, sample_weight, class_weight)
             return _result(logs, return_dict)
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
         return _result(logs, return_dict)
@@ -388,8 +388,8 @@ class TrainableModel(NestedModel):
         >>> model.test_on_batch([[1.0], [2.0]], [[2.0], [4.0]], return_dict=True)
         {'loss': 10.0, 'mae': 3.0}
         """
-        if self._own_steps and (by_hand := _by_hand(self, TESTS)):
-            logs = by_hand.on_batch(self, "test_step", x, y, sample_weight, None)
+        if self._own_steps and (custom := _custom_trainer(self, TESTS)):
+            logs = custom.on_batch(self, "test_step", x, y, sample_weight, None)
             return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
 
@@ -407,8 +407,8 @@ class TrainableModel(NestedModel):
         >>> gpunn.Sequential([gpunn.Input((2,)), line]).predict_on_batch([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
-        if self._own_steps and (by_hand := _by_hand(self, PREDICTS)):
-            return by_hand.predict(by_hand.trainer_of(self), x, None, None, None)
+        if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
+            return custom.predict(custom.trainer_of(self), x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
 
     # -- steps, which a subclass may replace
@@ -763,7 +763,7 @@ def _steps() -> Any:
     return steps
 
 
-def _by_hand(model: TrainableModel, names: tuple[str, ...]) -> Any:
+def _custom_trainer(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return the module that trains a model by its own steps, if its class defines one of these."""
     if model._own_steps.isdisjoint(names):
         return None
@@ -774,8 +774,8 @@ def _by_hand(model: TrainableModel, names: tuple[str, ...]) -> Any:
 
 def _source(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return what trains and evaluates a model, whose class may define one of these steps."""
-    by_hand = model._own_steps and _by_hand(model, names)
-    return by_hand.trainer_of(model) if by_hand else model._training
+    custom = model._own_steps and _custom_trainer(model, names)
+    return custom.trainer_of(model) if custom else model._training
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

@@ -37,7 +37,7 @@ def convert(x: Any, dtype: Any = None) -> Tensor:
     """
     if isinstance(x, Tensor):
         if active.watcher is not None:
-            x = active.watcher.stand_in(x)
+            x = active.watcher.substitute(x)
         return x if dtype is None or named(dtype) == x.dtype else cast(x, dtype)
     if type(x) is np.ndarray:  # as in most calls: nothing to convert
         name = _COMPUTED.get(x.dtype)

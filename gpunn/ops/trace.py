@@ -54,7 +54,7 @@ class Mode(NamedTuple):
         draws: what numbers random streams, if they are among the draws of a call that Python runs.
         is_of_node: whether its first random stream is that of a node in a plan.
         is_step: whether it is a whole step, to which optimizers and metrics belong.
-        by_hand: whether user code adds up the losses, and not a step.
+        user_adds_losses: whether user code adds the losses up; else the step does.
         knows: whether operations are computed at once, so that Python may read values.
         stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
             on until the host waits for it.
@@ -68,7 +68,7 @@ class Mode(NamedTuple):
     draws: Draws | None = None
     is_of_node: bool = False
     is_step: bool = False
-    by_hand: bool = False
+    user_adds_losses: bool = False
     knows: bool = False
     stops: bool = False
 
@@ -92,12 +92,12 @@ class Mode(NamedTuple):
     @classmethod
     def step(cls, stops: bool) -> Mode:
         """A whole step: forward, gradients, updates of weights, and metrics."""
-        return cls(is_step=True, by_hand=True, stops=stops)
+        return cls(is_step=True, user_adds_losses=True, stops=stops)
 
     @classmethod
     def tape(cls) -> Mode:
         """The operations inside a tape."""
-        return cls(by_hand=True)
+        return cls(user_adds_losses=True)
 
     def eager(self, stops: bool) -> Mode:
         """The same, where each operation is computed when it is called."""

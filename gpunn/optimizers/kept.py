@@ -35,7 +35,7 @@ class Place:
         copies: the arena, if it holds copies for the optimizer alone.
         stands: the parameter that stands for the variable there.
         token: what the variable and its copies are known by; None for arrays.
-        stepped: whether a step by hand has updated the variable.
+        stepped: whether a custom step has updated the variable.
     """
 
     owner: Callable[[], Any]
@@ -102,7 +102,7 @@ class KeptSlots:
     variables.
 
     Attributes:
-        recent: the last steps by hand, which those on the same variables use again.
+        recent: the last custom steps, which those on the same variables use again.
         lock: of a thread that makes slots, a control block or a step for new variables.
     """
 
@@ -118,7 +118,7 @@ class KeptSlots:
         return len(self._unclaimed)
 
     def are_known(self, variables: Sequence[Any]) -> bool:
-        """Whether any of these variables has slots, or any other was updated by hand."""
+        """Whether any of these variables has slots, or a custom step updated any other."""
         stepped = any(place.stepped for place in self._places.copy().values())
         return stepped or any(self.find(v) is not None for v in variables)
 
@@ -130,7 +130,7 @@ class KeptSlots:
         return made
 
     def is_stepped(self, variable: Any) -> bool:
-        """Whether a step by hand has updated the variable."""
+        """Whether a custom step has updated the variable."""
         place = self.find(variable)
         return place is not None and place.stepped
 

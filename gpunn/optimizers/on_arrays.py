@@ -31,7 +31,7 @@ from .kept import Place, key_of, reference
 from .runs import Runs
 
 RECENT = 4
-"""Steps by hand that an optimizer keeps, if it is given other variables in turns."""
+"""Custom steps that an optimizer keeps, if it is given other variables in turns."""
 
 
 @recorded
@@ -333,7 +333,7 @@ def new_storages(variables: Iterable[Any]) -> list[tuple[ParameterStorage, list[
         by_dtype.setdefault(dtype, {}).setdefault(key_of(v), v)
     found: list[tuple[ParameterStorage, list[Any]]] = []
     for dtype, own in by_dtype.items():
-        places = [stand_in(str(n), v) for n, v in enumerate(own.values())]
+        places = [placeholder(str(n), v) for n, v in enumerate(own.values())]
         for p, v in zip(places, own.values(), strict=True):
             p.kept = np.array(v, dtype)  # its first values
         found.append((ParameterStorage(get_backend("numpy"), dtype, places), list(own.values())))
@@ -354,10 +354,10 @@ def _parts(
         if storage is None or id(storage) in found:
             continue
         own = {id(other.stands_for(v)): v for v, other in zip(variables, places, strict=True)
-               if other.storage() is storage}
-        trained = [p for p in storage.parameters if p.trained]
-        stand = {id(p): stand_in(p.name, own.get(id(p), p)) for p in trained}
-        part = storage.part([stand[number] for number in own], list(stand.values()))
+               if other.arena() is arena}
+        trained = [p for p in arena.parameters if p.trained]
+        stand = {id(p): placeholder(p.name, own.get(id(p), p)) for p in trained}
+        part = arena.part([stand[number] for number in own], list(stand.values()))
         for p in trained:
             vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, storage=part)
         part.take_slots(place.flat)
@@ -365,7 +365,7 @@ def _parts(
     return found
 
 
-def stand_in(name: str, variable: Any) -> Parameter:
+def placeholder(name: str, variable: Any) -> Parameter:
     """Return a parameter that is treated as a weight is."""
     if not isinstance(variable, Parameter):
         constraint = getattr(variable, "constraint", None)

@@ -38,7 +38,7 @@ from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
-from .by_hand import ByHand
+from .custom_steps import CustomSteps
 from .kept import KeptSlots
 from .learning_rate import LearningRate, checked_rate
 from .rules import Move, move_of
@@ -61,7 +61,7 @@ def _every(least: int) -> Callable[[str, Any], int | None]:
     return lambda name, value: check_integer(name, value or None, least, None)
 
 
-class Optimizer(ByHand, Formula):
+class Optimizer(CustomSteps, Formula):
     """Base class of optimizers. A subclass names its slots and defines `rule` or `update`.
 
     One update runs over one flat array that holds all parameters of a model, so there is
@@ -347,7 +347,7 @@ class Optimizer(ByHand, Formula):
         """Add the arrays that the optimizer keeps alongside the parameters to ``storage``.
 
         Slots already kept for a parameter are carried over. The update count, which `attach`
-        carries over, begins anew if there are none, and no steps by hand count.
+        carries over, begins anew if there are none, and no custom steps count.
         """
         goes_on, waiting = self._slots.are_known(storage.parameters), self._slots.waiting
         storage.take_slots(self.slots_in(storage))

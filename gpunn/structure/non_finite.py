@@ -196,7 +196,7 @@ class _Watching:
     def asked(self, x: Any, what: str) -> None:
         pass
 
-    def stand_in(self, x: Any) -> Any:
+    def substitute(self, x: Any) -> Any:
         return x
 
     def number(self, x: Any, dtype: str) -> Any:

@@ -1,4 +1,4 @@
-"""The CuPy and cuBLAS part of the CuPy backend, on stand-ins that perform the calls."""
+"""The CuPy and cuBLAS part of the CuPy backend, on substitutes that perform the calls."""
 
 from __future__ import annotations
 

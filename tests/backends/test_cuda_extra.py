@@ -80,7 +80,7 @@ def run_script(path: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the stand-in for nvidia-smi is a shell script")
+@pytest.mark.skipif(os.name == "nt", reason="the substitute for nvidia-smi is a shell script")
 def test_script_needs_no_installed_package(tmp_path: Path) -> None:
     fake = tmp_path / "nvidia-smi"
     fake.write_text(

@@ -18,7 +18,7 @@ from gpunn.saving import files
 
 
 def stub(**attributes):
-    """A stand-in for a model, as callbacks see it; its weights are a single number."""
+    """A substitute for a model, as callbacks see it; its weights are a single number."""
     model = SimpleNamespace(stop_training=False, weights=0, saved=[], **attributes)
     model.get_weights = lambda: [np.array(model.weights)]
     model.set_weights = lambda weights: setattr(model, "weights", int(weights[0]))

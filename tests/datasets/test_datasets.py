@@ -1,4 +1,4 @@
-"""Test data sets: mirrors, folders and the cache with local stand-ins, and the real data."""
+"""Test data sets: mirrors, folders and the cache with local substitutes, and the real data."""
 
 from __future__ import annotations
 

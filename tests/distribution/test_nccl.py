@@ -1,6 +1,6 @@
-"""The sum over ranks on GPUs: which calls of NCCL it makes, with a stand-in for CuPy.
+"""The sum over ranks on GPUs: which calls of NCCL it makes, with a substitute for CuPy.
 
-The ranks are threads. The stand-in for NCCL adds up what the threads pass to `allReduce`.
+The ranks are threads. The substitute for NCCL adds up what the threads pass to `allReduce`.
 """
 
 from __future__ import annotations

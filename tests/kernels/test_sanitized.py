@@ -116,7 +116,7 @@ def test_every_operation_runs_clean(module: Path) -> None:
 
 
 def test_no_wrong_call_reaches_an_operation(module: Path) -> None:
-    load = f"import compiled_digests; compiled_digests.stand_in({str(module)!r})"
+    load = f"import compiled_digests; compiled_digests.substitute({str(module)!r})"
     done = run("-c", f"{load}{FUZZ}")
     assert done.returncode == 0, done.stderr[-6000:]
 
@@ -130,7 +130,7 @@ def test_no_wrong_call_reaches_an_operation(module: Path) -> None:
     ids=["a write beyond the end", "an overflow"],
 )
 def test_a_fault_is_found(module: Path, call: str, complaint: str) -> None:
-    load = f"import compiled_digests, numpy as np; compiled_digests.stand_in({str(module)!r})"
+    load = f"import compiled_digests, numpy as np; compiled_digests.substitute({str(module)!r})"
     library = "compiled_digests.cpu_kernels.library()"
     done = run("-c", f"{load}; {library}.operations{call}")
     assert done.returncode != 0

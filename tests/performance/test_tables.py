@@ -234,7 +234,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     fitted: list[str] = []
 
-    def stand_in(request: rivals.Request) -> Any:
+    def substitute(request: rivals.Request) -> Any:
         fitted.append("gpunn")
         kind = GpunnClassifier if request.classifies else GpunnRegressor
         return pipeline.make_pipeline(
@@ -245,7 +245,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         fitted.append("linear")
         return rivals.linear(request)
 
-    monkeypatch.setitem(contestants.CONTESTANTS, "gpunn", stand_in)
+    monkeypatch.setitem(contestants.CONTESTANTS, "gpunn", substitute)
     monkeypatch.setitem(contestants.CONTESTANTS, "linear", linear)
     monkeypatch.setattr(measure, "warm_up", lambda contestants: None)
     return fitted

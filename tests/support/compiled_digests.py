@@ -93,7 +93,7 @@ def training(backend: str) -> list[np.ndarray]:
     return [*model.get_weights(), *(np.array(values) for values in history.values())]
 
 
-def stand_in(module: str) -> None:
+def substitute(module: str) -> None:
     """Use this file instead of the kernels that need no particular instruction set."""
     name = "gpunn.backends.compiled._kernels_baseline"
     spec: Any = importlib.util.spec_from_file_location(name, module)
@@ -103,7 +103,7 @@ def stand_in(module: str) -> None:
 
 def main(*modules: str) -> None:
     for module in modules:
-        stand_in(module)
+        substitute(module)
     for a, b in zip(training("compiled"), training("numpy"), strict=True):
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b), f"{a} is not {b}"
     found = digests(list(COMPARISONS), SAMPLES)

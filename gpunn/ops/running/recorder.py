@@ -150,7 +150,7 @@ class Recorder:
                 f"tensors and gpunn.ops."
             )
 
-    def stand_in(self, x: Any) -> Any:
+    def substitute(self, x: Any) -> Any:
         return x
 
     def number(self, x: Any, dtype: str) -> Any:

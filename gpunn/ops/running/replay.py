@@ -42,7 +42,7 @@ class Replay:
         self.inputs: dict[tuple[Formula, str], Tensor] = {}
         self._made: list[Any] = []
         self._objects, self._alive = recording.objects()
-        self._stand_ins: dict[int, Any] = {}  # by the `id` of objects of the recording
+        self._substitutes: dict[int, Any] = {}  # by the `id` of objects of the recording
 
     def run(self, leaves: Sequence[Tensor]) -> Any:
         """Repeat the calls, with these leaves for the arguments; return the function's result."""
@@ -68,7 +68,7 @@ class Replay:
         assert number == len(self._made)
         self._made.append(value)
         if number in self._objects:
-            self._stand_ins[self._objects[number]] = value
+            self._substitutes[self._objects[number]] = value
 
     def _unpacked(self, x: Any) -> Any:
         if isinstance(x, Made):
@@ -120,11 +120,11 @@ class Replay:
         is_input = (
             isinstance(x, Placed) and x.owner is self._recording and self._number(x) is x
         )
-        if is_input or id(x) in self._stand_ins:
+        if is_input or id(x) in self._substitutes:
             raise NeedsValuesError(f"Python asks for {what}, of which each call has its own.")
 
-    def stand_in(self, x: Any) -> Any:
-        return self._stand_ins.get(id(x), x)
+    def substitute(self, x: Any) -> Any:
+        return self._substitutes.get(id(x), x)
 
     def number(self, x: Any, dtype: str) -> Any:
         """Return the leaf of this dtype for a number among the arguments, or its value."""

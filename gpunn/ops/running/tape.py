@@ -29,7 +29,7 @@ Pullback = Callable[[Any], "list[Tensor | None]"]
 
 
 class GradientTape:
-    """Records what is computed inside a ``with`` block, for gradients by hand, as TensorFlow's.
+    """Records what a ``with`` block computes, to take gradients of it, as TensorFlow's.
 
     Operations, layers, models and losses are computed at once, so that Python's `if`, `print` and
     loops see values. Weights and variables are watched; `watch` adds tensors. Tapes may be nested:

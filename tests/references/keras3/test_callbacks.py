@@ -20,7 +20,7 @@ BATCHES = 3
 
 
 class Stub:
-    """A stand-in for a model, with the number of the last epoch as its weights."""
+    """A substitute for a model, with the number of the last epoch as its weights."""
 
     def __init__(self) -> None:
         self.stop_training = False

@@ -110,21 +110,21 @@ class LongWay:
         chosen = callbacks_in(self.config, k)
         swaps = any(name == "SwapEMAWeights" for name, _ in chosen)
         acting = [c for c in chosen if c[0] in ACTING]
-        stand_in = SimpleNamespace(
+        substitute = SimpleNamespace(
             stop_training=False, get_weights=lambda: self.weights, set_weights=self._set_weights,
             optimizer=SimpleNamespace(learning_rate=self.rate, fixed_learning_rate=self.rate),
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             acts = gpunn.callbacks.CallbackList(
-                callbacks_of(gpunn, {"callbacks": acting}, folder), model=stand_in
+                callbacks_of(gpunn, {"callbacks": acting}, folder), model=substitute
             )
         history: dict[str, list[float]] = {}
         averaged, first = self.weights, alone["fit"].get("initial_epoch", 0)
         acts.on_train_begin({})
         for epoch, batches in enumerate(epochs, first):
-            assert not stand_in.stop_training
+            assert not substitute.stop_training
             acts.on_epoch_begin(epoch, {})
-            self.rate = stand_in.optimizer.learning_rate
+            self.rate = substitute.optimizer.learning_rate
             logs, averaged = self._epoch(alone, given, batches)
             held_out = validation_batches(alone, given)
             if held_out and _validates(alone["fit"].get("validation_freq", 1), epoch):
@@ -133,11 +133,11 @@ class LongWay:
                 found = judge.evaluate(data_set_of(gpunn, held_out), verbose=0, return_dict=True)
                 logs |= {f"val_{name}": value for name, value in found.items()}
             acts.on_epoch_end(epoch, logs)
-            self.rate = stand_in.optimizer.learning_rate
+            self.rate = substitute.optimizer.learning_rate
             for name, value in logs.items():
                 history.setdefault(name, []).append(value)
         if len(epochs) < alone["fit"]["epochs"] - first:
-            assert stand_in.stop_training or any(name == "stop" for name, _ in chosen)
+            assert substitute.stop_training or any(name == "stop" for name, _ in chosen)
         self.weights = averaged  # those of the optimizer, if it keeps averages
         acts.on_train_end({})
         model = self.model()

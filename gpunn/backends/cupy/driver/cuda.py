@@ -1,7 +1,7 @@
 """CuPy's part of the CuPy backend: kernels, streams and graphs.
 
 Its calls of CuPy and CUDA need a GPU, so this file is kept small: the rest is in
-`gpunn.backends.cupy`, the products in `cublas`. The tests run it with stand-ins for CuPy and
+`gpunn.backends.cupy`, the products in `cublas`. The tests run it with substitutes for CuPy and
 cuBLAS, `make gpu` runs it on a GPU.
 CuPy is imported when a backend is created, not before.
 """

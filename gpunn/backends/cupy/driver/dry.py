@@ -1,4 +1,4 @@
-"""A GPU stand-in that computes nothing: it shows what a step would launch, without a GPU."""
+"""A substitute for a GPU that computes nothing: it shows what a step would launch."""
 
 from __future__ import annotations
 

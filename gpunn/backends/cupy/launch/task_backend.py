@@ -41,7 +41,7 @@ class UntraceableModule:
 
 
 class TaskBackend(Backend):
-    """Arrays on a GPU, or on the tests' stand-in for it, and launches there.
+    """Arrays on a GPU, or on the tests' substitute for it, and launches there.
 
     An operation requests tasks. They are launched at once; while a step is traced, they are
     recorded instead.

@@ -1,4 +1,4 @@
-"""`ByHand`: the methods of an optimizer for training steps that are written by hand."""
+"""`CustomSteps`: the methods of an optimizer for custom training steps, written by users."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gpunn.ops.trace import current
 State = list[Tensor]
 
 
-class ByHand:
-    """Steps by gradients that are given: in place, or as a function of the state."""
+class CustomSteps:
+    """Updates with given gradients, for custom steps: in place, or as a function of the state."""
 
     def build(self, variables: Sequence[Any]) -> None:
         """Set the weights that `apply` and `stateless_apply` are given gradients for, and create
