@@ -207,7 +207,7 @@ class Metric(Formula):
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""
         trace = taking()
-        if trace is not None and not trace.mode.knows:
+        if trace is not None and not trace.mode.is_eager:
             return cast(float, _in_steps().late_result(trace, self))
         return self._result_of(_NONE)
 

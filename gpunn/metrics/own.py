@@ -60,7 +60,7 @@ def accumulate(
             before = [trace.placeholder(array) + convert(v.first, "float64") for v, array in places]
             if metric.output_sample is not None:
                 given[1] = reshape(given[1], (len(y_pred), *metric.output_sample))
-            with trace.lent(zip(metric.variables, before, strict=True)) as lent:
+            with trace.initial_values(zip(metric.variables, before, strict=True)) as lent:
                 _update(metric, given)
             targets = [
                 Destination(convert(one.now, "float64") - convert(v.first, "float64"), array)

@@ -246,7 +246,7 @@ class TrainableModel(NestedModel):
         check_fraction("validation_split", validation_split, below_one=True)
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         validates = validation_data is not None or bool(validation_split)
-        source = _source(self, (*TRAINS, *TESTS) if validates else TRAINS)
+        source = _trainer_for(self, (*TRAINS, *TESTS) if validates else TRAINS)
         return fitting.fit(
             self, source, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
             validation_split, validation_data, shuffle, class_weight, sample_weight,
@@ -292,9 +292,9 @@ class TrainableModel(NestedModel):
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
+        trainer, verbose = _trainer_for(self, TESTS), check_verbose(verbose)
         logs = fitting.evaluate(
-            self, _source(self, TESTS), x, y, batch_size, check_verbose(verbose), sample_weight,
-            steps, callbacks,
+            self, trainer, x, y, batch_size, verbose, sample_weight, steps, callbacks
         )
         return _result(logs, return_dict)
 
@@ -772,7 +772,7 @@ def _custom_trainer(model: TrainableModel, names: tuple[str, ...]) -> Any:
     return trainer
 
 
-def _source(model: TrainableModel, names: tuple[str, ...]) -> Any:
+def _trainer_for(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return what trains and evaluates a model, whose class may define one of these steps."""
     custom = model._own_steps and _custom_trainer(model, names)
     return custom.trainer_of(model) if custom else model._training

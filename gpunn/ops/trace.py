@@ -55,7 +55,7 @@ class Mode(NamedTuple):
         is_of_node: whether its first random stream is that of a node in a plan.
         is_step: whether it is a whole step, to which optimizers and metrics belong.
         user_adds_losses: whether user code adds the losses up; else the step does.
-        knows: whether operations are computed at once, so that Python may read values.
+        is_eager: whether operations are computed at once, so that Python may read values.
         stops: whether it is known that a step ends where a check finds an error; on a GPU it goes
             on until the host waits for it.
     """
@@ -69,7 +69,7 @@ class Mode(NamedTuple):
     is_of_node: bool = False
     is_step: bool = False
     user_adds_losses: bool = False
-    knows: bool = False
+    is_eager: bool = False
     stops: bool = False
 
     @classmethod
@@ -101,11 +101,11 @@ class Mode(NamedTuple):
 
     def eager(self, stops: bool) -> Mode:
         """The same, where each operation is computed when it is called."""
-        return self._replace(knows=True, stops=stops)
+        return self._replace(is_eager=True, stops=stops)
 
-    def shapes(self, knows: bool) -> Mode:
+    def shapes(self, is_eager: bool) -> Mode:
         """The same, where nothing is computed, and metrics do not count."""
-        return self._replace(counts=False, knows=knows)
+        return self._replace(counts=False, is_eager=is_eager)
 
 
 FUNCTION = Mode.function()
@@ -116,7 +116,7 @@ class Trace:
     """The computation of a function, recorded by calling it.
 
     Its `Mode` is chosen once; all else is recorded, and only grows. What holds for a while is a
-    context of it, as in ``with trace.training_nothing()``.
+    context of it, as in ``with trace.without_training()``.
 
     Attributes:
         mode: what kind of trace it is.
@@ -192,7 +192,7 @@ class Trace:
         Args:
             place: in its rates, with ``is_rate``; else in its counters.
         """
-        if self.mode.knows:
+        if self.mode.is_eager:
             return None
         if not is_rate:
             self.refuse_values(f"the count of steps of {part.name}")
@@ -205,7 +205,7 @@ class Trace:
         Raises:
             NeedsValuesError: since Python asks for something that each step has its own of.
         """
-        if self.mode.knows:
+        if self.mode.is_eager:
             return
         raise NeedsValuesError(
             f"Python asks for {what} in a step, of which each has its own. Compute with tensors "
@@ -238,7 +238,7 @@ class Trace:
         return value.is_constant or (masks and len(others) == 1) or how in ("minimum", "maximum")
 
     @contextmanager
-    def training_nothing(self) -> Iterator[None]:
+    def without_training(self) -> Iterator[None]:
         """Return a context in which `trains` is False: the step's own backward pass trains."""
         before, self.trains = self.trains, False
         try:
@@ -256,15 +256,17 @@ class Trace:
             self.losses = before
 
     @contextmanager
-    def lent(self, values: Iterable[tuple[Any, Tensor]]) -> Iterator[list[TracedVariable]]:
+    def initial_values(
+        self, values: Iterable[tuple[Any, Tensor]]
+    ) -> Iterator[list[TracedVariable]]:
         """Return a context in which variables begin with given values, and what it gives has their
         last ones; the trace itself reads and assigns to none of them."""
-        lent = [TracedVariable(source, value, value) for source, value in values]
-        self.variables.update((id(one.source), one) for one in lent)
+        own = [TracedVariable(source, value, value) for source, value in values]
+        self.variables.update((id(one.source), one) for one in own)
         try:
-            yield lent
+            yield own
         finally:
-            for one in lent:
+            for one in own:
                 del self.variables[id(one.source)]
 
     @contextmanager
@@ -287,18 +289,18 @@ class Trace:
 
     def _variable(self, source: Any) -> TracedVariable:
         if id(source) not in self.variables:
-            first = self.first_of(source)
+            first = self.variable_leaf(source)
             self.variables[id(source)] = TracedVariable(source, first, first)
         return self.variables[id(source)]
 
-    def first_of(self, source: Any) -> Tensor:
+    def variable_leaf(self, source: Any) -> Tensor:
         """Return a leaf for the value of a parameter or variable: when a step begins, and in a
         trace whose assignments take effect at once, after each."""
         found = self.leaf(source.shape, source.dtype or "float32")
         self._reads.setdefault(id(source), []).append(found)
         return found
 
-    def reads_of(self, source: Any) -> list[Tensor]:
+    def leaves_of(self, source: Any) -> list[Tensor]:
         """Return the leaves for the value of a parameter or variable: more than one if a step
         changes it at once."""
         return self._reads.get(id(source), [])
@@ -323,7 +325,7 @@ class Trace:
         """Add the backward pass of such a layer, which trains its weights."""
         self.calls.append(token)
 
-    def stand(self, t: Tensor, source: Any) -> None:
+    def add_source(self, t: Tensor, source: Any) -> None:
         """Let a tensor stand for a parameter or variable, as the argument of a function."""
         self.sources[id(t)] = t, source
 

@@ -254,7 +254,7 @@ class InTrace:
         _, source = self.trace.sources.get(id(x), (x, x))
         if isinstance(source, Operators) and not isinstance(source, Tensor):
             self._variables.append((source, found))
-            self.trace.stand(found, source)
+            self.trace.add_source(found, source)
         self.arguments.append(found)
         return found
 
@@ -272,7 +272,7 @@ class InTrace:
         self, ys: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
     ) -> list[Tensor | None]:
         """Return the gradients by each argument, as `gpunn.ops.gradients.gradients`."""
-        with self.trace.training_nothing():
+        with self.trace.without_training():
             return gradients(ys, self.arguments, cotangents)
 
     def made(self, results: list[Tensor]) -> list[Tensor]:
@@ -319,7 +319,7 @@ class _AtOnce:
     def argument(self, x: Any) -> Tensor:
         if isinstance(x, Operators) and not isinstance(x, Tensor):
             found = convert(x)  # the leaf that readers of the weight get
-            self.trace.stand(found, x)
+            self.trace.add_source(found, x)
         else:
             given = _differentiable(x)
             found = self._leaf(given.numpy())

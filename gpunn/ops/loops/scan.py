@@ -35,7 +35,7 @@ def scanned(
     eager = isinstance(trace, EagerTrace) or runs_eagerly()
     if trace is None or eager or unroll is True or not n:
         # Where values are known, f does in each step what it does besides computing.
-        known = unroll is True or (trace is not None and trace.mode.knows)
+        known = unroll is True or (trace is not None and trace.mode.is_eager)
         return body.unrolled(sequences, None if known else trace)
     return body.traced(sequences, trace)
 

@@ -233,7 +233,7 @@ class CompiledCall:
         if wanted not in self._derivatives:
             ys = {k: y for k, y in enumerate(self.outputs) if is_float(y.dtype)}
             xs = {k: x for k, x in enumerate(self.inputs) if wanted[k]}
-            with self.trace.active(), self.trace.training_nothing():
+            with self.trace.active(), self.trace.without_training():
                 dys = {k: self.trace.leaf(y.shape, y.dtype) for k, y in ys.items()}
                 dxs = gradients([*ys.values()], [*xs.values()], [*dys.values()])
             known = {k: dx for k, dx in zip(xs, dxs, strict=True) if dx is not None}

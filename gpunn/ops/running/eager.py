@@ -147,8 +147,8 @@ class EagerTrace(Trace):
         super().put(t, array)
         self.computed.put(t, array)
 
-    def first_of(self, source: Any) -> Tensor:
-        backend, t = self.computed.backend, super().first_of(source)
+    def variable_leaf(self, source: Any) -> Tensor:
+        backend, t = self.computed.backend, super().variable_leaf(source)
         array = source.array_on(backend)
         copy = backend.empty(array.shape, array.dtype)  # it may be assigned to
         backend.write(copy, array)

@@ -16,7 +16,7 @@ class ShapeTrace(Trace):
     """A trace that only determines shapes; if steps are eager, all values in it are 0."""
 
     def __init__(self, mode: Mode = FUNCTION) -> None:
-        super().__init__(mode.shapes(knows=runs_eagerly()))
+        super().__init__(mode.shapes(is_eager=runs_eagerly()))
 
     def leaf(self, shape: Sequence[int], dtype: str) -> Tensor:
         return self._with_zeros(super().leaf(shape, dtype))

@@ -145,7 +145,7 @@ class Function:
         trace = current()
         watched = active.watcher is not None or active_draws() is not None
         # A part of another function, or of a step.
-        if watched or not (trace is None or trace.mode.knows):
+        if watched or not (trace is None or trace.mode.is_eager):
             return self._function(*replaced(as_argument, args), **replaced(as_argument, kwargs))
         if trace is not None or runs_eagerly():
             with self._draws.call():

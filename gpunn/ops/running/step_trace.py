@@ -105,7 +105,7 @@ class StepTrace(Trace):
             if variable.is_assigned and not self._begins(variable.now):
                 name = getattr(source, "path", None) or source.name
                 raise Unsupported(f"{name} is assigned to, and then updated.")
-            variable.now = self.first_of(source)
+            variable.now = self.variable_leaf(source)
             self._changed[id(variable.now)] = source, variable.now, effect.position
 
     def _append(self, effect: Effect) -> None:
@@ -170,7 +170,7 @@ class StepComputation:
             copies.setdefault(-1, []).append(partial(backend.affine, *given))
         for variable in trace.variables.values():
             whole = variable.source.array_on(backend)
-            for t in trace.reads_of(variable.source):
+            for t in trace.leaves_of(variable.source):
                 if t.primitive is not None:  # assigned
                     continue
                 array = whole
@@ -221,7 +221,7 @@ class StepComputation:
                 if t.position >= end:
                     wanted += t.inputs
             changed = [h for h in self._trace.variables.values() if id(h.source) in changes]
-            leaves = [t for h in changed for t in self._trace.reads_of(h.source)]
+            leaves = [t for h in changed for t in self._trace.leaves_of(h.source)]
             own = {id(t) for t in leaves if t.position < end and t.primitive is None}
             for t in wanted:
                 if t.is_constant or t.position >= end:

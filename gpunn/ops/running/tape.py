@@ -305,7 +305,7 @@ class GradientTape:
         self._used = True
         here = current()
         if here is trace or not isinstance(trace, TapeTrace):
-            with trace.training_nothing():
+            with trace.without_training():
                 return compute(cotangents)
         if any(not g.is_constant for g in cotangents or () if g is not None):
             for applied in trace.applied:
@@ -314,7 +314,7 @@ class GradientTape:
                     f"that it begins with must be known. Apply the layer inside the later tape."
                 )
             return compute(cotangents)
-        with trace.active(), trace.training_nothing():  # the block is over
+        with trace.active(), trace.without_training():  # the block is over
             found = compute(cotangents)
         trace.end()
         return [None if g is None else g.without_inputs() for g in found]
@@ -351,7 +351,7 @@ class GradientTape:
                     f"{applied.attributes['layer'].name} defines its passes on arrays, which a "
                     f"tape cannot see. Train it with fit, or use gpunn.value_and_grad."
                 )
-        return trace.reads_of(source)
+        return trace.leaves_of(source)
 
 
 def _sum(parts: Sequence[Tensor | None]) -> Tensor | None:

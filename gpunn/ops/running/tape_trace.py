@@ -30,13 +30,13 @@ class TapeTrace(EagerTrace):
         self._lent = set[int]()  # the `id` of leaves whose values are the arrays of a call
         self._seen: dict[int, tuple[Access, int]] = {}  # revisions of sources, by their `id`
 
-    def first_of(self, source: Any) -> Tensor:
+    def variable_leaf(self, source: Any) -> Tensor:
         backend = self.computed.backend
         self._see(source)
         if isinstance(source, Parameter) and is_on(backend, source):
-            return super().first_of(source)
+            return super().variable_leaf(source)
         # Copied: a variable belongs to no backend as long as only tapes read it.
-        found = Trace.first_of(self, source)
+        found = Trace.variable_leaf(self, source)
         array = backend.empty(source.shape, found.dtype)
         backend.write(array, source.values_on(backend))
         self.computed.put(found, array, is_own=True)
@@ -55,8 +55,9 @@ class TapeTrace(EagerTrace):
         seen = self._seen.get(id(source))
         if variable is None or seen == (source.access, source.access.revision):
             return
-        if any(variable.now is t for t in self.reads_of(source)):  # else it is given, see `reading`
-            variable.now = self.first_of(source)
+        leaves = self.leaves_of(source)
+        if any(variable.now is t for t in leaves):  # else it is given, see `reading`
+            variable.now = self.variable_leaf(source)
 
     def read(self, source: Any) -> Tensor:
         self._renew(source)
@@ -73,7 +74,7 @@ class TapeTrace(EagerTrace):
         self._renew(source)
         if id(source) not in self.variables:
             self._see(source)
-            first = Trace.first_of(self, source)
+            first = Trace.variable_leaf(self, source)
             self.variables[id(source)] = TracedVariable(source, first, first)
             self._lent.add(id(first))
         return self.variables[id(source)].now
@@ -130,7 +131,7 @@ class TapeTrace(EagerTrace):
         others = [key for key, seen in self._seen.items() if seen == self._seen[id(source)]]
         revision = source.access.revision
         source.write(np.asarray(value))
-        variable.now = self.first_of(source)
+        variable.now = self.variable_leaf(source)
         if source.access.revision == revision + 2:  # by this alone: others have their values
             self._seen.update(dict.fromkeys(others, self._seen[id(source)]))
 

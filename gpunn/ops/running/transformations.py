@@ -135,7 +135,7 @@ def jvp(
         slopes = zip(by.gradients(ys, us), direction, strict=True)
         known = [(g, convert(v, g.dtype)) for g, v in slopes if g is not None]
         try:
-            with trace.training_nothing():
+            with trace.without_training():
                 found = gradients([g for g, _ in known], us, [v for _, v in known])
         except ValueError as error:
             raise ValueError(
