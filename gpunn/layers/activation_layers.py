@@ -50,7 +50,7 @@ class ReLU(_OfArguments):
     """Apply the rectified linear unit to each element: `gpunn.activations.Relu` as a layer.
 
     ``f(x) = x`` from ``threshold`` on, ``f(x) = negative_slope (x - threshold)`` below it, and at
-    most ``max_value``. The order of the arguments is that of Keras's layer.
+    most ``max_value``. The arguments have the order of Keras's layer.
 
     Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
@@ -86,8 +86,8 @@ class LeakyReLU(_OfArguments):
     Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
 
     Args:
-        negative_slope: slope below 0, at least 0. The default is Keras's for the layer; that of
-            ``activation="leaky_relu"`` is 0.2.
+        negative_slope: slope below 0, at least 0. The default is Keras's for the layer;
+            ``activation="leaky_relu"`` has 0.2.
         alpha: older name of ``negative_slope``.
 
     Raises:

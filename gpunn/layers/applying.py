@@ -33,7 +33,7 @@ from .symbolic import (
 )
 
 Pass = Callable[[Call], None]
-MOST_KNOWN = 40  # shapes of which a layer with a `call` remembers those of its outputs
+MOST_KNOWN = 40  # input shapes for which a layer with a `call` keeps its output shapes
 
 # -- outputs
 
@@ -46,7 +46,7 @@ def outputs_for(
     They are kept in the layer for the next call with such arguments.
     """
     call = given or traced.given_for(layer, len(shapes))
-    # With the layer itself: a copy of it may hold those of the original.
+    # With the layer itself: a copy of it may hold the original's outputs.
     kinds = id(layer), [(tuple(shape), dtype_of(shape)) for shape in shapes]
     stale = None
     for entry in layer._outputs_known:
@@ -66,7 +66,7 @@ def outputs_for(
     made = over_lengths(list(shapes), outputs), forms[-1]
     layer._name_parameters()
     others = [entry for entry in layer._outputs_known if entry is not stale]
-    others = [*others[:1], *others[1:][-MOST_KNOWN:]]  # the first is that of the model
+    others = [*others[:1], *others[1:][-MOST_KNOWN:]]  # the first is the model's
     dependencies = Dependencies(lambda: Settings([layer]))
     layer._outputs_known = [*others, (call, kinds, made, dependencies)]
     return made
@@ -239,8 +239,8 @@ def append_nodes(
     training: bool | None = None,
     given: OpArguments | None = None,
 ) -> list[int]:
-    """Append the nodes of one application to ``nodes``: that of a layer, and additional ones after
-    it. Return the numbers of its outputs.
+    """Append the nodes of one application of a layer to ``nodes``: the layer's own, and additional
+    ones after it. Return the numbers of its outputs.
 
     Args:
         sources, shapes: numbers of the nodes it reads, and shapes of their outputs.
@@ -275,7 +275,7 @@ def append_nodes(
 
 
 class _AdditionalNode(Runnable):
-    """What runs in an additional node after that of a layer: it has no parameters."""
+    """What runs in an additional node after a layer's own: it has no parameters."""
 
     _traceable = True
     weights = parameters = _own_parameters = ()
@@ -398,7 +398,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
 
 
 def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
-    """Run a layer by itself as inside a tape, where its draws are those of a function."""
+    """Run a layer by itself as inside a tape, where a function numbers its draws."""
     from gpunn.ops.library.derivatives import as_tensors
     from gpunn.ops.running.tape_trace import in_trace
 

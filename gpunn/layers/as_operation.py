@@ -172,7 +172,7 @@ def formula(call: Callable[..., Tensor]) -> Any:
 
 
 def is_formula(call: Any) -> bool:
-    """Whether a method `call` is that of a class whose graph is shared, see `formula`."""
+    """Whether a method `call` is a formula, whose graph layers share; see `formula`."""
     return hasattr(call, "formula")
 
 

@@ -156,7 +156,7 @@ def Input(
 
     A `gpunn.Sequential` takes it as its first entry; `gpunn.Model` takes it as one of its inputs.
     An axis of the shape may be None: then each batch has its own length. Each length gets its own
-    program, over the same weights, and those of the last 16 are kept.
+    program, over the same weights. The last 16 programs are kept.
 
     Args:
         shape: shape of one sample, without the batch axis; None for an axis of any length.
@@ -319,8 +319,8 @@ class Rescaling(Layer):
         return x * scale + offset
 
 class ActivationLayer(Layer):
-    """Base class of layers y = f(x), where f is the ``activation``. As that of another layer, such
-    a layer means f."""
+    """Base class of layers y = f(x), where f is the ``activation``. As the activation of another
+    layer, such a layer means f."""
 
     supports_masking = True
     _abstract = True

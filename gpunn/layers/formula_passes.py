@@ -153,7 +153,7 @@ class FormulaPasses:
     """The forward and backward pass of a built-in layer, whose graph layers like it share.
 
     Args:
-        settings: those of the layer in this call, see `settings_of`.
+        settings: the layer's settings in this call, see `settings_of`.
     """
 
     def __init__(self, settings: Hashable) -> None:
@@ -198,8 +198,8 @@ class FormulaPasses:
         return computation
 
     def _gradients(self, call: Call, graph: Graph) -> list[Destination]:
-        """Return the gradients of parameters, and last those of inputs, which may be written over
-        what the others read."""
+        """Return the gradients of parameters, and last of inputs, which may be written over what
+        the others read."""
         parameters, adds = call.layer._own_parameters, call.accumulate_gradients
         of_parameters = [
             Destination(t, parameters[k].gradient, adds) for k, t in graph.by_parameters.items()

@@ -236,8 +236,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         """Write the parameters' gradients and, if not None, ``call.dx`` from ``call.dy``.
 
         Args:
-            call: The arrays of one application of the layer, a `gpunn.core.plan.Call`. In
-                ``call.dy``, ``call.x`` and ``call.y`` are those of `forward`.
+            call: The arrays of one application of the layer, a `gpunn.core.plan.Call`. ``call.x``
+                and ``call.y`` are as in `forward`.
 
         >>> import gpunn
         >>> class _Double(gpunn.layers.Layer):
@@ -263,8 +263,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the shape of the output (batch or None, ...): that of `call`, if there is one,
-        else by default that of the input.
+        """Return the shape of the output (batch or None, ...): of `call`, if there is one, else by
+        default the shape of the input.
 
         Args:
             input_shape: (batch or None, ...), or a list of such shapes.
@@ -280,7 +280,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         return applying.in_form(*self._outputs_for(samples, given))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the mask of the output, or a list of masks of several: by default that of the
+        """Return the mask of the output, or a list of masks of several: by default the mask of the
         input. A class that overrides it supports masks.
 
         Args:

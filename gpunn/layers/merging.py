@@ -307,7 +307,7 @@ _DESCRIPTION = """{what}, with a new `{layer}` layer.
 
 
 def _function(layer: type[Merging], result: list[list[float]]) -> _Function:
-    """Return a function that merges inputs with a new layer; ``result`` is that of its example."""
+    """Return a function that merges inputs with a new layer; ``result`` is its example's."""
 
     def merge(inputs: Sequence[Any], **kwargs: Any) -> Any:
         return layer(**kwargs)(inputs)

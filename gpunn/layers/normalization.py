@@ -119,11 +119,11 @@ class BatchNormalization(_Normalization):
         center: whether to add beta.
         scale: whether to multiply by gamma.
         beta_initializer, gamma_initializer: initializers of beta and gamma (features,).
-        moving_mean_initializer, moving_variance_initializer: those of the moving averages.
+        moving_mean_initializer, moving_variance_initializer: initializers of the moving averages.
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
         renorm: not supported; must be False.
-        synchronized: whether the statistics are those of the rows of all ranks, where several
+        synchronized: whether the statistics are over the rows of all ranks, where several
             processes train one model (see `gpunn.distribution`). By default each rank uses those
             of its own rows, and the moving averages are averaged over the ranks.
 

@@ -230,7 +230,7 @@ class Lambda(Layer):
     Args:
         function: called with the layer's input, and written with `gpunn.ops`; it also receives
             ``training`` if it has an argument of this name.
-        output_shape: accepted as in Keras; the shape is that of the function's result.
+        output_shape: accepted as in Keras; the function's result has the shape.
         mask: accepted as in Keras and ignored.
         arguments: further keyword arguments of the function.
 

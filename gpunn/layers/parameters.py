@@ -1,5 +1,5 @@
-"""Parameters of layers: their declaration when a layer is built, those of layers in attributes, and
-calls with given values of them."""
+"""Parameters of layers: their declaration when a layer is built, the parameters of layers in
+attributes, and calls with given values."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _set_trainable(layer: Any, value: Any) -> None:
 
 
 trainable = property(attrgetter("_trainable"), _set_trainable)
-"""Whether updates change the parameters, including those of layers inside, as in Keras."""
+"""Whether updates change the parameters, also of layers inside, as in Keras."""
 
 
 class Stateless(ParameterHolder):
@@ -151,7 +151,7 @@ class Stateless(ParameterHolder):
         Args:
             trainable_variables, non_trainable_variables: a tensor or array for each of the weights
                 in the attribute of this name.
-            args, kwargs: those of the call.
+            args, kwargs: the arguments of the call.
             return_losses: whether to return also what the call adds to the loss, and the penalties
                 on weights.
 
@@ -250,8 +250,8 @@ def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
 def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     """Build a layer for this input shape of one sample once; return the output shape.
 
-    A layer that takes a list gets a list of shapes. The output is that of `forward`, even if a
-    `call` is around it.
+    A layer that takes a list gets a list of shapes. `forward` computes the output, even if a `call`
+    is around it.
     """
     several = list(input_shape) if layer.takes_list else [input_shape]
     check_spec(layer, several, resolve_dtype(layer.dtype))
@@ -269,7 +269,7 @@ def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
             )
         if not layer.weights:
             layer.input_shape = now
-        elif _same_axes(before, now):  # otherwise it stays that of the first inputs
+        elif _same_axes(before, now):  # otherwise the first inputs' shape stays
             layer.input_shape = common(before, now)
     return layer._output_sample(input_shape, own=True)
 

@@ -38,7 +38,7 @@ class Identity(Layer):
 class ActivityRegularization(Identity):
     """Return the input unchanged, and add a penalty on it to the loss.
 
-    The penalty of a batch is ``sum(l1 |x| + l2 x^2) / batch size``, as that of an
+    The penalty of a batch is ``sum(l1 |x| + l2 x^2) / batch size``, as for an
     ``activity_regularizer``, see `gpunn.regularizers`.
 
     Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
@@ -111,7 +111,7 @@ class Permute(Layer):
 class RepeatVector(Layer):
     """Repeat each sample, a vector, n times along a new axis; often before a recurrent decoder.
 
-    The gradient of x is the sum of those of its n copies.
+    The gradient of x is the sum of its n copies' gradients.
 
     Shapes: x ``(batch, features)`` -> y ``(batch, n, features)``.
 

@@ -93,7 +93,7 @@ def dot(inputs: Sequence[Any], axes: Any = -1, **kwargs: Any) -> Any:
         kwargs: arguments of the layer, such as ``normalize``.
 
     Returns:
-        The product: the other axes of the first input, then those of the second.
+        The product: the other axes of the first input, then the other axes of the second.
 
     >>> dot([[[1.0, 2.0]], [[3.0, 4.0]]], axes=1).tolist()
     [[11.0]]

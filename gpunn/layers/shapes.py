@@ -16,7 +16,7 @@ _length: ContextVar[int] = ContextVar("length", default=0)  # that stands in now
 
 
 class IntegerSample(tuple[Any, ...]):
-    """The shape of one sample of integers or booleans. That of floats is a plain tuple.
+    """The shape of one sample of integers or booleans. Floats have a plain tuple.
 
     >>> IntegerSample((2, 3), "int32") == (2, 3), dtype_of(IntegerSample((2,), "bool"))
     (True, 'bool')

@@ -23,7 +23,7 @@ from .shapes import dtype_of, sample_of
 
 SampleShape = tuple[Any, ...]
 """The shape of one sample, None for an axis of any length; see
-`gpunn.layers.shapes.IntegerSample` for those of integers."""
+`gpunn.layers.shapes.IntegerSample` for integers."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +238,8 @@ def is_masked(x: Any) -> bool:
 def with_masks_passed(layer: Any, args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the keyword arguments of a `call`, with the masks of its tensors that it takes.
 
-    That of its only tensors is ``mask``; with several arguments that hold tensors, that of ``x`` is
-    ``x_mask``.
+    The argument is ``mask`` for its only tensors. With several arguments that hold tensors, it is
+    ``x_mask`` for ``x``.
     """
     if not layer._has_call or not is_masked((args, kwargs)):
         return kwargs

@@ -98,7 +98,7 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
     """Build a layer with a `call` for tensors of these shapes of one sample, once.
 
     A `build` with several arguments, ``a_shape`` and ``b_shape``, gets the shapes of the
-    arguments ``a`` and ``b`` of `call`. With a single argument it gets that of the first.
+    arguments ``a`` and ``b`` of `call`. With a single argument it gets the shape of the first.
     """
     check_spec(layer, shapes, resolve_dtype(layer.dtype))
     args, kwargs = given.filled([(None, *unknown(shape)) for shape in shapes])
@@ -158,9 +158,9 @@ def add_loss(loss: Any) -> None:
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
         numbers = convert(term)  # a sum of integers might exceed int32
         numbers = convert(numbers, floating(numbers.dtype))
-        shard = trace.mode.shard
-        if trace.entries(numbers.shape) and shard is not None and shard.rows:
-            numbers = numbers * (shard.whole / shard.rows)  # other ranks add those of their rows
+        share = trace.mode.share
+        if trace.entries(numbers.shape) and share is not None and share.rows:
+            numbers = numbers * (share.whole / share.rows)  # other ranks add losses of their rows
         trace.add_loss(ops.sum(numbers))
 
 
@@ -193,8 +193,8 @@ def results(layer: Any, y: Any) -> tuple[list[Tensor], OpArguments]:
 def side_by_side(
     outputs: Sequence[Tensor], batch: int, has_integers: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the outputs of a call as the columns that a plan holds: those of floats, or of all if
-    all are integers; and those of the integers beside floats, None without any."""
+    """Return the outputs of a call as the columns that a plan holds: the floats, or all if all are
+    integers; and the integers beside floats, None without any."""
     if len(outputs) == 1:
         return outputs[0], None
     rows = [ops.reshape(t, (batch, -1)) for t in outputs]
@@ -254,7 +254,7 @@ def outputs_of(
 
 
 def _check_tracked(layer: Any, trace: Trace) -> None:
-    """Raise an error for weights that are not tracked, such as those of a layer created in call."""
+    """Raise an error for weights that are not tracked, such as in a layer created in call."""
     tracked = {id(p) for p in layer.weights}
     applied = [y.attributes["layer"] for y in trace.applied]
     for p in [*trace.parameters, *(p for inner in applied for p in inner._own_parameters)]:
@@ -428,7 +428,7 @@ class TracedPasses:
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
             if (into := call.by_rows.get(id(p))) is not None:
-                assert gradient is not None  # it is that of `take_unchecked`
+                assert gradient is not None  # from `take_unchecked`
                 _, rows, places = gradient.inputs
                 targets.append(Destination(rows, into.rows.reshape(rows.shape)))
                 targets.append(Destination(places, into.indices))

@@ -138,8 +138,8 @@ def _check_layer(name: str, value: Any) -> Any:
 class Wrapper(Layer):
     """Base class of layers around another layer, which they hold as ``layer``.
 
-    A subclass writes a `call` that applies ``self.layer``. Its weights are those of the layer, and
-    what it declares itself.
+    A subclass writes a `call` that applies ``self.layer``. Its weights are the layer's, and what it
+    declares itself.
 
     Args:
         layer: the layer inside, or a model.

@@ -480,7 +480,7 @@ class TrainableModel(NestedModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the loss of a batch: that of `compile`, and what layers add; for `train_step`.
+        """Return the loss of a batch: `compile`'s loss, and what layers add; for `train_step`.
 
         Args:
             x, training: As in Keras; a subclass that replaces it may use them.
@@ -600,7 +600,7 @@ class TrainableModel(NestedModel):
         """Return the outputs for one batch, as tensors. `predict` returns NumPy arrays.
 
         With ``training``, dropout is active. On symbolic tensors the model is applied as a layer
-        and returns symbolic tensors. Further ``options`` are those of a custom `call`.
+        and returns symbolic tensors. A custom `call` takes further ``options``.
 
         Raises:
             TypeError: for options that no `call` takes, and on symbolic tensors, for any.

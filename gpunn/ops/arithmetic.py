@@ -30,7 +30,7 @@ def of_pairs(
     """Return an operation on pairs of elements, which ``converted`` makes tensors of one dtype.
 
     Args:
-        name: that of a function of elements.
+        name: of a function of elements.
         meaning: what it returns.
         more: its derivative, and other notes.
         example, printed: the arguments of its example, and what that prints.
@@ -150,8 +150,8 @@ floor_divide = of_pairs(
 def mod(x1: Any, x2: Any) -> Tensor:
     """Compute the remainder of a division, element-wise: ``y = x1 - x2 floor(x1 / x2)``.
 
-    It has the sign of x2; `fmod` has that of x1. An integer modulo 0 is 0. The derivatives are 1 by
-    x1 and ``-floor(x1 / x2)`` by x2.
+    It has the sign of x2; `fmod` has the sign of x1. An integer modulo 0 is 0. The derivatives are
+    1 with respect to x1 and ``-floor(x1 / x2)`` with respect to x2.
 
     Arguments and errors: as for `add`.
 

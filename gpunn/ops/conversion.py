@@ -134,7 +134,7 @@ def _has_tensor(x: Any) -> bool:
 
 
 def variable_value(source: Any) -> Tensor:
-    """Return the value of a parameter or variable: in a trace that of each step, else now."""
+    """Return the value of a parameter or variable: in a trace a leaf for each step, else now."""
     if (watcher := active.watcher) is not None and watcher.records:
         result: Tensor = watcher.call(variable_value, (source,), {}, True)
         return result

@@ -293,7 +293,7 @@ def relu(x: Any) -> Tensor:
 def round_(x: Any, decimals: int = 0) -> Tensor:
     """Round each element to a number of decimals; halves go to the nearest even value.
 
-    Its gradient is 0, as that of a function that is constant between jumps. With ``decimals=d``:
+    Its gradient is 0, as the function is constant between jumps. With ``decimals=d``:
     ``y = round(x 10^d) / 10^d``.
 
     Args:

@@ -28,8 +28,8 @@ def _derived_from(t: Tensor) -> Sequence[Tensor]:
 def topological_sort(
     roots: Iterable[Tensor], sources: Callable[[Tensor], Sequence[Tensor]] = _made_of
 ) -> list[Tensor]:
-    """Return all tensors that the roots depend on, each after its own inputs; by default those of
-    constants are left out."""
+    """Return all tensors that the roots depend on, each after its own inputs; by default without
+    the inputs of constants."""
     found: list[Tensor] = []
     seen = set[int]()
     stack = [(t, False) for t in reversed(list(roots))]
@@ -186,8 +186,9 @@ def skipping(y: Tensor, skipped: Tensor, function: Callable[[Tensor], Tensor]) -
     """Return ``y``, a new tensor equal to ``function(skipped)`` that is computed from what
     ``skipped`` is computed from.
 
-    Gradients go the way that ``y`` was computed, past ``skipped``. Only where a gradient by that is
-    asked for, or how it was computed is not recorded, they are those of the function.
+    Gradients go the way that ``y`` was computed, past ``skipped``. They are the function's
+    gradients only where one with respect to ``skipped`` is asked for, or where it is not recorded
+    how ``y`` was computed.
 
     >>> from gpunn import grad, ops
     >>> grad(lambda x: skipping(x + 0.0, ops.exp(x), ops.log))(-1e3).item()

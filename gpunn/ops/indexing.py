@@ -166,7 +166,7 @@ def joined_where_whole(parts: Sequence[Tensor]) -> list[Tensor]:
 def get_item(x: Any, key: Any) -> Tensor:
     """Return a part of a tensor, as ``x[key]``: integers, slices, None, ``...`` or index tensors.
 
-    The gradient of the elements that are left out is 0; that of an element taken twice is the sum.
+    Elements that are not taken get the gradient 0; an element that is taken twice gets the sum.
 
     Args:
         x: a tensor or array-like; the result has its dtype.

@@ -255,7 +255,7 @@ def pad(
     """Pad a tensor before and after each axis, with a constant or by reflection.
 
     With a width (a, b), an axis of length n gets the length a + n + b. Constants have no gradient;
-    that of reflected elements is added to that of the originals.
+    the gradient of reflected elements is added to the originals'.
 
     Args:
         x: a tensor or array-like; the result has its dtype.

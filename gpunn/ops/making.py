@@ -74,7 +74,7 @@ def zeros_like(x: Any, dtype: Any = None) -> Tensor:
 
     Args:
         x: a tensor or array-like (...); the result has its shape.
-        dtype: of the result; that of x by default.
+        dtype: of the result; by default the dtype of x.
 
     >>> from gpunn import ops
     >>> ops.zeros_like([1.5, 2.5]).tolist(), ops.zeros_like([1.5, 2.5], "int32").tolist()
@@ -162,7 +162,7 @@ def linspace(
         num: the length of the new axis.
         endpoint: whether ``stop`` is the last value; else it is excluded.
         retstep: return (values, step); the step is NaN for a single value.
-        dtype: of the values, by default floatx or that of ``start`` and ``stop``; integers are
+        dtype: of the values, by default floatx or the dtype of ``start`` and ``stop``; integers are
             rounded down.
         axis: the position of the new axis.
 

@@ -41,8 +41,8 @@ class Primitive:
             ``backend.xp`` with ``out=`` and operations of the contract. None for one whose `bind`
             does it, or that others read only.
         shape: of the result, from the shapes of the inputs and the attributes.
-        dtype: of the result, from the dtypes of the inputs and the attributes; by default that of
-            the first input.
+        dtype: of the result, from the dtypes of the inputs and the attributes; by default the first
+            input's.
         gradient: the name of its rule in `gpunn.ops.gradient_rules`, or the rule itself:
             ``gradient(dy, y, *inputs, **attributes)`` returns the gradient of each input, or None
             for an input without one; or a function that returns it, called if it is needed. None
@@ -171,7 +171,7 @@ class Together:
         self.compute = compute
 
     def result(self, name: str, *declared: Any, **options: Any) -> Primitive:
-        """Return the primitive for one of the results; further arguments are those of it."""
+        """Return the primitive for one of the results; further arguments are its own."""
         return _OneOf(self, name, *declared, **options)
 
 

@@ -121,7 +121,7 @@ def dot(x1: Any, x2: Any) -> Tensor:
     """Compute the dot product ``y = sum_k x1[..., k] x2[..., k, :]`` over one axis of each.
 
     It is the last axis of x1 and the second-to-last of x2: (..., k), (k, n) -> (..., n). Unlike in
-    `matmul`, other axes do not broadcast: the result has those of x1, then those of x2.
+    `matmul`, other axes do not broadcast: the result has the axes of x1, then of x2.
 
     Args:
         x1: a tensor or array-like (..., k); a number multiplies all elements.
@@ -151,7 +151,7 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any] = 2) -> Tensor:
 
     Args:
         x1, x2: tensors or array-likes, promoted to one dtype. The result has the other axes of x1,
-            then those of x2.
+            then of x2.
         axes: a number of axes, or (axes of x1, axes of x2).
 
     Raises:

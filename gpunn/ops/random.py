@@ -280,13 +280,13 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     Args:
         inputs: a tensor of floats (...); the result has its shape and dtype.
         rate: from 0 to 1.
-        noise_shape: a shape that broadcasts to that of the inputs: elements along axes of length 1
+        noise_shape: a shape that broadcasts to the inputs: elements along axes of length 1
             are dropped together. None in it means the length of the inputs.
         seed: as in `normal`.
 
     Raises:
         ValueError: if the inputs are not floats, the rate is not from 0 to 1, or the noise shape
-            does not broadcast to that of the inputs.
+            does not broadcast to the inputs.
 
     >>> dropout([1.0, 2.0], 0.0).tolist(), dropout([1.0, 2.0], 1.0).tolist()
     ([1.0, 2.0], [0.0, 0.0])
@@ -353,7 +353,7 @@ def _standard_normal(shape: Any, dtype: Any, seed: Any, part: int = 0) -> Tensor
 def kept_at_random(shape: Sequence[int], rate: float, dtype: str, seed: int | None) -> Tensor:
     """Draw 1 with probability 1 - rate, else 0, inside a call: equal on every backend.
 
-    Without a ``seed``, it is that of the caller.
+    Without a ``seed``, the caller's is used.
     """
     return ops.cast(drawn(kept_numbers, shape, dtype, seed, rate=rate) > 0, dtype)
 
@@ -361,7 +361,7 @@ def kept_at_random(shape: Sequence[int], rate: float, dtype: str, seed: int | No
 def even(shape: Sequence[int], dtype: str, seed: int | None) -> Tensor:
     """Draw from a uniform distribution over [0, 1), inside a call: equal on every backend.
 
-    They are multiples of 2^-24, of as many fair bits. Without a ``seed``, it is that of the caller.
+    They are multiples of 2^-24, of as many fair bits. Without a ``seed``, the caller's is used.
     """
     bits = drawn(kept_numbers, (*shape, 24), dtype, seed, rate=0.5)  # 0 or 2
     return ops.sum(bits * np.ldexp(1.0, np.arange(-25, -1)).astype(dtype), -1)

@@ -289,7 +289,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -
     The product of no elements is 1.
 
     Args:
-        dtype: the dtype that x is converted to first, and that of the result.
+        dtype: the dtype that x is converted to first, which the result has.
 
     The other arguments, the shape and errors: as for `sum`.
 
@@ -479,7 +479,7 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     Args:
         x: a tensor or array-like; the result has its shape, and its dtype, int32 for booleans.
         axis: the axis of the sums; by default, x is flattened first.
-        dtype: the dtype that x is converted to first, and that of the result.
+        dtype: the dtype that x is converted to first, which the result has.
 
     Raises:
         ValueError: if the axis is out of range.

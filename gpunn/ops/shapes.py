@@ -340,7 +340,7 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     """Repeat a tensor to fill a shape by NumPy's rules: (n,) -> (m, n).
 
-    Axes are added in front, and those of length 1 are repeated. The gradient is summed over them.
+    Axes are added in front, and axes of length 1 are repeated. The gradient is summed over them.
 
     Args:
         x: a tensor or array-like; the result has its dtype.

@@ -212,7 +212,7 @@ class Tensor(Operators):
         return self._numbers("numpy()").copy()
 
     def tolist(self) -> Any:
-        """Return the values as nested Python lists; those of a scalar as a number.
+        """Return the values as nested Python lists; a scalar as a number.
 
         Raises:
             TypeError: inside a trace, where there are no values.

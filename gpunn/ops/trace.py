@@ -52,7 +52,7 @@ class Mode(NamedTuple):
         entries: those that each sample has along the axes passed to `Trace.entries`, in order; with
             a shard only.
         draws: what numbers random streams, if they are among the draws of a call that Python runs.
-        is_of_node: whether its first random stream is that of a node in a plan.
+        is_of_node: whether its first random stream belongs to a node in a plan.
         is_step: whether it is a whole step, to which optimizers and metrics belong.
         user_adds_losses: whether user code adds the losses up; else the step does.
         is_eager: whether operations are computed at once, so that Python may read values.
@@ -109,7 +109,7 @@ class Mode(NamedTuple):
 
 
 FUNCTION = Mode.function()
-"""That of a function which computes tensors, and does nothing else."""
+"""The mode of a function which computes tensors, and does nothing else."""
 
 
 class Trace:
@@ -129,7 +129,7 @@ class Trace:
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
         trains: whether these write the gradients of the layers' parameters.
-        changes_nothing: whether assignments are those of a call that changes nothing.
+        changes_nothing: whether assignments belong to a call that changes nothing.
         effects: the updates of metrics, and in a step of weights, in order.
         number: identifies the trace; its tensors have it too.
         shared: the results of several identical operations, by their ``id``.
@@ -179,14 +179,14 @@ class Trace:
         """Return the values of a parameter or variable for Python; None for those stored now.
 
         Raises:
-            NeedsValuesError: if they are those of each step.
+            NeedsValuesError: if each step has its own.
         """
         name = getattr(source, "path", None) or source.name
         self.refuse_values(f"the values of {name}")
         return None
 
     def number_of(self, part: Any, control: Control, place: int, is_rate: bool) -> Tensor | None:
-        """Return a number of a control block, which is that of ``part``, as a tensor of each step;
+        """Return a number of the control block of ``part``, as a tensor of each step;
         None where each step is called in Python: then it is the number now.
 
         Args:

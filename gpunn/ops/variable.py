@@ -115,8 +115,8 @@ class Variable(Kept):
         registry.record_change()
 
     @property
-    def training_options(self) -> tuple[Any, ...]:
-        """Its training options, as those of `Parameter`."""
+    def treatment(self) -> tuple[Any, ...]:
+        """Its training options, as of `Parameter`."""
         return self._constraint, getattr(self._constraint, "parameters", None)
 
     @property
@@ -174,8 +174,8 @@ class Variable(Kept):
         return self._place is None or backend.reaches(self._place[0])
 
     def values_on(self, backend: Backend) -> Array:
-        """Return an array with the value that is stored now, to copy from: that of steps, if it is
-        on this backend; else one of NumPy."""
+        """Return an array with the value that is stored now, to copy from: the array of steps, if
+        it is on this backend; else one of NumPy."""
         if self._place is not None and self.is_on(backend):
             return self._place[1]
         return self.stored()

@@ -145,7 +145,7 @@ class Conv2D(_Convolution):
 
     With the window's pixels as a row p of (height width channels) values and W as a matrix,
     ``z = p W``. Backward, with ``dz = dy * activation'(z)``: ``dW`` = sum over all windows of
-    ``p^T dz``, ``db`` = that of dz; ``dx`` = each pixel's sum of ``dz W^T`` over the windows that
+    ``p^T dz``, ``db`` = sum of dz; ``dx`` = each pixel's sum of ``dz W^T`` over the windows that
     contain it.
 
     Args:

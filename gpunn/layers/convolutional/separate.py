@@ -56,7 +56,7 @@ class DepthwiseConv2D(_Depthwise):
 
     Args:
         depth_multiplier: m, the number of windows of a channel.
-        depthwise_initializer, depthwise_regularizer, depthwise_constraint: those of W.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint: for W.
 
     The other arguments, and errors: as for `Conv2D`.
 
@@ -148,8 +148,8 @@ class SeparableConv2D(_Separable):
 
     Args:
         depth_multiplier: the number of windows of a channel.
-        depthwise_initializer, depthwise_regularizer, depthwise_constraint: those of its weights.
-        pointwise_initializer, pointwise_regularizer, pointwise_constraint: those of P.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint: for its weights.
+        pointwise_initializer, pointwise_regularizer, pointwise_constraint: for P.
 
     The other arguments, and errors: as for `Conv2D`.
 

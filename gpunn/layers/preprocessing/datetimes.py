@@ -37,7 +37,7 @@ class DatetimeEncoder(RowEncoder):
     (``Jan 31, 2024``), times of day (``5:30 PM``), and columns of dates of pandas, polars and
     NumPy. Time zones are ignored: times stay as written. A missing date (None, NaN, NaT, an empty
     text) gives NaN, which a `SimpleImputer` after the layer replaces, and zeros in one-hot rows.
-    The name is that of skrub's encoder.
+    skrub's encoder has the same name.
 
     Shapes: dates ``(batch,)`` or ``(batch, 1)`` -> y ``(batch, n)``, where n is the number of
     features, or the sum of the lengths of their one-hot rows.

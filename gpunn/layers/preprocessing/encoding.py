@@ -52,7 +52,7 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
             along the second axis, as Keras does: "multi_hot" with a 1 for each code that occurs,
             "count" with how often it occurs, and "tf_idf" with that count times a weight.
         depth: length of a row.
-        weights: for "count" the weight of each code; for "tf_idf" that of each position in a row.
+        weights: weights of each code for "count", of each position in a row for "tf_idf".
     """
     if mode == "int":
         return codes

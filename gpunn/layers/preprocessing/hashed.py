@@ -39,7 +39,7 @@ class Hashing(HostLayer):
     the length ``num_bins``.
 
     Args:
-        num_bins: number of bins, including that of ``mask_value``.
+        num_bins: number of bins, including the bin of ``mask_value``.
         mask_value: the value whose number is 0; all others are then from 1 on.
         salt: an integer, or two, that determine another hash.
         output_mode, sparse: as in `StringLookup`, without ``"tf_idf"``.

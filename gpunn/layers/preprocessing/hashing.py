@@ -33,8 +33,8 @@ class HashingVectorizer(RowEncoder):
     position.
 
     Texts are hashed on the host while data are fed. The layer therefore follows an input:
-    ``gpunn.Input((1,), dtype="string")``. A missing text (None, NaN) gives zeros. The results are
-    those of scikit-learn's HashingVectorizer, with ``token_pattern=r"\\w+"``.
+    ``gpunn.Input((1,), dtype="string")``. A missing text (None, NaN) gives zeros. The results equal
+    scikit-learn's HashingVectorizer, with ``token_pattern=r"\\w+"``.
 
     Shapes: texts ``(batch,)`` or ``(batch, 1)`` -> rows ``(batch, n_features)``.
 

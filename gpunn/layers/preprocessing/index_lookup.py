@@ -331,7 +331,8 @@ class IndexLookup(HostLayer):
         return 0 if self.output_mode == "int" else DROPPED
 
     def missing_code(self, argument: str, place: list[int]) -> int:
-        """Return the code of a missing value: that of the mask token, or of unknown values."""
+        """Return the code of a missing value: the mask token's code, or the code of unknown
+        values."""
         if self.mask_token is not None:
             return self.masked_code()
         if self.num_oov_indices:

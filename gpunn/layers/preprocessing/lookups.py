@@ -59,8 +59,8 @@ class StringLookup(IndexLookup):
     """Map strings to their codes in a vocabulary, or to rows encoded from these.
 
     Strings are mapped to codes on the host while data are fed; the step encodes codes as rows. The
-    layer therefore follows an input: ``gpunn.Input((1,), dtype="string")``. The first codes are
-    that of the mask token, if there is one, and those of unknown strings. A missing string (None,
+    layer therefore follows an input: ``gpunn.Input((1,), dtype="string")``. The first codes stand
+    for the mask token, if there is one, and for unknown strings. A missing string (None,
     NaN, pandas's NA) is treated as the mask token, or as unknown if there is none.
 
     Shapes: strings ``(batch, ...)`` -> codes of the same shape; encoded as rows, the last axis has

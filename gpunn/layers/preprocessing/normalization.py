@@ -59,7 +59,7 @@ def _moment(name: str) -> property:
 
 
 class Normalization(Layer):
-    """Shift and scale numbers: ``y = (x - mean) / sqrt(variance)``, with both those of the data.
+    """Shift and scale numbers: ``y = (x - mean) / sqrt(variance)``, with both from the data.
 
     `adapt` computes them for each index of ``axis`` and stores them as non-trainable weights.
     Alternatively they are given here, as constants. As in Keras, a standard deviation below 1e-7

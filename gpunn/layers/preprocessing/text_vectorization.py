@@ -53,7 +53,7 @@ class TextVectorization(StringLookup):
     """Turn texts into the codes of their words, or into rows that count the words.
 
     Each text is standardized and split into words, of which n-grams may be made. A vocabulary gives
-    each of these its code, as in `StringLookup`: 0 pads, 1 is that of unknown words. In rows there
+    each of these its code, as in `StringLookup`: 0 pads, 1 stands for unknown words. In rows there
     is no padding, and unknown words come first. Texts are encoded on the host while data are fed.
     The layer therefore follows an input: ``gpunn.Input((1,), dtype="string")``.
 

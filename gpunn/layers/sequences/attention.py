@@ -134,7 +134,7 @@ class Attention(Layer):
 class AdditiveAttention(Attention):
     """Compute ``y = softmax(sum(scale tanh(query + key))) value``: attention by sums, of Bahdanau.
 
-    Shapes, masks and arguments of a call are those of `Attention`. Source: Bahdanau, Cho and
+    Shapes, masks and arguments of a call are as in `Attention`. Source: Bahdanau, Cho and
     Bengio, "Neural machine translation by jointly learning to align and translate", 2015.
 
     Args:

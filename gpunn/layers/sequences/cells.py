@@ -110,7 +110,7 @@ def product(
 ) -> Tensor:
     """Return ``x kernel`` with dropout of x: by one mask, or by one for each gate.
 
-    ``axis`` is that of the gates in what ``multiply(x, kernel)`` returns.
+    ``axis`` is the axis of the gates in what ``multiply(x, kernel)`` returns.
     """
     if len(masks) < 2:
         return multiply(x * masks[0] if masks else x, kernel)
@@ -249,9 +249,9 @@ class LSTMCell(_UnitsCell):
     """One step of long short-term memory: gates decide what the memory c keeps, takes and shows.
 
     ``i, f, o = s(x W + h U + b)`` for each gate, ``c' = f c + i activation(x W_c + h U_c + b_c)``,
-    ``h' = o activation(c')``; s is the recurrent activation. The columns of W and U are those of
-    i, f, c and o, in this order. Source: Hochreiter and Schmidhuber, "Long short-term memory",
-    1997; the forget gate f: Gers, Schmidhuber and Cummins, 2000. `LSTM` is the layer.
+    ``h' = o activation(c')``; s is the recurrent activation. The columns of W and U belong to i, f,
+    c and o, in this order. Source: Hochreiter and Schmidhuber, "Long short-term memory", 1997; the
+    forget gate f: Gers, Schmidhuber and Cummins, 2000. `LSTM` is the layer.
 
     Shapes: inputs ``(batch, features)`` and states h and c ``(batch, units)`` -> h' and the list of
     h' and c'; W ``(features, 4 units)``, U ``(units, 4 units)``, b ``(4 units,)``.
@@ -287,7 +287,7 @@ class LSTMCell(_UnitsCell):
 
 
 def declared_lstm_bias(cell: Any, width: int) -> Any:
-    """Declare the bias of an LSTM, in which that of the forget gate may start at 1."""
+    """Declare the bias of an LSTM; its part for the forget gate may start at 1."""
     options: Any = {"initializer": partial(_first_bias, cell)} if cell.unit_forget_bias else {}
     return declared(cell, "bias", (width,), **options)
 
@@ -350,8 +350,8 @@ def step(cell: Any, z: Tensor, states: Any, drawn: Any, training: bool) -> tuple
 
 
 def shape_of_output(cell: Any, states: Any = None) -> tuple[int, ...]:
-    """Return the shape of one sample of a cell's output: its ``output_size``, or that of its first
-    state, such as of these ``states`` (batch, ...)."""
+    """Return the shape of one sample of a cell's output: its ``output_size``, or the size of its
+    first state, such as of these ``states`` (batch, ...)."""
     size = getattr(cell, "output_size", None)
     if size is not None or is_built_in(cell) or not hasattr(cell, "get_initial_state"):
         size = as_list(cell.state_size)[0] if size is None else size
@@ -398,7 +398,7 @@ def _check_cells(name: str, value: Any) -> list[Any]:
 class StackedRNNCells(Layer):
     """Several cells as one: in each step, a cell reads the output of the one before it.
 
-    ``RNN([cell, cell])`` makes one of a list. Its states are those of the cells, in a list.
+    ``RNN([cell, cell])`` makes one of a list. Its states are the states of the cells, in a list.
 
     Args:
         cells: the cells, such as `LSTMCell`, or of one's own.

@@ -140,14 +140,14 @@ class ConvLSTM2D(_ConvLSTM):
 
     It is an `LSTM` whose states h and c are images, and whose products are convolutions:
     ``i, f, o = s(x * W + h * U + b)`` for each gate, ``c' = f c + i activation(x * W_c + h * U_c +
-    b_c)``, ``h' = o activation(c')``; s is the recurrent activation. The filters of W and U are
-    those of i, f, c and o, in this order. Source: Shi et al., "Convolutional LSTM network: a
-    machine learning approach for precipitation nowcasting", 2015, without its peepholes.
+    b_c)``, ``h' = o activation(c')``; s is the recurrent activation. The filters of W and U belong
+    to i, f, c and o, in this order. Source: Shi et al., "Convolutional LSTM network: a machine
+    learning approach for precipitation nowcasting", 2015, without its peepholes.
 
     Shapes: x ``(batch, steps, height, width, channels)`` -> y ``(batch, rows, columns, filters)``,
     or with ``return_sequences`` ``(batch, steps, rows, columns, filters)``; with ``return_state``
     also h and c, of the shape of one step's output. With channels first, channels and filters are
-    the axis before height. Rows and columns are those of `Conv2D`. W has the shape ``(*kernel_size,
+    the axis before height. Rows and columns are as in `Conv2D`. W has the shape ``(*kernel_size,
     channels, 4 filters)``, U ``(*kernel_size, filters, 4 filters)``, and b ``(4 filters,)``.
 
     Args:
@@ -187,8 +187,8 @@ class ConvLSTM1D(_ConvLSTM):
     """Apply a convolutional LSTM to each step of sequences of sequences, such as of signals.
 
     Shapes: x ``(batch, steps, length, channels)`` -> y ``(batch, new length, filters)``, or with
-    ``return_sequences`` ``(batch, steps, new length, filters)``. The new length is that of
-    `Conv1D`. W has the shape ``(kernel_size, channels, 4 filters)``.
+    ``return_sequences`` ``(batch, steps, new length, filters)``. The new length is as in `Conv1D`.
+    W has the shape ``(kernel_size, channels, 4 filters)``.
 
     The rest: as for `ConvLSTM2D`, with one number for sizes.
 

@@ -48,7 +48,7 @@ def _check_sizes(name: str, value: Any) -> tuple[int | None, ...]:
 
 
 def _drawn(draw: VarianceScaling, fans: tuple[int, int], shape: Any, dtype: Any) -> np.ndarray:
-    """Return the values of a kernel, drawn as those of the matrix with these fans."""
+    """Return the values of a kernel, drawn as for the matrix with these fans."""
     return draw(fans, dtype).reshape(shape)
 
 
@@ -59,8 +59,8 @@ class EinsumDense(Layer):
     along the last axis of three, ``"abc,cde->abde"`` gives several heads. Axes of the kernel that
     are not in the output are summed over, and are its fan-in.
 
-    Shapes: x ``(batch, ...)`` -> y ``(batch, *output_shape)``; axes that ``...`` stands for are
-    those of x. The kernel has the axes of the equation, the bias those of ``bias_axes``.
+    Shapes: x ``(batch, ...)`` -> y ``(batch, *output_shape)``; ``...`` stands for axes of x. The
+    kernel has the axes of the equation, the bias ``bias_axes``.
 
     Args:
         equation: ``[X],[Y]->[Z]``, ``...[X],[Y]->...[Z]``, or ``[X]...,[Y]->[Z]...``.
@@ -113,7 +113,7 @@ class EinsumDense(Layer):
         inputs, kernel, outputs = self._terms()
         left, right = self.equation.startswith("..."), "...," in self.equation
         more, given = len(input_shape) - len(inputs), self.partial_output_shape
-        named = outputs[not left :]  # the first axis of others is that of samples
+        named = outputs[not left :]  # the first axis of others counts samples
         sizes: dict[str, Any] = dict(zip(inputs, input_shape[more * left :], strict=False))
         for letter, n in zip(named, given, strict=False):
             sizes[letter] = sizes.get(letter) if n is None else n

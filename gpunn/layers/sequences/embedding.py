@@ -39,7 +39,7 @@ class Embedding(Layer):
     """Replace each index by a row of a table that is trained: ``y = embeddings[x]``.
 
     Words, users or articles, numbered from 0, thus get vectors, and those that are used alike get
-    similar ones. The gradient of a row is the sum of those of all places where its index stands.
+    similar ones. The gradient of a row is the sum over all places where its index stands.
 
     Shapes: integers ``(batch, ...)`` -> y ``(batch, ..., output_dim)``; the table ``embeddings`` is
     ``(input_dim, output_dim)``. Floats are accepted if they are whole numbers.

@@ -56,7 +56,7 @@ class SimpleRNN(_OfUnits):
 
     It forgets soon: gradients through many steps vanish or grow. `LSTM` and `GRU` keep what they
     have seen for longer. Source: Elman, "Finding structure in time", 1990. The formula and the
-    shapes of weights are those of `SimpleRNNCell`.
+    shapes of weights are as in `SimpleRNNCell`.
 
     Shapes: x ``(batch, steps, features)`` -> y ``(batch, units)``, or with ``return_sequences``
     ``(batch, steps, units)``; with ``return_state`` also the state ``(batch, units)``.
@@ -88,7 +88,7 @@ class SimpleRNN(_OfUnits):
 class GRU(_OfUnits):
     """Apply gated recurrent units to each step of sequences: an `LSTM` with fewer weights.
 
-    The formula and the shapes of weights are those of `GRUCell`. Source: Cho et al., "Learning
+    The formula and the shapes of weights are as in `GRUCell`. Source: Cho et al., "Learning
     phrase representations using RNN encoder-decoder", 2014.
 
     Args:
@@ -115,7 +115,7 @@ class GRU(_OfUnits):
 class LSTM(_OfUnits):
     """Apply long short-term memory to each step of sequences: gates decide what it keeps.
 
-    The formula and the shapes of weights are those of `LSTMCell`. Source: Hochreiter and
+    The formula and the shapes of weights are as in `LSTMCell`. Source: Hochreiter and
     Schmidhuber, "Long short-term memory", 1997.
 
     Args:

@@ -143,7 +143,7 @@ class _Heads(Layer):
         repeats = self._counts[0] // self._counts[1]
         if repeats > 1:
             key, value = (ops.repeat(x, repeats, -2) for x in (key, value))
-        if mask is not None:  # axes of heads, and of no attention, come behind those of samples
+        if mask is not None:  # axes of heads, and of no attention, come behind axes of samples
             at = max(mask.ndim - 2 * len(axes), 0)
             more = query.ndim - 1 + len(axes) - mask.ndim
             mask = ops.reshape(mask, (*mask.shape[:at], *[1] * more, *mask.shape[at:]))
@@ -206,14 +206,14 @@ class MultiHeadAttention(_Heads):
         num_heads: number of heads.
         key_dim, value_dim: sizes of a head's keys and values; by default the same.
         dropout: the fraction of scores that are dropped in training.
-        output_shape: sizes of the last axes of the output; by default those of the query.
+        output_shape: sizes of the last axes of the output; by default the query's.
         attention_axes: axes along which queries see values; by default all but the first and last.
         sliding_window: a query sees values fewer positions away than this; None: all.
         flash_attention: accepted as in Keras; blocks are chosen by size.
         use_gate: whether to multiply what the heads read by a sigmoid of a projected query.
         seed: key of the random stream of the dropout; the model's when None.
 
-    The other arguments: those of each projection, as in `Dense`.
+    The other arguments are for each projection, as in `Dense`.
 
     Raises:
         ValueError: for inputs whose shapes do not match, and for ``flash_attention=True`` with
@@ -263,7 +263,7 @@ class MultiHeadAttention(_Heads):
 class GroupQueryAttention(_Heads):
     """Attend as `MultiHeadAttention`, with groups of queries' heads that share keys and values.
 
-    Its other arguments, inputs and arguments of a call are those of `MultiHeadAttention`. Source:
+    Its other arguments, inputs and arguments of a call are as in `MultiHeadAttention`. Source:
     Ainslie et al., "GQA: training generalized multi-query transformer models", 2023.
 
     Shapes: query ``(batch, T, n)``, value and key ``(batch, S, m)`` -> y ``(batch, T, n)``; with
@@ -300,7 +300,7 @@ class GroupQueryAttention(_Heads):
         )
 
     def _penalized(self, y: Tensor) -> Tensor:
-        return penalized(y, self._activity)  # beside those of the projections, as in Keras
+        return penalized(y, self._activity)  # beside the projections' penalties, as in Keras
 
     def _check(self, *shapes: Any) -> list[int]:
         self._refuse(

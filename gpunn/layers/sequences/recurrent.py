@@ -93,7 +93,7 @@ class Recurrent(Stateful):
             self.cell.build((sequences_shape[0], *sequences_shape[2:]))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the masks of the outputs: that of the input for a sequence, None for states."""
+        """Return the masks of the outputs: the input's mask for a sequence, None for states."""
         of_output = mask if self.return_sequences else None
         return [of_output, *(None for _ in self.state_size)] if self.return_state else of_output
 
@@ -225,7 +225,8 @@ class RNN(Recurrent):
         go_backwards: whether to start at the last step; the outputs are in that order.
         stateful: whether a batch starts with the states after the last batch, until `reset_state`.
         unroll: accepted as in Keras.
-        zero_output_for_mask: whether outputs of masked steps are 0, not those of the step before.
+        zero_output_for_mask: whether outputs of masked steps are 0, not the outputs of the step
+            before.
 
     Raises:
         ValueError: for a cell without these, and if the layer is stateful and the batch size is not

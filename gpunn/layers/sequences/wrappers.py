@@ -52,7 +52,7 @@ class Bidirectional(Stateful):
     second copy goes backwards, and its outputs are put in the order of the steps. Source: Schuster
     and Paliwal, "Bidirectional recurrent neural networks", 1997.
 
-    Shapes: those of the layer; with ``"concat"`` twice as many outputs. With ``return_state`` of
+    Shapes: as of the layer; with ``"concat"`` twice as many outputs. With ``return_state`` of
     the layer, the states of both follow; ``initial_state`` takes them in this order.
 
     Args:
@@ -120,7 +120,7 @@ class Bidirectional(Stateful):
             self.set_weights(first)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return the masks of the outputs: that of the input for sequences, None for states."""
+        """Return the masks of the outputs: the input's mask for sequences, None for states."""
         of_output = mask if self.return_sequences else None
         outputs = [of_output] * (1 if self.merge_mode else 2)
         states = len(self.forward_layer.state_size) * 2 if self.return_state else 0
@@ -165,7 +165,7 @@ class TimeDistributed(Wrapper):
 
     A mask (batch, steps, inner), as of documents of sentences of words, masks what the layer reads:
     with ``TimeDistributed(LSTM(8))``, words. The outputs have the mask of the sentences that have a
-    word; those of the others are 0.
+    word; outputs of the others are 0.
 
     Shapes: x ``(batch, steps, ...)``, of which the layer reads ``(batch, ...)`` -> y ``(batch,
     steps, ...)``.
@@ -278,7 +278,7 @@ def _inner_axes(layer: Any, axes: int) -> int:
 
 
 def _reads_mask(layer: Any, axes: int) -> bool:
-    """Whether a layer reads a mask of so many axes after that of the batch."""
+    """Whether a layer reads a mask of so many axes after the batch axis."""
     if isinstance(layer, TimeDistributed):
         return _reads_mask(layer.layer, axes - 1)
     return axes > 0 and (layer._kind == "model" or "mask" in signature(layer.call).parameters)

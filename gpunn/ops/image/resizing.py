@@ -44,7 +44,7 @@ def taps(
 
     Pixels have their centres at halves, as in PyTorch, TensorFlow and Pillow.
 
-    The weight is that of a kernel at the distance divided by ``wide``, below the radius; the
+    The weight is a kernel's value at the distance divided by ``wide``, below the radius; the
     nearest pixel alone for radius 0. With ``inside``, pixels outside have none, and the weights are
     divided by their sum; without, pixels outside have the value at the edge.
 

@@ -118,7 +118,7 @@ def sampled_along(
     fill_value: float = 0.0,
 ) -> Tensor:
     """Return images (batch, height, width, channels) with as many other pixels along axis 1 or 2,
-    whose coordinates (batch, n) are those of their indices (1, n)."""
+    whose coordinates (batch, n) replace their indices (1, n)."""
     batch, height, width, channels = x.shape
     new, first = np.arange(length, dtype=x.dtype)[None], None
     if axis == 1:
@@ -182,7 +182,7 @@ def affine_transform(
 ) -> Tensor:
     """Rotate, scale, shear or shift images: each pixel comes from another place, by a matrix.
 
-    The pixel (x, y) of the result is that of the image at ``(a0 x + a1 y + a2, b0 x + b1 y + b2)``.
+    The pixel (x, y) of the result is the image's pixel at ``(a0 x + a1 y + a2, b0 x + b1 y + b2)``.
 
     Args:
         images, data_format: as in `resize`.

@@ -29,7 +29,7 @@ from gpunn.ops.tensor import Tensor
 def array(x: Any, dtype: Any = None) -> Tensor:
     """Convert numbers, lists or arrays to a tensor; the same as `convert_to_tensor`.
 
-    Arguments and errors: those of that function.
+    Arguments and errors: as of that function.
 
     >>> from gpunn import ops
     >>> ops.array([1, 2]).dtype, ops.array([1.7, 2.0], "int32").tolist()

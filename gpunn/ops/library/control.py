@@ -281,7 +281,7 @@ def associative_scan(
 
     ``y[0] = x[0]``, ``y[k] = f(y[k - 1], x[k])``. As f is associative, n entries take about
     ``2 log2(n)`` calls of f on many entries at once (Blelloch, Prefix sums and their applications,
-    1990), where `scan` takes n steps. Its gradient is that of these calls.
+    1990), where `scan` takes n steps. Its gradient is the gradient of these calls.
 
     Args:
         f: a function of two structures like ``elems``, of fewer entries along the axis, which

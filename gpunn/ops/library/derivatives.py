@@ -150,7 +150,7 @@ def by_values(work: Callable[[], Any]) -> Any:
 def at_once(function: Callable[[], Any], backend: Backend | None = None) -> Any:
     """Return the result of a function, with values for its tensors, in any structure.
 
-    ``backend``: that of the weights that it uses, if it is known; eager steps run on it.
+    ``backend``: where the weights are that it uses, if it is known; eager steps run on it.
     """
 
     def computed() -> Any:

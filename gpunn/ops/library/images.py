@@ -26,7 +26,7 @@ Sizes = int | Sequence[int]
 
 
 def planes(x: Array) -> Array:
-    """Return images (samples, height, width, channels); those of one axis have the height 1."""
+    """Return images (samples, height, width, channels); images of one axis have the height 1."""
     return x if x.ndim == 4 else x.reshape(len(x), 1, *x.shape[1:])
 
 
@@ -169,8 +169,8 @@ class _Images:
         return height, width
 
     def kernel(self, kernel: Tensor, axis: int = 2, grouped: bool = False) -> Tensor:
-        """Return a kernel of two spatial axes, after checking the channels along ``axis``: those of
-        the images, or if it is ``grouped`` of a group of these."""
+        """Return a kernel of two spatial axes, after checking the channels along ``axis``: as many
+        as the images have, or if it is ``grouped`` as a group of these."""
         channels = self.channels
         kernel = expand_dims(kernel, 0) if self._flat and kernel.ndim == 3 else kernel
         depth = kernel.shape[axis] if kernel.ndim == 4 else 0
@@ -235,7 +235,7 @@ def conv(
         data_format: "channels_last" (the default), or "channels_first" for (batch, channels, ...).
         dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
 
-    A kernel of fewer channels divides those of the images, and the filters, into groups: each
+    A kernel of fewer channels divides the images' channels, and the filters, into groups: each
     group's filters see its own channels.
 
     Returns:
@@ -272,8 +272,8 @@ def conv_transpose(
     its span. Source: Dumoulin & Visin 2016, arXiv:1603.07285.
 
     Args:
-        kernel: (height, width, filters, channels), or (steps, filters, channels): its last axis is
-            that of the images' channels.
+        kernel: (height, width, filters, channels), or (steps, filters, channels): its last axis has
+            the images' channels.
         output_padding: not supported; None.
 
     The other arguments, the result and errors: as for `conv`.
@@ -314,7 +314,7 @@ def depthwise_conv(
     The other arguments, and errors: as for `conv`.
 
     Returns:
-        floats (batch, new height, new width, channels * multiplier); those of the first channel
+        floats (batch, new height, new width, channels * multiplier); results of the first channel
         come first.
 
     >>> from gpunn import ops

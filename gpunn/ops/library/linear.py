@@ -37,7 +37,7 @@ def vdot(x1: Any, x2: Any) -> Tensor:
 def inner(x1: Any, x2: Any) -> Tensor:
     """Compute the inner product over the last axes: ``y[i, j] = sum_k x1[i, k] x2[j, k]``.
 
-    The result has the other axes of x1, then those of x2: (m, k), (n, k) -> (m, n).
+    The result has the other axes of x1, then of x2: (m, k), (n, k) -> (m, n).
 
     Args:
         x1, x2: tensors or array-likes (..., k); promoted to one dtype. A scalar multiplies the

@@ -95,8 +95,8 @@ hypot = of_pairs(
 def fmod(x1: Any, x2: Any) -> Tensor:
     """Compute the remainder of a division, truncated: ``y = x1 - x2 trunc(x1 / x2)``.
 
-    It has the sign of x1; `mod` has that of x2. For integers, a remainder by 0 is 0; for floats it
-    is NaN.
+    It has the sign of x1; `mod` has the sign of x2. For integers, a remainder by 0 is 0; for floats
+    it is NaN.
 
     Arguments and errors: as for `add`.
 

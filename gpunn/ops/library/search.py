@@ -120,11 +120,11 @@ def bincount(
     """Count the occurrences of each non-negative integer, or sum their weights.
 
     ``y[b]`` is the sum of ``weights[i]``, 1 by default, over the i with ``x[i] = b``. In a trace,
-    where the values are those of each step, ``minlength`` sets the number of bins.
+    where each step has its own values, ``minlength`` sets the number of bins.
 
     Args:
         x: integers (..., n), also as floats; the counts have shape (..., bins).
-        weights: broadcast to x; their dtype is that of the result, int32 without weights.
+        weights: broadcast to x; the result has their dtype, int32 without weights.
         minlength: the least number of bins; there are more if the largest value needs them.
         sparse: must be false.
 
@@ -232,7 +232,7 @@ def multi_hot(
         inputs: class indices (batch, n), or (n,) of one sample; the result is (batch, num_classes)
             or (num_classes,). Indices out of range are ignored.
         num_classes: the number of classes, which must be given.
-        axis: that of the classes, as in `one_hot`; the n are combined after it is inserted.
+        axis: of the classes, as in `one_hot`; the n are combined after it is inserted.
         dtype: of the result; floatx by default.
         sparse: must be false.
 

@@ -185,7 +185,7 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
         raise ValueError(f"{height} x {width} pixels do not divide into blocks of {block_size}.")
     rows, columns = height // block_size, width // block_size
     apart = reshape(x, (n, rows, block_size, columns, block_size, channels))
-    # Adjacent: the pixels of a block or, if channels come first, those of a channel.
+    # Adjacent: the pixels of a block or, if channels come first, of a channel.
     together = ops.transpose(apart, (0, 1, 3, 5, 2, 4) if first else (0, 1, 3, 2, 4, 5))
     y = reshape(together, (n, rows, columns, channels * block_size**2))
     return moveaxis(y, -1, 1) if first else y

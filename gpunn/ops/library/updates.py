@@ -21,7 +21,7 @@ from gpunn.ops.tensor import Shape, Tensor, UnknownShapeError
 def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Tensor:
     """Replace the slice that starts at the given indices, in a copy of the inputs.
 
-    The gradient of replaced elements is 0 for the inputs, and that of the updates is the slice.
+    Replaced elements of the inputs get the gradient 0; the updates get the slice of the gradient.
 
     Args:
         inputs: a tensor or array-like; the result has its shape.
@@ -177,7 +177,7 @@ def segment_sum(
 def segment_max(
     data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
-    """Return the maximum over the rows of each segment: those whose id is that of the segment.
+    """Return the maximum over the rows of each segment: the rows with its id.
 
     Rows whose id is out of range are ignored; an empty segment gives the lowest value, -infinity
     for floats.

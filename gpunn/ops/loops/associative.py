@@ -47,7 +47,7 @@ def _partial(
     both: Callable[[list[Tensor], list[Tensor]], list[Tensor]], xs: list[Tensor],
     axes: Sequence[int],
 ) -> list[Tensor]:
-    """Return the partial results: those of neighbors in pairs, and the others from them."""
+    """Return the partial results: first of neighbors in pairs, and from them the others."""
     n = xs[0].shape[axes[0]]
     if n < 2:
         return xs

@@ -1,8 +1,8 @@
 """The derivative of a loop: another one, over the steps in the opposite order.
 
 What the first loop computes and the other reads is kept for each step. The gradient of what is
-fixed is a sum over the steps. Where its terms are products, or sums over rows, as those of weights
-and biases, their factors are kept, and it is one product, or one sum, after the loop.
+fixed is a sum over the steps. Where its terms are products, or sums over rows, as for weights and
+biases, their factors are kept, and it is one product, or one sum, after the loop.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class _Looping(Primitive):
 
 _EMPTY = (0,)
 _given = Primitive("gradient of a loop's result", None, lambda *shapes, **more: _EMPTY)
-"""The gradient of a result, as a part of that of the loop. It is read, not computed."""
+"""The gradient of a result, as a part of the loop's gradient. It is read, not computed."""
 _given.eager = False
 _result = Primitive(
     "result of a loop", None, lambda token, shape, **attributes: shape,

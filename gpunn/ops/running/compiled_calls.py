@@ -304,7 +304,7 @@ class CallBuffers:
             self._backend.read(self.ys[0].reshape(-1)[:1])
 
     def backward(self) -> None:
-        """Compute the gradients by the inputs from those of the outputs, once after `forward`."""
+        """Compute the gradients of the inputs from the outputs' gradients, once after `forward`."""
         self._stages[1].run(1)
 
 

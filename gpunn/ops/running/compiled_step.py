@@ -64,7 +64,7 @@ class CompiledStep:
         stops: as in `StepTrace`.
 
     Attributes:
-        origin: that of the random numbers, see `Source`.
+        origin: where the random numbers begin, see `Source`.
 
     Raises:
         GoesOnError: if the device of its weights does not stop; then trace it without ``stops``.
@@ -159,8 +159,8 @@ class CompiledStep:
         for control in self._advanced:
             self._backend.advance(control, rows, self._zero)
 
-    def _draw_from(self, place: DrawPosition, steps: int) -> None:
-        """Let the next steps draw from a place on, that of the first one."""
+    def _draw_from(self, place: Place, steps: int) -> None:
+        """Let the next steps draw from the place of the first one on."""
         if place != self._place and self._trace.draws:
             count_from(self._context, place)
         at = place.counter + steps, place.own_counter + steps

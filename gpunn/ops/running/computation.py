@@ -210,7 +210,7 @@ class Computation:
         return work
 
     def _scheduled(self, computed: list[Tensor], needed: set[int]) -> list[Tensor | Fused]:
-        """Return what to do in order; that of equal steps is known from the first one."""
+        """Return what to do in order; equal steps use the order of the first one."""
         known = self._known
         key = *map(id, computed), frozenset(needed)
         if key not in known:

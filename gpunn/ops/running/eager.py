@@ -192,7 +192,7 @@ class _OneByOne(Computation):
         self._show(t, is_own)
 
     def _show(self, t: Tensor, is_own: bool) -> None:
-        """Let a tensor have its values: those of its array, or of a copy."""
+        """Let a tensor have the values of its array, or of a copy."""
         array = self._arrays[id(t)]
         if is_own:
             self._own.add(id(t))

@@ -21,7 +21,7 @@ class Effect:
     It reads ``inputs``, ``changes`` parameters and variables, and uses the settings of ``parts``.
     """
 
-    position = 0  # that of the first tensor after it
+    position = 0  # of the first tensor after it
     optimizer: Any = None
     """The optimizer of which it is a step."""
     dependencies: Dependencies | None = None

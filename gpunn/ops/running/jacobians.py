@@ -17,9 +17,9 @@ def jacobian_of(
 ) -> list[Tensor | None]:
     """Return the Jacobian of a tensor by each of several sources; None where it has no gradient.
 
-    That of y (*m) by x (*n) has the shape (*m, *n). If the first axis is one of ``samples`` that do
-    not depend on each other, that of y (b, *m) by x (b, *n) has the shape (b, *m, *n). ``pulled``
-    maps the gradient of y, of its shape, to the gradient by each source.
+    For y (*m) and x (*n) it has the shape (*m, *n). If the first axis is one of ``samples`` that do
+    not depend on each other, it has the shape (b, *m, *n) for y (b, *m) and x (b, *n). ``pulled``
+    maps the gradient of y, of its shape, to the gradient of each source.
     """
     kept = int(samples)
     rows = math.prod(y.shape[kept:])

@@ -62,7 +62,7 @@ class Arguments:
             self.numbers.append(x)
             return _Number(len(self.numbers) - 1), type(x)
         if isinstance(x, (int, str, bytes, type(None))):
-            return x, (type(x), x)  # a member of an IntEnum equals the number, and those of others
+            return x, (type(x), x)  # members of two IntEnums equal the same number
         if not _is_array(x):
             self.kept.append(x)
             return x, id(x)

@@ -256,7 +256,7 @@ class Function:
     ) -> None:
         """Make a program of a recording that agrees with an earlier one.
 
-        Of arguments that differ in shapes only from those of a program, one recording will do.
+        For arguments that differ from a program's in shapes only, one recording will do.
         """
         with self._lock:
             form.count += 1

@@ -367,8 +367,8 @@ def _packed(
     before: tuple[int, ...] = (),
     without: int = 0,
 ) -> Any:
-    """Return derivatives in the structure of the sources, with None or zeros for those that there
-    are none of: of the shape ``before``, and that of the source ``without`` its first axes."""
+    """Return derivatives in the structure of the sources, with None or zeros where there are none.
+    Zeros have the shape ``before``, then the source's shape ``without`` its first axes."""
     each = iter(found)
     if unconnected == "zero":
         like = [convert(x) for x in given]

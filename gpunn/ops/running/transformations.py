@@ -44,7 +44,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
 
     Args:
         function: returns a tensor of floats, or a list, tuple or dictionary of them.
-        primals: its arguments, each with numbers, as those of `gpunn.grad`: tensors, arrays,
+        primals: its arguments, each with numbers, as in `gpunn.grad`: tensors, arrays,
             numbers, weights, and structures of them.
 
     Returns:
@@ -92,7 +92,7 @@ def jvp(
 
     Args:
         function: returns a tensor of floats, or a list, tuple or dictionary of them.
-        primals: a tuple or list of its arguments, each with numbers, as those of `gpunn.grad`.
+        primals: a tuple or list of its arguments, each with numbers, as in `gpunn.grad`.
         tangents: the direction v: as many entries, of the structure and the shapes of the primals.
 
     Returns:
@@ -162,7 +162,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         argnums: the index of the argument to differentiate by, or several for a tuple.
 
     Returns:
-        a function of the same arguments, as those of `gpunn.grad`. Its result has the structure of
+        a function of the same arguments, as in `gpunn.grad`. Its result has the structure of
         the function's result, and in place of each tensor the structure of the argument.
 
     Errors: as for `gpunn.grad`, but the result may be any tensors of floats.
@@ -178,12 +178,13 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
 def hessian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """Return a function that computes the second derivatives of a function, as ``jax.hessian``.
 
-    ``H[j, k] = d^2 y / (dx[j] dx[k])`` of a number y by ``x (*n)`` has the shape ``(*n, *n)``, and
-    that of ``y (*m)`` the shape ``(*m, *n, *n)``. It takes a reverse pass for each element of x.
-    Its product with a vector v takes a few: ``gpunn.jvp(gpunn.grad(function), (x,), (v,))[1]``.
+    ``H[j, k] = d^2 y / (dx[j] dx[k])`` of a number y with respect to ``x (*n)`` has the shape
+    ``(*n, *n)``. For ``y (*m)`` it has the shape ``(*m, *n, *n)``. It takes a reverse pass for each
+    element of x. Its product with a vector v takes a few: ``gpunn.jvp(gpunn.grad(function), (x,),
+    (v,))[1]``.
 
     Args:
-        function, argnums: as those of `jacobian`.
+        function, argnums: as in `jacobian`.
 
     Returns:
         a function of the same arguments. It returns the `jacobian` of the Jacobian, in its
@@ -287,8 +288,8 @@ def _with(like: Any, tensors: Iterable[Any], fits: Callable[[Any], bool] = _is_t
 
 
 def _matched(what: str, like: Any, given: Any, fits: Callable[[Any], bool]) -> list[Tensor]:
-    """Return the entries of ``given`` as tensors, in the places of those of ``like`` that fit; its
-    structure and shapes must be the same."""
+    """Return the entries of ``given`` as tensors, in the places of the entries of ``like`` that
+    fit; its structure and shapes must be the same."""
     if fits(like):
         shape = tuple(like.shape if hasattr(like, "shape") else np.shape(like))
         try:
