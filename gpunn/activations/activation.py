@@ -190,7 +190,7 @@ class Activation(Stated, Formula):
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Return f(x) as a tensor.
 
-        Further arguments are those of the class.
+        The class takes further arguments.
         """
         if args or kwargs:
             return type(self)(*args, **kwargs)(x)

@@ -21,7 +21,7 @@ def curve(activation: Activation, x: Any) -> tuple[np.ndarray, np.ndarray]:
     """Compute f and its derivative at each x, in float64.
 
     They are computed by the activation's own passes, forward and backward, as in training. For a
-    function of rows, such as softmax, they are those of the first output of rows (x, 0).
+    function of rows, such as softmax, they are for the first output of rows (x, 0).
 
     Args:
         activation: the activation.

@@ -58,7 +58,7 @@ class Relu(Activation):
     threshold: float = field(default=0.0)
 
     def __post_init__(self) -> None:
-        # Bent at 0, the sign of y is that of x.
+        # Bent at 0, y has the sign of x.
         self.bent = self.max_value is None and self.threshold == 0
         self.plain = self.bent and self.negative_slope == 0
         if self.plain:
@@ -161,7 +161,7 @@ class LeakyRelu(Relu):
     element: any shape, and the output has the same.
 
     Args:
-        negative_slope: slope below 0. The default is that of Keras's function; Keras's
+        negative_slope: slope below 0. The default is from Keras's function; Keras's
             layer has 0.3, PyTorch 0.01, and textbooks often 0.1.
 
     Source: Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic

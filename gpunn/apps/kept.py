@@ -27,7 +27,7 @@ class KeptResults:
 
     Raises:
         FileNotFoundError: if there is nothing to resume.
-        ValueError: if the results are those of other settings; the message names these.
+        ValueError: if the results are of other settings; the message names these.
     """
 
     def __init__(self, out: str, settings: Mapping[str, Any], resume: bool) -> None:

@@ -116,7 +116,7 @@ def fit_best(
 
 
 class _Lines(Callback):
-    """Prints the line of an epoch every `SECONDS`, like that of `fit`, behind the model's name."""
+    """Prints the line of an epoch every `SECONDS`, as `fit` does, behind the model's name."""
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.last = time.monotonic()

@@ -40,8 +40,8 @@ class Perceptron:
         learning_rate: the learning rate. With zero initial weights, Rosenblatt's rule makes the
             same mistakes for any value.
         epochs: maximum number of passes over the points.
-        tolerance: the delta rule stops when the mean squared error of an epoch differs from
-            that of the previous one by less.
+        tolerance: the delta rule stops when the mean squared error of an epoch differs from the
+            previous epoch's by less.
         initializer: ``"zeros"``, ``"random"`` (normal with deviation 1), or the initial weights
             (inputs + 1,), the bias last.
         shuffle: whether each epoch has a new order.

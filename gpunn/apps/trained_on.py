@@ -46,7 +46,7 @@ def doubt_note(
 
     Args:
         rows: What the rows are.
-        scaled: Whether the probabilities are those of `Decision.weighed`.
+        scaled: Whether the probabilities come from `Decision.weighed`.
     """
     below = doubt(probabilities, labels)["unsure_below"]
     right = (probabilities.argmax(axis=1) == labels).all()
@@ -60,7 +60,7 @@ def doubt_note(
 
 
 def strange_range(found: tuple[float, float], trained: list[float] | None) -> str:
-    """Describe a range of values that differs from that of training; empty if it does not.
+    """Describe a range of values that differs from training's; empty if it does not.
 
     >>> strange_range((0, 255), [0.0, 1.0])
     'values from 0 to 255, but the model was trained on values from 0 to 1'

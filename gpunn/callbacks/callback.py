@@ -192,7 +192,7 @@ class Callback(Entry):
         """Training begins; the model is built."""
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Training ends; ``logs`` are those of the last epoch."""
+        """Training ends; ``logs`` are from the last epoch."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """An epoch (counted from 0) begins."""

@@ -47,18 +47,17 @@ class GradientMonitor(Callback):
     their number is known):
 
     - ``gradient_norm``: the Euclidean norm of its gradient (after clipping);
-    - ``weight_norm``: that of its weights;
+    - ``weight_norm``: the norm of its weights;
     - ``update_ratio``: how far the step moved them, divided by that; 1e-3 is typical;
     - ``dead``: the share of its units whose derivative is 0 for the whole batch (ReLU);
     - ``saturated``: the share of outputs where the derivative of a function with two
       flat ends is below 4% of its largest (a sigmoid below 0.01 or above 0.99).
 
-    Findings are based on the root mean square of each layer's gradient. If those of two
-    layers differ by a factor of more than a thousand, the layer with the smaller one hardly
-    learns. The gradient is vanishing if that layer is nearer to the input (Hochreiter, 1991),
-    else exploding. A gradient is also exploding if it is not finite, or if its norm is a thousand
-    times that of the weights. If a step is longer than the weights, training diverges: the
-    learning rate is too high.
+    Findings are based on the root mean square of each layer's gradient. If two layers differ in it
+    by a factor of more than a thousand, the layer with the smaller one hardly learns. The gradient
+    is vanishing if that layer is nearer to the input (Hochreiter, 1991), else exploding. A gradient
+    is also exploding if it is not finite, or if its norm is a thousand times the weights' norm.
+    If a step is longer than the weights, training diverges: the learning rate is too high.
 
     Args:
         frequency: epochs between inspections; with ``"auto"`` they take 2% of the time.

@@ -28,7 +28,7 @@ class SwapEMAWeights(Callback):
     >>> swap = gpunn.callbacks.SwapEMAWeights()
     >>> x, y = [[0.0], [1.0]], [[1.0], [3.0]]
     >>> history = model.fit(x, y, epochs=2, verbose=0, validation_data=(x, y), callbacks=[swap])
-    >>> sorted(history.history)  # val_loss is that of the averages
+    >>> sorted(history.history)  # val_loss is of the averages
     ['loss', 'val_loss']
     """
 

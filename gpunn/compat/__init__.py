@@ -1,1 +1,1 @@
-"""Names of Keras and TensorFlow beyond those of parts and models, and names that gpunn lacks."""
+"""Names of Keras and TensorFlow beyond parts and models, and names that gpunn lacks."""

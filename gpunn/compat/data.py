@@ -1,9 +1,9 @@
 """TensorFlow's ``tf.data``: a pipeline of samples for ``fit``.
 
 ``fit``, ``evaluate`` and ``predict`` accept a `Dataset` of batches like anything that yields
-batches. Its functions run in Python, sample by sample, in this thread or in that of
-`Dataset.prefetch`: nothing is compiled. Data that fit in memory train many times faster as
-arrays: ``fit(x, y)``.
+batches. Its functions run in Python, sample by sample, in this thread or in the thread of
+`Dataset.prefetch`: nothing is compiled. Data that fit in memory train many times faster as arrays:
+``fit(x, y)``.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ class FeatureSpace:
         return self.inputs
 
     def get_encoded_features(self) -> Any:
-        """Return the symbolic rows, or, with ``output_mode="dict"``, those of each column.
+        """Return the symbolic rows, or with ``output_mode="dict"`` the rows of each column.
 
         Raises:
             ValueError: before `adapt`.

@@ -147,8 +147,8 @@ def _own(x: Any) -> np.ndarray:
 def _check_objects(objects: np.ndarray, kind: str) -> None:
     """Raise an error for values that NumPy converts to something else, or to nothing.
 
-    ``kind`` is that of the array that NumPy makes of them: it also makes strings of numbers among
-    strings, and floats of integers that 64 bits cannot hold.
+    ``kind`` is the kind of the array that NumPy makes of them: it also makes strings of numbers
+    among strings, and floats of integers that 64 bits cannot hold.
     """
     if all(isinstance(value, int) for value in objects.flat) and objects.size:
         most = max(objects.flat, key=abs)

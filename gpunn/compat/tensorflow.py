@@ -238,7 +238,7 @@ OWN = _by_name(
 
 
 def _found(name: str, own: Mapping[str, Any], path: str) -> Any:
-    """Return one of these names, or an operation; ``path`` is that of the name in messages."""
+    """Return one of these names, or an operation; ``path`` is the name's in messages."""
     if name in own:
         return own[name]
     if RENAMED.get(name, name) in FUNCTIONS:

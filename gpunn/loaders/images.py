@@ -70,7 +70,7 @@ def load_img(
 def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> np.ndarray:
     """Convert an image of Pillow to an array (height, width, channels) of floatx, or of ``dtype``.
 
-    Values are those of the image, usually from 0 to 255. With
+    Values are as in the image, usually from 0 to 255. With
     ``data_format="channels_first"`` the shape is (channels, height, width).
 
     Raises:

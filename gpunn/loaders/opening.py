@@ -25,7 +25,7 @@ class LargeImage(ValueError):
 
 
 UNREADABLE = (DamagedImage, LargeImage, FileNotFoundError)  # left out of a folder
-_pillows_limit = threading.Lock()  # held while Pillow's limit, that of the process, is another
+_pillows_limit = threading.Lock()  # taken while the process's limit in Pillow is another
 
 
 def why_no_file(path: Any) -> str | None:

@@ -56,7 +56,7 @@ def image_dataset_from_directory(
         color_mode: "rgb", "grayscale" or "rgba": 3, 1 or 4 channels. Of 16 bits, 8 are taken.
         batch_size: Pictures in a batch; None for single ones.
         image_size: Height and width to resize to, without antialiasing, as TensorFlow does.
-        shuffle: Whether each pass has a new order; otherwise that of the sorted paths.
+        shuffle: Whether each pass has a new order; otherwise the paths are sorted.
         seed: Seed of the order, and of the split. Files and parts are Keras's for this seed.
         validation_split: Share of the files for validation, the last ones after one shuffling.
         subset: "training", "validation", or "both" for a list of the two.

@@ -26,7 +26,7 @@ def timeseries_dataset_from_array(
 
     Window i has the entries ``start_index + i * sequence_stride + k * sampling_rate`` for k from
     0 to ``sequence_length - 1``, all before ``end_index``. Its target is the entry of ``targets``
-    at the same place as its first one. The memory is that of the series, not of its windows: in
+    at the same place as its first one. The memory holds the series, not its windows: in
     `fit` and `evaluate` it is in the device's memory.
 
     Args:

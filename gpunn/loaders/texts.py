@@ -86,7 +86,7 @@ def pad_sequences(
 
     Args:
         sequences: Lists or arrays of any lengths, of numbers or of entries of one shape.
-        maxlen: The length; that of the longest by default.
+        maxlen: The length; by default the longest's.
         dtype: Of the array; object for strings.
         padding: "pre" or "post": where values are added.
         truncating: "pre" or "post": where entries are cut off.

@@ -63,7 +63,7 @@ def sums_of_mean(t: Tensor) -> tuple[Tensor, int] | None:
 
 
 def _has_kernel(loss: Any) -> bool:
-    """Whether `Backend.loss` computes a loss, and its derivatives are those of its formula."""
+    """Whether `Backend.loss` computes a loss, and its formula gives the derivatives."""
     own = replaces(type(loss), "forward", "backward", "forward_backward", "elements", "call")
     return loss.functor is not None and loss.ignore_class is None and not (own or loss._of_tensors)
 

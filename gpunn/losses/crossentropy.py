@@ -63,8 +63,8 @@ class _Crossentropy(BothAtOnce):
     def on_logits(self) -> Loss:
         """Return the same loss on the input of the softmax or sigmoid.
 
-        Its value is that of probabilities clipped to [1e-7, 1 - 1e-7], as without fusing. Its
-        gradient is that of the unclipped loss, so that saturated outputs still learn.
+        Its value is computed from probabilities clipped to [1e-7, 1 - 1e-7], as without fusing. Its
+        gradient is the unclipped loss's, so that saturated outputs still learn.
         """
         loss = copy.copy(self)
         loss.from_logits = loss.clipped = True

@@ -55,7 +55,7 @@ class Loss(Formula):
         reduction: ``"sum_over_batch_size"`` (the mean over rows), ``"sum"``,
             ``"mean_with_sample_weight"`` (divided by the sum of the weights) or
             ``"none"``.
-        dtype: of the result; by default that of ``y_pred``.
+        dtype: of the result; by default the dtype of ``y_pred``.
 
     Attributes:
         functor: name of the formula of the kernels, in

@@ -114,7 +114,7 @@ class _Rows:
 def masked(mask: Any, weight: Any, reduction: str | None = None) -> Tensor:
     """Return the weights of steps (batch, steps) that count by the mask of predictions.
 
-    As in Keras, a mean is that of the steps that count, also with a ``weight`` of each sample or
+    As in Keras, a mean is over the steps that count, also with a ``weight`` of each sample or
     step. If none does, it is 0.
     """
     left = cast(mask, floatx())

@@ -97,7 +97,7 @@ class AUC(Levels):
     def array(self, state: np.ndarray) -> Any:
         counts = self.counts(state)
         weights = None if self.label_weights is None else np.array(self.label_weights)
-        if self.by_output and not self.multi_label:  # the weights are those of predictions
+        if self.by_output and not self.multi_label:  # the weights belong to predictions
             counts = tuple(weights @ array for array in counts)
         areas = self._area(*counts)
         if not self.multi_label:

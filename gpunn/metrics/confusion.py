@@ -15,9 +15,9 @@ from .binned import Binned, divide
 class ConfusionMatrix(Binned):
     """The confusion matrix: how often each class (rows) was predicted as each class (columns).
 
-    Targets are class numbers, or rows whose largest element is at the class. The predicted
-    class is that of the largest prediction. With one output, the true class is whether the
-    target is nonzero, and the predicted class whether the output exceeds ``threshold``.
+    Targets are class numbers, or rows whose largest element is at the class. The predicted class
+    has the largest prediction. With one output, the true class is whether the target is nonzero,
+    and the predicted class whether the output exceeds ``threshold``.
 
     A model's logs hold numbers, so they show the share of correct predictions, those on the
     diagonal. After ``fit`` or ``evaluate``, ``result()`` returns the matrix of the last pass

@@ -237,7 +237,7 @@ class FBetaScore(Levels):
 class F1Score(FBetaScore):
     """``2 precision recall / (precision + recall)`` of each output: `FBetaScore` with beta = 1.
 
-    The harmonic mean of precision and recall, as in Keras; shapes are those of `FBetaScore`.
+    The harmonic mean of precision and recall, as in Keras; shapes are as in `FBetaScore`.
 
     Args:
         average, threshold: as for `FBetaScore`.

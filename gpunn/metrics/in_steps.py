@@ -77,7 +77,7 @@ def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
 
 
 def sums_of(values: Any, weight: Any) -> list[Tensor]:
-    """Return sum w v and sum w of values, of which those of a sample are averaged."""
+    """Return sum w v and sum w of values, which are averaged for each sample."""
     values = floats(convert(values))
     if weight is not None:
         weight = convert(weight, values.dtype)

@@ -61,8 +61,8 @@ class Metric(Formula):
         functor: name of the formula of the kernels, in ``kernels/formulas/metrics.cuh``; None if
             they have none.
         parameter_names: attributes that are passed to this formula.
-        accumulates: what a GPU adds to the state: ``"rows"`` (the means of rows), ``"losses"``
-            (those of a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
+        accumulates: what a GPU adds to the state: ``"rows"`` (the means of rows), ``"losses"`` (of
+            a loss), ``"bins"`` (counts) or ``"columns"`` (sums of targets).
         of_largest: True if only the place of each row's largest prediction matters.
         direction: ``"up"`` if higher is better, ``"down"`` if lower is.
         predictions: kind that it needs, as for `gpunn.losses.Loss.predictions`. In a model whose
@@ -272,7 +272,7 @@ class Metric(Formula):
         list stands for the state of this object.
 
         Raises:
-            ValueError: if the arrays are not those of such a metric.
+            ValueError: if such a metric has other arrays.
 
         >>> from gpunn.metrics import Mean
         >>> m = Mean()

@@ -17,8 +17,8 @@ class Adadelta(Optimizer):
     """``s = rho s + (1 - rho) g^2, d = g sqrt(e + eps) / sqrt(s + eps), w -= a d,
     e = rho e + (1 - rho) d^2`` (Zeiler, "ADADELTA", 2012).
 
-    Steps are the gradient times a ratio of two root mean squares: that of the previous steps and
-    that of the gradients. The size of a step thus has the unit of the weights.
+    Steps are the gradient times a ratio of two root mean squares: of the previous steps, and of the
+    gradients. The size of a step thus has the unit of the weights.
 
     w, g, a and t, the shapes, the arguments not named here, and errors: as for `Adam`.
 

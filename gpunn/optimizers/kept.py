@@ -146,7 +146,7 @@ class KeptSlots:
         return place
 
     def without_copies(self, variables: Sequence[Any], optimizer: Any) -> list[Any]:
-        """Return those of these variables that need a new storage for copies: they have none
+        """Return the variables that need a new arena for copies of them: they have none
         with all slots of the optimizer, or another variable there is gone."""
         found: list[Any] = []
         counts = Counter(id(place.copies) for place in self._places.copy().values())
@@ -213,7 +213,7 @@ class KeptSlots:
         self._places[key] = Place(owner, reference(variable), token, **now)
 
     def _claimed(self, variables: Sequence[Any]) -> dict[int, Unclaimed]:
-        """Return the slots that belong to these variables, by ``id``: first of all those of copies
+        """Return the slots that belong to these variables, by ``id``: first of all slots of copies
         of the variables themselves, then of weights of the same path, then of like variables."""
         found: dict[int, Unclaimed] = {}
         for fits in (Unclaimed.is_of, Unclaimed.is_named, Unclaimed.is_like):

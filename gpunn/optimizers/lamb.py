@@ -23,7 +23,7 @@ class Lamb(_TwoMeans):
     the paper adds it to r.
 
     Args:
-        learning_rate: a, at least 0: the size of a step relative to that of the weights.
+        learning_rate: a, at least 0: the size of a step relative to the weights' size.
 
     >>> import numpy as np
     >>> from gpunn.optimizers import Lamb

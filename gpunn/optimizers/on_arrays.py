@@ -136,7 +136,7 @@ class Update:
             return made
 
     def is_of(self, variables: Sequence[Any]) -> bool:
-        """Whether it is that of these variables, which are where they were, and trained as then."""
+        """Whether it updates these variables, which are where they were, and trained as then."""
         return (
             len(variables) == len(self._variables)
             and all(map(lambda v, known: known() is v, variables, self._variables))
@@ -192,10 +192,10 @@ class Update:
     def over_ranks(
         self, shard: Shard | None, backend: Backend | None = None
     ) -> list[Callable[[], None]]:
-        """Return what replaces the mean gradients of a rank's rows by those of the whole batch.
+        """Return what replaces the mean gradients of a rank's rows by the whole batch's.
 
         Args:
-            backend: The one of a program; by default that of each storage.
+            backend: The one of a program; by default each arena's.
         """
         works: list[Callable[[], None]] = []
         if shard is None:
@@ -231,7 +231,7 @@ class Update:
 
     @property
     def scale(self) -> float:
-        """The factor on gradients, which are those of a scaled loss."""
+        """The factor on gradients, which come from a scaled loss."""
         return 1.0 / (self.optimizer.loss_scale_factor or 1.0)
 
 
@@ -345,8 +345,8 @@ def _parts(
 ) -> dict[int, tuple[ParameterStorage, dict[int, Parameter]]]:
     """Return the part that trains these variables of each storage with their slots, by its ``id``.
 
-    With it are the parameters that stand for those of the storage there, by their ``id``: without
-    layers and storages, which the optimizer must not keep alive.
+    With it are the parameters that stand for the arena's there, by their ``id``: without
+    layers and arenas, which the optimizer must not keep alive.
     """
     found: dict[int, tuple[ParameterStorage, dict[int, Parameter]]] = {}
     for place in places:

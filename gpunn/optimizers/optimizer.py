@@ -518,7 +518,7 @@ get, serialize, deserialize = lookups(Optimizer)
 
 
 def _number_now(optimizer: Any, name: str) -> Tensor:
-    """Return an attribute as a tensor: in a step it is that of each step."""
+    """Return an attribute as a tensor: in a step, each step has its own value."""
     if optimizer._control is None:  # a step reads it from there
         optimizer.control_on(get_backend())
     value = getattr(optimizer, name)

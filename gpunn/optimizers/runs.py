@@ -18,10 +18,10 @@ from gpunn.core.storage import ParameterStorage
 class Runs:
     """An optimizer's step in some storages, which may be on several backends.
 
-    Each backend has a control block: that of the optimizer, or a copy.
+    Each backend has a control block: the optimizer's, or a copy.
 
     Attributes:
-        backends: those of the storages.
+        backends: of the arenas.
         control: the optimizer's control block, which is on one of them.
     """
 
@@ -41,8 +41,8 @@ class Runs:
 
     @property
     def by_host(self) -> bool:
-        """Whether the host limits the norm, which is that of the gradients of several storages."""
-        return len(self._storages) > 1 and bool(self._optimizer.global_clipnorm)
+        """Whether the host limits the norm, which is over the gradients of several arenas."""
+        return len(self._arenas) > 1 and bool(self._optimizer.global_clipnorm)
 
     @property
     def is_ours(self) -> bool:

@@ -90,7 +90,7 @@ def _restored(config: Any) -> Any:
 
 
 def _kind_of(config: Mapping[str, Any]) -> str:
-    """Return the kind of a described part: that of Keras's module, or of its name."""
+    """Return the kind of a described part: by Keras's module, or by its name."""
     names = [config["class_name"], str(config.get("registered_name"))]
     module = str(config.get("module")).rpartition(".")[2].removesuffix("s")
     for kind in (module, "layer", "model", *sorted(registry.kinds() - {*_LAYERS, module})):

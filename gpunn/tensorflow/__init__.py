@@ -1,7 +1,7 @@
 """TensorFlow's face: ``import gpunn.tensorflow as tf`` for programs that ask for its version.
 
-It has the names of ``import gpunn as tf``, and besides ``tf.__version__``, that of TensorFlow whose
-names these are, and ``tf.random.gamma``, whose arguments are not Keras's.
+It has the names of ``import gpunn as tf``, and besides ``tf.__version__``, the version of
+TensorFlow whose names these are, and ``tf.random.gamma``, whose arguments are not Keras's.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _MODES = {"1": 1, "L": 1, "I": 1, "I;16": 1, "RGB": 3, "P": 3, "YCbCr": 3, "RGBA
 def extract_patches(
     images: Any, sizes: Any, strides: Any, rates: Any, padding: str, name: str | None = None
 ) -> Any:
-    """Cut images into patches; see `ops.image.extract_patches`. Lengths are those of four axes."""
+    """Cut images into patches; see `ops.image.extract_patches`. Lengths are for four axes."""
     kept = (sizes[1:3], strides[1:3], rates[1:3])
     return ops.image.extract_patches(images, *kept, padding.lower())
 
@@ -50,7 +50,7 @@ def convert_image_dtype(
 ) -> Any:
     """Convert an image to floats, of which 1 is the largest integer of its dtype.
 
-    Integers are those of arrays: tensors do not say how many bits they had.
+    Integers come from arrays: tensors do not say how many bits they had.
 
     >>> convert_image_dtype(np.array([0, 51, 255], np.uint8), "float64").tolist()
     [0.0, 0.2, 1.0]

@@ -44,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     Args:
-        argv: the arguments, without the program's name; by default those of the process
-            (`sys.argv[1:]`).
+        argv: the arguments, without the program's name; by default the process's (`sys.argv[1:]`).
 
     >>> main(["--version"])  # doctest: +ELLIPSIS
     gpunn ...

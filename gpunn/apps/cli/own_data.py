@@ -25,7 +25,7 @@ INTERRUPTED = 130  # exit status after Ctrl-C, also where something was saved
 
 def begin(args: argparse.Namespace, settings: Settings, name: str) -> str:
     """Check the settings, choose backend and seed, and return the folder of the results, which is
-    new: that of ``args``, or one of this name in ``runs``."""
+    new: as ``args`` say, or one of this name in ``runs``."""
     settings.check()
     use_backend(get_backend(args.backend).name)
     set_random_seed(settings.seed)

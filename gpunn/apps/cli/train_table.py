@@ -171,8 +171,8 @@ def _at(column: Column, rows: np.ndarray) -> Column:
 def _groups(
     table: Table, target: TargetColumn, inputs: dict[str, np.ndarray], by: str | None
 ) -> np.ndarray:
-    """Return a number for each row, the same for rows that belong together: those of a group in the
-    column ``by``, or equal ones."""
+    """Return a number for each row, the same for rows that belong together: a group in the column
+    ``by``, or equal rows."""
     if by is None:
         return equal_rows([x[:, 0] for x in inputs.values()])
     cells = table.column(by)

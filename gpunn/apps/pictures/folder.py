@@ -14,7 +14,7 @@ from .reading import read_image
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 SIZES = (28, 32, 64)  # side lengths to scale pictures to: the first that is large enough
 GREY = ("1", "L", "LA", "La")
-LOOKED_AT = 500  # pictures whose size and mode decide those of the model
+LOOKED_AT = 500  # pictures whose size and mode decide the model's
 
 
 @dataclass

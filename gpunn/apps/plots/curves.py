@@ -170,7 +170,7 @@ def learning_curve(
 
     Args:
         sizes: numbers of samples (n,).
-        training, held_out: the metric (n,), or that of several runs (n, runs): the line is then
+        training, held_out: the metric (n,), or of several runs (n, runs): the line is then
             their mean, and bars extend from the smallest to the largest.
         ylabel, title, ax: as for `curves`.
 

@@ -150,8 +150,8 @@ def first_layer(
     Args:
         model: a built gpunn model.
         layer: name of the layer; by default the first layer that has a kernel.
-        shape: height and width of the input; by default those of the model's input if it is an
-            image, else a square.
+        shape: height and width of the input; by default the model's input if it is an image, else a
+            square.
         count: maximum number of units to draw; the first ones are drawn.
         columns: images in a row.
 

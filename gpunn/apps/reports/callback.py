@@ -175,7 +175,7 @@ class Recorder(Callback):
             numbers, explain, named: as for `results.results`.
             compared: the metrics of this model and of simpler ones, by the model's name.
             importance: what `gpunn.apps.tables.importance` returns.
-            figures: the metrics of this model, if others are to be shown than those of `results`.
+            figures: the metrics of this model, if others are to be shown than in `results`.
         """
         if self.run is None:
             self._computed(model)

@@ -1,6 +1,6 @@
 """What the report of a table's run says of the search, and of the model that is saved.
 
-The epochs of the record are those of one network; the model may be an average of several.
+The epochs of the record are from one network; the model may be an average of several.
 """
 
 from __future__ import annotations

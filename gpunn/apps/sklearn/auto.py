@@ -194,7 +194,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         Args:
             X: (rows, columns): a DataFrame, or an array.
             y: (rows,), classes.
-            groups: (rows,), equal for rows that belong together, such as those of a patient.
+            groups: (rows,), equal for rows that belong together, such as rows of one patient.
 
         Raises:
             ValueError, TypeError: for invalid parameters or data, before any work.
@@ -226,7 +226,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
         """Return the metric of the predictions for X by the classes y (rows,).
 
         It has a minus if less is better, as in scikit-learn: the log loss, and the mean cost of a
-        row. For two classes, F1 and the AUC are those of the rarer one; for more, the mean of all,
+        row. For two classes, F1 and the AUC are for the rarer one; for more, the mean of all,
         each against the others.
 
         Raises:

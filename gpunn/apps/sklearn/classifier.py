@@ -73,7 +73,8 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
 
         Args:
             X, y, sample_weight: as for `fit`.
-            classes: all classes that will occur, for the first call; by default those of ``y``.
+            classes: all classes that will occur, for the first call; by default the classes in
+                ``y``.
 
         Returns:
             The estimator.

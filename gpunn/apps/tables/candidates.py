@@ -146,7 +146,7 @@ class Candidate(Protocol):
     def learn(
         self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
-        """Return the solution at a place of the path; the callbacks are those of a training."""
+        """Return the solution at a place of the path; the callbacks are for its training."""
 
 
 def in_columns(rows: Rows, pieces: bool, by: Rows) -> Rows | np.ndarray:
@@ -161,7 +161,7 @@ def in_columns(rows: Rows, pieces: bool, by: Rows) -> Rows | np.ndarray:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Ridge or logistic regression; the path is that of the penalties.
+    """Ridge or logistic regression; the path has the penalties.
 
     With ``pieces`` it is a sum of one curve for each number, and counts as a network without hidden
     layers, of which it is the solution.
@@ -191,7 +191,7 @@ class LinearModel:
         return Network(()).parameters(width, outputs)
 
     def training(self, rows: int, at: int) -> str:
-        # Those of logistic regression are the first ones.
+        # Logistic regression has the first ones.
         return f"penalty {linear.OF_RIDGE[at]:g}"
 
     def _solutions(
@@ -224,7 +224,7 @@ class LinearModel:
 
 
 class NetworkModel(Network):
-    """A network; the path is that of the lengths of its training."""
+    """A network; the path has the lengths of its training."""
 
     is_network = True
 

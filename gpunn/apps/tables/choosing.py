@@ -1,8 +1,8 @@
 """Choose the answer from the predictions of candidates: the best one, or an average of a few.
 
 Members are added one by one to the best candidate, while the loss of their average falls (Caruana
-et al. 2004, "Ensemble selection from libraries of models"). All losses are those of rows that were
-not trained on.
+et al. 2004, "Ensemble selection from libraries of models"). All losses are on rows that were not
+trained on.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Trial:
 
 
 def over_rows(values: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard error of what the folds found of these rows: the error is that of
-    the rows' means, since several folds may check a row.
+    """Return mean and standard error of what the folds found of these rows: the error is of the
+    rows' means, since several folds may check a row.
 
     >>> mean, error = over_rows(np.array([1.0, 3.0, 2.0, 6.0]), np.array([0, 0, 1, 2]))
     >>> round(mean, 3), round(error, 3)  # of 2, 2 and 6

@@ -8,7 +8,7 @@ world"; Lei et al. 2018, "Distribution-free predictive inference for regression"
 The models of the folds are not kept, so intervals are around the answer of the model that learned
 all rows: the cross-validated form of the jackknife (Barber et al. 2021, "Predictive inference with
 the jackknife+"). That has its level where the answer hardly depends on a fold's rows. Where a fold
-is much smaller than the table, the errors are those of `Plan.checked`. The study of 24 tables in
+is much smaller than the table, the errors are from `Plan.checked`. The study of 24 tables in
 `benchmarks/results/tables-coverage.md` measures the levels.
 """
 

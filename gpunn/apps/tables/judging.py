@@ -12,7 +12,7 @@ from gpunn.common.arguments import check_number
 
 from .scoring import Metric, metric_of
 
-MOST = 1e6  # cost of a mistake, in those of another that nothing is said of
+MOST = 1e6  # cost of a mistake, in costs of another that nothing is said of
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ class Plan:
         """Train the chosen members on some of the rows, and return them as one model of the
         table's columns.
 
-        The callbacks are those of the first network's training; with ``linear`` the linear model is
+        The callbacks are for the first network's training; with ``linear`` the linear model is
         learned instead of what was chosen.
         """
         members = self.choice.members
@@ -153,8 +153,8 @@ class Plan:
         predictions of them, without having learned them: those that cross-validation checked.
 
         A search of a sample learns from fewer rows than the answer does, which then errs less. So
-        the answer is learned once more, from all of ``rows``, those of the search, but the checked
-        ones and their groups.
+        the answer is learned once more, from all of the search's ``rows`` but the checked ones and
+        their groups.
         """
         found = rows[self.choice.rows]
         if not self.is_sampled:

@@ -12,7 +12,7 @@ from .networks import Rows
 PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 """Tried from the largest on: each fit starts from the weights of the one before."""
 OF_RIDGE = (*PENALTIES, 0.03, 0.01, 0.003, 0.001)
-"""Those of ridge regression, where one more costs next to nothing."""
+"""Penalties of ridge regression, where one more costs next to nothing."""
 STEPS = 100  # at most, of L-BFGS for each penalty
 BLOCK = 1 << 16  # rows that are looked at together
 MEMORY = 10  # pairs of steps and gradient changes that L-BFGS keeps

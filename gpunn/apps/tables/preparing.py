@@ -108,8 +108,8 @@ class Feature:
 
 
 def feature_of(column: Column, rows: np.ndarray, limits: Limits | None = None) -> Feature:
-    """Return a column's statistics for training, from the given rows only; those of numbers are
-    statistics of the limited ones, and their range is that of the numbers within the limits."""
+    """Return a column's statistics for training, from the given rows only. For numbers they are
+    statistics of the limited ones, with the range of the numbers within the limits."""
     if column.kind == "category":
         known = {*column.cells[rows].tolist()}
         found = [category for category in column.categories if category in known]
@@ -146,7 +146,7 @@ def _of_numbers(name: str, values: np.ndarray, median: float, written: str = "")
 
 
 def _of_dates(column: Column, rows: np.ndarray) -> Feature:
-    """Return the numbers that dates become; missing dates take those of the median date.
+    """Return the numbers that dates become; missing dates become the median date.
 
     What is the same in all given rows, such as the year, is omitted: a model would learn nothing
     from it, and compute with an untrained weight in another year.
@@ -206,7 +206,7 @@ class Names:
 def prepared(features: Sequence[Feature]) -> tuple[dict[str, Any], list[Any]]:
     """Return a model's inputs by column, and tensors of the prepared features.
 
-    The first tensor holds the numbers, those of dates too, with missing values replaced by medians,
+    The first tensor holds the numbers, also of dates, with missing values replaced by medians,
     limited where a column has limits, and scaled. The second holds indicators of missing values,
     then rows: a one-hot row for each categorical column, whose first position means unknown or
     missing, for months, weekdays and hours, and the hashed words of each text. A tensor without

@@ -62,7 +62,7 @@ def arrays(
     limits: Sequence[Limits | None], units: Sequence[float]
 ) -> tuple[list[float], list[float]]:
     """Return the lower and the upper limit of each number of a row, in its unit; a number without
-    limits has those of float32."""
+    limits has float32's."""
     most = float(np.finfo(np.float32).max)
     pairs = [
         (-most, most) if one is None else (one.low / unit, one.high / unit)

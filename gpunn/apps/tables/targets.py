@@ -114,8 +114,8 @@ class TargetScale:
         logs: whether logarithms are learned.
         factor: what predictions are multiplied by: the exponential of a mean logarithm is less
             than the mean (Duan 1983, "Smearing estimate").
-        low, high: limits of the logarithms of predictions: a little beyond those of the targets,
-            since the exponential of a line that goes on is without limit.
+        low, high: limits of the logarithms of predictions: a little beyond the targets', since the
+            exponential of a line that goes on is without limit.
     """
 
     middle: float = 0.0

@@ -41,8 +41,8 @@ def score(
 ) -> Score:
     """Return the accuracy of probabilities, or the R2 of numbers, with its standard error.
 
-    The standard error of the accuracy is that of (right + 1) / (rows + 2) (Agresti and Coull 1998).
-    The standard error of R2 is that of a ratio of means, by the delta method.
+    The standard error of the accuracy is computed for (right + 1) / (rows + 2) (Agresti and Coull
+    1998). The standard error of R2 is computed as for a ratio of means, by the delta method.
 
     >>> print(score(np.array([[0.9, 0.1]] * 10), np.array([0] * 8 + [1] * 2), 2))
     .800 ± .125
@@ -234,7 +234,7 @@ def warnings(
 ) -> list[str]:
     """Return what speaks against trusting an answer: leaks, few rows, an R2 below 0.
 
-    ``learn`` and ``test`` are indices of the rows of ``y``, ``names`` those of the classes, and
+    ``learn`` and ``test`` are indices of the rows of ``y``, ``names`` name the classes, and
     ``own`` is the answer's score on the rows held out, without those that are far from all others.
     """
     found = []

@@ -20,7 +20,7 @@ from .table_form import POINTS, table_form
 _HERE = Path(__file__).parent
 PLACES = 72 * 72  # points of the plane computed at once: SIDE of js/playground/plane.js
 COLOURS = 6  # maximum number of classes on the plane, one colour each
-# Layers that pass on their input: their pictures would repeat those of the previous layer.
+# Layers that pass on their input: their pictures would repeat the previous layer's.
 _SILENT = (layers.Flatten, layers.Reshape, layers.Dropout, layers.Rescaling)
 
 

@@ -88,7 +88,7 @@ class Playground:
     def model(self) -> Any:
         """A copy of the model, as the page has sent it last.
 
-        While layers, loss and optimizer are those of the model that was given, it is a copy of
+        While layers, loss and optimizer are as in the given model, it is a copy of
         that model with the new weights. Otherwise it is a new `gpunn.Sequential` of what was chosen
         on the page.
         """

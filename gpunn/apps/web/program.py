@@ -1,7 +1,7 @@
 """The program that a page runs for a model: its forward pass as calls of the kernels in
 gpunn.wasm, and optionally its gradients with respect to the inputs.
 
-The calls are those of the compiled backend, which here records them instead of performing them.
+The compiled backend makes the calls, and here records them instead of performing them.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
     ``given`` describes how user data (strings, numbers with missing values) become inputs; see
     `encodings`. ``gradient`` has the calls that, after the forward pass, turn gradients of the
     outputs, ``by``, into gradients of the inputs. If an output's layer ends with a softmax or
-    sigmoid, they are gradients of the logits (``logits``), since those of the activation vanish for
-    confident predictions. A model that a page cannot compute raises ValueError, with the reason.
+    sigmoid, they are gradients of the logits (``logits``), since gradients of the activation vanish
+    for confident predictions. A model that a page cannot compute raises ValueError, with the
+    reason.
 
     >>> from gpunn import Sequential, layers
     >>> found = forward_program(Sequential([layers.Input((2,)), layers.Dense(3, "relu")]))

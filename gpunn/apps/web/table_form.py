@@ -31,8 +31,8 @@ def table_form(model: Any, table: TableModel) -> dict[str, Any]:
 
     A slider covers the 1st to the 99th percentile of the training rows, so that outliers do not
     squeeze it. In files without percentiles it covers the range, or a few deviations around the
-    mean. It starts at the median, as the field of a date does. A model whose outputs or layers are
-    not those of one that `gpunn train` made raises ValueError.
+    mean. It starts at the median, as the field of a date does. A model with other outputs or layers
+    than `gpunn train` makes raises ValueError.
     """
     about = trained_on.known(model)
     classes = about.get("classes", [])
@@ -154,7 +154,7 @@ def _fields(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
 def _date_field(table: TableModel, name: str, median: float) -> dict[str, str]:
     """Return the bounds and the initial value of a field for dates, as browsers write them."""
     form = table.dates[name].form
-    # A model has the median of the days, or of the minutes; it does not have that of the hours.
+    # A model has the median of the days, or of the minutes, but not of the hours.
     days = median / 1440 if form == "time" else median + 0.5 * (form == "datetime")
     first = written(days, form)
     low, high = _ends(table, name) if name in table.ranges else (first, first)

@@ -80,12 +80,12 @@ class CosineDecay(LearningRateSchedule):
 class CosineDecayRestarts(LearningRateSchedule):
     """A cosine decay with repeated restarts (Loshchilov and Hutter, 2017).
 
-    Each decay is that of `CosineDecay`; then the rate jumps back up, and the next decay begins. The
+    Each decay is as in `CosineDecay`; then the rate jumps back up, and the next decay begins. The
     formula is Keras's.
 
     Args:
         first_decay_steps: steps of the first decay.
-        t_mul: ratio of the steps of a decay to those of the previous one; at least 1.
+        t_mul: ratio of the steps of a decay to the steps of the previous one; at least 1.
         m_mul: ratio of their initial rates.
 
     The step, the other arguments, and errors: as for `CosineDecay`.
@@ -128,7 +128,7 @@ class OneCycle(LearningRateSchedule):
     The learning rate rises to its peak and then falls until the end of the training. The
     step is the number of batches trained on so far, from 0.
 
-    The values are those of PyTorch's ``OneCycleLR``. After ``total_steps`` the rate stays fixed.
+    The values equal PyTorch's ``OneCycleLR``. After ``total_steps`` the rate stays fixed.
 
     Args:
         max_learning_rate: the peak.

@@ -176,7 +176,7 @@ def load_model(
 
 
 def load_weights(model: Any, path: Path, allow_nan: bool, skip_mismatch: bool) -> None:
-    """Set a model's weights to those of an archive of Keras's."""
+    """Set a model's weights from an archive of Keras's."""
     model._require_values("load_weights")
     with zipfile.ZipFile(path) as archive:
         _check_members(archive)

@@ -38,7 +38,7 @@ _BY_OPTIONS = {
     "axes": "transpose", "dtype": "cast", "newshape": "reshape", "x_min x_max": "clip",
 }
 OPTIONS = {name: of.split() for of, names in _BY_OPTIONS.items() for name in names.split()}
-"""The arguments of operations that are those of the constructor of Keras's class."""
+"""The arguments of operations that Keras's class takes in its constructor."""
 MODULES = {"cast": "core", **dict.fromkeys(("relu", "sigmoid", "softmax", "softplus"), "nn")}
 """Keras's modules of operations, where these are not in ``numpy``."""
 RENAMED = {"abs": "absolute"}
@@ -49,7 +49,7 @@ SHAPE = {"shape": [None], "dtype": "float32"}  # of tensors: Keras finds them ag
 
 
 def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Keras's description of a model from that of `registry.serialize`, or raise a
+    """Return Keras's description of a model from `registry.serialize`'s, or raise a
     ValueError that names what Keras does not have."""
     cls, config = registry.lookup("model", entry["class_name"]), entry["config"]
     if "layers" not in config:  # it has a call of its own
@@ -257,7 +257,7 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
         kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
         y = apply(*args, **kwargs)
         ys = list(y) if isinstance(y, (list, tuple)) else [y]
-        if isinstance(apply, partial) and not made[name]:  # a new name might be that of a layer
+        if isinstance(apply, partial) and not made[name]:  # a new name might be a layer's
             ys[0].layer.name = name
         made[name].append(ys)
         place = name, len(made[name]) - 1

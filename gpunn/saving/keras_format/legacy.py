@@ -199,7 +199,7 @@ def load_model(
 def load_weights(
     model: Any, path: Path, allow_nan: bool, by_name: bool, skip_mismatch: bool
 ) -> None:
-    """Set a model's weights to those of an HDF5 file of Keras's, legacy or not.
+    """Set a model's weights from an HDF5 file of Keras's, legacy or not.
 
     Args:
         by_name: Whether each layer takes the weights of the layer of its name, if there is one.
@@ -234,7 +234,7 @@ def _own_order(layer: Any) -> list[Parameter]:
 def _set_by_place(
     file: _File, group: Any, model: Any, allow_nan: bool, skip_mismatch: bool, named: bool = False
 ) -> None:
-    """Set the weights of a model, whose layers have those of the file in this order.
+    """Set the weights of a model, whose layers take the file's in this order.
 
     Args:
         named: Whether the file has described the model, so that the layers have its names.
@@ -282,7 +282,7 @@ def _set_top(
     file: _File, group: Any, model: Any, found: dict[int, np.ndarray], allow_nan: bool,
     skip_mismatch: bool, by_name: bool,
 ) -> None:
-    """Find the weights that a model has besides those of its layers."""
+    """Find the weights that a model has besides its layers' weights."""
     if TOP not in group:
         return
     entries = file.entries(file.group(group, TOP))

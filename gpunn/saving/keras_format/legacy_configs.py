@@ -1,4 +1,4 @@
-"""Configurations in legacy HDF5 files: those of Keras 2, and those that Keras 3 writes there.
+"""Configurations in legacy HDF5 files: Keras 2's, and what Keras 3 writes there.
 
 Each becomes a description as in a ``.keras`` archive, which `graphs` and `parts` read. Keras 2
 lists the tensors that a layer is applied to, ``[["dense", 0, 0, {}]]``; an archive has arguments.
@@ -40,7 +40,7 @@ ACTIVATIONS = {
 HARD_SIGMOID = {
     "class_name": "Ramp", "config": {"low": 0.0, "high": 1.0, "start": -2.5, "end": 2.5},
 }
-"""``hard_sigmoid`` of Keras 2: its slope is 1/5, that of Keras 3 is 1/6."""
+"""``hard_sigmoid`` of Keras 2: its slope is 1/5, in Keras 3 it is 1/6."""
 FUNCTION_NAMES = {"softmax_v2": "softmax"}
 PASSED = ("accuracy", "acc", "crossentropy", "ce")  # metrics that depend on the output
 OPTIMIZER_LEFT_OUT = {"decay", "lr", "schedule_decay", "jit_compile", "is_legacy_optimizer"}

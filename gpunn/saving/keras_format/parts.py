@@ -51,7 +51,7 @@ IN_WEIGHTS = {"Normalization": {"adapted"}}
 SIZES = {"vocabulary_size"}
 """Entries of Keras's configurations that follow from others, or from files beside them."""
 OF_CODES = {"HashedCrossing", "Hashing"}
-"""Layers whose dtype in Keras is that of their codes, if these are the output."""
+"""Layers whose dtype in Keras is the dtype of their codes, if these are the output."""
 _DTYPE: ContextVar[str | None] = ContextVar("_DTYPE", default=None)
 MEANINGLESS: dict[str, tuple[Any, ...]] = {
     "oov_method": ("floormod", "farmhash"),  # of strings
@@ -91,7 +91,7 @@ def written_in(dtype: str) -> Iterator[None]:
 
 
 def dtype_of(config: Mapping[str, Any]) -> str:
-    """Return the dtype of a layer by its configuration, or that of its model."""
+    """Return the dtype of a layer by its configuration, or its model's."""
     return config.get("dtype") or _DTYPE.get() or floatx()
 
 
@@ -107,7 +107,7 @@ def own_entry(cls: type, config: Any) -> dict[str, Any]:
 
 
 def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
-    """Return Keras's description of a part from that of `registry.serialize`, or raise a ValueError
+    """Return Keras's description of a part from `registry.serialize`'s, or raise a ValueError
     that names the part or argument that Keras does not have."""
     if kind == "model":
         return _graphs().model_to_keras(entry) | shared_number(entry)
@@ -155,7 +155,7 @@ def _is_omitted(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bo
 
 
 def described(value: Any, kind: str = "", argument: str = "") -> Any:
-    """Return a value in which parts, of a kind or of that of an argument, are described as Keras
+    """Return a value in which parts, of a kind or of an argument's kind, are described as Keras
     does.
 
     >>> described(["mse", {"class_name": "Huber", "config": {}}], "loss")[1]["module"]

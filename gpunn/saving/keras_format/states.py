@@ -182,7 +182,7 @@ def opened(data: bytes | BinaryIO) -> Any:
 
 
 def elements(file: Any) -> int:
-    """Return the number of weights in a file, or in a group of one, without those of the optimizer:
+    """Return the number of weights in a file, or in a group of one, without the optimizer's:
     at most as many as its bytes can hold, since an array that nobody has written to takes none."""
     total, stack = 0, [file[name] for name in file if name != "optimizer"]
     while stack:
@@ -196,7 +196,7 @@ def elements(file: Any) -> int:
 
 
 def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = False) -> None:
-    """Set a model's weights to those of a file.
+    """Set a model's weights from a file.
 
     Args:
         skip_mismatch: Whether layers that do not fit stay as they are, with a warning.

@@ -1,4 +1,4 @@
-"""Scans as ONNX operators: those of each step, one after the other."""
+"""Scans as ONNX operators: the operators of each step, one after the other."""
 
 from __future__ import annotations
 

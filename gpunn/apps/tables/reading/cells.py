@@ -14,7 +14,7 @@ from gpunn.layers.preprocessing.dates import moment
 
 from .strings import Strings
 
-# Markers of missing values: those of pandas, the question mark of the UCI archive, and errors of
+# Markers of missing values: pandas's, the question mark of the UCI archive, and errors of
 # spreadsheets.
 MISSING = frozenset((
     "", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#na", "<na>", "-nan", "#n/a n/a",

@@ -260,7 +260,7 @@ def _separator(text: str) -> str:
         best = max(best, ((*quality, len(rows[0])), separator), key=lambda found: found[0])
     if best[1] != ",":
         return best[1]
-    # Commas that split the rows may be those of decimals.
+    # Commas that split the rows may be decimal commas.
     return BLANK if _is_split_by_blanks(start, best[0][1] if best[0][0] else 0.0) else ","
 
 

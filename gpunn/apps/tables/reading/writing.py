@@ -18,10 +18,9 @@ FORMULAS = frozenset("=+-@\t\r")  # what a formula begins with
 class Writer:
     """Writes the cells of a table as they were read, and numbers beside them in its notation.
 
-    The separator, the encoding and Excel's line ``sep=`` are those of the table's file; tabs stand
-    for blanks, since names of columns hold blanks. The decimal sign is that of most columns; else
-    that of a model's training, if it is given; else the comma beside semicolons, as spreadsheets
-    have it.
+    The separator, the encoding and Excel's line ``sep=`` are as in the table's file; tabs stand for
+    blanks, since names of columns hold blanks. The decimal sign is as in most columns; else as in a
+    model's training, if it is given; else the comma beside semicolons, as spreadsheets have it.
 
     Attributes:
         separator: what separates cells.
@@ -39,12 +38,12 @@ class Writer:
         usual = "," if self.separator == ";" else "."
         most = max(shown, key=shown.__getitem__)
         self.decimal = most if shown["."] != shown[","] else trained or usual
-        # Beside commas that separate cells, points are those of decimals.
+        # Beside commas that separate cells, points are decimal points.
         self._is_clear = self.decimal == "." and self.separator == "," and not shown[","]
 
     def cells(self, values: Sequence[Any]) -> list[str]:
         """Return values as cells: strings, or numbers, of which no reader can take the decimal sign
-        for that of thousands.
+        for a separator of thousands.
 
         >>> Writer(Table("prices.csv", ["a"], [["1,5"]])).cells([1.234, 0.5])
         ['1,2340', '0,5']
