@@ -158,7 +158,8 @@ def output_jacobian(model: Model, x: Any) -> np.ndarray:
 
 
 class _Outputs(Loss):
-    """sum y_true y_pred, whose gradient by the outputs is y_true, which can be chosen freely."""
+    """sum y_true y_pred, whose gradient with respect to the outputs is y_true, which can be chosen
+    freely."""
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         backend.xp.einsum("ij,ij->i", y_true, y_pred, out=values)

@@ -60,8 +60,8 @@ class Workspace:
         loss_scale: the factor on the gradients of losses.
         assigns: whether a `call` may assign to parameters.
         counts: whether metrics that a `call` updates count.
-        by_inputs: whether gradients of the inputs are kept instead of gradients of parameters.
-        shard: the rank's shard of the rows; None if there is only one process.
+        by_inputs: whether gradients of the inputs are kept, instead of the parameters'.
+        share: the rank's share of the rows; None if there is only one process.
         by_rows: parameters whose gradients are written by rows.
 
     Attributes:
@@ -70,7 +70,7 @@ class Workspace:
         masks: of the outputs (batch, steps), or None.
         dys: the gradients of the outputs, written by the losses; None for an output that no loss
             reads. Empty without gradients, as in inference.
-        dxs: the gradients of ``xs``, if they are kept.
+        dxs: the gradients with respect to ``xs``, if they are kept.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
         losses: those that layers add (1,), each for the whole batch.
         by_rows: the gradients that are written by rows.

@@ -170,7 +170,7 @@ def power(x1: Any, x2: Any) -> Tensor:
     """Raise x1 to the power of x2, element-wise: ``y = x1^x2``.
 
     Integers to negative powers are truncated, as in Keras: to 0, except for 1 and -1. The
-    derivative by x2 is ``y log(x1)``, and 0 where x1 is not positive.
+    derivative with respect to x2 is ``y log(x1)``, and 0 where x1 is not positive.
 
     Args:
         x1, x2: tensors or array-likes that broadcast to the shape of the result; promoted to one
@@ -253,7 +253,7 @@ logical_xor = _logical("logical_xor", "exactly one", "[False, True, False]")
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     """Limit each element to an interval: ``y = min(max(x, x_min), x_max)``.
 
-    The derivative by x is 1 inside the interval and at its ends, and 0 outside.
+    The derivative with respect to x is 1 inside the interval and at its ends, and 0 outside.
 
     Args:
         x, x_min, x_max: tensors or array-likes that broadcast to the shape of the result; promoted

@@ -50,7 +50,8 @@ def gradients(
     cotangents: Sequence[Tensor | None] | None = None,
     is_recorded: Callable[[Tensor], bool] = lambda t: True,
 ) -> list[Tensor | None]:
-    """Compute the gradients of the sum of outputs by each input; None if it does not depend on it.
+    """Compute the gradients of the sum of outputs with respect to each input; None if it does not
+    depend on it.
 
     Args:
         outputs: float tensors.
@@ -142,15 +143,15 @@ _numbers = itertools.count()
 
 def argument(x: Tensor) -> Tensor:
     """Return a tensor as the argument of a function, distinct from the tensor itself, and from
-    other arguments: gradients by it are not those by what else depends on the tensor."""
+    other arguments: gradients with respect to it exclude what else depends on the tensor."""
     return _argument(x, number=next(_numbers))
 
 
 def gradients_of(
     function: Callable[..., Tensor], given: Sequence[Tensor], dy: Tensor
 ) -> list[Tensor | None]:
-    """Return the gradients of sum(dy * function(*given)) by the given tensors, each as if the
-    others did not depend on it."""
+    """Return the gradients of sum(dy * function(*given)) with respect to the given tensors, each as
+    if the others did not depend on it."""
     own = [argument(t) for t in given]
     return gradients([function(*own)], own, [dy])
 
@@ -158,11 +159,11 @@ def gradients_of(
 def with_gradient(
     y: Tensor, by: Sequence[Tensor], gradient: Callable[[Tensor], Gradients]
 ) -> Tensor:
-    """Return ``y`` with custom gradients by some tensors.
+    """Return ``y`` with custom gradients with respect to some tensors.
 
     Args:
         by: the tensors that ``y`` was computed from.
-        gradient: maps the gradient of ``y`` to the gradient by each of them, or None for none.
+        gradient: maps the gradient of ``y`` to the gradient of each of them, or None for none.
 
     >>> from gpunn import grad, ops
     >>> def clipped(x):

@@ -384,7 +384,7 @@ def one_hot(
 ) -> Tensor:
     """Encode class indices as one-hot vectors along a new axis: (...) -> (..., num_classes).
 
-    ``y[..., c]`` is 1 where x is c, else 0. The gradient by x is 0.
+    ``y[..., c]`` is 1 where x is c, else 0. The gradient of x is 0.
 
     Args:
         x: integers (...), also as floats; what is none of the classes, such as 1.5, gives a vector

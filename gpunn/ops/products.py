@@ -69,7 +69,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     """Multiply matrices, vectors, or stacks of matrices, like ``x1 @ x2`` in NumPy.
 
     For matrices: ``y[i, j] = sum_k x1[i, k] x2[k, j]``. With the gradient dy of the result, the
-    gradients are ``dy x2^T`` by x1 and ``x1^T dy`` by x2.
+    gradients are ``dy x2^T`` for x1 and ``x1^T dy`` for x2.
 
     Args:
         x1: a tensor or array-like (..., m, k), or a vector (k,).

@@ -97,7 +97,7 @@ def normal(
 ) -> Tensor:
     """Draw samples from a normal distribution: ``mean + stddev z`` for a standard normal z.
 
-    The derivatives by tensors ``mean`` and ``stddev`` are 1 and z.
+    The derivatives with respect to tensors ``mean`` and ``stddev`` are 1 and z.
 
     Args:
         shape: of the result: an integer or a sequence of them.
@@ -169,7 +169,7 @@ def truncated_normal(
 @recorded
 @_as_in_a_program
 def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor:
-    """Draw samples from gamma distributions of the rate 1, without a derivative by ``alpha``.
+    """Draw samples from gamma distributions of the rate 1, without a derivative for ``alpha``.
 
     They are the first of eight proposals that passes; none does with a probability below 1e-10.
     Source: Marsaglia & Tsang 2000, "A simple method for generating gamma variables".

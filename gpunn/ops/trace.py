@@ -306,7 +306,7 @@ class Trace:
         return self._reads.get(id(source), [])
 
     def watch(self, t: Tensor) -> None:
-        """Let a tensor with values be one that gradients can be taken by."""
+        """Let gradients be taken with respect to a tensor with values."""
         if t.is_constant:
             raise TypeError(
                 "watch takes tensors that a call is given or computes; this one is constant. "

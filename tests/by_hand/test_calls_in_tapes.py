@@ -46,7 +46,7 @@ def on_backend(every_backend: str, doubles: None) -> None:
 
 
 def slopes(model: Any, value: Callable[[], Any], times: int = 3) -> list[np.ndarray]:
-    """Return the gradients by the weights in the last of several tapes: from the second on, all
+    """Return the gradients of the weights in the last of several tapes: from the second on, all
     backends have a program."""
     for _ in range(times):
         gpunn.utils.set_random_seed(1)

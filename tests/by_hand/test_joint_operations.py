@@ -46,7 +46,7 @@ def a_sum_before_the_tape(x: Any) -> Body:
 
 
 def where_a_convolution_looks(x: Any) -> Body:
-    """Grad-CAM: the gradient by what the activation reads."""
+    """Grad-CAM: the gradient with respect to what the activation reads."""
     kernel = gpunn.Variable(RANDOM.normal(size=(3, 3, 2, 3)))
     bias = gpunn.Variable(RANDOM.normal(size=3))
 

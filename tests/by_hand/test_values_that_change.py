@@ -397,7 +397,7 @@ def test_a_tape_reads_weights_as_they_are_now(backend: str) -> None:
 
 
 def test_given_gradients_keep_their_graph() -> None:
-    """The gradient by what a gradient begins with, as for several targets."""
+    """The gradient with respect to what a gradient begins with, as for several targets."""
     for several in (False, True):
         x, v = ops.convert_to_tensor([2.0, 3.0]), ops.convert_to_tensor([1.0, 10.0])
         with gpunn.GradientTape() as outer:

@@ -158,7 +158,7 @@ def test_a_weight_that_is_assigned_to_before_its_layer_computes(backend: str) ->
     clipped = before.clip(-0.1, 0.1)
     y = x @ clipped
     assert loss == pytest.approx(np.mean(y**2), rel=1e-5)
-    inside = np.abs(before) < 0.1  # the gradient by what the step began with
+    inside = np.abs(before) < 0.1  # the gradient of the initial value
     wanted = clipped - 0.5 * inside * (x.T @ (2 * y / y.size))
     assert_allclose(dense.kernel.numpy(), wanted, rtol=1e-5, atol=1e-7)
     own = Clipped(Doubling(name="inner", input_shape=(2,)))

@@ -1,4 +1,4 @@
-"""Layers and models as functions of their weights, and gradients by weights of any order."""
+"""Layers and models as functions of their weights, and gradients of weights of any order."""
 
 from __future__ import annotations
 

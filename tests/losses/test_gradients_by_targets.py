@@ -47,7 +47,8 @@ def test_they_are_finite_differences(loss: Any) -> None:
 
 @each
 def test_so_are_those_of_gradients(loss: Any) -> None:
-    """By t, of the squared gradient by y: as an unrolled step would differentiate it."""
+    """The gradient for t of the squared gradient for y: as an unrolled step would differentiate
+    it."""
     if loss.name == "euclidean_distance":
         return  # its derivative is that of a constant length, 1
     random = np.random.default_rng(1)

@@ -158,7 +158,7 @@ def test_of_two(name: str, dtype: str, backend: str) -> None:
     there &= ~np.isnan(a) & ~np.isnan(b)
     agree(found.first[0][there], expected.first[0][there], "gradient by the first")
     if name == "power":
-        there &= a > 0  # elsewhere the gradient by the exponent is 0, as in TensorFlow
+        there &= a > 0  # elsewhere the exponent gets the gradient 0, as in TensorFlow
     agree(found.first[1][there], expected.first[1][there], "gradient by the second")
 
 

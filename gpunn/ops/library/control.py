@@ -316,7 +316,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Tensor]:
     Args:
         f: a function of tensors that returns its result and a function ``gradient(upstream)`` or
             ``gradient(*args, upstream)``. ``upstream`` is the gradient of the result. It returns
-            the gradient by each argument: one, or several, with None for none.
+            the gradient of each argument: one, or several, with None for none.
 
     Raises:
         ValueError: in the derivative, if ``gradient`` returns another number of gradients.

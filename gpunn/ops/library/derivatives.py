@@ -271,7 +271,8 @@ class InTrace:
     def gradients(
         self, ys: Sequence[Tensor], cotangents: Sequence[Tensor] | None = None
     ) -> list[Tensor | None]:
-        """Return the gradients by each argument, as `gpunn.ops.gradients.gradients`."""
+        """Return the gradients with respect to each argument, as
+        `gpunn.ops.gradients.gradients`."""
         with self.trace.without_training():
             return gradients(ys, self.arguments, cotangents)
 

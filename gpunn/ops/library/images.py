@@ -265,7 +265,7 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: Sizes = 1,
 ) -> Tensor:
-    """Compute the transposed convolution, which upsamples: the gradient of `conv` by its images.
+    """Compute the transposed convolution, which upsamples: the gradient of `conv` for its images.
 
     The new sizes are ``length * stride`` for "same" and
     ``length * stride + max(kernel - stride, 0)`` for "valid", where a dilated kernel is as long as

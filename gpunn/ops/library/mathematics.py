@@ -173,7 +173,7 @@ rad2deg = of_floats(
 def heaviside(x1: Any, x2: Any) -> Tensor:
     """Apply the Heaviside step function: 0 where ``x1 < 0``, x2 where ``x1 = 0``, else 1.
 
-    NaN in x1 stays NaN. The gradient by x1 is 0; x2 gets it where x1 is 0.
+    NaN in x1 stays NaN. The gradient of x1 is 0; x2 gets it where x1 is 0.
 
     Arguments and errors: as for `divide_no_nan`.
 

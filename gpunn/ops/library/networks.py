@@ -146,8 +146,8 @@ def categorical_crossentropy(
 ) -> Tensor:
     """Compute the cross-entropy along the classes: ``-sum_c t_c log(y_c)``.
 
-    Probabilities are normalized to sum to 1. The derivative by logits is ``softmax(z) - t`` for
-    labels that sum to 1.
+    Probabilities are normalized to sum to 1. With respect to logits,
+    the derivative is ``softmax(z) - t`` for labels that sum to 1.
 
     Args:
         target: one-hot labels or probabilities t (..., classes), of the shape of ``output``.

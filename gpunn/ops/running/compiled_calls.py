@@ -200,8 +200,8 @@ class CompiledCall:
 
     @property
     def wanted(self) -> Wanted | None:
-        """The inputs that gradients were taken by so far, also with other shapes; None if none
-        were taken."""
+        """The inputs whose gradients were taken so far, also with other shapes; None if none were
+        taken."""
         return self._all_wanted.get(self._kind)
 
     def want(self, wanted: Wanted) -> None:
@@ -228,8 +228,8 @@ class CompiledCall:
         return replaced(replacement, self.result)
 
     def derivatives(self, wanted: Wanted) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Return leaves for the gradients of the outputs, and the gradients by the inputs that are
-        wanted, by their numbers."""
+        """Return leaves for the gradients of the outputs, and the gradients of the wanted inputs,
+        by their numbers."""
         if wanted not in self._derivatives:
             ys = {k: y for k, y in enumerate(self.outputs) if is_float(y.dtype)}
             xs = {k: x for k, x in enumerate(self.inputs) if wanted[k]}

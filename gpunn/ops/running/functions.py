@@ -41,7 +41,7 @@ class ArrayFunction:
         backend.kept(("forward", self, places(*arrays, out)), made).run(0)
 
     def gradient(self, backend: Backend, arrays: Sequence[Array], dy: Array, out: Array) -> None:
-        """out = the gradient of sum(dy * f(arrays)) by the first array."""
+        """out = the gradient of sum(dy * f(arrays)) with respect to the first array."""
 
         def made() -> Stages:
             trace, leaves, y = self.traced(backend, arrays)
@@ -56,7 +56,8 @@ class ArrayFunction:
     def with_gradient(
         self, backend: Backend, arrays: Sequence[Array], values: Array, out: Array | None
     ) -> None:
-        """values = f(arrays), and out = the gradient of sum(values) by the first array.
+        """values = f(arrays), and out = the gradient of sum(values) with respect to the first
+        array.
 
         A result with fewer axes than ``values`` is broadcast to its entries.
         """

@@ -15,7 +15,7 @@ from gpunn.ops.tensor import Tensor, constant
 def jacobian_of(
     y: Tensor, pulled: Callable[[Tensor], Sequence[Tensor | None]], samples: bool = False
 ) -> list[Tensor | None]:
-    """Return the Jacobian of a tensor by each of several sources; None where it has no gradient.
+    """Return the Jacobians of a tensor with respect to several sources; None without a gradient.
 
     For y (*m) and x (*n) it has the shape (*m, *n). If the first axis is one of ``samples`` that do
     not depend on each other, it has the shape (b, *m, *n) for y (b, *m) and x (b, *n). ``pulled``

@@ -39,7 +39,7 @@ class GradientTape:
 
     Args:
         persistent: whether `gradient` may be called several times.
-        watch_accessed_variables: accepted as in TensorFlow. Gradients by weights and variables are
+        watch_accessed_variables: accepted as in TensorFlow. Gradients of weights and variables are
             known either way, and computed by those that are asked for.
 
     >>> import gpunn
@@ -137,7 +137,8 @@ class GradientTape:
         output_gradients: Any = None,
         unconnected_gradients: str = "none",
     ) -> Any:
-        """Return the gradients of the sum of ``target`` by the sources, in their structure.
+        """Return the gradients of the sum of ``target`` with respect to the sources, in their
+        structure.
 
         A gradient has the shape of its source: ``g[j] = sum_i dy[i] / dx[j]``.
 
@@ -145,7 +146,7 @@ class GradientTape:
             target: a tensor, or a list, tuple or dictionary of them.
             sources: a weight, variable or watched tensor, or a structure of them.
             output_gradients: what the gradients of the targets begin with; 1 by default.
-            unconnected_gradients: ``"none"``: None is the gradient by what the target does not
+            unconnected_gradients: ``"none"``: None is the gradient of what the target does not
                 depend on; ``"zero"``: zeros are.
 
         Raises:
@@ -181,7 +182,7 @@ class GradientTape:
         parallel_iterations: int | None = None,
         experimental_use_pfor: bool = True,
     ) -> Any:
-        """Return the derivatives of each element of ``target`` by each element of the sources.
+        """Return the derivatives of each element of ``target`` for each element of the sources.
 
         The Jacobian ``J[i, j] = dy[i] / dx[j]`` of ``y (*m)`` by ``x (*n)`` has the shape
         ``(*m, *n)``. It takes one reverse pass for each element of y.
@@ -287,7 +288,7 @@ class GradientTape:
         return str(unconnected)
 
     def _pulled(self, ys: Sequence[Tensor], given: Sequence[Any]) -> Pullback:
-        """Return a function of the gradients of ``ys`` that returns those by the sources."""
+        """Return a function of the gradients of ``ys`` that returns the sources' gradients."""
         leaves = [self._leaves(x) for x in given]
         wanted = [t for own in leaves for t in own]
 

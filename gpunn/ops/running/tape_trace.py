@@ -111,7 +111,7 @@ class TapeTrace(EagerTrace):
         return compiled_call(self, part, function, args)
 
     def watch(self, t: Tensor) -> None:
-        """Let a tensor with values be one that gradients can be taken by."""
+        """Let gradients be taken with respect to a tensor with values."""
         if not t.is_constant:
             return
         array = self.computed.array(t) if t.shape else self.computed.backend.upload(t.numpy())

@@ -86,9 +86,9 @@ def jvp(
     """Return the value of a function, and the product of its Jacobian with a vector.
 
     For y = f(x) with the Jacobian ``J[i, j] = dy[i] / dx[j]``, it is ``J v``: the derivative of f
-    in the direction v. It is computed as the derivative by u of ``J^T u``, which is linear in u.
-    This costs a few calls of f for any number of elements, and takes second derivatives of its
-    operations. An infinite slope times a tangent of 0 is NaN, as in JAX.
+    in the direction v. It is computed as the derivative of ``J^T u`` with respect to u, which is
+    linear in u. This costs a few calls of f for any number of elements, and takes second
+    derivatives of its operations. An infinite slope times a tangent of 0 is NaN, as in JAX.
 
     Args:
         function: returns a tensor of floats, or a list, tuple or dictionary of them.

@@ -180,7 +180,7 @@ class BrowserBackend(CompiledBackend):
 
 def run_document(document: dict[str, Any], *inputs: np.ndarray, by: Any = None) -> list[np.ndarray]:
     """Compute the outputs of a `forward_program` in the module, or, given gradients ``by`` the
-    outputs, the gradients by the inputs."""
+    outputs, the gradients of the inputs."""
     library = get_backend("browser").library  # type: ignore[attr-defined]
     memory = library.array((document["bytes"],), np.uint8)
     constants = base64.b64decode(document["constants"])

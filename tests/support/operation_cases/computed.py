@@ -32,8 +32,9 @@ class Result(NamedTuple):
 
     Attributes:
         values: its results.
-        first: the gradients of its weighted results by each input.
-        second: the gradients of those, weighted, by each input and by the weights of the results.
+        first: the gradients of its weighted results with respect to each input.
+        second: the gradients of those, weighted, with respect to each input and the weights of the
+            results.
     """
 
     values: Arrays

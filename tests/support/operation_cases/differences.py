@@ -27,8 +27,8 @@ def _at_origin(a: np.ndarray, b: np.ndarray) -> Any:
 # -- gradients
 
 OF_NAN = Difference(
-    "NaN", "Keras on PyTorch: that of one of the sides, which differs from operation to operation",
-    "that of any side, or NaN: there is none", _not_numbers, "gradient",
+    "NaN", "Keras on PyTorch: one side's, which differs from operation to operation",
+    "any side's, or NaN: there is none", _not_numbers, "gradient",
 )  # fmt: skip
 UNREAD = Difference(
     "NaN in a step whose result neither a later step nor the result that is asked for reads",
@@ -44,7 +44,7 @@ AT_ORIGIN = Difference(
     "0, as the slope has no direction there; finite", _at_origin, "gradient",
 )  # fmt: skip
 NEGATIVE_BASE = Difference(
-    "a base of 0 or below: the gradient by the exponent", "PyTorch: NaN, or infinite",
+    "a base of 0 or below: the exponent's gradient", "PyTorch: NaN, or infinite",
     "0, as TensorFlow, so that an exponent can be trained beside such bases",
     lambda a, *b: a <= 0, "gradient",
 )  # fmt: skip
@@ -71,15 +71,15 @@ OTHERS = Difference(
 )  # fmt: skip
 OVERWRITTEN = Difference(
     "places that are named twice: the gradient of updates",
-    "PyTorch: each update gets that of its place", "only the last one does, which is kept",
+    "PyTorch: each update gets its place's", "only the last one does, which is kept",
     lambda x, new: True, "gradient",
 )  # fmt: skip
 ZERO_ROW = Difference(
-    "rows of zeros", "PyTorch: NaN", "that of x / epsilon",
+    "rows of zeros", "PyTorch: NaN", "as of x / epsilon",
     lambda x: (abs(x) < 1e-20).any(), "gradient",
 )  # fmt: skip
 ROW_OF_NAN = Difference(
-    "NaN among the numbers", "PyTorch: that of the result goes to the NaN",
+    "NaN among the numbers", "PyTorch: the result's goes to the NaN",
     "NaN for the row, or none for it", lambda x, *rest: np.isnan(x).any(), "gradient",
 )  # fmt: skip
 TIED = Difference(
