@@ -2,7 +2,7 @@
 
 ``Dense(10, kernel_constraint=MaxNorm(3))`` keeps the norm of the weights that lead into
 each unit at 3 or below. A norm is computed over ``axis``: 0 for a kernel (inputs, units),
-[0, 1, 2] for that of a convolution (height, width, channels, filters).
+[0, 1, 2] for a kernel of a convolution (height, width, channels, filters).
 """
 
 from __future__ import annotations
@@ -167,12 +167,12 @@ class MaxNorm(_Norm):
     """Norms of at most ``max_value``; longer ones are scaled down to it.
 
     Srivastava et al., "Dropout", 2014, section 5.1. As in Keras, the norm is Euclidean, and with
-    ``axis=0`` it is that of the weights that lead into each unit.
+    ``axis=0`` it is taken of the weights that lead into each unit.
 
     Args:
         max_value: the largest norm, at least 0.
         axis: the axis of a norm, or several adjacent ones: 0 for a kernel (inputs, units),
-            [0, 1, 2] for that of a convolution (height, width, channels, filters).
+            [0, 1, 2] for a kernel of a convolution (height, width, channels, filters).
 
     Raises:
         ValueError: when applied, for an axis that the weights do not have.

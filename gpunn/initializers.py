@@ -239,10 +239,10 @@ def _check_distribution(name: str, value: Any) -> str:
 class VarianceScaling(_Seeded):
     """Draws with variance scale / n, where n is the fan-in, the fan-out or their mean.
 
-    The fan-in is the number of inputs of a unit, the fan-out that of outputs. For a kernel (inputs,
-    units) these are the two axes; for a convolution (height, width, channels, filters) each is
-    multiplied by height times width. With the right scale, the variance of activations stays the
-    same from layer to layer. The definition is Keras's.
+    The fan-in is the number of inputs of a unit, the fan-out the number of outputs. For a kernel
+    (inputs, units) these are the two axes; for a convolution (height, width, channels, filters)
+    each is multiplied by height times width. With the right scale, the variance of activations
+    stays the same from layer to layer. The definition is Keras's.
 
     Args:
         scale: positive factor.
@@ -430,7 +430,7 @@ class Identity(Initializer):
         gain: factor.
 
     Raises:
-        ValueError: when called, for a shape that is not that of a matrix.
+        ValueError: when called, for a shape that is no matrix's.
 
     >>> from gpunn.initializers import Identity
     >>> Identity(2.0)((2, 3)).tolist()

@@ -82,7 +82,7 @@ class Regularizer(Formula):
         raise TypeError(f"{type(self).__name__} must define __call__(x).")
 
     def gradient(self, x: Any) -> Any:
-        """Return the derivative with respect to the weights, by default that of ``__call__``."""
+        """Return the derivative with respect to the weights, by default of ``__call__``."""
         return grad(self)(_as_tensor(x)).numpy()
 
     def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:

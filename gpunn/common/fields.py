@@ -4,18 +4,18 @@
 field, which receives the argument's name and value and returns the value of the attribute;
 then ``__post_init__`` is called, if there is one.
 
-A class's own arguments come first, in order, then those of its bases that it does not
-redeclare. With a type and a default, ``name: str = "mine"``, an argument of a base gets a new
-position and default; without a type, ``name = "mine"``, only a new default. It keeps its check
-unless another is given. ``after`` puts an argument behind one of a base. Of several bases, the
-arguments of the first come first, and hold where both have one of a name.
+A class's own arguments come first, in order, then its bases' arguments that it does not redeclare.
+With a type and a default, ``name: str = "mine"``, an argument of a base gets a new position and
+default; without a type, ``name = "mine"``, only a new default. It keeps its check unless another is
+given. ``after`` puts an argument behind one of a base. Of several bases, the arguments of the first
+come first, and hold where both have one of a name.
 
 Type checkers follow the rules of dataclasses, by which arguments of a base come before all of
 the class. An argument that comes after them at run time is ``placed``: type checkers accept it
 only by name.
 
-A class may have checks of all arguments whose names end alike, ``_checks``: those of ``Layer``
-make an initializer of every ``..._initializer``.
+A class may have checks of all arguments whose names end alike, ``_checks``: ``Layer``'s make an
+initializer of every ``..._initializer``.
 
 >>> from typing import Any
 >>> from gpunn.common.arguments import check_fraction

@@ -266,7 +266,7 @@ def with_all(wanted: Sequence[tuple[Access, bool]], work: Callable[[], Result]) 
     """Return ``work()``; meanwhile no other thread writes the arrays, nor reads those that are
     written here (True). ``wanted`` is `in_order`.
 
-    Each block is that of a call, with which its hold ends: an `ExitStack` would end it at once.
+    Each block is a call's, with which its hold ends: an `ExitStack` would end it at once.
     """
     if not wanted:
         return work()

@@ -88,7 +88,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     def get_part(identifier: Any) -> Part:
         """Return the {kind} for a name, an object, a class or a config dictionary.
 
-        A name is that of the class, as it is or in snake case, or one of its other names.
+        A name is the class's, as it is or in snake case, or one of its other names.
 
         Args:
             identifier: an object is returned itself; a name or a class gives a new object with

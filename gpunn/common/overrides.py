@@ -27,7 +27,7 @@ def is_framework(cls: type) -> bool:
 
 
 def declared(cls: type, table: str) -> dict[str, Any]:
-    """Return one of the tables above for ``cls``; its own entries override those of its bases."""
+    """Return one of the tables above for ``cls``; its own entries override its bases'."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get(table, {}))

@@ -126,7 +126,7 @@ def _source_of(seed: Any) -> np.random.Generator:
 def draw_seed() -> int:
     """Draw a new 63-bit seed from the enclosing block, else from the process-wide source.
 
-    The block is that of `seeded`; the source is seeded by `set_random_seed`.
+    The block belongs to `seeded`; the source is seeded by `set_random_seed`.
 
     >>> 0 <= draw_seed() < 2**63
     True

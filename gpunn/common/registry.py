@@ -247,7 +247,7 @@ def register_serializable(
 
     Args:
         package: Prefix that separates your names from gpunn's.
-        name: Name to register; by default that of the class.
+        name: Name to register; by default the class's.
 
     Returns:
         The decorator, which returns the class or function unchanged.

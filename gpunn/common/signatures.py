@@ -24,14 +24,14 @@ if sys.version_info >= (3, 14):
     _WRITTEN = {"annotation_format": annotationlib.Format.FORWARDREF}
 
     def annotations_of(cls: type) -> dict[str, Any]:
-        """The annotations of a class itself, by name, without those of its bases."""
+        """The annotations of a class itself, by name, without its bases'."""
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
 
 else:
     _WRITTEN: dict[str, Any] = {}
 
     def annotations_of(cls: type) -> dict[str, Any]:
-        """The annotations of a class itself, by name, without those of its bases."""
+        """The annotations of a class itself, by name, without its bases'."""
         return inspect.get_annotations(cls)
 
 

@@ -1,4 +1,4 @@
-"""Data sets as NumPy arrays: those of Keras, with `load_data()`, and small ones in `toy`."""
+"""Data sets as NumPy arrays: Keras's, with `load_data()`, and small ones in `toy`."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ class File:
 class DataSet:
     """The description of a data set.
 
-    `files` are in the order of `NPZ_KEYS`; `key` is the name of its module and `folder` that of
-    its folder in the cache; `routes` are tried in order.
+    `files` are in the order of `NPZ_KEYS`; `key` is the name of its module and `folder` of its
+    folder in the cache; `routes` are tried in order.
     """
 
     title: str

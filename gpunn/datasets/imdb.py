@@ -80,7 +80,7 @@ def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]
     """Return the index of each word, from 1 on by frequency; `load_data` adds ``index_from``.
 
     Args:
-        path: the file ``imdb_word_index.json``; it is found like that of `load_data`.
+        path: the file ``imdb_word_index.json``; it is found like the file of `load_data`.
 
     Returns:
         The index by word.

@@ -74,7 +74,7 @@ def get_word_index(path: str | os.PathLike[str] | None = None) -> dict[str, int]
     Result, errors, and how to read a newswire: as for `gpunn.datasets.imdb.get_word_index`.
 
     Args:
-        path: the file ``reuters_word_index.json``; it is found like that of `load_data`.
+        path: the file ``reuters_word_index.json``; it is found like the file of `load_data`.
 
     >>> get_word_index()["of"]  # doctest: +SKIP
     2

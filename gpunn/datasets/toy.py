@@ -47,7 +47,7 @@ def ten_points() -> Problem:
 
 
 def eleven_points() -> Problem:
-    """The ten points, and one of the second class, (0.3, 0.7), among those of the first.
+    """The ten points, and one of the second class, (0.3, 0.7), among the first's.
 
     It is harder: from many starts, the same network ends with a point on the wrong side.
 
@@ -194,8 +194,8 @@ def split(rows: int = 300, noise: float = 0.1, seed: int = 0) -> Problem:
 
     Args:
         rows: number of points.
-        noise: standard deviation of the steps (1, 1) from a group's centre; that of the steps
-            (1, -1), across, is three times as large.
+        noise: standard deviation of the steps (1, 1) from a group's centre. The steps (1, -1),
+            across, have three times the deviation.
         seed: of order and points.
 
     Returns:

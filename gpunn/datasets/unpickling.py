@@ -43,7 +43,7 @@ NOT_ARRAYS = (
 
 
 def read_npz_objects(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays in an .npz file, including those of Python lists, such as words."""
+    """Return the arrays in an .npz file, also of Python lists, such as words."""
     import zipfile
 
     try:

@@ -35,7 +35,7 @@ class DeferredWarnings:
             self.print_rest(self._ranks.first([*self._texts]))
 
     def print_rest(self, known: Any = ()) -> None:
-        """Print those of this rank that are not among the known ones."""
+        """Print this rank's warnings that are not among the known ones."""
         texts, self._texts = self._texts, {}
         if self._ranks.rank > 0:
             name = f"rank {self._ranks.rank} of {self._ranks.size}"

@@ -115,7 +115,7 @@ def draw(
 ) -> Drawing:
     """Draw the layers of a model as boxes, with an arrow from each to those that read it.
 
-    The arguments are those of `gpunn.plots.network`.
+    The arguments are as of `gpunn.plots.network`.
 
     Raises:
         ValueError: if the input shape is not known, or for another direction.

@@ -35,7 +35,7 @@ class Graph:
     Attributes:
         inputs, outputs: Lists of tensors; ``input_form`` and ``output_form`` are the structures.
         input_layers: An InputLayer for each input.
-        layers: All layers, including those of inputs and operators, sorted by decreasing
+        layers: All layers, including layers of inputs and operators, sorted by decreasing
             distance from the outputs.
         applications: Applications of layers to tensors, each after those it depends on.
 
@@ -127,7 +127,7 @@ class Graph:
         self.layers = sorted(layers.values(), key=lambda layer: order[id(layer)])
 
     def _sources(self, application: Application) -> list[Application]:
-        """Return the applications that one reads; for model inputs, those of their layers."""
+        """Return the applications that one reads; for model inputs, their layers'."""
         inputs = [] if self._is_input(application) else application.inputs
         return [self._origin(tensor) for tensor in inputs]
 

@@ -59,7 +59,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         ),
     }
     _own_steps: ClassVar[frozenset[str]] = frozenset()
-    """Those of `STEPS` that a subclass defines."""
+    """The names of `STEPS` that a subclass defines."""
     _builder: Builder
     _trainable: bool
 
@@ -271,7 +271,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def _has_values(self) -> bool:
-        """Whether its weights have values. One without a call has those of what it holds."""
+        """Whether its weights have values. Without a call, it has the values of what it holds."""
         without_call = self._has_call and not replaces(type(self), "call")
         return self._builder.plan is not None or bool(without_call and self.weights)
 
@@ -282,7 +282,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates the layers' parameters; setting it sets that of all layers.
+        """Whether training updates the layers' parameters; setting it sets it for all layers.
 
         >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
@@ -321,7 +321,7 @@ def _(model: NestedModel, x: Any) -> list[SymbolicTensor]:
 
 @applying.masks_for.for_models
 def _(model: NestedModel, inputs: Sequence[SymbolicTensor], given: Any) -> Any:
-    """Return the masks of inputs, and the shape of that of each input, or None."""
+    """Return the masks of inputs, and the shape of each input's mask, or None."""
     masks = [t._keras_mask for t in inputs]
     if model._has_call or not any(m is not None for m in masks):
         return (), given
@@ -364,7 +364,7 @@ def _(
 
 def _take_call(cls: type) -> None:
     """Let the `__call__` of a custom model be its `call`, if it has none and `__call__` does not
-    refer to that of its base."""
+    refer to its base's."""
     method = vars(cls).get("__call__")
     if is_framework(cls) or not isfunction(method) or replaces(cls, "call"):
         return

@@ -117,7 +117,7 @@ def _indent(cell: str) -> int:
 def _rows(
     model: Any, connected: bool, show_trainable: bool, expand: bool, indent: str
 ) -> Iterator[list[str]]:
-    """Yield the cells of each layer's row, followed by those of the layers inside it."""
+    """Yield the cells of each layer's row, followed by the rows of the layers inside it."""
     sources = _sources(model) if connected and model._builder.is_graph else {}
     for layer in model.operations:
         shape = getattr(layer, "output_shape", None) if layer.built else None

@@ -1,4 +1,4 @@
-"""Other names of modules: those of Keras, and those of earlier versions, which pickles use."""
+"""Other names of modules: Keras's, and names of earlier versions, which pickles use."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class AliasFinder:
     registry.
 
     Args:
-        aliases: Real name of each module by its other name, both complete. It is also that of the
-            modules inside.
+        aliases: Real name of each module by its other name, both complete. Modules inside have it
+            too.
 
     >>> finder = AliasFinder({"gpunn.layers.densely": "gpunn.layers.dense"})
     >>> sys.meta_path.insert(0, finder)

@@ -133,7 +133,7 @@ def is_imported(frame: FrameType) -> bool:
 
 def told_to_imports(module: str, find: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a ``__getattr__`` like ``find`` whose message ``from module import name`` shows too:
-    Python drops that of an AttributeError."""
+    Python drops an AttributeError's message."""
 
     def get(name: str) -> Any:
         try:

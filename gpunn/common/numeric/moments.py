@@ -1,7 +1,7 @@
 """Means and standard deviations of values of any magnitude, in float64.
 
-The square of 1e200 overflows, and that of 1e-200 is 0. So values are first divided by a power of
-two. This changes no digit of them, nor of the result if nothing would have overflowed.
+The square of 1e200 overflows, and the square of 1e-200 is 0. So values are first divided by a power
+of two. This changes no digit of them, nor of the result if nothing would have overflowed.
 """
 
 from __future__ import annotations
