@@ -21,7 +21,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.joint import join
 from gpunn.ops.gradients import gradients
 from gpunn.ops.running.computation import Computation, Destination
-from gpunn.ops.running.eager import Before, rewritten_by
+from gpunn.ops.running.eager import InitialCopies, rewritten_by
 from gpunn.ops.running.functions import or_zero
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Mode, Trace
@@ -173,7 +173,7 @@ class FormulaPasses:
         graph, backend = _graph_of(call, self._settings), call.backend
         parameters = call.layer._own_parameters
         arrays = {id(t): x for t, x in zip(graph.xs, call.xs, strict=True)}
-        before = Before(backend)
+        before = InitialCopies(backend)
         changed = {number for number, _ in graph.assigned}
         for number, t in graph.read:
             array = parameters[number].array_on(backend)

@@ -28,7 +28,7 @@ from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.gradients import gradients
 from gpunn.ops.op_arguments import OpArguments, Place
 from gpunn.ops.running.computation import Destination
-from gpunn.ops.running.eager import EagerTrace, Stages, Stored, stages_of, trace_for
+from gpunn.ops.running.eager import EagerStages, EagerTrace, Stages, stages_of, trace_for
 from gpunn.ops.running.functions import or_zero
 from gpunn.ops.running.shape_trace import (
     ShapeTrace,
@@ -387,7 +387,7 @@ class TracedPasses:
     def backward(self, call: Call) -> None:
         """Write the gradients of parameters and of ``call.xs`` from ``call.dy``."""
         if isinstance(self._trace, EagerTrace):
-            Stored(self._trace.computed, [self._gradients()]).run(0)
+            EagerStages(self._trace.computed, [self._gradients()]).run(0)
         else:
             assert self._stages is not None
             self._stages.run(1)

@@ -66,7 +66,7 @@ def stages_of(
     assigned = [Destination(v.now, v.source.array_on(backend)) for v in kept]
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
-        return Stored(trace.computed, stages)
+        return EagerStages(trace.computed, stages)
     groups = grouped(trace.effects if trace.mode.counts else ())
     updates = [[Destination(*one) for effect in g for one in effect.begin(backend)] for g in groups]
     stages[:1] = [[*stages[0], *(updates[0] if updates else ())], *updates[1:]]
@@ -78,7 +78,7 @@ def stages_of(
             )
     wanted = [destination.tensor for stage in stages for destination in stage]
     join(wanted)
-    arrays, before = dict(trace.arrays), Before(backend)
+    arrays, before = dict(trace.arrays), InitialCopies(backend)
     rewritten = rewritten_by(kept, wanted)
     for variable in trace.variables.values():
         if id(variable.first) not in arrays:
@@ -95,7 +95,7 @@ def stages_of(
     return computation
 
 
-class Before:
+class InitialCopies:
     """Copies of what a step changes, made before it."""
 
     def __init__(self, backend: Backend) -> None:
@@ -141,7 +141,7 @@ class EagerTrace(Trace):
 
     def __init__(self, backend: Backend, mode: Mode, context: Any) -> None:
         super().__init__(mode.eager(backend.stops))
-        self.computed = _OneByOne(backend, context, Immediate(backend.root))
+        self.computed = _EagerComputation(backend, context, EagerOperations(backend.root))
 
     def put(self, t: Tensor, array: Array) -> None:
         super().put(t, array)
@@ -175,10 +175,10 @@ class EagerTrace(Trace):
             effect.bind(backend, array)()
 
 
-class _OneByOne(Computation):
+class _EagerComputation(Computation):
     """A computation whose operations are added one by one and run immediately."""
 
-    def __init__(self, backend: Backend, context: Any, home: Immediate) -> None:
+    def __init__(self, backend: Backend, context: Any, home: EagerOperations) -> None:
         super().__init__(backend, {}, (), context)
         self._uses = defaultdict(lambda: 1 << 62)  # later uses are unknown
         self.home = home
@@ -227,7 +227,7 @@ class _OneByOne(Computation):
             self.backend.read(self._arrays[id(t)])  # a device complains when it is read
 
 
-class Immediate:
+class EagerOperations:
     """Computes operations at once on a backend: those outside a trace on what a tape has computed,
     as the derivatives."""
 
@@ -250,15 +250,15 @@ class Immediate:
             found = primitive.now(backend, shape, dtype, arrays, attributes)
             return Tensor.at(self, found, shape, dtype)
         made = Tensor(shape, dtype, None, primitive, inputs, attributes)
-        computed = _OneByOne(backend, None, self)
+        computed = _EagerComputation(backend, None, self)
         computed.compute(made)
         return Tensor.at(self, computed.array(made), shape, dtype)
 
 
-class Stored:
+class EagerStages:
     """Stages whose results are already computed and only stored in their destinations."""
 
-    def __init__(self, computed: _OneByOne, stages: Sequence[Sequence[Destination]]) -> None:
+    def __init__(self, computed: Computation, stages: Sequence[Sequence[Destination]]) -> None:
         self._computed, self._stages = computed, stages
 
     def run(self, stage: int) -> None:
