@@ -122,7 +122,7 @@ _applied = _Application(
     lambda *shapes, layer, **attributes: _shape_of(layer, shapes),
     gradient=_application_gradient,
 )
-_applied.selects = True
+_applied.takes_wants = True
 
 
 _backward = _Backward(

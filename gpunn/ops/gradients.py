@@ -108,7 +108,7 @@ def gradients(
         if dy is None or rule is None or not sources:
             continue
         attributes = t.attributes
-        if t.primitive.selects:
+        if t.primitive.takes_wants:
             attributes = {**attributes, "wants": [id(source) in matters for source in sources]}
         if takes_skipped(t):
             skipped, function = t.skips

@@ -57,7 +57,7 @@ class Primitive:
     """False if it is deferred to the step even where all values are known."""
     writes = False
     """True if it writes, or adds to, more than its result."""
-    acts = False
+    does_work = False
     """True for a view that also does work in each step."""
     is_result = False
     """True for one of several results of the operation that it reads, which writes it too."""
@@ -74,12 +74,12 @@ class Primitive:
     """True if its result, or one that it writes with it, may have the memory of an input."""
     over: int | None = None
     """The input whose memory the result may overwrite."""
-    told: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     """Attributes that only messages and gradients read: operations which differ in nothing else are
     one."""
     rounds = False
     """True if its factors may be rounded, to the ``precision`` that ``compute`` is given."""
-    selects = False
+    takes_wants = False
     """True if its gradient takes ``wants``: for which inputs gradients are needed."""
 
     def __init__(

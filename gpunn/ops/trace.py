@@ -370,8 +370,8 @@ class Trace:
             for x in t.inputs
         ]
         try:
-            told = t.primitive.told
-            attributes = [(k, _known_by(v)) for k, v in t.attributes.items() if k not in told]
+            metadata = t.primitive.metadata
+            attributes = [(k, _known_by(v)) for k, v in t.attributes.items() if k not in metadata]
             found = self._first.setdefault((t.primitive, *operands, *attributes), t)
             if found is not t:
                 self.shared[id(found)] = found

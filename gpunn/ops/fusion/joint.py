@@ -64,7 +64,7 @@ def _results(order: Sequence[Tensor]) -> None:
     """Let each tensor that is one of the results of another be written by that."""
 
     def key(of: object, t: Tensor) -> Hashable:
-        read = (item for item in t.attributes.items() if item[0] not in t.primitive.told)
+        read = (item for item in t.attributes.items() if item[0] not in t.primitive.metadata)
         attributes = sorted((name, id(value)) for name, value in read)
         return id(of), *map(id, t.inputs), *attributes
 

@@ -64,7 +64,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
 def _refuse_checks(first: int, *results: Any) -> None:
     """Refuse functions that check values, such as indices: only one of them may do so."""
     for t in topological_sort([*found_in(results, Tensor)]):
-        if t.position > first and t.primitive is not None and t.primitive.acts:
+        if t.position > first and t.primitive is not None and t.primitive.does_work:
             raise NeedsValuesError("cond: a function checks values, and only one may run.")
 
 

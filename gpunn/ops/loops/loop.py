@@ -170,7 +170,7 @@ class _Looping(Primitive):
     """All steps of a loop. Its results are tensors that read it, and are written with it."""
 
     eager = False
-    selects = True
+    takes_wants = True
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         return partial(one_after_another, *y.attributes["loop"].bind(computation, arrays))

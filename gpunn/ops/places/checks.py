@@ -94,8 +94,8 @@ def _number(number: float) -> str:
 class _Checked(Primitive):
     """The same memory, whose values are checked in each step."""
 
-    acts = True
-    told = "what", "where"
+    does_work = True
+    metadata = "what", "where"
 
     def now(
         self, backend: Any, shape: Shape, dtype: str, arrays: Sequence[Any],

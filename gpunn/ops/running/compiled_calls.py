@@ -191,7 +191,7 @@ class CompiledCall:
         self.links = {number[id(t)]: number[id(t.inputs[0])] for t in results if _is_link(t)}
         self.draws, self._runs = trace.draws, 0
         graph = topological_sort(self.outputs)
-        self.is_checked = any(t.primitive is not None and t.primitive.acts for t in graph)
+        self.is_checked = any(t.primitive is not None and t.primitive.does_work for t in graph)
         self._all_wanted = all_wanted
         self._kind = len(self.inputs), *(t.is_constant for t in found(args))
         self._free: dict[Any, list[CallBuffers]] = {}

@@ -232,7 +232,7 @@ class Computation:
         elif t.primitive.view:
             self._arrays[id(t)] = t.primitive.compute(arrays[0], **t.attributes)
             self._shares_memory(t, t.inputs[0])
-            if t.primitive.acts:
+            if t.primitive.does_work:
                 work.append(t.primitive.bind(self, self._arrays[id(t)], arrays, t))
         else:
             readers = self._uses[id(t)] - len(self.results_of(t))
@@ -440,5 +440,5 @@ class Computation:
 
 def _is_whole(t: Tensor) -> bool:
     """Return whether a tensor is all of another one's memory, with another shape."""
-    view = t.primitive.view and not t.primitive.acts
+    view = t.primitive.view and not t.primitive.does_work
     return view and t.size == t.inputs[0].size and t.dtype == t.inputs[0].dtype

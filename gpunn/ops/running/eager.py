@@ -223,7 +223,7 @@ class _EagerComputation(Computation):
             for do in work:
                 do()
         self._show(t, not t.primitive.view or id(t.inputs[0]) in self._own)
-        if t.primitive.acts:
+        if t.primitive.does_work:
             self.backend.read(self._arrays[id(t)])  # a device complains when it is read
 
 

@@ -73,7 +73,7 @@ class StepTrace(Trace):
         super().assign(source, value)
 
     def made(self, t: Tensor) -> Tensor:
-        self.checks = self.checks or t.primitive.acts
+        self.checks = self.checks or t.primitive.does_work
         return super().made(t)
 
     def watch(self, t: Tensor) -> None:

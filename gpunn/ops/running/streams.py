@@ -95,7 +95,7 @@ normal_numbers, kept_numbers = (
 
 _mask = _Drop(MASK, None, lambda x, **how: x, lambda x, **how: "bool")
 _dropped = _Drop(DROPPED, None, lambda x, **how: x, gradient="dropout")
-_dropped.told = ("mask",)
+_dropped.metadata = ("mask",)
 _mask.result_of = _dropped
 dropped_gradient = Primitive(
     "dropout's gradient",
@@ -108,7 +108,7 @@ dropped_gradient.over, dropped_gradient.adds = 0, True
 
 _factors = _Noise(FACTORS, None, lambda x, **how: x)
 _noisy = _Noise(NOISY, None, lambda x, **how: x, gradient="noise")
-_noisy.told = ("factors",)
+_noisy.metadata = ("factors",)
 _factors.result_of = _noisy
 
 

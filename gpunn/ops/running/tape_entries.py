@@ -170,7 +170,7 @@ _call = Primitive(
         number, dy, tuple(wants)
     ),
 )
-_call.selects = True
+_call.takes_wants = True
 _call_gradient = Primitive("gradient of a call", None, _call._shape, gradient=_second_gradient)
 
 
