@@ -98,11 +98,11 @@ def _obstacle(plan: Plan, optimizer: Any, p: Parameter, shard: Shard) -> tuple[s
     return None, shard.rows * math.prod(sample)
 
 
-def without(arena: Arena, found: list[RowGradient]) -> Arena:
-    """Return an arena of the same arrays that trains the other parameters."""
+def without(storage: ParameterStorage, found: list[RowGradient]) -> ParameterStorage:
+    """Return a parameter storage of the same arrays that trains the other parameters."""
     excluded = {id(gradient.parameter) for gradient in found}
-    others = arena.part([p for p in arena.trained if id(p) not in excluded])
-    others.take_slots(arena.slots)
+    others = storage.part([p for p in storage.trained if id(p) not in excluded])
+    others.take_slots(storage.slots)
     return others
 
 

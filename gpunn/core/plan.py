@@ -267,7 +267,7 @@ class Plan:
 def check_unchanged(plan: Plan, storage: ParameterStorage) -> None:
     """Raise a ValueError that names the changes of a plan's layers since it was made."""
     owned = {id(p): path for path, p in plan.parameters.items()}
-    known = set(map(id, arena.parameters))
+    known = set(map(id, storage.parameters))
     names = ", ".join(path for key, path in owned.items() if key not in known)
     if names or len(owned) != len(known):
         raise ValueError(

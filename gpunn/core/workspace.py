@@ -61,7 +61,7 @@ class Workspace:
         assigns: whether a `call` may assign to parameters.
         counts: whether metrics that a `call` updates count.
         by_inputs: whether gradients of the inputs are kept, instead of the parameters'.
-        share: the rank's share of the rows; None if there is only one process.
+        shard: the rank's shard of the rows; None if there is only one process.
         by_rows: parameters whose gradients are written by rows.
 
     Attributes:

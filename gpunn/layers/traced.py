@@ -18,10 +18,10 @@ from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
 from gpunn.common.signatures import signature
-from gpunn.core.arena import Parameter
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.settings import traced_call
+from gpunn.core.storage import Parameter
 from gpunn.core.tracked_metrics import metrics_of_layer
 from gpunn.ops.conversion import convert, is_variable
 from gpunn.ops.dtypes import floating, is_float
@@ -158,9 +158,9 @@ def add_loss(loss: Any) -> None:
     for term in loss if isinstance(loss, (list, tuple)) else [loss]:
         numbers = convert(term)  # a sum of integers might exceed int32
         numbers = convert(numbers, floating(numbers.dtype))
-        share = trace.mode.share
-        if trace.entries(numbers.shape) and share is not None and share.rows:
-            numbers = numbers * (share.whole / share.rows)  # other ranks add losses of their rows
+        shard = trace.mode.shard
+        if trace.entries(numbers.shape) and shard is not None and shard.rows:
+            numbers = numbers * (shard.whole / shard.rows)  # other ranks add losses of their rows
         trace.add_loss(ops.sum(numbers))
 
 

@@ -115,7 +115,7 @@ class Variable(Kept):
         registry.record_change()
 
     @property
-    def treatment(self) -> tuple[Any, ...]:
+    def training_options(self) -> tuple[Any, ...]:
         """Its training options, as of `Parameter`."""
         return self._constraint, getattr(self._constraint, "parameters", None)
 

@@ -32,7 +32,7 @@ class Place:
     Attributes:
         owner: returns the variable, or what owns the memory of an array; None once it is freed.
         variable: returns the variable as it was given last.
-        copies: the arena, if it holds copies for the optimizer alone.
+        copies: the storage, if it holds copies for the optimizer alone.
         stands: the parameter that stands for the variable there.
         token: what the variable and its copies are known by; None for arrays.
         stepped: whether a custom step has updated the variable.
@@ -45,7 +45,7 @@ class Place:
     dtype: str
     storage: Callable[[], ParameterStorage | None]
     backend: Backend
-    copies: Arena | None
+    copies: ParameterStorage | None
     stands: Parameter | None
     flat: Flat
     at: slice
@@ -146,7 +146,7 @@ class KeptSlots:
         return place
 
     def without_copies(self, variables: Sequence[Any], optimizer: Any) -> list[Any]:
-        """Return the variables that need a new arena for copies of them: they have none
+        """Return the variables that need a new storage for copies of them: they have none
         with all slots of the optimizer, or another variable there is gone."""
         found: list[Any] = []
         counts = Counter(id(place.copies) for place in self._places.copy().values())
@@ -191,8 +191,8 @@ class KeptSlots:
                 if name in flat:
                     storage.backend.write(flat[name][at], values.astype(storage.dtype))
             now = {
-                "shape": p.shape, "dtype": str(v.dtype), "arena": weakref.ref(arena),
-                "backend": arena.backend, "copies": arena if holds else None,
+                "shape": p.shape, "dtype": str(v.dtype), "storage": weakref.ref(storage),
+                "backend": storage.backend, "copies": storage if holds else None,
                 "stands": p if holds else None, "flat": flat, "at": at,
             }
             if place is None:

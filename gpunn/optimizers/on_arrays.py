@@ -112,7 +112,7 @@ class Update:
             (n, p) for n, (p, place) in enumerate(zip(self.places, self.kept, strict=True))
             if place.copies is not None
         ]
-        self.runs, self._recorded = Runs(optimizer, self.arenas), False
+        self.runs, self._recorded = Runs(optimizer, self.storages), False
         self.control: Control = self.runs.control
         # Without a reference to the update, so that it is freed at once.
         state = partial(_state, optimizer, self.kept, self._variables)
@@ -146,7 +146,7 @@ class Update:
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Make the step at once."""
         self.record_step()
-        wanted = [arena.access for arena in self.arenas]
+        wanted = [storage.access for storage in self.storages]
         wanted += [variables[n].access for n, _ in self.copies
                    if isinstance(variables[n], Kept)]
 
@@ -195,7 +195,7 @@ class Update:
         """Return what replaces the mean gradients of a rank's rows by the whole batch's.
 
         Args:
-            backend: The one of a program; by default each arena's.
+            backend: The one of a program; by default each storage's.
         """
         works: list[Callable[[], None]] = []
         if shard is None:
@@ -266,7 +266,7 @@ class UpdateInStep(Effect):
         if any(a.backend.root is not backend.root for a in update.storages):
             raise Unsupported("an optimizer updates weights on another backend.")
         if update.runs.by_host:
-            raise Unsupported("the norm of gradients in several arenas is limited by the host.")
+            raise Unsupported("the norm of gradients in several storages is limited by the host.")
         update.record_step()
         return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
 
@@ -345,8 +345,8 @@ def _parts(
 ) -> dict[int, tuple[ParameterStorage, dict[int, Parameter]]]:
     """Return the part that trains these variables of each storage with their slots, by its ``id``.
 
-    With it are the parameters that stand for the arena's there, by their ``id``: without
-    layers and arenas, which the optimizer must not keep alive.
+    With it are the parameters that stand for the storage's there, by their ``id``: without
+    layers and storages, which the optimizer must not keep alive.
     """
     found: dict[int, tuple[ParameterStorage, dict[int, Parameter]]] = {}
     for place in places:
@@ -354,10 +354,10 @@ def _parts(
         if storage is None or id(storage) in found:
             continue
         own = {id(other.stands_for(v)): v for v, other in zip(variables, places, strict=True)
-               if other.arena() is arena}
-        trained = [p for p in arena.parameters if p.trained]
+               if other.storage() is storage}
+        trained = [p for p in storage.parameters if p.trained]
         stand = {id(p): placeholder(p.name, own.get(id(p), p)) for p in trained}
-        part = arena.part([stand[number] for number in own], list(stand.values()))
+        part = storage.part([stand[number] for number in own], list(stand.values()))
         for p in trained:
             vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, storage=part)
         part.take_slots(place.flat)

@@ -21,7 +21,7 @@ class Runs:
     Each backend has a control block: the optimizer's, or a copy.
 
     Attributes:
-        backends: of the arenas.
+        backends: of the storages.
         control: the optimizer's control block, which is on one of them.
     """
 
@@ -41,8 +41,8 @@ class Runs:
 
     @property
     def by_host(self) -> bool:
-        """Whether the host limits the norm, which is over the gradients of several arenas."""
-        return len(self._arenas) > 1 and bool(self._optimizer.global_clipnorm)
+        """Whether the host limits the norm, which is over the gradients of several storages."""
+        return len(self._storages) > 1 and bool(self._optimizer.global_clipnorm)
 
     @property
     def is_ours(self) -> bool:

@@ -58,8 +58,8 @@ class Builder:
         return {**vars(self), "storage": None, "_plan": None}
 
     def reset(self) -> None:
-        """Discard graph, plan and arena: the layers have changed."""
-        self.arena = self._plan = None
+        """Discard graph, plan and storage: the layers have changed."""
+        self.storage = self._plan = None
         registry.record_change()
         if self.graph is not None:
             for application in self.graph.applications:

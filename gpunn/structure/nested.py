@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.common.registry import COMPILED_CALLS
-from gpunn.core.arena import Parameter
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.core.storage import Parameter
 from gpunn.layers import InputLayer, applying, traced

@@ -134,7 +134,7 @@ class Objective:
         self.rows_at = terms[0].at + 1 if terms else 0
         end = terms[-1].end if terms else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
-        metrics = [m.metric for head in heads for m in head.measures]
+        metrics = [m.metric for term in terms for m in term.measures]
         self.tracked_metrics = self.holds()
         self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
         self.own_resets += [metric.reset_state for metric in self.tracked_metrics]

@@ -117,8 +117,8 @@ class Trainer(Objective):
 
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
-        metrics = [m.metric for head in self.heads for m in head.measures]
-        treating = [t for p in self.arena.parameters for t in (p.regularizer, p.constraint)]
+        metrics = [m.metric for term in self.terms for m in term.measures]
+        treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
         metrics += self.tracked_metrics
         return [*self.losses, self.optimizer, *metrics, *self.plan.read, *treating]
 

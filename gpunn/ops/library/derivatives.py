@@ -353,12 +353,12 @@ class _AtOnce:
         trace, trains = self.trace, any(w is not None for w in self._weights)
         weights = [*trace.parameters, *(p for t in trace.applied for p in _own_weights(t))]
         for p in weights:
-            if p.arena is None:
-                p.layer._own_arena()
-        arena = next((p.arena for p in weights), None)
+            if p.storage is None:
+                p.layer._own_storage()
+        storage = next((p.storage for p in weights), None)
         writes = trains or any(isinstance(v.source, Parameter) for v in trace.assigned)
-        wanted = in_order((p.arena.access, writes) for p in weights if p.arena is not None)
-        return with_all(wanted, lambda: self._computed(results, arena, trains))
+        wanted = in_order((p.storage.access, writes) for p in weights if p.storage is not None)
+        return with_all(wanted, lambda: self._computed(results, storage, trains))
 
     def _computed(self, results: list[Tensor], storage: Any, trains: bool) -> list[Tensor]:
         """Compute the results: the value first, then the gradients."""

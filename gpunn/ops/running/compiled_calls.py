@@ -240,7 +240,7 @@ class CompiledCall:
             self._derivatives[wanted] = dys, known
         return self._derivatives[wanted]
 
-    def take(self, wanted: Wanted | None, place: Place) -> CallBuffers:
+    def take(self, wanted: Wanted | None, place: DrawPosition) -> CallBuffers:
         """Return arrays for a run that draws from a place on. Nothing else uses them until they are
         given back."""
         with self.lock:
@@ -268,7 +268,7 @@ class CallBuffers:
         stream: what is the same wherever it draws, see `DrawPosition`.
     """
 
-    def __init__(self, compiled: CompiledCall, wanted: Wanted | None, place: Place) -> None:
+    def __init__(self, compiled: CompiledCall, wanted: Wanted | None, place: DrawPosition) -> None:
         self.wanted, self.stream = wanted, place.stream
         self._is_checked = compiled.is_checked and not compiled.backend.stops
         self._context = context = context_at(compiled.backend, place)

@@ -159,7 +159,7 @@ class CompiledStep:
         for control in self._advanced:
             self._backend.advance(control, rows, self._zero)
 
-    def _draw_from(self, place: Place, steps: int) -> None:
+    def _draw_from(self, place: DrawPosition, steps: int) -> None:
         """Let the next steps draw from the place of the first one on."""
         if place != self._place and self._trace.draws:
             count_from(self._context, place)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.order import Order
-from gpunn.distribution.communicator import ALONE, Communicator, Share, sharing
+from gpunn.distribution.communicator import ALONE, Communicator, Shard, using_shard
 from gpunn.ops.running.compiled_step import Result
 from gpunn.ops.running.step_function import Function
 from gpunn.structure.non_finite import origin

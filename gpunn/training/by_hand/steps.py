@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.common.config import runs_eagerly
 from gpunn.common.signatures import signature
 from gpunn.core.tracked_metrics import metrics_of_layers
-from gpunn.distribution.communicator import Share
+from gpunn.distribution.communicator import Shard
 from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.metrics.metric import counting

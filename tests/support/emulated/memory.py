@@ -78,6 +78,7 @@ class Memory:
         self._idle = IdleChunks()
         self._returned: deque[Chunk] = deque()  # an array may be freed at any moment
         self._arrays: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+        self._gpus: dict[int, int] = {}  # by address
         self._lock = threading.Lock()
 
     def used_bytes(self) -> int:
@@ -127,6 +128,7 @@ class Memory:
         """Take the chunk back when nothing refers to the array any more."""
         current_stream().keep(array)
         self._arrays[array.ctypes.data] = array
+        self._gpus[array.ctypes.data] = current_gpu()
         weakref.finalize(array, self._returned.append, chunk).atexit = False
 
     def gpu_of(self, array: np.ndarray) -> int:
