@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -231,6 +232,7 @@ def test_the_memory_is_that_of_the_pool(make: Any) -> None:
     memory = step_memory.step_memory(make("numpy"), 64)
     for batch in (64, 256):
         backend = emulated.make_backend()
+        gc.collect()  # what other tests have left
         before = emulated.MEMORY.used_bytes()
         model = make(backend)
         x = np.zeros((batch * 2, *model.input_shape[1:]), np.float32)
