@@ -31,6 +31,7 @@ offer(__name__)
 
 MOST = 2**62  # largest stored count, which leaves room to continue counting in 64 bits
 OWN_STEPS = "own/"  # before the entries of a training state for steps that a model defines itself
+OWN_DRAWS = "draws"  # the entry for the random numbers of such steps
 
 
 class FieldSchema(ABC):

@@ -7,6 +7,7 @@ from typing import Any
 from gpunn.common.random import Counter
 from gpunn.structure.builder import Builder
 from gpunn.structure.chain import Chain
+from gpunn.training.progress import Progress
 from gpunn.training.training import Training
 
 
@@ -28,9 +29,10 @@ def restored(state: dict[str, Any]) -> dict[str, Any]:
     vars(training).update(
         _builder=builder, optimizer=state.pop("optimizer", None), loss=state.pop("loss", None),
         matmul_precision=state.pop("matmul_precision", None), compiled=state.pop("_compiled", None),
-        seed=state.pop("_seed"), exclusive=state.pop("_trains"), _eager=state.pop("_eager", False),
-        _deferred=state.pop("_asked", None), _warned=state.pop("_warned", False),
-        _noted=state.pop("_noted", False), _trainer=None, _predictor=None,
+        progress=Progress(state.pop("_seed")), exclusive=state.pop("_trains"),
+        _eager=state.pop("_eager", False), _deferred=state.pop("_asked", None),
+        _warned=state.pop("_warned", False), _noted=state.pop("_noted", False),
+        _trainer=None, _predictor=None,
         _kept=state.pop("_kept_training", None), added=state.pop("_added", None),
         calls=state.pop("_training_calls", None) or Counter(),
         _predictions=state.pop("_predictions", None) or Counter(),

@@ -699,7 +699,7 @@ class TrainableModel(NestedModel):
         0.01
         >>> model.set_training_state(tensors, values)
         """
-        return self._training.state()
+        return _keeper(self).state()
 
     def set_training_state(
         self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
@@ -715,7 +715,7 @@ class TrainableModel(NestedModel):
         >>> model.compile("adam", "mse")
         >>> model.set_training_state(*model.training_state())
         """
-        self._training.set_state(tensors, document)
+        _keeper(self).set_state(tensors, document)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return the arguments of `compile` as JSON-serializable values; None before `compile`.
@@ -776,6 +776,11 @@ def _trainer_for(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return what trains and evaluates a model, whose class may define one of these steps."""
     custom = model._own_steps and _custom_trainer(model, names)
     return custom.trainer_of(model) if custom else model._training
+
+
+def _keeper(model: TrainableModel) -> Any:
+    """Return what keeps the training state of a model."""
+    return _source(model, (*TRAINS, *TESTS, *PREDICTS)) if model.compiled else model._training
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

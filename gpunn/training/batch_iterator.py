@@ -69,7 +69,8 @@ class BatchIterator:
         self._last: Rows | None = None  # of a source that yields this rank's rows
         # For streams, the passes and batches before this run: to tell what a resumed run has read.
         streams = self.training and isinstance(self.data, Batches)
-        self._before = (self.trainer.passes, self.trainer.batches) if streams else (0, 0)
+        progress = self.trainer.progress
+        self._before = (progress.passes, progress.batches) if streams else (0, 0)
         self.read(self.data)
 
     def read(self, data: Rows | Batches) -> None:
@@ -104,13 +105,13 @@ class BatchIterator:
             if batches or 0 < position < len(self.data):
                 self.position, self.began = position, True
             return
-        trainer, data, done = self.trainer, self.data, self.trainer.batches
-        passes = trainer.passes - self._before[0]  # passes that this run had begun
+        progress, data, done = self.trainer.progress, self.data, self.trainer.progress.batches
+        passes = progress.passes - self._before[0]  # passes that this run had begun
         if not passes:
             return
         data.catch_up(epochs, passes - 1)
-        skip = done - (self._before[1] if data.once else trainer.pass_began)
-        self._iterator = data.begin(trainer.passes - 1, self.order_seed, skip)
+        skip = done - (self._before[1] if data.once else progress.pass_began)
+        self._iterator = data.begin(progress.passes - 1, self.order_seed, skip)
         self._resumed = batches > 0
 
     def catch_up(self, evaluations: int) -> None:
@@ -129,7 +130,7 @@ class BatchIterator:
     def order_seed(self) -> int | None:
         if not self.shuffle:
             return None
-        return self.trainer.seed if self.seed is None else self.seed
+        return self.trainer.progress.seed if self.seed is None else self.seed
 
     def epoch(self, programs: Programs, limit: int | None) -> Iterator[Piece]:
         """Return the pieces of one epoch: at most ``limit`` steps, and at most one pass."""
@@ -156,8 +157,8 @@ class BatchIterator:
 
     def _begin_pass(self, programs: Programs) -> None:
         if self.training:
-            programs.control.begin_pass(self.trainer.passes)
-            self.trainer.passes += 1
+            programs.control.begin_pass(self.trainer.progress.passes)
+            self.trainer.progress.passes += 1
         else:
             programs.control.set(POSITION, 0)
         self.position, self.began = 0, True
@@ -171,7 +172,7 @@ class BatchIterator:
         if self._chunks is None:
             self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
         # The current pass is the last one that was begun.
-        stop = self._chunks.bring(self.position, self.trainer.passes - 1, programs.control)
+        stop = self._chunks.bring(self.position, self.trainer.progress.passes - 1, programs.control)
         return self._chunks.rows, self._chunks.order, stop
 
     def clear(self) -> None:
@@ -205,11 +206,11 @@ class BatchIterator:
         if not self.training:
             self.passes += 1
             return data.begin(self.passes - 1)
-        trainer = self.trainer
-        programs.control.begin_pass(trainer.passes)
-        trainer.pass_began = trainer.batches
-        trainer.passes += 1
-        return data.begin(trainer.passes - 1, self.order_seed)
+        progress = self.trainer.progress
+        programs.control.begin_pass(progress.passes)
+        progress.pass_began = progress.batches
+        progress.passes += 1
+        return data.begin(progress.passes - 1, self.order_seed)
 
     def prepared(self, programs: Programs) -> AbstractContextManager[None]:
         """Return a ``with`` block for epochs without user code in between: preparations are made
@@ -277,7 +278,7 @@ class BatchIterator:
         at_once = programs.steps_at_once[size]
         count = min(most, EPOCHS_AT_ONCE, max(1, at_once // steps))
         sums = np.empty((count, *programs.totals.shape))
-        first, of = self.trainer.passes, (programs.control, programs.totals)
+        first, of = self.trainer.progress.passes, (programs.control, programs.totals)
         passes = programs.backend.in_passes(program, *of, sums, first)
         if passes is not None:
             perform([partial(self._run_passes, programs, passes, steps, sums, record)], 1)
@@ -291,14 +292,14 @@ class BatchIterator:
         sums: np.ndarray,
         record: Callable[[np.ndarray], None],
     ) -> None:
-        first = self.trainer.passes
+        first = self.trainer.progress.passes
         programs.reset_totals()
         try:
             self._repeat(programs, program, steps)
         finally:
             counters = programs.control.get()
             done = int(counters[PASS]) - first
-            self.trainer.passes = first + done + 1
+            self.trainer.progress.passes = first + done + 1
             sums[done] = programs.backend.read(programs.totals)
             whole = counters[POSITION] == steps * self.batch_size  # whether the last pass is
             for row in sums[: done + whole]:

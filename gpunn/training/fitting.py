@@ -100,7 +100,7 @@ def fit(
                 )
             how = validation_split, validation_strategy
             parted = partial(_parted, rows, *how, trainer, class_weight is None)
-            rows, validation = parted(trainer.seed)
+            rows, validation = parted(trainer.progress.seed)
         if isinstance(rows, Batches):
             _check_passes("x", rows, "steps_per_epoch", steps, more)
         if isinstance(validation, Batches):

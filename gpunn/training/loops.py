@@ -47,7 +47,7 @@ def fit(
 
     ``parted`` returns the rows of both feeds for a seed, if they are a split of one data set.
     """
-    trainer, seed, ranks = feed.trainer, feed.trainer.seed, programs.ranks
+    trainer, seed, ranks = feed.trainer, feed.trainer.progress.seed, programs.ranks
     if model.stop_training or model._resume_from:  # seldom; setting an attribute takes time
         model.stop_training, model._resume_from = False, None
     logs: dict[str, float] = {}
@@ -64,9 +64,9 @@ def fit(
     first_batch, warned = 0, False
     if model._resume_from is not None:
         first_epoch, first_batch = model._resume_from
-        if parted is not None and trainer.seed != seed:  # the resumed run had another seed
+        if parted is not None and trainer.progress.seed != seed:  # the resumed run had another seed
             assert validation is not None
-            rows, held_out = parted(trainer.seed)
+            rows, held_out = parted(trainer.progress.seed)
             feed.read(rows)
             validation.read(held_out)
             callbacks.set_data(rows, held_out)
@@ -153,7 +153,7 @@ def _refuse_bad_loss(
         return
     trainer = feed.trainer
     bad = trainer.bad_batch()
-    step = steps if bad is None else bad - (trainer.batches - steps) + 1
+    step = steps if bad is None else bad - (trainer.progress.batches - steps) + 1
     where = f"the loss became {loss} in epoch {epoch + 1}, step {step}"
     if (found := programs.bad_layer(feed, whole)) is not None:
         raise NonFiniteLossError(f"T{where[1:]}: {found}")

@@ -21,8 +21,9 @@ from gpunn.feeding.rows import Rows, name_of
 from gpunn.feeding.spec import Spec
 from gpunn.optimizers import Optimizer
 
-from .loss_terms import LossTerm, Measure, make_terms
-from .matching import in_reports
+from .heads import Head, Measure, make_heads
+from .matching import Compiled, in_reports
+from .progress import Progress
 
 
 @dataclass(eq=False)
@@ -31,10 +32,9 @@ class Objective:
 
     Args:
         spec: Shapes and dtype of the data; its targets hold the losses.
-        metrics, weighted_metrics: The compiled metrics, a list for each output.
-        seed: Key of the shuffled order and of the random streams.
+        compiled: The metrics of each output, and the weights of their losses in the sum.
+        progress: Has the key of the shuffled order and of the random streams.
         precision: Requested precision of matrix products, see `usable`.
-        loss_weights: Weight of each output's loss in the sum; 1 by default.
         holds: Returns the metrics that the model and its layers hold.
 
     Attributes:
@@ -55,31 +55,30 @@ class Objective:
     storage: ParameterStorage
     spec: Spec
     optimizer: Optimizer | None
-    metrics: InitVar[Sequence[list[Any]]]
-    weighted_metrics: InitVar[Sequence[list[Any]]]
-    seed: int
+    compiled: InitVar[Compiled]
+    progress: Progress
     precision: str | None = None
-    loss_weights: InitVar[Sequence[float] | None] = None
     holds: Callable[[], list[Any]] = list
 
     traceable = False
     version = 0
 
-    def __post_init__(
-        self,
-        metrics: Sequence[list[Any]],
-        weighted_metrics: Sequence[list[Any]],
-        loss_weights: Sequence[float] | None,
-    ) -> None:
-        self.backend: Backend = self.storage.backend
+    def __post_init__(self, compiled: Compiled) -> None:
+        self.backend: Backend = self.arena.backend
         self.launch_modes: dict[str, str] = {}
         self.precision = usable(self.precision, self.backend, self.spec.dtype)
         self.losses = [target.loss for target in self.spec.targets]
-        self._measured = _made(metrics), _made(weighted_metrics), loss_weights
+        metrics = _made(compiled.metrics), _made(compiled.weighted_metrics)
+        self._measured = *metrics, compiled.loss_weights
         self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
         if self.plan.unknown:
             self.spec = replace(self.spec, resolve=lambda shapes: self.of(shapes).spec)
         self._match()
+
+    @property
+    def seed(self) -> int:
+        """Key of the shuffled order and of the random streams."""
+        return self.progress.seed
 
     def for_rows(self, rows: Rows) -> Objective:
         """Return the objective for the shapes of these rows, see `of`."""

@@ -16,6 +16,7 @@ from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.common.registry import is_traced
 from gpunn.core import tracked_metrics
 from gpunn.core.plan import KEPT_SHAPES
+from gpunn.core.undo import Undo
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Shard
 from gpunn.feeding.memory import Cache, memory_for_batch
@@ -24,7 +25,6 @@ from gpunn.optimizers.schedules.schedule import HostRates
 
 from .objective import Objective
 from .step import Batch, ModelStep
-from .undo import Undo
 
 CACHED_PROGRAMS = 8  # on rows, and on batch sizes of streamed batches, of samples of one shape
 KEPT_BATCHES = 2  # batch sizes whose arrays other data reuse: an epoch's regular and last batch

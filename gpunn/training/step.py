@@ -25,7 +25,8 @@ from gpunn.backends.contract.expression import (
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.registry import is_traceable
-from gpunn.core.storage import Parameter
+from gpunn.core.arena import Parameter
+from gpunn.core.undo import Undo
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
@@ -35,7 +36,6 @@ from gpunn.metrics.own import takes_weights
 
 from .loss_terms import LOSS_TOTALS, LossTerm, TargetBuffers
 from .objective import Objective
-from .undo import Undo
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import LAUNCH_MODES, Array
-from gpunn.backends.contract.control import BAD_BATCH, BATCHES, NAMES, UPDATES
+from gpunn.backends.contract.control import BAD_BATCH, NAMES, UPDATES
 from gpunn.common.numeric import cast
 from gpunn.common.registry import is_traceable
 from gpunn.common.stored import MOST, ByName, Integer, Number, Text, check, check_array
@@ -20,6 +20,7 @@ from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.classes import labels_of
 from gpunn.feeding.rows import Rows
 
+from .matching import Compiled
 from .object_pool import ObjectPool
 from .objective import Objective
 from .predictor import PREDICT_BATCH
@@ -38,11 +39,9 @@ class Trainer(Objective):
 
     evaluation_batch = PREDICT_BATCH  # rows, unless `evaluate` is given another number
 
-    def __post_init__(self, *compiled: Any) -> None:
-        super().__post_init__(*compiled)
-        optimizer, storage = self.optimizer, self.storage
-        self.passes = 0  # passes over the data begun so far
-        self.pass_began = 0  # batches before the current pass, for streamed batches
+    def __post_init__(self, compiled: Compiled) -> None:
+        super().__post_init__(compiled)
+        optimizer, arena = self.optimizer, self.arena
         self.training = Programs(self, True)
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
@@ -161,13 +160,13 @@ class Trainer(Objective):
         """Return all state besides the weights that the next step depends on."""
         self._count()
         totals = self.backend.read(self.training.totals)
-        tensors = {"counters": self.control.get(), "totals": totals}
+        tensors = {"counters": self.progress.counters_of(self.control), "totals": totals}
         tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
         tensors |= {f"metric/{number}": m._sums() for number, m in enumerate(self.tracked_metrics)}
         document: dict[str, Any] = {
-            "seed": self.seed,
-            "passes": self.passes,
-            "pass_began": self.pass_began,
+            "seed": self.progress.seed,
+            "passes": self.progress.passes,
+            "pass_began": self.progress.pass_began,
             "learning_rate": self.optimizer.fixed_learning_rate if self.optimizer else None,
         }
         if self.launch_modes:  # on a GPU
@@ -222,8 +221,9 @@ class Trainer(Objective):
         self._check_counters(tensors["counters"], document)
         self._check_totals(tensors["totals"])
         self._check_slots(tensors)
-        self.seed, self.passes = document["seed"], document["passes"]
-        self.pass_began = document["pass_began"]
+        progress = self.progress
+        progress.seed, progress.passes = document["seed"], document["passes"]
+        progress.pass_began, progress.control = document["pass_began"], self.control
         self.launch_modes = document["launch_modes"]
         if self.optimizer is not None and self.optimizer.fixed_learning_rate is not None:
             self.optimizer.learning_rate = document["learning_rate"]
@@ -282,7 +282,7 @@ class Trainer(Objective):
     @property
     def batches(self) -> int:
         """Training batches so far."""
-        return int(self.control.get()[BATCHES])
+        return self.progress.batches
 
     @property
     def updates(self) -> int:
@@ -309,6 +309,7 @@ class _Training:
         if self._ranks.size > 1:
             self._ranks.reserve()
         trainer._interrupted = True  # until training ends without an error
+        trainer.progress.continue_with(trainer.control)
         trainer.training.join(self._ranks)
         return trainer.training
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,9 +17,10 @@ from gpunn.common.arguments import check_flag
 from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
-from gpunn.common.random import Counter, draw_seed, times_seeded
+from gpunn.common.random import Counter, times_seeded
 from gpunn.common.registry import is_own
-from gpunn.common.stored import OWN_STEPS
+from gpunn.common.stored import OWN_DRAWS, OWN_STEPS
+from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
 from gpunn.core.tracked_metrics import metrics_of_layers
@@ -36,6 +37,7 @@ from .exclusive import ExclusiveTraining, in_training
 from .matching import PARTS, Compiled, for_several, labels_of, warn_of_zero_gradients
 from .metric_inputs import constant_outputs
 from .predictor import Predictor
+from .progress import Progress
 from .trainer import Trainer, without_slots
 
 
@@ -45,16 +47,14 @@ class Training:
     Attributes:
         optimizer, loss, matmul_precision: See `Model.compile`; None before it.
         compiled: What `compile` configured; None before it.
-        seed: Key of the order of rows and of random numbers. `compile` draws a new one.
+        progress: How far the training has come; `compile` makes a new one.
         exclusive: Held by the only call that trains the model.
         added: Losses that layers added in the last call on arrays.
         calls: Counts the calls of the model in training.
-        steps: The metrics and functions of a model that defines its own steps, once it is used.
+        steps: A slot for what the steps of the model's class use; see `by_hand.steps`.
     """
 
     takes_x_alone = False  # as validation data
-    _draws: Any = None  # see `draws`
-    _seen: int | None = None  # what `times_seeded` returned when the seed was drawn
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
@@ -62,7 +62,7 @@ class Training:
         self.loss: Any = None
         self.matmul_precision: str | None = None
         self.compiled: Compiled | None = None
-        self.seed = draw_seed()
+        self.progress = Progress()
         self.exclusive = Exclusive()
         self._eager = False
         self._deferred: dict[str, Any] | None = None  # arguments until the outputs are known
@@ -75,6 +75,7 @@ class Training:
         self._trainer: Trainer | None = None
         self._predictor: Predictor | None = None
         self.steps: Any = None
+        self.progress.restart()
         self._kept: tuple[Any, Any] | None = None  # in a copy: the training state of the original
         self.added: list[np.ndarray] | None = None
         self.calls = Counter()
@@ -84,29 +85,17 @@ class Training:
         holder = self.exclusive.holder
         if holder is not None and holder.thread != threading.get_ident():
             raise RuntimeError(in_training(self, "copy or pickle"))
-        seen = None if self._seen == times_seeded() else -1  # a new seed is due
-        state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None, "_seen": seen}
+        state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None}
         if (trainer := self._trainer) is not None:
-            if (own := self._own_trainer()) is not None:
-                own.write_counters(trainer)
-            with trainer.storage.access.reading():
+            with trainer.arena.access.reading():
                 state["_kept"] = without_slots(*trainer.state())
         return state
 
     def copy_for(self, builder: Builder) -> Training:
         """Return a copy for a model with another builder."""
         made = copy.copy(self)
-        made._builder, made._draws = builder, copy.deepcopy(self._draws)
+        made._builder, made.progress = builder, copy.deepcopy(self.progress)
         return made
-
-    @property
-    def draws(self) -> Any:
-        """The random numbers of the model's own steps."""
-        if self._draws is None:
-            from .by_hand.draws import StepDraws  # which `fit` without such steps does not need
-
-            self._draws = StepDraws(self.seed, self._seen)
-        return self._draws
 
     @property
     def name(self) -> str:
@@ -174,8 +163,7 @@ class Training:
         self.compiled, self.loss = compiled, compiled.loss
         self._trainer = self.steps = None
         self._warned = self._noted = False
-        self.seed = draw_seed()
-        self._draws, self._seen = None, times_seeded()
+        self.progress = Progress()
         if self.can_train():
             self.current_trainer()
 
@@ -230,21 +218,12 @@ class Training:
         return trainer
 
     def _new_trainer(self, plan: Plan) -> Trainer:
-        """Create a trainer of the plan, the storage, the optimizer, losses and metrics."""
-        storage, compiled = self._builder.storage, self.compiled
-        assert storage and compiled
-        return Trainer(
-            plan,
-            storage,
-            self.spec(),
-            self.optimizer,
-            compiled.metrics,
-            compiled.weighted_metrics,
-            self.seed,
-            self.matmul_precision,
-            compiled.loss_weights,
-            partial(_tracked_metrics, self._builder),
-        )
+        """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
+        arena, compiled = self._builder.arena, self.compiled
+        assert arena and compiled
+        holds = partial(_held_metrics, self._builder)
+        given = self.spec(), self.optimizer, compiled, self.progress, self.matmul_precision, holds
+        return Trainer(plan, arena, *given)
 
     def tracked_metrics(self) -> list[Any]:
         """Return the metrics that the model and its layers hold."""
@@ -277,47 +256,42 @@ class Training:
 
     @property
     def batches(self) -> int:
-        """Training batches so far, of the model's own steps too."""
-        trainers = self.trainer, self._own_trainer()
-        return max((one.batches for one in trainers if one is not None), default=0)
-
-    def _own_trainer(self) -> Any:
-        """Return the trainer of the model's own steps, once they have trained it."""
-        own = None if self.steps is None else self.steps.trainer
-        return own if own is not None and own.programs is not None else None
+        """Training batches so far, by whichever steps."""
+        return self.progress.batches
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Model.training_state`."""
         if not self._has_state():
             return {}, {}
-        trainer, own = self.current_trainer(), self._own_trainer()
-        of_own = {} if own is None else own.state(trainer)
-        with trainer.storage.access.reading():
-            tensors, document = trainer.state()
-        tensors |= of_own
-        return tensors, document if self._draws is None else {**document, **self._draws.state()}
+        trainer = self.current_trainer()
+        with trainer.arena.access.reading():
+            return trainer.state()
 
-    def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
-        """See `Model.set_training_state`."""
+    def set_state(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        document: Mapping[str, Any],
+        prepare: Callable[[], Callable[[], None]] | None = None,
+    ) -> None:
+        """See `Model.set_training_state`.
+
+        Args:
+            prepare: Checks the entries of steps that the model's class defines, and returns what
+                restores them. Without it, such entries are ignored.
+        """
         if not (self.can_train() or tensors or document):
             return  # that of a model without a loss
         if not self._has_state():
             raise ValueError("Training state: the model is not built and compiled to be trained.")
-        restore = None
-        if "draws" in document or self._draws is not None:
-            restore = self.draws.restoring(document)
-        of_trainer = {name: entry for name, entry in document.items() if name != "draws"}
-        of_own = {name: sums for name, sums in tensors.items() if name.startswith(OWN_STEPS)}
-        tensors = {name: array for name, array in tensors.items() if name not in of_own}
-        trainer, own = self.current_trainer(), self._own_trainer()
-        restore_own = None if own is None else own.restoring(of_own, trainer)
-        with trainer.storage.access.writing():
-            trainer.set_state(tensors, of_trainer)
-        if restore_own is not None:
-            restore_own()
-        self.seed, self._seen = trainer.seed, times_seeded()
+        trainer = self.current_trainer()
+        restore = None if prepare is None else prepare()
+        tensors = {name: a for name, a in tensors.items() if not name.startswith(OWN_STEPS)}
+        document = {name: entry for name, entry in document.items() if name != OWN_DRAWS}
+        with trainer.arena.access.writing():
+            trainer.set_state(tensors, document)
+        self.progress.seeded = times_seeded()
         if restore is not None:
-            restore(self.seed)
+            restore()
 
     # -- data
 
@@ -434,7 +408,7 @@ class Training:
                     assert storage is not None
                     form = builder.known_graph("predictions").output_form
                     predictor = Predictor(
-                        plan, storage, self.spec(), form, self.seed, self._predictions
+                        plan, arena, self.spec(), form, self.progress.seed, self._predictions
                     )
                     self._predictor = predictor
         return predictor

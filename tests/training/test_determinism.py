@@ -200,7 +200,8 @@ def test_a_process_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
         model = network("compiled")
         if stopped:
             monkeypatch.setattr(
-                time, "perf_counter", lambda t=model._trainer: clock() + 1e4 * (t.passes > 50)
+                time, "perf_counter",
+                lambda done=model._trainer.progress: clock() + 1e4 * (done.passes > 50),
             )
         history = model.fit(x, y, batch_size=4, epochs=600, verbose=0)
         results.append((history.epoch, history.history, bits(model.get_weights())))

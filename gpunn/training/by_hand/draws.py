@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpunn.common.stored import ByName, Integer, Several, check
+from gpunn.common.stored import OWN_DRAWS, ByName, Integer, Several, check
 from gpunn.core.draws import Source
+from gpunn.training.progress import Progress
 
 METHODS = "train_step", "test_step", "predict_step"
-SCHEMA = {"draws": ByName(Several(Integer(0, 2**64 - 1), 3))}
+SCHEMA = {OWN_DRAWS: ByName(Several(Integer(0, 2**64 - 1), 3))}
 
 
 class StepDraws:
     """The random numbers of each of a model's steps.
 
     Args:
-        seed, seen: the model's seed, as in `Source`.
+        seed, seen: Those of the model, as in `Source`.
     """
 
-    def __init__(self, seed: int, seen: int | None) -> None:
+    def __init__(self, seed: int, seen: int) -> None:
         self._of = {name: Source(own, seen) for name, own in _seeds(seed).items()}
 
     def of(self, method: str) -> Source:
@@ -29,7 +30,7 @@ class StepDraws:
     def state(self) -> dict[str, Any]:
         """Return the entry of a training state; none before the first step."""
         states = {name: source.state() for name, source in self._of.items() if source.calls}
-        return {"draws": states} if states else {}
+        return {OWN_DRAWS: states} if states else {}
 
     def restoring(self, document: Mapping[str, Any]) -> Callable[[int], None]:
         """Return what lets the steps go on from the states in a training state; those without one
@@ -47,14 +48,22 @@ class StepDraws:
         return restore
 
 
+def draws_of(progress: Progress) -> StepDraws:
+    """Return the random numbers of a model's own steps."""
+    if progress.draws is None:
+        progress.draws = StepDraws(progress.seed, progress.seeded)
+    found: StepDraws = progress.draws
+    return found
+
+
 def _seeds(seed: int) -> dict[str, int]:
     return {name: (seed + k) % 2**64 for k, name in enumerate(METHODS)}
 
 
 def _checked(document: Mapping[str, Any]) -> dict[str, Sequence[int]]:
     """Return the states of the steps in a training state."""
-    given = {"draws": document.get("draws", {})}
-    states: dict[str, Sequence[int]] = check(SCHEMA, given, "training/values")["draws"]
+    given = {OWN_DRAWS: document.get(OWN_DRAWS, {})}
+    states: dict[str, Sequence[int]] = check(SCHEMA, given, "training/values")[OWN_DRAWS]
     for name, (_, begun, calls) in states.items():
         if name not in METHODS or begun > calls:
             raise ValueError(

@@ -190,15 +190,15 @@ class OwnPrograms:
 
     def bad_layer(self, feed: Any = None, whole: bool = False) -> str | None:
         """Return a sentence about the layer that makes values which are not finite of a batch."""
-        training = self.trainer.model._training
+        training = self.trainer.training
         with suppress(Exception):  # an error of this search must not hide that of the loss
             rows = feed.data
             for first in range(0, len(rows) if isinstance(rows, OwnRows) else 0, feed.batch_size):
                 batch = rows.batch(slice(first, first + feed.batch_size))
                 x = batch[0] if isinstance(batch, tuple) else batch
                 predictor, xs = on_device(training.predictor_for(x), x)
-                bound = predictor.plan, predictor.storage, xs
-                found = origin(*bound, training=self.training, seed=training.seed)
+                bound = predictor.plan, predictor.arena, xs
+                found = origin(*bound, training=self.training, seed=training.progress.seed)
                 if found is not None:
                     return found.explained(first + found.row if whole else None)
         return None

@@ -18,6 +18,7 @@ from gpunn.ops.running.tape import GradientTape
 from gpunn.ops.tensor import Tensor
 from gpunn.training.matching import Compiled, in_reports
 
+from .draws import draws_of
 from .measured import (
     Measured,
     Outputs,
@@ -48,7 +49,7 @@ class Steps:
             given = self._model._training.settled()
             losses = [loss for loss in given.losses if loss is not None]
             method = getattr(self._model, name)
-            draws = self._model._training.draws.of(name)
+            draws = draws_of(self._model._training.progress).of(name)
             self._functions[key] = Function(method, losses, in_python, draws)
         return self._functions[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 from zlib import crc32
@@ -12,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from gpunn.backends import get_backend
-from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
+from gpunn.backends.contract.control import Control
 from gpunn.callbacks import CallbackList
 from gpunn.common.nested import found_in
 from gpunn.common.stored import OWN_STEPS, check_array
@@ -28,7 +29,9 @@ from gpunn.training import agreement
 from gpunn.training.fitting import rows_of_a_batch
 from gpunn.training.predictor import PREDICT_BATCH
 from gpunn.training.trainer import Trainer
+from gpunn.training.training import Training
 
+from .draws import draws_of
 from .programs import OwnPrograms
 from .rows import OwnBatches, OwnRows, source_of
 from .steps import Steps, steps_of
@@ -40,8 +43,9 @@ class OwnTrainer:
     """The training state of a model that defines its own steps.
 
     Attributes:
+        training: What `compile` configured.
+        progress: That of ``training``.
         control: The counters of its batches and passes, on the host.
-        passes, pass_began: As in `Trainer`.
     """
 
     spec = None
@@ -52,9 +56,10 @@ class OwnTrainer:
 
     def __init__(self, model: Any, steps: Steps) -> None:
         self.model, self.steps = model, steps
+        self.training: Training = model._training
+        self.progress = self.training.progress
         self.backend = get_backend("numpy")
         self.control = Control(self.backend)
-        self.passes = self.pass_began = 0
         self.programs: OwnPrograms | None = None  # of the last training
         self.logs: dict[str, float] = {}  # of the last step before the training was resumed
         self.evaluations = self  # each evaluation has programs of its own
@@ -62,20 +67,9 @@ class OwnTrainer:
         self._outside: dict[str, int] | None = None  # before a fit that is to be resumed
 
     @property
-    def seed(self) -> int:
-        """Seed of the order of rows."""
-        seed: int = self.model._training.seed
-        return seed
-
-    @property
     def optimizer(self) -> Any:
         """The optimizer of `compile`, or None."""
-        return self.model._training.optimizer
-
-    @property
-    def batches(self) -> int:
-        """Training batches so far."""
-        return int(self.control.get()[BATCHES])
+        return self.training.optimizer
 
     def look(self) -> None:
         """Nothing: a step looks by itself at what it uses."""
@@ -106,12 +100,13 @@ class OwnTrainer:
 
     def labels(self, rows: Any) -> np.ndarray | None:
         """Return the class of each row (rows,), if a single loss compares classes."""
-        compiled = self.model._training.settled()
+        compiled = self.training.settled()
         losses = [] if compiled is None else compiled.losses
         y = rows.arrays.get("y")
-        if len(losses) != 1 or y is None or not getattr(losses[0], "fuses", None):
+        fuses = getattr(losses[0], "fuses", None) if len(losses) == 1 else None
+        if y is None or not fuses:
             return None
-        one_each = y.size == len(y) or (losses[0].fuses == "Softmax" and y.ndim == 2)
+        one_each = y.size == len(y) or (fuses == "Softmax" and y.ndim == 2)
         return nearest_classes(y) if one_each else None
 
     # -- training and evaluation
@@ -124,26 +119,21 @@ class OwnTrainer:
                 f"{self.model.name} must be built before several processes train it: give it an "
                 f"Input, or call it on a batch."
             )
-        trainer: Trainer = self.model._training.current_trainer()
-        return trainer
+        return self.training.current_trainer()
 
     def receive(self, ranks: Communicator) -> None:
         """Continue as rank 0 does, whose counters the model's trainer was sent."""
-        draws = self.model._training.draws
+        draws = draws_of(self.progress)
         restore = draws.restoring(ranks.first(draws.state()))
         if ranks.rank:
-            self.model._training.seed = self.built.seed
-            restore(self.seed)
-            self.read_counters(self.built)
+            restore(self.progress.seed)
+        self.progress.continue_with(self.control)
 
     @contextmanager
     def train(self, ranks: Communicator = ALONE) -> Iterator[OwnPrograms]:
         """Return a ``with`` block for training over these ranks."""
-        trainer = self.model._training.trainer
-        if trainer is not None:
-            passes = max(self.passes, trainer.passes)
-            self.read_counters(trainer)
-            self.passes = passes
+        _ = self.training.trainer  # in a copy: it has the counters of the original
+        self.progress.continue_with(self.control)
         self.programs = programs = OwnPrograms(self, "train_step")
         programs.join(ranks)
         if ranks.size > 1:
@@ -154,8 +144,6 @@ class OwnTrainer:
         finally:
             if ranks.size > 1:
                 ranks.release()
-            if (trainer := self.model._training.trainer) is not None:
-                self.write_counters(trainer)
             programs.release()
             self._outside = None
 
@@ -226,27 +214,14 @@ class OwnTrainer:
             f"and continue with initial_epoch."
         )
 
-    def read_counters(self, trainer: Trainer) -> None:
-        """Continue after the batches and passes of a trainer of the same model."""
-        self.passes, self.pass_began = trainer.passes, trainer.pass_began
-        self.control.restore(trainer.control.get())
-
-    def write_counters(self, trainer: Trainer) -> None:
-        """Let a trainer of the same model, whose state a file holds, continue after these."""
-        if self.passes < trainer.passes:
-            return
-        trainer.passes, trainer.pass_began = self.passes, self.pass_began
-        counters, own = trainer.control.get(), self.control.get()
-        counters[[BATCHES, PASS, POSITION]] = own[[BATCHES, PASS, POSITION]]
-        trainer.control.restore(counters)
-
-    def _metrics(self, trainer: Trainer) -> dict[str, Any]:
-        """Return the metrics of the model that a trainer does not keep, by their entries of a file.
+    def _metrics(self) -> dict[str, Any]:
+        """Return the metrics of the model that its trainer does not keep, by their entries of a
+        file.
 
         Those of the outputs' losses, which the first step makes, change no other's number.
         """
         losses = [mean for mean in self.steps.losses if mean is not None]
-        apart = [*trainer.tracked_metrics, *losses]
+        apart = [*self.training.current_trainer().held, *losses]
         others = [m for m in self.model.metrics if all(m is not one for one in apart)]
         return {
             f"{OWN_STEPS}{kind}/{number}": metric
@@ -254,30 +229,42 @@ class OwnTrainer:
             for number, metric in enumerate(metrics)
         }
 
-    def state(self, trainer: Trainer) -> dict[str, np.ndarray]:
-        """Return the sums of metrics, and the logs of the last step, as entries of a file."""
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the training state, with the sums of metrics and the logs of the last step."""
         if self._outside is not None:
             for what, number in self._found_outside().items():
                 if self._outside.get(what) != number:
                     raise ValueError(self._lacks(f"{what}, which the step changes"))
-        self.write_counters(trainer)
-        found = {name: metric._sums() for name, metric in self._metrics(trainer).items()}
-        logs = {} if self.programs is None else self.programs.last_logs()
-        return found | {f"{OF_LOGS}{name}": np.array([value]) for name, value in logs.items()}
+        tensors, document = self.training.state()
+        if not tensors:
+            return tensors, document
+        if self.programs is not None:
+            tensors |= {name: metric._sums() for name, metric in self._metrics().items()}
+            logs = self.programs.last_logs()
+            tensors |= {f"{OF_LOGS}{name}": np.array([value]) for name, value in logs.items()}
+        return tensors, document | draws_of(self.progress).state()
 
-    def restoring(
-        self, tensors: Mapping[str, np.ndarray], trainer: Trainer
-    ) -> Callable[[], None]:
-        """Return what restores the entries that `state` returned, and the counters of a trainer.
+    def set_state(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
+        """Restore what `state` returned.
 
         Raises:
             ValueError: for what `state` never returns.
         """
-        if any(name.startswith(f"{OWN_STEPS}loss/") for name in tensors):
-            self.steps.losses_of(self.model._training.settled())
-        metrics = self._metrics(trainer) if tensors else {}
+        self.training.set_state(tensors, document, partial(self._restoring, tensors, document))
+
+    def _restoring(
+        self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]
+    ) -> Callable[[], None]:
+        """Check what `state` adds to the state of the trainer; return what restores it."""
+        restore_draws = draws_of(self.progress).restoring(document)
+        trained = self.programs is not None  # before, these steps have neither sums nor logs
+        own = {n: a for n, a in tensors.items() if trained and n.startswith(OWN_STEPS)}
+        compiled = self.training.settled()
+        if compiled is not None and any(name.startswith(f"{OWN_STEPS}loss/") for name in own):
+            self.steps.losses_of(compiled)
+        metrics = self._metrics() if own else {}
         logs, sums = dict[str, float](), list[tuple[Any, np.ndarray]]()
-        for name, array in tensors.items():
+        for name, array in own.items():
             place = f"training/tensors/{name}"
             if name in metrics:
                 metric = metrics[name]
@@ -287,15 +274,17 @@ class OwnTrainer:
             else:
                 raise ValueError(f"the entry {place!r} is not known.")
         for name in metrics:
-            if name not in tensors:
+            if name not in own:
                 raise ValueError(f"the entry 'training/tensors/{name}' is missing.")
 
         def restore() -> None:
+            self.progress.continue_with(self.control)
+            restore_draws(self.progress.seed)
             self.logs = logs
-            self.read_counters(trainer)
             weights, optimizer = self.model.trainable_variables, self.optimizer
-            if self.batches and weights and optimizer is not None and optimizer.use_ema:
-                Update.of(optimizer, weights).record_step()  # it was made before, also for `finish`
+            averages = trained and optimizer is not None and optimizer.use_ema
+            if averages and weights and self.progress.batches:
+                Update.of(optimizer, weights).note_step()  # it was made before, also for `finish`
             for metric, array in sums:
                 metric._put_sums(array)
 
@@ -371,7 +360,7 @@ def predict(
     return outputs[0] if form.kind is None else form.pack(outputs)
 
 
-def _batches(rows: OwnRows | OwnBatches, size: int | None) -> Iterator[Any]:
+def _batches(rows: Any, size: int | None) -> Iterator[Any]:
     """Yield the batches of a pass as a step gets them."""
     if isinstance(rows, OwnRows) and size:
         yield from (rows.batch(slice(at, at + size)) for at in range(0, len(rows), size))
