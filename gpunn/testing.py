@@ -342,7 +342,7 @@ def _check_loss(
     def forward(into: Any = None) -> tuple[float, float]:
         backend.write(totals, np.zeros(2))
         # A scale of 1 / rows makes totals[0] the weighted sum.
-        backend.loss(loss, t, y, weights, 1.0 / len(rows), into, totals)
+        loss.add_up(backend, t, y, weights, 1.0 / len(rows), into, totals)
         value = float(backend.read(totals)[0])
         return value, abs(value) + len(rows)
 
@@ -361,7 +361,7 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
             f"checked: float32 is too coarse for finite differences."
         )
     backend = trainer.backend
-    data = to_rows(trainer.spec, x, y_true, sample_weight)
+    data = to_rows(trainer.spec, x, y_true, sample_weight, resolve=trainer.resolve)
     trainer = trainer.for_rows(data)
     pool = Pool(backend)
     workspace = Workspace(
@@ -392,10 +392,11 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
             flat = None if weights is None else weights.reshape(-1)
             scale = 1.0 if term.loss.reduction == "sum" else 1.0 / given.rows
             backend.write(totals, np.zeros(2))
-            backend.loss(term.loss, given.y_true, given.y_pred, flat, scale, given.gradient, totals)
-            backend.affine(given.gradient, term.weight, 0.0, given.gradient)
-            added = term.weight * float(backend.read(totals)[0]) / given.rows
-            value, size = value + added, size + abs(added) + 1.0
+            arrays = given.y_true, given.y_pred, flat, scale, given.gradient, totals
+            head.loss.add_up(backend, *arrays)
+            backend.affine(given.gradient, head.weight, 0.0, given.gradient)
+            term = head.weight * float(backend.read(totals)[0]) / given.rows
+            value, size = value + term, size + abs(term) + 1.0
         return value, size
 
     forward()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,28 +15,31 @@ from .inputs import inputs
 from .py_dataset import PyDataset
 from .rows import Rows
 from .sparse import SparseBatches, is_small, is_sparse, rows_of_a_step
-from .spec import Spec
+from .spec import Resolve, Spec
 
 
 class Batches:
     """Batches that a user object yields: ``(x, y)`` or ``(x, y, weight)``.
 
     Each pass iterates over ``source`` again. A source that can be read only once (a
-    generator) continues where it stopped. The first batch is checked at once.
+    generator) continues where it stopped.
+
+    Args:
+        argument: The name of the source in messages.
+        convert: Checks a batch and returns its rows. It takes the batch and its name in messages.
+        first: The first batch, if it is known, to be checked at once.
 
     Raises:
         ValueError, TypeError: for an invalid batch, naming it.
     """
 
     def __init__(
-        self, spec: Spec, source: Any, first: Any, argument: str, class_weight: Any = None
+        self, source: Any, argument: str, convert: Callable[[Any, str], Rows], first: Any = None
     ) -> None:
-        self.spec = spec
-        self.source = source
-        self.argument = argument
-        self.class_weight = class_weight
-        self._first = first
-        self._rows(first, 0)
+        self.source, self.argument = source, argument
+        self._convert, self._first = convert, first
+        if first is not None:
+            self.first()
 
     @property
     def once(self) -> bool:
@@ -96,14 +99,24 @@ class Batches:
                 self.tell("on_epoch_end")
 
     def _rows(self, batch: Any, number: int) -> Rows:
-        where = f"{self.argument}, batch {number}: "
+        return self._convert(batch, f"{self.argument}, batch {number}: ")
+
+
+def converting(
+    spec: Spec, resolve: Resolve | None, class_weight: Any
+) -> Callable[[Any, str], Rows]:
+    """Return the function that converts the batches of a data set; arguments as in `to_rows`."""
+
+    def convert(batch: Any, where: str) -> Rows:
         parts = batch if isinstance(batch, (tuple, list)) else (batch,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(
                 f"{where}it has {len(parts)} parts; (x, y) or (x, y, weight) is expected."
             )
         x, y, weight = (*parts, None, None)[:3]
-        return to_rows(self.spec, x, y, weight, self.class_weight, where=where)
+        return to_rows(spec, x, y, weight, class_weight, where=where, resolve=resolve)
+
+    return convert
 
 
 class RepeatableBatches:

@@ -20,7 +20,7 @@ from .arrays import as_array, check_exact, check_finite, read
 from .classes import BOTH_WEIGHTS, class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
-from .spec import Spec, TargetSpec
+from .spec import Resolve, Spec, TargetSpec
 
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
 
@@ -103,6 +103,7 @@ def to_rows(
     needs_y: bool = True,
     where: str = "",
     call: str | None = None,
+    resolve: Resolve | None = None,
 ) -> Rows:
     """Check x, y and weights, and put them where steps can read them.
 
@@ -112,6 +113,7 @@ def to_rows(
         where: Prefix for the names of the arguments in messages.
         call: Name of the method, if these are all its data: then they are streamed if they
             do not fit into the device's memory. None for a single batch.
+        resolve: None if all axes have known lengths.
 
     Raises:
         ValueError, TypeError: naming the argument, the given value and the expected one.
@@ -128,7 +130,8 @@ def to_rows(
             made.add(name)
 
     arrays = inputs(spec, x, where)
-    spec = spec.of(arrays)
+    if resolve is not None:
+        spec = resolve(tuple(tuple(array.shape[1:]) for array in arrays))
     for k, array in enumerate(arrays):
         own = spec.host is not None and spec.host.fed[k] >= 0
         take("x", k, array, f"{where}{spec.inputs[k][0]}", own)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.backend import Backend
 from gpunn.core.plan import HostPart
+
+Resolve = Callable[[tuple[tuple[int, ...], ...]], "Spec"]
+"""Returns the spec for samples of these shapes, one for each input, some of whose axes may have any
+length."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,6 @@ class Spec:
         integers: For each of ``inputs``, whether steps read integers instead of floats.
         exact: For each of ``inputs``, whether integers must not lose digits as floats, since
             user-defined code reads them.
-        resolve: If axes may have any length, which are None in the shapes: a function that returns
-            the spec for given shapes of ``inputs``.
     """
 
     backend: Backend
@@ -104,15 +106,6 @@ class Spec:
     by_name: bool = False
     integers: tuple[bool, ...] = ()
     exact: tuple[bool, ...] = ()
-    resolve: Callable[[tuple[tuple[int, ...], ...]], Spec] | None = field(
-        default=None, compare=False
-    )
-
-    def of(self, arrays: Iterable[Array]) -> Spec:
-        """Return the spec for arrays of ``inputs``, whose shapes are all known."""
-        if self.resolve is None:
-            return self
-        return self.resolve(tuple(tuple(array.shape[1:]) for array in arrays))
 
     def __post_init__(self) -> None:
         if not self.given:

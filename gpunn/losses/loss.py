@@ -178,9 +178,13 @@ class Loss(Formula):
         fuses = getattr(activation, "functor", None) == self.fuses
         return fuses and not replaces(type(self), "forward_backward", "elements")
 
-    def add_up(self, backend: Backend, given: Any) -> None:
-        """Do what `Backend.loss` does with these arguments, for a loss that defines `call`."""
-        on_tensors.add_up(self, backend, given)
+    def add_up(self, backend: Backend, *arguments: Any) -> None:
+        """Do what `Backend.loss` does with these arguments: a loss that defines `call` as
+        operations on tensors, any other as one operation of the backend."""
+        if self._of_tensors:
+            on_tensors.add_up(self, backend, *arguments)
+        else:
+            backend.loss(self, *arguments)
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
         """Raise an error for shapes that do not match.

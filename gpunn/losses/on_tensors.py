@@ -33,46 +33,45 @@ def on_arrays(loss: Any, steps: int = 0) -> ArrayFunction:
     return ArrayFunction(_Rows(loss, steps), f"The loss {loss.name!r}", loss)
 
 
-def add_up(loss: Any, backend: Backend, given: Any) -> None:
-    """Run `Backend.loss` for a loss that defines `call`: gradient and sum, as tensor operations.
-
-    Args:
-        given: the arguments of the operation.
-    """
-    if given.rows == 0:
+def add_up(
+    loss: Any, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, scale: float,
+    gradient: Array | None, totals: Array, batch: int = 0,
+) -> None:
+    """Do what `Backend.loss` does with these arguments, for a loss that defines `call`: gradient
+    and sum, as tensor operations."""
+    rows = len(y_pred)
+    if rows == 0:
         return
-    arrays = [given.y_pred, given.y_true]
-    weighted = arrays if given.weights is None else [*arrays, given.weights]
+    arrays = [y_pred, y_true]
+    weighted = arrays if weights is None else [*arrays, weights]
 
-    shape: Shape = (given.rows,) if given.weights is None else given.weights.shape
+    shape: Shape = (rows,) if weights is None else weights.shape
     steps = shape[1] if len(shape) > 1 else 0
     function = on_arrays(loss, steps) if steps else loss.on_arrays
 
     def made() -> Stages:
-        rows, dtype = given.rows, given.y_pred.dtype.name
-        batch = float(given.batch or rows)
+        dtype = y_pred.dtype.name
         trace, leaves, y = function.traced(backend, arrays)
         with trace.active():
             y = convert(y, dtype)
             y = y if y.ndim else broadcast_to(y, (rows,))  # a scalar applies to each row
             divided = steps and loss.reduction != "sum"
-            share = constant(given.scale / (steps if divided else 1), dtype)
-            if given.weights is not None:
-                share = trace.placeholder(given.weights) * share
-            total = sum_(y * (share * batch))
+            share = constant(scale / (steps if divided else 1), dtype)
+            if weights is not None:
+                share = trace.placeholder(weights) * share
+            total = sum_(y * (share * float(batch or rows)))
             (found,) = gradients([y], leaves[:1], [broadcast_to(share, shape)])
         counted = constant(float(rows), "float64")
         targets = [
-            Destination(tensor, given.totals[place : place + 1].reshape(()), accumulate=True)
+            Destination(tensor, totals[place : place + 1].reshape(()), accumulate=True)
             for place, tensor in enumerate((total, counted))
         ]
-        if given.gradient is not None:
-            targets.append(Destination(or_zero(found, given.gradient), given.gradient))
+        if gradient is not None:
+            targets.append(Destination(or_zero(found, gradient), gradient))
         return stages_of(trace, backend, [targets])
 
-    out = () if given.gradient is None else (given.gradient,)
-    scales = given.scale, given.batch
-    key = "loss", loss.on_arrays, *scales, places(*weighted, given.totals, *out), len(out)
+    out = () if gradient is None else (gradient,)
+    key = "loss", loss.on_arrays, scale, batch, places(*weighted, totals, *out), len(out)
     backend.kept(key, made).run(0)
 
 

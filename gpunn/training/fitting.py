@@ -179,7 +179,8 @@ def train_on_batch(
     """See `gpunn.Model.train_on_batch`."""
     with training.exclusively("train_on_batch"):
         trainer = training.ready("train_on_batch", x, y)
-        rows = data.to_rows(trainer.spec, x, y, sample_weight, class_weight)
+        given = x, y, sample_weight, class_weight
+        rows = data.to_rows(trainer.spec, *given, resolve=trainer.resolve)
         ranks = launch.current()
         if ranks.size > 1:
             agreement.compare_data(ranks, trainer, rows)
@@ -196,7 +197,7 @@ def train_on_batch(
 def test_on_batch(training: Training, x: Any, y: Any, sample_weight: Any) -> dict[str, float]:
     """See `gpunn.Model.test_on_batch`."""
     trainer = training.ready("test_on_batch", x, y)
-    rows = data.to_rows(trainer.spec, x, y, sample_weight)
+    rows = data.to_rows(trainer.spec, x, y, sample_weight, resolve=trainer.resolve)
 
     def tested(programs: Programs) -> dict[str, float]:
         logs = programs.on_batch(rows)

@@ -18,7 +18,7 @@ from gpunn.common.overrides import replaces
 from gpunn.core.plan import KEPT_SHAPES, Plan
 from gpunn.core.storage import ParameterStorage
 from gpunn.feeding.rows import Rows, name_of
-from gpunn.feeding.spec import Spec
+from gpunn.feeding.spec import Resolve, Spec
 from gpunn.optimizers import Optimizer
 
 from .heads import Head, Measure, make_heads
@@ -71,8 +71,6 @@ class Objective:
         metrics = _made(compiled.metrics), _made(compiled.weighted_metrics)
         self._measured = *metrics, compiled.loss_weights
         self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
-        if self.plan.unknown:
-            self.spec = replace(self.spec, resolve=lambda shapes: self.of(shapes).spec)
         self._match()
 
     @property
@@ -92,6 +90,14 @@ class Objective:
         may have any length."""
         return self._resolved(shapes) if self.plan.unknown else self
 
+    @property
+    def resolve(self) -> Resolve | None:
+        """A function that returns the spec for given shapes; None if all axes are known."""
+        return self._spec_of if self.plan.unknown else None
+
+    def _spec_of(self, shapes: tuple[tuple[int, ...], ...]) -> Spec:
+        return self.of(shapes).spec
+
     def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Objective:
         """Return an objective for samples of these shapes, with the same storage and optimizer."""
         made, spec = copy.copy(self), self.spec
@@ -101,7 +107,7 @@ class Objective:
             replace(target, output_shape=shape, varies=None in target.output_shape[:-1])
             for target, shape in zip(spec.targets, plan.output_shapes, strict=True)
         )
-        made.spec = replace(spec, inputs=inputs, targets=targets, resolve=None)
+        made.spec = replace(spec, inputs=inputs, targets=targets)
         made.losses = list(map(_apart, self.losses))
         metrics, weighted, loss_weights = self._measured
         of = [[list(map(_apart, each)) for each in given] for given in (metrics, weighted)]

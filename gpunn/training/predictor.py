@@ -149,8 +149,8 @@ class Predictor:
 
     def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Predictor:
         inputs = tuple((name, s) for (name, _), s in zip(self.spec.inputs, shapes, strict=True))
-        spec = replace(self.spec, inputs=inputs, resolve=None)
-        of = self.storage, spec, self.form, self._seed, self._calls
+        spec = replace(self.spec, inputs=inputs)
+        of = self.arena, spec, self.form, self._seed, self._calls
         return Predictor(self.plan.of(shapes), *of)
 
     def predict(

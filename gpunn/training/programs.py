@@ -16,7 +16,6 @@ from gpunn.common.config import eagerly, runs_eagerly
 from gpunn.common.registry import is_traced
 from gpunn.core import tracked_metrics
 from gpunn.core.plan import KEPT_SHAPES
-from gpunn.core.undo import Undo
 from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Shard
 from gpunn.feeding.memory import Cache, memory_for_batch
@@ -68,10 +67,12 @@ class Programs:
         zeros = objective.zeros.shape, np.float64
         self.totals: Array = before.totals if before else backend.zeros(*zeros)
         self.pool = Pool(self.backend)
-        self.undo: Undo | None = None
+        self.undo: Any = None  # an `Undo`
         checks = any(map(is_traced, objective.formulas))
-        if training and checks and backend.stops and objective.storage.state.size:
-            self.undo = Undo(objective.storage, self.control, self.backend)
+        if training and checks and backend.stops and objective.arena.state.size:
+            from gpunn.core.undo import Undo  # which most trainings do not need
+
+            self.undo = Undo(objective.arena, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
         self._batches: dict[tuple[Any, ...], Batch] = {}  # arrays of each batch shape

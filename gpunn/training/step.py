@@ -26,7 +26,6 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.registry import is_traceable
 from gpunn.core.arena import Parameter
-from gpunn.core.undo import Undo
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
@@ -185,10 +184,8 @@ class HeadLoss:
             weights = weights.reshape(-1)  # (rows,)
         if self.count != 1.0:
             backend.xp.copyto(self._own_sums, 0)
-        backend.loss(
-            term.loss, buffers.y_true, buffers.y_pred, weights, self._scale, gradient,
-            self._own_sums, buffers.whole_rows,
-        )
+        arrays = buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self._own_sums
+        head.loss.add_up(backend, *arrays, buffers.whole_rows)
         if self.count != 1.0:
             backend.affine(self._own_sums, self.count, 0.0, self.sums, accumulate=True)
         for by, shares in self._shared:
@@ -250,7 +247,7 @@ class ModelStep:
         source: The arrays of a data set by these names, to gather batches from; None if the
             host writes each batch.
         order: Order of the rows of ``source``.
-        undo: Backs up state that the step changes before its end, if needed.
+        undo: An `Undo` that backs up state that the step changes before its end, if needed.
     """
 
     def __init__(
@@ -260,7 +257,7 @@ class ModelStep:
         given: Collection[str],
         source: Mapping[str, Array] | None = None,
         order: Order | None = None,
-        undo: Undo | None = None,
+        undo: Any = None,
     ) -> None:
         objective, backend, control = batch.objective, batch.backend, batch.control
         self.undo, self.ranks = undo, batch.shard.ranks

@@ -25,7 +25,7 @@ from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
 from gpunn.core.tracked_metrics import metrics_of_layers
 from gpunn.feeding import data
-from gpunn.feeding.batches import Batches, peek
+from gpunn.feeding.batches import Batches, converting, peek
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.layers.applying import ActivityPenalty
@@ -377,7 +377,8 @@ class Training:
             trainer = self.ready(argument, x, y)
             where = "validation_data: " if argument == "validation_data" else ""
             rows = data.to_rows(
-                trainer.spec, x, y, weight, class_weight, where=where, call=argument
+                trainer.spec, x, y, weight, class_weight, where=where, call=argument,
+                resolve=trainer.resolve,
             )
             return trainer, rows
         if y is not None or weight is not None:
@@ -387,7 +388,8 @@ class Training:
             )
         source, first = peek(x, "validation_data" if argument == "validation_data" else "x")
         trainer = self.ready(argument, *inputs_and_targets(first))
-        return trainer, Batches(trainer.spec, source, first, argument, class_weight)
+        convert = converting(trainer.spec, trainer.resolve, class_weight)
+        return trainer, Batches(source, argument, convert, first)
 
     # -- the predictor
 

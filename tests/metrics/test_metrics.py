@@ -353,8 +353,8 @@ def test_a_step_with_a_loss_is_listed(name: str, arguments: dict) -> None:
     y_true = y_true if loss.sparse else np.eye(OUTPUTS)[y_true]
     backend: Any = get_backend("numpy").isolated()
     results = [(np.empty_like(y_pred), np.zeros(3)) for _ in range(2)]
-    backend.loss(loss, y_true, y_pred, None, 0.5, *results[0])
-    listed = backend.trace(partial(backend.loss, loss, y_true, y_pred, None, 0.5, *results[1]))
+    loss.add_up(backend, y_true, y_pred, None, 0.5, *results[0])
+    listed = backend.trace(partial(loss.add_up, backend, y_true, y_pred, None, 0.5, *results[1]))
     for call in listed.calls:
         call()
     for found, expected in zip(results[1], results[0], strict=True):

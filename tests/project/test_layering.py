@@ -13,8 +13,10 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gpunn
@@ -165,6 +167,43 @@ def test_no_two_modules_import_each_other() -> None:
     while free := {path for path, others in arrows.items() if not others & arrows.keys()}:
         arrows = {path: others for path, others in arrows.items() if path not in free}
     assert not [str(path.relative_to(PACKAGE)) for path in arrows]
+
+
+def test_backends_and_feeding_call_upwards_only_what_they_are_given() -> None:
+    """Formulas as their protocols declare them, and functions among the arguments of a call."""
+    found: dict[str, set[str]] = {"backends": set(), "feeding": set()}
+
+    def place_of(code: CodeType) -> str:
+        path = Path(code.co_filename)
+        return place(path) if path.is_relative_to(PACKAGE) else ""
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event != "call" or frame.f_back is None:
+            return
+        caller, called = place_of(frame.f_back.f_code), place_of(frame.f_code)
+        if caller in found and FLOOR.get(called, 0) > FLOOR[caller]:
+            found[caller].add(frame.f_code.co_name)
+
+    class Squares(gpunn.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return gpunn.ops.mean(gpunn.ops.square(y_true - y_pred), -1)
+
+    inputs = gpunn.Input((None, 3))  # an axis of any length: data choose the shapes
+    model = gpunn.Model(inputs, gpunn.layers.Dense(2)(inputs), backend="numpy")
+    model.compile("adam", Squares(), metrics=["mae"])
+    x, y = np.ones((8, 4, 3), "float32"), np.ones((8, 4, 2), "float32")
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        model.fit(x, y, batch_size=4, validation_data=(x, y), verbose=0)
+        model.fit([(x, y)], verbose=0)
+    finally:
+        sys.setprofile(before)
+    assert found["feeding"] <= {"_spec_of"}
+    assert found["backends"] <= {
+        "accumulate", "update", "functor", "slot_names", "schedules", "steps_per_update",
+        "finish", "made",  # functions, of which the first updates and the second traces
+    }
 
 
 def test_no_folder_holds_more_than_twenty_files() -> None:

@@ -84,9 +84,6 @@ class LossProtocol(FormulaProtocol, Protocol):
         self, backend: Any, y_true: Array, y_pred: Array, values: Array, gradient: Array | None
     ) -> None: ...
 
-    def add_up(self, backend: Any, given: Any) -> None:
-        """Perform `Backend.loss` with these arguments, for a loss with a ``call``."""
-
 
 class MetricProtocol(FormulaProtocol, Protocol):
     """Sums over batches. See `gpunn.metrics.Metric`."""

@@ -26,9 +26,6 @@ class CupyLosses(CupyExpressions):
 
     def _loss(self, call: OpCall) -> None:
         loss, y_true, y_pred, rows = call.loss, call.y_true, call.y_pred, call.rows
-        if loss._of_tensors:
-            loss.add_up(self, call)
-            return
         values = self.scratch((rows,), y_pred.dtype, "loss values")
         if loss.functor is None and loss._functor_of_rows is None:
             self._loss_by_formula(call, values)

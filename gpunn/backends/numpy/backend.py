@@ -177,9 +177,6 @@ class NumpyBackend(
 
     def _loss(self, call: OpCall) -> None:
         loss, y_true, y_pred = call.loss, call.y_true, call.y_pred
-        if loss._of_tensors:
-            loss.add_up(self, call)
-            return
         weights, gradient, totals = call.weights, call.gradient, call.totals
         rows = call.rows
         values = self.scratch((rows,), y_pred.dtype, "values")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpunn.common.config import floatx
 from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
 from gpunn.feeding.arrays import as_array, stored_dtype
-from gpunn.feeding.batches import Batches, items_of_pass
+from gpunn.feeding.batches import Batches
 from gpunn.feeding.classes import (
     BOTH_WEIGHTS,
     are_classes,
@@ -92,36 +93,9 @@ class OwnRows(Rows):
         return self.copies is None and any(there is not own for there, own in pairs)
 
 
-class OwnBatches(Batches):
-    """Batches that a user object yields, in any structure.
-
-    Args:
-        class_weight: The weight of each class; rows of classes without one weigh 1.
-    """
-
-    def __init__(self, source: Any, argument: str, class_weight: Any = None) -> None:
-        self.source, self.argument, self.class_weight = source, argument, class_weight
-
-    def begin(self, number: int, seed: int | None = None, skip: int = 0) -> Iterator[OwnRows]:
-        """Yield the batches of a pass; see `Batches.begin`."""
-        items = items_of_pass(self.source, number, seed, skip, self.argument)
-        for count, batch in enumerate(items, skip):
-            yield self._rows(batch, count)
-
-    def _rows(self, batch: Any, number: int) -> OwnRows:
-        if self.class_weight is not None:
-            parts = batch if isinstance(batch, (tuple, list)) else (batch,)
-            x, y, weight = (*parts, None, None)[:3]
-            where = f"{self.argument}, batch {number}: "
-            if weight is not None:
-                raise ValueError(where + BOTH_WEIGHTS)
-            batch = x, y, weights_by_class(self.class_weight, y, where)
-        return _of_batch(tuple(batch) if isinstance(batch, list) else batch)
-
-
 def source_of(
     x: Any, y: Any, weight: Any, by_class: Any, argument: str = "x"
-) -> OwnRows | OwnBatches:
+) -> OwnRows | Batches:
     """Return the data that these arguments of a method give.
 
     Raises:
@@ -135,7 +109,7 @@ def source_of(
             )
         if by_class is not None:
             check_class_weight(by_class, is_whole=False)
-        return OwnBatches(x, argument, by_class)
+        return Batches(x, argument, partial(_of_batch, by_class))
     if by_class is not None:
         if weight is not None:
             raise ValueError(BOTH_WEIGHTS)
@@ -172,8 +146,16 @@ def _named(part: Any, argument: str, arrays: dict[str, Any]) -> Any:
     return replaced(named, part, lambda a: hasattr(a, "shape"))
 
 
-def _of_batch(given: Any) -> OwnRows:
-    """Return a batch of a stream."""
+def _of_batch(class_weight: Any, given: Any, where: str) -> OwnRows:
+    """Return a batch of a stream; ``class_weight``: that of rows of classes without one is 1."""
+    if class_weight is not None:
+        parts = given if isinstance(given, (tuple, list)) else (given,)
+        x, y, weight = (*parts, None, None)[:3]
+        if weight is not None:
+            raise ValueError(where + BOTH_WEIGHTS)
+        given = x, y, weights_by_class(class_weight, y, where)
+    if isinstance(given, list):
+        given = tuple(given)
     arrays: dict[str, Any] = {}
 
     def is_leaf(a: Any) -> bool:

@@ -21,6 +21,7 @@ from gpunn.core.holder import ParameterHolder
 from gpunn.core.operators import Kept
 from gpunn.distribution import launch
 from gpunn.distribution.communicator import ALONE, Communicator
+from gpunn.feeding.batches import Batches
 from gpunn.feeding.classes import check_class_weight, nearest_classes
 from gpunn.layers.symbolic import TreeDef
 from gpunn.optimizers import Optimizer
@@ -33,7 +34,7 @@ from gpunn.training.training import Training
 
 from .draws import draws_of
 from .programs import OwnPrograms
-from .rows import OwnBatches, OwnRows, source_of
+from .rows import OwnRows, source_of
 from .steps import Steps, steps_of
 
 OF_LOGS = f"{OWN_STEPS}log/"  # before the names of what the last step returned
@@ -91,7 +92,7 @@ class OwnTrainer:
         """Return the trainer, and the data as rows or batches."""
         name = "validation_data" if argument == "validation_data" else "x"
         rows = source_of(x, y, weight, class_weight, name)
-        if launch.current().size > 1 and isinstance(rows, OwnBatches) and rows.sharded:
+        if launch.current().size > 1 and isinstance(rows, Batches) and rows.sharded:
             raise ValueError(
                 f"{name} yields the rows of this rank alone, which {self.model.name}'s train_step "
                 f"cannot take: give every rank the same batches, of which it takes its share."

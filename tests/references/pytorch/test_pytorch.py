@@ -203,7 +203,7 @@ def test_losses(name: str, arguments: dict, dtype: str, weighted: bool) -> None:
         weights = random.uniform(0, 3, shape[0]).astype(dtype) if weighted else None
         gradient, totals = np.full_like(y_pred, np.nan), np.zeros(3)
         scale = 1.0 if loss.reduction == "sum" else 1.0 / shape[0]
-        backend.loss(loss, y_true, y_pred, weights, scale, gradient, totals)
+        loss.add_up(backend, y_true, y_pred, weights, scale, gradient, totals)
 
         p = torch.tensor(y_pred, requires_grad=True)
         values = LOSSES[name](torch.tensor(y_true), p, arguments)

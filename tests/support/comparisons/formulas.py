@@ -165,9 +165,9 @@ def loss(formula: Any, gpu: Backend, sample: Sample) -> None:
             truth = sample.normal()
 
     def three_times(backend: Backend, a: dict[str, Any]) -> None:
-        backend.loss(formula, a["t"], a["y"], a["w"], 0.25, a["dy"], a["totals"])
-        backend.loss(formula, a["t"], a["y"], None, 0.5, a["plain"], a["totals"])
-        backend.loss(formula, a["t"], a["y"], None, 0.5, None, a["no_count"][:2])
+        formula.add_up(backend, a["t"], a["y"], a["w"], 0.25, a["dy"], a["totals"])
+        formula.add_up(backend, a["t"], a["y"], None, 0.5, a["plain"], a["totals"])
+        formula.add_up(backend, a["t"], a["y"], None, 0.5, None, a["no_count"][:2])
 
     y = sample.numbers() if from_logits else sample.probabilities()
     both = on_both(
