@@ -147,7 +147,12 @@ class Source:
             number, self.calls = self.calls, self.calls + calls
         return DrawPosition(seed, number - begun, number)
 
-    def pass_over(self) -> DrawPosition | None:
+    def give_back(self, calls: int) -> None:
+        """Begin so many calls fewer, since an error came before them."""
+        with self._lock:
+            self.calls -= calls
+
+    def pass_over(self) -> Place | None:
         """Count a call that draws nothing, which has no place."""
         self.calls += 1
         return None

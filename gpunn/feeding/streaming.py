@@ -40,12 +40,14 @@ class Chunks:
     Attributes:
         rows: The two pieces, for `Trainer.program`.
         order: Their order.
+        batch_size: Rows of the batches.
     """
 
     def __init__(self, rows: Rows, order: Order, batch_size: int, dtype: str) -> None:
         assert rows.device is not None
         self._backend = rows.device
         self._pass, self._chosen, self._count = order, rows.chosen, len(rows)
+        self.batch_size = batch_size
         dtypes = {name: stored_dtype(a, dtype) for name, a in rows.arrays.items()}
         shapes = {name: a.shape[1:] for name, a in rows.arrays.items()}
         self._size = self._rows_of_a_piece(
@@ -60,6 +62,7 @@ class Chunks:
         self.order = Order(places, None)
         self._pieces: deque[_Piece] = deque()  # the steps read the first
         self._next = 0  # first row of the pass that is in no piece yet
+        self._number = -1  # of the pass
         self._work: dict[str, np.ndarray] = {}
 
     def _rows_of_a_piece(self, batch_bytes: int, batch_size: int) -> int:
@@ -67,10 +70,6 @@ class Chunks:
         room = CHUNK_BYTES if free is None else min(CHUNK_BYTES, free // CHUNK_SHARE)
         batches = min(max(1, room // max(1, batch_bytes)), -(-self._count // batch_size))
         return batches * batch_size
-
-    def begin(self) -> None:
-        """Drop all pieces, which must be settled: the next row belongs to another pass."""
-        self._pieces.clear()
 
     def bring(self, row: int, pass_number: int, control: Control) -> int:
         """Make the row at this position of the pass the next one for steps with this control.
@@ -81,17 +80,19 @@ class Chunks:
             The position in the pass at which the steps must stop and call this again.
         """
         pieces = self._pieces
+        if pass_number != self._number:
+            self.settle()
+            pieces.clear()
+            self._number = pass_number
         if pieces and row == pieces[0].stop:
             done = pieces.popleft()
             done.sending.wait()  # long since: its rows were read
             self._load(done.half, pass_number)
         elif not pieces or not pieces[0].start <= row < pieces[0].stop:
-            self.begin()
+            pieces.clear()
             self._next = row
             self._load(0, pass_number)
             self._load(1, pass_number)
-        else:
-            return pieces[0].stop
         piece = pieces[0]
         piece.sending.join()
         control.place(row, piece.half * self._size + row - piece.start)

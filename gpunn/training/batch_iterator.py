@@ -162,8 +162,6 @@ class BatchIterator:
         else:
             programs.control.set(POSITION, 0)
         self.position, self.began = 0, True
-        if self._chunks is not None:
-            self._chunks.begin()
 
     def _load_chunk(self, programs: Programs, rows: Rows, order: Order) -> tuple[Rows, Order, int]:
         """Return the rows that the next steps read, their order, and the position to stop at."""

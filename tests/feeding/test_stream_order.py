@@ -90,7 +90,6 @@ def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> No
         found.append((x.copy(), y.copy()))
 
     for number in range(3):
-        chunks.begin()
         row = 0
         while row < len(x):
             stop = chunks.bring(row, number, control)

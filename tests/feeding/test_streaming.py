@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,9 +44,18 @@ def timed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return name
 
 
-def network(backend: str, loss: Any = SPARSE, rate: float = 0.2) -> Any:
+class Own(gpunn.Sequential):
+    """Its step is that of `fit`, by hand."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+def network(
+    backend: str, loss: Any = SPARSE, rate: float = 0.2, cls: Any = gpunn.Sequential
+) -> Any:
     gpunn.utils.set_random_seed(11)
-    model = gpunn.Sequential(
+    model = cls(
         [
             layers.Input((5,), name="input"),
             layers.Rescaling(1 / 255, name="scaled"),
@@ -124,6 +134,43 @@ def test_streamed_training_has_the_bits_of_any_other(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == (3 if "validation_data" in options else 2)  # the last one from evaluate
     assert all(re.fullmatch(r"gpunn: .* streamed in chunks\.", line) for line in lines)
+
+
+@pytest.mark.in_turn(2)
+@pytest.mark.parametrize("case", ["shuffled", "float64", "sample weights", "the tail"])
+@pytest.mark.parametrize("size", [150, 1200])
+def test_steps_of_a_class_have_the_bits_of_any_other_too(
+    timed: str, case: str, size: int, streamed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"epochs": 3, **CASES[case]()}  # the first two batches run in Python
+    gpunn.use_backend(timed)
+    expected = outcome(network(timed, cls=Own), **options)
+    streamed(size)
+    assert outcome(network(timed, cls=Own), **options) == expected
+    assert "streamed in chunks." in capsys.readouterr().err
+
+
+def test_the_steps_of_a_class_on_a_chunk_run_at_once(streamed: Any) -> None:
+    """More batches in a chunk take few more calls of Python functions."""
+    streamed(1 << 20)
+
+    def calls(size: int) -> int:
+        model, count = network("numpy", cls=Own), 0
+
+        def watch(frame: Any, event: str, _: Any) -> None:
+            nonlocal count
+            count += event == "call"
+
+        model.fit(X, Y, batch_size=size, epochs=2, verbose=0)
+        before = sys.getprofile()
+        sys.setprofile(watch)
+        try:
+            model.fit(X, Y, batch_size=size, verbose=0)
+        finally:
+            sys.setprofile(before)
+        return count
+
+    assert calls(1) < 2 * calls(8)
 
 
 class Crash(Exception):

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend, Program
-from gpunn.backends.contract.control import POSITION
+from gpunn.backends.contract.control import POSITION, Control
 from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
 from gpunn.common.config import floatx
@@ -234,6 +234,8 @@ class CompiledStep:
         def record_assignments() -> None:
             self._is_running = True
             work()
+            for effect in self._trace.effects:
+                effect.after_each()
             self._is_running = False
 
         with_all(self._accesses, record_assignments)
@@ -290,21 +292,38 @@ class OnRows:
         of._computation.run()
         of._advance(self._size)
 
+    @property
+    def control(self) -> Control:
+        """Where the steps count, and read the pass and the position of the next batch."""
+        return self._of._control
+
     def begin(self, number: int, position: int) -> None:
         """Let the next step read the rows of the pass of this number, from a position on."""
-        self._of._control.begin_pass(number)
-        self._of._control.set(POSITION, position)
+        self._began = position
+        self.control.begin_pass(number)
+        self.control.set(POSITION, position)
+
+    def done(self) -> int:
+        """Return how many steps have ended since then; waits for the device."""
+        return int(self.control.get()[POSITION] - self._began) // self._size
 
     def run(self, steps: int) -> Result:
-        """Run so many steps; return the result of the last one."""
+        """Run so many steps; return the result of the last one.
+
+        After an error, `control` and the random numbers are as after the steps before it.
+        """
         of, place = self._of, self._of._draws.take(steps)
 
         def work() -> None:
             of._draw_from(place, steps)
             self._program.run(steps)
 
-        with of._backend.parallel_region():
-            of._alone(work)
+        try:
+            with of._backend.session():
+                of._alone(work)
+        except BaseException:
+            of._draws.give_back(steps - self.done())
+            raise
         return Result(self._of._result, self._of._read)
 
 

@@ -61,6 +61,9 @@ class Effect:
     def before_each(self) -> None:
         """Do it."""
 
+    def after_each(self) -> None:
+        """Note on the host what the last steps did."""
+
 
 class LateResult(Effect):
     """The result of a part's state, which is known after the step. As an effect, it keeps the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MethodType
 from typing import Any
 
@@ -117,11 +118,13 @@ class Function:
         parts: what it uses besides what it names.
         in_python: whether it is not compiled, for debugging.
         draws: its random numbers; by default its own.
+        around: returns a ``with`` block for what `start` runs in Python.
     """
 
     def __init__(
         self, function: Callable[..., Any], parts: Sequence[Any] = (), in_python: bool = False,
         draws: Source | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
@@ -130,7 +133,7 @@ class Function:
         self._parts = [function, *([] if owner is None else [owner]), *parts]
         self._forms: dict[Any, Form] = {}
         self._lock = threading.Lock()  # of the forms
-        self._draws = Source() if draws is None else draws
+        self._draws, self._around = Source() if draws is None else draws, around
         self._changes, self._in_python = 0, in_python
         self._is_announced = False
         self._kinds: dict[Any, Numbers] = {}
@@ -160,7 +163,10 @@ class Function:
         """Run it, in one thread; the results are read from the device when they are asked for."""
         arguments = Arguments(args, kwargs)
         program = self._program(arguments)
-        return self._by_python(arguments) if program is None else program.run(arguments)
+        if program is not None:
+            return program.run(arguments)
+        with self._around():
+            return self._by_python(arguments)
 
     def program_for(self, *args: Any, **kwargs: Any) -> CompiledStep | None:
         """Return the program for such arguments; None if Python runs it, or has to run it first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from gpunn.backends.shared.order import Order
 from gpunn.distribution.communicator import ALONE, Communicator, Shard, using_shard
 from gpunn.ops.running.compiled_step import Result
 from gpunn.ops.running.step_function import Function
+from gpunn.ops.running.step_program import OnRows, Result, StepProgram
 from gpunn.structure.non_finite import origin
 from gpunn.training import agreement
 from gpunn.training.predicting import on_device
@@ -82,8 +83,14 @@ class OwnPrograms:
         """Return False: a step looks by itself at what it uses."""
         return False
 
-    def memory_for(self, size: int, rows: Any, *caches: Any) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def room(self, size: int, rows: Any, *caches: Any) -> Iterator[None]:
+        """Return a ``with`` block for steps; what is being sent has arrived at its end."""
+        try:
+            yield
+        finally:
+            if rows is not None:
+                rows.settle()
 
     def wait(self) -> None:
         """Nothing: results are waited for when they are read."""
@@ -104,11 +111,11 @@ class OwnPrograms:
 
     def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
         """Run one step on a batch from the host."""
-        shard, batch = self.shard(len(rows)), rows.whole()
-        if shard is not None:
-            batch = rows.batch(slice(shard.first, shard.first + shard.rows))
-        with self.using_shard(shard, len(rows)):
-            self.count(self.step(shard).start(batch), 1, len(rows))
+        share, batch = self.share(len(rows)), rows.whole()
+        if share is not None:
+            batch = rows.batch(slice(share.first, share.first + share.rows))
+        with self.sharing(share, len(rows)):
+            self.count(1, len(rows), self.step(share).start(batch))
 
     def on_batch(self, rows: OwnRows) -> dict[str, float]:
         """Run one step on a batch from the host; return its logs."""
@@ -116,9 +123,9 @@ class OwnPrograms:
         self.run_batch(rows)
         return self.logs()
 
-    def count(self, result: Result, steps: int, rows: int) -> None:
-        """Count steps, the last of which had this result."""
-        self._result = result
+    def count(self, steps: int, rows: int, result: Result | None = None) -> None:
+        """Count steps; ``result``: that of the last one, if there was no error."""
+        self._result = self._result if result is None else result
         if self.training:
             self.control.counters[BATCHES] += steps
         self.control.counters[POSITION] += rows
@@ -184,7 +191,7 @@ class OwnPrograms:
         self._logs = found
         return dict(found) if self.training else ordered(self.trainer.model, found)
 
-    def last_logs(self) -> dict[str, float]:
+    def known_logs(self) -> dict[str, float]:
         """Return the logs; of several ranks, those that they have computed last."""
         return self.logs() if self.ranks.size == 1 else self._logs
 
@@ -221,20 +228,41 @@ class StepsOnRows:
         while steps:
             number, position = (int(n) for n in of.control.counters[[PASS, POSITION]])
             program = step.program_for(rows.batch(slice(0, own)))
-            placed = None if program is None else rows.placed(program.backend)
-            found = None
-            if program is not None and placed is not None:
-                found = program.on_rows(placed, self._order, first, size)
+            found, most = None, 1
+            if program is not None:
+                found, most = self._gathering(program, first, number, position)
             of.in_python = found is None
+            now = min(steps, most)
             if found is None:
-                now, begin = 1, position + first
+                begin = position + first
                 result = step.start(rows.batch(self._order.indices(number)[begin : begin + own]))
             else:
-                now = steps
-                found.begin(number, position)
-                result = found.run(now)
-            of.count(result, now, now * size)
+                try:
+                    result = found.run(now)
+                except BaseException:
+                    of.count(done := found.done(), done * size)
+                    raise
+            of.count(now, now * size, result)
             steps -= now
+
+    def _gathering(
+        self, program: StepProgram, first: int, number: int, position: int
+    ) -> tuple[OnRows | None, int]:
+        """Return a program that gathers the next rows, and how many steps it may run at once; None
+        for rows that it cannot gather."""
+        rows, size, order, chunks = self._rows, self._size, self._order, None
+        placed = rows.placed(program.backend)
+        if placed is None:  # they do not fit
+            chunks = rows.streamed(program.backend, order, size)
+            placed, order = [*chunks.rows.arrays.values()], chunks.order
+        found = program.on_rows(placed, order, first, size)
+        if found is None:
+            return None, 1
+        found.begin(number, position)
+        stop = self._order.rows
+        if chunks is not None:
+            stop = chunks.bring(position, number, found.control)
+        return found, (stop - position) // size
 
 
 def logs_of(result: Result, method: str) -> dict[str, float]:

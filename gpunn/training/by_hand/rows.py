@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
+from gpunn.backends.shared.order import Order
 from gpunn.common.config import floatx
 from gpunn.common.nested import found_in, replaced
 from gpunn.feeding import data
@@ -25,6 +26,7 @@ from gpunn.feeding.classes import (
     weights_of,
 )
 from gpunn.feeding.rows import Rows, name_of, sent
+from gpunn.feeding.streaming import Chunks
 from gpunn.ops.dtypes import from_host
 
 
@@ -39,6 +41,7 @@ class OwnRows(Rows):
     form: Any = None
     _placed: list[Any] | None = None
     _is_placed = False
+    _chunks: Chunks | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         first = next(iter(self.arrays.values()))
@@ -72,7 +75,7 @@ class OwnRows(Rows):
 
     def placed(self, backend: Backend) -> list[Any] | None:
         """Return the arrays where steps on a backend gather their rows, written once in a fit; None
-        if they do not fit there, so that each batch is sent."""
+        if they do not fit there, so that they are streamed."""
         if not self._is_placed:
             self._is_placed = True
             given = {name: self.arrays[name] for name in self.names}
@@ -85,9 +88,24 @@ class OwnRows(Rows):
                     self.copies.readers.add(self)
         return self._placed
 
+    def streamed(self, backend: Backend, order: Order, size: int) -> Chunks:
+        """Return the chunks in which these rows are sent to a backend, in whole batches."""
+        if self._chunks is None or self._chunks.batch_size < size:  # the first may be the last one
+            self.settle()
+            sources = Rows({name: self.arrays[name] for name in self.names}, backend)
+            self._chunks = Chunks(sources, order, size, floatx())
+        return self._chunks
+
+    def settle(self) -> None:
+        """Wait until what is being sent has arrived."""
+        if self._chunks is not None:
+            self._chunks.settle()
+
     @property
     def has_large_copies(self) -> bool:
         """Whether there are copies that the next fit does not refill, but make anew."""
+        if self._chunks is not None:
+            return True
         given = (self.arrays[name] for name in self.names)
         pairs = zip(self._placed or (), given, strict=False)
         return self.copies is None and any(there is not own for there, own in pairs)

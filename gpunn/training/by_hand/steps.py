@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from gpunn.common.config import runs_eagerly
@@ -50,7 +53,8 @@ class Steps:
             losses = [loss for loss in given.losses if loss is not None]
             method = getattr(self._model, name)
             draws = draws_of(self._model._training.progress).of(name)
-            self._functions[key] = Function(method, losses, in_python, draws)
+            undoing = partial(_undoing, self._model)
+            self._functions[key] = Function(method, losses, in_python, draws, undoing)
         return self._functions[key]
 
     def forget_rows(self) -> None:
@@ -86,6 +90,21 @@ class Steps:
         if len(self.losses) != len(compiled.losses):
             self.losses = means_of_losses(compiled, Outputs(self._model))
         return self.losses
+
+
+@contextmanager
+def _undoing(model: Any) -> Iterator[None]:
+    """Return a ``with`` block for a step in Python. An error takes back what layers have changed,
+    such as moving averages, on devices where it ends the step."""
+    arenas = {id(p.arena): p.arena for p in model.weights if p.arena is not None}
+    kept = [(a, a.state.copy()) for a in arenas.values() if a.backend.stops and a.state.size]
+    try:
+        yield
+    except BaseException:
+        for arena, state in kept:
+            with arena.access.writing():
+                arena.backend.write(arena.state, state)
+        raise
 
 
 def steps_of(model: Any) -> Steps:

@@ -241,7 +241,7 @@ class OwnTrainer:
             return tensors, document
         if self.programs is not None:
             tensors |= {name: metric._sums() for name, metric in self._metrics().items()}
-            logs = self.programs.last_logs()
+            logs = self.programs.known_logs()
             tensors |= {f"{OF_LOGS}{name}": np.array([value]) for name, value in logs.items()}
         return tensors, document | draws_of(self.progress).state()
 
