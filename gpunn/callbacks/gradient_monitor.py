@@ -17,6 +17,7 @@ from gpunn.backends import get_backend
 from gpunn.common.arguments import check_path, check_positive_integer, optional
 from gpunn.common.fields import field
 from gpunn.common.stored import ByName, Several, Text
+from gpunn.core.by_rows import complete_gradients
 from gpunn.layers.as_operation import formula_of, is_formula, with_activation
 from gpunn.ops.conversion import convert
 
@@ -147,10 +148,9 @@ class GradientMonitor(Callback):
     # -- figures
 
     def _look(self, before: np.ndarray, batch: int) -> list[dict[str, Any]]:
-        storage = self.model._storage
-        self.model._trainer.complete_gradients()
-        read = storage.backend.read
-        after, gradients = read(storage.values), read(storage.gradients)
+        arena = self.model._arena
+        complete_gradients(arena)
+        after, gradients = arena.backend.read(arena.values), arena.backend.read(arena.gradients)
         flatness: dict[str, dict[str, float | None]] = {}
         for call in self.model._trainer.last_batch.workspace.calls:
             flatness.setdefault(call.layer.name, _flatness(call, storage.backend))

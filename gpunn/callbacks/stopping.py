@@ -19,6 +19,7 @@ from gpunn.common.arguments import (
 )
 from gpunn.common.fields import field
 from gpunn.common.stored import FieldSchema, Integer, Number, Text
+from gpunn.core.by_rows import complete_gradients
 
 from .callback import Callback, Logs, state
 from .monitor import _MonitorCallback, check_mode
@@ -168,10 +169,10 @@ class StopOnSmallGradient(_Stopping):
     norm = cast("float | None", None)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        storage = self.model._trainer.storage
-        self.model._trainer.complete_gradients()
-        xp, groups = storage.backend.xp, storage.groups
-        with storage.backend.stream_lock:
+        arena = self.model._trainer.arena
+        complete_gradients(arena)
+        xp, groups = arena.backend.xp, arena.groups
+        with arena.backend.turn:
             squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in groups]
             self.norm = float(sum(squares)) ** 0.5
         if self.norm < self.tolerance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
@@ -33,6 +34,11 @@ class RowGradient:
         self.indices: Array = backend.zeros((count,), "int32")
 
         self._zeros: Array = backend.zeros(shape, parameter.storage.dtype)
+
+    def targets(self, gradient: Any) -> list[tuple[Any, Array]]:
+        """Return the tensors to compute for a gradient that is that of `take`, with arrays."""
+        _, rows, places = gradient.inputs
+        return [(rows, self.rows.reshape(rows.shape)), (places, self.places)]
 
     def take(self, backend: Backend, table: Array, rows: Array) -> None:
         """Copy the rows that are read from an array of the parameter's size to ``rows``."""
@@ -98,12 +104,28 @@ def _obstacle(plan: Plan, optimizer: Any, p: Parameter, shard: Shard) -> tuple[s
     return None, shard.rows * math.prod(sample)
 
 
-def without(storage: ParameterStorage, found: list[RowGradient]) -> ParameterStorage:
-    """Return a parameter storage of the same arrays that trains the other parameters."""
+def complete_gradients(arena: Arena) -> None:
+    """Write the gradients of tables in full, of which the last step has written only some rows."""
+    with arena.backend.turn:
+        for gradient in arena.row_gradients.values():
+            gradient.complete(arena.backend)
+
+
+def updating(
+    optimizer: Any, arena: Arena, found: Sequence[RowGradient], backend: Backend
+) -> Callable[[Control, Backend], None]:
+    """Return the update of an arena in which these gradients are written by rows."""
     excluded = {id(gradient.parameter) for gradient in found}
-    others = storage.part([p for p in storage.trained if id(p) not in excluded])
-    others.take_slots(storage.slots)
-    return others
+    others = arena.part([p for p in arena.trained if id(p) not in excluded])
+    others.take_slots(arena.slots)
+    updates = [RowUpdate(gradient, arena, optimizer, backend) for gradient in found]
+
+    def update(control: Control, backend: Backend) -> None:
+        optimizer.step(others, control, backend)
+        for each in updates:
+            each(control, backend)
+
+    return update
 
 
 class RowUpdate:

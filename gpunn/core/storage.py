@@ -10,7 +10,7 @@ rate or exempting it from decay changes only a row of the table of segments.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -321,6 +321,7 @@ class ParameterStorage:
         self.values: Array = backend.zeros((size,), self.dtype)
         self.gradients: Array = backend.zeros((size,), self.dtype)
         state_table = np.zeros(len(state), SEGMENT)
+        self.row_gradients: Mapping[int, Any] = {}  # of the last step, see `by_rows`
         self.state: Array = backend.zeros((self._layout(state, state_table),), self.dtype)
         self.slots: dict[str, Array] = {}
         self.trained: list[Parameter] = []

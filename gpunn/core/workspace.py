@@ -73,7 +73,7 @@ class Workspace:
         dxs: the gradients with respect to ``xs``, if they are kept.
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
         losses: those that layers add (1,), each for the whole batch.
-        by_rows: the gradients that are written by rows.
+        by_rows: the gradients that are written by rows, by the `id` of the parameter.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Workspace:
         if training or by_inputs:
             self._bind_gradients(pool, dtype, outputs)
         self.losses = [call.loss for call in self.calls if call.adds_loss]
-        self.by_rows = [gradient for call in self.calls for gradient in call.by_rows.values()]
+        self.by_rows = {key: g for call in self.calls for key, g in call.by_rows.items()}
         run = [(backward, self.calls[i]) for i, (_, backward) in passes.items()]
         self._backward = [
             (backward, call)

@@ -428,10 +428,8 @@ class TracedPasses:
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
             more = call.accumulate_gradients or id(p) in written
             if (into := call.by_rows.get(id(p))) is not None:
-                assert gradient is not None  # from `take_unchecked`
-                _, rows, places = gradient.inputs
-                targets.append(Destination(rows, into.rows.reshape(rows.shape)))
-                targets.append(Destination(places, into.indices))
+                assert gradient is not None  # it is that of `take_unchecked`
+                targets += [Destination(*one) for one in into.targets(gradient)]
                 continue
             targets.append(Destination(or_zero(gradient, p.gradient), p.gradient, more))
         known = written | set(map(id, read))

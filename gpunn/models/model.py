@@ -497,8 +497,10 @@ class Model(TrainableModel):
         """
         self._require_values("gradients")
         parameters = self._builder.known_plan("gradients").parameters
-        if self._trainer is not None:
-            self._trainer.complete_gradients()
+        from gpunn.core.by_rows import complete_gradients  # which most trainings do not need
+
+        assert self._arena is not None
+        complete_gradients(self._arena)
         return {
             path: self.backend.read(p.gradient) for path, p in parameters.items() if p.trainable
         }

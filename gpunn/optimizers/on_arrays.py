@@ -16,6 +16,8 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
+from gpunn.core.arena import Arena, Parameter
+from gpunn.core.by_rows import RowGradient, complete_gradients
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
 from gpunn.core.settings import NEVER, Dependencies, Settings
@@ -23,6 +25,7 @@ from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.distribution.communicator import Shard, active_shard
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
+from gpunn.ops.places.taking import scattered
 from gpunn.ops.running.effects import Effect, Unsupported
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -168,6 +171,10 @@ class Update:
                 self._apply_in(backends[1:], gradients, variables)
             return
         scale = self.scale
+        for home in filter(None, (place.arena() for place in self.kept)):
+            if home.row_gradients:
+                complete_gradients(home)
+                home.row_gradients = {}
         for n, p in self.copies:
             p.value[...] = np.asarray(variables[n])  # in a parameter storage of NumPy
         for g, p in zip(gradients, self.places, strict=True):
@@ -249,6 +256,8 @@ class UpdateInStep(Effect):
         self._gradients = [_as_in_fit(optimizer, g, v)
                            for g, v in zip(gradients, variables, strict=True)]
         super().__init__(self._gradients, variables, [optimizer])
+        self._by_rows: dict[int, RowGradient] = {}  # by the `id` of the parameter
+        self._tables: list[tuple[Arena, int, RowGradient | None]] = []  # of weights, by their `id`
 
     def prepare(self, backend: Backend) -> None:
         with self.optimizer._slots.lock:
@@ -266,13 +275,28 @@ class UpdateInStep(Effect):
         if any(a.backend.root is not backend.root for a in update.storages):
             raise Unsupported("an optimizer updates weights on another backend.")
         if update.runs.by_host:
-            raise Unsupported("the norm of gradients in several storages is limited by the host.")
-        update.record_step()
-        return [(g, p.gradient, False) for g, p in zip(self._gradients, update.places, strict=True)]
+            raise Unsupported("the norm of gradients in several arenas is limited by the host.")
+        update.note_step()
+        targets: list[tuple[Any, Any, bool]] = []
+        for g, v, p in zip(self._gradients, self._variables, update.places, strict=True):
+            found = None
+            if count := _rows_to_update(self.optimizer, g, p):
+                found = self._by_rows[id(p)] = RowGradient(backend, p, count)
+                targets += [(*target, False) for target in found.targets(g)]
+            else:
+                targets.append((g, p.gradient, False))
+            if g.primitive is scattered:  # a program for other batches may do otherwise
+                self._tables.append((v.arena, id(v), found))
+        return targets
+
+    def after_each(self) -> None:
+        for arena, key, found in self._tables:
+            others = {k: g for k, g in arena.row_gradients.items() if k != key}
+            arena.row_gradients = others if found is None else {**others, key: found}
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        works = self._update.over_ranks(active_shard(), backend)
-        works.append(partial(self._update.runs.step, backend, self.counts))
+        works = self._update.over_ranks(active_share(), backend)
+        works.append(self._update.runs.step(backend, self.counts, self._by_rows))
         if len(works) == 1:
             return works[0]
 
@@ -290,6 +314,19 @@ class UpdateInStep(Effect):
     def before_each(self) -> None:
         if self.by_host:
             self.optimizer.write_rates()
+
+
+def _rows_to_update(optimizer: Any, gradient: Tensor, p: Parameter) -> int:
+    """Return how many rows of a table a step updates instead of all, see `gpunn.core.by_rows`; 0 if
+    its gradient is not that of `take`, or something concerns all rows."""
+    how = gradient.attributes if gradient.primitive is scattered else {}
+    whole = gradient.inputs[0] if how else None
+    if whole is None or how["merging"] != "Sum" or how["axis"] or how["along"] or how["wraps"]:
+        return 0
+    some = optimizer._skips_zeros and not optimizer._needs_all_rows(p.decay)
+    count = gradient.inputs[2].size
+    few = 2 * count <= p.shape[0] and active_share() is None
+    return count if some and few and not whole.shape and p.constraint is None else 0
 
 
 def _as_in_fit(optimizer: Any, gradient: Any, variable: Any) -> Tensor:

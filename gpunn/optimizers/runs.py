@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
+from gpunn.core.arena import Arena
+from gpunn.core.by_rows import RowGradient, updating
 from gpunn.core.settings import Cached, Settings
 from gpunn.core.storage import ParameterStorage
 
@@ -58,9 +60,20 @@ class Runs:
         for run in self._made.get()[0]:
             run()
 
-    def step(self, backend: Backend, counts: bool) -> None:
-        """Issue a step's operations on the backend of all storages, and count it if asked to."""
-        self._issue(0, backend, self._optimizer.step, counts)
+    def step(
+        self, backend: Backend, counts: bool, gradients: Mapping[int, RowGradient]
+    ) -> Callable[[], None]:
+        """Return what issues the operations of a step on the backend of all arenas, and counts it
+        if asked to; ``gradients``: those that are written by rows, by the `id` of parameters."""
+        updates: dict[int, Any] = {}
+        for arena in self._arenas:
+            if found := [gradients[id(p)] for p in arena.trained if id(p) in gradients]:
+                updates[id(arena)] = updating(self._optimizer, arena, found, backend)
+
+        def operations(arena: Arena, *how: Any) -> None:
+            updates.get(id(arena), partial(self._optimizer.step, arena))(*how)
+
+        return partial(self._issue, 0, backend, operations, counts)
 
     def _issue(self, number: int, backend: Backend, operations: Any, counts: bool) -> None:
         """Issue operations in the storages on a backend, the one of this number."""

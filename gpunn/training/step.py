@@ -282,18 +282,16 @@ class ModelStep:
         self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not terms:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
-        self.optimizer = objective.optimizer if batch.training and self.storage.groups else None
-        rows = self.workspace.by_rows
-        self.updated, self.row_updates = self.storage, list[Any]()
-        if rows and self.optimizer is not None:
-            from gpunn.core.by_rows import RowUpdate, without
+        self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
+        self.update: Any = self.optimizer and partial(self.optimizer.step, self.arena)
+        if self.update and (by_rows := self.workspace.by_rows):
+            from gpunn.core.by_rows import updating
 
-            self.updated = without(self.storage, rows)
-            self.row_updates = [RowUpdate(g, self.storage, self.optimizer, backend) for g in rows]
-        updating = [p.constraint for p in self.storage.trained]
+            self.update = updating(self.optimizer, self.arena, [*by_rows.values()], backend)
+        parts: list[Any] = [p.constraint for p in self.arena.trained]
         if self.optimizer is not None:
-            updating += [self.optimizer, *self.optimizer.schedules.values()]
-        self._waits = self.optimizer is not None and all(map(is_traceable, updating))
+            parts += [self.optimizer, *self.optimizer.schedules.values()]
+        self._waits = self.optimizer is not None and all(map(is_traceable, parts))
         self.loss_scale = self.optimizer.loss_scale_factor if self.optimizer else None
         self.penalized = bool(self.storage.penalized)
         if not (terms or self.penalized or self.workspace.losses):
@@ -338,9 +336,7 @@ class ModelStep:
     def finish(self) -> None:
         """Update and count: the end of the step, of which all happens or nothing."""
         if self.optimizer is not None:
-            self.optimizer.step(self.updated, self.control, self.backend)  # -> weights, slots
-            for update in self.row_updates:
-                update(self.control, self.backend)
+            self.update(self.control, self.backend)  # -> weights, slots
         self.advance()  # the counters of the control block: next batch, next update
 
     def gather(self) -> None:

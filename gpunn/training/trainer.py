@@ -121,14 +121,6 @@ class Trainer(Objective):
         metrics += self.tracked_metrics
         return [*self.losses, self.optimizer, *metrics, *self.plan.read, *treating]
 
-    def complete_gradients(self) -> None:
-        """Write the gradients of tables in full, of which steps by rows write only some rows."""
-        batch = self.training.last_batch
-        if batch is not None and batch.workspace.by_rows:
-            with self.backend.stream_lock:
-                for gradient in batch.workspace.by_rows:
-                    gradient.complete(batch.backend)
-
     def bad_batch(self) -> int | None:
         """Return the number of the first training batch whose loss was not finite, if any."""
         number = int(self.control.get()[BAD_BATCH])

@@ -271,3 +271,63 @@ def test_steps_by_hand_have_whole_gradients() -> None:
         model.optimizer.apply(tape.gradient(loss, model.weights), model.weights)
     with pytest.raises(ValueError, match=r"lazy=True.* by hand"):
         Adam(lazy=True).build(model.weights)
+
+
+class Own(gpunn.Sequential):
+    """Its step is that of `fit`, by hand."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+def own_network(backend: Any, rows: int = ROWS, dtype: str = "float64") -> Own:
+    gpunn.utils.set_random_seed(0)
+    table = layers.Embedding(rows, WIDTH, name="table")
+    dense = layers.Dense(1, kernel_initializer="ones", name="dense")
+    inputs = gpunn.Input((LENGTH,), dtype="int32")
+    model = Own([inputs, table, layers.Flatten(), dense], dtype=dtype, backend=backend)
+    model.compile(SGD(0.1), "mse")
+    return model
+
+
+def test_steps_of_a_class_update_the_rows_of_their_batches(every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    expected, model = network(SGD(0.1)), own_network(every_backend)
+    model.layers[0].set_weights([TABLE])
+    for each in (expected, model):
+        fit(each, epochs=4)
+        before = each.get_weights()[0]
+        each.fit(X[:8], Y[:8], 8, 1, shuffle=False, verbose=0)
+        changed = np.flatnonzero((each.get_weights()[0] != before).any(axis=1))
+        assert set(changed) <= set(X[:8].ravel())
+    for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        assert_allclose(ours, theirs, atol=1e-7)  # a step has targets of float32
+    gradients = model.gradients()  # of all rows, 0 for those not read
+    for name, theirs in expected.gradients().items():
+        assert_allclose(gradients[name], theirs, atol=1e-7)
+
+
+def test_gradients_are_whole_after_batches_of_other_sizes_too() -> None:
+    """Of a batch that reads most rows, all are updated; a step in Python writes all gradients."""
+    model, few = own_network("numpy", 40), slice(0, 2)
+    for rows in (slice(None), few, slice(None), few):
+        for _ in range(3):
+            model.train_on_batch(X[rows] % 40, Y[rows])
+        before = model.get_weights()
+        model.train_on_batch(X[rows] % 40, Y[rows])
+        slope = (before[0] - model.get_weights()[0]) / 0.1
+        assert_allclose(model.gradients()["table/embeddings"], slope, rtol=1e-6, atol=1e-12)
+
+
+def test_a_step_of_a_class_leaves_the_memory_of_other_rows_alone(every_backend: str) -> None:
+    """A rate that is infinite in float32 would make NaN of any weight whose gradient is 0."""
+    gpunn.use_backend(every_backend)
+    model = own_network(every_backend, dtype="float32")
+    for _ in range(3):
+        model.train_on_batch(X[:8], Y[:8])
+    before = model.get_weights()[0]
+    model.optimizer.learning_rate = 1e39
+    with np.errstate(all="ignore"):
+        model.train_on_batch(X[:8], Y[:8])
+    same = (model.get_weights()[0] == before).all(axis=1)
+    assert_array_equal(np.flatnonzero(~same), np.unique(X[:8]))

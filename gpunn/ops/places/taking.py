@@ -80,7 +80,7 @@ def _compute_put(
         backend.scatter_rows(merging, rows, numbers, out.reshape(_three(shape, axis)), wraps)
 
 
-_put = Primitive(
+scattered = Primitive(
     "scatter", _compute_put, lambda before, rows, places, shape, **attributes: shape,
     lambda before, rows, places, **attributes: rows, gradient="scatter",
 )
@@ -111,7 +111,7 @@ def put(
     """
     attributes = {"shape": tuple(shape), "axis": axis, "along": along, "wraps": wraps}
     before = before if isinstance(before, Tensor) else convert(before, rows.dtype)
-    return _put(before, rows, places, merging=merging, **attributes)
+    return scattered(before, rows, places, merging=merging, **attributes)
 
 
 def take_unchecked(
