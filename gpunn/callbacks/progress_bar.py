@@ -14,7 +14,8 @@ from .streams import COLUMNS, columns, is_live, is_notebook, is_terminal
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_LEGEND = "Training figures are running means over the epoch; val_ figures are validation."
+_LEGEND = "Training figures are {}; val_ figures are validation."
+_MEANS, _OWN = "running means over the epoch", "what train_step returned last"
 _SECONDS = 0.2  # between redraws of the bar; each reads the figures from the device
 _BAR = 10  # minimum width of the bar itself, in characters
 
@@ -58,7 +59,8 @@ class ProgressBar(Callback):
             self._place = _Notebook()
             return
         self._place = _Terminal(self._out) if self._verbose == 1 and is_live(self._out) else None
-        self._print(_LEGEND)
+        own = "train_step" in getattr(self.model, "_own_steps", ())
+        self._print(_LEGEND.format(_OWN if own else _MEANS))
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
@@ -71,9 +73,9 @@ class ProgressBar(Callback):
         if self._place is None or (self._shown is not None and now - self._shown < _SECONDS):
             return
         self._shown = now
-        trainer = getattr(self.model, "_trainer", None)
-        figures = _figures(trainer.training.known_logs() if trainer else {})
-        end = [self._rate(now - self._begun), self._remaining(done, total)]
+        programs = getattr(self.model, "_programs", None)
+        figures = _figures(programs.known_logs() if programs else {})
+        end = [self._rate(now - self._begun), self._left(done, total)]
         self._place.show(self._head, done, total, figures, [part for part in end if part])
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

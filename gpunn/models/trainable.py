@@ -68,6 +68,11 @@ class TrainableModel(NestedModel):
         return self._training.trainer
 
     @property
+    def _programs(self) -> Any:
+        """The programs of the steps that train the model; None before the first."""
+        return _source(self, TRAINS).programs
+
+    @property
     def compiled(self) -> bool:
         """Whether `compile` was called.
 

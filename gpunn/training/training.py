@@ -37,6 +37,7 @@ from .exclusive import ExclusiveTraining, in_training
 from .matching import PARTS, Compiled, for_several, labels_of, warn_of_zero_gradients
 from .metric_inputs import constant_outputs
 from .predictor import Predictor
+from .programs import Programs
 from .progress import Progress
 from .trainer import Trainer, without_slots
 
@@ -199,6 +200,11 @@ class Training:
         if self._kept is not None:
             self.current_trainer()
         return self._trainer
+
+    @property
+    def programs(self) -> Programs | None:
+        """The programs of the trainer, if there is one."""
+        return None if self._trainer is None else self._trainer.training
 
     def current_trainer(self) -> Trainer:
         """Return the trainer, which follows what has changed since its last use."""

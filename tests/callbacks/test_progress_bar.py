@@ -38,7 +38,7 @@ def show(stream, verbose, epochs=2, samples=60000, validation=True, steps=4, clo
     bar = callbacks.ProgressBar(stream)
     bar.set_params({"epochs": epochs, "samples": samples, "verbose": verbose})
     bar.set_model(
-        SimpleNamespace(_trainer=SimpleNamespace(training=SimpleNamespace(known_logs=LOGS.copy)))
+        SimpleNamespace(_programs=SimpleNamespace(known_logs=LOGS.copy))
     )
     bar.on_train_begin()
     logs = dict(LOGS)
@@ -64,6 +64,24 @@ def test_one_plain_line_an_epoch_where_there_is_no_terminal(verbose):
         assert line.startswith(f"{number}/2 loss 0.2982 acc 0.9134 val_loss 0.1422 val_acc 0.9577")
         assert "/s" in line and line.endswith("left")
     assert all(len(line) <= 80 for line in (legend, *lines))
+
+
+class Twice(gpunn.Sequential):
+    def train_step(self, data):
+        return {"twice": 2 * super().train_step(data)["loss"]}
+
+
+def test_figures_of_a_train_step_are_those_that_it_returned(clock):
+    """Also while the epoch runs."""
+    stream = Terminal()
+    model = Twice([gpunn.Input((1,)), gpunn.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(gpunn.optimizers.SGD(0.0), "mse")
+    bar = callbacks.ProgressBar(stream)
+    model.fit(np.ones((12, 1)), np.full((12, 1), 3.0), 4, callbacks=[bar], verbose=1)
+    legend, *lines = re.split(r"[\r\n]+", stream.getvalue().strip())
+    assert "what train_step returned last" in legend and "means" not in legend
+    assert all("loss" not in line for line in lines)
+    assert any("twice 18.0" in line for line in lines)
 
 
 def bars_of(text):
@@ -104,7 +122,7 @@ def test_the_bar_is_as_wide_as_the_terminal(clock):
         bar = callbacks.ProgressBar(stream)
         bar.set_params({"epochs": 1, "verbose": 1})
         bar.set_model(
-            SimpleNamespace(_trainer=SimpleNamespace(training=SimpleNamespace(known_logs=LOGS.copy)))
+            SimpleNamespace(_programs=SimpleNamespace(known_logs=LOGS.copy))
         )
         bar.on_train_begin()
         bar.on_epoch_begin(0)
