@@ -46,6 +46,7 @@ class Objective:
         tracked_metrics: Those metrics. Calls of layers update them.
         rows_at: Position of the number of rows in the totals.
         zeros: Initial values of the totals.
+        resolve: Returns the spec for given shapes; None if all axes are known.
         version: Changes when programs are no longer valid.
         traceable: Whether all layers and formulas are built-in, see `Backend.program`.
         launch_modes: The launch modes of its steps so far, see `Backend.program`.
@@ -71,6 +72,7 @@ class Objective:
         metrics = _made(compiled.metrics), _made(compiled.weighted_metrics)
         self._measured = *metrics, compiled.loss_weights
         self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
+        self.resolve: Resolve | None = self._spec_of if self.plan.unknown else None
         self._match()
 
     @property
@@ -90,11 +92,6 @@ class Objective:
         may have any length."""
         return self._resolved(shapes) if self.plan.unknown else self
 
-    @property
-    def resolve(self) -> Resolve | None:
-        """A function that returns the spec for given shapes; None if all axes are known."""
-        return self._spec_of if self.plan.unknown else None
-
     def _spec_of(self, shapes: tuple[tuple[int, ...], ...]) -> Spec:
         return self.of(shapes).spec
 
@@ -108,6 +105,7 @@ class Objective:
             for target, shape in zip(spec.targets, plan.output_shapes, strict=True)
         )
         made.spec = replace(spec, inputs=inputs, targets=targets)
+        made.resolve = None
         made.losses = list(map(_apart, self.losses))
         metrics, weighted, loss_weights = self._measured
         of = [[list(map(_apart, each)) for each in given] for given in (metrics, weighted)]

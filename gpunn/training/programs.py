@@ -129,15 +129,10 @@ class Programs:
         while len(self._on_rows) >= self._most_programs:
             del self._on_rows[next(iter(self._on_rows))]
         self._on_rows[key] = entry  # the last place: most recently used
-        batch, program = entry
-        self._note(batch)
-        return OnRows(program, source)
-
-    def _note(self, batch: Batch) -> None:
-        """Record that a step on these arrays comes next."""
-        self.last_batch = batch
+        self.last_batch, program = entry
         if self.training:
-            self.objective.arena.row_gradients = batch.workspace.by_rows
+            self.objective.arena.row_gradients = self.last_batch.workspace.by_rows
+        return OnRows(program, source)
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
         """Run one step on a batch from the host; return loss and metrics."""
@@ -167,8 +162,9 @@ class Programs:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
         self._on_batch[key] = entry  # the last place: most recently used
-        batch, program = entry
-        self._note(batch)
+        self.last_batch, program = batch, _ = entry
+        if self.training:
+            self.objective.arena.row_gradients = batch.workspace.by_rows
         workspace, arrays = batch.workspace, rows.arrays
         workspace.put([arrays[name_of("x", k)][mine] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):

@@ -54,9 +54,9 @@ class Progress:
 
     def continue_with(self, control: Control) -> None:
         """Let the steps that count in ``control`` continue."""
-        if self.control is not control:
+        if self.control is not None and self.control is not control:
             control.restore(self.counters_of(control))
-            self.control = control
+        self.control = control
 
     def __getstate__(self) -> dict[str, Any]:
         """Whether a new seed is due is known, not how often seeds were set elsewhere."""

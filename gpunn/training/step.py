@@ -58,10 +58,10 @@ class Batch:
         of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
         shard = self.shard
         self.workspace = Workspace(
-            of.plan, self.backend, dtype, shard.rows, pool, self.training, of.replaced,
-            self.control, of.seed, of.precision, [term.number for term in of.terms],
-            of.loss_scale * shard.rows / shard.whole, assigns=self.training,
-            shard=shard if shard.ranks.size > 1 else None,
+            of.plan, self.backend, dtype, share.rows, pool, self.training, of.replaced,
+            self.control, of.progress.seed, of.precision, [head.number for head in of.heads],
+            of.loss_scale * share.rows / share.whole, assigns=self.training,
+            share=share if share.ranks.size > 1 else None,
             by_rows=self._tables() if self.training else (),
         )
         self.target_buffers = [
