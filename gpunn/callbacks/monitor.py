@@ -45,7 +45,7 @@ class _MonitorCallback(Callback):
         for measure in trainer.measures if trainer else ():
             if measure.name == name:
                 return measure.metric.direction
-        for metric in trainer.tracked_metrics if trainer else ():
+        for metric in trainer.layer_metrics if trainer else ():
             if metric.name == name and type(metric) is not Mean:  # that may be one of anything
                 direction: str = metric.direction
                 return direction

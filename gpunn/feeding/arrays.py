@@ -19,7 +19,7 @@ from gpunn.common.numeric import is_missing
 from gpunn.ops.dtypes import LEAST, MOST, first_inexact
 
 from .frames import from_column, from_frame, is_column, is_frame
-from .memory import no_memory_for_data
+from .memory import memory_error_of_data
 
 CHUNK = 1 << 18  # elements checked or converted at a time, to avoid a second copy of a data set
 LARGEST = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
@@ -191,7 +191,7 @@ def on_device(
                 backend.write(into[rows], array[rows].astype(stored, copy=False))
         return into
     except MemoryError as error:
-        raise no_memory_for_data(error, argument, array, backend) from error
+        raise memory_error_of_data(error, argument, array, backend) from error
 
 
 def pieces(array: Any) -> Iterator[slice]:

@@ -56,7 +56,7 @@ class Batches:
         return self._rows(self._first, 0)
 
     def keep(self, limit: int | None) -> None:
-        """Give each pass the same batches: those of a generator are kept in memory."""
+        """Give each pass the same batches: batches of a generator are kept in memory."""
         if self.once:
             self.source = RepeatableBatches(self.source, limit)
 
@@ -148,7 +148,7 @@ class RepeatableBatches:
 class BatchedArrays:
     """The arrays of a data set that holds all its samples, and how it makes batches of them.
 
-    ``seed`` is the user's for the order of the rows; None for that of the model."""
+    ``seed``: the user's seed for the order of the rows; None for the seed of the model."""
 
     x: Any
     y: Any

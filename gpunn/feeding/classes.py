@@ -98,7 +98,7 @@ def class_weights(
 ) -> np.ndarray:
     """Return the weight of each row (rows,) by its class; classes without a weight get 1.
 
-    ``is_whole`` tells that the targets are those of all rows, not of a batch.
+    ``is_whole`` tells that the targets belong to all rows, not to a batch.
 
     Raises:
         ValueError, TypeError: for a key that is not a class, or an invalid weight.
@@ -217,13 +217,13 @@ def split(
 
 
 def _by_class(order: np.ndarray, labels: np.ndarray, held_out: int) -> np.ndarray:
-    """Reorder rows, given in random order with their classes, so that each class has its share,
+    """Reorder rows, given in random order with their classes, so that each class has its part,
     within one row, of the last ones that are held out."""
     _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    shares = counts * held_out / len(order)
-    last = np.floor(shares).astype(int)
-    left_over = held_out - last.sum()  # one each for the classes that lack the most
-    last[np.argsort(last - shares, kind="stable")[:left_over]] += 1
+    parts = counts * held_out / len(order)
+    last = np.floor(parts).astype(int)
+    remaining = held_out - last.sum()  # one each for the classes that lack the most
+    last[np.argsort(last - parts, kind="stable")[:remaining]] += 1
     is_last = np.zeros(len(order), bool)
     for number, count in enumerate(last):
         is_last[np.flatnonzero(classes == number)[:count]] = True

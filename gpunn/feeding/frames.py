@@ -52,7 +52,7 @@ def each_column(frame: Any) -> Iterator[tuple[str, Any]]:
 
 
 def from_frame(frame: Any, argument: str) -> np.ndarray:
-    """Return the values of a frame (rows, columns), in a dtype that holds those of each column.
+    """Return the values of a frame (rows, columns), in a dtype that holds all values.
 
     Raises:
         TypeError: naming the first column that holds text, dates or other non-numbers.

@@ -17,7 +17,7 @@ from gpunn.backends.contract.device import Device
 from gpunn.core.plan import Plan
 
 ASKED_FROM = 1 << 24  # bytes; smaller data are put on the device without checking free memory
-SHARE_OF_DATA = 0.8  # of the free memory; the rest is for the model and its batches
+FRACTION_OF_DATA = 0.8  # of the free memory; the rest is for the model and its batches
 SPARE = 1.25  # factor for arrays not counted here: work arrays, dropout masks, rounding up
 
 
@@ -99,7 +99,7 @@ def lacking(size: int, backend: Backend) -> int | None:
     if size < ASKED_FROM:
         return None
     free = backend.free_bytes()
-    return None if free is None or size <= free * SHARE_OF_DATA else free
+    return None if free is None or size <= free * FRACTION_OF_DATA else free
 
 
 def readable(size: int) -> str:
@@ -159,7 +159,7 @@ def memory_for_batch(
     return _Explained(message)
 
 
-def no_memory_for_data(
+def memory_error_of_data(
     error: MemoryError, argument: str, array: Any, backend: Backend
 ) -> OutOfMemoryError:
     """Return the error to raise if memory runs out in the upload of ``array``: it reports how much

@@ -17,8 +17,8 @@ CENTRE = 14.0  # row and column of the centre of mass; each digit is moved by wh
 PIXELS = SIDE * SIDE
 _LEAST_ROWS = 16  # fewer rows are no evidence
 _MOST_ROWS = 64  # more are not looked at
-_SHARE = 0.9  # of the rows that must have the form: all but 1 in 4,000 of MNIST's have it
-_MEAN_WITHIN = 0.3  # pixels: that of 16 rows of MNIST deviates by 0.07
+_FRACTION = 0.9  # of the rows that must have the form: all but 1 in 4,000 of MNIST's have it
+_MEAN_WITHIN = 0.3  # pixels: the mean of 16 rows of MNIST deviates by 0.07
 _WHOLE_WITHIN = 0.2  # levels of 255; float16 rounds by up to 0.13
 
 
@@ -59,14 +59,14 @@ def scale_of(rows: np.ndarray) -> list[float] | None:
     longer = np.maximum(_extent(down), _extent(across))
     centres = np.stack([down, across]) @ np.arange(SIDE) / mass
     off = abs(centres - CENTRE).max(axis=0)
-    share = ((longer == BOX) & (off <= 0.6)).mean()
+    fraction = ((longer == BOX) & (off <= 0.6)).mean()
     middle = abs(centres.mean(axis=1) - CENTRE).max()
-    if share < _SHARE or middle > _MEAN_WITHIN:
+    if fraction < _FRACTION or middle > _MEAN_WITHIN:
         return None
     return [float(factor), float(paper)]
 
 
 def _extent(ink: np.ndarray) -> np.ndarray:
-    """Return the number of places from the first to the last with ink, in each row."""
+    """Return the number of pixels from the first to the last with ink, in each row."""
     there = ink > 0
     return SIDE - there.argmax(axis=1) - there[:, ::-1].argmax(axis=1)

@@ -27,7 +27,7 @@ from .spec import Spec
 # A data set on a GPU is kept for the next call up to this size, in bytes. For a larger one it
 # matters little that programs are captured again: the steps on it take much longer.
 KEPT_BYTES = 1 << 28
-KEPT_SHARE = 8  # it is kept if this many times its size is still free
+KEPT_FRACTION = 8  # it is kept if this many times its size is still free
 KEPT_ON_HOST = 1 << 20  # up to this size also where the free memory is unknown
 
 
@@ -85,8 +85,8 @@ class Rows:
         return self.arrays["x"]
 
     @cached_property
-    def places(self) -> frozenset[Any]:
-        """Where in memory each array is, and how."""
+    def locations(self) -> frozenset[Any]:
+        """The location and layout of each array in memory."""
         return frozenset((name, place_of(array)) for name, array in self.arrays.items())
 
     @cached_property
@@ -142,10 +142,10 @@ def place(
         found = windows_of(given[name], backend) if name[0] == "x" else None
         if found is not None:
             windows[name], stored[name] = found, np.dtype(spec.dtype_of(name))
-    held = given | {name: found.series for name, found in windows.items()}
+    arrays = given | {name: found.series for name, found in windows.items()}
     if call is None:
-        return Rows({n: on_device(backend, a, stored[n], arguments[n]) for n, a in held.items()})
-    placed = sent(backend, held, stored, made, call, arguments)
+        return Rows({n: on_device(backend, a, stored[n], arguments[n]) for n, a in arrays.items()})
+    placed = sent(backend, arrays, stored, made, call, arguments)
     if placed is None:
         host = {name: backend.read(a) if backend.owns(a) else a for name, a in given.items()}
         for name in host:  # floats are streamed as floats of the model
@@ -216,4 +216,4 @@ def _keeps(backend: Backend, size: int) -> bool:
     if size > KEPT_BYTES:
         return False
     free = backend.free_bytes()
-    return free is not None and size * KEPT_SHARE <= free
+    return free is not None and size * KEPT_FRACTION <= free

@@ -26,7 +26,7 @@ class TargetSpec:
             them, as a loss with a `call` does.
         varies: Whether the number of steps differs between batches. As in Keras, logs then show
             means over samples, each of which is the mean over its steps.
-        label: Name before those of its metrics, which another output may share: then the metrics
+        label: Prefix of the names of its metrics. Another output may have it too: then the metrics
             are numbered, as in Keras, and not the outputs.
     """
 

@@ -16,7 +16,7 @@ from .arrays import CHUNK, stored_dtype
 from .rows import Rows
 
 CHUNK_BYTES = 1 << 26  # of a piece; there are two on the host and two on the device
-CHUNK_SHARE = 16  # a piece takes at most this fraction (1/16) of the free memory
+CHUNK_FRACTION = 16  # a piece takes at most this fraction (1/16) of the free memory
 
 
 @dataclass
@@ -54,12 +54,12 @@ class Chunks:
             batch_size * sum(math.prod(shapes[name]) * dtypes[name].itemsize for name in shapes),
             batch_size,
         )
-        places = 2 * self._size
+        capacity = 2 * self._size
         self._sources = {name: np.asarray(a) for name, a in rows.arrays.items()}
-        arrays = {n: self._backend.empty((places, *shapes[n]), dtypes[n]) for n in shapes}
-        self._host = {n: self._backend.pinned((places, *shapes[n]), dtypes[n]) for n in shapes}
+        arrays = {n: self._backend.empty((capacity, *shapes[n]), dtypes[n]) for n in shapes}
+        self._host = {n: self._backend.pinned((capacity, *shapes[n]), dtypes[n]) for n in shapes}
         self.rows = Rows(arrays)
-        self.order = Order(places, None)
+        self.order = Order(capacity, None)
         self._pieces: deque[_Piece] = deque()  # the steps read the first
         self._next = 0  # first row of the pass that is in no piece yet
         self._number = -1  # of the pass
@@ -67,8 +67,8 @@ class Chunks:
 
     def _rows_of_a_piece(self, batch_bytes: int, batch_size: int) -> int:
         free = self._backend.free_bytes()
-        room = CHUNK_BYTES if free is None else min(CHUNK_BYTES, free // CHUNK_SHARE)
-        batches = min(max(1, room // max(1, batch_bytes)), -(-self._count // batch_size))
+        limit = CHUNK_BYTES if free is None else min(CHUNK_BYTES, free // CHUNK_FRACTION)
+        batches = min(max(1, limit // max(1, batch_bytes)), -(-self._count // batch_size))
         return batches * batch_size
 
     def bring(self, row: int, pass_number: int, control: Control) -> int:

@@ -31,7 +31,7 @@ def restored(state: dict[str, Any]) -> dict[str, Any]:
         matmul_precision=state.pop("matmul_precision", None), compiled=state.pop("_compiled", None),
         progress=Progress(state.pop("_seed")), exclusive=state.pop("_trains"),
         _eager=state.pop("_eager", False), _deferred=state.pop("_asked", None),
-        _warned=state.pop("_warned", False), _noted=state.pop("_noted", False),
+        _warned=state.pop("_warned", False), _printed_notes=state.pop("_noted", False),
         _trainer=None, _predictor=None,
         _kept=state.pop("_kept_training", None), added=state.pop("_added", None),
         calls=state.pop("_training_calls", None) or Counter(),

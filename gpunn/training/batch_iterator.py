@@ -44,7 +44,7 @@ class BatchIterator:
     Args:
         shuffle: Whether each pass has its own order.
         limit: Steps per epoch; None for all batches.
-        seed: Seed of the order; None for that of the run, which a checkpoint restores.
+        seed: Seed of the order; None for the seed of the run, which a checkpoint restores.
     """
 
     trainer: Trainer
@@ -59,7 +59,7 @@ class BatchIterator:
         self.position = 0  # number of rows used so far in the current pass
         self.began = False
         self.exhausted = False
-        self.passes = 0  # passes of evaluations; the trainer counts those of training
+        self.passes = 0  # passes of evaluations; `Progress` counts the passes of training
         self._resumed = False  # whether the iterator begins within an epoch
         self._prepared = False
         self._whole: tuple[Program, int] | None = None  # see `_repeats`
@@ -89,7 +89,7 @@ class BatchIterator:
         except TypeError:
             return None
 
-    def left(self, done: int) -> int | None:
+    def remaining_steps(self, done: int) -> int | None:
         """Return the remaining steps of an epoch after the first ``done``; None if unlimited."""
         return None if self.limit is None else self.limit - done
 
@@ -144,14 +144,14 @@ class BatchIterator:
         rows = self._order.rows
         if not self.began:
             self._begin_pass(programs)
-        left = math.inf if limit is None else limit
-        while self.position < rows and left > 0:
+        remaining = math.inf if limit is None else limit
+        while self.position < rows and remaining > 0:
             source, order, stop = self._load_chunk(programs, self.data, self._order)
             size = min(self.batch_size, stop - self.position)
-            steps = int(min((stop - self.position) // size, left))
+            steps = int(min((stop - self.position) // size, remaining))
             yield partial(programs.program, size, source, order), steps, size
             self.position += steps * size
-            left -= steps
+            remaining -= steps
         if self.position >= rows:
             self.began = False
 
@@ -233,7 +233,7 @@ class BatchIterator:
             self._follow(programs)
         region = nullcontext() if self._prepared else self.trainer.backend.parallel_region()
         rows = self.data if isinstance(self.data, Rows) else None
-        with region, programs.memory_for(self.batch_size, rows, self):
+        with session, programs.memory_for(self.batch_size, rows, self):
             try:
                 steps = self._run(programs, callbacks, first_batch, model)
             finally:
@@ -309,7 +309,7 @@ class BatchIterator:
         progress = training and callbacks is not None and callbacks.needs_progress
         done = first_batch * self.batch_size
         batch, called = first_batch, False  # called: whether user code ran since the last step
-        for piece, steps, size in self.epoch(programs, self.left(first_batch)):
+        for piece, steps, size in self.epoch(programs, self.remaining_steps(first_batch)):
             program = None
             while steps > 0:
                 until, at_once = next_watched(batch), programs.steps_at_once.get(size, 1)

@@ -21,7 +21,7 @@ HELD_OUT = 5000  # maximum rows that are predicted for `doubt`
 def record_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> None:
     """Record the range of the input, and how pictures in the form of MNIST's digits were scaled.
 
-    It replaces what an earlier `fit` recorded. Only some rows are read, of batches those of the
+    It replaces what an earlier `fit` recorded. Only some rows are read, of batches only the
     first. ``x`` is the input as the user passed it.
     """
     some = _some_rows(trainer, x, rows)
@@ -49,8 +49,8 @@ def _some_rows(trainer: Trainer, x: Any, rows: Rows | Batches) -> np.ndarray | N
     spec = trainer.spec
     if spec is None or spec.host is not None or len(spec.given) != 1:
         return None
-    held = rows if isinstance(rows, Rows) else rows.first()
-    return held.read(trainer.backend, "x", SOME)
+    found = rows if isinstance(rows, Rows) else rows.first()
+    return found.read(trainer.backend, "x", SOME)
 
 
 def record_doubt(model: Any, trainer: Trainer, validation: Rows | Batches) -> None:

@@ -219,7 +219,7 @@ def _validation_rows(source: Any, given: Any) -> Rows | Batches:
 def _check_passes(
     argument: str, batches: Batches, option: str, limit: int | None, more: bool
 ) -> None:
-    """Check that batches end, and that those of several epochs can be read again."""
+    """Check that batches end, and that several epochs can read them."""
     check_ends(batches.source, limit, argument, option)
     if batches.once and limit is None and more:
         raise ValueError(READ_ONCE.format(argument=argument, option=option))

@@ -88,7 +88,8 @@ def fit(
         if not first_batch:
             programs.reset_totals()
         callbacks.on_epoch_begin(epoch, {})
-        limit, steps = feed.left(first_batch), feed.run(programs, listeners, first_batch, model)
+        limit = feed.remaining_steps(first_batch)
+        steps = feed.run(programs, listeners, first_batch, model)
         over = feed.exhausted
         if limit is not None and steps < limit and not (warned or model.stop_training):
             warn_of_end(epoch, epochs, steps, limit, over)
@@ -114,7 +115,7 @@ def fit(
         elif (
             validation is None
             and callbacks.only_record
-            and not (model.stop_training or trainer.tracked_metrics)
+            and not (model.stop_training or trainer.layer_metrics)
         ):
             feed.run_epochs(programs, epochs.stop - epoch - 1, record)
         if model.stop_training or over:

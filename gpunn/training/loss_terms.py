@@ -43,7 +43,7 @@ class LossTerm:
         weight: Weight of its loss in the sum.
         at: Start of its sums in the totals.
         notes: Notes for the user about how the metrics read it.
-        is_masked: Whether the output has a mask, by which steps are left out.
+        is_masked: Whether the output has a mask, which excludes steps.
     """
 
     number: int
@@ -100,14 +100,14 @@ class TargetBuffers:
         self.y = pool.array(f"targets {k}", shape, target.target_dtype(dtype))
         by_step = (size,) if target.steps == 1 else (size, target.steps)
         self.weights = pool.array(f"weights {k}", by_step, dtype)
-        self.shares = None  # the rows' shares in the loss, if it divides by the sum of weights
+        self.normalized = None  # weights with the mean 1, if the loss divides by their sum
         self.mask: Array = workspace.masks[k] if workspace.masks else None
-        if self.mask is not None:  # what is left of the weights
+        if self.mask is not None:  # the weights of the steps that it keeps
             self.masked = pool.array(f"masked {k}", by_step, dtype)
             self.mask, self.from_mask = _as_entries(self.mask, self.masked, target, k)
             self.masked_weights = pool.array(f"masked weights {k}", by_step, dtype)
-        if term.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
-            self.shares = pool.array(f"shares {k}", by_step, dtype)
+        if head.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
+            self.normalized = pool.array(f"normalized weights {k}", by_step, dtype)
         width = math.prod(target.output_shape) // target.rows_per_sample
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
         # No -1 in shapes: a rank may have no row.

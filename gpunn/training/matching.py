@@ -252,8 +252,8 @@ def reported_name(label: str, name: str, weighted: bool, taken: Sequence[str]) -
 
 
 def in_reports(measures: Sequence[Named], several: bool) -> list[Named]:
-    """Return metrics in the order of reports: those of several outputs by their names, as in
-    Keras."""
+    """Return metrics in the order of reports. With several outputs they are sorted by their names,
+    as in Keras."""
     return sorted(measures, key=lambda m: m.name) if several else list(measures)
 
 

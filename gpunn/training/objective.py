@@ -41,9 +41,9 @@ class Objective:
         terms: The outputs that have a loss; empty if only layers add losses.
         replaced: By node number, the activation used instead of the node's own: linear if it
             is fused with the loss.
-        separate_total: Whether the loss is not just that of one head. The totals then end with
-            the sum of the penalties on weights and the sum that shows a bad batch.
-        tracked_metrics: Those metrics. Calls of layers update them.
+        separate_total: Whether the loss is a sum of several losses, or weighted. The totals then
+            end with the sum of the penalties on weights and the sum that shows a bad batch.
+        layer_metrics: These metrics. Calls of layers update them.
         rows_at: Position of the number of rows in the totals.
         zeros: Initial values of the totals.
         resolve: Returns the spec for given shapes; None if all axes are known.
@@ -137,12 +137,12 @@ class Objective:
         self.rows_at = terms[0].at + 1 if terms else 0
         end = terms[-1].end if terms else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
-        metrics = [m.metric for term in terms for m in term.measures]
-        self.tracked_metrics = self.holds()
+        metrics = [m.metric for head in heads for m in head.measures]
+        self.layer_metrics = self.holds()
         self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
-        self.own_resets += [metric.reset_state for metric in self.tracked_metrics]
+        self.own_resets += [metric.reset_state for metric in self.layer_metrics]
         self.formulas: list[Any] = [
-            *used.values(), self.optimizer, *metrics, *self.tracked_metrics, *self.plan.formulas
+            *used.values(), self.optimizer, *metrics, *self.layer_metrics, *self.plan.formulas
         ]
         vars(self).pop("measures", None)
 
@@ -204,13 +204,13 @@ class Objective:
     def log_names(self) -> list[str]:
         """The names in the logs, in order."""
         measured = (measure.name for measure in self.measures)
-        tracked = (metric.name for metric in self.tracked_metrics)
-        return [*dict.fromkeys([*self.loss_names, *measured, *tracked])]
+        others = (metric.name for metric in self.layer_metrics)
+        return [*dict.fromkeys([*self.loss_names, *measured, *others])]
 
     @property
     def loss_names(self) -> list[str]:
-        """The names of the loss and of those of several outputs."""
-        several = [f"{term.target.name}_loss" for term in self.terms] if len(self.terms) > 1 else []
+        """The names of the loss, and of the losses of several outputs."""
+        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
         return ["loss", *several]
 
 

@@ -55,9 +55,9 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         predictor = training.predictor_for(inputs_and_targets(first)[0])
         batches = inputs_of(predictor.spec, source, steps)
     if not callback_list:
-        return predict_batches(predictor.predict, batches, None, predictor.form)
+        return predict_batches(predictor.predict, batches, None, [predictor.form])
     with callback_list.released_at_error():
-        return predict_batches(predictor.predict, batches, callback_list, predictor.form)
+        return predict_batches(predictor.predict, batches, callback_list, [predictor.form])
 
 
 def predict_on_batch(training: Training, x: Any) -> Any:
@@ -74,7 +74,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     predictor = training.predictor_for(x)
     plan = predictor.plan_for(in_training)
     trains = in_training is not False and plan is not None
-    counts = predictor.has_calls and bool(training.tracked_metrics())  # `predict` does not
+    counts = predictor.has_calls and bool(training.layer_metrics())  # `predict` does not
     masked = any(number is not None for number in predictor.plan.masks)
     if not (trains or counts or masked):
         added: list[np.ndarray] = []
@@ -105,8 +105,8 @@ def run_with(
 def run_in_trace(
     training: Training, model: Any, x: Any, in_training: bool | None, options: Mapping[str, Any]
 ) -> Any:
-    """Run a model on one batch of arrays as inside a tape, where its draws are those of a
-    function."""
+    """Run a model on one batch of arrays as inside a tape, where it draws as a function
+    does."""
     from gpunn.ops.running.tape_trace import in_trace  # which `fit` and `predict` do not need
 
     training.predictor_for(x)  # the model is built then

@@ -92,7 +92,7 @@ class Forward:
 
 
 class Forwards:
-    """What predictions use as long as no setting changes; arguments as those of `Predictor`."""
+    """What predictions use as long as no setting changes; arguments as in `Predictor`."""
 
     def __init__(self, plan: Plan, storage: ParameterStorage, spec: Spec, seed: int) -> None:
         check_unchanged(plan, storage)
@@ -248,7 +248,7 @@ def predict(
     forward: Callable[..., list[np.ndarray]],
     batches: Iterable[tuple[Any, ...]],
     callbacks: Any,
-    form: TreeDef,
+    forms: Sequence[TreeDef],
 ) -> Any:
     """Return the concatenated outputs of all batches.
 
@@ -256,7 +256,7 @@ def predict(
         forward: Returns the outputs of a batch; its arguments are the items of the batch.
         batches: The batches to predict.
         callbacks: Callbacks to notify, or None.
-        form: Structure of the outputs.
+        forms: The structure of the outputs, as soon as ``forward`` has returned some.
     """
     if callbacks is not None:
         callbacks.model.stop_predicting = False
@@ -267,7 +267,7 @@ def predict(
             callbacks.on_predict_batch_begin(number, {})
         outputs.append(forward(*batch))
         if callbacks is not None:
-            callbacks.on_predict_batch_end(number, {"outputs": form.pack(outputs[-1])})
+            callbacks.on_predict_batch_end(number, {"outputs": forms[0].pack(outputs[-1])})
             if callbacks.model.stop_predicting:
                 break
     if callbacks is not None:
@@ -282,4 +282,4 @@ def predict(
             )
     if len(outputs) > 1:
         outputs = [[np.concatenate(parts) for parts in zip(*outputs, strict=True)]]
-    return outputs[0][0] if form.kind is None else form.pack(outputs[0])
+    return outputs[0][0] if forms[0].kind is None else forms[0].pack(outputs[0])

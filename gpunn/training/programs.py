@@ -17,7 +17,7 @@ from gpunn.common.registry import is_traced
 from gpunn.core import tracked_metrics
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
-from gpunn.distribution.communicator import ALONE, Communicator, Shard
+from gpunn.distribution.communicator import ALONE, Communicator, Share
 from gpunn.feeding.memory import Cache, memory_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
@@ -77,7 +77,7 @@ class Programs:
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
         self._batches: dict[tuple[Any, ...], Batch] = {}  # arrays of each batch shape
         self._on_batch: dict[tuple[Any, ...], Entry] = {}
-        self._on_rows: dict[Any, Entry] = {}  # by the places of the rows
+        self._on_rows: dict[Any, Entry] = {}  # by the locations of the rows
         varies = objective.plan.unknown
         self._most_batches = KEPT_SHAPES if varies else KEPT_BATCHES
         self._most_programs = KEPT_SHAPES if varies else CACHED_PROGRAMS
@@ -120,7 +120,7 @@ class Programs:
         It is cached without the rows. The next call with rows in the same place gets it too,
         whatever they are by then.
         """
-        key = source.places, size, order.rows, order.seed, self._eager
+        key = source.locations, size, order.rows, order.seed, self._eager
         entry = self._on_rows.pop(key, None)
         if entry is None:
             arrays = {name: self.backend.borrowed(a) for name, a in source.arrays.items()}
@@ -142,7 +142,7 @@ class Programs:
         return self.logs()
 
     def run_batch(self, rows: Rows, sharded: bool = False) -> None:
-        """Run one step on a batch from the host; on this rank's shard of it, if ``sharded``."""
+        """Run one step on a batch from the host; on this rank's share of it, if ``sharded``."""
         with self.memory_for(len(rows), rows):
             self._run_batch(rows, sharded)
 
@@ -240,8 +240,8 @@ class Programs:
             reset()
 
     def add_up(self) -> np.ndarray:
-        """Return the sums of all ranks, and let rank 0 have them: a checkpoint then holds those of
-        one process. Waits for the device."""
+        """Return the sums of all ranks, and let rank 0 have them: a checkpoint then holds the sums
+        of one process. Waits for the device."""
         totals = self.backend.read(self.totals)
         if self.ranks.size > 1:
             self.ranks.sum(totals)
@@ -252,16 +252,14 @@ class Programs:
     def logs(self) -> dict[str, float]:
         """Return losses and metrics since the last reset, of the rows of all ranks, which all call
         this. Waits for the device."""
-        logs = self.objective.logs_of(self.add_up())
-        return logs | self._tracked_logs(self.ranks) if self.objective.tracked_metrics else logs
+        logs, layers = self.objective.logs_of(self.add_up()), self.objective.layer_metrics
+        return logs | held.logs_of(layers, self.ranks) if layers else logs
 
     def known_logs(self) -> dict[str, float]:
         """Return losses and metrics of the sums that this rank has. Waits for the device."""
-        logs = self.objective.logs_of(self.backend.read(self.totals))
-        return logs | self._tracked_logs(ALONE) if self.objective.tracked_metrics else logs
-
-    def _tracked_logs(self, ranks: Communicator) -> dict[str, float]:
-        return tracked_metrics.logs_of(self.objective.tracked_metrics, ranks)
+        totals, layers = self.backend.read(self.totals), self.objective.layer_metrics
+        logs = self.objective.logs_of(totals)
+        return logs | held.logs_of(layers, ALONE) if layers else logs
 
     # -- a loss that is not finite
 
@@ -276,7 +274,7 @@ class Programs:
 
         of, last, counters = self.objective, self.last_batch, self.control.get()
         batch = int(counters[BAD_BATCH])
-        # An error of this search must not hide that of the loss.
+        # An error of this search must not hide the loss.
         with suppress(Exception):
             xs, rows = None, None
             if feed is not None and isinstance(feed.data, Rows):

@@ -1,4 +1,4 @@
-"""How far the training of a model has come, by the steps of `fit` or by those of its class."""
+"""How far the training of a model has come, by the steps of `fit` or of its class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHARED = [BATCHES, PASS, POSITION]  # an optimizer counts its updates by itself
 
 
 class Progress:
-    """The state of a model's training that all its steps share.
+    """The state of a model's training that all its steps use.
 
     `Training` makes one in each `compile`, and hands it to the trainer.
 

@@ -40,7 +40,7 @@ def rehearse(trainer: Trainer, rows: Rows) -> None:
     """Check that no part of the model mixes the rows of a batch.
 
     A class that sets ``rows_are_independent = True`` is not checked. `BatchNormalization` does: its
-    statistics are those of each rank's rows or, with ``synchronized=True``, of all.
+    statistics cover each rank's rows or, with ``synchronized=True``, all rows.
 
     Raises:
         ValueError: naming the layer, loss or metric.
@@ -116,14 +116,14 @@ class _Rehearsal:
                 if whole is None:
                     loss.normalize_weights()
                 else:
-                    self._take_shares(whole, number)
+                    self._take_normalized(whole, number)
                 loss.compute()
             if whole is not None:
                 self._compare_gradients(whole)
         return backend.read(self.totals)
 
     def _run_node(self, function: Any, call: Call, other: Call) -> None:
-        """Run a node, compare its results, and go on with those of the whole batch."""
+        """Run a node, compare its results, and continue with the results of the whole batch."""
         layer, read = call.layer, self._backend.read
         if not layer.rows_are_independent:
             function(call)
@@ -136,9 +136,9 @@ class _Rehearsal:
         if call.integers is not None:
             self._backend.xp.copyto(call.integers, other.integers[self._mine])
 
-    def _take_shares(self, whole: _Rehearsal, number: int) -> None:
-        """Take the rows' shares in a weighted mean, which the ranks compute together."""
-        own, theirs = (r._batch.target_buffers[number].shares for r in (self, whole))
+    def _take_normalized(self, whole: _Rehearsal, number: int) -> None:
+        """Take the normalized weights, which the ranks compute together."""
+        own, theirs = (r._batch.target_buffers[number].normalized for r in (self, whole))
         if own is not None and theirs is not None:
             self._backend.xp.copyto(own, theirs[self._mine])
 

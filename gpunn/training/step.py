@@ -113,7 +113,7 @@ class HeadLoss:
         reduction, self._ignored = term.loss.reduction, term.loss.ignore_class
         # For a weighted mean, scaled weights. Metrics read the original weights.
         divides = weighted or self._ignored is not None or buffers.mask is not None
-        self._shares = buffers.shares if divides else None
+        self._normalized = buffers.normalized if divides else None
         # What each row counts in the sums, of rows whose number differs between batches.
         self.count = 1.0
         if term.target.varies and reduction != "sum":
@@ -125,14 +125,14 @@ class HeadLoss:
         if self.count != 1.0:
             self._own_sums = backend.zeros(self.sums.shape, np.float64)
         self._measures = []
-        self._shared: list[tuple[Array, Array]] = []  # weights, and these divided by the steps
+        self._of_steps: list[tuple[Array, Array]] = []  # weights, and these divided by the steps
         for m, targets, predictions in buffers.measuring:
             by = buffers.weights if m.metric._of_tensors else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
             if buffers.mask is not None and takes_weights(m.metric):
-                left = buffers.masked if given is None else buffers.masked_weights
-                given = left if m.metric._of_tensors else left.reshape(-1)
-            if term.target.varies and m.metric._of_rows:
+                kept = buffers.masked if given is None else buffers.masked_weights
+                given = kept if m.metric._of_tensors else kept.reshape(-1)
+            if head.target.varies and m.metric._of_rows:
                 given = self._of_one_sample(given, by, m.metric._of_tensors)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
 
@@ -141,37 +141,37 @@ class HeadLoss:
         steps, backend = self._term.target.steps, self._backend
         if steps == 1 or (given is None and of_samples):
             return given
-        shares = backend.upload(np.full(like.shape, 1 / steps, like.dtype))
+        each = backend.upload(np.full(like.shape, 1 / steps, like.dtype))
         if given is not None:
-            self._shared.append((given, shares))
-        return shares
+            self._of_steps.append((given, each))
+        return each
 
     def normalize_weights(self) -> None:
-        """Scale the rows' shares to mean 1, if the loss requires it and there is no mask."""
-        if self._shares is not None and self._buffers.mask is None:
+        """Scale the weights to mean 1, if the loss requires it and there is no mask."""
+        if self._normalized is not None and self._buffers.mask is None:
             self._normalize()
 
     def _normalize(self) -> None:
-        backend, xp, shares = self._backend, self._backend.xp, self._shares
-        assert shares is not None
-        xp.copyto(shares, 1.0 if self._weights is None else self._weights)
-        reduction, buffers = self._term.loss.reduction, self._buffers
-        if buffers.mask is not None:  # Keras divides by the number of steps that are left
+        backend, xp, weights = self._backend, self._backend.xp, self._normalized
+        assert weights is not None
+        xp.copyto(weights, 1.0 if self._weights is None else self._weights)
+        reduction, buffers = self._head.loss.reduction, self._buffers
+        if buffers.mask is not None:  # Keras divides by the number of steps that the mask keeps
             xp.copyto(buffers.from_mask, buffers.mask)
-            xp.multiply(shares, buffers.masked, out=shares)
-            xp.copyto(buffers.masked_weights, shares)
+            xp.multiply(weights, buffers.masked, out=weights)
+            xp.copyto(buffers.masked_weights, weights)
             if reduction == "sum":
                 return
         if self._ignored is not None:
-            ignored = backend.scratch(shares.shape, bool, "ignored")
-            xp.equal(self._buffers.y_true.reshape(shares.shape), self._ignored, out=ignored)
-            xp.copyto(shares, 0, where=ignored)
+            ignored = backend.scratch(weights.shape, bool, "ignored")
+            xp.equal(self._buffers.y_true.reshape(weights.shape), self._ignored, out=ignored)
+            xp.copyto(weights, 0, where=ignored)
         counts_mask = buffers.mask is not None and reduction != "mean_with_sample_weight"
-        total = xp.sum(buffers.masked if counts_mask else shares, keepdims=True)
+        total = xp.sum(buffers.masked if counts_mask else weights, keepdims=True)
         if self._ranks.size > 1:
             backend.sum_over_ranks(total.reshape(-1), self._ranks)
         total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
-        xp.multiply(shares, self._buffers.whole_steps / total, out=shares)
+        xp.multiply(weights, self._buffers.whole_steps / total, out=weights)
 
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""
@@ -179,8 +179,8 @@ class HeadLoss:
         if buffers.mask is not None:
             self._normalize()
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
-        weights = self._weights if self._shares is None else self._shares
-        if weights is not None and not term.loss._of_tensors:
+        weights = self._weights if self._normalized is None else self._normalized
+        if weights is not None and not head.loss._of_tensors:
             weights = weights.reshape(-1)  # (rows,)
         if self.count != 1.0:
             backend.xp.copyto(self._own_sums, 0)
@@ -188,10 +188,10 @@ class HeadLoss:
         head.loss.add_up(backend, *arrays, buffers.whole_rows)
         if self.count != 1.0:
             backend.affine(self._own_sums, self.count, 0.0, self.sums, accumulate=True)
-        for by, shares in self._shared:
-            backend.affine(by, 1 / term.target.steps, 0.0, shares)
-        if term.weight != 1.0 and gradient is not None:
-            backend.affine(gradient, term.weight, 0.0, gradient)
+        for by, each in self._of_steps:
+            backend.affine(by, 1 / head.target.steps, 0.0, each)
+        if head.weight != 1.0 and gradient is not None:
+            backend.affine(gradient, head.weight, 0.0, gradient)
         for targets, labels in buffers.labels:
             backend.affine(targets, 1.0, 0.0, labels)
         for given, function, into in buffers.converted.values():
@@ -203,7 +203,7 @@ class HeadLoss:
 _ENTRIES = Expression(
     "float64", (ROWS, COLUMNS), (Instruction("add", (0, 1)),), (ExpressionOutput(2),)
 )
-"""The number of each entry of a window from those of its start; float64 holds any int32."""
+"""The number of each entry of a window, from its first entry; float64 holds any int32."""
 
 
 def window_gather(

@@ -46,10 +46,8 @@ class Trainer(Objective):
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
-        training_options = partial(
-            lambda parameters: [p.training_options for p in parameters], storage.parameters
-        )
-        self._made = Cached(lambda: Settings(self._parts(), training_options), self._make)
+        handling = partial(lambda parameters: [p.treatment for p in parameters], arena.parameters)
+        self._made = Cached(lambda: Settings(self._parts(), handling), self._make)
         if optimizer is not None:
             optimizer.add_slots(storage)
             optimizer.attach(self.control)
@@ -66,7 +64,7 @@ class Trainer(Objective):
         """Return a ``with`` block for training over these ranks that discards the remains of an
         interrupted one.
 
-        Weights, optimizer state and counters are always those of a whole number of steps. Programs
+        Weights, optimizer state and counters always belong to a whole number of steps. Programs
         and work arrays are rebuilt.
         """
         return _Training(self, ranks)
@@ -102,8 +100,7 @@ class Trainer(Objective):
         if self.version:  # it has been made
             check_unchanged(self.plan, self.storage)
             self._match()
-        treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
-        self.traceable = all(map(is_traceable, [*self.formulas, *treating]))
+        self.traceable = all(map(is_traceable, [*self.formulas, *self._rules()]))
         self.forget_programs()
         if self.optimizer is not None:
             self.optimizer.attach(self.control)
@@ -116,10 +113,13 @@ class Trainer(Objective):
 
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
-        metrics = [m.metric for term in self.terms for m in term.measures]
-        treating = [t for p in self.storage.parameters for t in (p.regularizer, p.constraint)]
-        metrics += self.tracked_metrics
-        return [*self.losses, self.optimizer, *metrics, *self.plan.read, *treating]
+        metrics = [m.metric for head in self.heads for m in head.measures]
+        metrics += self.layer_metrics
+        return [*self.losses, self.optimizer, *metrics, *self.plan.read, *self._rules()]
+
+    def _rules(self) -> list[Any]:
+        """Return the regularizers and constraints of the weights."""
+        return [rule for p in self.arena.parameters for rule in (p.regularizer, p.constraint)]
 
     def bad_batch(self) -> int | None:
         """Return the number of the first training batch whose loss was not finite, if any."""
@@ -154,7 +154,7 @@ class Trainer(Objective):
         totals = self.backend.read(self.training.totals)
         tensors = {"counters": self.progress.counters_of(self.control), "totals": totals}
         tensors |= {entry: self.backend.read(array) for entry, array in self._slots()}
-        tensors |= {f"metric/{number}": m._sums() for number, m in enumerate(self.tracked_metrics)}
+        tensors |= {f"metric/{number}": m._sums() for number, m in enumerate(self.layer_metrics)}
         document: dict[str, Any] = {
             "seed": self.progress.seed,
             "passes": self.progress.passes,
@@ -224,7 +224,7 @@ class Trainer(Objective):
         write(self.training.totals, tensors["totals"])
         for entry, array in self._slots():
             write(array, tensors[entry])
-        for number, metric in enumerate(self.tracked_metrics):
+        for number, metric in enumerate(self.layer_metrics):
             metric._put_sums(tensors[f"metric/{number}"])
         self.forget_programs()
 

@@ -68,7 +68,7 @@ class Training:
         self._eager = False
         self._deferred: dict[str, Any] | None = None  # arguments until the outputs are known
         self._warned = False  # whether fit has warned about zero gradients since compile
-        self._noted = False  # whether the notes about metrics were printed since compile
+        self._printed_notes = False  # whether the notes about metrics were printed since compile
         self.reset()
 
     def reset(self) -> None:
@@ -163,7 +163,7 @@ class Training:
         self.optimizer, self.matmul_precision = optimizer, matmul_precision
         self.compiled, self.loss = compiled, compiled.loss
         self._trainer = self.steps = None
-        self._warned = self._noted = False
+        self._warned = self._printed_notes = False
         self.progress = Progress()
         if self.can_train():
             self.current_trainer()
@@ -216,10 +216,10 @@ class Training:
                 trainer = self._trainer = self._trainer or self._new_trainer(plan)
                 self._restore_kept(trainer)
         trainer.look()
-        if not self._noted:
-            self._noted = True
-            of_terms = (note for term in trainer.terms for note in term.notes)
-            for note in (*constant_outputs(trainer.plan), *of_terms):
+        if not self._printed_notes:
+            self._printed_notes = True
+            of_heads = (note for head in trainer.heads for note in head.notes)
+            for note in (*constant_outputs(trainer.plan), *of_heads):
                 warn(note)
         return trainer
 
@@ -227,13 +227,13 @@ class Training:
         """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
         arena, compiled = self._builder.arena, self.compiled
         assert arena and compiled
-        holds = partial(_held_metrics, self._builder)
+        holds = partial(_layer_metrics, self._builder)
         given = self.spec(), self.optimizer, compiled, self.progress, self.matmul_precision, holds
         return Trainer(plan, arena, *given)
 
-    def tracked_metrics(self) -> list[Any]:
+    def layer_metrics(self) -> list[Any]:
         """Return the metrics that the model and its layers hold."""
-        return _tracked_metrics(self._builder)
+        return _layer_metrics(self._builder)
 
     def _take_parameters(self, plan: Plan) -> None:
         """Move parameters back from other storages, and the state of the trainer with them."""
@@ -286,7 +286,7 @@ class Training:
                 restores them. Without it, such entries are ignored.
         """
         if not (self.can_train() or tensors or document):
-            return  # that of a model without a loss
+            return  # the state of a model without a loss
         if not self._has_state():
             raise ValueError("Training state: the model is not built and compiled to be trained.")
         trainer = self.current_trainer()
@@ -444,6 +444,6 @@ def _several(given: Any) -> bool:
     return bool(arrays) and all(len(getattr(entry, "shape", ())) > 0 for entry in given)
 
 
-def _tracked_metrics(builder: Any) -> list[Any]:
+def _layer_metrics(builder: Any) -> list[Any]:
     source = builder.source
     return metrics_of_layers(getattr(source, "model", None), source.layers)

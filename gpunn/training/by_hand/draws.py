@@ -24,7 +24,7 @@ class StepDraws:
         self._of = {name: Source(own, seen) for name, own in _seeds(seed).items()}
 
     def of(self, method: str) -> Source:
-        """Return those of a step."""
+        """Return the random numbers of a step."""
         return self._of[method]
 
     def state(self) -> dict[str, Any]:

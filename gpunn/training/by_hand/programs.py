@@ -84,7 +84,7 @@ class OwnPrograms:
         return False
 
     @contextmanager
-    def room(self, size: int, rows: Any, *caches: Any) -> Iterator[None]:
+    def memory_for(self, size: int, rows: Any, *caches: Any) -> Iterator[None]:
         """Return a ``with`` block for steps; what is being sent has arrived at its end."""
         try:
             yield
@@ -124,7 +124,7 @@ class OwnPrograms:
         return self.logs()
 
     def count(self, steps: int, rows: int, result: Result | None = None) -> None:
-        """Count steps; ``result``: that of the last one, if there was no error."""
+        """Count steps; ``result``: what the last one returned, if there was no error."""
         self._result = self._result if result is None else result
         if self.training:
             self.control.counters[BATCHES] += steps
@@ -144,7 +144,7 @@ class OwnPrograms:
 
     def add_up(self) -> dict[str, float]:
         """Return the results of the metrics of all ranks by their names, and let rank 0 have their
-        sums: a checkpoint then holds those of one process."""
+        sums: a checkpoint then holds the sums of one process."""
         if self.ranks.size == 1:
             return {}
         returned, is_new = self._returned()
@@ -173,7 +173,7 @@ class OwnPrograms:
     def logs(self) -> dict[str, float]:
         """Return what the last step returned, as numbers; waits for the device.
 
-        Of several ranks, results of metrics are those of all rows, and other numbers the mean of
+        Of several ranks, results of metrics cover all rows, and other numbers are the mean of
         the ranks by their rows. What a step returns by a metric's name may be another number.
         """
         if self._result is None:
@@ -198,7 +198,7 @@ class OwnPrograms:
     def bad_layer(self, feed: Any = None, whole: bool = False) -> str | None:
         """Return a sentence about the layer that makes values which are not finite of a batch."""
         training = self.trainer.training
-        with suppress(Exception):  # an error of this search must not hide that of the loss
+        with suppress(Exception):  # an error of this search must not hide the loss
             rows = feed.data
             for first in range(0, len(rows) if isinstance(rows, OwnRows) else 0, feed.batch_size):
                 batch = rows.batch(slice(first, first + feed.batch_size))

@@ -35,7 +35,7 @@ class OwnRows(Rows):
     """Rows on the host, in the structure in which a step gets them.
 
     Attributes:
-        form: ``x``, ``(x, y)`` or ``(x, y, weight)``, with the names of the arrays in their places.
+        form: ``x``, ``(x, y)`` or ``(x, y, weight)``, with names instead of arrays.
     """
 
     form: Any = None
@@ -153,7 +153,7 @@ def source_of(
 
 
 def _named(part: Any, argument: str, arrays: dict[str, Any]) -> Any:
-    """Add the arrays of a part by their names, and return the part with these in their places."""
+    """Add the arrays of a part by their names, and return the part with names instead of them."""
     kind = "weights" if argument == "sample_weight" else argument
 
     def named(array: Any) -> str:
@@ -165,7 +165,7 @@ def _named(part: Any, argument: str, arrays: dict[str, Any]) -> Any:
 
 
 def _of_batch(class_weight: Any, given: Any, where: str) -> OwnRows:
-    """Return a batch of a stream; ``class_weight``: that of rows of classes without one is 1."""
+    """Return a batch of a stream; rows of classes without a ``class_weight`` weigh 1."""
     if class_weight is not None:
         parts = given if isinstance(given, (tuple, list)) else (given,)
         x, y, weight = (*parts, None, None)[:3]

@@ -276,8 +276,8 @@ def metrics_of(model: Any) -> list[Any]:
             found.append(own.loss)
         found += [mean for mean in own.losses if mean is not None]
         found += [one.metric for one in own.measured]
-    metrics = metrics_of_layers(model, model._layers_inside)
-    return [*found, *(m for m in metrics if all(m is not known for known in found))]
+    others = metrics_of_layers(model, model._layers_inside)
+    return [*found, *(m for m in others if all(m is not known for known in found))]
 
 
 def result_of(model: Any, metrics: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from gpunn.optimizers.on_arrays import Update
 from gpunn.training import agreement
 from gpunn.training.fitting import rows_of_a_batch
 from gpunn.training.predictor import PREDICT_BATCH
+from gpunn.training.predictor import predict as predict_batches
 from gpunn.training.trainer import Trainer
 from gpunn.training.training import Training
 
@@ -53,7 +54,7 @@ class OwnTrainer:
     evaluation_batch = 32  # as a `test_step` may depend on it
     takes_x_alone = True
     is_simple = False
-    tracked_metrics = ()
+    layer_metrics = ()
 
     def __init__(self, model: Any, steps: Steps) -> None:
         self.model, self.steps = model, steps
@@ -201,8 +202,8 @@ class OwnTrainer:
             optimizer = getattr(holder, "optimizer", None)
             if isinstance(optimizer, Optimizer) and optimizer is not self.optimizer:
                 found[f"the state of the optimizer of {holder.name}"] = optimizer.steps_done
-            inside = found_in(list(vars(holder).values()), Kept)
-            for v in {id(v): v for v in (*holder.weights, *inside) if id(v) not in kept}.values():
+            variables = [*holder.weights, *found_in(list(vars(holder).values()), Kept)]
+            for v in {id(v): v for v in variables if id(v) not in kept}.values():
                 kept.add(id(v))
                 name = getattr(v, "path", None) or v.name
                 found[f"{name} of {holder.name}"] = crc32(np.asarray(v).tobytes())
@@ -222,7 +223,7 @@ class OwnTrainer:
         Those of the outputs' losses, which the first step makes, change no other's number.
         """
         losses = [mean for mean in self.steps.losses if mean is not None]
-        apart = [*self.training.current_trainer().held, *losses]
+        apart = [*self.training.current_trainer().layer_metrics, *losses]
         others = [m for m in self.model.metrics if all(m is not one for one in apart)]
         return {
             f"{OWN_STEPS}{kind}/{number}": metric
@@ -344,21 +345,16 @@ def predict(
     if isinstance(rows, OwnRows):
         size = rows_of_a_batch(size if size or steps else PREDICT_BATCH, rows, steps)
     listeners = CallbackList(callbacks, model=trainer.model, steps=steps)
-    found: list[list[np.ndarray]] = []
-    form = None
+    forms: list[TreeDef] = []
+
+    def forward(batch: Any) -> list[np.ndarray]:
+        y = step.start(batch).values()
+        forms[:] = forms or [TreeDef.of(y)]
+        return [np.asarray(part) for part in forms[0].unpack(y)]
+
     with listeners.released_at_error():
-        listeners.on_predict_begin({})
-        for number, batch in enumerate(islice(_batches(rows, size), steps)):
-            listeners.on_predict_batch_begin(number, {})
-            y = step.start(batch).values()
-            form = form or TreeDef.of(y)
-            found.append([np.asarray(part) for part in form.unpack(y)])
-            listeners.on_predict_batch_end(number, {"outputs": y})
-        listeners.on_predict_end({})
-    if form is None:
-        raise ValueError("x yields no batches: there is no data.")
-    outputs = [np.concatenate(parts) for parts in zip(*found, strict=True)]
-    return outputs[0] if form.kind is None else form.pack(outputs)
+        batches = ((batch,) for batch in islice(_batches(rows, size), steps))
+        return predict_batches(forward, batches, listeners, forms)
 
 
 def _batches(rows: Any, size: int | None) -> Iterator[Any]:
