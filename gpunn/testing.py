@@ -38,16 +38,9 @@ _DTYPE = "float64"
 
 
 def check_gradients(
-    subject: Layer | Sequence[Layer] | Activation | Loss | Model,
-    x: Any,
-    y_true: Any = None,
-    *,
-    sample_weight: Any = None,
-    directions: int = 3,
-    step: float = 1e-5,
-    tolerance: float = 1e-6,
-    seed: int = 0,
-    backend: str | Backend = "numpy",
+    subject: Layer | Sequence[Layer] | Activation | Loss | Model, x: Any, y_true: Any = None, *,
+    sample_weight: Any = None, directions: int = 3, step: float = 1e-5, tolerance: float = 1e-6,
+    seed: int = 0, backend: str | Backend = "numpy",
 ) -> None:
     """Compare a backward pass with central differences of its forward pass, in float64.
 
@@ -140,13 +133,8 @@ class _Check:
     random: np.random.Generator
 
     def compare(
-        self,
-        what: str,
-        backend: Backend,
-        array: Array,
-        gradient: np.ndarray,
-        f: Callable[[], tuple[float, float]],
-        exists: np.ndarray | None = None,
+        self, what: str, backend: Backend, array: Array, gradient: np.ndarray,
+        f: Callable[[], tuple[float, float]], exists: np.ndarray | None = None,
     ) -> None:
         """Compare a gradient with central differences of ``f``.
 
@@ -365,16 +353,9 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
     trainer = trainer.for_rows(data)
     pool = Pool(backend)
     workspace = Workspace(
-        trainer.plan,
-        backend,
-        _DTYPE,
-        len(data),
-        pool,
-        training=True,
-        activations=trainer.replaced,
-        control=Control(backend),
-        seed=trainer.seed,
-        learned=[term.number for term in trainer.terms],
+        trainer.plan, backend, _DTYPE, len(data), pool, training=True, activations=trainer.replaced,
+        control=Control(backend), seed=trainer.seed,
+        learned=[head.number for head in trainer.heads],
     )
     workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
     buffers = [

@@ -174,11 +174,7 @@ def labels_of(data: Rows, spec: Spec) -> np.ndarray | None:
 
 
 def split(
-    data: Rows,
-    fraction: float,
-    strategy: str,
-    labels: np.ndarray | None,
-    seed: int,
+    data: Rows, fraction: float, strategy: str, labels: np.ndarray | None, seed: int,
     backend: Backend,
 ) -> tuple[Rows, Rows]:
     """Split rows into training and validation rows, ``fraction`` of them for validation.

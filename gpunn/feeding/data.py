@@ -95,15 +95,8 @@ def first_shape(x: Any, y: Any = None) -> tuple[int, ...]:
 
 
 def to_rows(
-    spec: Spec,
-    x: Any,
-    y: Any = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
-    needs_y: bool = True,
-    where: str = "",
-    call: str | None = None,
-    resolve: Resolve | None = None,
+    spec: Spec, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None,
+    needs_y: bool = True, where: str = "", call: str | None = None, resolve: Resolve | None = None,
 ) -> Rows:
     """Check x, y and weights, and put them where steps can read them.
 

@@ -158,12 +158,8 @@ def place(
 
 
 def sent(
-    backend: Backend,
-    given: Mapping[str, Array],
-    stored: Mapping[str, np.dtype],
-    made: Collection[str],
-    call: str,
-    arguments: Mapping[str, str],
+    backend: Backend, given: Mapping[str, Array], stored: Mapping[str, np.dtype],
+    made: Collection[str], call: str, arguments: Mapping[str, str],
 ) -> tuple[dict[str, Array], Copies | None] | None:
     """Return arrays where steps read them, and the copies among them that the next call may
     overwrite, if any; None if they do not fit on the device, with a notice.

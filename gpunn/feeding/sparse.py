@@ -39,11 +39,7 @@ class SparseBatches:
     """
 
     def __init__(
-        self,
-        x: Any,
-        y: Any,
-        weight: Any,
-        size: int,
+        self, x: Any, y: Any, weight: Any, size: int,
         prepare: Callable[[Any], np.ndarray] | None = None,
     ) -> None:
         if len(x.shape) != 2:

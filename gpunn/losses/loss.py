@@ -250,12 +250,8 @@ class FunctionLoss(OfFunction, Loss):
     function_argument = "fn"
 
     def __init__(
-        self,
-        fn: Callable[..., Any],
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-        **options: Any,
+        self, fn: Callable[..., Any], reduction: str | None = "sum_over_batch_size",
+        name: str | None = None, dtype: Any = None, **options: Any,
     ) -> None:
         if not callable(fn):
             raise TypeError(f"fn must be a function of (y_true, y_pred); got {fn!r}.")

@@ -319,14 +319,14 @@ class UpdateInStep(Effect):
 def _rows_to_update(optimizer: Any, gradient: Tensor, p: Parameter) -> int:
     """Return how many rows of a table a step updates instead of all, see `gpunn.core.by_rows`; 0 if
     its gradient is not that of `take`, or something concerns all rows."""
-    how = gradient.attributes if gradient.primitive is scattered else {}
-    whole = gradient.inputs[0] if how else None
-    if whole is None or how["merging"] != "Sum" or how["axis"] or how["along"] or how["wraps"]:
+    how = {"merging": "Sum", "shape": p.shape, "axis": 0, "along": False, "wraps": False}
+    if gradient.primitive is not scattered or gradient.attributes != how:
         return 0
+    before, _, places = gradient.inputs
     some = optimizer._skips_zeros and not optimizer._needs_all_rows(p.decay)
-    count = gradient.inputs[2].size
-    few = 2 * count <= p.shape[0] and active_share() is None
-    return count if some and few and not whole.shape and p.constraint is None else 0
+    some = some and p.constraint is None and active_share() is None
+    some = some and before.is_constant and not np.any(before.value)
+    return places.size if some and 2 * places.size <= p.shape[0] else 0
 
 
 def _as_in_fit(optimizer: Any, gradient: Any, variable: Any) -> Tensor:

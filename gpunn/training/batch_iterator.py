@@ -283,11 +283,7 @@ class BatchIterator:
             _adapt(programs, size, count * steps, started, at_once)
 
     def _run_passes(
-        self,
-        programs: Programs,
-        program: Program,
-        steps: int,
-        sums: np.ndarray,
+        self, programs: Programs, program: Program, steps: int, sums: np.ndarray,
         record: Callable[[np.ndarray], None],
     ) -> None:
         first = self.trainer.progress.passes

@@ -31,25 +31,11 @@ READ_ONCE = (
 
 
 def fit(
-    model: Any,
-    source: Any,
-    x: Any,
-    y: Any,
-    batch_size: int | None,
-    epochs: int,
-    verbose: int,
-    callbacks: Any,
-    validation_split: float,
-    validation_data: Any,
-    shuffle: bool,
-    class_weight: Mapping[int, float] | str | None,
-    sample_weight: Any,
-    initial_epoch: int,
-    steps: int | None,
-    validation_steps: int | None,
-    validation_batch: int | None,
-    validation_freq: Any,
-    validation_strategy: str,
+    model: Any, source: Any, x: Any, y: Any, batch_size: int | None, epochs: int, verbose: int,
+    callbacks: Any, validation_split: float, validation_data: Any, shuffle: bool,
+    class_weight: Mapping[int, float] | str | None, sample_weight: Any, initial_epoch: int,
+    steps: int | None, validation_steps: int | None, validation_batch: int | None,
+    validation_freq: Any, validation_strategy: str,
 ) -> History:
     """Train a model; see `gpunn.Model.fit`.
 
@@ -114,16 +100,9 @@ def fit(
         )
         run = range(initial_epoch, epochs)
         callback_list = CallbackList(
-            callbacks,
-            add_history=True,
-            add_progbar=verbose != 0,
-            model=model,
-            epochs=epochs,
-            steps=steps or feed.steps(),
-            verbose=verbose,
-            samples=feed.samples(),
-            initial_epoch=initial_epoch,
-            batch_size=batch_size if isinstance(rows, Rows) else None,
+            callbacks, add_history=True, add_progbar=verbose != 0, model=model, epochs=epochs,
+            steps=steps or feed.steps(), verbose=verbose, samples=feed.samples(),
+            initial_epoch=initial_epoch, batch_size=batch_size if isinstance(rows, Rows) else None,
         )
         callback_list.set_data(rows, validation)
         if ranks.size > 1:
@@ -143,15 +122,8 @@ def fit(
 
 
 def evaluate(
-    model: Any,
-    source: Any,
-    x: Any,
-    y: Any,
-    batch_size: int | None,
-    verbose: int,
-    sample_weight: Any,
-    steps: int | None,
-    callbacks: Any,
+    model: Any, source: Any, x: Any, y: Any, batch_size: int | None, verbose: int,
+    sample_weight: Any, steps: int | None, callbacks: Any,
 ) -> dict[str, float]:
     """Compute loss and metrics of a model; see `gpunn.Model.evaluate`."""
     check_ends(x, steps, "x", "steps")

@@ -34,13 +34,8 @@ class NonFiniteLossError(FloatingPointError):
 
 
 def fit(
-    model: Any,
-    programs: Programs,
-    feed: BatchIterator,
-    validation: BatchIterator | None,
-    callbacks: Any,
-    epochs: range,
-    validation_freq: Any,
+    model: Any, programs: Programs, feed: BatchIterator, validation: BatchIterator | None,
+    callbacks: Any, epochs: range, validation_freq: Any,
     parted: Callable[[int], tuple[Rows, Rows]] | None = None,
 ) -> None:
     """Train for these epochs and call the callbacks.
@@ -140,13 +135,8 @@ def validates(epoch: int, frequency: Any) -> bool:
 
 
 def _refuse_bad_loss(
-    programs: Programs,
-    feed: BatchIterator,
-    epoch: int,
-    steps: int,
-    logs: dict[str, float],
-    model: Any,
-    whole: bool,
+    programs: Programs, feed: BatchIterator, epoch: int, steps: int, logs: dict[str, float],
+    model: Any, whole: bool,
 ) -> None:
     """Raise an error for a loss that is not finite; ``whole``: the feed has all rows of x."""
     loss = logs.get("loss", 0.0)
@@ -181,10 +171,7 @@ def warn_of_bad_loss(
 
 
 def evaluate(
-    model: Any,
-    programs: Programs,
-    feed: BatchIterator,
-    callbacks: Any,
+    model: Any, programs: Programs, feed: BatchIterator, callbacks: Any,
     ranks: Communicator = ALONE,
 ) -> dict[str, float]:
     """Run one pass over the data, of which these ranks share the rows; return loss and metrics."""

@@ -166,11 +166,8 @@ class TargetBuffers:
         return self.converted[name][2]
 
 
-def make_terms(
-    plan: Plan,
-    spec: Spec,
-    metrics: Sequence[list[Any]],
-    weighted_metrics: Sequence[list[Any]],
+def make_heads(
+    plan: Plan, spec: Spec, metrics: Sequence[list[Any]], weighted_metrics: Sequence[list[Any]],
     loss_weights: Sequence[float] | None = None,
 ) -> list[LossTerm]:
     """Return the loss terms of a model, one for each output for which ``spec`` holds a loss.

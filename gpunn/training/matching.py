@@ -52,8 +52,7 @@ class Compiled:
         found = cls(
             metrics=given_metrics("metrics", metrics, names),
             weighted_metrics=given_metrics("weighted_metrics", weighted_metrics, names),
-            loss_weights=given_loss_weights(loss_weights, names),
-            losses=given_losses(loss, names),
+            loss_weights=given_loss_weights(loss_weights, names), losses=given_losses(loss, names),
         )
         for k, name in enumerate(names):
             measured = found.metrics[k] or found.weighted_metrics[k]

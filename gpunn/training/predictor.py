@@ -154,10 +154,7 @@ class Predictor:
         return Predictor(self.plan.of(shapes), *of)
 
     def predict(
-        self,
-        xs: Sequence[Any],
-        where: str = "",
-        first: int = 0,
+        self, xs: Sequence[Any], where: str = "", first: int = 0,
         added: list[np.ndarray] | None = None,
     ) -> list[np.ndarray]:
         """Return outputs (rows, ...) for inputs (rows, ...) of any real dtype, on any device.
@@ -245,9 +242,7 @@ class Predictor:
 
 
 def predict(
-    forward: Callable[..., list[np.ndarray]],
-    batches: Iterable[tuple[Any, ...]],
-    callbacks: Any,
+    forward: Callable[..., list[np.ndarray]], batches: Iterable[tuple[Any, ...]], callbacks: Any,
     forms: Sequence[TreeDef],
 ) -> Any:
     """Return the concatenated outputs of all batches.

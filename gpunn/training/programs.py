@@ -190,12 +190,8 @@ class Programs:
         return self.objective.spec.eager or runs_eagerly()
 
     def _program_of(
-        self,
-        objective: Objective,
-        shard: Shard,
-        given: Collection[str],
-        source: Mapping[str, Array] | None = None,
-        order: Order | None = None,
+        self, objective: Objective, share: Share, given: Collection[str],
+        source: Mapping[str, Array] | None = None, order: Order | None = None,
     ) -> Entry:
         """Return the arrays of a batch shape and its step program; arguments as in `ModelStep`."""
         batch = self._batch(objective, shard)

@@ -97,12 +97,7 @@ class HeadLoss:
     """
 
     def __init__(
-        self,
-        term: LossTerm,
-        buffers: TargetBuffers,
-        weighted: bool,
-        backend: Backend,
-        totals: Array,
+        self, head: Head, buffers: TargetBuffers, weighted: bool, backend: Backend, totals: Array,
         ranks: Communicator,
     ) -> None:
         self._term, self._buffers, self._backend = term, buffers, backend
@@ -251,13 +246,8 @@ class ModelStep:
     """
 
     def __init__(
-        self,
-        batch: Batch,
-        totals: Array,
-        given: Collection[str],
-        source: Mapping[str, Array] | None = None,
-        order: Order | None = None,
-        undo: Any = None,
+        self, batch: Batch, totals: Array, given: Collection[str],
+        source: Mapping[str, Array] | None = None, order: Order | None = None, undo: Any = None,
     ) -> None:
         objective, backend, control = batch.objective, batch.backend, batch.control
         self.undo, self.ranks = undo, batch.shard.ranks

@@ -77,7 +77,7 @@ class Training:
         self._predictor: Predictor | None = None
         self.steps: Any = None
         self.progress.restart()
-        self._kept: tuple[Any, Any] | None = None  # in a copy: the training state of the original
+        self._kept: tuple[Any, Any] | None = None  # the training state that a new trainer continues
         self.added: list[np.ndarray] | None = None
         self.calls = Counter()
         self._predictions = Counter()  # predictions so far that draw random numbers
@@ -145,12 +145,7 @@ class Training:
         self._compile(**arguments)
 
     def _compile(
-        self,
-        optimizer: Any,
-        loss: Any,
-        loss_weights: Any,
-        metrics: Any,
-        weighted_metrics: Any,
+        self, optimizer: Any, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any,
         matmul_precision: str | None,
     ) -> None:
         _ = self.trainer  # in a copy: an unchanged optimizer keeps its state
@@ -214,7 +209,6 @@ class Training:
             with builder.preparing:
                 self._take_parameters(plan)
                 trainer = self._trainer = self._trainer or self._new_trainer(plan)
-                self._restore_kept(trainer)
         trainer.look()
         if not self._printed_notes:
             self._printed_notes = True
@@ -224,12 +218,21 @@ class Training:
         return trainer
 
     def _new_trainer(self, plan: Plan) -> Trainer:
-        """Create a trainer of the plan, the arena, the optimizer, losses and metrics."""
+        """Create a trainer, with the state of the one before or of a copy's original."""
         arena, compiled = self._builder.arena, self.compiled
         assert arena and compiled
         holds = partial(_layer_metrics, self._builder)
         given = self.spec(), self.optimizer, compiled, self.progress, self.matmul_precision, holds
-        return Trainer(plan, arena, *given)
+        trainer = Trainer(plan, arena, *given)
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            tensors, document = kept
+            if (optimizer := self.optimizer) is not None:
+                optimizer.take_owner(self)
+                # Its learning rate may have been set since the copy was made.
+                document = {**document, "learning_rate": optimizer.fixed_learning_rate}
+            trainer.set_state(trainer.completed(tensors), document)
+        return trainer
 
     def layer_metrics(self) -> list[Any]:
         """Return the metrics that the model and its layers hold."""
@@ -239,31 +242,11 @@ class Training:
         """Move parameters back from other storages, and the state of the trainer with them."""
         before = self._trainer
         if self._builder.take_parameters(plan) and before is not None:
-            tensors, document = without_slots(*before.state())
-            self._trainer = trainer = self._new_trainer(plan)
-            trainer.set_state(trainer.completed(tensors), document)
-
-    def _restore_kept(self, trainer: Trainer) -> None:
-        """Restore the training state of the original in the trainer of a copy."""
-        kept, self._kept = self._kept, None
-        if kept is None:
-            return
-        tensors, document = kept
-        optimizer = self.optimizer
-        if optimizer is not None:
-            optimizer.take_owner(self)
-            # Its learning rate may have been set since the copy was made.
-            document = {**document, "learning_rate": optimizer.fixed_learning_rate}
-        trainer.set_state(trainer.completed(tensors), document)
+            self._kept, self._trainer = without_slots(*before.state()), None
 
     def _has_state(self) -> bool:
         """Whether there is a loss, or an optimizer for steps by hand."""
         return self.can_train() or None not in (self.optimizer, self._builder.plan)
-
-    @property
-    def batches(self) -> int:
-        """Training batches so far, by whichever steps."""
-        return self.progress.batches
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """See `Model.training_state`."""
@@ -274,9 +257,7 @@ class Training:
             return trainer.state()
 
     def set_state(
-        self,
-        tensors: Mapping[str, np.ndarray],
-        document: Mapping[str, Any],
+        self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any],
         prepare: Callable[[], Callable[[], None]] | None = None,
     ) -> None:
         """See `Model.set_training_state`.
@@ -326,15 +307,8 @@ class Training:
             names = [arguments[host.source(number)] for number in host.fed]
             fed = tuple(zip(names, plan.input_shapes, strict=True))
         return Spec(
-            storage.backend,
-            storage.dtype,
-            fed,
-            tuple(targets),
-            tuple(inputs),
-            self._eager,
-            given,
-            host,
-            graph.input_form.kind is dict,
+            arena.backend, arena.dtype, fed, tuple(targets), tuple(inputs), self._eager, given,
+            host, graph.input_form.kind is dict,
             tuple(plan.dtypes[INPUT - k] is not None for k in range(len(fed))),
             tuple(plan.shows_floats(INPUT - k) for k in range(len(fed))),
         )

@@ -134,12 +134,6 @@ class OptimizerProtocol(FormulaProtocol, Protocol):
     def ema_overwrite_frequency(self) -> int | None: ...
 
     def update(
-        self,
-        backend: Any,
-        w: Array,
-        g: Array,
-        slots: dict[str, Array],
-        learning_rate: Any,
-        updates: Any,
-        decay: bool,
+        self, backend: Any, w: Array, g: Array, slots: dict[str, Array], learning_rate: Any,
+        updates: Any, decay: bool,
     ) -> None: ...

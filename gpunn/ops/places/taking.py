@@ -87,14 +87,8 @@ scattered = Primitive(
 
 
 def put(
-    rows: Tensor,
-    places: Tensor,
-    shape: Shape,
-    axis: int = 0,
-    along: bool = False,
-    wraps: bool = True,
-    merging: str = "Sum",
-    before: Any = 0,
+    rows: Tensor, places: Tensor, shape: Shape, axis: int = 0, along: bool = False,
+    wraps: bool = True, merging: str = "Sum", before: Any = 0,
 ) -> Tensor:
     """Scatter rows into a tensor of the given shape, by adding or by keeping the maximum.
 
