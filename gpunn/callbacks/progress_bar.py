@@ -55,12 +55,13 @@ class ProgressBar(Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._epoch_seconds = self._shown = None
+        own = "train_step" in getattr(self.model, "_own_steps", ())
+        legend = _LEGEND.format(_OWN if own else _MEANS)
         if self._verbose == 1 and is_notebook(self._out):
-            self._place = _Notebook()
+            self._place = _Notebook(legend)
             return
         self._place = _Terminal(self._out) if self._verbose == 1 and is_live(self._out) else None
-        own = "train_step" in getattr(self.model, "_own_steps", ())
-        self._print(_LEGEND.format(_OWN if own else _MEANS))
+        self._print(legend)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
@@ -175,14 +176,15 @@ class _Terminal:
 class _Notebook:
     """The bar in an output of a notebook's cell, above the lines of the epochs."""
 
-    def __init__(self) -> None:
+    def __init__(self, legend: str) -> None:
         import uuid
 
         from IPython import display  # a kernel is running, so it is installed
 
         self._display = display
         self._name = f"gpunn-{uuid.uuid4().hex}"
-        self._put(_LEGEND, "<small>{}</small>", new=True)
+        self._legend = legend
+        self._put(legend, "<small>{}</small>", new=True)
 
     def show(
         self, head: str, done: int, total: int | None, figures: list[str], end: list[str]
@@ -200,7 +202,7 @@ class _Notebook:
 
     def close(self) -> None:
         """Leave only the legend."""
-        self._put(_LEGEND, "<small>{}</small>")
+        self._put(self._legend, "<small>{}</small>")
 
     def _put(self, text: str, html: str, new: bool = False) -> None:
         from gpunn.common.markup import escaped  # which terminals do not need
