@@ -355,7 +355,7 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
     workspace = Workspace(
         trainer.plan, backend, _DTYPE, len(data), pool, training=True, activations=trainer.replaced,
         control=Control(backend), seed=trainer.seed,
-        learned=[head.number for head in trainer.heads],
+        learned=[term.number for term in trainer.terms],
     )
     workspace.put([data.arrays[name_of("x", k)] for k in range(len(workspace.xs))])
     buffers = [
@@ -374,10 +374,10 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
             scale = 1.0 if term.loss.reduction == "sum" else 1.0 / given.rows
             backend.write(totals, np.zeros(2))
             arrays = given.y_true, given.y_pred, flat, scale, given.gradient, totals
-            head.loss.add_up(backend, *arrays)
-            backend.affine(given.gradient, head.weight, 0.0, given.gradient)
-            term = head.weight * float(backend.read(totals)[0]) / given.rows
-            value, size = value + term, size + abs(term) + 1.0
+            term.loss.add_up(backend, *arrays)
+            backend.affine(given.gradient, term.weight, 0.0, given.gradient)
+            added = term.weight * float(backend.read(totals)[0]) / given.rows
+            value, size = value + added, size + abs(added) + 1.0
         return value, size
 
     forward()

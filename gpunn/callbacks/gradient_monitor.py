@@ -148,9 +148,10 @@ class GradientMonitor(Callback):
     # -- figures
 
     def _look(self, before: np.ndarray, batch: int) -> list[dict[str, Any]]:
-        arena = self.model._arena
-        complete_gradients(arena)
-        after, gradients = arena.backend.read(arena.values), arena.backend.read(arena.gradients)
+        storage = self.model._storage
+        complete_gradients(storage)
+        read = storage.backend.read
+        after, gradients = read(storage.values), read(storage.gradients)
         flatness: dict[str, dict[str, float | None]] = {}
         for call in self.model._trainer.last_batch.workspace.calls:
             flatness.setdefault(call.layer.name, _flatness(call, storage.backend))

@@ -76,7 +76,7 @@ class ProgressBar(Callback):
         self._shown = now
         programs = getattr(self.model, "_programs", None)
         figures = _figures(programs.known_logs() if programs else {})
-        end = [self._rate(now - self._begun), self._left(done, total)]
+        end = [self._rate(now - self._begun), self._remaining(done, total)]
         self._place.show(self._head, done, total, figures, [part for part in end if part])
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

@@ -169,10 +169,10 @@ class StopOnSmallGradient(_Stopping):
     norm = cast("float | None", None)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        arena = self.model._trainer.arena
-        complete_gradients(arena)
-        xp, groups = arena.backend.xp, arena.groups
-        with arena.backend.turn:
+        storage = self.model._trainer.storage
+        complete_gradients(storage)
+        xp, groups = storage.backend.xp, storage.groups
+        with storage.backend.stream_lock:
             squares = [xp.sum(xp.square(group.gradients, dtype="float64")) for group in groups]
             self.norm = float(sum(squares)) ** 0.5
         if self.norm < self.tolerance:

@@ -37,8 +37,8 @@ class RowGradient:
 
     def targets(self, gradient: Any) -> list[tuple[Any, Array]]:
         """Return the tensors to compute for a gradient that is that of `take`, with arrays."""
-        _, rows, places = gradient.inputs
-        return [(rows, self.rows.reshape(rows.shape)), (places, self.places)]
+        _, rows, indices = gradient.inputs
+        return [(rows, self.rows.reshape(rows.shape)), (indices, self.indices)]
 
     def take(self, backend: Backend, table: Array, rows: Array) -> None:
         """Copy the rows that are read from an array of the parameter's size to ``rows``."""
@@ -104,21 +104,21 @@ def _obstacle(plan: Plan, optimizer: Any, p: Parameter, shard: Shard) -> tuple[s
     return None, shard.rows * math.prod(sample)
 
 
-def complete_gradients(arena: Arena) -> None:
+def complete_gradients(storage: ParameterStorage) -> None:
     """Write the gradients of tables in full, of which the last step has written only some rows."""
-    with arena.backend.turn:
-        for gradient in arena.row_gradients.values():
-            gradient.complete(arena.backend)
+    with storage.backend.stream_lock:
+        for gradient in storage.row_gradients.values():
+            gradient.complete(storage.backend)
 
 
 def updating(
-    optimizer: Any, arena: Arena, found: Sequence[RowGradient], backend: Backend
+    optimizer: Any, storage: ParameterStorage, found: Sequence[RowGradient], backend: Backend
 ) -> Callable[[Control, Backend], None]:
-    """Return the update of an arena in which these gradients are written by rows."""
+    """Return the update of a parameter storage in which these gradients are written by rows."""
     excluded = {id(gradient.parameter) for gradient in found}
-    others = arena.part([p for p in arena.trained if id(p) not in excluded])
-    others.take_slots(arena.slots)
-    updates = [RowUpdate(gradient, arena, optimizer, backend) for gradient in found]
+    others = storage.part([p for p in storage.trained if id(p) not in excluded])
+    others.take_slots(storage.slots)
+    updates = [RowUpdate(gradient, storage, optimizer, backend) for gradient in found]
 
     def update(control: Control, backend: Backend) -> None:
         optimizer.step(others, control, backend)

@@ -152,7 +152,7 @@ class Source:
         with self._lock:
             self.calls -= calls
 
-    def pass_over(self) -> Place | None:
+    def pass_over(self) -> DrawPosition | None:
         """Count a call that draws nothing, which has no place."""
         self.calls += 1
         return None

@@ -499,8 +499,8 @@ class Model(TrainableModel):
         parameters = self._builder.known_plan("gradients").parameters
         from gpunn.core.by_rows import complete_gradients  # which most trainings do not need
 
-        assert self._arena is not None
-        complete_gradients(self._arena)
+        assert self._storage is not None
+        complete_gradients(self._storage)
         return {
             path: self.backend.read(p.gradient) for path, p in parameters.items() if p.trainable
         }

@@ -70,7 +70,7 @@ class TrainableModel(NestedModel):
     @property
     def _programs(self) -> Any:
         """The programs of the steps that train the model; None before the first."""
-        return _source(self, TRAINS).programs
+        return _trainer_for(self, TRAINS).programs
 
     @property
     def compiled(self) -> bool:
@@ -785,7 +785,7 @@ def _trainer_for(model: TrainableModel, names: tuple[str, ...]) -> Any:
 
 def _keeper(model: TrainableModel) -> Any:
     """Return what keeps the training state of a model."""
-    return _source(model, (*TRAINS, *TESTS, *PREDICTS)) if model.compiled else model._training
+    return _trainer_for(model, (*TRAINS, *TESTS, *PREDICTS)) if model.compiled else model._training
 
 
 def _result(logs: dict[str, float], return_dict: bool) -> Any:

@@ -16,7 +16,6 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import in_order, with_all
 from gpunn.common.names import warn
-from gpunn.core.arena import Arena, Parameter
 from gpunn.core.by_rows import RowGradient, complete_gradients
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
@@ -171,7 +170,7 @@ class Update:
                 self._apply_in(backends[1:], gradients, variables)
             return
         scale = self.scale
-        for home in filter(None, (place.arena() for place in self.kept)):
+        for home in filter(None, (place.storage() for place in self.kept)):
             if home.row_gradients:
                 complete_gradients(home)
                 home.row_gradients = {}
@@ -257,7 +256,8 @@ class UpdateInStep(Effect):
                            for g, v in zip(gradients, variables, strict=True)]
         super().__init__(self._gradients, variables, [optimizer])
         self._by_rows: dict[int, RowGradient] = {}  # by the `id` of the parameter
-        self._tables: list[tuple[Arena, int, RowGradient | None]] = []  # of weights, by their `id`
+        # Of weights, by their `id`.
+        self._tables: list[tuple[ParameterStorage, int, RowGradient | None]] = []
 
     def prepare(self, backend: Backend) -> None:
         with self.optimizer._slots.lock:
@@ -275,8 +275,8 @@ class UpdateInStep(Effect):
         if any(a.backend.root is not backend.root for a in update.storages):
             raise Unsupported("an optimizer updates weights on another backend.")
         if update.runs.by_host:
-            raise Unsupported("the norm of gradients in several arenas is limited by the host.")
-        update.note_step()
+            raise Unsupported("the norm of gradients in several storages is limited by the host.")
+        update.record_step()
         targets: list[tuple[Any, Any, bool]] = []
         for g, v, p in zip(self._gradients, self._variables, update.places, strict=True):
             found = None
@@ -286,16 +286,16 @@ class UpdateInStep(Effect):
             else:
                 targets.append((g, p.gradient, False))
             if g.primitive is scattered:  # a program for other batches may do otherwise
-                self._tables.append((v.arena, id(v), found))
+                self._tables.append((v.storage, id(v), found))
         return targets
 
     def after_each(self) -> None:
-        for arena, key, found in self._tables:
-            others = {k: g for k, g in arena.row_gradients.items() if k != key}
-            arena.row_gradients = others if found is None else {**others, key: found}
+        for storage, key, found in self._tables:
+            others = {k: g for k, g in storage.row_gradients.items() if k != key}
+            storage.row_gradients = others if found is None else {**others, key: found}
 
     def bind(self, backend: Backend, arrays: Callable[[Any], Any]) -> Callable[[], None]:
-        works = self._update.over_ranks(active_share(), backend)
+        works = self._update.over_ranks(active_shard(), backend)
         works.append(self._update.runs.step(backend, self.counts, self._by_rows))
         if len(works) == 1:
             return works[0]
@@ -324,7 +324,7 @@ def _rows_to_update(optimizer: Any, gradient: Tensor, p: Parameter) -> int:
         return 0
     before, _, places = gradient.inputs
     some = optimizer._skips_zeros and not optimizer._needs_all_rows(p.decay)
-    some = some and p.constraint is None and active_share() is None
+    some = some and p.constraint is None and active_shard() is None
     some = some and before.is_constant and not np.any(before.value)
     return places.size if some and 2 * places.size <= p.shape[0] else 0
 

@@ -11,7 +11,6 @@ import numpy as np
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import Control
 from gpunn.common import registry
-from gpunn.core.arena import Arena
 from gpunn.core.by_rows import RowGradient, updating
 from gpunn.core.settings import Cached, Settings
 from gpunn.core.storage import ParameterStorage
@@ -63,15 +62,15 @@ class Runs:
     def step(
         self, backend: Backend, counts: bool, gradients: Mapping[int, RowGradient]
     ) -> Callable[[], None]:
-        """Return what issues the operations of a step on the backend of all arenas, and counts it
+        """Return what issues the operations of a step on the backend of all storages, and counts it
         if asked to; ``gradients``: those that are written by rows, by the `id` of parameters."""
         updates: dict[int, Any] = {}
-        for arena in self._arenas:
-            if found := [gradients[id(p)] for p in arena.trained if id(p) in gradients]:
-                updates[id(arena)] = updating(self._optimizer, arena, found, backend)
+        for storage in self._storages:
+            if found := [gradients[id(p)] for p in storage.trained if id(p) in gradients]:
+                updates[id(storage)] = updating(self._optimizer, storage, found, backend)
 
-        def operations(arena: Arena, *how: Any) -> None:
-            updates.get(id(arena), partial(self._optimizer.step, arena))(*how)
+        def operations(storage: ParameterStorage, *how: Any) -> None:
+            updates.get(id(storage), partial(self._optimizer.step, storage))(*how)
 
         return partial(self._issue, 0, backend, operations, counts)
 

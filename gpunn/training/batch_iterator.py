@@ -233,7 +233,7 @@ class BatchIterator:
             self._follow(programs)
         region = nullcontext() if self._prepared else self.trainer.backend.parallel_region()
         rows = self.data if isinstance(self.data, Rows) else None
-        with session, programs.memory_for(self.batch_size, rows, self):
+        with region, programs.memory_for(self.batch_size, rows, self):
             try:
                 steps = self._run(programs, callbacks, first_batch, model)
             finally:

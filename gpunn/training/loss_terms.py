@@ -106,7 +106,7 @@ class TargetBuffers:
             self.masked = pool.array(f"masked {k}", by_step, dtype)
             self.mask, self.from_mask = _as_entries(self.mask, self.masked, target, k)
             self.masked_weights = pool.array(f"masked weights {k}", by_step, dtype)
-        if head.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
+        if term.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
             self.normalized = pool.array(f"normalized weights {k}", by_step, dtype)
         width = math.prod(target.output_shape) // target.rows_per_sample
         self.y_pred = workspace.ys[k].reshape(self.rows, width)
@@ -166,7 +166,7 @@ class TargetBuffers:
         return self.converted[name][2]
 
 
-def make_heads(
+def make_terms(
     plan: Plan, spec: Spec, metrics: Sequence[list[Any]], weighted_metrics: Sequence[list[Any]],
     loss_weights: Sequence[float] | None = None,
 ) -> list[LossTerm]:

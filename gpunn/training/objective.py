@@ -21,7 +21,7 @@ from gpunn.feeding.rows import Rows, name_of
 from gpunn.feeding.spec import Resolve, Spec
 from gpunn.optimizers import Optimizer
 
-from .heads import Head, Measure, make_heads
+from .loss_terms import LossTerm, Measure, make_terms
 from .matching import Compiled, in_reports
 from .progress import Progress
 
@@ -65,7 +65,7 @@ class Objective:
     version = 0
 
     def __post_init__(self, compiled: Compiled) -> None:
-        self.backend: Backend = self.arena.backend
+        self.backend: Backend = self.storage.backend
         self.launch_modes: dict[str, str] = {}
         self.precision = usable(self.precision, self.backend, self.spec.dtype)
         self.losses = [target.loss for target in self.spec.targets]
@@ -137,7 +137,7 @@ class Objective:
         self.rows_at = terms[0].at + 1 if terms else 0
         end = terms[-1].end if terms else 1
         self.zeros = np.zeros(end + 2 * self.separate_total)
-        metrics = [m.metric for head in heads for m in head.measures]
+        metrics = [m.metric for term in terms for m in term.measures]
         self.layer_metrics = self.holds()
         self.own_resets = [m.reset_state for m in metrics if replaces(type(m), "reset_state")]
         self.own_resets += [metric.reset_state for metric in self.layer_metrics]
@@ -210,7 +210,7 @@ class Objective:
     @property
     def loss_names(self) -> list[str]:
         """The names of the loss, and of the losses of several outputs."""
-        several = [f"{head.target.name}_loss" for head in self.heads] if len(self.heads) > 1 else []
+        several = [f"{term.target.name}_loss" for term in self.terms] if len(self.terms) > 1 else []
         return ["loss", *several]
 
 

@@ -85,7 +85,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     number = next(training.calls) if trains or counts else 0
     used = plan if trains and plan is not None else predictor.plan
     bound = used, predictor.spec.backend, predictor.spec.dtype, xs
-    outputs, training.added, masks = predictor.arena.access.read(
+    outputs, training.added, masks = predictor.storage.access.read(
         lambda: run_once(*bound, trains, number, training.progress.seed, assigns=trains)
     )
     tensors = list(map(tensor_of, outputs))

@@ -150,7 +150,7 @@ class Predictor:
     def _resolve(self, shapes: tuple[tuple[int, ...], ...]) -> Predictor:
         inputs = tuple((name, s) for (name, _), s in zip(self.spec.inputs, shapes, strict=True))
         spec = replace(self.spec, inputs=inputs)
-        of = self.arena, spec, self.form, self._seed, self._calls
+        of = self.storage, spec, self.form, self._seed, self._calls
         return Predictor(self.plan.of(shapes), *of)
 
     def predict(

@@ -17,7 +17,7 @@ from gpunn.common.registry import is_traced
 from gpunn.core import tracked_metrics
 from gpunn.core.plan import KEPT_SHAPES
 from gpunn.core.workspace import Pool
-from gpunn.distribution.communicator import ALONE, Communicator, Share
+from gpunn.distribution.communicator import ALONE, Communicator, Shard
 from gpunn.feeding.memory import Cache, memory_for_batch
 from gpunn.feeding.rows import Rows, name_of
 from gpunn.optimizers.schedules.schedule import HostRates
@@ -69,10 +69,10 @@ class Programs:
         self.pool = Pool(self.backend)
         self.undo: Any = None  # an `Undo`
         checks = any(map(is_traced, objective.formulas))
-        if training and checks and backend.stops and objective.arena.state.size:
+        if training and checks and backend.stops and objective.storage.state.size:
             from gpunn.core.undo import Undo  # which most trainings do not need
 
-            self.undo = Undo(objective.arena, self.control, self.backend)
+            self.undo = Undo(objective.storage, self.control, self.backend)
         self.last_batch: Batch | None = None
         self.steps_at_once: dict[int, int] = {}  # of each batch size, see `loops`
         self._batches: dict[tuple[Any, ...], Batch] = {}  # arrays of each batch shape
@@ -131,7 +131,7 @@ class Programs:
         self._on_rows[key] = entry  # the last place: most recently used
         self.last_batch, program = entry
         if self.training:
-            self.objective.arena.row_gradients = self.last_batch.workspace.by_rows
+            self.objective.storage.row_gradients = self.last_batch.workspace.by_rows
         return OnRows(program, source)
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
@@ -142,7 +142,7 @@ class Programs:
         return self.logs()
 
     def run_batch(self, rows: Rows, sharded: bool = False) -> None:
-        """Run one step on a batch from the host; on this rank's share of it, if ``sharded``."""
+        """Run one step on a batch from the host; on this rank's shard of it, if ``sharded``."""
         with self.memory_for(len(rows), rows):
             self._run_batch(rows, sharded)
 
@@ -164,7 +164,7 @@ class Programs:
         self._on_batch[key] = entry  # the last place: most recently used
         self.last_batch, program = batch, _ = entry
         if self.training:
-            self.objective.arena.row_gradients = batch.workspace.by_rows
+            self.objective.storage.row_gradients = batch.workspace.by_rows
         workspace, arrays = batch.workspace, rows.arrays
         workspace.put([arrays[name_of("x", k)][mine] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):
@@ -190,7 +190,7 @@ class Programs:
         return self.objective.spec.eager or runs_eagerly()
 
     def _program_of(
-        self, objective: Objective, share: Share, given: Collection[str],
+        self, objective: Objective, shard: Shard, given: Collection[str],
         source: Mapping[str, Array] | None = None, order: Order | None = None,
     ) -> Entry:
         """Return the arrays of a batch shape and its step program; arguments as in `ModelStep`."""
@@ -249,13 +249,13 @@ class Programs:
         """Return losses and metrics since the last reset, of the rows of all ranks, which all call
         this. Waits for the device."""
         logs, layers = self.objective.logs_of(self.add_up()), self.objective.layer_metrics
-        return logs | held.logs_of(layers, self.ranks) if layers else logs
+        return logs | tracked_metrics.logs_of(layers, self.ranks) if layers else logs
 
     def known_logs(self) -> dict[str, float]:
         """Return losses and metrics of the sums that this rank has. Waits for the device."""
         totals, layers = self.backend.read(self.totals), self.objective.layer_metrics
         logs = self.objective.logs_of(totals)
-        return logs | held.logs_of(layers, ALONE) if layers else logs
+        return logs | tracked_metrics.logs_of(layers, ALONE) if layers else logs
 
     # -- a loss that is not finite
 

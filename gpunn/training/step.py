@@ -25,7 +25,7 @@ from gpunn.backends.contract.expression import (
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.registry import is_traceable
-from gpunn.core.arena import Parameter
+from gpunn.core.storage import Parameter
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
@@ -58,10 +58,10 @@ class Batch:
         of, pool, dtype = self.objective, self.pool, self.objective.spec.dtype
         shard = self.shard
         self.workspace = Workspace(
-            of.plan, self.backend, dtype, share.rows, pool, self.training, of.replaced,
-            self.control, of.progress.seed, of.precision, [head.number for head in of.heads],
-            of.loss_scale * share.rows / share.whole, assigns=self.training,
-            share=share if share.ranks.size > 1 else None,
+            of.plan, self.backend, dtype, shard.rows, pool, self.training, of.replaced,
+            self.control, of.progress.seed, of.precision, [term.number for term in of.terms],
+            of.loss_scale * shard.rows / shard.whole, assigns=self.training,
+            shard=shard if shard.ranks.size > 1 else None,
             by_rows=self._tables() if self.training else (),
         )
         self.target_buffers = [
@@ -97,8 +97,8 @@ class HeadLoss:
     """
 
     def __init__(
-        self, head: Head, buffers: TargetBuffers, weighted: bool, backend: Backend, totals: Array,
-        ranks: Communicator,
+        self, term: LossTerm, buffers: TargetBuffers, weighted: bool, backend: Backend,
+        totals: Array, ranks: Communicator,
     ) -> None:
         self._term, self._buffers, self._backend = term, buffers, backend
         self._ranks = ranks
@@ -127,7 +127,7 @@ class HeadLoss:
             if buffers.mask is not None and takes_weights(m.metric):
                 kept = buffers.masked if given is None else buffers.masked_weights
                 given = kept if m.metric._of_tensors else kept.reshape(-1)
-            if head.target.varies and m.metric._of_rows:
+            if term.target.varies and m.metric._of_rows:
                 given = self._of_one_sample(given, by, m.metric._of_tensors)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))
 
@@ -150,7 +150,7 @@ class HeadLoss:
         backend, xp, weights = self._backend, self._backend.xp, self._normalized
         assert weights is not None
         xp.copyto(weights, 1.0 if self._weights is None else self._weights)
-        reduction, buffers = self._head.loss.reduction, self._buffers
+        reduction, buffers = self._term.loss.reduction, self._buffers
         if buffers.mask is not None:  # Keras divides by the number of steps that the mask keeps
             xp.copyto(buffers.from_mask, buffers.mask)
             xp.multiply(weights, buffers.masked, out=weights)
@@ -175,18 +175,18 @@ class HeadLoss:
             self._normalize()
         gradient = buffers.gradient  # (rows, classes), as the predictions; None in evaluation
         weights = self._weights if self._normalized is None else self._normalized
-        if weights is not None and not head.loss._of_tensors:
+        if weights is not None and not term.loss._of_tensors:
             weights = weights.reshape(-1)  # (rows,)
         if self.count != 1.0:
             backend.xp.copyto(self._own_sums, 0)
         arrays = buffers.y_true, buffers.y_pred, weights, self._scale, gradient, self._own_sums
-        head.loss.add_up(backend, *arrays, buffers.whole_rows)
+        term.loss.add_up(backend, *arrays, buffers.whole_rows)
         if self.count != 1.0:
             backend.affine(self._own_sums, self.count, 0.0, self.sums, accumulate=True)
         for by, each in self._of_steps:
-            backend.affine(by, 1 / head.target.steps, 0.0, each)
-        if head.weight != 1.0 and gradient is not None:
-            backend.affine(gradient, head.weight, 0.0, gradient)
+            backend.affine(by, 1 / term.target.steps, 0.0, each)
+        if term.weight != 1.0 and gradient is not None:
+            backend.affine(gradient, term.weight, 0.0, gradient)
         for targets, labels in buffers.labels:
             backend.affine(targets, 1.0, 0.0, labels)
         for given, function, into in buffers.converted.values():
@@ -272,13 +272,13 @@ class ModelStep:
         self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not terms:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
-        self.optimizer = objective.optimizer if batch.training and self.arena.groups else None
-        self.update: Any = self.optimizer and partial(self.optimizer.step, self.arena)
+        self.optimizer = objective.optimizer if batch.training and self.storage.groups else None
+        self.update: Any = self.optimizer and partial(self.optimizer.step, self.storage)
         if self.update and (by_rows := self.workspace.by_rows):
             from gpunn.core.by_rows import updating
 
-            self.update = updating(self.optimizer, self.arena, [*by_rows.values()], backend)
-        parts: list[Any] = [p.constraint for p in self.arena.trained]
+            self.update = updating(self.optimizer, self.storage, [*by_rows.values()], backend)
+        parts: list[Any] = [p.constraint for p in self.storage.trained]
         if self.optimizer is not None:
             parts += [self.optimizer, *self.optimizer.schedules.values()]
         self._waits = self.optimizer is not None and all(map(is_traceable, parts))

@@ -41,12 +41,14 @@ class Trainer(Objective):
 
     def __post_init__(self, compiled: Compiled) -> None:
         super().__post_init__(compiled)
-        optimizer, arena = self.optimizer, self.arena
+        optimizer, storage = self.optimizer, self.storage
         self.training = Programs(self, True)
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
         self._interrupted = False
-        handling = partial(lambda parameters: [p.treatment for p in parameters], arena.parameters)
+        handling = partial(
+            lambda parameters: [p.training_options for p in parameters], storage.parameters
+        )
         self._made = Cached(lambda: Settings(self._parts(), handling), self._make)
         if optimizer is not None:
             optimizer.add_slots(storage)
@@ -113,13 +115,13 @@ class Trainer(Objective):
 
     def _parts(self) -> list[Any]:
         """Return all parts of the steps."""
-        metrics = [m.metric for head in self.heads for m in head.measures]
+        metrics = [m.metric for term in self.terms for m in term.measures]
         metrics += self.layer_metrics
         return [*self.losses, self.optimizer, *metrics, *self.plan.read, *self._rules()]
 
     def _rules(self) -> list[Any]:
         """Return the regularizers and constraints of the weights."""
-        return [rule for p in self.arena.parameters for rule in (p.regularizer, p.constraint)]
+        return [rule for p in self.storage.parameters for rule in (p.regularizer, p.constraint)]
 
     def bad_batch(self) -> int | None:
         """Return the number of the first training batch whose loss was not finite, if any."""

@@ -20,7 +20,6 @@ from gpunn.common.names import warn
 from gpunn.common.random import Counter, times_seeded
 from gpunn.common.registry import is_own
 from gpunn.common.stored import OWN_DRAWS, OWN_STEPS
-from gpunn.core.held import metrics_of_layers
 from gpunn.core.plan import INPUT, Plan
 from gpunn.core.recording import active
 from gpunn.core.tracked_metrics import metrics_of_layers
@@ -88,7 +87,7 @@ class Training:
             raise RuntimeError(in_training(self, "copy or pickle"))
         state = {**vars(self), "_trainer": None, "_predictor": None, "steps": None}
         if (trainer := self._trainer) is not None:
-            with trainer.arena.access.reading():
+            with trainer.storage.access.reading():
                 state["_kept"] = without_slots(*trainer.state())
         return state
 
@@ -212,18 +211,18 @@ class Training:
         trainer.look()
         if not self._printed_notes:
             self._printed_notes = True
-            of_heads = (note for head in trainer.heads for note in head.notes)
-            for note in (*constant_outputs(trainer.plan), *of_heads):
+            of_terms = (note for term in trainer.terms for note in term.notes)
+            for note in (*constant_outputs(trainer.plan), *of_terms):
                 warn(note)
         return trainer
 
     def _new_trainer(self, plan: Plan) -> Trainer:
         """Create a trainer, with the state of the one before or of a copy's original."""
-        arena, compiled = self._builder.arena, self.compiled
-        assert arena and compiled
+        storage, compiled = self._builder.storage, self.compiled
+        assert storage and compiled
         holds = partial(_layer_metrics, self._builder)
         given = self.spec(), self.optimizer, compiled, self.progress, self.matmul_precision, holds
-        trainer = Trainer(plan, arena, *given)
+        trainer = Trainer(plan, storage, *given)
         kept, self._kept = self._kept, None
         if kept is not None:
             tensors, document = kept
@@ -253,7 +252,7 @@ class Training:
         if not self._has_state():
             return {}, {}
         trainer = self.current_trainer()
-        with trainer.arena.access.reading():
+        with trainer.storage.access.reading():
             return trainer.state()
 
     def set_state(
@@ -274,7 +273,7 @@ class Training:
         restore = None if prepare is None else prepare()
         tensors = {name: a for name, a in tensors.items() if not name.startswith(OWN_STEPS)}
         document = {name: entry for name, entry in document.items() if name != OWN_DRAWS}
-        with trainer.arena.access.writing():
+        with trainer.storage.access.writing():
             trainer.set_state(tensors, document)
         self.progress.seeded = times_seeded()
         if restore is not None:
@@ -307,7 +306,7 @@ class Training:
             names = [arguments[host.source(number)] for number in host.fed]
             fed = tuple(zip(names, plan.input_shapes, strict=True))
         return Spec(
-            arena.backend, arena.dtype, fed, tuple(targets), tuple(inputs), self._eager, given,
+            storage.backend, storage.dtype, fed, tuple(targets), tuple(inputs), self._eager, given,
             host, graph.input_form.kind is dict,
             tuple(plan.dtypes[INPUT - k] is not None for k in range(len(fed))),
             tuple(plan.shows_floats(INPUT - k) for k in range(len(fed))),
@@ -390,7 +389,7 @@ class Training:
                     assert storage is not None
                     form = builder.known_graph("predictions").output_form
                     predictor = Predictor(
-                        plan, arena, self.spec(), form, self.progress.seed, self._predictions
+                        plan, storage, self.spec(), form, self.progress.seed, self._predictions
                     )
                     self._predictor = predictor
         return predictor

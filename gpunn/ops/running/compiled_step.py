@@ -319,7 +319,7 @@ class OnRows:
             self._program.run(steps)
 
         try:
-            with of._backend.session():
+            with of._backend.parallel_region():
                 of._alone(work)
         except BaseException:
             of._draws.give_back(steps - self.done())

@@ -11,9 +11,8 @@ import numpy as np
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.order import Order
 from gpunn.distribution.communicator import ALONE, Communicator, Shard, using_shard
-from gpunn.ops.running.compiled_step import Result
+from gpunn.ops.running.compiled_step import CompiledStep, OnRows, Result
 from gpunn.ops.running.step_function import Function
-from gpunn.ops.running.step_program import OnRows, Result, StepProgram
 from gpunn.structure.non_finite import origin
 from gpunn.training import agreement
 from gpunn.training.predicting import on_device
@@ -111,11 +110,11 @@ class OwnPrograms:
 
     def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
         """Run one step on a batch from the host."""
-        share, batch = self.share(len(rows)), rows.whole()
-        if share is not None:
-            batch = rows.batch(slice(share.first, share.first + share.rows))
-        with self.sharing(share, len(rows)):
-            self.count(1, len(rows), self.step(share).start(batch))
+        shard, batch = self.shard(len(rows)), rows.whole()
+        if shard is not None:
+            batch = rows.batch(slice(shard.first, shard.first + shard.rows))
+        with self.using_shard(shard, len(rows)):
+            self.count(1, len(rows), self.step(shard).start(batch))
 
     def on_batch(self, rows: OwnRows) -> dict[str, float]:
         """Run one step on a batch from the host; return its logs."""
@@ -204,7 +203,7 @@ class OwnPrograms:
                 batch = rows.batch(slice(first, first + feed.batch_size))
                 x = batch[0] if isinstance(batch, tuple) else batch
                 predictor, xs = on_device(training.predictor_for(x), x)
-                bound = predictor.plan, predictor.arena, xs
+                bound = predictor.plan, predictor.storage, xs
                 found = origin(*bound, training=self.training, seed=training.progress.seed)
                 if found is not None:
                     return found.explained(first + found.row if whole else None)
@@ -246,7 +245,7 @@ class StepsOnRows:
             steps -= now
 
     def _gathering(
-        self, program: StepProgram, first: int, number: int, position: int
+        self, program: CompiledStep, first: int, number: int, position: int
     ) -> tuple[OnRows | None, int]:
         """Return a program that gathers the next rows, and how many steps it may run at once; None
         for rows that it cannot gather."""

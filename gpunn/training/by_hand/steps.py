@@ -96,14 +96,14 @@ class Steps:
 def _undoing(model: Any) -> Iterator[None]:
     """Return a ``with`` block for a step in Python. An error takes back what layers have changed,
     such as moving averages, on devices where it ends the step."""
-    arenas = {id(p.arena): p.arena for p in model.weights if p.arena is not None}
-    kept = [(a, a.state.copy()) for a in arenas.values() if a.backend.stops and a.state.size]
+    storages = {id(p.storage): p.storage for p in model.weights if p.storage is not None}
+    kept = [(a, a.state.copy()) for a in storages.values() if a.backend.stops and a.state.size]
     try:
         yield
     except BaseException:
-        for arena, state in kept:
-            with arena.access.writing():
-                arena.backend.write(arena.state, state)
+        for storage, state in kept:
+            with storage.access.writing():
+                storage.backend.write(storage.state, state)
         raise
 
 

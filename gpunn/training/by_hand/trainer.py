@@ -286,7 +286,7 @@ class OwnTrainer:
             weights, optimizer = self.model.trainable_variables, self.optimizer
             averages = trained and optimizer is not None and optimizer.use_ema
             if averages and weights and self.progress.batches:
-                Update.of(optimizer, weights).note_step()  # it was made before, also for `finish`
+                Update.of(optimizer, weights).record_step()  # it was made before, also for `finish`
             for metric, array in sums:
                 metric._put_sums(array)
 
