@@ -55,9 +55,9 @@ def predict(model: Any, x: Any, size: int | None, steps: int | None, callbacks: 
         predictor = training.predictor_for(inputs_and_targets(first)[0])
         batches = inputs_of(predictor.spec, source, steps)
     if not callback_list:
-        return predict_batches(predictor.predict, batches, None, [predictor.form])
+        return predict_batches(predictor.predict, batches, None, predictor.form)
     with callback_list.released_at_error():
-        return predict_batches(predictor.predict, batches, callback_list, [predictor.form])
+        return predict_batches(predictor.predict, batches, callback_list, predictor.form)
 
 
 def predict_on_batch(training: Training, x: Any) -> Any:

@@ -243,7 +243,7 @@ class Predictor:
 
 def predict(
     forward: Callable[..., list[np.ndarray]], batches: Iterable[tuple[Any, ...]], callbacks: Any,
-    forms: Sequence[TreeDef],
+    form: Any,
 ) -> Any:
     """Return the concatenated outputs of all batches.
 
@@ -251,7 +251,7 @@ def predict(
         forward: Returns the outputs of a batch; its arguments are the items of the batch.
         batches: The batches to predict.
         callbacks: Callbacks to notify, or None.
-        forms: The structure of the outputs, as soon as ``forward`` has returned some.
+        form: Structure of the outputs; it is not read before ``forward`` has returned.
     """
     if callbacks is not None:
         callbacks.model.stop_predicting = False
@@ -262,7 +262,7 @@ def predict(
             callbacks.on_predict_batch_begin(number, {})
         outputs.append(forward(*batch))
         if callbacks is not None:
-            callbacks.on_predict_batch_end(number, {"outputs": forms[0].pack(outputs[-1])})
+            callbacks.on_predict_batch_end(number, {"outputs": form.pack(outputs[-1])})
             if callbacks.model.stop_predicting:
                 break
     if callbacks is not None:
@@ -277,4 +277,4 @@ def predict(
             )
     if len(outputs) > 1:
         outputs = [[np.concatenate(parts) for parts in zip(*outputs, strict=True)]]
-    return outputs[0][0] if forms[0].kind is None else forms[0].pack(outputs[0])
+    return outputs[0][0] if form.kind is None else form.pack(outputs[0])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
@@ -345,16 +346,17 @@ def predict(
     if isinstance(rows, OwnRows):
         size = rows_of_a_batch(size if size or steps else PREDICT_BATCH, rows, steps)
     listeners = CallbackList(callbacks, model=trainer.model, steps=steps)
-    forms: list[TreeDef] = []
+    form = SimpleNamespace()
 
     def forward(batch: Any) -> list[np.ndarray]:
         y = step.start(batch).values()
-        forms[:] = forms or [TreeDef.of(y)]
-        return [np.asarray(part) for part in forms[0].unpack(y)]
+        found = TreeDef.of(y)
+        form.kind, form.pack = found.kind, found.pack
+        return [np.asarray(part) for part in found.unpack(y)]
 
     with listeners.released_at_error():
         batches = ((batch,) for batch in islice(_batches(rows, size), steps))
-        return predict_batches(forward, batches, listeners, forms)
+        return predict_batches(forward, batches, listeners, form)
 
 
 def _batches(rows: Any, size: int | None) -> Iterator[Any]:
