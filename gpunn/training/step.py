@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from gpunn.metrics.own import takes_weights
 
 from .loss_terms import LOSS_TOTALS, LossTerm, TargetBuffers
 from .objective import Objective
+
+if TYPE_CHECKING:
+    from gpunn.losses.normalized_weights import NormalizedWeights
 
 
 @dataclass(eq=False)
@@ -105,10 +108,11 @@ class HeadLoss:
         self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
         if weighted and term.loss._of_tensors:
             of_each_sample(term.loss, buffers.y_pred, buffers.y_true)
-        reduction, self._ignored = term.loss.reduction, term.loss.ignore_class
+        reduction = term.loss.reduction
         # For a weighted mean, scaled weights. Metrics read the original weights.
-        divides = weighted or self._ignored is not None or buffers.mask is not None
+        divides = weighted or term.loss.ignore_class is not None or buffers.mask is not None
         self._normalized = buffers.normalized if divides else None
+        self._normalizing: NormalizedWeights | None = None
         # What each row counts in the sums, of rows whose number differs between batches.
         self.count = 1.0
         if term.target.varies and reduction != "sum":
@@ -147,26 +151,13 @@ class HeadLoss:
             self._normalize()
 
     def _normalize(self) -> None:
-        backend, xp, weights = self._backend, self._backend.xp, self._normalized
-        assert weights is not None
-        xp.copyto(weights, 1.0 if self._weights is None else self._weights)
-        reduction, buffers = self._term.loss.reduction, self._buffers
-        if buffers.mask is not None:  # Keras divides by the number of steps that the mask keeps
-            xp.copyto(buffers.from_mask, buffers.mask)
-            xp.multiply(weights, buffers.masked, out=weights)
-            xp.copyto(buffers.masked_weights, weights)
-            if reduction == "sum":
-                return
-        if self._ignored is not None:
-            ignored = backend.scratch(weights.shape, bool, "ignored")
-            xp.equal(self._buffers.y_true.reshape(weights.shape), self._ignored, out=ignored)
-            xp.copyto(weights, 0, where=ignored)
-        counts_mask = buffers.mask is not None and reduction != "mean_with_sample_weight"
-        total = xp.sum(buffers.masked if counts_mask else weights, keepdims=True)
-        if self._ranks.size > 1:
-            backend.sum_over_ranks(total.reshape(-1), self._ranks)
-        total = total + (total == 0)  # no weight at all: the loss is 0, not 0 / 0
-        xp.multiply(weights, self._buffers.whole_steps / total, out=weights)
+        if self._normalizing is None:
+            from gpunn.losses.normalized_weights import NormalizedWeights  # few steps need it
+
+            self._normalizing = NormalizedWeights(
+                self._term.loss, self._buffers, self._weights, self._backend, self._ranks
+            )
+        self._normalizing.compute()
 
     def compute(self) -> None:
         """Add the loss and the metrics to the sums; write the gradient of the predictions."""

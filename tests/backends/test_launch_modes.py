@@ -232,6 +232,35 @@ def test_weighted_steps_are_those_of_numpy(mode: str) -> None:
     assert_close(results[0], results[1], "float64")
 
 
+@pytest.mark.parametrize(
+    ("mode", "reduction", "weighted"),
+    [
+        ("fused", "mean_with_sample_weight", True), ("persistent", "sum_over_batch_size", False),
+        ("fused", "sum", True), ("persistent", "mean_with_sample_weight", False),
+    ],
+)  # fmt: skip
+def test_steps_of_masked_sequences_are_those_of_numpy(
+    mode: str, reduction: str, weighted: bool
+) -> None:
+    codes = np.random.default_rng(5).integers(0, 4, (14, 5))
+    weights = {"sample_weight": np.linspace(0.5, 1.5, 14)} if weighted else {}
+    found = []
+    for backend in ("numpy", GPUS[mode]):
+        gpunn.utils.set_random_seed(4)
+        model = gpunn.Sequential(
+            [
+                layers.Input((5,), dtype="int32"), layers.Embedding(4, 3, mask_zero=True),
+                layers.Dense(4, "softmax"),
+            ],
+            backend=backend,
+        )  # fmt: skip
+        model.compile("sgd", SPARSE(reduction=reduction), weighted_metrics=["accuracy"])
+        history = model.fit(codes, codes, batch_size=4, epochs=2, verbose=0, **weights).history
+        found.append([*model.get_weights(), *map(np.array, history.values())])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_batches_that_the_host_brings(mode: str) -> None:
     results = []

@@ -213,6 +213,7 @@ def test_every_axis_that_is_none_is_refused_by_name(name: str, axis: Any) -> Non
         "associative_scan": (ops.add, X),
         "append": (X, X), "argpartition": (X, 1), "batch_normalization": (X, [1.0] * 4, [1.0] * 4),
         "categorical_crossentropy": (X, X), "cross": (X[:, :3], X[:, :3]), "linspace": (0, 1),
+        "logspace": (0, 1),
         "concatenate": ([X, X],), "stack": ([X, X],), "multi_hot": ([1, 2], 3), "one_hot": ([1], 3),
         "quantile": (X, 0.5), "percentile": (X, 50), "repeat": (X, 2), "roll": (X, 1),
         "split": (X, 1), "array_split": (X, 1), "take": (X, [1]), "take_along_axis": (X, [[1]]),
