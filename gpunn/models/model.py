@@ -199,7 +199,7 @@ class Model(TrainableModel):
         >>> before, model.built
         (False, True)
         """
-        return self._builder.plan is not None
+        return self._training.built_as_seen()
 
     @built.setter
     def built(self, value: bool) -> None:

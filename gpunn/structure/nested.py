@@ -272,7 +272,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     def _has_values(self) -> bool:
         """Whether its weights have values. Without a call, it has the values of what it holds."""
         without_call = self._has_call and not replaces(type(self), "call")
-        return self._builder.plan is not None or bool(without_call and self.weights)
+        return self.built or bool(without_call and self.weights)
 
     def _by_path(self) -> Mapping[str, Parameter]:
         """Return the parameters by their path."""

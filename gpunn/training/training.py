@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -52,9 +53,11 @@ class Training:
         added: Losses that layers added in the last call on arrays.
         calls: Counts the calls of the model in training.
         steps: A slot for what the steps of the model's class use; see `by_hand.steps`.
+        first_x: One row of the first data of these steps, for which `built_as_seen` builds.
     """
 
     takes_x_alone = False  # as validation data
+    first_x: Any = None
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
@@ -340,6 +343,18 @@ class Training:
         if self._builder.plan is None:
             with eagerly(self._eager):
                 self._builder.build(self._shapes_of(x, y))
+
+    def built_as_seen(self) -> bool:
+        """Return whether the model is built.
+
+        One whose own steps have run without its `call` is built now, for the first data of these.
+        Keras builds it before the first step, if it can; a `call` may take other data than a step.
+        """
+        x, self.first_x = self.first_x, None
+        if self._builder.plan is None and x is not None:
+            with suppress(Exception):  # whatever a user's `call` raises: the step does not need it
+                self.build_for(x)
+        return self._builder.plan is not None
 
     def _shapes_of(self, x: Any, y: Any = None) -> list[SampleShape]:
         """Return the shapes of one sample of the first data that the model sees."""

@@ -703,3 +703,75 @@ def test_a_step_on_a_gpu_is_one_program_with_the_numbers_of_numpy(
         found.append([*model.get_weights(), *history.values()])
     for one, other in zip(*found, strict=True):
         assert_allclose(one, other, rtol=1e-8, atol=1e-10)
+
+
+class Coder(gpunn.Model):
+    """The usual autoencoder: its step uses the layers, and nothing calls the model."""
+
+    reads = None
+
+    def __init__(self) -> None:
+        super().__init__(dtype="float64")
+        self.encoder, self.decoder = layers.Dense(2, "tanh"), layers.Dense(3)
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.decoder(self.encoder(x if self.reads is None else x[self.reads]))
+
+    def train_step(self, data: Any) -> Any:
+        with gpunn.GradientTape() as tape:
+            x = data if self.reads is None else data[self.reads]
+            loss = ops.mean(ops.square(self.decoder(self.encoder(x)) - x))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+class OfTwo(Coder):
+    reads = "a"
+
+
+class OnCodes(Coder):
+    """Its call decodes, and takes other data than its step."""
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.decoder(x)
+
+
+def coded(cls: type, data: Any, **options: Any) -> Any:
+    gpunn.utils.set_random_seed(2)
+    model = cls()
+    model.compile("adam")
+    model.fit(data, batch_size=5, epochs=4, verbose=0, **options)
+    return model
+
+
+@pytest.mark.parametrize(("cls", "data"), [(Coder, X), (OfTwo, {"a": X, "b": X[:, :1]})])
+def test_a_model_that_no_step_calls_is_built_when_it_is_asked_for(
+    cls: type, data: Any, tmp_path: Path, every_backend: str
+) -> None:
+    """Keras builds it before the first step."""
+    gpunn.use_backend(every_backend)
+    plain = coded(cls, data)
+    stopping = gpunn.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
+    keeping = gpunn.callbacks.ModelCheckpoint(tmp_path / "best.gpunn", "loss")
+    watched = coded(cls, data, callbacks=[stopping, keeping])
+    assert watched.built and watched.count_params() == 3 * 2 + 2 + 2 * 3 + 3
+    for one, other in zip(plain.get_weights(), watched.get_weights(), strict=True):
+        assert_allclose(one, other, rtol=1e-10)
+    plain.save(tmp_path / "model.gpunn")
+    again = gpunn.saving.load_model(tmp_path / "model.gpunn", custom_objects={cls.__name__: cls})
+    assert_array_equal(again.predict(data, verbose=0), plain.predict(data, verbose=0))
+    plain.fit(data, batch_size=5, verbose=0)
+    again.fit(data, batch_size=5, verbose=0)
+    for one, other in zip(plain.get_weights(), again.get_weights(), strict=True):
+        assert_allclose(one, other, rtol=1e-10)
+
+
+def test_a_call_of_other_data_is_left_alone() -> None:
+    model = coded(OnCodes, X)
+    assert not model.built
+    with pytest.raises(ValueError, match="get_weights: the model 'on_codes' is not built"):
+        model.get_weights()
+    model.fit(X, verbose=0)
+    assert model(np.ones((2, 2))).shape == (2, 3)
+    assert model.built and len(model.get_weights()) == 4

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.shared.order import Order
+from gpunn.common.overrides import replaces
 from gpunn.distribution.communicator import ALONE, Communicator, Shard, using_shard
 from gpunn.ops.running.compiled_step import CompiledStep, OnRows, Result
 from gpunn.ops.running.step_function import Function
@@ -103,6 +104,7 @@ class OwnPrograms:
     def program(self, size: int, source: OwnRows, order: Order) -> StepsOnRows:
         """Return a program whose steps each process the next ``size`` rows of ``source``."""
         self._rows = source
+        self._see(source)
         return StepsOnRows(self, size, source, order)
 
     def run(self, program: StepsOnRows, steps: int) -> None:
@@ -110,11 +112,18 @@ class OwnPrograms:
 
     def run_batch(self, rows: OwnRows, sharded: bool = False) -> None:
         """Run one step on a batch from the host."""
+        self._see(rows)
         shard, batch = self.shard(len(rows)), rows.whole()
         if shard is not None:
             batch = rows.batch(slice(shard.first, shard.first + shard.rows))
         with self.using_shard(shard, len(rows)):
             self.count(1, len(rows), self.step(shard).start(batch))
+
+    def _see(self, rows: OwnRows) -> None:
+        """Keep a row of a model that may have to be built although no step calls it."""
+        model = self.trainer.model
+        if model._builder.plan is None and replaces(type(model), "call"):
+            model._training.first_x = rows.first_x()
 
     def on_batch(self, rows: OwnRows) -> dict[str, float]:
         """Run one step on a batch from the host; return its logs."""

@@ -65,6 +65,11 @@ class OwnRows(Rows):
 
         return replaced(converted, self.form)
 
+    def first_x(self) -> Any:
+        """Return the first row of what a step gets as ``x``."""
+        form = self.form[0] if isinstance(self.form, tuple) else self.form
+        return replaced(lambda name: np.atleast_1d(self.arrays[name])[:1], form)
+
     def unweighted(self) -> OwnRows:
         """Return the rows without weights."""
         arrays = {name: a for name, a in self.arrays.items() if name != "weights"}
@@ -148,7 +153,7 @@ def source_of(
         raise ValueError(f"{argument} has no rows.")
     arrays: dict[str, Any] = {}
     forms = [_named(part, name, arrays) for name, part in given.items()]
-    alone = len(forms) == 1 and isinstance(forms[0], str)
+    alone = len(forms) == 1 and not isinstance(forms[0], (list, tuple))  # as in Keras
     return OwnRows(arrays, form=forms[0] if alone else tuple(forms))
 
 
