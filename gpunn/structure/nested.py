@@ -60,6 +60,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     _own_steps: ClassVar[frozenset[str]] = frozenset()
     """The names of `STEPS` that a subclass defines."""
     _builder: Builder
+    built: bool  # see `Model.built`
     _trainable: bool
 
     def __init_subclass__(cls) -> None:
