@@ -33,7 +33,8 @@ class Node:
         sources: indices of the nodes it reads, `INPUT` and below for the model's inputs.
         output_shape: of one sample.
         name: of the layer, after the names of the models it is nested in: ``"inner/dense"``.
-        training: False for a call that is in inference mode even in a training step.
+        training: True for a call that is in training mode even outside of a training step, False
+            for one that is in inference mode even in it; None for one that is as the step.
         given: the arguments of a custom `call`, with placeholders for the outputs of ``sources``.
         reads: the dtype as which the layer reads each source: ``"int32"``, ``"bool"``, or None for
             the floats of the model. Empty: all as floats.
@@ -54,6 +55,10 @@ class Node:
     integers: int = 0
     parts: tuple[tuple[int, ...], ...] = ()
     reads_integers: bool = False
+
+    def trains_in(self, training: bool) -> bool:
+        """Whether it is in training mode in a step that is, or is not."""
+        return training if self.training is None else self.training
 
     def reads_as(self, k: int) -> str | None:
         """Return the dtype as which it reads source ``k``."""
@@ -196,7 +201,7 @@ class Plan:
         Args:
             sources: the indices, in the other plan, of this one's inputs.
             path: the prefix of the nodes' names.
-            training: as in `Node`; None keeps each node's own.
+            training: as in `Node`, of those nodes that do not state their own.
         """
 
         def there(number: int) -> int:
@@ -207,7 +212,7 @@ class Plan:
                 node,
                 sources=tuple(map(there, node.sources)),
                 name=f"{path}{node.name}",
-                training=node.training if training is None else training,
+                training=training if node.training is None else node.training,
             )
             for node in self.nodes
         ]
@@ -226,9 +231,17 @@ class Plan:
         return getattr(self.nodes[number].layer, "activation", None)
 
     @property
-    def has_calls(self) -> bool:
-        """Whether it has a custom `call`, which may draw random numbers and add to the loss."""
-        return any(node.layer._has_call for node in self.nodes)
+    def may_draw(self) -> bool:
+        """Whether it may draw random numbers outside of training, or add to the loss: it has a
+        custom `call`, or a layer that is always in training mode."""
+        return any(node.layer._has_call or node.training for node in self.nodes)
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether rows depend on the others of their batch outside of training: a layer with
+        statistics, such as `BatchNormalization`, is always in training mode."""
+        states = (node.layer.parameters for node in self.nodes if node.training)
+        return any(not p.trained for parameters in states for p in parameters)
 
     @property
     def read(self) -> list[Any]:

@@ -51,7 +51,8 @@ class Workspace:
         backend, dtype: of the computation.
         batch: number of samples.
         pool: provides the arrays.
-        training: whether dropout is active and gradients are kept.
+        training: whether dropout is active and gradients are kept; a node may have a mode of its
+            own, see `Node`.
         activations: by index of a node, the activation applied instead of its layer's own: linear
             if the loss applies that one.
         control, seed: for layers with random streams (training only).
@@ -115,7 +116,7 @@ class Workspace:
         self._unread: list[Array] = []  # gradients of outputs that only their layer's loss reads
         for i, node in enumerate(plan.nodes):
             call = Call(
-                backend, node.layer, batch, dtype, training and node.training is not False,
+                backend, node.layer, batch, dtype, node.trains_in(training),
                 len(node.sources), precision, control, node.layer.stream_seed(seed), i,
                 node.given, node.parts, loss_scale=loss_scale, assigns=assigns,
                 shard=shard, counts=counts,
@@ -319,7 +320,7 @@ def run_once(
     """
     backend = backend.isolated()
     control = None
-    if training or plan.has_calls:
+    if training or plan.may_draw:
         control = Control(backend)
         control.set(BATCHES, number)
     workspace = Workspace(

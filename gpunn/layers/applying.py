@@ -98,11 +98,6 @@ def symbolic_outputs(
     Raises:
         ValueError, TypeError: for inputs that it does not take.
     """
-    if training:
-        raise ValueError(
-            f"{layer.name}: training=True cannot be fixed in a model. Leave it out, or pass "
-            f"training=False to run this layer in inference mode even in training."
-        )
     inputs = check_inputs(layer, x)
     masks, masked = masks_for(layer, inputs, given)
     shapes = infer_shapes(layer, [t.sample for t in (*inputs, *masks)], masked)
@@ -392,7 +387,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     dtypes = map(dtype_of, shapes)
     backend, plan = layer._own_storage().backend, Plan(nodes, shapes, outputs, None, dtypes)
     uploaded = [backend.upload(array) for array in xs]
-    number = next(layer._training_calls) if training or plan.has_calls else 0
+    number = next(layer._training_calls) if training or plan.may_draw else 0
     made, layer._added, _ = run_once(plan, backend, dtype, uploaded, training, number, 0)
     return layer._outputs_for(shapes, given)[1].filled(made)[0][0] if layer._has_call else made[0]
 

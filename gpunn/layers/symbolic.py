@@ -127,7 +127,7 @@ class Application:
     """One application of a layer or model to symbolic tensors.
 
     Attributes:
-        training: False if the layer runs in inference mode even in training, else None.
+        training: whether the layer runs in training mode, whatever the model does; None: as it.
         given: the arguments of the call; None for only the inputs, or a list of them.
         masks, masked: the masks that are passed with the inputs, and the arguments with them.
         number: how often the layer was applied before.

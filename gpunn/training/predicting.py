@@ -74,7 +74,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
     predictor = training.predictor_for(x)
     plan = predictor.plan_for(in_training)
     trains = in_training is not False and plan is not None
-    counts = predictor.has_calls and bool(training.layer_metrics())  # `predict` does not
+    counts = predictor.may_draw and bool(training.layer_metrics())  # `predict` does not
     masked = any(number is not None for number in predictor.plan.masks)
     if not (trains or counts or masked):
         added: list[np.ndarray] = []
@@ -82,7 +82,7 @@ def run(training: Training, x: Any, in_training: bool | None) -> Any:
         training.added = added
         return predictor.form.pack(list(map(tensor_of, outputs)))
     predictor, xs = on_device(predictor, x)
-    number = next(training.calls) if trains or counts else 0
+    number = next(training.calls) if trains or predictor.may_draw else 0
     used = plan if trains and plan is not None else predictor.plan
     bound = used, predictor.spec.backend, predictor.spec.dtype, xs
     outputs, training.added, masks = predictor.storage.access.read(

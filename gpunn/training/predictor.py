@@ -35,6 +35,7 @@ DRAWN = 1 << 62  # first random counter of predictions; the counters of steps st
 PIECES = 32  # bits of a piece number
 PREDICT_BATCH = 1024  # default rows per batch of a prediction; on a GPU more, if they are small:
 PREDICT_BYTES = 1 << 26
+KERAS_BATCH = 32
 
 
 class Forward:
@@ -47,7 +48,7 @@ class Forward:
     def __init__(self, plan: Plan, spec: Spec, seed: int = 0) -> None:
         self._plan, self._dtype, self._seed, self._eager = plan, spec.dtype, seed, spec.eager
         self.backend = spec.backend.isolated()
-        self._control = Control(self.backend) if plan.has_calls else None
+        self._control = Control(self.backend) if plan.may_draw else None
         self._pool = Pool(self.backend)
         self._traceable = all(map(is_traceable, plan.formulas))
         self._programs: dict[tuple[int, bool], tuple[Workspace, Program]] = {}
@@ -97,15 +98,16 @@ class Forwards:
     def __init__(self, plan: Plan, storage: ParameterStorage, spec: Spec, seed: int) -> None:
         check_unchanged(plan, storage)
         self.contexts = ObjectPool(lambda: Forward(plan, spec, seed))
-        nodes = [replace(node, training=_trains_alone(node)) for node in plan.nodes]
-        self.training_alone = copy(plan) if any(node.training for node in nodes) else None
+        nodes = [replace(node, training=node.trains_in(_trains_alone(node))) for node in plan.nodes]
+        assigns = plan.reads_batches or any(map(_trains_alone, plan.nodes))
+        self.training_alone = copy(plan) if assigns else None
         if self.training_alone is not None:
             self.training_alone.nodes = nodes
 
 
 def _trains_alone(node: Node) -> bool:
-    alone = node.layer._has_call and trains_alone(node.layer)
-    return alone and node.training is not False
+    alone = node.training is None and node.layer._has_call
+    return alone and trains_alone(node.layer)
 
 
 class Predictor:
@@ -116,7 +118,7 @@ class Predictor:
         calls: Counts the calls that draw random numbers.
 
     Attributes:
-        has_calls: Whether the plan has a custom `call`.
+        may_draw: Whether it may draw random numbers, see `Plan`.
         batch: Rows of a batch unless the caller chooses: all on a CPU, where `predict` takes them
             in pieces, and on a GPU as many as take `PREDICT_BYTES`.
     """
@@ -132,7 +134,7 @@ class Predictor:
         made = partial(Forwards, plan, storage, spec, seed)
         self._forwards = Cached(lambda: Settings(plan.read), made)
         self._seed, self._calls = seed, calls
-        self.has_calls = plan.has_calls
+        self.may_draw = plan.may_draw
         self._on_host = spec.backend.xp is np
         self._resolved = lru_cache(KEPT_SHAPES)(self._resolve)
         if plan.unknown:  # `of` returns those that predict
@@ -141,6 +143,8 @@ class Predictor:
         row = max(1, sample_bytes(plan, spec.dtype, training=False))
         self._rows = sys.maxsize if cache is None else max(1, cache // row)
         self.batch = sys.maxsize if cache else max(PREDICT_BATCH, PREDICT_BYTES // row)
+        if plan.reads_batches:  # then the batch matters: it is the one asked for, or Keras's
+            self._rows, self.batch = sys.maxsize, KERAS_BATCH
 
     def of(self, xs: Sequence[Any]) -> Predictor:
         """Return the predictor for samples of the shapes of these inputs, if axes may have any
@@ -170,7 +174,7 @@ class Predictor:
             return self.of(xs).predict(xs, where, first, added)
         contexts, spec = self._forwards.get().contexts, self.spec
         backend, dtype, large = spec.backend, spec.dtype, xs[0].shape[0] > self._rows
-        if large and (added is None or not self.has_calls):
+        if large and (added is None or not self.may_draw):
             with backend.parallel_region():
                 return self.storage.access.read(self._in_pieces, contexts, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
@@ -182,7 +186,7 @@ class Predictor:
                 x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
                 for x, dtype, (argument, _) in zip(xs, stored, spec.inputs, strict=True)
             ]
-        number = self._number() if self.has_calls else 0
+        number = self._number() if self.may_draw else 0
         return self.storage.access.read(contexts.call, self._outputs, xs, number, added)
 
     def plan_for(self, training: bool | None) -> Plan | None:
@@ -208,7 +212,7 @@ class Predictor:
         """Return the outputs of all nodes of the plan, for arrays on the device."""
 
         def work(forward: Forward) -> list[np.ndarray]:
-            run = forward.run(xs, self._number() if self.has_calls else 0)
+            run = forward.run(xs, self._number() if self.may_draw else 0)
             return [forward.backend.read(call.y) for call in run.calls]
 
         return self.storage.access.read(self._forwards.get().contexts.call, work)
@@ -223,7 +227,7 @@ class Predictor:
         outs = [np.empty((rows, *shape), whole or dtype) for shape, whole in ends]
         floats = [x for x in xs if x.dtype.kind == "f"]  # the others are finite
         suspects: list[slice] = []
-        number = self._number() if self.has_calls else 0
+        number = self._number() if self.may_draw else 0
 
         def work(forward: Forward, piece: int) -> None:
             at = slice(piece * self._rows, min((piece + 1) * self._rows, rows))

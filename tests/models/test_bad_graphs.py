@@ -50,7 +50,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "a list where one is due": (
         lambda: layers.Dense(2)([tensor(2), tensor(2)]), ["one tensor", "Concatenate"]),
     "tensors and arrays": (lambda: layers.Add()([tensor(2), RIGHT]), ["mixed"]),
-    "training for good": (lambda: layers.Dropout(0.5)(tensor(2), training=True), ["training"]),
     "a tensor as an array": (lambda: np.asarray(tensor(2)), ["symbolic", "Model"]),
     "a word to add": (lambda: tensor(2) + object(), ["symbolic", "numbers"]),
     "another width to add": (lambda: tensor(2) + np.ones(3), ["add", "broadcast", "(3,)"]),

@@ -111,8 +111,14 @@ def forward_program(model: Any, rows: int = 1, gradient: bool = False) -> dict[s
         raise ValueError(f"A page computes in float32; this model's dtype is {model.dtype}.")
     model = _on_host(model)
     plan, given = model._plan, encodings(model)
+    for node in plan.nodes:
+        if node.training:
+            raise ValueError(
+                f"A page draws no random numbers, but {node.name} is always in training mode, "
+                f"layer(x, training=True). Make a model without it."
+            )
     backend = RecordingBackend().isolated()
-    control = Control(backend) if plan.has_calls else None
+    control = Control(backend) if plan.may_draw else None
     ends = {n: end for n in plan.outputs if (end := _end(plan, n))} if gradient else {}
     workspace = Workspace(
         plan, backend, "float32", rows, Pool(backend), control=control, assigns=False, counts=False,

@@ -253,8 +253,7 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
         left.remove(k)
         name, apply, node = calls[k]
         args, kwargs = (_revived(node[key], tensor) for key in ("args", "kwargs"))
-        # As in Keras, what `fit` and `predict` say comes before what was said in the graph.
-        kwargs = {k: v for k, v in kwargs.items() if k != "training" and v is not None}
+        kwargs = {k: v for k, v in kwargs.items() if v is not None}
         y = apply(*args, **kwargs)
         ys = list(y) if isinstance(y, (list, tuple)) else [y]
         if isinstance(apply, partial) and not made[name]:  # a new name might be a layer's

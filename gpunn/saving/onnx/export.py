@@ -139,6 +139,8 @@ class _Exporter:
 
     def _node(self, number: int, node: Any, xs: list[Tensor]) -> Tensor:
         layer = node.layer
+        if node.training:
+            raise NotExportable("it is always in training mode, layer(x, training=True)")
         with self.trace.active():
             if isinstance(layer, OutputSlice):
                 given = self.beside[id(xs[0])] if node.reads_integers else xs[0]
