@@ -40,6 +40,17 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function, **_WRITTEN)
 
 
+def required(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that a call cannot leave out.
+
+    >>> required(lambda x, y, training=None, *more: x)
+    ['x', 'y']
+    """
+    empty, optional = inspect.Parameter.empty, ("VAR_POSITIONAL", "VAR_KEYWORD")
+    parameters = signature(function).parameters.values()
+    return [p.name for p in parameters if p.default is empty and p.kind.name not in optional]
+
+
 def arguments(cls: type) -> Mapping[str, inspect.Parameter]:
     """Return what a class's constructor takes, by name. ``**options`` stands for what the
     constructor of the next base takes besides.

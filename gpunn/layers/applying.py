@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import resolve_dtype
+from gpunn.common.registry import is_own
 from gpunn.core.draws import draws_here
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import INPUT, Call, Node, Plan
@@ -72,9 +73,11 @@ def outputs_for(
     return made
 
 
-def in_form(shapes: Sequence[SampleShape], form: OpArguments) -> Any:
-    """Return the shapes (None, ...) of the outputs of a `call`, in their structure."""
-    return form.filled([(None, *shape) for shape in shapes])[0][0]
+def in_form(
+    shapes: Sequence[SampleShape], form: OpArguments, batch: int | None = None
+) -> Any:
+    """Return the shapes (batch, ...) of the outputs of a `call`, in their structure."""
+    return form.filled([(batch, *shape) for shape in shapes])[0][0]
 
 
 # -- symbolic tensors
@@ -368,11 +371,13 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     for array in xs:
         if array.ndim == 0:
             raise ValueError(f"{layer.name}: x must have a batch axis; got a single number.")
-        if len(array) != len(xs[0]):
-            raise ValueError(
-                f"{layer.name}: arrays with the same number of rows are expected; got "
-                f"{', '.join(str(len(a)) for a in xs)}."
-            )
+    if len({len(array) for array in xs}) > 1:
+        if layer._has_call and not is_own(layer):  # some may have no rows, as a mask (T, S)
+            return _run_in_trace(layer, args, kwargs, training)
+        raise ValueError(
+            f"{layer.name}: arrays with the same number of rows are expected; got "
+            f"{', '.join(str(len(a)) for a in xs)}."
+        )
     shapes = [sample_of(array.shape[1:], array.dtype.name) for array in xs]
     nodes: list[Node] = []
     sources = [INPUT - k for k in range(len(xs))]
@@ -403,6 +408,7 @@ def _run_in_trace(layer: Any, args: Any, kwargs: Any, training: bool) -> Any:
         return traced.apply(layer, given, named, training)
 
     y, losses = in_trace(applied)
+    layer._name_parameters()
     layer._added = [np.asarray(loss).reshape(1) for loss in losses]
     return y
 

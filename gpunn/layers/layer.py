@@ -18,7 +18,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
-from gpunn.common.signatures import arguments
+from gpunn.common.signatures import arguments, required
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
@@ -262,22 +262,27 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             f"output."
         )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, *shapes: Any, **named: Any) -> Any:
         """Return the shape of the output (batch or None, ...): of `call`, if there is one, else by
         default the shape of the input.
 
         Args:
-            input_shape: (batch or None, ...), or a list of such shapes.
+            shapes: ``input_shape``, (batch or None, ...), or a list of such shapes; for a `call` of
+                several tensors, such as ``query`` and ``value``, one shape for each.
+            named: shapes by name, such as ``value_shape``.
 
         >>> from gpunn.layers import Dense
         >>> Dense(2).compute_output_shape((None, 3))
         (None, 2)
         """
+        if "input_shape" in named:
+            shapes = (named.pop("input_shape"), *shapes)
         if not self._has_call:
-            return input_shape
-        tensors, given = OpArguments.of([input_shape], {}, lambda x: True, leaf=is_shape)
+            return shapes[0]
+        named = {name.removesuffix("_shape"): shape for name, shape in named.items()}
+        tensors, given = OpArguments.of(shapes, named, is_shape, leaf=is_shape)
         samples = [without_batch_axis(shape) for shape in tensors]
-        return applying.in_form(*self._outputs_for(samples, given))
+        return applying.in_form(*self._outputs_for(samples, given), tensors[0][0])
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the mask of the output, or a list of masks of several: by default the mask of the
@@ -546,6 +551,11 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
         if self._has_call and self._outputs_known:
             return applying.in_form(*self._outputs_known[0][2])
+        if self._has_call and len(required(self.call)) > 1:
+            raise AttributeError(
+                f"{self.name} has no output shape: its call takes several arguments, and it was "
+                f"only called inside other calls."
+            )
         return (None, *self._output_sample(self.input_shape))
 
     @property

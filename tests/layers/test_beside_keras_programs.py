@@ -133,3 +133,56 @@ def test_variables_of_ones_own_metric_as_a_state(keras: Any) -> None:
         metric, array = Worst(), module.ops.array
         state = metric.stateless_update_state(metric.variables, array([1.0]), array([5.0]))
         assert float(metric.stateless_result(state)) == 4 and float(metric.result()) == 0
+
+
+def test_the_shape_of_outputs_of_several_inputs(keras: Any) -> None:
+    for module in (gpunn, keras):
+        attention = module.layers.MultiHeadAttention(2, 3)
+        assert attention.compute_output_shape((2, 5, 6), (2, 7, 4)) == (2, 5, 6)
+        named = dict(query_shape=(None, 5, 6), value_shape=(None, 7, 4), key_shape=(None, 7, 3))
+        other = module.layers.MultiHeadAttention(2, 3, output_shape=8)
+        assert other.compute_output_shape(**named) == (None, 5, 8)
+        assert module.layers.Dense(2).compute_output_shape(input_shape=(4, 3)) == (4, 2)
+
+
+def test_a_summary_of_attention_inside_a_call(keras: Any) -> None:
+    for module in (gpunn, keras):
+
+        class Attending(module.Model):  # type: ignore[misc, name-defined]
+            def __init__(self, module: Any = module) -> None:
+                super().__init__()
+                self.attention = module.layers.MultiHeadAttention(2, 3, name="heads")
+
+            def call(self, x: Any) -> Any:
+                return self.attention(x, x)
+
+        model, lines = Attending(), []
+        model(np.ones((2, 5, 6), "float32"))
+        model.summary(print_fn=lambda text, lines=lines, **options: lines.append(text))
+        assert "heads" in "".join(lines) and "168" in "".join(lines)
+        assert not hasattr(model.attention, "output_shape") or module is keras
+
+
+def test_an_argument_without_samples_of_a_layer_of_ones_own(keras: Any, backend: str) -> None:
+    gpunn.use_backend(backend)
+    x, table = np.ones((3, 4), "float32"), np.arange(8, dtype="float32").reshape(2, 4)
+    found = []
+    for module in (gpunn, keras):
+
+        class Looked(module.layers.Layer):  # type: ignore[misc, name-defined]
+            def __init__(self, module: Any = module) -> None:
+                super().__init__()
+                self.dense = module.layers.Dense(2, kernel_initializer="ones")
+                self.product = module.ops.matmul
+
+            def call(self, x: Any, table: Any) -> Any:
+                return self.product(self.dense(x), table)
+
+        layer = Looked()
+        found.append(layer(x, table))
+        assert [w.path for w in layer.weights] == [
+            f"{layer.name}/{layer.dense.name}/{name}" for name in ("kernel", "bias")
+        ] or module is keras
+    assert np.array_equal(found[0].numpy(), found[1].detach().numpy())
+    with pytest.raises(ValueError, match="same number of rows"):
+        gpunn.layers.Add()([x, x[:2]])

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn.common import registry
 from gpunn.common.arguments import check_flag, check_fraction, optional
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed
+from gpunn.common.signatures import signature
 from gpunn.ops.products import LETTERS
 from gpunn.ops.shapes import listed, places_of, whole
 from gpunn.ops.table import ops
@@ -168,6 +171,18 @@ class _Heads(Layer):
         y = self._penalized(self.output_dense(y if gate is None else y * gate))
         return (y, self._penalized(weights)) if keeps else y
 
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        given = signature(self.call).bind_partial(*args, **kwargs)
+        query, mask = np.shape(given.arguments["query"]), given.arguments.get("attention_mask")
+        if mask is not None:  # it may be for all samples alike
+            mask = np.asarray(mask)
+            axes = 2 * len(self._check(query, query, query))
+            own = mask.shape[1:] if mask.ndim > axes else mask.shape
+            if own == mask.shape or len(mask) == 1:
+                mask = np.broadcast_to(mask, (query[0], *own))
+            given.arguments["attention_mask"] = mask
+        return super()._run(*given.args, training=training, **given.kwargs)
+
     def _penalized(self, y: Tensor) -> Tensor:
         """Return an output of `call`, with what a subclass adds to the loss for it."""
         return y
@@ -199,8 +214,9 @@ class MultiHeadAttention(_Heads):
     Shapes: query ``(batch, T, n)``, value and, by default the value, key ``(batch, S, m)`` -> y
     ``(batch, T, *output_shape)``; with ``return_attention_scores=True`` in a call, also ``(batch,
     heads, T, S)``. The booleans ``query_mask`` (batch, T), ``value_mask`` and ``key_mask`` (batch,
-    S) and ``attention_mask`` (batch, T, S) of a call are True where a query sees a value. With
-    ``use_causal_mask=True`` it sees only those up to its own position.
+    S) and ``attention_mask`` of a call are True where a query sees a value. The last is (batch, T,
+    S), or (T, S) for all samples. With ``use_causal_mask=True`` a query sees only values up to its
+    own position.
 
     Args:
         num_heads: number of heads.

@@ -25,12 +25,22 @@ SEEN = RANDOM.random((3, 5, 7)) > 0.4
 SEEN[:, :, 0] = True
 ROWS, VALUES = np.arange(5) < np.array([[5], [2], [4]]), np.arange(7) < np.array([[7], [3], [1]])
 DEEP = RANDOM.normal(size=(2, 3, 4, 6)).astype("float32")
+SQUARE, CAUSAL = np.tile(Q[:, :, :1], (1, 1, 6))[:, :3] + Q[:, :3], np.tril(np.ones((3, 3)))
 HEADS = {"num_heads": 2, "key_dim": 3, "bias_initializer": "glorot_uniform"}
 GROUPS = {"head_dim": 2, "num_query_heads": 4, "num_key_value_heads": 2}
 CALLS: list[tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]] = [
     ("MultiHeadAttention", HEADS, (Q, V), {}),
     ("MultiHeadAttention", HEADS, (Q, V, K), {"use_causal_mask": True}),
     ("MultiHeadAttention", HEADS, (Q, V, K), {"attention_mask": SEEN}),
+    ("MultiHeadAttention", HEADS, (Q, V, K), {"attention_mask": SEEN[0]}),
+    ("MultiHeadAttention", HEADS, (Q, V), {"attention_mask": SEEN[:1], "value_mask": VALUES}),
+    ("MultiHeadAttention", HEADS, (SQUARE, SQUARE), {"attention_mask": CAUSAL.astype(int)}),
+    ("MultiHeadAttention", HEADS, (Q[:1], V[:1]),
+     {"attention_mask": SEEN[0], "return_attention_scores": True}),
+    ("MultiHeadAttention", {**HEADS, "attention_axes": (2,)}, (DEEP, DEEP),
+     {"attention_mask": np.tri(4)}),
+    ("MultiHeadAttention", {**HEADS, "attention_axes": (2,)}, (DEEP, DEEP),
+     {"attention_mask": np.tri(4)[None]}),
     ("MultiHeadAttention", HEADS, (Q, V), {"value_mask": VALUES, "use_causal_mask": True}),
     ("MultiHeadAttention", HEADS, (Q, V, K), {"key_mask": VALUES, "attention_mask": SEEN}),
     ("MultiHeadAttention", HEADS, (Q, V), {"return_attention_scores": True}),
@@ -44,6 +54,8 @@ CALLS: list[tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]] = [
     ("MultiHeadAttention", {**HEADS, "attention_axes": -2}, (DEEP, DEEP), {}),
     ("GroupQueryAttention", GROUPS, (Q, V, K), {"use_causal_mask": True}),
     ("GroupQueryAttention", GROUPS, (Q, V), {"attention_mask": SEEN}),
+    ("GroupQueryAttention", GROUPS, (Q, V), {"attention_mask": SEEN[0]}),
+    ("GroupQueryAttention", GROUPS, (SQUARE, SQUARE), {"attention_mask": CAUSAL[None]}),
     ("GroupQueryAttention", {**GROUPS, "use_gate": True}, (Q, V),
      {"return_attention_scores": True}),
     ("Attention", {}, ([Q, V, K],), {"return_attention_scores": True}),
@@ -91,6 +103,34 @@ def test_outputs_are_those_of_keras(
     again = type(ours).from_config(ours.get_config())
     again(*args, **kwargs)
     assert [w.shape for w in again.weights] == [w.shape for w in ours.weights]
+
+
+@pytest.mark.parametrize("seen", [SEEN, SEEN[0], SEEN[:1]], ids=["each", "all", "one"])
+@pytest.mark.parametrize("path", [None, "model.gpunn", "model.keras"])
+def test_masks_of_seen_values_in_graphs(seen: Any, path: str | None, tmp_path: Path) -> None:
+    """One mask for all samples is a constant of the graph, or is computed in it."""
+    q, v, m = gpunn.Input((5, 6)), gpunn.Input((7, 4)), gpunn.Input((5, 7), dtype="bool")
+    layer = layers.MultiHeadAttention(**HEADS)
+    given = m if seen is SEEN else seen
+    model = gpunn.Model([q, v, m][:2 + (seen is SEEN)], layer(q, v, attention_mask=given))
+    if path is not None:
+        model.save(tmp_path / path)
+        model = gpunn.models.load_model(tmp_path / path)
+    whole = np.broadcast_to(seen, SEEN.shape)
+    expected = layer(Q, V, attention_mask=whole)
+    assert_allclose(model.predict([Q, V, whole][: len(model.inputs)]), expected, atol=1e-6)
+    assert_allclose(Attending(layer)(Q, V, seen), expected, atol=1e-6)
+
+
+class Attending(layers.Layer):
+    """A layer of one's own, whose mask may be for all samples alike."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, q: Any, v: Any, mask: Any) -> Any:
+        return self.inner(q, v, attention_mask=mask)
 
 
 @pytest.mark.parametrize(
