@@ -226,9 +226,10 @@ class Plan:
 
     def activation(self, number: int) -> Any:
         """Return the final activation of a node's layer, or None if it has none."""
-        if number < 0 or self.nodes[number].layer._has_call:  # a custom call may use it in any way
+        node = None if number < 0 else self.nodes[number]
+        if node is None or node.layer._has_call or node.given:  # it may be used in any way
             return None
-        return getattr(self.nodes[number].layer, "activation", None)
+        return getattr(node.layer, "activation", None)
 
     @property
     def may_draw(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpunn import activations
 from gpunn.activations.rows import check_axis
 from gpunn.common.arguments import optional
@@ -13,10 +15,13 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .core import ActivationLayer
-from .layer import Layer
+from .layer import Layer, formula
 from .parameters import declared
 from .shapes import Shape
 from .wrapping import InputSpec
+
+LEAST = -1e30
+"""In place of a masked entry: its exponential is 0, and differences are finite."""
 
 
 def _check_slope(name: str, value: Any) -> Any:
@@ -137,17 +142,21 @@ class Softmax(_OfArguments):
 
     The outputs along the axes are positive and their sum is 1.
 
-    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape.
+    Shapes: x of any shape ``(batch, ...)`` -> y of the same shape. A mask of a call, which must
+    broadcast to x, is True or above 0.5 for the entries that count; the others are 0.
 
     Args:
         axis: an axis or a tuple of axes, counted with the batch axis. The last axis is fast. Others
             are computed in steps that a GPU cannot fuse.
 
     Raises:
-        ValueError: when the layer is built, for an axis that the input does not have.
+        ValueError: when the layer is built, for an axis that the input does not have; for a mask of
+            another shape.
 
     >>> Softmax()([[0.0, 0.0]]).tolist()
     [[0.5, 0.5]]
+    >>> Softmax()([[0.0, 0.0, 9.0]], mask=[[True, True, False]]).tolist()
+    [[0.5, 0.5, 0.0]]
     >>> Softmax(axis=1)([[[1.0], [1.0]]]).tolist()
     [[[0.5], [0.5]]]
     """
@@ -156,13 +165,32 @@ class Softmax(_OfArguments):
 
     _of, curve = activations.Softmax, ("axis",)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return None; raise a ValueError for a mask, whose entries would have to be left out."""
-        if mask is not None:
+    @formula
+    def call(self, x: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
+        if mask is None:
+            y: Tensor = self.activation(x)
+            return y
+        self._check_mask(mask.shape, x.shape)
+        mask = mask if mask.dtype == "bool" else mask > 0.5
+        return ops.where(mask, self.activation(ops.where(mask, x, LEAST)), 0.0)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Return None: outputs of masked entries are 0, and what follows reads them."""
+
+    def _check_mask(self, mask: Shape, shape: Shape) -> None:
+        pairs = zip(reversed(mask), reversed(shape), strict=False)
+        if len(mask) > len(shape) or any(n not in (1, m) for n, m in pairs):
             raise ValueError(
-                f"{self.name}: x has a mask, but the sums would be of masked entries too. Use "
-                f"activation='softmax' for features, or ops.where(mask, x, -1e9) in a call."
+                f"{self.name}: a mask must broadcast to x of the shape {tuple(shape)}; got one of "
+                f"the shape {tuple(mask)}. For steps of features, use activation='softmax'."
             )
+
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        if "mask" in kwargs:  # it may be for all samples alike
+            shape, mask = np.shape(args[0]), np.asarray(kwargs["mask"])
+            self._check_mask(mask.shape, shape)
+            kwargs["mask"] = np.broadcast_to(mask, shape)
+        return super()._run(*args, training=training, **kwargs)
 
     def build(self, input_shape: Shape) -> None:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)

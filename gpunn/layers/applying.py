@@ -21,7 +21,7 @@ from gpunn.ops.dtypes import from_host, is_float
 from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 
 from . import traced
-from .as_operation import formula_of
+from .as_operation import formula_of, takes_mask
 from .parameters import ensure_built
 from .shapes import Rows, dtype_of, over_lengths, sample_of
 from .symbolic import (
@@ -153,7 +153,7 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
             )
     if layer.takes_list and not (layer._has_call or isinstance(x, (list, tuple))):
         raise ValueError(f"{layer.name} takes a list of tensors; got {x!r}.")
-    if not (layer._has_call or layer.takes_list) and len(given) != 1:
+    if not (layer._has_call or layer.takes_list) and len(given) > 1 + takes_mask(layer):
         raise ValueError(
             f"{layer.name} takes one tensor; got {len(given)}. Merge them first, with "
             f"layers.Concatenate or layers.Add."
@@ -205,11 +205,11 @@ def _node_shapes(
     if layer._has_call:
         return layer._outputs_for(read, given)[0]
     shape = ensure_built(layer, read if layer.takes_list else read[0])
-    if not any(map(dtype_of, read)):
+    if given is None and not any(map(dtype_of, read)):
         return [shape]
     if layer._reshapes:
         return [sample_of(shape, dtype_of(read[0]))]
-    default, floats = traced.given_for(layer, len(read)), resolve_dtype(layer.dtype)
+    default, floats = given or traced.given_for(layer, len(read)), resolve_dtype(layer.dtype)
 
     def outputs(read: Sequence[SampleShape]) -> list[SampleShape]:
         return traced.outputs_of(layer, default, read, floats, formula_of(layer))[0]
@@ -332,7 +332,7 @@ class ActivityPenalty(_AdditionalNode):
 def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | None) -> Any:
     """Apply a layer to symbolic tensors, to tensors of a trace, or to arrays."""
     if not layer._has_call:
-        args, kwargs, training = _alone(*args, **{"training": training, **kwargs})
+        args, kwargs, training = _alone(layer, *args, **{"training": training, **kwargs})
     if not is_symbolic((args, kwargs)):
         kwargs = dict(with_masks_passed(layer, args, kwargs))
         if traced.is_traced((args, kwargs)):
@@ -343,11 +343,13 @@ def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | Non
             trains = traced.trains_alone(layer) if training is None else bool(training)
             y = tensors_of(layer._run(*args, training=trains, **kwargs))
         return put_masks(layer, args, kwargs, y)
-    if not layer._has_call:
+    if not (layer._has_call or kwargs):
         return symbolic_outputs(layer, args[0], training)[0]
     tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, SymbolicTensor))
     plain = given.is_like(traced.given_for(layer, len(tensors)))
     made = symbolic_outputs(layer, tensors, training, None if plain else given)
+    if not layer._has_call:
+        return made[0]
     application = made[0].application
     tensors += application.masks
     form = layer._outputs_for([t.sample for t in tensors], application.masked or given)[1]
@@ -365,7 +367,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     xs, given = [args[0]] if args else [], OpArguments()
     if layer.takes_list and not (kwargs or args[1:]):
         xs, given = list(args[0]), traced.given_for(layer, len(args[0]))
-    elif layer._has_call:
+    elif layer._has_call or kwargs:
         xs, given = OpArguments.of(args, kwargs, _is_array, _holds_no_array)
     xs = [_own_array(layer, entry, dtype) for entry in xs]
     for array in xs:
@@ -383,7 +385,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     sources = [INPUT - k for k in range(len(xs))]
     try:
         outputs = append_nodes(
-            layer, nodes, sources, shapes, given=given if layer._has_call else None
+            layer, nodes, sources, shapes, given=given if layer._has_call or kwargs else None
         )
     except traced.NoRowsError:  # alone, it may return what it likes
         layer._own_storage()
@@ -422,9 +424,13 @@ def _own_array(layer: Any, x: Any, dtype: str) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
-def _alone(x: Any, more: Any = None, training: Any = None) -> tuple[Any, Any, Any]:
+def _alone(
+    layer: Any, x: Any, more: Any = None, training: Any = None, mask: Any = None
+) -> tuple[Any, Any, Any]:
     """Return the arguments of a layer that takes one input; ``training`` may follow it."""
-    return (x,), {}, more if training is None else training
+    if mask is not None and not takes_mask(layer):
+        raise TypeError(f"{layer.name} computes each step alone: it takes no mask.")
+    return (x,), {} if mask is None else {"mask": mask}, more if training is None else training
 
 
 def _is_array(x: Any) -> bool:

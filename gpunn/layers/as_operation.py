@@ -12,6 +12,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
+from gpunn.common.signatures import signature
 from gpunn.core.draws import STREAMS
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
@@ -153,6 +154,8 @@ def _shape_of(layer: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 def formula(call: Callable[..., Tensor]) -> Any:
     """Decorator of the `call` of a built-in layer that computes one tensor from one tensor.
 
+    The call may also have an argument ``mask``, which is None or a tensor.
+
     Layers of the same settings share the graph of such a formula, see
     `gpunn.layers.formula_passes`. It gets floats, unless the class reads integers, and
     ``training`` as a boolean. The layer is built before.
@@ -162,18 +165,24 @@ def formula(call: Callable[..., Tensor]) -> Any:
     """
 
     @functools.wraps(call)
-    def applied(layer: Any, x: Any, training: bool | None = None) -> Tensor:
+    def applied(layer: Any, x: Any, training: bool | None = None, **mask: Any) -> Tensor:
         _, (x,) = _read(layer, x)
         _shape_of(layer, [x.shape])  # which builds it
-        return call(layer, x, is_training(training))
+        return call(layer, x, is_training(training), **mask)
 
     applied.formula = call  # type: ignore[attr-defined]
+    applied.takes_mask = "mask" in signature(call).parameters  # type: ignore[attr-defined]
     return applied
 
 
 def is_formula(call: Any) -> bool:
     """Whether a method `call` is a formula, whose graph layers share; see `formula`."""
     return hasattr(call, "formula")
+
+
+def takes_mask(layer: Any) -> bool:
+    """Whether a layer's formula reads the mask of its input."""
+    return getattr(layer.call, "takes_mask", False)
 
 
 def formula_of(layer: Any) -> Callable[..., Tensor]:

@@ -302,7 +302,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def _passes(self, call: Call) -> tuple[applying.Pass, applying.Pass]:
         """Return the functions for the forward and the backward pass of a call."""
         if not self._has_passes:
-            alike = not self._has_call and call.shard is None and not runs_eagerly()
+            alike = not self._has_call and call.given is None and call.shard is None
+            alike = alike and not runs_eagerly()
             settings = settings_of(call) if alike else None
             found: Any = (
                 traced.TracedPasses(call, None if self._has_call else formula_in(call))

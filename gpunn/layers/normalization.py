@@ -13,7 +13,7 @@ from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
-from gpunn.ops.fusion.normalizing import by_given_moments, by_own_moments
+from gpunn.ops.fusion.normalizing import by_given_moments, by_moments_of, by_own_moments
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
@@ -110,7 +110,8 @@ class BatchNormalization(_Normalization):
     n - 1.
 
     Shapes: x ``(batch, ..., features)`` -> y of the same shape; gamma, beta and the moving averages
-    have the shape ``(features,)``.
+    have the shape ``(features,)``. A mask of x, or of a call, has the shape of x without the last
+    axis. In training the statistics are of the values where it is True.
 
     Args:
         axis: axis of the features, not the batch axis; 1 for images with channels first.
@@ -128,7 +129,8 @@ class BatchNormalization(_Normalization):
             of its own rows, and the moving averages are averaged over the ranks.
 
     Raises:
-        ValueError: for ``renorm=True``, and when the layer is built, for an axis out of bounds.
+        ValueError: for ``renorm=True``, and when the layer is built, for an axis out of bounds; for
+            a mask of another shape, and, with ``synchronized=True``, for any.
 
     >>> layer = BatchNormalization()
     >>> layer([[1.0], [3.0]], training=True).round(2).tolist()
@@ -159,14 +161,6 @@ class BatchNormalization(_Normalization):
     )
     synchronized: bool = field(default=False, check=check_flag, after="renorm")
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return None; raise a ValueError for a mask, as the statistics would be of all steps."""
-        if mask is not None:
-            raise ValueError(
-                f"{self.name}: x has a mask, but the statistics would be of masked steps too. Put "
-                f"the layer before the mask begins, or use LayerNormalization."
-            )
-
     def build(self, input_shape: Shape) -> None:
         self.input_spec = InputSpec(ndim=len(input_shape))
         features = input_shape[check_axis(self.axis, input_shape, self.name)]
@@ -180,7 +174,7 @@ class BatchNormalization(_Normalization):
         )
 
     @formula
-    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+    def call(self, x: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
         axis, sizes = self.axis % x.ndim, x.shape
         outer, inner = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
         features = ops.reshape(x, (outer, sizes[axis], inner))
@@ -190,13 +184,27 @@ class BatchNormalization(_Normalization):
             return ops.reshape(by_given_moments(features, moving, factors, self.epsilon), sizes)
         trace = current()
         shard = trace.shard_of(sizes) if self.synchronized and trace is not None else None
-        y, mean, variance = by_own_moments(
-            features, moving, self.momentum, factors, self.epsilon, shard
-        )
+        settings = moving, self.momentum, factors, self.epsilon, shard
+        if mask is None:
+            y, mean, variance = by_own_moments(features, *settings)
+        else:
+            counts = ops.reshape(self._counting(mask, sizes), features.shape)
+            y, mean, variance = by_moments_of(counts, features, *settings)
         if trace is not None and trace.mode.assigns:
             self.moving_mean.assign(mean)
             self.moving_variance.assign(variance)
         return ops.reshape(y, sizes)
+
+    def _counting(self, mask: Tensor, shape: Shape) -> Tensor:
+        """Return which values of an input of this shape count, by a mask without its last axis."""
+        if mask.ndim != len(shape) - 1 or any(
+            n not in (1, m) for n, m in zip(mask.shape, shape[:-1], strict=True)
+        ):
+            raise ValueError(
+                f"{self.name}: a mask must have the shape of x without its last axis, "
+                f"{tuple(shape[:-1])}; got {tuple(mask.shape)}."
+            )
+        return ops.broadcast_to(ops.expand_dims(ops.cast(mask, "bool"), -1), shape)
 
 
 class LayerNormalization(_Normalization):

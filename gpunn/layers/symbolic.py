@@ -241,7 +241,8 @@ def with_masks_passed(layer: Any, args: Any, kwargs: Mapping[str, Any]) -> Mappi
     The argument is ``mask`` for its only tensors. With several arguments that hold tensors, it is
     ``x_mask`` for ``x``.
     """
-    if not layer._has_call or not is_masked((args, kwargs)):
+    reads = layer._has_call or getattr(layer.call, "takes_mask", False)
+    if not reads or not is_masked((args, kwargs)):
         return kwargs
     form = signature(layer.call)
     given = form.bind_partial(*args, **kwargs).arguments

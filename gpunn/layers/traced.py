@@ -133,7 +133,7 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
         build_for(layer, [t.shape[1:] for t in tensors], given)
         y = call_of(layer, args, kwargs, is_training(training))
     else:
-        y = layer.call(args[0], training)
+        y = layer.call(args[0], training, **kwargs)
     return penalized(y, layer.activity_regularizer)
 
 
@@ -231,7 +231,10 @@ def outputs_of(
 
         def call(*xs: Tensor) -> Any:
             args, kwargs = given.filled(xs)
-            y = call_of(layer, args, kwargs, False) if function is None else function(*args)
+            if function is None:
+                y = call_of(layer, args, kwargs, False)
+            else:
+                y = function(*args, **kwargs)
             if not any_in(lambda one: isinstance(one, Parameter), y):
                 return y
             return replaced(lambda one: convert(one) if isinstance(one, Parameter) else one, y)
@@ -311,7 +314,7 @@ class TracedPasses:
         given: OpArguments = call.given or given_for(layer, len(call.xs))
         args, kwargs = given.filled(xs)
         if self._function is not None:
-            return self._function(*args)
+            return self._function(*args, **kwargs)
         return call_of(layer, args, kwargs, call.training)
 
     def _follow(self, trace: Trace) -> None:

@@ -62,7 +62,7 @@ class _Calling(gpunn.Model):
         super().__init__()
         self.inner = inner
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         return self.inner(x)
 
 

@@ -10,6 +10,7 @@ from gpunn.common import registry
 from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
 from gpunn.common.signatures import signature
+from gpunn.layers.as_operation import takes_mask
 from gpunn.layers.shapes import Shape
 from gpunn.layers.wrapping import Wrapper
 from gpunn.ops.table import ops
@@ -224,9 +225,12 @@ class TimeDistributed(Wrapper):
     def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
         batch, steps, *rest = inputs.shape
         layer, empty = self.layer, None
+        stated = any(not p.trained for p in layer.weights)
         if mask is not None:
             self._check_mask(mask, inputs)
-            mask, empty = _of_inner_steps(layer, ops.cast(mask, "bool"))
+            mask = ops.cast(mask, "bool")
+            if not (stated and takes_mask(layer)):  # statistics are of what counts, also of nothing
+                mask, empty = _of_inner_steps(layer, mask)
 
         def applied(x: Any, mask: Any) -> Any:
             if mask is not None and layer._kind == "model":
@@ -234,7 +238,7 @@ class TimeDistributed(Wrapper):
                 return layer(x, training=training)
             return layer(x, training=training, **({} if mask is None else {"mask": mask}))
 
-        if any(not p.trained for p in layer.weights):
+        if stated:
             each = [
                 applied(inputs[:, k], None if mask is None else mask[:, k]) for k in range(steps)
             ]

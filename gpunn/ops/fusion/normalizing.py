@@ -13,10 +13,10 @@ from typing import Any
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.distribution.communicator import Shard
 from gpunn.ops.arithmetic import subtract
-from gpunn.ops.elementwise import rsqrt, square
+from gpunn.ops.elementwise import cast, rsqrt, square, where
 from gpunn.ops.gradients import gradients_of
 from gpunn.ops.primitive import Gradients, Primitive, Together
-from gpunn.ops.reductions import mean, var
+from gpunn.ops.reductions import mean, sum_, var
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor
 
@@ -193,6 +193,36 @@ def by_own_moments(
     given, has = _given(factors)
     how = {"epsilon": float(epsilon), "has": has, "shard": shard, "constant": False}
     return _features(x, own_mean, own_variance, *given, **how), moved_mean, moved_variance
+
+
+def by_moments_of(
+    counts: Tensor, x: Tensor, moving: tuple[Tensor, Tensor], momentum: float, factors: Factors,
+    epsilon: float, shard: Shard | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalize features by the moments of those values that count, as `by_own_moments`.
+
+    Args:
+        counts: booleans (outer, features, inner). As in Keras, 1e-7 is added to their sum, so that
+            no mean is of nothing.
+    """
+    if shard is not None:
+        raise ValueError("synchronized=True: statistics of a mask are not known for several ranks.")
+    number = sum_(cast(counts, x.dtype), (0, 2), keepdims=True) + 1e-7
+
+    def mean_of(values: Tensor) -> Tensor:
+        return sum_(where(counts, values, 0.0), (0, 2), keepdims=True) / number
+
+    center = mean_of(x)
+    spread = mean_of(square(subtract(x, center)))
+    gamma, beta = (one if one is None else reshape(one, (-1, 1)) for one in factors)
+    y = subtract(x, center) * rsqrt(spread + epsilon)
+    y = y if gamma is None else y * gamma
+    y = y if beta is None else y + beta
+    moved = (
+        before * momentum + reshape(now, before.shape) * (1.0 - momentum)
+        for before, now in zip(moving, (center, spread), strict=True)
+    )
+    return y, *moved
 
 
 def _compute_features(

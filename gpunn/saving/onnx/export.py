@@ -156,7 +156,7 @@ class _Exporter:
                 return xs[0]
             args: Any = (xs if layer.takes_list or len(xs) > 1 else xs[0],)
             kwargs: Any = {}
-            if node.given is not None and layer._has_call:
+            if node.given is not None:
                 args, kwargs = node.given.filled(xs)
             y = self._applied(layer, args, kwargs)
             tensors = [convert(t) for t in _flat(y)]

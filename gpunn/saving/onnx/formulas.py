@@ -30,4 +30,4 @@ def layer_formula(layer: Any, args: Sequence[Any], kwargs: Any) -> Any:
         return call_of(layer, args, kwargs, False)
     if layer._has_passes:
         raise NotExportable(f"{layer.name}, a {type(layer).__name__} with handwritten passes")
-    return formula_of(layer)(args[0], False)
+    return formula_of(layer)(args[0], False, **kwargs)
