@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.common.config import resolve_dtype
 from gpunn.common.registry import is_own
+from gpunn.common.signatures import signature
 from gpunn.core.draws import draws_here
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import INPUT, Call, Node, Plan
@@ -331,6 +332,9 @@ class ActivityPenalty(_AdditionalNode):
 
 def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | None) -> Any:
     """Apply a layer to symbolic tensors, to tensors of a trace, or to arrays."""
+    names = () if "inputs" not in kwargs or not layer._has_call else signature(layer.call).parameters
+    if "inputs" in kwargs and not (args or "inputs" in names):
+        args = (kwargs.pop("inputs"),)  # Keras's name of an input, whatever a `call` names it
     if not layer._has_call:
         args, kwargs, training = _alone(layer, *args, **{"training": training, **kwargs})
     if not is_symbolic((args, kwargs)):
@@ -425,11 +429,19 @@ def _own_array(layer: Any, x: Any, dtype: str) -> np.ndarray:
 
 
 def _alone(
-    layer: Any, x: Any, more: Any = None, training: Any = None, mask: Any = None
+    layer: Any, *args: Any, training: Any = None, mask: Any = None, **others: Any
 ) -> tuple[Any, Any, Any]:
     """Return the arguments of a layer that takes one input; ``training`` may follow it."""
+    if not args and "x" in others:
+        args = (others.pop("x"),)
+    if others or not 1 <= len(args) <= 2:
+        raise TypeError(
+            f"{layer.name} takes one input, and training; got {len(args)} arguments"
+            f"{''.join(f', and {name}' for name in others)}."
+        )
     if mask is not None and not takes_mask(layer):
         raise TypeError(f"{layer.name} computes each step alone: it takes no mask.")
+    x, more = args if len(args) == 2 else (args[0], None)
     return (x,), {} if mask is None else {"mask": mask}, more if training is None else training
 
 

@@ -20,6 +20,7 @@ from gpunn.layers.traced import is_traced
 from gpunn.ops.op_arguments import inputs_as_tensors
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import called
+from gpunn.structure.calls import input_by_name
 from gpunn.structure.nested import PREDICTS, TESTS, TRAINS, NestedModel
 from gpunn.training import fitting, predicting
 from gpunn.training.trainer import Trainer
@@ -601,11 +602,12 @@ class TrainableModel(NestedModel):
         return _steps().result_of(self, self.metrics)
 
     @recorded
-    def __call__(self, x: Any, training: bool | None = None, **options: Any) -> Any:
+    def __call__(self, x: Any = None, /, training: bool | None = None, **options: Any) -> Any:
         """Return the outputs for one batch, as tensors. `predict` returns NumPy arrays.
 
         With ``training``, dropout is active. On symbolic tensors the model is applied as a layer
-        and returns symbolic tensors. A custom `call` takes further ``options``.
+        and returns symbolic tensors. A custom `call` takes further ``options``. The batch may also
+        be passed by Keras's name ``inputs``, or by that of a custom `call`.
 
         Raises:
             TypeError: for options that no `call` takes, and on symbolic tensors, for any.
@@ -615,6 +617,8 @@ class TrainableModel(NestedModel):
         >>> gpunn.Sequential([gpunn.Input((2,)), line])([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
+        if x is None:
+            x = input_by_name(self, options)
         if options and (is_symbolic(x) or not self._has_call):
             raise TypeError(
                 f"{self.name} takes x and training; got {', '.join(options)}. A custom call may "

@@ -128,6 +128,20 @@ def arguments_of(model: Any) -> dict[str, Any]:
     return config
 
 
+def input_by_name(model: Any, options: dict[str, Any]) -> Any:
+    """Take a model's input out of the named arguments of a call, by its `call`'s name or Keras's.
+
+    Raises:
+        TypeError: without an input.
+    """
+    names = *list(signature(type(model).call).parameters)[1:2], "inputs", "x"
+    name = next((name for name in names if name in options), None)
+    if name is None:
+        given = f"got only {', '.join(options)}" if options else "got none"
+        raise TypeError(f"{model.name} takes a batch of inputs; {given}. Call model(x).")
+    return options.pop(name)
+
+
 def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
     """Run the layers of a graph on tensors, one application after the other."""
     form = graph.input_form

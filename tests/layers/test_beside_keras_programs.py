@@ -186,3 +186,31 @@ def test_an_argument_without_samples_of_a_layer_of_ones_own(keras: Any, backend:
     assert np.array_equal(found[0].numpy(), found[1].detach().numpy())
     with pytest.raises(ValueError, match="same number of rows"):
         gpunn.layers.Add()([x, x[:2]])
+
+
+def test_inputs_by_keyword(keras: Any, backend: str) -> None:
+    gpunn.use_backend(backend)
+    x = np.random.default_rng(3).normal(size=(3, 5, 4)).astype("float32")
+    found = []
+    for module in (gpunn, keras):
+        of, symbol = module.layers, module.Input((5, 4))
+
+        class Twice(module.Model):  # type: ignore[misc, name-defined]
+            def call(self, a: Any, x: Any = 2.0) -> Any:
+                return a * x
+
+        dense = of.Dense(2, kernel_initializer="ones")
+        heads = of.MultiHeadAttention(1, 2, kernel_initializer="ones")
+        own = module.Sequential([of.Dense(2, kernel_initializer="ones")])
+        graph = module.Model(symbol, heads(query=dense(inputs=symbol), value=own(inputs=symbol)))
+        ys = [
+            dense(inputs=x), of.Permute((2, 1))(inputs=x), own(inputs=x), graph(inputs=x),
+            graph(inputs=x, training=False), heads(query=own(x), value=own(x)), Twice()(a=x),
+            Twice()(x, x=3.0), of.Concatenate()(inputs=[x, x]), of.Dropout(0.5)(inputs=x),
+        ]  # fmt: skip
+        found.append(ys)
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, np.asarray(theirs.detach()), rtol=1e-5)
+    for wrong in (lambda: gpunn.layers.Dense(2)(), lambda: gpunn.layers.Dense(2)(x, color=1)):
+        with pytest.raises(TypeError, match="takes one input"):
+            wrong()
