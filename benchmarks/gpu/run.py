@@ -73,6 +73,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/test_second_derivatives.py",
     "tests/layers/test_beside_keras_programs.py",
     "tests/layers/test_small_layers.py", "tests/layers/test_masks_of_formulas.py",
+    "tests/layers/test_enlarging.py",
     "tests/layers/pictures/test_changed_pictures.py",
     "tests/references/test_steps_and_channels.py",
     "tests/by_hand/test_calls_in_tapes.py", "tests/layers/test_stateless_calls.py",

@@ -332,9 +332,9 @@ class ActivityPenalty(_AdditionalNode):
 
 def dispatch(layer: Any, args: Any, kwargs: dict[str, Any], training: bool | None) -> Any:
     """Apply a layer to symbolic tensors, to tensors of a trace, or to arrays."""
-    names = () if "inputs" not in kwargs or not layer._has_call else signature(layer.call).parameters
-    if "inputs" in kwargs and not (args or "inputs" in names):
-        args = (kwargs.pop("inputs"),)  # Keras's name of an input, whatever a `call` names it
+    own = layer._has_call and "inputs" in kwargs and "inputs" in signature(layer.call).parameters
+    if "inputs" in kwargs and not own:  # Keras's name of an input, whatever a `call` names it
+        args = (kwargs.pop("inputs"), *args)
     if not layer._has_call:
         args, kwargs, training = _alone(layer, *args, **{"training": training, **kwargs})
     if not is_symbolic((args, kwargs)):

@@ -6,20 +6,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from gpunn.ops.image.resizing import Kernel, crop_of, cubic, linear, taps
-
-
-def _lanczos(radius: int) -> Kernel:
-    return lambda x: np.sinc(x) * np.sinc(x / radius)
-
+from gpunn.ops.image.resizing import Kernel, crop_of, cubic, lanczos, linear, taps
 
 # Radius and weight at a distance from 0 to the radius.
 KERNELS: dict[str, tuple[float, Kernel]] = {
     "bilinear": (1, linear),
     "bicubic": (2, cubic(0, 0.5)),
     "mitchellcubic": (2, cubic(1 / 3, 1 / 3)),
-    "lanczos3": (3, _lanczos(3)),
-    "lanczos5": (5, _lanczos(5)),
+    "lanczos3": (3, lanczos(3)),
+    "lanczos5": (5, lanczos(5)),
     "gaussian": (1.5, lambda x: np.exp(-2 * x * x)),
 }
 INTERPOLATIONS = ("nearest", "area", *KERNELS)

@@ -225,8 +225,8 @@ def test_masks_choose_nothing_where_there_are_no_numbers() -> None:
      (lambda: ops.average_pool(np.ones((1, 4, 3)), (2, 2)), "pool_size must be one number"),
      (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 2, padding="full"), "'valid' or 'same'"),
      (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 2, data_format="last"), "'channels_last'"),
-     (lambda: ops.conv_transpose(np.ones((1, 4, 3)), np.ones((2, 5, 3)), 2, output_padding=1),
-      "output_padding is not supported: it must be None; got 1")],
+     (lambda: ops.conv_transpose(np.ones((1, 4, 3)), np.ones((2, 5, 3)), 2, output_padding=2),
+      "output_padding must be below the strides, (1, 2); got (0, 2)")],
 )  # fmt: skip
 def test_images_that_do_not_fit(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):

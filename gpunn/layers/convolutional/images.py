@@ -134,8 +134,8 @@ class UpSampling2D(_UpSampling):
     Args:
         size: the factors of the height and of the width, or one number for both.
         data_format: ``"channels_last"`` or ``"channels_first"``.
-        interpolation: ``"nearest"``: pixels are repeated; ``"bilinear"`` or ``"bicubic"``, as in
-            `Resizing`.
+        interpolation: ``"nearest"``: pixels are repeated; ``"bilinear"``, ``"bicubic"``,
+            ``"lanczos3"`` or ``"lanczos5"``, as in `Resizing`.
 
     Raises:
         ValueError: for another interpolation, and for inputs that are not images.
@@ -153,7 +153,7 @@ class UpSampling2D(_UpSampling):
     size: Any = field(default=(2, 2), check=check_pair)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     interpolation: str = field(
-        default="nearest", check=choice("nearest", "bilinear", "bicubic")
+        default="nearest", check=choice("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
     )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.common.arguments import requirement
+from gpunn.common.arguments import check_sizes
 from gpunn.common.fields import field
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
@@ -12,11 +12,20 @@ from gpunn.ops.table import ops
 
 from .convolution import OfKernel
 
-_check_none = requirement("None: the size follows from strides", lambda value: value is None)
-
 
 class _Transposed(OfKernel):
-    output_padding: Any = field(default=None, check=_check_none, after="padding")
+    output_padding: Any = field(default=None, after="padding")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output_padding is None:
+            return
+        self.output_padding = check_sizes("output_padding", self.output_padding, self._rank, 0)
+        if any(n >= step for n, step in zip(self.output_padding, self.strides, strict=True)):
+            raise ValueError(
+                f"output_padding must be below the strides, {self.strides}; got "
+                f"{self.output_padding}."
+            )
 
     def build(self, input_shape: Shape) -> None:
         _, channels = self.image(input_shape)
@@ -24,8 +33,8 @@ class _Transposed(OfKernel):
         self.bias = declared(self, "bias", (self.filters,)) if self.use_bias else None
 
     def call(self, x: Any) -> Any:
-        sizes = self.strides, self.padding, None, self.data_format, self.dilation_rate
-        y = ops.conv_transpose(x, self.kernel, *sizes)
+        sizes = self.strides, self.padding, self.output_padding, self.data_format
+        y = ops.conv_transpose(x, self.kernel, *sizes, self.dilation_rate)
         return self.activation(self._with_bias(y, self.bias))
 
 
@@ -45,7 +54,10 @@ class Conv2DTranspose(_Transposed):
         strides: pixels from one window to the next, the factor by which images become larger.
         padding: ``"valid"``: windows lie entirely inside the larger image; ``"same"``: it is
             ``strides`` times as large.
-        output_padding: None; the size follows from the other arguments.
+        output_padding: rows and columns that are added to the sizes ``(height - 1) strides[0] +
+            kernel_size[0]`` for ``"valid"``, or ``... + kernel_size[0] % 2`` for ``"same"``, where
+            a dilated kernel is as long as its span: numbers below the strides. None: the sizes are
+            as above.
         dilation_rate: pixels from one cell of a window to the next; 1 with strides above 1.
         kernel_initializer: initializer of W (height, width, filters, channels).
 
@@ -63,6 +75,8 @@ class Conv2DTranspose(_Transposed):
          "activation": "relu", "bias_initializer": "normal"},
         {"filters": 2, "kernel_size": (2, 1), "strides": (2, 2), "use_bias": False,
          "data_format": "channels_first", "activation": "tanh"},
+        {"filters": 2, "kernel_size": 3, "strides": (2, 3), "padding": "same",
+         "output_padding": (0, 2)},
     )
 
 

@@ -16,7 +16,7 @@ from gpunn.ops.tensor import Tensor
 
 from .sampling import Batched
 
-RESIZINGS = ("bilinear", "nearest", "bicubic")
+RESIZINGS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
 Kernel = Callable[[np.ndarray], np.ndarray]
 
 
@@ -35,6 +35,11 @@ def cubic(b: float, c: float) -> Kernel:
         return found
 
     return kernel
+
+
+def lanczos(radius: int) -> Kernel:
+    """Return the kernel of Lanczos: a sinc, times one that is as wide as its radius."""
+    return lambda x: np.sinc(x) * np.sinc(x / radius)
 
 
 def taps(
@@ -70,11 +75,13 @@ def resized(x: Tensor, size: Sequence[int], interpolation: str, antialias: bool 
     filter is as wide as a new pixel."""
     keys = cubic(0.0, 0.5 if antialias else 0.75)  # of Keys (1981), with his parameter -c
     filters = {"nearest": (0, linear), "bilinear": (1, linear), "bicubic": (2, keys)}
+    filters |= {f"lanczos{radius}": (radius, lanczos(radius)) for radius in (3, 5)}
+    inside = antialias or interpolation.startswith("lanczos")
     for axis, m in zip((1, 2), size, strict=True):
         if x.shape[axis] == m:
             continue
         wide = max(x.shape[axis] / m, 1.0) if antialias else 1.0
-        places, weights = taps(x.shape[axis], m, *filters[interpolation], wide, antialias)
+        places, weights = taps(x.shape[axis], m, *filters[interpolation], wide, inside)
         parts = [take_unchecked(x, ops.convert_to_tensor(p), axis) for p in places]
         if interpolation == "nearest":
             x = parts[0]
@@ -113,9 +120,10 @@ def resize(
     Args:
         images: (batch, height, width, channels), or one image.
         size: (height, width) of the result.
-        interpolation: "bilinear", "nearest", or "bicubic" with PyTorch's cubic.
+        interpolation: "bilinear", "nearest", "bicubic" with PyTorch's cubic, "lanczos3" or
+            "lanczos5".
         antialias: whether smaller images come from the mean of all pixels, as in Pillow, not only
-            of those around each new one; for "bilinear" and "bicubic".
+            of those around each new one; not for "nearest".
         crop_to_aspect_ratio: whether what exceeds the new proportions is cut off at both sides.
         pad_to_aspect_ratio: whether it is completed by ``fill_value`` instead.
         fill_mode: "constant".

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,17 +156,17 @@ class _Images:
         self.image = (1, shape[1]) if self._flat else shape[1:3]
         self.channels = shape[-1]
 
-    def sizes(self, argument: str, given: Sizes, alone: int = 1) -> tuple[int, int]:
-        """Return an argument as (height, width); ``alone`` is the height if there is one axis."""
+    def sizes(self, argument: str, given: Sizes, least: int = 1) -> tuple[int, int]:
+        """Return an argument as (height, width); the height is the least if there is one axis."""
         several = listed(given)
         if len(several) == 1 and not self._flat:
             several *= 2
         if len(several) != 2 - self._flat or not all(isinstance(n, int) for n in several):
             axes = "one number" if self._flat else "one number or two"
             raise ValueError(f"{argument} must be {axes}; got {given!r}.")
-        if min(several) < 1:
-            raise ValueError(f"{argument} must be 1 or more; got {given!r}.")
-        height, width = [alone, *several] if self._flat else several
+        if min(several) < least:
+            raise ValueError(f"{argument} must be {least} or more; got {given!r}.")
+        height, width = [least, *several] if self._flat else several
         return height, width
 
     def kernel(self, kernel: Tensor, axis: int = 2, grouped: bool = False) -> Tensor:
@@ -267,14 +268,16 @@ def conv_transpose(
 ) -> Tensor:
     """Compute the transposed convolution, which upsamples: the gradient of `conv` for its images.
 
-    The new sizes are ``length * stride`` for "same" and
-    ``length * stride + max(kernel - stride, 0)`` for "valid", where a dilated kernel is as long as
-    its span. Source: Dumoulin & Visin 2016, arXiv:1603.07285.
+    The new sizes are ``length * stride`` for "same" and ``length * stride + max(span - stride, 0)``
+    for "valid", unless ``output_padding`` is given. Source: Dumoulin & Visin, 2016,
+    arXiv:1603.07285.
 
     Args:
         kernel: (height, width, filters, channels), or (steps, filters, channels): its last axis has
             the images' channels.
-        output_padding: not supported; None.
+        output_padding: pixels that are added below and on the right to the sizes ``(length - 1) *
+            stride + span`` for "valid", where a dilated kernel is as long as its span, and
+            ``(length - 1) * stride + span % 2`` for "same": a number below the strides, or two.
 
     The other arguments, the result and errors: as for `conv`.
 
@@ -282,19 +285,41 @@ def conv_transpose(
     >>> ops.conv_transpose([[[1.0], [2.0]]], [[[1.0]], [[10.0]]], strides=2).tolist()
     [[[1.0], [10.0], [2.0], [20.0]]]
     """
-    if output_padding is not None:
-        raise ValueError(f"output_padding is not supported: it must be None; got {output_padding}.")
     x, w = promoted(inputs, kernel, at_least="float")
     images = _Images(x, data_format)
     w, steps = images.kernel(w, 3), images.sizes("strides", strides)
     apart = images.sizes("dilation_rate", dilation_rate)
     spans = [d * (k - 1) + 1 for k, d in zip(w.shape, apart, strict=False)]
+    valid = str(padding).lower() == "valid"
     larger = [
-        n * step + (max(span - step, 0) if str(padding).lower() == "valid" else 0)
+        n * step + (max(span - step, 0) if valid else 0)
         for n, step, span in zip(images.image, steps, spans, strict=True)
     ]
     geometry = images.geometry(w.shape[:2], strides, padding, dilation_rate, larger)
+    if output_padding is not None:
+        more = images.sizes("output_padding", output_padding, 0)
+        geometry = _with_more(geometry, images.image, spans, more, valid)
     return images.back(image_gradient(images.x, w, geometry=geometry, channels=w.shape[2]))
+
+
+def _with_more(
+    geometry: Geometry, image: Sequence[int], spans: Sequence[int], more: Sequence[int], valid: bool
+) -> Geometry:
+    """Return where windows lie on an image with an output padding, as in Keras: the windows of
+    "same" begin before its first pixel by half of what they have in excess."""
+    if any(n >= step for n, step in zip(more, geometry.strides, strict=True) if n):
+        raise ValueError(
+            f"output_padding must be below the strides, {geometry.strides}; got {tuple(more)}."
+        )
+    ends, before = [], []
+    for n, step, span, extra in zip(image, geometry.strides, spans, more, strict=True):
+        ends.append((n - 1) * step + (span if valid else span % 2) + extra)
+        excess = span + span % 2 - 2 + extra
+        before.append(0 if valid else span - 1 - min(excess // 2 + excess % 2, span - 1))
+    (height, width), (top, left), (rows, columns) = ends, before, image
+    return replace(
+        geometry, image=(height, width), windows=(rows, columns), padding=(top, left)
+    )
 
 
 @operation

@@ -252,7 +252,7 @@ def test_integers_stay_integers(keras: Any) -> None:
         (lambda: layers.RandomContrast(-0.1), "factor must be a number, or two .* from 0 to 1"),
         (lambda: layers.RandomBrightness(0.1, 255), "value_range must hold the lowest"),
         (lambda: layers.Resizing(0, 3), "height must be a positive integer"),
-        (lambda: layers.Resizing(2, 3, "lanczos3"), "interpolation must be one of"),
+        (lambda: layers.Resizing(2, 3, "lanczos4"), "interpolation must be one of"),
         (
             lambda: layers.Resizing(2, 3, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True),
             "exclude each other",

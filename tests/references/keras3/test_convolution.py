@@ -182,9 +182,11 @@ def test_an_autoencoder_is_trained_as_by_keras(
 
 
 def test_what_enlarges_refuses() -> None:
-    with pytest.raises(ValueError, match="output_padding must be None"):
+    with pytest.raises(ValueError, match=r"output_padding must be below the strides, \(1, 1\)"):
         layers.Conv2DTranspose(2, 3, output_padding=1)
-    with pytest.raises(ValueError, match=r"interpolation must be .*nearest.*'lanczos3'"):
-        layers.UpSampling2D(interpolation="lanczos3")
+    with pytest.raises(ValueError, match="output_padding must be"):
+        layers.Conv2DTranspose(2, 3, strides=2, output_padding=-1)
+    with pytest.raises(ValueError, match=r"interpolation must be .*nearest.*'lanczos4'"):
+        layers.UpSampling2D(interpolation="lanczos4")
     with pytest.raises(ValueError, match=r"x must have the shape \(batch, height, width"):
         layers.UpSampling2D()(np.ones((2, 3)))
