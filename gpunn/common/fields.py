@@ -99,6 +99,22 @@ def rebuilt_with(entry: Any, name: str, value: Any) -> bool:
     return True
 
 
+def checked(entry: Any, name: str, value: Any) -> Any:
+    """Return the value for an attribute that is set later, as the constructor would check it.
+
+    >>> from gpunn.layers import Dense
+    >>> layer = Dense(2, "relu")
+    >>> layer.activation = None
+    >>> layer.activation
+    Linear()
+    """
+    for cls in type(entry).__mro__:  # a handwritten constructor has no fields
+        of = getattr(vars(cls).get("__init__"), "fields", {}).get(name)
+        if of is not None:
+            return value if of.check is None or of.attribute else of.check(name, value)
+    return value
+
+
 def add_defaults(entry: Any) -> None:
     """Give an object from a pickle of an earlier version the arguments that it lacks."""
     fields: dict[str, _Field] = getattr(type(entry).__init__, "fields", {})

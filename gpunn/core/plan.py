@@ -141,10 +141,11 @@ class Plan:
         for i, node in enumerate(self.nodes):
             for k, source in enumerate(node.sources):
                 self._reading.setdefault(source, []).append((i, k))
-        self.output_shapes = tuple(
-            self.nodes[n].output_shape if n >= 0 else self.input_shapes[INPUT - n]
-            for n in self.outputs
-        )
+        self.output_shapes = tuple(map(self.shape_of, self.outputs))
+
+    def shape_of(self, number: int) -> tuple[int, ...]:
+        """Return the shape of one sample of a node's output, or of an input."""
+        return self.nodes[number].output_shape if number >= 0 else self.input_shapes[INPUT - number]
 
     @property
     def output_dtypes(self) -> list[str | None]:
@@ -289,6 +290,18 @@ def check_unchanged(plan: Plan, storage: ParameterStorage) -> None:
             f"{names or 'some were removed'}. A layer with weights cannot be replaced in a built "
             f"model. Create a new model, or change the layer's weights by set_weights."
         )
+    for node in plan.nodes:
+        layer = node.layer
+        if not is_own(layer) or layer._has_call or not hasattr(layer, "_output_sample"):
+            continue
+        read = [plan.shape_of(number) for number in node.sources]
+        shape = layer._output_sample(read if layer.takes_list else read[0])
+        if tuple(shape) != tuple(node.output_shape):
+            raise ValueError(
+                f"{node.name}: an attribute changed the shape of its output since the model was "
+                f"built, from {(None, *node.output_shape)} to {(None, *shape)}. Create a new "
+                f"model, or call gpunn.models.clone_model and set_weights."
+            )
     penalized = {id(getattr(node.layer, "penalizes", None)) for node in plan.nodes}
     for node in plan.nodes:
         if node.layer.activity_regularizer is not None and id(node.layer) not in penalized:

@@ -12,7 +12,7 @@ from gpunn.backends import get_backend
 from gpunn.common import registry
 from gpunn.common.arguments import check_dtype, check_flag, optional
 from gpunn.common.config import resolve_dtype, runs_eagerly
-from gpunn.common.fields import HasFields, field
+from gpunn.common.fields import HasFields, checked, field
 from gpunn.common.holds import Exclusive
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
@@ -179,9 +179,11 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             cls.compute_output_shape = of_known_shapes(cls.compute_output_shape)  # type: ignore
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; a variable becomes a weight, as in Keras."""
-        if isinstance(value, Variable) and "_parameters" in vars(self):
-            value = weight_of(self, name, value)
+        """Set an attribute. A variable becomes a weight, as in Keras; an argument is checked."""
+        if "_parameters" in vars(self):
+            if isinstance(value, Variable):
+                value = weight_of(self, name, value)
+            value = checked(self, name, value)
         super().__setattr__(name, value)
 
     # -- what a layer implements

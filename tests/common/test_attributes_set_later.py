@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,75 @@ def test_of_layers_with_a_curve(cls: Any, attribute: str, value: Any) -> None:
     wanted = cls(**{attribute: value})(X)
     np.testing.assert_allclose(layer(X), wanted, rtol=1e-6)
     np.testing.assert_allclose(model.predict(X, verbose=0), wanted, rtol=1e-6)
+
+
+# Keras's own, about arrays of NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+PICTURES = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype(np.float32)
+STEPS = PICTURES[:, :, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "x", "attribute", "value"),
+    [
+        ("Dense", {"units": 3, "activation": "softmax"}, X, "activation", None),
+        ("Dense", {"units": 3}, X, "activation", "tanh"),
+        ("Dense", {"units": 3, "bias_initializer": "ones"}, X, "use_bias", False),
+        ("Conv2D", {"filters": 2, "kernel_size": 3, "activation": "relu"}, PICTURES,
+         "activation", None),
+        ("LSTM", {"units": 2}, STEPS, "go_backwards", True),
+        ("GRU", {"units": 2}, STEPS, "recurrent_activation", "tanh"),
+        ("SimpleRNN", {"units": 2}, STEPS, "activation", None),
+        ("BatchNormalization", {}, X, "epsilon", 0.5),
+        ("Dropout", {"rate": 0.5}, X, "rate", 0.0),
+    ],
+)  # fmt: skip
+def test_of_built_layers_beside_keras(
+    kind: str, arguments: Any, x: Any, attribute: str, value: Any, keras: Any
+) -> None:
+    given = getattr(keras.layers, kind)(**arguments)
+    given(x)
+    layer = getattr(layers, kind)(**arguments)
+    model = gpunn.Sequential([gpunn.Input(x.shape[1:]), layer])
+    layer.set_weights(given.get_weights())
+    model.predict(x, verbose=0)
+    names = "activation" in attribute and value is not None
+    kept = given.cell if kind in ("GRU", "SimpleRNN") else given  # Keras's layer only reads there
+    setattr(kept, attribute, keras.activations.get(value) if names else value)
+    setattr(layer, attribute, value)
+    wanted = given(x, training=kind == "Dropout").detach().numpy()
+    np.testing.assert_allclose(layer(x, training=kind == "Dropout"), wanted, atol=1e-5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), given(x).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "attribute", "value", "shapes"),
+    [
+        (layers.Conv2D(2, 3), "strides", (2, 2), "from (None, 3, 3, 2) to (None, 2, 2, 2)"),
+        (layers.MaxPooling2D(), "padding", "same", "from (None, 2, 2, 3) to (None, 3, 3, 3)"),
+    ],
+    ids=["convolution", "pooling"],
+)
+def test_what_changes_the_shape_is_refused_by_a_built_model(
+    layer: Any, attribute: str, value: Any, shapes: str
+) -> None:
+    model = gpunn.Sequential([gpunn.Input((5, 5, 3)), layer, layers.Flatten(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    setattr(layer, attribute, value)
+    for run in (
+        lambda: model.predict(PICTURES, verbose=0),
+        lambda: model.fit(PICTURES, np.ones((2, 1)), verbose=0),
+    ):
+        with pytest.raises(ValueError, match=re.escape(shapes)):
+            run()
+    assert gpunn.models.clone_model(model).predict(PICTURES, verbose=0).shape == (2, 1)
+
+
+def test_what_does_not_fit_a_layer_changes_nothing() -> None:
+    dense = layers.Dense(2, "relu")
+    with pytest.raises(ValueError, match="Unknown activation: 'rellu'"):
+        dense.activation = "rellu"
+    assert dense([[1.0, 2.0]]).numpy().min() >= 0.0
 
 
 def test_what_does_not_fit_changes_nothing() -> None:

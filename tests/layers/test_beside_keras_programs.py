@@ -214,3 +214,30 @@ def test_inputs_by_keyword(keras: Any, backend: str) -> None:
     for wrong in (lambda: gpunn.layers.Dense(2)(), lambda: gpunn.layers.Dense(2)(x, color=1)):
         with pytest.raises(TypeError, match="takes one input"):
             wrong()
+
+
+def test_training_and_predictions_after_an_activation_is_removed(
+    keras: Any, every_backend: str, tmp_path: Any
+) -> None:
+    x = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)
+    y = np.eye(3, dtype=np.float32)[np.arange(8) % 3]
+    theirs = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+    gpunn.use_backend(every_backend)
+    ours = gpunn.Sequential([gpunn.Input((4,)), gpunn.layers.Dense(3, "softmax")])
+    ours.set_weights(theirs.get_weights())
+    for model, module in ((ours, gpunn), (theirs, keras)):
+        model.compile(module.optimizers.SGD(0.1), module.losses.MeanSquaredError())
+        model.fit(x, y, epochs=2, batch_size=4, shuffle=False, verbose=0)
+        model.layers[-1].activation = None
+    np.testing.assert_allclose(ours(x), theirs(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    first = ours.predict(x, verbose=0)
+    np.testing.assert_allclose(first, theirs.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    ours.save(tmp_path / "logits.keras")
+    again = gpunn.saving.load_model(tmp_path / "logits.keras").predict(x, verbose=0)
+    np.testing.assert_array_equal(again, first)
+    theirs.compile(keras.optimizers.SGD(0.1), "mse")  # which Keras needs to trace it anew
+    losses = [
+        model.fit(x, y, epochs=2, batch_size=4, shuffle=False, verbose=0).history["loss"]
+        for model in (ours, theirs)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
