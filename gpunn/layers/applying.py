@@ -81,6 +81,13 @@ def in_form(
     return form.filled([(batch, *shape) for shape in shapes])[0][0]
 
 
+def reads_several(layer: Any) -> bool:
+    """Return whether a layer's own `call` cannot be called with one argument alone."""
+    given = signature(type(layer).call).parameters.values()
+    needed = [p for p in given if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return len(needed) > 2  # the layer itself, and the first
+
+
 # -- symbolic tensors
 
 

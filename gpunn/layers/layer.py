@@ -18,7 +18,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
-from gpunn.common.signatures import arguments, required
+from gpunn.common.signatures import arguments
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
@@ -116,7 +116,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     }
     _not_watched = frozenset(
         {"_parameters", "_training_calls", "_outputs_known", "_added", "_applications"}
-        | {"built", "input_shape"}
+        | {"built", "input_shape", "_shapes_in_call"}
     )
     _on_host = False
     """True for a layer that encodes data as numbers while they are fed, by ``encode(x, argument)``:
@@ -125,6 +125,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     """True for a class that implements `forward` and `backward`, on arrays."""
     supports_masking = False
     """Whether the outputs have the masks that `compute_mask` returns; if not, masks end there."""
+    _shapes_in_call: Any = None
+    """The shapes of the outputs of its last call inside another call, in their structure."""
     _added = cast("Sequence[Any] | None", ())
     """The losses that its last call on arrays added; None if only calls in a model added some."""
 
@@ -542,7 +544,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         """(None, ...) with the shape of one output sample; in the structure of several outputs.
 
         Raises:
-            AttributeError: if the layer is not built yet.
+            AttributeError: if the layer is not built, or takes several tensors and was not called.
 
         >>> from gpunn.layers import Dense
         >>> layer = Dense(2)
@@ -554,11 +556,10 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             raise AttributeError(f"{self.name} has no output shape yet: it is not built.")
         if self._has_call and self._outputs_known:
             return applying.in_form(*self._outputs_known[0][2])
-        if self._has_call and len(required(self.call)) > 1:
-            raise AttributeError(
-                f"{self.name} has no output shape: its call takes several arguments, and it was "
-                f"only called inside other calls."
-            )
+        if self._shapes_in_call is not None:
+            return self._shapes_in_call
+        if self._has_call and applying.reads_several(self):
+            raise AttributeError(f"{self.name} has no output shape yet: it was not called.")
         return (None, *self._output_sample(self.input_shape))
 
     @property

@@ -132,9 +132,15 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
         tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, Tensor))
         build_for(layer, [t.shape[1:] for t in tensors], given)
         y = call_of(layer, args, kwargs, is_training(training))
+        layer._shapes_in_call = replaced(_shown, y)
     else:
         y = layer.call(args[0], training, **kwargs)
     return penalized(y, layer.activity_regularizer)
+
+
+def _shown(t: Any) -> Any:
+    """Return the shape of an output as models show it, without the size of the batch."""
+    return (None, *t.shape[1:]) if getattr(t, "shape", ()) else ()
 
 
 def not_in_a_call(layer: Any) -> str:

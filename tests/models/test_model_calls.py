@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,78 @@ def test_a_model_with_a_call_is_kerass(keras: Any, make: Any, backend: str) -> N
     lines: list[str] = []
     ours.summary(line_length=200, print_fn=lines.append)
     assert all(f"{layer.name} (" in lines[0] for layer in ours.layers)
+
+
+def attends(k: Any) -> Any:
+    """Calls its layers with several tensors, and some that return several."""
+
+    class Attends(k.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = k.layers.MultiHeadAttention(2, 3, name="heads")
+            self.sum = k.layers.Add(name="sum")
+            self.states = k.layers.LSTM(3, return_state=True, name="states")
+            self.both = k.layers.Bidirectional(k.layers.GRU(2), name="both")
+            self.inner = k.Sequential([k.layers.Dense(2)], name="inner")
+            self.unused = k.layers.Dense(2, name="unused")
+
+        def call(self, x: Any) -> Any:
+            y = self.sum([x, self.heads(x, x, x)])
+            return self.states(y)[0], self.both(y), self.inner(y)
+
+    return Attends()
+
+
+def parts(k: Any) -> Any:
+    """A graph of a layer that returns a list, and one that returns a dictionary."""
+
+    class Halves(k.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return [x[:, :2], x[:, 2:]]
+
+    class Named(k.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return {"value": x, "double": x * 2}
+
+    x = k.Input((6,), name="x")
+    named = Named(name="named")(Halves(name="halves")(x)[1])
+    return k.Model(x, [named["value"], named["double"]])
+
+
+def shown_shapes(model: Any) -> dict[str, list[str]]:
+    """Return the shapes in each layer's row of the summary, without the size of the batch."""
+    lines: list[str] = []
+    model.summary(line_length=200, print_fn=lambda text, **_: lines.append(text))
+    rows = "\n".join(lines).replace("(2,", "(None,").splitlines()
+    return {
+        layer.name: re.findall(r"\(None(?:, \d+)+\)", row)
+        for layer in model.layers
+        for row in rows
+        if f"{layer.name} (" in row
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.build:UserWarning")  # Keras's
+@pytest.mark.parametrize(("make", "shape"), [(attends, (2, 5, 6)), (parts, (2, 6))])
+def test_summaries_of_layers_of_several_tensors_are_kerass(
+    keras: Any, make: Any, shape: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # where Keras cuts
+    ours, theirs = make(gpunn), make(keras)
+    for model in (ours, theirs):
+        model(np.ones(shape, np.float32))
+    found = shown_shapes(ours)
+    assert found == shown_shapes(theirs)
+    assert all(found[name] for name in found if name != "unused")
+
+
+def test_the_output_shape_of_a_layer_of_several_tensors_is_known_once_it_is_called() -> None:
+    layer = layers.MultiHeadAttention(2, 3)
+    layer.build((None, 5, 6), (None, 5, 6))
+    with pytest.raises(AttributeError, match="no output shape yet"):
+        layer.output_shape  # noqa: B018
+    layer(np.ones((2, 5, 6)), np.ones((2, 5, 6)))
+    assert layer.output_shape == (None, 5, 6)
 
 
 def by_dunder(k: Any) -> Any:
