@@ -527,11 +527,14 @@ class Model(TrainableModel):
 
     @classmethod
     @registry.sharing
-    def from_config(cls, config: dict[str, Any]) -> Model:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Model:
         """Return the model described by a `get_config` dictionary, with new initial weights.
 
         Args:
             config: A dictionary of `get_config`.
+            custom_objects: Classes and functions by their names in ``config``.
 
         >>> import gpunn
         >>> x = gpunn.Input((3,))
@@ -539,7 +542,10 @@ class Model(TrainableModel):
         >>> gpunn.Model.from_config(model.get_config()).count_params()
         8
         """
-        config = dict(config)
+        return registry.also(custom_objects or {}, lambda: cls._of_config(dict(config)))
+
+    @classmethod
+    def _of_config(cls, config: dict[str, Any]) -> Any:
         if "layers" not in config:
             return cls(**registry.with_parts(cls, config))
         graph = {key: config.pop(key) for key in ("layers", "inputs", "outputs", "forms")}

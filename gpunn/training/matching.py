@@ -75,24 +75,35 @@ class Compiled:
         """Whether there is a metric."""
         return any(self.metrics) or any(self.weighted_metrics)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `compile`, with the parts themselves."""
+        return {
+            "loss": _each(self.losses),
+            "loss_weights": self.loss_weights,
+            "metrics": _each(self.metrics),
+            "weighted_metrics": _each(self.weighted_metrics),
+        }
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of `compile` as JSON-serializable values."""
-
-        def each(values: list[Any]) -> Any:
-            return values if len(values) > 1 else values[0]
 
         def described(m: Any) -> Any:
             return m if isinstance(m, str) else registry.serialize(metrics_module.get(m))
 
         def named(given: list[list[Any]]) -> Any:
-            return each([list(map(described, metrics)) for metrics in given])
+            return _each([list(map(described, metrics)) for metrics in given])
 
         return {
-            "loss": each([registry.serialize(loss) for loss in self.losses]),
+            "loss": _each([registry.serialize(loss) for loss in self.losses]),
             "loss_weights": self.loss_weights,
             "metrics": named(self.metrics),
             "weighted_metrics": named(self.weighted_metrics),
         }
+
+
+def _each(values: list[Any]) -> Any:
+    return values if len(values) > 1 else values[0]
 
 
 def _several(given: Any) -> bool:
