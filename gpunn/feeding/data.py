@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
+from gpunn.common.nested import is_group
 from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
@@ -62,7 +63,7 @@ def validation_parts(
     by_parts = isinstance(given, tuple) and all(isinstance(part, list) for part in given)
     if inputs > 1 and isinstance(given, (tuple, list)) and len(given) in (2, 3):
         x = given[0]
-        by_parts = isinstance(x, (tuple, list)) and all(hasattr(part, "shape") for part in x)
+        by_parts = isinstance(x, (tuple, list)) and is_group(x)
     if not is_array(given) and not by_parts:
         return given, None, None
     parts = given if isinstance(given, (tuple, list)) else (given,)
@@ -179,6 +180,7 @@ def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:
         elif not hasattr(y, "shape") and isinstance(y, Mapping) and len(y) == 1:
             y = next(iter(y.values()))
         return {target.name: y} if target.loss is not None else {}
+    y = spec.forms[1].flat(y, name, missing=True)
     names = [target.name for target in spec.targets]
     learned = [target.name for target in spec.targets if target.loss is not None]
     if isinstance(y, (list, tuple)) and len(y) == len(learned):
@@ -194,6 +196,7 @@ def _each_weight(spec: Spec, weight: Any, where: str) -> dict[str, Any]:
     names = [target.name for target in spec.targets]
     if len(names) == 1:
         return {names[0]: weight}
+    weight = spec.forms[1].flat(weight, f"{where}sample_weight", missing=True)
     several = isinstance(weight, (list, tuple)) and all(
         entry is None or np.ndim(entry) > 0 for entry in weight
     )

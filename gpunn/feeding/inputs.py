@@ -37,7 +37,7 @@ def inputs(spec: Spec, x: Any, where: str = "") -> list[Any]:
             return _checked(spec, [_input(spec, where + argument, shape, x)], where)
         given = [x]
     else:
-        given = by_name(spec.names, x, f"{where}x")
+        given = by_name(spec.names, spec.forms[0].flat(x, f"{where}x"), f"{where}x")
     encoded = host.encoded if host is not None else ()
     arrays = [
         (_input if k not in encoded else _to_encode)(spec, where + argument, shape, given[k])

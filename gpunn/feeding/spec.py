@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunn.backends.contract.backend import Backend
+from gpunn.common.nested import TreeDef
 from gpunn.core.plan import HostPart
 
 Resolve = Callable[[tuple[tuple[int, ...], ...]], "Spec"]
@@ -90,6 +91,7 @@ class Spec:
         given: Like ``inputs``, but as users pass them; ``inputs`` are what steps read.
         host: Work on the host that turns ``given`` into ``inputs``; None if they are the same.
         by_name: Whether inputs were declared by name.
+        forms: Structures of the inputs and of the targets, which only matter if they are nested.
         integers: For each of ``inputs``, whether steps read integers instead of floats.
         exact: For each of ``inputs``, whether integers must not lose digits as floats, since
             user-defined code reads them.
@@ -104,6 +106,7 @@ class Spec:
     given: tuple[tuple[str, tuple[int, ...]], ...] = ()
     host: HostPart | None = None
     by_name: bool = False
+    forms: tuple[TreeDef, TreeDef] = (TreeDef(), TreeDef())
     integers: tuple[bool, ...] = ()
     exact: tuple[bool, ...] = ()
 

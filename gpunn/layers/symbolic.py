@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import add_defaults
 from gpunn.common.names import warn
-from gpunn.common.nested import any_in, found_in, replaced
+from gpunn.common.nested import TreeDef, any_in, found_in, replaced
 from gpunn.common.signatures import signature
 from gpunn.core.operators import Operators
 from gpunn.core.plan import HostPart
@@ -24,38 +23,6 @@ from .shapes import dtype_of, sample_of
 SampleShape = tuple[Any, ...]
 """The shape of one sample, None for an axis of any length; see
 `gpunn.layers.shapes.IntegerSample` for integers."""
-
-
-@dataclass(frozen=True)
-class TreeDef:
-    """Structure of a group of values: a single one, a list, a tuple or a dict with its keys."""
-
-    kind: type | None = None  # for a single value
-    keys: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, given: Any) -> TreeDef:
-        if isinstance(given, Mapping):
-            return cls(dict, tuple(given))
-        if isinstance(given, (list, tuple)):
-            return cls(tuple if isinstance(given, tuple) else list)
-        return cls()
-
-    def unpack(self, given: Any) -> list[Any]:
-        if self.kind is None:
-            return [given]
-        return list(given.values() if self.kind is dict else given)
-
-    def pack(self, values: Iterable[Any]) -> Any:
-        """
-        >>> TreeDef(dict, ("a", "b")).pack([1, 2]), TreeDef().pack([3])
-        ({'a': 1, 'b': 2}, 3)
-        """
-        if self.kind is None:
-            return next(iter(values))
-        if self.kind is dict:
-            return dict(zip(self.keys, values, strict=True))
-        return self.kind(values)
 
 
 Form = TreeDef  # its name in pickles of earlier versions

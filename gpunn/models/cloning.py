@@ -155,7 +155,11 @@ class _Cloning:
             inputs = (
                 [input_tensors]
                 if isinstance(input_tensors, SymbolicTensor)
-                else by_name(graph.input_names, input_tensors, "input_tensors")
+                else by_name(
+                    graph.input_names,
+                    graph.input_form.flat(input_tensors, "input_tensors"),
+                    "input_tensors",
+                )
             )
             _check_symbolic(input_tensors, inputs)
             if len(inputs) != len(graph.inputs):

@@ -335,9 +335,10 @@ class Model(TrainableModel):
         """
         builder = self._builder
         builder.build(builder.samples(input_shape))
-        first = next(iter(input_shape.values())) if isinstance(input_shape, Mapping) else None
-        nested = first or (input_shape[0] if isinstance(input_shape[0], (tuple, list)) else None)
-        batch = nested[0] if nested else input_shape[0]
+        first = input_shape
+        while isinstance(first, Mapping) or isinstance(first[0], (tuple, list, Mapping)):
+            first = next(iter(first.values() if isinstance(first, Mapping) else first))
+        batch = first[0]
         shapes = builder.known_plan("output_shape").output_shapes
         return self._graph.output_form.pack([(batch, *shape) for shape in shapes])
 

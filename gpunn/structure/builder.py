@@ -10,10 +10,11 @@ from gpunn.backends import get_backend
 from gpunn.common import registry
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Exclusive
+from gpunn.common.nested import TreeDef
 from gpunn.core.plan import KEPT_SHAPES, Plan
 from gpunn.core.storage import ParameterStorage
 from gpunn.layers.shapes import check_shape, covers
-from gpunn.layers.symbolic import SampleShape, TreeDef
+from gpunn.layers.symbolic import SampleShape
 
 from .calls import ModelCall
 from .graph import Graph, by_name
@@ -148,7 +149,8 @@ class Builder:
         )
         if several:
             names = self.input_names_for(input_shape)
-            shapes = by_name(names, input_shape, "input_shape")
+            given = self.input_form.flat(input_shape, "input_shape")
+            shapes = by_name(names, given, "input_shape")
         else:
             shapes = [input_shape]
         return [check_shape(tuple(shape)[1:]) for shape in shapes]
@@ -157,10 +159,18 @@ class Builder:
         """Return the input names; for a model with a custom call they are decided now."""
         if self.has_call and self._plan is None:
             self.source.form = form = TreeDef.of(given)
-            return list(form.keys) or [""] * len(form.unpack(given))
+            keys = () if form.is_nested else form.keys
+            return list(keys) or [""] * len(form.unpack(given))
         if self.declared_inputs() is None:
             return ["x"]
         return self.known_graph("inputs").input_names
+
+    @property
+    def input_form(self) -> TreeDef:
+        """The structure of the inputs, as far as it is known."""
+        if self.graph is not None:
+            return self.graph.input_form
+        return (self.source.form if self.has_call else None) or TreeDef()
 
     @property
     def dtype(self) -> str:

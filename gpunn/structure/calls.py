@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from gpunn.common import registry
+from gpunn.common.nested import TreeDef
 from gpunn.common.overrides import replaces
 from gpunn.common.signatures import arguments, signature
 from gpunn.core.settings import traced_call
@@ -17,7 +18,7 @@ from gpunn.layers import InputLayer
 from gpunn.layers.applying import symbolic_outputs
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import dtype_of
-from gpunn.layers.symbolic import SampleShape, TreeDef, mask_of
+from gpunn.layers.symbolic import SampleShape, mask_of
 from gpunn.layers.traced import takes_training
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
@@ -94,6 +95,8 @@ class ModelCall(Layer):  # pickles of models name it
         self.form = form = self.form or TreeDef()
         self.takes_list = form.kind is not None
         names: list[Any] = list(form.keys) or [None] * len(shapes)
+        if form.is_nested:
+            names = [path.replace("/", "_") or None for path in form.paths([""] * len(shapes))]
         inputs = [
             InputLayer(shape, dtype=dtype_of(shape), name=name).output
             for shape, name in zip(shapes, names, strict=True)
@@ -146,7 +149,7 @@ def run_graph(graph: Graph, x: Any, training: bool | None) -> Any:
     """Run the layers of a graph on tensors, one application after the other."""
     form = graph.input_form
     alone = form.kind is None or (len(graph.inputs) == 1 and isinstance(x, Tensor))
-    given = [x] if alone else by_name(graph.input_names, x, "inputs")
+    given = [x] if alone else by_name(graph.input_names, form.flat(x, "inputs"), "inputs")
     found = {
         id(symbol): tensor
         if tensor.dtype == symbol.dtype or (is_float(tensor.dtype) and is_float(symbol.dtype))

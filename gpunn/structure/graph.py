@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunn.common import registry
 from gpunn.common.names import closest
+from gpunn.common.nested import TreeDef
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.applying import append_nodes, symbolic_outputs
@@ -18,7 +19,6 @@ from gpunn.layers.symbolic import (
     GraphOperation,
     SampleShape,
     SymbolicTensor,
-    TreeDef,
 )
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.op_arguments import OpArguments
@@ -82,18 +82,23 @@ class Graph:
     @property
     def input_names(self) -> list[str]:
         """Names of inputs in dictionaries of data: their keys, or the names of their layers."""
-        return list(self.input_form.keys) or [layer.name for layer in self.input_layers]
+        keys = () if self.input_form.is_nested else self.input_form.keys
+        return list(keys) or [layer.name for layer in self.input_layers]
 
     @property
     def output_names(self) -> list[str]:
         """Names of outputs in logs and dictionaries of data."""
-        if self.output_form.keys:
+        nested = self.output_form.is_nested
+        if self.output_form.keys and not nested:
             return list(self.output_form.keys)
+        firsts = [tensor.name for tensor in self.outputs]
+        if nested:
+            firsts = self.output_form.paths(firsts)
         names: list[str] = []
-        for tensor in self.outputs:
-            name, number = tensor.name, 1
+        for first in firsts:
+            name, number = first, 1
             while name in names:  # a shared layer, or one of several outputs of a model
-                name, number = f"{tensor.name}_{number}", number + 1
+                name, number = f"{first}_{number}", number + 1
             names.append(name)
         return names
 
@@ -311,8 +316,10 @@ def _input_layer(tensor: SymbolicTensor) -> InputLayer:
     return InputLayer(tensor.sample, tensor.shape[0], dtype, name=f"{tensor.name}_input")
 
 
-def _form_name(form: TreeDef) -> str:
-    return "one" if form.kind is None else form.kind.__name__
+def _form_name(form: TreeDef) -> Any:
+    """Return the structure of inputs or outputs for files, where their keys are known."""
+    name = "one" if form.kind is None else form.kind.__name__
+    return [name, [_form_name(part) for part in form.parts]] if form.parts else name
 
 
 def restore_layer(document: Any) -> Any:
@@ -365,17 +372,20 @@ def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
     )
 
 
-def _restored(argument: str, given: Any, form: str, tensors: Mapping[tuple, Any]) -> Any:
-    def find(place: Any) -> Any:
-        if tuple(place) not in tensors:
-            raise ValueError(f"{argument} names {place!r}, which is not an output of a layer.")
-        return tensors[tuple(place)]
-
+def _restored(argument: str, given: Any, form: Any, tensors: Mapping[tuple, Any]) -> Any:
     if form == "one":
-        return find(given)
-    if form == "dict":
-        return {name: find(place) for name, place in given.items()}
-    return (tuple if form == "tuple" else list)(find(place) for place in given)
+        if tuple(given) not in tensors:
+            raise ValueError(f"{argument} names {given!r}, which is not an output of a layer.")
+        return tensors[tuple(given)]
+    name, parts = (form, ["one"] * len(given)) if isinstance(form, str) else form
+    entries = given.values() if name == "dict" else given
+    found = [
+        _restored(argument, entry, part, tensors)
+        for entry, part in zip(entries, parts, strict=True)
+    ]
+    if name == "dict":
+        return dict(zip(given, found, strict=True))
+    return tuple(found) if name == "tuple" else found
 
 
 def by_name(names: Sequence[str], given: Any, what: str, missing: bool = False) -> list[Any]:

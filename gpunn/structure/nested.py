@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from gpunn.common import registry
+from gpunn.common.nested import TreeDef
 from gpunn.common.overrides import declared, is_framework, replaces
 from gpunn.common.registry import COMPILED_CALLS
 from gpunn.core.plan import HostPart, Node, Plan
@@ -20,7 +21,6 @@ from gpunn.layers.symbolic import (
     GraphOperation,
     SampleShape,
     SymbolicTensor,
-    TreeDef,
 )
 
 from .builder import Builder
@@ -310,7 +310,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 def _(model: NestedModel, x: Any) -> list[SymbolicTensor]:
     given = [x] if isinstance(x, SymbolicTensor) else x
     names = model._builder.input_names_for(x)
-    tensors = by_name(names, given, f"The inputs of {model.name}")
+    what = f"The inputs of {model.name}"
+    tensors = by_name(names, model._builder.input_form.flat(given, what), what)
     for entry in tensors:
         if not isinstance(entry, SymbolicTensor):
             raise TypeError(

@@ -275,7 +275,7 @@ def loss_names(names: Iterable[str]) -> list[str]:
 def labels_of(graph: Any, names: Sequence[str]) -> list[str]:
     """Return what is before the names of each output's metrics in reports: the output's key, or
     the name of its layer, which other outputs may share."""
-    keyed = bool(graph.output_form.keys)
+    keyed = bool(graph.output_form.keys or graph.output_form.parts)
     return [
         name if keyed or not name else tensor.name
         for name, tensor in zip(names, graph.outputs, strict=True)

@@ -15,6 +15,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Program
 from gpunn.backends.contract.control import BATCHES, Control
 from gpunn.common.config import eagerly, runs_eagerly
+from gpunn.common.nested import TreeDef
 from gpunn.common.random import Counter
 from gpunn.common.registry import is_traceable
 from gpunn.core.plan import KEPT_SHAPES, Node, Plan, check_unchanged
@@ -25,7 +26,6 @@ from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtyp
 from gpunn.feeding.memory import memory_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
-from gpunn.layers.symbolic import TreeDef
 from gpunn.layers.traced import trains_alone
 
 from .object_pool import ObjectPool

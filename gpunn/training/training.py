@@ -18,6 +18,7 @@ from gpunn.common.arguments import check_flag
 from gpunn.common.config import eagerly
 from gpunn.common.holds import Exclusive
 from gpunn.common.names import warn
+from gpunn.common.nested import TreeDef, is_group
 from gpunn.common.random import Counter, times_seeded
 from gpunn.common.registry import is_own
 from gpunn.common.stored import OWN_DRAWS, OWN_STEPS
@@ -30,7 +31,7 @@ from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec, TargetSpec
 from gpunn.layers.applying import ActivityPenalty
 from gpunn.layers.operations import Lambda
-from gpunn.layers.symbolic import SampleShape, TreeDef
+from gpunn.layers.symbolic import SampleShape
 from gpunn.structure.builder import Builder
 
 from .exclusive import ExclusiveTraining, in_training
@@ -152,7 +153,7 @@ class Training:
     ) -> None:
         _ = self.trainer  # in a copy: an unchanged optimizer keeps its state
         given = loss, loss_weights, metrics, weighted_metrics
-        compiled = Compiled.of(self.target_names(), *given)
+        compiled = self._arguments(given)
         check_precision(matmul_precision)
         optimizer = None if optimizer is None else optimizers.get(optimizer)
         if optimizer is not None:
@@ -169,9 +170,17 @@ class Training:
         """Return the arguments of `compile`, by outputs that may be known only since a call."""
         if self._deferred is not None and self._builder.is_built:
             given = [self._deferred[part] for part in PARTS]
-            self.compiled, self._deferred = Compiled.of(self.target_names(), *given), None
+            self.compiled, self._deferred = self._arguments(given), None
             self.loss = self.compiled.loss
         return self.compiled
+
+    def _arguments(self, given: Sequence[Any]) -> Compiled:
+        """Return the arguments of `compile` for the outputs, in the order of `PARTS`."""
+        names = self.target_names()
+        if len(names) > 1:
+            form = self._builder.known_graph("outputs").output_form
+            given = [form.flat(x, part, True) for x, part in zip(given, PARTS, strict=True)]
+        return Compiled.of(names, *given)
 
     def target_names(self) -> list[str]:
         """Return the names of the outputs; a single output has an empty name."""
@@ -310,7 +319,7 @@ class Training:
             fed = tuple(zip(names, plan.input_shapes, strict=True))
         return Spec(
             storage.backend, storage.dtype, fed, tuple(targets), tuple(inputs), self._eager, given,
-            host, graph.input_form.kind is dict,
+            host, graph.input_form.kind is dict, (graph.input_form, graph.output_form),
             tuple(plan.dtypes[INPUT - k] is not None for k in range(len(fed))),
             tuple(plan.shows_floats(INPUT - k) for k in range(len(fed))),
         )
@@ -360,7 +369,7 @@ class Training:
         """Return the shapes of one sample of the first data that the model sees."""
         if not self._builder.has_call or not _several(x):
             return [data.first_shape(x, None if _several(y) else y)]
-        self._builder.input_names_for(x)
+        self._builder.input_names_for(x)  # which learns the structure
         return [data.first_shape(entry) for entry in TreeDef.of(x).unpack(x)]
 
     def source(
@@ -429,7 +438,9 @@ def _several(given: Any) -> bool:
     if isinstance(given, Mapping):
         return True
     arrays = isinstance(given, (list, tuple)) and len(given)
-    return bool(arrays) and all(len(getattr(entry, "shape", ())) > 0 for entry in given)
+    return bool(arrays) and all(
+        len(getattr(entry, "shape", ())) > 0 or is_group(entry) for entry in given
+    )
 
 
 def _layer_metrics(builder: Any) -> list[Any]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from gpunn.common import registry
 from gpunn.common.names import snake_case
-from gpunn.common.nested import replaced
+from gpunn.common.nested import found_in, replaced
 from gpunn.common.signatures import signature
 from gpunn.core.operators import FUNCTIONS
+from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.ops.op_arguments import Named, OpArguments, Place, restored, stored
 
 from .parts import (
@@ -91,7 +92,7 @@ def _outputs(places: Any, nested: set[str]) -> Any:
     """Return the places of outputs: a nested functional model counts one application more."""
     if isinstance(places, dict):
         return {name: _outputs(place, nested) for name, place in places.items()}
-    if isinstance(places, list) and places and isinstance(places[0], str):
+    if _is_place(places):
         name, number, index = places
         return [name, number + (name in nested), index]
     return [_outputs(place, nested) for place in places]
@@ -109,10 +110,11 @@ def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
     made = layer_to_keras(layer)
     if layer["class_name"] in registry.entries("model"):
         form, *_ = layer["config"].get("forms", ["one"])
+        nested = not isinstance(form, str)
         names = list(layer["config"]["inputs"]) if form == "dict" else []
         takes_list = form not in ("one", "dict")
     else:
-        names = []
+        names, nested = [], False
         takes_list = registry.lookup("layer", layer["class_name"]).takes_list  # type: ignore[attr-defined]
     nodes = []
     for call in entry["calls"]:
@@ -122,6 +124,10 @@ def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
         if call.get("given"):
             given = OpArguments.from_config(call["given"])
             args, kwargs = (_arguments(one, tensors) for one in ([*given.args], given.kwargs))
+        elif nested:
+            left = iter(tensors)
+            inputs = layer["config"]["inputs"]
+            args = [replaced(lambda _, left=left: next(left), inputs, _is_place)]
         elif not names and (takes_list or len(tensors) > 1):
             args = [tensors]
         if call["training"] is not None:
@@ -149,6 +155,10 @@ def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str,
         nodes.append({"args": args[:1] if options else args, "kwargs": kwargs})
     described = entry_of(module, class_name, {**settings, "name": own["name"]}, class_name)
     return {**described, "name": own["name"], "inbound_nodes": nodes}
+
+
+def _is_place(x: Any) -> bool:
+    return isinstance(x, list) and len(x) == 3 and isinstance(x[0], str)
 
 
 def _tensor(place: list[Any]) -> dict[str, Any]:
@@ -255,7 +265,7 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
         args, kwargs = (_revived(node[key], tensor) for key in ("args", "kwargs"))
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
         y = apply(*args, **kwargs)
-        ys = list(y) if isinstance(y, (list, tuple)) else [y]
+        ys = list(found_in(y, SymbolicTensor))
         if isinstance(apply, partial) and not made[name]:  # a new name might be a layer's
             ys[0].layer.name = name
         made[name].append(ys)
@@ -270,7 +280,7 @@ def _connected(config: Mapping[str, Any]) -> tuple[Any, Any]:
     def found(places: Any) -> Any:
         if isinstance(places, dict):
             return {key: found(place) for key, place in places.items()}
-        if isinstance(places, list) and len(places) == 3 and isinstance(places[0], str):
+        if _is_place(places):
             return tensor(places, int(places[0] in nested and places[1] > 0))
         return [found(place) for place in places]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpunn.layers.symbolic import TreeDef
+from gpunn.common.nested import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.ops.trace import current
 from gpunn.training.matching import (
@@ -43,6 +43,7 @@ class Outputs:
         several = len(self.names) > 1
         graph = model._builder.known_graph("outputs") if several else None
         self.labels = labels_of(graph, self.names) if several else self.names
+        self._form = graph.output_form if graph is not None else TreeDef()
 
     def each(self, y_pred: Any) -> list[Any]:
         """Return the outputs in the order of `compile`."""
@@ -53,6 +54,7 @@ class Outputs:
     def like(self, given: Any, y_pred: Any) -> list[Any]:
         """Return the entry of ``given`` for each output, in the order of `each`."""
         several = isinstance(y_pred, (list, tuple, Mapping))
+        given = self._form.flat(given, "y", missing=True)
         if isinstance(given, Mapping):
             for names in (self.names, y_pred if isinstance(y_pred, Mapping) else ()):
                 if set(given) <= set(names):

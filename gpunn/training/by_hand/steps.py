@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from gpunn.common.config import runs_eagerly
+from gpunn.common.nested import TreeDef
 from gpunn.common.signatures import signature
 from gpunn.core.tracked_metrics import metrics_of_layers
 from gpunn.distribution.communicator import Shard
-from gpunn.layers.symbolic import TreeDef
 from gpunn.metrics import Mean, Metric
 from gpunn.metrics.metric import counting
 from gpunn.metrics.own import takes_weights

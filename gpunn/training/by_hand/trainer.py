@@ -16,7 +16,7 @@ import numpy as np
 from gpunn.backends import get_backend
 from gpunn.backends.contract.control import Control
 from gpunn.callbacks import CallbackList
-from gpunn.common.nested import found_in
+from gpunn.common.nested import TreeDef, found_in
 from gpunn.common.stored import OWN_STEPS, check_array
 from gpunn.core.holder import ParameterHolder
 from gpunn.core.operators import Kept
@@ -24,7 +24,6 @@ from gpunn.distribution import launch
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.classes import check_class_weight, nearest_classes
-from gpunn.layers.symbolic import TreeDef
 from gpunn.optimizers import Optimizer
 from gpunn.optimizers.on_arrays import Update
 from gpunn.training import agreement
