@@ -22,7 +22,7 @@ class TargetSpec:
 
     Attributes:
         name: Name of the output; empty for a single output.
-        output_shape: Shape of one sample.
+        output_shape: Shape of one sample; (1,) if it is a number, unless the loss takes any shape.
         exact: Whether integers among the targets must not be rounded, since a custom metric reads
             them, as a loss with a `call` does.
         varies: Whether the number of steps differs between batches. As in Keras, logs then show
@@ -39,6 +39,8 @@ class TargetSpec:
     label: str = ""
 
     def __post_init__(self) -> None:
+        if not (self.output_shape or self.any_shape):  # each row has one number
+            object.__setattr__(self, "output_shape", (1,))
         if self.loss is not None and not self.any_shape:  # an axis of a `call` is its own affair
             self.check_axis(f"The loss {self.loss.name!r}", self.loss.axis)
 

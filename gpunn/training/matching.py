@@ -226,7 +226,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
     if given in ("accuracy", "acc") and isinstance(given, str):
         if loss.sparse:
             return metrics_module.SparseCategoricalAccuracy(), given
-        if output_shape[-1] == 1:
+        if math.prod(output_shape[-1:]) == 1:
             return metrics_module.BinaryAccuracy(), given
         if loss._of_tensors:
             made = metrics_module.MeanMetricWrapper(accuracy_of_any, given)

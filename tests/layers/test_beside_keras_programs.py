@@ -240,3 +240,55 @@ def test_training_and_predictions_after_an_activation_is_removed(
         for model in (ours, theirs)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+NUMBERS = np.linspace(-1.0, 2.0, 8, dtype=np.float32)
+
+
+def scaled(module: Any) -> Any:
+    class Scaled(module.layers.Layer):  # type: ignore[misc, name-defined]
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight(shape=(), initializer="ones", name="w")
+
+        def call(self, x: Any) -> Any:
+            return x * self.w
+
+    return module.Sequential([module.Input(()), Scaled()])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "mse", "mae", "huber", "log_cosh", "mape", "poisson", "hinge", "binary_crossentropy",
+        lambda y, z: abs(y - z) ** 3,
+    ],
+)  # fmt: skip
+def test_a_model_of_numbers_learns_as_kerass(keras: Any, loss: Any, every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    x, y = abs(NUMBERS) / 3, abs(NUMBERS) / 2
+    logs, weights = [], []
+    for module in (gpunn, keras):
+        model = scaled(module)
+        model.compile(module.optimizers.SGD(0.1), loss, metrics=["mae"])
+        logs.append(model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history)
+        logs[-1]["evaluated"] = model.evaluate(x, y[:, None], verbose=0)
+        logs[-1]["predicted"] = model.predict(x, verbose=0)
+        weights.append(model.get_weights()[0])
+    for name, wanted in logs[1].items():
+        assert np.shape(logs[0][name]) == np.shape(wanted)
+        np.testing.assert_allclose(logs[0][name], wanted, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(*weights, rtol=1e-5)
+
+
+def test_each_number_has_the_weight_of_its_row(every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    model = scaled(gpunn)
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    weight = np.arange(8.0)
+    found = model.evaluate(NUMBERS, NUMBERS**2, sample_weight=weight, verbose=0)
+    each = NUMBERS - NUMBERS**2
+    wanted = [np.mean(weight * each**2), np.average(abs(each), weights=weight)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match="the predictions have 1 classes"):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(abs(NUMBERS), np.arange(8), verbose=0)
