@@ -94,7 +94,7 @@ def _obstacle(plan: Plan, optimizer: Any, p: Parameter, shard: Shard) -> tuple[s
         return "a custom layer reads it, or several layers do", 0
     if p.regularizer is not None or p.constraint is not None:
         return "its regularizer or constraint changes all rows", 0
-    if reason := optimizer._needs_all_rows(p.decay):
+    if reason := optimizer._needs_all_rows(optimizer.decays(p)):
         return reason, 0
     if shard.ranks.size > 1:
         return "several processes add up the gradients of all rows", 0
@@ -138,7 +138,8 @@ class RowUpdate:
         self, gradient: RowGradient, storage: ParameterStorage, optimizer: Any, backend: Backend
     ) -> None:
         p, self._gradient, self._optimizer = gradient.parameter, gradient, optimizer
-        rows = Parameter(gradient.rows.shape, name=p.name, multiplier=p.multiplier, decay=p.decay)
+        treated = {"multiplier": p.multiplier, "decay": optimizer.decays(p)}
+        rows = Parameter(gradient.rows.shape, name=p.name, **treated)
         self._rows = own = ParameterStorage(backend, storage.dtype, [rows])
         own.add_slots(optimizer.slot_names)
         slots = [(storage.slots[name], own.slots[name]) for name in optimizer.slot_names]

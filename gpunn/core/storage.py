@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -303,7 +304,10 @@ class ParameterStorage:
 
     Attributes:
         access: to the weights, for threads that read them and the one that writes them.
+        decays: whether weight decay applies to a parameter; the optimizer may exclude some.
     """
+
+    decays: Callable[[Parameter], bool] = staticmethod(attrgetter("decay"))
 
     _own: set[int] | None = None  # the `id` of the parameters that it trains, if it is a part
 
@@ -404,12 +408,12 @@ class ParameterStorage:
         self.groups: list[ParameterGroup] = []
         for row, parameter, end in zip(self.segments, trained, ends, strict=True):
             row["trainable"] = self._trains(parameter)
-            row["multiplier"], row["decay"] = parameter.multiplier, parameter.decay
+            update = parameter.multiplier, self.decays(parameter)
+            row["multiplier"], row["decay"] = update
             row["l1"], row["l2"] = parameter.coefficients
             if not row["trainable"]:
                 continue
             start = int(row["offset"])
-            update = parameter.multiplier, parameter.decay
             last = self.groups[-1] if self.groups else None
             if last and (last.multiplier, last.decay) == update and last.stop == start:
                 start = self.groups.pop().start

@@ -92,7 +92,7 @@ class CustomSteps:
             )
         # Another optimizer of the same settings, as this one's state stays as it is.
         worker: Any = type(self).from_config(self.get_config())  # type: ignore[attr-defined]
-        storages = new_storages(built)
+        storages = new_storages(built, self)
         own = {key_of(v): p for storage, of in storages
                for v, p in zip(of, storage.parameters, strict=True)}
         places: list[Any] = [own[key_of(v)] for v in built]

@@ -102,11 +102,11 @@ class Update:
             if home is not None:
                 slots.give(home, optimizer)
         loose = [v for v, home in zip(variables, homes, strict=True) if home is None]
-        for storage, copied in new_storages(slots.without_copies(loose, optimizer)):
+        for storage, copied in new_storages(slots.without_copies(loose, optimizer), optimizer):
             slots.give(storage, optimizer, copied)
         self.kept: list[Place] = [slots.known(v) for v in variables]
         self._flat = [place.flat for place in self.kept]
-        parts = _parts(variables, self.kept)
+        parts = _parts(variables, self.kept, optimizer)
         self.storages = [part for part, _ in parts.values()]
         self.places = [parts[id(place.storage())][1][id(place.stands_for(v))]
                        for v, place in zip(variables, self.kept, strict=True)]
@@ -362,7 +362,9 @@ def _home_of(variable: Any) -> ParameterStorage | None:
     return variable.storage
 
 
-def new_storages(variables: Iterable[Any]) -> list[tuple[ParameterStorage, list[Any]]]:
+def new_storages(
+    variables: Iterable[Any], optimizer: Any
+) -> list[tuple[ParameterStorage, list[Any]]]:
     """Return storages for copies of variables, one for each dtype, and the variables of each."""
     by_dtype: dict[str, dict[Any, Any]] = {}
     for v in variables:
@@ -370,7 +372,9 @@ def new_storages(variables: Iterable[Any]) -> list[tuple[ParameterStorage, list[
         by_dtype.setdefault(dtype, {}).setdefault(key_of(v), v)
     found: list[tuple[ParameterStorage, list[Any]]] = []
     for dtype, own in by_dtype.items():
-        places = [placeholder(str(n), v) for n, v in enumerate(own.values())]
+        places = [
+            placeholder(str(n), v, optimizer.decays(v)) for n, v in enumerate(own.values())
+        ]
         for p, v in zip(places, own.values(), strict=True):
             p.kept = np.array(v, dtype)  # its first values
         found.append((ParameterStorage(get_backend("numpy"), dtype, places), list(own.values())))
@@ -378,7 +382,7 @@ def new_storages(variables: Iterable[Any]) -> list[tuple[ParameterStorage, list[
 
 
 def _parts(
-    variables: Sequence[Any], places: Sequence[Place]
+    variables: Sequence[Any], places: Sequence[Place], optimizer: Any
 ) -> dict[int, tuple[ParameterStorage, dict[int, Parameter]]]:
     """Return the part that trains these variables of each storage with their slots, by its ``id``.
 
@@ -393,7 +397,10 @@ def _parts(
         own = {id(other.stands_for(v)): v for v, other in zip(variables, places, strict=True)
                if other.storage() is storage}
         trained = [p for p in storage.parameters if p.trained]
-        stand = {id(p): placeholder(p.name, own.get(id(p), p)) for p in trained}
+        stand = {
+            id(p): placeholder(p.name, v := own.get(id(p), p), optimizer.decays(v))
+            for p in trained
+        }
         part = storage.part([stand[number] for number in own], list(stand.values()))
         for p in trained:
             vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, storage=part)
@@ -402,13 +409,13 @@ def _parts(
     return found
 
 
-def placeholder(name: str, variable: Any) -> Parameter:
+def placeholder(name: str, variable: Any, decay: bool) -> Parameter:
     """Return a parameter that is treated as a weight is."""
     if not isinstance(variable, Parameter):
         constraint = getattr(variable, "constraint", None)
-        return Parameter(np.shape(variable), name=name, constraint=constraint)
+        return Parameter(np.shape(variable), name=name, decay=decay, constraint=constraint)
     made = Parameter(
-        variable.shape, name=name, multiplier=variable.multiplier, decay=variable.decay,
+        variable.shape, name=name, multiplier=variable.multiplier, decay=decay,
         constraint=variable.constraint,
     )
     made.connections = variable.connections

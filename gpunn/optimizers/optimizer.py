@@ -39,6 +39,7 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
 from .custom_steps import CustomSteps
+from .exclusion import Exclusion
 from .kept import KeptSlots
 from .learning_rate import LearningRate, checked_rate
 from .rules import Move, move_of
@@ -50,6 +51,8 @@ __all__ = ["Optimizer", "deserialize", "get", "serialize"]
 # moving average of the weights.
 SUM = "gradient_accumulator"
 AVERAGE = "average"
+EXCLUDED = "excluded_from_weight_decay"
+"""The entry of configurations for weights that are excluded; other optimizers lack it."""
 Slots = dict[str, Array]
 Tensors = Mapping[str, Tensor]
 
@@ -146,7 +149,7 @@ class Optimizer(CustomSteps, Formula):
         ),
         "finalize_variable_values": "write finish(storage)",
         "scale_loss": "pass loss_scale_factor",
-        "exclude_from_weight_decay": "declare a parameter with decay=False",
+        "exclude_from_weight_decay": "call it, or declare a parameter with decay=False",
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }
     slot_names: ClassVar[tuple[str, ...]] = ()
@@ -175,6 +178,7 @@ class Optimizer(CustomSteps, Formula):
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     _learning_rate = cast("float | LearningRateSchedule", 0.0)
     _control = cast("Control | None", None)
+    _exclusion = Exclusion()
     _attached = 0
 
     def _rate_now(self) -> Any:
@@ -316,6 +320,43 @@ class Optimizer(CustomSteps, Formula):
                 return f"{name}={value!r} concerns all rows"
         return None
 
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Exclude weights from weight decay, instead of those excluded before.
+
+        It is called before the first update. Files and configurations of the optimizer hold it.
+
+        Args:
+            var_list: Weights of layers, variables or arrays.
+            var_names: Strings, or regular expressions. A weight is excluded if its name contains
+                one of them: ``["bias"]`` excludes all biases.
+
+        Raises:
+            ValueError: after the first update or `build`; for a name that is no regular expression.
+            TypeError: for names that are no list of strings.
+
+        >>> from gpunn.optimizers import AdamW
+        >>> optimizer = AdamW(weight_decay=0.1)
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias", "gamma"])
+        """
+        if self.steps_done or vars(self).get("_built_for"):
+            raise ValueError(
+                "exclude_from_weight_decay must be called before the optimizer is built and "
+                "before its first update: create another optimizer."
+            )
+        self._exclusion = Exclusion(var_names or (), (), () if var_list is None else list(var_list))
+
+    def decays(self, variable: Any) -> bool:
+        """Return whether weight decay applies to a weight, variable or array.
+
+        >>> import gpunn
+        >>> optimizer = gpunn.optimizers.AdamW(weight_decay=0.1)
+        >>> weight = gpunn.Variable([1.0], name="kernel")
+        >>> optimizer.exclude_from_weight_decay([weight])
+        >>> optimizer.decays(weight), optimizer.decays(gpunn.Variable([1.0]))
+        (False, True)
+        """
+        return bool(getattr(variable, "decay", True)) and variable not in self._exclusion
+
     def take_owner(self, training: Any) -> None:
         """Bind the optimizer to the training of a model, the only one that it trains.
 
@@ -350,6 +391,7 @@ class Optimizer(CustomSteps, Formula):
         carries over, begins anew if there are none, and no custom steps count.
         """
         goes_on, waiting = self._slots.are_known(storage.parameters), self._slots.waiting
+        storage.decays = self.decays
         storage.take_slots(self.slots_in(storage))
         if not goes_on and self._slots.waiting == waiting:
             self._control = None
@@ -511,7 +553,24 @@ class Optimizer(CustomSteps, Formula):
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedules.get(LEARNING_RATE)
         rate = float(self.learning_rate) if schedule is None else registry.serialize(schedule)
-        return {**super().get_config(), "learning_rate": rate}
+        found = {**super().get_config(), "learning_rate": rate}
+        return {**found, EXCLUDED: self._exclusion.get_config()} if self._exclusion else found
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Create an optimizer from a dictionary that its `get_config` returned.
+
+        Args:
+            config: the arguments of the constructor, by name, and what is excluded from decay.
+
+        >>> from gpunn.optimizers import Adam
+        >>> Adam.from_config({"learning_rate": 0.5}).get_config()["learning_rate"]
+        0.5
+        """
+        made = super().from_config({key: x for key, x in config.items() if key != EXCLUDED})
+        if EXCLUDED in config:
+            made._exclusion = Exclusion.from_config(config[EXCLUDED])
+        return made
 
 
 get, serialize, deserialize = lookups(Optimizer)

@@ -23,6 +23,8 @@ from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
 from gpunn.core.storage import with_weight_limit
+from gpunn.optimizers.exclusion import Exclusion
+from gpunn.optimizers.optimizer import EXCLUDED
 
 from . import graphs, lookups, states
 from .parts import complete_shared_numbers, described, from_keras, is_part, written_in
@@ -56,6 +58,8 @@ def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     if compiled is not None and compiled["optimizer"] is None:
         document["compile_config"], compiled = compiled, None  # Keras cannot load it
     entry["compile_config"] = compiled
+    excluded = {} if model.optimizer is None else model.optimizer.get_config()
+    document |= {key: excluded[key] for key in (EXCLUDED,) if key in excluded}  # Keras forgets it
     with_state = include_optimizer and model.compiled and model.built
     if with_state:
         tensors, values = model.training_state()
@@ -169,6 +173,8 @@ def load_model(
                 model.trained_on = own["trained_on"]
             if compiled is not None:
                 compile_model(model, compiled)
+                if EXCLUDED in own and model.optimizer is not None:
+                    model.optimizer._exclusion = Exclusion.from_config(own[EXCLUDED])
                 _set_training(file, model, own.get("training"), allow_nan)
             return model
 

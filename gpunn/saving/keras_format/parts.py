@@ -18,6 +18,7 @@ from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
 from gpunn.common.overrides import is_framework, replaces
 from gpunn.common.signatures import arguments
+from gpunn.optimizers.optimizer import EXCLUDED
 
 MODULES = {
     "layer": "keras.layers", "initializer": "keras.initializers", "loss": "keras.losses",
@@ -140,7 +141,7 @@ def shared_number(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_omitted(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
     """Return whether Keras's class lacks an argument, which then must have its default value."""
-    if is_framework(cls) and key in IN_WEIGHTS.get(name, ()):
+    if key == EXCLUDED or (is_framework(cls) and key in IN_WEIGHTS.get(name, ())):
         return True
     if key != "learning_rate_multiplier" and key not in UNKNOWN_TO_KERAS.get(name, ()):
         return False
