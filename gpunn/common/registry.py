@@ -27,6 +27,7 @@ from .signatures import arguments
 from .snapshots import restored_after
 
 FUNCTION = "function"  # the kind of user-defined functions, which are registered like classes
+OBJECT = "object"  # the kind of other classes of users, which have a get_config
 Class = TypeVar("Class", bound=Callable[..., Any])
 Result = TypeVar("Result")
 Examples = Sequence[Mapping[str, Any]]
@@ -220,7 +221,16 @@ def _kind_of(part: Any) -> str:
     """Return the kind of a class; "function" for a function, "" for anything else."""
     if isfunction(part):
         return FUNCTION
-    return part._kind if isinstance(part, type) and issubclass(part, Entry) else ""
+    if not isinstance(part, type):
+        return ""
+    if issubclass(part, Entry):
+        return part._kind
+    return OBJECT if hasattr(part, "get_config") else ""
+
+
+def is_part(value: Any) -> bool:
+    """Whether configurations describe a value by its class and its own configuration."""
+    return isinstance(value, Entry) or _kind_of(type(value)) == OBJECT
 
 
 def register(cls: Any, name: str) -> None:
@@ -253,8 +263,7 @@ def register_serializable(
         The decorator, which returns the class or function unchanged.
 
     Raises:
-        TypeError: if it is neither a function nor a subclass of a gpunn layer, loss, metric,
-            optimizer, activation, initializer, regularizer, constraint, schedule or callback.
+        TypeError: if it is neither a function nor a class with a ``get_config`` method.
 
     >>> import gpunn
     >>> @gpunn.saving.register_serializable(package="docs")
@@ -269,9 +278,8 @@ def register_serializable(
     def decorate(cls: Class) -> Class:
         if not _kind_of(cls):
             raise TypeError(
-                f"register_serializable takes a function, or a subclass of a gpunn layer, loss, "
-                f"metric, optimizer, activation, initializer, regularizer, constraint, schedule or "
-                f"callback; got {cls!r}."
+                f"register_serializable takes a function, or a class with a get_config method, "
+                f"which returns the arguments of its constructor; got {cls!r}."
             )
         own = name or cls.__name__
         register(cls, f"{package}>{own}")
@@ -340,12 +348,15 @@ def with_further(classes: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     """Return what lookups find in this context, and these classes and functions.
 
     Raises:
-        ValueError: for an object that is not a class of gpunn's kinds or a function.
+        ValueError: for an object that is neither a class with a ``get_config`` nor a function.
     """
     further = dict(_further.get())
     for name, cls in classes.items():
         if not (kind := _kind_of(cls)):
-            raise ValueError(f"custom_objects[{name!r}] is not a gpunn class or function: {cls!r}.")
+            raise ValueError(
+                f"custom_objects[{name!r}] is neither a function nor a class with a "
+                f"get_config: {cls!r}."
+            )
         further[kind, f"Custom>{name}"] = further[kind, name] = cls
     return further
 
@@ -453,6 +464,12 @@ def naming(work: Callable[[], Result]) -> Result:
     return context.run(work)
 
 
+def named(work: Callable[[], Result]) -> Result:
+    """Return ``work()``, which describes a part of the file that `naming` describes, or else a part
+    by itself."""
+    return naming(work) if _named.get() is None else work()
+
+
 SHARED_ID = "shared_object_id"
 """The key, as in Keras, of the number of a layer that several parts of one description share."""
 
@@ -534,12 +551,14 @@ def kind_of(argument: str, name: str) -> str:
     for kind in (*kinds, "initializer", "regularizer", "constraint", "activation"):
         if _knows(kind, name):
             return kind
+    if _knows(OBJECT, name):
+        return OBJECT
     raise ValueError(f"the argument {argument!r} holds an unknown part {name!r}.")
 
 
 def described(value: Any) -> Any:
     """Return a constructor's argument, in which parts are replaced by their descriptions."""
-    return replaced(lambda x: serialize(x) if isinstance(x, Entry) else x, value)
+    return replaced(lambda x: serialize(x) if is_part(x) else x, value)
 
 
 def with_parts(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -547,7 +566,8 @@ def with_parts(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 
     A class with a `get_config` of its own, and a built-in one, makes its parts itself.
     """
-    if is_framework(cls) or overrides.replaces(cls, "get_config"):
+    own = issubclass(cls, Entry) and overrides.replaces(cls, "get_config")
+    if is_framework(cls) or own:
         return dict(config)
 
     def is_description(x: Any) -> bool:
@@ -567,15 +587,16 @@ def serialize(entry: Any) -> dict[str, Any] | None:
     if entry is None:
         return None
     cls = type(entry)
-    name = name_of(cls._kind, cls)
-    config = entry.get_config()
+    kind = _kind_of(cls)
+    name = name_of(kind, cls)
+    config = entry.get_config() if kind != OBJECT else described(entry.get_config())
     if name is None:
         raise ValueError(
             f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
             f"Put @gpunn.saving.register_serializable() above the class."
         )
     document = {"class_name": name, "config": config}
-    if cls._kind in ("layer", "model") and (shared := _shared.get()) is not None:
+    if kind in ("layer", "model") and (shared := _shared.get()) is not None:
         shared.number(entry, document)
     return document
 
@@ -602,6 +623,9 @@ def deserialize(document: Any, kind: str) -> Any:
 
     def make() -> Any:
         try:
+            if kind == OBJECT:
+                given = with_parts(cls, config)
+                return cls.from_config(given) if hasattr(cls, "from_config") else cls(**given)
             return cls.from_config(dict(config))
         except TypeError as error:
             raise ValueError(

@@ -7,7 +7,13 @@ from gpunn.common.registry import register_serializable
 
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint, save_checkpoint
-    from .custom_objects import CustomObjectScope, custom_object_scope, get_custom_objects
+    from .custom_objects import (
+        CustomObjectScope,
+        custom_object_scope,
+        get_custom_objects,
+        get_registered_name,
+        get_registered_object,
+    )
     from .keras_objects import deserialize_keras_object, serialize_keras_object
     from .model_files import (
         load_model,
@@ -22,7 +28,10 @@ else:
         __name__,
         {
             ".checkpoint": "load_checkpoint save_checkpoint",
-            ".custom_objects": "CustomObjectScope custom_object_scope get_custom_objects",
+            ".custom_objects": (
+                "CustomObjectScope custom_object_scope get_custom_objects get_registered_name "
+                "get_registered_object"
+            ),
             ".keras_objects": "deserialize_keras_object serialize_keras_object",
             ".model_files": (
                 "load_model load_weights model_from_json model_to_json save_model save_weights"
@@ -37,6 +46,8 @@ __all__ = [
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
     "load_checkpoint",
     "load_model",
     "load_weights",

@@ -17,8 +17,9 @@ def serialize_keras_object(obj: Any) -> Any:
     """Return a part as Keras describes it, in values that JSON can hold.
 
     Args:
-        obj: A layer, model, optimizer, loss, metric or other part, a function that is registered,
-            an array, or numbers, strings, None, and lists, tuples and dictionaries of these.
+        obj: A layer, model, optimizer, loss, metric or other part, an object of a class with
+            ``get_config``, a function that is registered, an array, or numbers, strings, None, and
+            lists, tuples and dictionaries of these.
 
     Returns:
         For a part, a dictionary with ``"module"``, ``"class_name"``, ``"config"`` and
@@ -31,9 +32,8 @@ def serialize_keras_object(obj: Any) -> Any:
     >>> gpunn.saving.serialize_keras_object(gpunn.regularizers.L2(0.5))["module"]
     'keras.regularizers'
     """
-    if isinstance(obj, registry.Entry):
-        entry: Any = registry.serialize(obj)
-        return layer_to_keras(entry) if obj._kind in _LAYERS else to_keras(entry, obj._kind)
+    if registry.is_part(obj):
+        return registry.named(lambda: _of_part(obj))
     if obj is None or isinstance(obj, (str, bool, int, float)):
         return obj
     if isinstance(obj, (list, tuple)):
@@ -47,6 +47,12 @@ def serialize_keras_object(obj: Any) -> Any:
     if name is None:
         raise ValueError(f"{obj!r} cannot be described: register it with register_serializable().")
     return entry_of("builtins", "function", name, name)
+
+
+def _of_part(part: Any) -> Any:
+    entry: Any = registry.serialize(part)
+    kind = getattr(part, "_kind", registry.OBJECT)
+    return layer_to_keras(entry) if kind in _LAYERS else to_keras(entry, kind)
 
 
 def deserialize_keras_object(
@@ -93,8 +99,9 @@ def _kind_of(config: Mapping[str, Any]) -> str:
     """Return the kind of a described part: by Keras's module, or by its name."""
     names = [config["class_name"], str(config.get("registered_name"))]
     module = str(config.get("module")).rpartition(".")[2].removesuffix("s")
-    for kind in (module, "layer", "model", *sorted(registry.kinds() - {*_LAYERS, module})):
-        if kind in registry.kinds() and any(name in registry.entries(kind) for name in names):
+    kinds = registry.kinds() | {registry.OBJECT}
+    for kind in (module, "layer", "model", *sorted(kinds - {*_LAYERS, module})):
+        if kind in kinds and any(name in registry.entries(kind) for name in names):
             return kind
     if names[0] == "Functional":
         return "model"

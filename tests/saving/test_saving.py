@@ -219,7 +219,7 @@ def test_custom_classes_have_to_be_known(tmp_path):
             gpunn.saving.load_model(tmp_path / "m")
         again = gpunn.saving.load_model(tmp_path / "m", custom_objects={name: Thick})
         assert type(again.layers[-1]) is Thick
-    with pytest.raises(ValueError, match=r"custom_objects\['eval'\] is not a gpunn class"):
+    with pytest.raises(ValueError, match=r"custom_objects\['eval'\] is neither a function nor"):
         gpunn.saving.load_model(tmp_path / "m", custom_objects={"eval": eval})  # type: ignore[dict-item]
 
 
