@@ -323,7 +323,7 @@ def _rows_to_update(optimizer: Any, gradient: Tensor, p: Parameter) -> int:
     if gradient.primitive is not scattered or gradient.attributes != how:
         return 0
     before, _, places = gradient.inputs
-    some = optimizer._skips_zeros and not optimizer._needs_all_rows(p.decay)
+    some = optimizer._skips_zeros and not optimizer._needs_all_rows(optimizer.decays(p))
     some = some and p.constraint is None and active_shard() is None
     some = some and before.is_constant and not np.any(before.value)
     return places.size if some and 2 * places.size <= p.shape[0] else 0
