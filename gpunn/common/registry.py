@@ -556,6 +556,14 @@ def kind_of(argument: str, name: str) -> str:
     raise ValueError(f"the argument {argument!r} holds an unknown part {name!r}.")
 
 
+def is_model(name: Any) -> bool:
+    """Whether a layer of a graph of this class name is a model: a name that ``custom_objects`` give
+    to a layer is none, whatever else is registered."""
+    of = (_given(kind, name) for kind in ("layer", "model")) if isinstance(name, str) else ()
+    given = next((part for part in of if part is not None), None)
+    return name in entries("model") if given is None else _kind_of(given) == "model"
+
+
 def described(value: Any) -> Any:
     """Return a constructor's argument, in which parts are replaced by their descriptions."""
     return replaced(lambda x: serialize(x) if is_part(x) else x, value)

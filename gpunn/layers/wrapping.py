@@ -128,7 +128,7 @@ class InputSpec:
 
 def _check_layer(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        kind = "model" if value.get("class_name") in registry.entries("model") else "layer"
+        kind = "model" if registry.is_model(value.get("class_name")) else "layer"
         return registry.deserialize(value, kind)
     if isinstance(value, Layer) or (isinstance(value, registry.Entry) and value._kind == "model"):
         return value

@@ -325,7 +325,7 @@ def _form_name(form: TreeDef) -> Any:
 def restore_layer(document: Any) -> Any:
     """Restore a layer, or a model used as a layer, from `registry.serialize`."""
     name = document.get("class_name") if isinstance(document, dict) else None
-    kind = "model" if name in registry.entries("model") else "layer"
+    kind = "model" if registry.is_model(name) else "layer"
     return registry.deserialize(document, kind)
 
 

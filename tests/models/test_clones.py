@@ -169,6 +169,11 @@ def test_what_a_model_cannot_do_with_a_clone_is_refused() -> None:
         clone(graph(gpunn), call_function=lambda layer, *args, **kwargs: None)
 
 
+@gpunn.saving.register_serializable(name="Doubled")
+class Other(gpunn.Model):
+    """A model of the name that custom objects give to a layer below."""
+
+
 def test_configurations_with_custom_objects(keras: Any) -> None:
     for k in (gpunn, keras):
 

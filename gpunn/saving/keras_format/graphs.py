@@ -77,7 +77,7 @@ def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return Keras's description of a layer, or of a model used as one."""
-    if entry["class_name"] in registry.entries("model"):
+    if registry.is_model(entry["class_name"]):
         return model_to_keras(entry) | shared_number(entry)
     if entry["class_name"] != "InputLayer":
         made: dict[str, Any] = to_keras(entry, "layer")
@@ -108,7 +108,7 @@ def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
         both = {"arguments": [{"input": 0}, {"input": 1}], "options": {}, "name": name}
         return _operation(layer["class_name"].lower(), both, entry["calls"])
     made = layer_to_keras(layer)
-    if layer["class_name"] in registry.entries("model"):
+    if registry.is_model(layer["class_name"]):
         form, *_ = layer["config"].get("forms", ["one"])
         nested = not isinstance(form, str)
         names = list(layer["config"]["inputs"]) if form == "dict" else []
@@ -217,7 +217,7 @@ def layer_from_keras(entry: Any) -> Any:
     name = entry.get("class_name") if isinstance(entry, dict) else None
     if not isinstance(name, str):
         raise ValueError(f"a layer is described as {entry!r}.")
-    if name == "Functional" or known_as(entry, "model") in registry.entries("model"):
+    if name == "Functional" or registry.is_model(known_as(entry, "model")):
         return registry.restored_once(entry, lambda: model_from_keras(entry))
     return registry.deserialize(from_keras(entry, "layer"), "layer")
 

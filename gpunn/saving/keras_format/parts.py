@@ -316,7 +316,7 @@ def _own_value(value: Any, key: str) -> Any:
             return x
         if x["class_name"] in ("__numpy__", "__tensor__"):
             return x["config"]["value"]
-        if x["class_name"] == "Functional" or known_as(x, "model") in registry.entries("model"):
+        if x["class_name"] == "Functional" or registry.is_model(known_as(x, "model")):
             return _graphs().layer_from_keras(x)
         is_function = x["class_name"] == "function"
         return from_keras(x, "" if is_function else registry.kind_of(key, x["class_name"]))
