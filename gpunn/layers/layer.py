@@ -23,6 +23,7 @@ from gpunn.core.holder import Runnable
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter, ParameterStorage
+from gpunn.core.tracked_metrics import metrics_of_layer
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.variable import Variable
@@ -44,6 +45,7 @@ from .parameters import (
     Stateless,
     add_parameter,
     check_declaration,
+    check_passes,
     integers_of,
     layers_in,
     losses_of,
@@ -121,6 +123,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     _on_host = False
     """True for a layer that encodes data as numbers while they are fed, by ``encode(x, argument)``:
     it follows inputs of a model, and `call` computes the rest in the step."""
+    _builds_itself = False
+    """Whether its own `call` builds it, if a subclass's `call` lacks arguments of `build`."""
     _has_passes = True
     """True for a class that implements `forward` and `backward`, on arrays."""
     supports_masking = False
@@ -166,6 +170,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             cls.call = Layer.call  # type: ignore[method-assign]
         cls._has_call = not (cls.call is Layer.call or is_formula(cls.call))
         cls._has_passes = "forward" in vars(own[0])
+        if "forward" in vars(cls) and not cls._has_call:
+            check_passes(cls)
         if "backward" in vars(cls) and not cls._has_passes:
             raise TypeError(
                 f"{cls.__name__}.backward would be ignored: the layer has no forward(call). "
@@ -481,6 +487,16 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         """The parameters that it has declared itself, in Keras's order: in order of declaration,
         non-trainable ones last."""
         return sorted(self._parameters, key=lambda p: not p.trained)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that it and the layers inside it hold as attributes.
+
+        >>> from gpunn.layers import Dense
+        >>> Dense(2).metrics
+        []
+        """
+        return metrics_of_layer(self)
 
     @property
     def weights(self) -> list[Parameter]:

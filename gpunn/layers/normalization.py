@@ -219,6 +219,8 @@ class LayerNormalization(_Normalization):
 
     Args:
         axis: the last axis, or several last axes, in any order.
+        rms_scaling: whether to compute ``y = gamma x / sqrt(variance + epsilon)`` instead. It is
+            outdated: for a root mean square, use `RMSNormalization`.
 
     The other arguments: as in `BatchNormalization`.
 
@@ -237,19 +239,27 @@ class LayerNormalization(_Normalization):
     )
 
     axis: int | Sequence[int] = field(default=-1, check=check_axes)
+    rms_scaling: bool = field(default=False, check=check_flag, kw_only=True)
 
     def build(self, input_shape: Shape) -> None:
         shape = last_axes(self.axis, input_shape, self.name)
-        self._declare(shape)
+        if self.centered and self.rms_scaling:  # with gamma alone, whatever center and scale say
+            self.gamma = declared(self, "gamma", shape)
+        else:
+            self._declare(shape)
         self._size = math.prod(shape)
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        if self.centered:
+        if not self.centered:
+            y = ops.rms_normalization(x, self.gamma, self.axis, self.epsilon)
+            return y if self.beta is None else y + self.beta
+        if not self.rms_scaling:
             factors = self.gamma, self.beta
             return ops.layer_normalization(x, *factors, self.axis, self.epsilon)
-        y = ops.rms_normalization(x, self.gamma, self.axis, self.epsilon)
-        return y if self.beta is None else y + self.beta
+        axes = tuple(self.axis) if isinstance(self.axis, list) else self.axis
+        gamma, _ = self._factors()
+        return x * ops.rsqrt(ops.var(x, axes, keepdims=True) + self.epsilon) * gamma
 
 
 class RMSNormalization(LayerNormalization):
@@ -275,6 +285,7 @@ class RMSNormalization(LayerNormalization):
     axis: int | Sequence[int] = -1
     epsilon: float = 1e-6
     center: bool = False
+    rms_scaling: bool = field(default=False, check=_refuse_true, attribute=None, kw_only=True)
 
 
 def _check_groups(name: str, value: Any) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
 from gpunn.common.overrides import is_framework
+from gpunn.common.signatures import required
 from gpunn.core.holder import ParameterHolder
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter
@@ -211,6 +212,17 @@ class Stateless(ParameterHolder):
         return [*zip(weights, values, strict=True)]
 
 
+def check_passes(cls: Any) -> None:
+    """Raise a TypeError if a layer's `forward` is one of PyTorch, on tensors."""
+    names = required(cls.forward)[1:]
+    if names != ["call"] and (len(names) != 1 or "backward" not in vars(cls)):
+        raise TypeError(
+            f"{cls.__name__}.forward({', '.join(names)}): a layer of tensors defines call, as in "
+            f"Keras: rename forward to call. (forward(call), with backward(call), works on arrays; "
+            f"see docs/reference/own-parts.md.)"
+        )
+
+
 # -- building
 
 
@@ -228,9 +240,13 @@ def marks_built(build: Callable[..., None]) -> Callable[..., None]:
             build(self, *shapes, **named)
         finally:
             _building.remove(self)
-        first = shapes[0] if shapes else next(iter(named.values()))
-        self.input_shape = without_batch_axis(first)
+        first = next(iter((*shapes, *named.values())), None)
+        if first is not None:
+            self.input_shape = without_batch_axis(first)
         self.built = True
+        given, self.__dict__["_first_weights"] = vars(self).get("_first_weights"), None
+        if given is not None:
+            self.set_weights(given)
 
     return build_once
 

@@ -17,7 +17,7 @@ import numpy as np
 from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.nested import any_in, replaced
 from gpunn.common.registry import Entry
-from gpunn.common.signatures import signature
+from gpunn.common.signatures import required, signature
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.settings import traced_call
@@ -111,7 +111,16 @@ def build_for(layer: Any, shapes: Sequence[SampleShape], given: OpArguments) -> 
         else:
             bound = signature(type(layer).call).bind(layer, *args, **kwargs).arguments
             shapes_of = {name: bound.get(name.removesuffix("_shape")) for name in names}
-            layer.build(**{name: shape for name, shape in shapes_of.items() if shape is not None})
+            known = {name: shape for name, shape in shapes_of.items() if shape is not None}
+            if known.keys() >= {*required(type(layer).build)[1:]}:
+                layer.build(**known)
+            elif not layer._builds_itself:
+                raise TypeError(
+                    f"{layer.name}: build takes {', '.join(names)}, so call needs an argument for "
+                    f"each, such as {names[-1].removesuffix('_shape')}; it takes "
+                    f"{', '.join(signature(layer.call).parameters)}. Or write "
+                    f"build(self, input_shape)."
+                )
     if layer.input_shape is None or not covers(layer.input_shape, without_batch_axis(first)):
         layer.input_shape = without_batch_axis(first)
     for inner in () if layer.trainable else layer._layers_inside:

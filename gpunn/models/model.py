@@ -83,7 +83,8 @@ class Model(TrainableModel):
         if not self._has_call and (inputs is None or outputs is None):
             raise TypeError(
                 f"{type(self).__name__} needs inputs and outputs: x = gpunn.Input(shape), "
-                f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)."
+                f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)"
+                f"{', to which forward is to be renamed' if hasattr(self, 'forward') else ''}."
             )
         source = ModelCall(self) if self._has_call else Graph(inputs, outputs)
         self._create(source, name, trainable, dtype, backend)

@@ -33,7 +33,6 @@ REFUSED = [
     (layers.Layer, "__call__", "forward"),
     (layers.Layer, "compute_output_spec", "compute_output_shape"),
     (layers.Dense, "__call__", "call"),
-    (layers.Conv2D, "convolution_op", "forward"),
     (layers.Add, "_merge_function", "call"),
     (layers.Flatten, "forward", "is_view"),
     (layers.Reshape, "forward", "is_view"),

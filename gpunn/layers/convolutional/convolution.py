@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
+from gpunn.common.overrides import replaces
 from gpunn.core.storage import Parameter
 from gpunn.layers.arguments import check_padding, check_padding_of_steps
 from gpunn.layers.layer import formula
@@ -73,6 +73,9 @@ class _Filtering(_Windowed):
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        return self._convolved(x)
+
+    def _convolved(self, x: Tensor) -> Tensor:
         x = x if self.channels_last else ops.moveaxis(x, 1, -1)
         sizes = self.strides, self.padding, "channels_last", self.dilation_rate
         depth = self._depth(x.shape[-1])
@@ -104,10 +107,6 @@ class OfKernel(_ImageLayer):
 
 
 class _Convolution(OfKernel, _Filtering):
-    _refused: ClassVar[Mapping[str, str]] = {
-        "convolution_op": "write forward(call) and backward(call), its derivative"
-    }
-
     groups: int = field(default=1, check=check_positive_integer, after="dilation_rate")
 
     def __post_init__(self) -> None:
@@ -129,6 +128,22 @@ class _Convolution(OfKernel, _Filtering):
 
     def _depth(self, channels: int) -> int:
         return channels // self.groups
+
+    def convolution_op(self, inputs: Tensor, kernel: Any) -> Tensor:
+        """Convolve inputs (batch, ...) with a kernel; bias and activation follow.
+
+        A subclass may override it, for example with ``super().convolution_op(inputs, changed)``.
+        It is called inside a trace, as `call` is.
+        """
+        sizes = self.strides, self.padding, self.data_format, self.dilation_rate
+        return ops.conv(inputs, kernel, *sizes)
+
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        if not replaces(type(self), "convolution_op"):
+            return self._convolved(x)
+        y = self._with_bias(self.convolution_op(x, ops.convert_to_tensor(self.kernel)), self.bias)
+        return self.activation(y)
 
 
 class Conv2D(_Convolution):

@@ -66,6 +66,13 @@ class Pictures(Layer):
 
     def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
         """Run the layer by itself on pictures, or on one picture of three axes."""
+        if len(args) == 1 and isinstance(args[0], (list, tuple)):  # of pictures
+            if len({np.shape(picture) for picture in args[0]}) > 1:
+                raise ValueError(
+                    f"{self.name}: pictures of one size are expected; got the shapes "
+                    f"{', '.join(str(np.shape(picture)) for picture in args[0])}. Call it on each."
+                )
+            args = (np.asarray(args[0]),)
         if len(args) == 1 and np.ndim(args[0]) == 3:
             return super()._run(np.asarray(args[0])[None], training=training, **kwargs)[0]
         return super()._run(*args, training=training, **kwargs)

@@ -15,7 +15,7 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
 
 from .adapting import batches, numbers
-from .encoding import alone, check_codes, encoded, mode_check, refuse_sparse
+from .encoding import alone, check_codes, encoded, mode_check, refuse_sparse, with_rows
 
 __all__ = ["Discretization"]
 
@@ -118,7 +118,7 @@ class Discretization(Layer):
         return encoded(ops.cast(codes, x.dtype), self.output_mode, self.depth)
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        x = np.asarray(args[0] if args else kwargs["x"])
+        x = with_rows(self, np.asarray(args[0] if args else kwargs["x"]))
         if x.dtype.kind == "f" and (gaps := np.isnan(x)).any():  # a model refuses it in its data
             raise ValueError(
                 f"{self.name}: x holds nan at {np.argwhere(gaps)[0].tolist()}, which belongs to no "

@@ -77,10 +77,15 @@ def encoded(codes: Any, mode: str, depth: int, weights: Any = None) -> Any:
 
 
 def alone(layer: Any, x: Any) -> bool:
-    """Whether an input array is a single sample, as in Keras: a vector that is encoded as one
-    row."""
+    """Whether an input array is a single sample, as in Keras: a number, or a vector that is encoded
+    as one row."""
     mode = getattr(layer, "output_mode", None)
-    return mode in ("multi_hot", "count", "tf_idf") and np.ndim(x) == 1
+    return np.ndim(x) <= (mode in ("multi_hot", "count", "tf_idf"))
+
+
+def with_rows(layer: Any, x: np.ndarray) -> np.ndarray:
+    """Return an input array, a number as a vector if it becomes a row, as in Keras."""
+    return np.atleast_1d(x) if layer.output_mode == "one_hot" else x
 
 
 class CategoryEncoding(Layer):
@@ -133,7 +138,8 @@ class CategoryEncoding(Layer):
         check_codes_below(self.num_tokens, array, argument, self.name, hint=hint)
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
-        x = np.asarray(args[0] if args else kwargs["x"])
+        x = with_rows(self, np.asarray(args[0] if args else kwargs.pop("x")))
+        args = (x, *args[1:])
         if x.dtype.kind in "biuf":
             self._check_values(x, self.name)
         if not alone(self, x):

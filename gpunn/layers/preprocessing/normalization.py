@@ -179,6 +179,11 @@ class Normalization(Layer):
             )
         return x * deviation + mean if self.invert else (x - mean) / deviation
 
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        if len(args) == 1 and np.ndim(args[0]) == 0:  # a number alone
+            return super()._run(np.asarray(args[0])[None], training=training, **kwargs)[0]
+        return super()._run(*args, training=training, **kwargs)
+
     def _given(self, dtype: str) -> list[np.ndarray]:
         """Return the given mean and deviation; the variance may exceed the range of float32."""
         deviation = np.maximum(np.sqrt(self._constant(self.input_variance)), EPSILON)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Callable, Sequence
@@ -146,7 +147,7 @@ class TextVectorization(StringLookup):
                 f"{argument} has the shape {array.shape}; {self.name} splits texts (batch,) or "
                 f"(batch, 1)."
             )
-        rows = array.reshape(len(array), -1).tolist()
+        rows = array.reshape(len(array), math.prod(array.shape[1:])).tolist()
         texts = [
             ["" if is_missing(v) else self._checked(v, argument, [k]) for v in row]
             for k, row in enumerate(rows)

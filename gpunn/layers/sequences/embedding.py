@@ -104,7 +104,7 @@ class Embedding(Layer):
                 )
             self._first = values
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape | None = None) -> None:
         self.embeddings = declared(self, "embeddings", (self.input_dim, self.output_dim))
         self.embeddings.by_rows = True
         if self._first is not None:  # not in the configuration: a file holds the values
@@ -175,7 +175,7 @@ class ReversibleEmbedding(Embedding):
         default=None, check=optional(check_positive), after="reverse_dtype"
     )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape | None = None) -> None:
         super().build(input_shape)
         self.embeddings.by_rows = False  # scores are of all rows
         if not self.tie_weights:

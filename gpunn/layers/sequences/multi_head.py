@@ -32,7 +32,7 @@ __all__ = ["GroupQueryAttention", "MultiHeadAttention"]
 class _Heads(Layer):
     """Base class of layers with projections to heads; a subclass has `_counts`."""
 
-    _abstract = supports_masking = True
+    _abstract = supports_masking = _builds_itself = True
 
     _counts = (1, 1, 1, 1)
     """The number of heads of queries and of keys, and the sizes of a key and a value."""
@@ -130,6 +130,8 @@ class _Heads(Layer):
         keeps, causal = return_attention_scores, use_causal_mask
         self._refuse(self._flash and keeps, "flash_attention keeps no scores to return")
         key = value if key is None else key
+        if not self.built:
+            self.build(query.shape, value.shape, key.shape)
         axes = self._check(query.shape, value.shape, key.shape)
         mask = None if query_mask is None else ops.expand_dims(ops.cast(query_mask, "bool"), -1)
         for part in (value_mask, key_mask):
@@ -173,9 +175,9 @@ class _Heads(Layer):
 
     def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
         given = signature(self.call).bind_partial(*args, **kwargs)
-        query, mask = np.shape(given.arguments["query"]), given.arguments.get("attention_mask")
-        if mask is not None:  # it may be for all samples alike
-            mask = np.asarray(mask)
+        query, mask = map(given.arguments.get, ("query", "attention_mask"))
+        if query is not None and mask is not None:  # it may be for all samples alike
+            query, mask = np.shape(query), np.asarray(mask)
             axes = 2 * len(self._check(query, query, query))
             own = mask.shape[1:] if mask.ndim > axes else mask.shape
             if own == mask.shape or len(mask) == 1:

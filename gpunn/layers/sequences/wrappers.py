@@ -116,9 +116,6 @@ class Bidirectional(Stateful):
     def build(self, sequences_shape: Shape) -> None:
         for layer in self._recurrent:
             layer.build(sequences_shape)
-        first = vars(self)["_first_weights"]
-        if first is not None:
-            self.set_weights(first)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the masks of the outputs: the input's mask for sequences, None for states."""
