@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .config import resolve_dtype
 from .names import closest
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 _REQUIRED = object()
 
 
@@ -146,6 +148,25 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
         hint = closest(str(value), list(allowed))
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{hint}")
     return value
+
+
+def name_first(*order: str) -> Callable[[Method], Method]:
+    """Decorator of a method whose first argument may also be ``name``, a string, as in Keras 2:
+    those after it are then in this order."""
+
+    def decorate(method: Any) -> Any:
+        @functools.wraps(method)
+        def named(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if args and isinstance(args[0], str):
+                if len(args) > len(order) + 1:
+                    raise TypeError(f"{method.__name__}: after the name, pass {order} by name.")
+                kwargs = {"name": args[0], **dict(zip(order, args[1:], strict=False)), **kwargs}
+                args = ()
+            return method(self, *args, **kwargs)
+
+        return named
+
+    return decorate
 
 
 def choice(*allowed: str) -> Callable[[str, Any], str]:

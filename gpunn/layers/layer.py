@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 from gpunn import constraints, initializers, regularizers
 from gpunn.backends import get_backend
 from gpunn.common import registry
-from gpunn.common.arguments import check_dtype, check_flag, optional
+from gpunn.common.arguments import check_dtype, check_flag, name_first, optional
 from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.fields import HasFields, checked, field
 from gpunn.common.holds import Exclusive
@@ -393,6 +393,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
 
     # -- parameters
 
+    @name_first("shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
     def add_weight(
         self,
         shape: Sequence[int] | int = (),
@@ -407,7 +408,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         ``dtype``. Integers and booleans are read unconverted and are not trained.
 
         Args:
-            shape: shape of the weight, or its length.
+            shape: shape of the weight, or its length. A string in its place is the name, before
+                ``shape``, ``dtype`` and ``initializer``: the order of Keras 2.
             initializer: name or object, see `gpunn.initializers`; Glorot's uniform one by default.
             dtype: None, a float dtype, which the layer's replaces, or one of integers.
             trainable: whether updates change it.

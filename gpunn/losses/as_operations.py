@@ -21,7 +21,7 @@ from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant
 from gpunn.ops.trace import current
 
-from .rows import fitting, ignored_class
+from .rows import broadcasts, fitting, ignored_class
 
 
 def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
@@ -29,10 +29,21 @@ def of_rows(loss: Any, y_true: Any, y_pred: Any) -> Tensor:
 
     A label that is not a valid class raises an error, also within a step.
     """
-    y_pred, formula = floats(y_pred), _formula_of(loss)
+    formula = _formula_of(loss)
+    y_true, y_pred = _without_numbers(formula, y_true, floats(y_pred))
     targets, rows = as_rows(loss, formula.sparse, y_true, y_pred)
     values = _loss_of_rows(targets, rows, loss=loss, formula=formula)
     return reshape(values, y_pred.shape[:-1] if y_pred.ndim else ())
+
+
+def _without_numbers(formula: Any, y_true: Any, y_pred: Tensor) -> tuple[Any, Tensor]:
+    """Return targets and predictions; one that is a number is as many times there as needed."""
+    y_true = y_true if hasattr(y_true, "ndim") else convert(y_true)
+    if not broadcasts(formula, y_true, y_pred):
+        return y_true, y_pred
+    if y_pred.ndim:
+        return broadcast_to(convert(y_true, y_pred.dtype), y_pred.shape), y_pred
+    return y_true, broadcast_to(y_pred, y_true.shape)
 
 
 def mean_of_rows(loss: Any, y_true: Any, y_pred: Tensor) -> Tensor | None:
@@ -41,6 +52,7 @@ def mean_of_rows(loss: Any, y_true: Any, y_pred: Tensor) -> Tensor | None:
     if not _has_kernel(loss):
         return None
     formula = _formula_of(loss)
+    y_true, y_pred = _without_numbers(formula, y_true, y_pred)
     targets, rows = as_rows(loss, formula.sparse, y_true, y_pred)
     if not rows.shape[0]:
         return None

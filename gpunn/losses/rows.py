@@ -21,13 +21,21 @@ def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: s
         )
 
 
+def broadcasts(loss: Any, y_true: Any, y_pred: Any) -> bool:
+    """Whether one of both is a number, which is compared with each entry of the other, as in Keras:
+    by losses without classes."""
+    return not (loss.sparse or loss.fuses) and (y_true.ndim == 0) != (y_pred.ndim == 0)
+
+
 def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Convert ``y_true`` to the form the loss reads: int32 labels, or y_pred's dtype.
 
     A missing or extra last axis of length 1 is handled as in Keras, so that (n,) and
-    (n, 1) match. Any other mismatch raises an error.
+    (n, 1) match, and a number stands for an array of it. Any other mismatch raises an error.
     """
     y_true = np.asarray(y_true)
+    if broadcasts(loss, y_true, y_pred):
+        y_true, y_pred = np.broadcast_arrays(y_true, y_pred)
     if y_pred.ndim == 0:
         y_pred = y_pred.reshape(1)
     if loss.sparse:

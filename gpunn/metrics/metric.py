@@ -14,6 +14,7 @@ import numpy as np
 from gpunn import initializers
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.common.arguments import name_first
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
@@ -153,6 +154,7 @@ class Metric(Formula):
             for name, value in _BY_UPDATE_STATE.items():
                 setattr(cls, name, value)
 
+    @name_first("shape")
     def add_weight(
         self,
         shape: Sequence[int] = (),
@@ -509,7 +511,8 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
     ) -> None:
         if not callable(fn):
             raise TypeError(f"fn must be a function of (y_true, y_pred); got {fn!r}.")
-        super().__init__(name=name or getattr(fn, "__name__", "metric"), dtype=dtype)
+        own = getattr(fn, "__name__", None) or snake_case(type(fn).__name__)
+        super().__init__(name=name or own.strip("<>"), dtype=dtype)  # "lambda", as in Keras
         self.fn = fn
         self.options = kwargs
 

@@ -292,3 +292,110 @@ def test_each_number_has_the_weight_of_its_row(every_backend: str) -> None:
     with pytest.raises(ValueError, match="the predictions have 1 classes"):
         model.compile("sgd", "sparse_categorical_crossentropy")
         model.fit(abs(NUMBERS), np.arange(8), verbose=0)
+
+
+@pytest.mark.parametrize("axis", [-1, None, 1])
+def test_learnt_moments_are_tensors(keras: Any, axis: Any) -> None:
+    x = np.random.default_rng(3).normal(size=(8, 5, 3)).astype(np.float32)
+    ours, theirs = gpunn.layers.Normalization(axis=axis), keras.layers.Normalization(axis=axis)
+    for layer in (ours, theirs):
+        layer.adapt(x)
+    for name in ("mean", "variance"):
+        found, wanted = getattr(ours, name), getattr(theirs, name)
+        assert found.shape == tuple(wanted.shape)
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose((found * 2.0).numpy(), 2 * wanted.numpy(), rtol=1e-5, atol=1e-6)
+    given = gpunn.layers.Normalization(mean=3.0, variance=4.0)
+    given.build((None, 2))
+    assert given.mean.numpy().tolist() == [[3.0, 3.0]]
+
+
+def test_a_weight_may_be_named_first_as_in_keras_2() -> None:
+    class Sums(gpunn.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            shape = (input_shape[-1], 2)
+            self.a = self.add_weight("kernel", shape=shape, initializer="ones")
+            self.b = self.add_weight("more", shape, "float32", "ones", trainable=False)
+
+        def call(self, x: Any) -> Any:
+            return gpunn.ops.matmul(x, self.a + self.b)
+
+    class Count(gpunn.metrics.Metric):
+        def __init__(self) -> None:
+            super().__init__(name="count")
+            self.rows = self.add_weight("rows", initializer="zeros")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.rows.assign_add(1.0)
+
+        def result(self) -> Any:
+            return self.rows
+
+    layer = Sums()
+    assert layer([[1.0, 2.0]]).tolist() == [[6.0, 6.0]]
+    assert [(p.name, p.trainable) for p in layer.weights] == [("kernel", True), ("more", False)]
+    metric = Count()
+    metric.update_state([1.0], [2.0])
+    assert float(metric.result()) == 1.0
+    with pytest.raises(TypeError, match="after the name, pass"):
+        layer.add_weight("other", (), "float32", "ones", None, True, None, 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kl_divergence", "mean_squared_error", "mean_absolute_error", "poisson", "huber",
+        "log_cosh", "hinge", "squared_hinge", "mean_squared_logarithmic_error",
+        "mean_absolute_percentage_error",
+    ],
+)  # fmt: skip
+def test_a_number_is_compared_with_each_entry(keras: Any, name: str) -> None:
+    vectors = np.array([0.3, 0.7], np.float32), np.array([[0.2, 0.8], [0.4, 0.6]], np.float32)
+    for vector in vectors:
+        for pair in ((0.5, vector), (vector, 0.5)):
+            ours = getattr(gpunn.losses, name)(*pair)
+            tensors = map(gpunn.ops.convert_to_tensor, pair)
+            in_function = gpunn.function(getattr(gpunn.losses, name))(*tensors)
+            wanted = np.asarray(getattr(keras.losses, name)(*pair))
+            assert ours.shape == wanted.shape
+            np.testing.assert_allclose(ours, wanted, rtol=1e-5)
+            np.testing.assert_allclose(in_function, wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match="Nothing is broadcast in a loss"):
+        getattr(gpunn.losses, name)(*vectors)
+
+
+def test_metrics_of_functions_and_objects_have_kerass_names(keras: Any) -> None:
+    found = []
+    for module in (gpunn, keras):
+
+        class MeanError:
+            def __init__(self, ops: Any) -> None:
+                self.ops = ops
+
+            def __call__(self, y_true: Any, y_pred: Any) -> Any:
+                return self.ops.mean(y_true - y_pred, axis=-1)
+
+        model = module.Sequential([module.Input((4,)), module.layers.Dense(1)])
+        metrics = [lambda y, z: y - z, MeanError(module.ops), module.metrics.mean_absolute_error]
+        model.compile("sgd", "mse", metrics=[*metrics, "mean_squared_error"])
+        x = np.ones((4, 4), np.float32)
+        history = model.fit(x, x[:, :1], validation_data=(x, x[:, :1]), verbose=0).history
+        found.append(sorted(history))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["model.gpunn", "model.keras"])
+def test_a_loaded_model_has_its_weighted_metrics(name: str, tmp_path: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    weight = np.linspace(0.0, 1.0, 8)
+    a = gpunn.Input((4,))
+    model = gpunn.Model(a, [gpunn.layers.Dense(1, name=one)(a) for one in "ab"])
+    metric = gpunn.metrics.MeanAbsoluteError(name="own")
+    model.compile("sgd", "mse", weighted_metrics={"a": [metric], "b": ["mse"]})
+    data = {"y": [x[:, :1], x[:, 1:2]], "sample_weight": [weight, weight]}
+    model.fit(x, **data, verbose=0)
+    model.save(tmp_path / name)
+    again = gpunn.saving.load_model(tmp_path / name)
+    wanted = model.evaluate(x, **data, verbose=0, return_dict=True)
+    assert again.evaluate(x, **data, verbose=0, return_dict=True) == wanted
+    assert "a_own" in wanted

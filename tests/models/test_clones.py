@@ -177,19 +177,19 @@ class Other(gpunn.Model):
 def test_configurations_with_custom_objects(keras: Any) -> None:
     for k in (gpunn, keras):
 
-        class Doubled(k.layers.Dense):  # type: ignore[misc, name-defined]
+        class Twofold(k.layers.Dense):  # type: ignore[misc, name-defined]
             pass
 
         def tripled(x: Any) -> Any:
             return 3 * x
 
         x = k.Input((6,))
-        own = {"Doubled": Doubled, "tripled": tripled}
+        own = {"Twofold": Twofold, "tripled": tripled}
         for model in (
-            k.Sequential([k.Input((6,)), Doubled(2, activation=tripled)]),
-            k.Model(x, Doubled(2, activation=tripled)(x)),
+            k.Sequential([k.Input((6,)), Twofold(2, activation=tripled)]),
+            k.Model(x, Twofold(2, activation=tripled)(x)),
         ):
             made = type(model).from_config(model.get_config(), custom_objects=own)
-            assert type(made.layers[-1]) is Doubled
+            assert type(made.layers[-1]) is Twofold
             made.set_weights(model.get_weights())
             assert_allclose(made.predict(X, verbose=0), model.predict(X, verbose=0))

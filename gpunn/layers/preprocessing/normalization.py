@@ -15,6 +15,7 @@ from gpunn.core.storage import Parameter
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
+from gpunn.ops.tensor import constant
 
 from .adapting import batches, numbers
 
@@ -45,17 +46,19 @@ def _check_moment(name: str, value: Any) -> Any:
 
 
 def _moment(name: str) -> property:
-    def read(layer: Any) -> np.ndarray | None:
+    def read(layer: Any) -> Any:
         given = getattr(layer, f"input_{name}")
         if not layer.built:
             return given
         parameter: Parameter | None = getattr(layer, f"adapt_{name}")
         if parameter is None:
-            return layer._constant(given)
+            return constant(layer._constant(given), "float64")
         layer._own_storage()
-        return parameter.numpy().reshape(layer._spread)
+        values = parameter.numpy().reshape(layer._spread)
+        return constant(values, values.dtype.name)
 
-    return property(read, doc=f"The {name} as it is applied to a batch, once the layer is built.")
+    applied = "as a tensor in the shape in which it is applied to a batch"
+    return property(read, doc=f"The {name}, once the layer is built {applied}.")
 
 
 class Normalization(Layer):
