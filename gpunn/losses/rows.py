@@ -24,7 +24,8 @@ def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: s
 def broadcasts(loss: Any, y_true: Any, y_pred: Any) -> bool:
     """Whether one of both is a number, which is compared with each entry of the other, as in Keras:
     by losses without classes."""
-    return not (loss.sparse or loss.fuses) and (y_true.ndim == 0) != (y_pred.ndim == 0)
+    has_classes = loss.sparse or getattr(loss, "fuses", True)  # a metric has none
+    return not has_classes and (y_true.ndim == 0) != (y_pred.ndim == 0)
 
 
 def align(loss: Any, y_true: Any, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
