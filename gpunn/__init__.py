@@ -16,6 +16,7 @@ from ._version import __version__
 from .backends import get_backend, use_backend
 from .common import config
 from .common.importing.aliases import AliasFinder
+from .common.importing.lazy import advice as _advice
 from .common.importing.lazy import lazy, offered, told_to_imports
 from .compat import absent
 from .layers import Input
@@ -166,9 +167,7 @@ _public, _ = lazy(
         ".regularizers": "Regularizer",
     },
 )
-for _module in (callbacks, layers, losses, metrics, optimizers):
-    _refuse = absent.refusing(_module.__name__, _module.__getattr__)
-    _module.__getattr__ = _refuse  # type: ignore[method-assign]
+_advice.append(absent.advice_of)
 
 
 def _further(name: str) -> Any:

@@ -45,7 +45,10 @@ __all__ = [
     "Constant", "FunctionInitializer", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform",
     "Identity", "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones",
     "Orthogonal", "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
-    "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+    "VarianceScaling", "Zeros", "constant", "deserialize", "get", "glorot_normal",
+    "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform",
+    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "truncated_normal",
+    "variance_scaling", "zeros",
 ]
 offer(__name__)
 
@@ -505,3 +508,21 @@ def get(identifier: Any) -> Initializer:
     if isinstance(identifier, (int, float, np.ndarray)) and not isinstance(identifier, bool):
         return Constant(identifier)
     return _get("glorot_uniform" if identifier is None else identifier)
+
+
+# Keras's names of the classes in lower case.
+constant = Constant
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+identity = Identity
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+ones = Ones
+orthogonal = Orthogonal
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+zeros = Zeros

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from gpunn.saving.custom_objects import (
 from gpunn.structure.drawing import draw
 
 from .common.importing.lazy import offered
-from .compat.absent import refusing
+from .compat.absent import unused
 from .compat.feature_space import FeatureSpace
 from .loaders.files import get_file
 from .loaders.images import array_to_img, img_to_array, load_img, save_img
@@ -28,42 +29,85 @@ from .loaders.pictures import image_dataset_from_directory
 from .loaders.series import timeseries_dataset_from_array
 from .loaders.texts import pad_sequences, text_dataset_from_directory
 
+if TYPE_CHECKING:
+    from .compat.backend import clear_session
+    from .compat.keras_utils import (
+        Progbar,
+        is_keras_tensor,
+        normalize,
+        split_dataset,
+        standardize_dtype,
+    )
+    from .saving import (
+        deserialize_keras_object,
+        get_registered_name,
+        get_registered_object,
+        register_keras_serializable,
+        serialize_keras_object,
+    )
+
 Sequence = PyDataset  # as Keras called it before
 __path__: list[str] = []  # as of a package, so that `gpunn.utils.feature_space` is still found
 __all__ = [
     "CustomObjectScope",
     "DataCheckError",
     "FeatureSpace",
+    "Progbar",
     "PyDataset",
     "Sequence",
     "array_to_img",
     "check_data",
+    "clear_session",
     "custom_object_scope",
+    "deserialize_keras_object",
     "get_custom_objects",
     "get_file",
+    "get_registered_name",
+    "get_registered_object",
     "image_dataset_from_directory",
     "img_to_array",
+    "is_keras_tensor",
     "load_img",
+    "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
+    "register_keras_serializable",
     "save_img",
     "seeded",
+    "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
+    "standardize_dtype",
     "text_dataset_from_directory",
     "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
 _get, __dir__ = offered(__name__)
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("Progbar", "is_keras_tensor", "normalize", "split_dataset", "standardize_dtype"),
+        "gpunn.compat.keras_utils",
+    ),
+    "clear_session": "gpunn.compat.backend",
+    **dict.fromkeys(
+        ("deserialize_keras_object", "get_registered_name", "get_registered_object",
+         "register_keras_serializable", "serialize_keras_object"),
+        "gpunn.saving",
+    ),
+}
+"""Names of other modules, which are imported when they are first used."""
 PARTS = ("image", "sequence", "text", "timeseries")  # of `keras.preprocessing`, this module
 
 
 def _part(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(import_module(_ELSEWHERE[name]), name)
     return sys.modules[__name__] if name in PARTS else _get(name)
 
 
-__getattr__ = refusing(__name__, _part)
+__getattr__ = unused(__name__, _part)
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:

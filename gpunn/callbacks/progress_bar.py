@@ -222,6 +222,18 @@ def epoch_line(head: str, logs: Any, *end: str, out: TextIO) -> str:
     return _line([head, *_figures(logs), *end], width)
 
 
+def progress_line(done: int, total: int | None, logs: Any, width: int) -> str:
+    """Return a line that shows how many steps are done, with a bar of this width.
+
+    >>> progress_line(1, 2, {"loss": 0.5}, 4)
+    '1/2 ━━──  loss 0.5000'
+    """
+    filled = 0 if not total else width * min(done, total) // total
+    bar = f" {'━' * filled}{'─' * (width - filled)}" if width and total else ""
+    head = f"{done}/{total}" if total else f"{done}"
+    return "  ".join([f"{head}{bar}", *_figures(logs)])
+
+
 def _tqdm() -> type[tqdm]:
     from tqdm import tqdm  # imported on use: it takes as long to import as all of gpunn
 

@@ -23,17 +23,29 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "RandomErasing RandomHue RandomSaturation RandomShear RandAugment AugMix MixUp CutMix "
             "AutoContrast Solarization Equalization RandomGrayscale RandomInvert RandomPerspective "
             "RandomPosterization RandomSharpness RandomColorJitter RandomColorDegeneration "
-            "RandomElasticTransform RandomGaussianBlur Pipeline",
+            "RandomElasticTransform RandomGaussianBlur Pipeline "
+            "ContrastLimitedAdaptiveHistogramEqualization MaxNumBoundingBoxes",
         ),
         (
             "convolutions and pooling of three axes; cut volumes into images, or keep Keras "
             "for this model",
             "Conv3D Convolution3D Conv3DTranspose MaxPooling3D AveragePooling3D "
             "GlobalAveragePooling3D GlobalMaxPooling3D MaxPool3D AvgPool3D ZeroPadding3D "
-            "Cropping3D UpSampling3D SpatialDropout3D ConvLSTM3D",
+            "Cropping3D UpSampling3D SpatialDropout3D ConvLSTM3D Convolution3DTranspose "
+            "GlobalAvgPool3D GlobalMaxPool3D AdaptiveAveragePooling3D AdaptiveMaxPooling3D",
         ),
         (
-            "layers of other frameworks inside its own",
+            "pooling to a given number of places; choose pool_size and strides, or reduce with "
+            "gpunn.ops in a layer's call",
+            "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D "
+            "AdaptiveMaxPooling2D",
+        ),
+        (
+            "spectrograms, which need complex numbers; compute them with NumPy or SciPy before fit",
+            "MelSpectrogram STFTSpectrogram",
+        ),
+        (
+            "layers of other frameworks inside its own; write the layer with gpunn.ops in a call",
             "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer",
         ),
         (
@@ -45,9 +57,11 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         (
             "such loss; write it as a function of (y_true, y_pred) with gpunn.ops",
             "BinaryFocalCrossentropy CategoricalFocalCrossentropy Dice Tversky Circle "
-            "CategoricalGeneralizedCrossEntropy",
+            "CategoricalGeneralizedCrossEntropy binary_focal_crossentropy "
+            "categorical_focal_crossentropy dice tversky circle "
+            "categorical_generalized_cross_entropy",
         ),
-        ("losses of sequences; keep Keras for this model", "CTC"),
+        ("losses of sequences; keep Keras for this model", "CTC ctc"),
     ],
     "metrics": [
         (
@@ -55,7 +69,8 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "class with update_state and result",
             "IoU MeanIoU BinaryIoU OneHotIoU OneHotMeanIoU PearsonCorrelation Sum "
             "ConcordanceCorrelation PrecisionAtRecall RecallAtPrecision "
-            "SensitivityAtSpecificity SpecificityAtSensitivity",
+            "SensitivityAtSpecificity SpecificityAtSensitivity binary_focal_crossentropy "
+            "categorical_focal_crossentropy concordance_correlation pearson_correlation",
         ),
     ],
     "optimizers": [
@@ -68,7 +83,13 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "LossScaleOptimizer",
         ),
     ],
-    "callbacks": [("such callback", "RemoteMonitor OrbaxCheckpoint")],
+    "callbacks": [
+        (
+            "such callback; CSVLogger, ModelCheckpoint and BackupAndRestore write files, and "
+            "LambdaCallback calls a function",
+            "RemoteMonitor OrbaxCheckpoint",
+        ),
+    ],
     "utils": [
         (
             "graphs in Graphviz's language; plot_model draws a picture",
@@ -88,6 +109,76 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "codes of texts",
             "Tokenizer text_to_word_sequence",
         ),
+        (
+            "boxes of objects in pictures; keep Keras for them, or use NumPy before fit",
+            "bounding_boxes",
+        ),
+        ("configurations of that kind; a dictionary or a dataclass serves", "Config"),
+        ("way back from tensors; model.inputs has the inputs of a model", "get_source_inputs"),
+        ("switches of that kind; verbose=0 of fit, evaluate and predict prints nothing",
+         "disable_interactive_logging enable_interactive_logging "
+         "is_interactive_logging_enabled"),
+        ("older forms of descriptions; gpunn.saving has today's functions", "legacy"),
+        ("resizing under that name; gpunn.ops.image.resize and layers.Resizing do it",
+         "smart_resize"),
+    ],
+    "activations": [
+        ("such activation; write it as a function of a tensor with gpunn.ops",
+         "glu hard_shrink hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid sparsemax "
+         "squareplus tanh_shrink threshold"),
+    ],
+    "initializers": [
+        ("initializers of spectrograms, which need complex numbers; compute them before fit",
+         "STFT STFTInitializer stft"),
+    ],
+    "backend": [
+        ("such settings; images are (batch, height, width, channels), and layers take data_format",
+         "set_image_data_format"),
+        ("other epsilon; losses and layers have arguments for theirs", "set_epsilon"),
+        ("numbers of names; give layers a name", "get_uid"),
+    ],
+    "saving": [
+        ("editor of files; load_model, change the model, and save it", "KerasFileEditor"),
+    ],
+    "config": [
+        ("half precision by policies; config.set_floatx chooses float32 or float64",
+         "dtype_policy set_dtype_policy"),
+        ("limits of epochs for all fits; pass epochs and steps_per_epoch to fit",
+         "max_epochs set_max_epochs max_steps_per_epoch set_max_steps_per_epoch"),
+        ("switches of flash attention; ops.dot_product_attention computes in blocks by itself",
+         "disable_flash_attention enable_flash_attention is_flash_attention_enabled"),
+        ("switches of that kind; verbose=0 of fit, evaluate and predict prints nothing",
+         "disable_interactive_logging enable_interactive_logging "
+         "is_interactive_logging_enabled"),
+        ("unsafe files; loading never runs code, and custom_objects names your classes",
+         "enable_unsafe_deserialization"),
+        ("modules of Flax; a layer of your own has a call", "is_nnx_enabled"),
+        ("other frameworks below; gpunn.use_backend chooses numpy, compiled or cupy",
+         "set_backend"),
+        ("other epsilon; losses and layers have arguments for theirs", "set_epsilon"),
+        ("such settings; images are (batch, height, width, channels), and layers take data_format",
+         "set_image_data_format"),
+    ],
+    "distribution": [
+        ("meshes of devices; gpunn.distribution.DataParallel trains over several processes, one "
+         "for each GPU",
+         "DeviceMesh TensorLayout distribute_tensor"),
+        ("lists of devices there; gpunn.device and gpunn doctor name them",
+         "get_device_count list_devices"),
+    ],
+    "datasets.reuters": [
+        ("names of the topics; the file has numbers from 0 to 45", "get_label_names"),
+    ],
+    "ops.random": [
+        ("such draws; use NumPy's generators before fit, or random.gamma and random.uniform in a "
+         "call",
+         "beta binomial"),
+    ],
+    "ops.image": [
+        ("such operation on pictures; use gpunn.ops in a call, or prepare the arrays before fit",
+         "crop_images gaussian_blur hsv_to_rgb map_coordinates pad_images rgb_to_grayscale "
+         "rgb_to_hsv scale_and_translate sobel_edges ssim elastic_transform extract_patches_3d "
+         "perspective_transform"),
     ],
     "": [
         (
@@ -144,6 +235,13 @@ def advice_for(module: str, name: str) -> str | None:
     return None
 
 
+def advice_of(module: str, name: str) -> str | None:
+    """Return the message for a name that a module, by its ``__name__``, leaves out."""
+    short = module.removeprefix("gpunn.").replace("compat.", "")
+    message = advice_for(short, name)
+    return None if message is None else f"{short}.{name}: {message}"
+
+
 MODULES = [
     "layers", "losses", "metrics", "optimizers", "callbacks", "activations", "initializers",
     "regularizers", "constraints", "models", "ops", "utils", "saving", "datasets", "backend",
@@ -176,20 +274,17 @@ def _refused(message: str, *args: Any, **kwargs: Any) -> None:
     raise NotImplementedError(message)
 
 
-def refusing(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a ``__getattr__`` for a module, by its ``__name__``, that explains why a name of
-    Keras's is missing, and leaves other names to ``otherwise``."""
-    short = module.rpartition(".")[2]
+def unused(module: str, otherwise: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` like ``otherwise`` for a module, by its ``__name__``, from which
+    names that many a program imports without need can be imported."""
 
-    def refuse(name: str) -> Any:
-        message = None if name.startswith("_") else advice_for(short, name)
-        if message is None:
-            return otherwise(name)
-        if name in UNUSED and is_imported(sys._getframe(2)):
-            return partial(_refused, f"{short}.{name}: {message}")
-        raise AttributeError(f"{short}.{name}: {message}")
+    def find(name: str) -> Any:
+        message = advice_of(module, name) if name in UNUSED else None
+        if message is not None and is_imported(sys._getframe(2)):
+            return partial(_refused, message)
+        return otherwise(name)
 
-    return told_to_imports(module, refuse)
+    return told_to_imports(module, find)
 
 
 def table() -> str:

@@ -14,10 +14,38 @@ from gpunn.core.operators import FUNCTIONS
 from gpunn.ops import random
 from gpunn.ops.variable import Variable
 
+from .absent import advice_of
+from .keras_utils import is_keras_tensor, standardize_dtype
+
 __all__ = [
     "Variable", "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format",
-    "random_normal", "random_uniform", "result_type", "set_floatx", "variable",
+    "is_float_dtype", "is_int_dtype", "is_keras_tensor", "random_normal", "random_uniform",
+    "result_type", "set_floatx", "standardize_dtype", "variable",
 ]
+
+
+def is_float_dtype(dtype: Any) -> bool:
+    """Return whether a dtype is one of floats.
+
+    Args:
+        dtype: A name, a type of Python or a dtype of NumPy.
+
+    >>> is_float_dtype("float32"), is_float_dtype(int)
+    (True, False)
+    """
+    return standardize_dtype(dtype).startswith(("float", "bfloat"))
+
+
+def is_int_dtype(dtype: Any) -> bool:
+    """Return whether a dtype is one of integers.
+
+    Args:
+        dtype: A name, a type of Python or a dtype of NumPy.
+
+    >>> is_int_dtype("uint8"), is_int_dtype("bool")
+    (True, False)
+    """
+    return standardize_dtype(dtype).startswith(("int", "uint"))
 
 
 def backend() -> str:
@@ -80,6 +108,8 @@ def variable(value: Any, dtype: Any = None, name: str | None = None) -> Variable
 def _operation(name: str) -> Callable[..., Any]:
     if name in FUNCTIONS:
         return FUNCTIONS[name]
+    if message := advice_of(__name__, name):
+        raise AttributeError(message)
     raise AttributeError(
         f"gpunn.backend has no {name!r}.{closest(name, sorted({*FUNCTIONS, *__all__}))} "
         f"Operations on tensors are in gpunn.ops."

@@ -316,5 +316,7 @@ def config_named(name: str) -> Any:
     """Return ``tf.config.name``, not one of gpunn's own settings, or raise an AttributeError."""
     if name in CONFIG:
         return CONFIG[name]
+    if message := advice_for("config", name):
+        raise AttributeError(f"config.{name}: {message}")
     known = sorted({*CONFIG, "epsilon", "floatx", "set_floatx"})
     raise AttributeError(f"gpunn has no 'config.{name}'.{closest(name, known)}")

@@ -39,8 +39,7 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current
 
 from .custom_steps import CustomSteps
-from .exclusion import Exclusion
-from .kept import KeptSlots
+from .kept import Exclusion, KeptSlots
 from .learning_rate import LearningRate, checked_rate
 from .rules import Move, move_of
 from .schedules import LearningRateSchedule

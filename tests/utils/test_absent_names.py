@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 import subprocess
 import sys
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,9 @@ import pytest
 import gpunn
 from gpunn.compat.absent import ABSENT
 
+ROOT = Path(__file__).parents[2]
+PLACES = {"ops.random": "random"}  # where Keras has them
+KERAS_NAMES = (ROOT / "tests" / "project" / "keras_names.txt").read_text().splitlines()
 NAMES = [
     (module, name) for module, rows in ABSENT.items() for _, names in rows for name in names.split()
 ]
@@ -18,7 +25,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("module", "name"), NAMES)
 def test_it_is_not_there_and_says_what_to_do(module: str, name: str) -> None:
-    place: Any = getattr(gpunn, module) if module else gpunn
+    place: Any = attrgetter(module)(gpunn) if module else gpunn
     with pytest.raises(AttributeError, match="gpunn has no "):
         getattr(place, name)
     assert not hasattr(place, name)
@@ -26,13 +33,32 @@ def test_it_is_not_there_and_says_what_to_do(module: str, name: str) -> None:
 
 def test_keras_has_them(keras: Any) -> None:
     beside = {"legacy", "ImageDataGenerator", "Tokenizer", "text_to_word_sequence",  # older ones
-              "TensorSpec", "RaggedTensorSpec", "distribute"}  # TensorFlow's
+              "TensorSpec", "RaggedTensorSpec", "distribute",  # TensorFlow's
+              "smart_resize"}  # of preprocessing
     wrong = [
         f"{module}.{name}"
-        for module, name in NAMES
-        if not hasattr(getattr(keras, module) if module else keras, name) and name not in beside
+        for module, name in [(PLACES.get(module, module), name) for module, name in NAMES]
+        if not hasattr(attrgetter(module)(keras) if module else keras, name) and name not in beside
     ]
     assert not wrong
+
+
+def test_the_list_of_names_is_that_of_the_installed_keras(keras: Any) -> None:
+    written = runpy.run_path(str(ROOT / "tools" / "keras_names.py"))
+    assert KERAS_NAMES[0] == f"# Keras {keras.__version__}"
+    assert KERAS_NAMES[1:] == sorted(written["public_names"](keras))
+
+
+def test_each_name_of_keras_is_there_or_says_what_to_do() -> None:
+    silent = []
+    for name in KERAS_NAMES[1:]:
+        try:
+            attrgetter(name)(gpunn)
+        except AttributeError as error:
+            advice = re.search(r"gpunn(\.ops)? has no [^.]*[:;] ", str(error))
+            if advice is None or "Did you mean" in str(error):
+                silent.append(f"{name}: {error}")
+    assert not silent, "\n".join(silent)
 
 
 def test_what_is_imported_says_so_too() -> None:

@@ -8,7 +8,7 @@ module; type checkers read the same names from imports under ``TYPE_CHECKING``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import FrameType, MappingProxyType
@@ -76,10 +76,7 @@ class LazyPackage:
         elif new := _now_named(self._package, name):
             return self.get(new)
         else:
-            # Tools ask each module for names such as __wrapped__, thousands of times.
-            hidden = name.startswith("_")
-            hint = "" if hidden else closest(name, [*self._modules, *self._classes])
-            raise AttributeError(f"module {self._package!r} has no attribute {name!r}.{hint}")
+            raise unknown(self._package, name, lambda: [*self._modules, *self._classes])
         setattr(sys.modules[self._package], name, found)
         return found
 
@@ -124,6 +121,24 @@ def lazy(*args: Any, **kwargs: Any) -> tuple[Callable[[str], Any], Callable[[], 
     return told_to_imports(args[0], package.get), package.names
 
 
+advice: list[Callable[[str, str], str | None]] = []
+"""The function of a module and of a name of Keras that the module lacks, which says what to do
+instead; set by `gpunn.compat`."""
+
+
+def unknown(module: str, name: str, known: Callable[[], Sequence[str]]) -> AttributeError:
+    """Return the error for a name that a module lacks: it says what to do without it, if it is one
+    of Keras's, and else the closest of the ``known`` names."""
+    # Tools ask each module for names such as __wrapped__, thousands of times.
+    if name.startswith("_"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}.")
+    for of_keras in advice:
+        if message := of_keras(module, name):
+            return AttributeError(message)
+    hint = closest(name, list(known()))
+    return AttributeError(f"module {module!r} has no attribute {name!r}.{hint}")
+
+
 def is_imported(frame: FrameType) -> bool:
     """Whether a frame is at ``from module import name``."""
     import dis  # only for a message
@@ -166,8 +181,7 @@ def offered(
             return getattr(sys.modules[module], new)
         if otherwise is not None:
             return otherwise(name)
-        hint = "" if name.startswith("_") else closest(name, names())
-        raise AttributeError(f"module {module!r} has no attribute {name!r}.{hint}")
+        raise unknown(module, name, names)
 
     return told_to_imports(module, get), names
 

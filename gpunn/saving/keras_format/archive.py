@@ -23,7 +23,7 @@ from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
 from gpunn.core.storage import with_weight_limit
-from gpunn.optimizers.exclusion import Exclusion
+from gpunn.optimizers.kept import Exclusion
 from gpunn.optimizers.optimizer import EXCLUDED
 
 from . import graphs, lookups, states

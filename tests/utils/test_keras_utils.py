@@ -1,0 +1,89 @@
+"""Test functions of Keras's ``utils`` on arrays and data sets, and its progress bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's own
+
+
+@pytest.mark.parametrize(("axis", "order"), [(-1, 2), (1, 2), (1, 1), (1, np.inf)])
+def test_normalized_vectors_are_kerass(keras: Any, axis: int, order: Any) -> None:
+    x = np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0], [1.0, -2.0, 2.0]])
+    np.testing.assert_allclose(
+        gpunn.utils.normalize(x, axis, order), keras.utils.normalize(x, axis, order)
+    )
+    tensor = gpunn.utils.normalize(gpunn.ops.convert_to_tensor(x), axis)
+    np.testing.assert_allclose(tensor, keras.utils.normalize(x, axis), rtol=1e-6)
+    columns = gpunn.utils.normalize(x, 0)  # which Keras divides by the norms of rows
+    np.testing.assert_allclose(np.linalg.norm(columns, axis=0), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left", "right"),
+    [({"left_size": 0.7}, 7, 3), ({"right_size": 3}, 7, 3), ({"right_size": 0.25}, 8, 2),
+     ({"left_size": 0.5, "right_size": 0.2}, 5, 2), ({"left_size": 4, "right_size": 2}, 4, 2)],
+)  # fmt: skip
+def test_split_data_have_kerass_sizes(keras: Any, sizes: Any, left: int, right: int) -> None:
+    x, y = np.arange(20).reshape(10, 2), np.arange(10)
+    ours = gpunn.utils.split_dataset((x, y), **sizes)
+    if left + right == 10:  # others, Keras refuses on PyTorch, where it also shuffles always
+        theirs = keras.utils.split_dataset((x, y), **sizes, preferred_backend="torch")
+        assert [len(part) for part in theirs] == [left, right]
+    found = [[(a.tolist(), int(b)) for a, b in part] for part in ours]
+    pairs = list(zip(x.tolist(), y.tolist(), strict=True))
+    assert found == [pairs[:left], pairs[-right:]]
+
+
+def test_shuffled_parts_hold_each_sample_once() -> None:
+    of_tensorflow = gpunn.data.Dataset.range(10)
+    for data in (np.arange(10), [np.arange(10)], iter(range(10)), of_tensorflow):
+        left, right = gpunn.utils.split_dataset(data, left_size=0.6, shuffle=True, seed=1)
+        found = [int(np.ravel(sample)[0]) for part in (left, right) for sample in part]
+        assert sorted(found) == list(range(10)) != found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [({}, "needs left_size or right_size"), ({"left_size": 10}, "a number of samples from 1 to 9"),
+     ({"left_size": 1.5}, "or a fraction between 0 and 1"), ({"left_size": 0.01}, "would give 0"),
+     ({"left_size": 0.7, "right_size": 0.7}, "would give 7 and 7 of 10 samples")],
+)  # fmt: skip
+def test_sizes_that_data_do_not_have_are_refused(sizes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gpunn.utils.split_dataset(np.arange(10), **sizes)
+    with pytest.raises(TypeError, match="left_size must be a number of samples or a fraction"):
+        gpunn.utils.split_dataset(np.arange(10), "half")
+
+
+def test_a_progress_bar_of_ones_own(keras: Any, capsys: Any) -> None:
+    shown = []
+    for module in (gpunn, keras):
+        bar = module.utils.Progbar(4, verbose=1, interval=0.0, stateful_metrics=["best"])
+        for k in range(4):
+            bar.add(1, [("loss", float(k)), ("best", float(k))])
+        shown.append(capsys.readouterr().out)
+        module.utils.Progbar(4, verbose=0).update(4)
+        assert not capsys.readouterr().out
+    for text in shown:
+        *_, third, last = text.replace("\b", "").split("\r")
+        assert "3/4" in third and "1.0000" in third.split("best")[0]  # the mean of three
+        assert "2.0000" in third.split("best")[1]
+        assert "4/4" in last and "3.0000" in last.split("best")[1] and last.endswith("\n")
+    assert "loss 1.5000" in shown[0]  # Keras ends with the last value, unlike its documentation
+
+
+def test_initializers_have_lower_case_names_too(keras: Any) -> None:
+    names = [name for name in dir(keras.initializers) if name[0].islower() and name != "stft"]
+    for name in names:
+        theirs, ours = getattr(keras.initializers, name), getattr(gpunn.initializers, name)
+        assert isinstance(ours, type) == isinstance(theirs, type)
+        if isinstance(theirs, type):
+            assert ours.__name__.removesuffix("Initializer") == theirs.__name__.removesuffix(
+                "Initializer"
+            )
