@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from typing import Any
@@ -125,9 +125,9 @@ def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
             given = OpArguments.from_config(call["given"])
             args, kwargs = (_arguments(one, tensors) for one in ([*given.args], given.kwargs))
         elif nested:
-            left = iter(tensors)
+            remaining = iter(tensors)
             inputs = layer["config"]["inputs"]
-            args = [replaced(lambda _, left=left: next(left), inputs, _is_place)]
+            args = [replaced(partial(_next_of, remaining), inputs, _is_place)]
         elif not names and (takes_list or len(tensors) > 1):
             args = [tensors]
         if call["training"] is not None:
@@ -155,6 +155,10 @@ def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str,
         nodes.append({"args": args[:1] if options else args, "kwargs": kwargs})
     described = entry_of(module, class_name, {**settings, "name": own["name"]}, class_name)
     return {**described, "name": own["name"], "inbound_nodes": nodes}
+
+
+def _next_of(tensors: Iterator[Any], place: Any) -> Any:
+    return next(tensors)
 
 
 def _is_place(x: Any) -> bool:

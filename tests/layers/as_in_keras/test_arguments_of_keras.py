@@ -161,12 +161,12 @@ def test_a_list_of_pictures(keras: Any) -> None:
 class SelfAttention(layers.MultiHeadAttention):
     """Keras asks for a `build` of one shape beside such a `call`."""
 
-    def call(self, query: Any, training: Any = None) -> Any:
+    def call(self, query: Any, training: Any = None) -> Any:  # type: ignore[override]
         return query + super().call(query, query, training=training)
 
 
 class OfOwnNames(layers.GroupQueryAttention):
-    def call(self, x: Any, memory: Any) -> Any:
+    def call(self, x: Any, memory: Any) -> Any:  # type: ignore[override]
         return super().call(x, memory)
 
 
@@ -196,7 +196,8 @@ def test_attention_of_ones_own_arguments(every_backend: str, tmp_path: Path) -> 
 
 def test_a_build_whose_shapes_call_does_not_name() -> None:
     class Two(layers.Layer):
-        def build(self, left_shape: Any, right_shape: Any) -> None: ...
+        def build(self, left_shape: Any, right_shape: Any) -> None:  # type: ignore[override]
+            """Nothing."""
 
         def call(self, left: Any, other: Any) -> Any:
             return left + other
