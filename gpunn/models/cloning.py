@@ -10,6 +10,7 @@ from typing import Any
 from gpunn.common import registry
 from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework
+from gpunn.common.random import Counter, Draws, drawing_from
 from gpunn.layers import InputLayer
 from gpunn.layers.operations import Operation
 from gpunn.layers.symbolic import SymbolicTensor
@@ -222,7 +223,11 @@ def _compile_alike(clone: Any, model: Any) -> None:
         _own_classes([optimizer, *held]),
         lambda: type(optimizer).from_config(optimizer.get_config()),
     )
-    clone.compile(
-        alike, **copy.deepcopy(compiled.arguments),
-        matmul_precision=model.matmul_precision, run_eagerly=model.run_eagerly,
-    )  # fmt: skip
+    # Its seed follows from the model's: one who compiles it again goes on with the seeds as before.
+    training = model._training
+    number = next(vars(training).setdefault("clones", Counter()))
+    with drawing_from(Draws(training.progress.seed, number)):
+        clone.compile(
+            alike, **copy.deepcopy(compiled.arguments),
+            matmul_precision=model.matmul_precision, run_eagerly=model.run_eagerly,
+        )  # fmt: skip

@@ -49,6 +49,7 @@ class Training:
     Attributes:
         optimizer, loss, matmul_precision: See `Model.compile`; None before it.
         compiled: What `compile` configured; None before it.
+        clones: Numbers the clones made of the model, once there are any.
         progress: How far the training has come; `compile` makes a new one.
         exclusive: Held by the only call that trains the model.
         added: Losses that layers added in the last call on arrays.
