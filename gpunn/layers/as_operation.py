@@ -12,7 +12,6 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.common.config import floatx
-from gpunn.common.signatures import signature
 from gpunn.core.draws import STREAMS
 from gpunn.core.plan import Call
 from gpunn.ops.conversion import convert
@@ -171,7 +170,7 @@ def formula(call: Callable[..., Tensor]) -> Any:
         return call(layer, x, is_training(training), **mask)
 
     applied.formula = call  # type: ignore[attr-defined]
-    applied.takes_mask = "mask" in signature(call).parameters  # type: ignore[attr-defined]
+    applied.takes_mask = "mask" in call.__code__.co_varnames  # type: ignore[attr-defined]
     return applied
 
 

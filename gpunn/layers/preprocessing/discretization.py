@@ -10,12 +10,19 @@ import numpy as np
 from gpunn.common.arguments import check_positive, optional
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
-from gpunn.layers.layer import Layer
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.table import ops
 
 from .adapting import batches, numbers
-from .encoding import alone, check_codes, encoded, mode_check, refuse_sparse, with_rows
+from .encoding import (
+    OfCodes,
+    alone,
+    check_codes,
+    encoded,
+    mode_check,
+    refuse_sparse,
+    with_rows,
+)
 
 __all__ = ["Discretization"]
 
@@ -32,7 +39,7 @@ def _check_boundaries(name: str, value: Any) -> tuple[float, ...]:
     return tuple(array.astype(np.float64).tolist())
 
 
-class Discretization(Layer):
+class Discretization(OfCodes):
     """Map numbers to bins: bin k holds the numbers from boundary k - 1 up to, but not including,
     boundary k.
 
@@ -115,7 +122,7 @@ class Discretization(Layer):
                 codes = codes - ops.cast(ops.less(x, bound), x.dtype)  # NaN is in the last bin
         if self.output_mode == "int":
             return ops.cast(codes, "int32")
-        return encoded(ops.cast(codes, x.dtype), self.output_mode, self.depth)
+        return self._as_asked(encoded(ops.cast(codes, x.dtype), self.output_mode, self.depth))
 
     def _run(self, *args: Any, training: bool = False, **kwargs: Any) -> Any:
         x = with_rows(self, np.asarray(args[0] if args else kwargs["x"]))

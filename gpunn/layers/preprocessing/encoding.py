@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_choice, check_integer
+from gpunn.common.arguments import check_choice, check_dtype, check_integer
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.layers.arguments import MOST_CODES, check_codes_below
 from gpunn.layers.layer import Layer
-from gpunn.ops.dtypes import is_float
+from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.table import ops
 
 __all__ = ["CategoryEncoding"]
@@ -88,7 +88,37 @@ def with_rows(layer: Any, x: np.ndarray) -> np.ndarray:
     return np.atleast_1d(x) if layer.output_mode == "one_hot" else x
 
 
-class CategoryEncoding(Layer):
+def _check_dtype(name: str, value: Any) -> str | None:
+    """Return the name of a dtype, also of integers."""
+    whole = value is not None and not is_float(named(value))
+    return named(value) if whole else check_dtype(name, value)
+
+
+class OfCodes(Layer):
+    """Base class of layers that give codes, or rows of codes: its dtype may be one of integers.
+
+    Rows are then integers too; a step computes with int32.
+    """
+
+    _abstract = True
+
+    dtype: Any = field(default=None, check=_check_dtype, kw_only=True, attribute="_asked")
+
+    def __post_init__(self) -> None:
+        asked = vars(self).pop("_asked")
+        self._whole: str | None = None if asked is None or is_float(asked) else asked
+        self.dtype = None if self._whole else asked
+        super().__post_init__()
+
+    def _as_asked(self, y: Any) -> Any:
+        return y if self._whole is None else ops.cast(y, standard(self._whole))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return config if self._whole is None else {**config, "dtype": self._whole}
+
+
+class CategoryEncoding(OfCodes):
     """Encode integers from 0 as one-hot rows, multi-hot rows or counts.
 
     The layer is computed inside the step. If it reads an input of the model, data with other
@@ -130,7 +160,7 @@ class CategoryEncoding(Layer):
                 f"{self.name}: count_weights require output_mode='count'; it is "
                 f"{self.output_mode!r}."
             )
-        return encoded(x, self.output_mode, self.num_tokens, count_weights)
+        return self._as_asked(encoded(x, self.output_mode, self.num_tokens, count_weights))
 
     def _check_values(self, array: np.ndarray, argument: str) -> None:
         """Raise an error for data other than integers from 0 to ``num_tokens`` - 1."""

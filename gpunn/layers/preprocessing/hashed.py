@@ -10,7 +10,7 @@ from gpunn.common.arguments import check_integer
 from gpunn.common.fields import field
 from gpunn.common.numeric import is_missing
 
-from .encoding import check_codes, encoded, mode_check, refuse_sparse
+from .encoding import OfCodes, check_codes, encoded, mode_check, refuse_sparse
 from .fingerprint import MASK, fingerprint
 from .lookups import _as_array
 from .on_host import HostLayer
@@ -27,7 +27,7 @@ def _salt(name: str, value: Any) -> list[int] | None:
     return [check_integer(name, number, 0) for number in pair]
 
 
-class Hashing(HostLayer):
+class Hashing(OfCodes, HostLayer):
     """Number strings or integers by a hash of each, or encode these numbers as rows.
 
     Nothing is learnt and nothing is stored; different values may get the same number. Values are
@@ -101,7 +101,7 @@ class Hashing(HostLayer):
         )
 
     def call(self, x: Any) -> Any:
-        return encoded(x, self.output_mode, self.num_bins)
+        return self._as_asked(encoded(x, self.output_mode, self.num_bins))
 
 
 def siphash(data: bytes, first: int, second: int) -> int:

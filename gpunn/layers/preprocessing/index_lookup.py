@@ -15,7 +15,7 @@ from gpunn.common.names import counted, first_few
 
 from ..arguments import MOST_CODES
 from .adapting import batches
-from .encoding import MODES, check_codes, encoded, mode_check, refuse_sparse
+from .encoding import MODES, OfCodes, check_codes, encoded, mode_check, refuse_sparse
 from .on_host import HostLayer
 
 UNKNOWN, DROPPED = -2, -1
@@ -28,7 +28,7 @@ def refuse_salt(name: str, value: Any) -> None:
         raise ValueError(f"{name}: salted hashing is not supported; leave it out.")
 
 
-class IndexLookup(HostLayer):
+class IndexLookup(OfCodes, HostLayer):
     """Base class of lookups, which handles the vocabulary; see subclasses for the arguments."""
 
     _abstract = True
@@ -344,7 +344,9 @@ class IndexLookup(HostLayer):
 
     def call(self, x: Any) -> Any:
         mode = self.output_mode
-        return encoded(x, mode, 0 if mode == "int" else self.depth, self._padded_weights())
+        if mode == "int":
+            return x
+        return self._as_asked(encoded(x, mode, self.depth, self._padded_weights()))
 
     def _padded_weights(self) -> Any:
         if self.output_mode != "tf_idf":

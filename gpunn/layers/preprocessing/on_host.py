@@ -64,6 +64,7 @@ class HostLayer(Layer):
         """Run the layer by itself on an array, which is encoded first."""
         codes = self.encode(args[0] if args else kwargs["x"], self.name)
         if self._gives_on_host:
-            return codes.astype(np.int64) if self.gives_integers else codes
+            asked = getattr(self, "_whole", None) or "int64"
+            return codes.astype(asked) if self.gives_integers else codes
         run = partial(super()._run, training=training)
         return run(codes[None])[0] if alone(self, codes) else run(codes)

@@ -127,6 +127,11 @@ class TextVectorization(StringLookup):
             output_mode=output_mode, pad_to_max_tokens=pad_to_max_tokens, sparse=sparse,
             encoding=encoding, **options,
         )
+        if self._whole and output_mode != "int":
+            raise ValueError(
+                f"{self.name}: dtype={self._whole!r} requires output_mode='int'; it is "
+                f"{output_mode!r}."
+            )
 
     @property
     def _gives_on_host(self) -> bool:

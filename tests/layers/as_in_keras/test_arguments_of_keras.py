@@ -143,6 +143,41 @@ def test_numbers_alone(keras: Any, make: Any, values: Any) -> None:
         assert_allclose(found, expected)
 
 
+@pytest.mark.parametrize("path", [None, "model.gpunn", "model.keras"])
+def test_codes_and_rows_of_integers(
+    keras: Any, every_backend: str, path: str | None, tmp_path: Path
+) -> None:
+    codes, numbers = np.array([[1, 3], [0, 0], [2, 1]]), np.array([[0.5], [3.0], [-1.0]])
+    cases = [
+        (lambda of: of.CategoryEncoding(4, "count", dtype="int32"), codes, "int32"),
+        (lambda of: of.CategoryEncoding(4, "one_hot", dtype="int32"), codes, "int32"),
+        (lambda of: of.Discretization([0.0, 1.0], output_mode="one_hot", dtype="int32"),
+         numbers.astype("float32"), "float32"),
+    ]  # fmt: skip
+    for make, data, dtype in cases:
+        expected, ours = numpy_of(make(keras.layers)(data)), make(layers)
+        x = gpunn.Input(data.shape[1:], dtype=dtype)
+        model = gpunn.Model(x, ours(x), backend=every_backend)
+        if path is not None:
+            model.save(tmp_path / path)
+            model = gpunn.models.load_model(tmp_path / path)
+        for y in (ours(data).numpy(), model.predict(data)):
+            assert y.dtype == expected.dtype == np.int32 and np.array_equal(y, expected)
+
+
+def test_integers_of_lookups() -> None:
+    lookup = layers.IntegerLookup(vocabulary=[5, 7], dtype="int32")
+    assert lookup([[7, 1]]).dtype == "int32" and lookup.get_config()["dtype"] == "int32"
+    rows = layers.StringLookup(vocabulary=["a"], output_mode="one_hot", dtype="int64")
+    assert rows(["a", "b"]).tolist() == [[0, 1], [1, 0]]
+    words = layers.TextVectorization(vocabulary=["a"], dtype="int32")
+    assert words(["a b"]).dtype == "int32"
+    with pytest.raises(ValueError, match="requires output_mode='int'"):
+        layers.TextVectorization(vocabulary=["a"], output_mode="count", dtype="int32")
+    with pytest.raises(ValueError, match="dtype must be"):
+        layers.Dense(2, dtype="int32")
+
+
 def test_no_texts() -> None:
     layer = layers.TextVectorization(vocabulary=["a", "b"])
     assert np.asarray(layer([])).shape[0] == 0
@@ -196,8 +231,7 @@ def test_attention_of_ones_own_arguments(every_backend: str, tmp_path: Path) -> 
 
 def test_a_build_whose_shapes_call_does_not_name() -> None:
     class Two(layers.Layer):
-        def build(self, left_shape: Any, right_shape: Any) -> None:  # type: ignore[override]
-            """Nothing."""
+        def build(self, left_shape: Any, right_shape: Any) -> None: ...  # type: ignore[override]
 
         def call(self, left: Any, other: Any) -> Any:
             return left + other
