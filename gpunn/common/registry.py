@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from importlib import import_module
 from inspect import isfunction
@@ -23,7 +23,7 @@ from .importing.lazy import import_parts
 from .names import closest, first_few, nearest, snake_case
 from .nested import replaced
 from .overrides import is_framework
-from .signatures import arguments
+from .signatures import GIVEN, arguments, given_to, record
 from .snapshots import restored_after
 
 FUNCTION = "function"  # the kind of user-defined functions, which are registered like classes
@@ -37,6 +37,8 @@ _aliases: dict[str, dict[str, str]] = {}
 _of_functions: dict[str, type] = {}  # by kind, the class that creates a part from a function
 COMPILED_CALLS = "_call_programs"
 """The attribute with the programs of a part's calls in tapes, which no other program depends on."""
+NOT_SEEN = frozenset({COMPILED_CALLS, GIVEN})
+"""Attributes of any part that no program depends on."""
 MOST_SHOWN = 12  # names in the message about an unknown one
 # Classes by kind and name that are known only in this context, see `also`.
 _NONE: Mapping[tuple[str, str], type] = MappingProxyType({})
@@ -109,6 +111,7 @@ class Entry:
         if not is_framework(cls):  # custom classes are registered by the decorator
             overrides.check(cls)
             overrides.reset_overridden(cls)
+            record(cls)
             return
         if cls._made_from_functions:
             _of_functions[cls._kind] = cls
@@ -137,11 +140,11 @@ class Entry:
         """
         entries = list(vars(self).items())  # in one step: other threads may set some
         excluded = self._not_watched
-        return {n: x for n, x in entries if n not in excluded and n != COMPILED_CALLS}
+        return {n: x for n, x in entries if n not in excluded and n not in NOT_SEEN}
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that create an equal object, as JSON-serializable values."""
-        return {name: described(getattr(self, name)) for name in arguments(type(self))}
+        return all_described(given_to(self))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -157,7 +160,14 @@ class Entry:
         >>> Dense.from_config({"units": 3, "activation": "relu"}).units
         3
         """
-        return cls(**with_parts(cls, config))
+        given = with_parts(cls, config)
+        # A user's constructor may take nothing but its own arguments.
+        later = {"name", "trainable"} - arguments(cls).keys()
+        set_later = {name: given.pop(name) for name in later & given.keys()}
+        made = cls(**given)
+        for name, value in set_later.items():
+            setattr(made, name, value)
+        return made
 
 
 def record_change() -> None:
@@ -564,9 +574,36 @@ def is_model(name: Any) -> bool:
     return name in entries("model") if given is None else _kind_of(given) == "model"
 
 
-def described(value: Any) -> Any:
+KIND = "kind"
+"""The key of a part's kind in a description, where `kind_of` would find another part."""
+
+
+def described(value: Any, argument: str = "") -> Any:
     """Return a constructor's argument, in which parts are replaced by their descriptions."""
-    return replaced(lambda x: serialize(x) if is_part(x) else x, value)
+
+    def of_part(x: Any) -> Any:
+        return with_kind(serialize(x), argument, _kind_of(type(x))) if is_part(x) else x
+
+    return replaced(of_part, value)
+
+
+def with_kind(document: Any, argument: str, kind: str) -> Any:
+    """Return a description with its kind, if an argument of this name would not show it."""
+    with suppress(ValueError):  # of a part that no argument is known to hold
+        if kind_of(argument, document["class_name"]) == kind:
+            return document
+    return document | {KIND: kind}
+
+
+def all_described(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return constructor arguments, in which parts are replaced by their descriptions."""
+    return {name: described(value, name) for name, value in given.items()}
+
+
+def is_description(x: Any) -> bool:
+    """Whether a value has the form of what `serialize` returns."""
+    keys = {*x} if isinstance(x, dict) and isinstance(x.get(KIND, ""), str) else set()
+    return keys - {SHARED_ID, KIND} == {"class_name", "config"}
 
 
 def with_parts(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -578,13 +615,13 @@ def with_parts(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     if is_framework(cls) or own:
         return dict(config)
 
-    def is_description(x: Any) -> bool:
-        return isinstance(x, dict) and {*x} - {SHARED_ID} == {"class_name", "config"}
-
     def made(argument: str) -> Callable[[Any], Any]:
-        return lambda x: (
-            deserialize(x, kind_of(argument, x["class_name"])) if is_description(x) else x
-        )
+        def of_description(x: Any) -> Any:
+            if not is_description(x):
+                return x
+            return deserialize(x, x.get(KIND) or kind_of(argument, x["class_name"]))
+
+        return of_description
 
     return {key: replaced(made(key), value, is_description) for key, value in config.items()}
 
@@ -597,7 +634,7 @@ def serialize(entry: Any) -> dict[str, Any] | None:
     cls = type(entry)
     kind = _kind_of(cls)
     name = name_of(kind, cls)
-    config = entry.get_config() if kind != OBJECT else described(entry.get_config())
+    config = entry.get_config() if kind != OBJECT else all_described(entry.get_config())
     if name is None:
         raise ValueError(
             f"{cls.__name__} is not registered, so a saved model could not be loaded again. "
@@ -620,7 +657,7 @@ def deserialize(document: Any, kind: str) -> Any:
         return None
     if isinstance(document, dict) and "registered_name" in document:  # in Keras's form
         return import_module("gpunn.saving.keras_format.graphs").part_from_keras(document, kind)
-    if not isinstance(document, dict) or {*document} - {SHARED_ID} != {"class_name", "config"}:
+    if not is_description(document) or document.get(KIND, kind) != kind:
         raise ValueError(
             f"A {kind} is stored as {{'class_name': ..., 'config': ...}}; got {document!r}."
         )

@@ -10,13 +10,30 @@ cannot be evaluated stay forward references.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
+from numbers import Number
 from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 from weakref import ref as weak
+
+import numpy as np
+
+from .nested import replaced
+from .overrides import is_framework, replaces
+
+
+class _ABSENT:
+    """Stands for what is not there; a class, as copies and pickles keep its identity."""
+
+
+class _HELD:
+    """Stands for the attribute of an argument that gpunn's own classes look after."""
+
 
 if sys.version_info >= (3, 14):
     import annotationlib
@@ -95,4 +112,159 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
         found |= {p.name: p for p in named if p.name not in found}
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
+    return found
+
+
+# -- what a constructor was given
+
+GIVEN = "_given"
+"""The attribute with the `Given` of an object."""
+
+
+class Given:
+    """What a user's constructor was given, where no attribute of the argument's name holds it.
+
+    Attributes:
+        values: By name, the argument, or `_ABSENT` for one that was left out, and what the
+            attribute of that name was when the constructor had run.
+        unnamed: The name of ``*arguments`` that cannot be given by name.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, tuple[Any, Any]] = {}
+        self.unnamed: str | None = None
+
+
+def record(cls: Any) -> None:
+    """Let the constructor of a user's class record what it was given; see `given_to`."""
+    init = cls.__init__
+    is_own = isinstance(init, FunctionType) and init.__module__.split(".")[0] != "gpunn"
+    if is_own and GIVEN not in vars(init):
+        cls.__init__ = recorded(init)
+
+
+def recorded(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that also records what it was given."""
+    shown = signature(init)
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = None
+        if type(self).__init__ is __init__:  # not called by a subclass's
+            with suppress(TypeError):  # of which the call below raises Python's own
+                # Copied: a constructor may change the lists and dictionaries that it gets.
+                given = replaced(lambda x: x, dict(shown.bind(self, *args, **kwargs).arguments))
+        init(self, *args, **kwargs)
+        if given is not None:
+            vars(self)[GIVEN] = _not_held(self, shown, given)
+
+    vars(__init__)[GIVEN] = True
+    return __init__
+
+
+def _not_held(made: Any, shown: inspect.Signature, given: dict[str, Any]) -> Given:
+    """Return what a constructor was given and no attribute of this name holds."""
+    found, by_name = Given(), dict[str, Any]()
+    for p in [*shown.parameters.values()][1:]:
+        if p.kind is p.VAR_KEYWORD:
+            by_name |= given.get(p.name, {})
+        elif p.name in given and p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY):
+            found.unnamed = p.name
+        elif p.name in given:
+            by_name[p.name] = given[p.name]
+    known = arguments(type(made))
+    for name in known.keys() & _of_user(type(made)) | by_name.keys():
+        default = known[name].default if name in known else None
+        now = _attribute(made, name)
+        if name not in known or not _holds(now, by_name.get(name, default)):
+            found.values[name] = by_name.get(name, _ABSENT), now
+    return found
+
+
+def _of_user(cls: type) -> set[str]:
+    """Return the names of the arguments of the constructors that a user has written."""
+    own = [vars(base).get("__init__") for base in cls.__mro__ if not is_framework(base)]
+    return {name for init in own if init is not None for name in signature(init).parameters}
+
+
+def _attribute(made: Any, name: str) -> Any:
+    """Return an attribute, and `_HELD` for one that a property of gpunn computes."""
+    definer = next((base for base in type(made).__mro__ if name in vars(base)), object)
+    if is_framework(definer) and isinstance(vars(definer).get(name), property):
+        return _HELD
+    try:
+        return getattr(made, name, _ABSENT)
+    except Exception:  # of a user's property, before there is what it needs
+        return _ABSENT
+
+
+def _holds(kept: Any, value: Any) -> bool:
+    """Whether an attribute says what a constructor was given.
+
+    It does too where the constructor chose it, for None, and where it is the part that a name, a
+    function or a configuration stands for.
+    """
+    if kept is _ABSENT or kept is _HELD:
+        return kept is _HELD
+    is_part = hasattr(type(kept), "_kind") and not hasattr(type(value), "_kind")
+    return value is None or is_part or _same(kept, value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    plain = (str, bytes, Number, np.generic)
+    return isinstance(one, plain) and isinstance(other, plain) and bool(one == other)
+
+
+def given_to(made: Any, without: Container[str] = ()) -> dict[str, Any]:
+    """Return the arguments that create an equal object, by name.
+
+    They are the attributes of these names, where these hold what the constructor was given or have
+    been set since, and else what it was given. For a class with a `get_config` of its own they are
+    the attributes alone: it adds the others, maybe by other names.
+
+    Raises:
+        ValueError: for an argument that is not known.
+
+    >>> class Scaled:
+    ...     @recorded
+    ...     def __init__(self, scale, unit="m"):
+    ...         self.factor, self.unit = 2 * scale, unit
+    >>> given_to(Scaled(3))
+    {'scale': 3, 'unit': 'm'}
+    """
+    cls, given = type(made), vars(made).get(GIVEN) or Given()
+    is_complete = not replaces(cls, "get_config")
+    given = given if is_complete else Given()
+    if given.unnamed is not None:
+        raise ValueError(
+            f"{cls.__name__} was created with *{given.unnamed}, which no configuration names: "
+            f"write get_config(self) and from_config(cls, config), so that it can be saved."
+        )
+    found: dict[str, Any] = {}
+    for name, parameter in {**arguments(cls), **dict.fromkeys(given.values)}.items():
+        if name in without:
+            continue
+        value, before = given.values.get(name, (_ABSENT, _ABSENT))
+        if name not in given.values or not _same(_attribute(made, name), before):
+            value = getattr(made, name, _ABSENT)  # set since
+        if value is not _ABSENT:
+            found[name] = value
+        elif (
+            is_complete
+            and name not in given.values
+            and parameter.default is parameter.empty
+            and name in _of_user(cls)
+        ):
+            raise ValueError(
+                f"{cls.__name__} has no attribute {name!r} for the constructor argument of this "
+                f"name: set it, or write get_config(self), so that it can be saved."
+            )
     return found

@@ -18,7 +18,7 @@ from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
-from gpunn.common.signatures import arguments
+from gpunn.common.signatures import given_to
 from gpunn.core.holder import Runnable
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
@@ -514,7 +514,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
 
     def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers inside, with the attributes that hold them."""
-        for name, value in vars(self).items() if self._has_call else ():
+        entries = list(vars(self).items())  # in one step: other threads may set some
+        for name, value in entries if self._has_call else ():
             yield from layers_in(name, value)
 
     def _with_layers_inside(self) -> list[Any]:
@@ -623,10 +624,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
         used = {*config, "dtype", "learning_rate_multiplier", "input_shape", "activity_regularizer"}
-        for name in arguments(type(self)):
-            if name not in used and hasattr(self, name):
-                config[name] = registry.described(getattr(self, name))
-        return config
+        return config | registry.all_described(given_to(self, used))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

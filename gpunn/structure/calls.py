@@ -12,7 +12,7 @@ from typing import Any
 from gpunn.common import registry
 from gpunn.common.nested import TreeDef
 from gpunn.common.overrides import replaces
-from gpunn.common.signatures import arguments, signature
+from gpunn.common.signatures import arguments, given_to, signature
 from gpunn.core.settings import traced_call
 from gpunn.layers import InputLayer
 from gpunn.layers.applying import symbolic_outputs
@@ -111,23 +111,13 @@ class ModelCall(Layer):  # pickles of models name it
 
 
 def arguments_of(model: Any) -> dict[str, Any]:
-    """Return the arguments of a model's constructor, each read from its attribute of that name."""
-    config: dict[str, Any] = {}
+    """Return the arguments that create an equal model; see `given_to`."""
     own = signature(type(model)).parameters
-    for name, parameter in arguments(type(model)).items():
-        needed = parameter.default is parameter.empty
-        if name == "trainable" and name not in own:
-            continue  # each layer states its own
-        if name in ("inputs", "outputs", "backend", "dtype"):
-            if name == "dtype" and model._dtype_given is not None:
-                config["dtype"] = model._dtype_given
-        elif hasattr(model, name):
-            config[name] = registry.described(getattr(model, name))
-        elif needed:
-            raise ValueError(
-                f"{type(model).__name__} has no attribute {name!r} for the constructor argument "
-                f"of this name: set it, or write get_config(self), so that the model can be saved."
-            )
+    config = registry.all_described(given_to(model, ("inputs", "outputs", "backend", "dtype")))
+    if "trainable" not in own:
+        config.pop("trainable", None)  # each layer states its own
+    if "dtype" in arguments(type(model)) and model._dtype_given is not None:
+        config["dtype"] = model._dtype_given
     return config
 
 

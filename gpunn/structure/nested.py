@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from gpunn.common import registry
 from gpunn.common.nested import TreeDef
 from gpunn.common.overrides import declared, is_framework, replaces
-from gpunn.common.registry import COMPILED_CALLS
+from gpunn.common.registry import NOT_SEEN
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.core.storage import Parameter
 from gpunn.layers import InputLayer, applying, traced
@@ -75,7 +75,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         if self._has_call or self._own_steps:
             return super()._watched()
         watched: dict[str, Any] = {str(number): layer for number, layer in enumerate(self.layers)}
-        if vars(self).keys() - self._not_watched - {COMPILED_CALLS}:
+        if vars(self).keys() - self._not_watched - NOT_SEEN:
             watched.update(super()._watched())
         return watched
 
@@ -236,7 +236,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         """Yield the layers by the attributes that hold them, or by their numbers."""
         if not self._has_call:
             yield from ((str(number), layer) for number, layer in enumerate(self.layers))
-        for name, value in vars(self).items() if self._has_call else ():
+        entries = list(vars(self).items())  # in one step: other threads may set some
+        for name, value in entries if self._has_call else ():
             yield from layers_in(name, value)
 
     @property

@@ -55,7 +55,7 @@ class Training:
         added: Losses that layers added in the last call on arrays.
         calls: Counts the calls of the model in training.
         steps: A slot for what the steps of the model's class use; see `by_hand.steps`.
-        first_x: One row of the first data of these steps, for which `built_as_seen` builds.
+        first_x: A row as the first one of these steps, for which `built_as_seen` builds.
     """
 
     takes_x_alone = False  # as validation data
@@ -360,10 +360,13 @@ class Training:
         One whose own steps have run without its `call` is built now, for the first data of these.
         Keras builds it before the first step, if it can; a `call` may take other data than a step.
         """
-        x, self.first_x = self.first_x, None
-        if self._builder.plan is None and x is not None:
-            with suppress(Exception):  # whatever a user's `call` raises: the step does not need it
-                self.build_for(x)
+        if self.first_x is not None and not self._builder.is_built:
+            with self._builder.preparing:  # another thread that asks waits
+                x, self.first_x = self.first_x, ...  # the model's `call` may ask itself
+                if x is not ...:
+                    with suppress(Exception):  # of a user's `call`, which the step does not need
+                        self.build_for(x)
+                    self.first_x = None
         return self._builder.plan is not None
 
     def _shapes_of(self, x: Any, y: Any = None) -> list[SampleShape]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import pickle
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -775,3 +780,35 @@ def test_a_call_of_other_data_is_left_alone() -> None:
     model.fit(X, verbose=0)
     assert model(np.ones((2, 2))).shape == (2, 3)
     assert model.built and len(model.get_weights()) == 4
+
+
+def test_threads_that_ask_for_a_model_wait_until_it_is_built() -> None:
+    asked, building = threading.Event(), threading.Event()
+
+    class Slow(Coder):
+        def call(self, x: Any, training: Any = None) -> Any:
+            building.set()
+            asked.wait(10)
+            return super().call(x)
+
+    model = coded(Slow, X)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(model.get_weights)
+        assert building.wait(10)
+        second = pool.submit(model.get_weights)
+        with contextlib.suppress(TimeoutError):  # it waits, or is answered wrongly at once
+            second.result(0.2)
+        asked.set()
+        for one, other in zip(first.result(), second.result(), strict=True):
+            assert_array_equal(one, other)
+
+
+def test_a_model_that_is_not_built_keeps_no_data() -> None:
+    model, data = Coder(), X.copy()
+    there = weakref.ref(data)
+    model.compile("adam")
+    model.fit(data, verbose=0)
+    del data
+    gc.collect()
+    assert there() is None
+    assert len(model.get_weights()) == 4

@@ -17,16 +17,18 @@ from gpunn.common.config import floatx
 from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
 from gpunn.common.overrides import is_framework, replaces
-from gpunn.common.signatures import arguments
+from gpunn.common.signatures import arguments, signature
 from gpunn.optimizers.optimizer import EXCLUDED
 
 MODULES = {
     "layer": "keras.layers", "initializer": "keras.initializers", "loss": "keras.losses",
     "regularizer": "keras.regularizers", "constraint": "keras.constraints",
     "metric": "keras.metrics", "optimizer": "keras.optimizers",
-    "schedule": "keras.optimizers.schedules",
+    "schedule": "keras.optimizers.schedules", "activation": "keras.activations",
+    "callback": "keras.callbacks",
 }
 """Keras's modules by kind of part."""
+KINDS = {module: kind for kind, module in MODULES.items()}
 NOT_IN_KERAS = {
     "activation": "Gaussian Ramp Sign Step",
     "layer": "DatetimeEncoder HashingVectorizer MissingIndicator SimpleImputer",
@@ -166,7 +168,10 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
     def of_part(x: Any) -> Any:
         if not is_part(x) or "registered_name" in x:  # or it is in Keras's form already
             return x
-        return to_keras(x, kind or registry.kind_of(argument, x["class_name"]))
+        found = kind or x.get(registry.KIND) or registry.kind_of(argument, x["class_name"])
+        if found == "activation" and not (kind or argument.endswith(("activation", "activations"))):
+            return entry_of(MODULES[found], x["class_name"], x["config"])  # for a user's class
+        return to_keras(x, found)
 
     return replaced(of_part, value, is_part)
 
@@ -289,7 +294,11 @@ def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     that the class lacks, unless its value changes nothing."""
     if replaces(cls, "from_config"):  # which reads the rest in the form that the file has
         return {k: _policy(cls.__name__, x) if k == "dtype" else x for k, x in config.items()}
-    known, found = arguments(cls), dict[str, Any]()
+    known, found = {*arguments(cls)}, dict[str, Any]()
+    takes_any = False
+    if not is_framework(cls):
+        known |= {"name", "trainable"}  # set later, see `registry.Entry.from_config`
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature(cls).parameters.values())
     for key, value in config.items():
         if key == "dtype":
             value = _policy(cls.__name__, value)
@@ -297,7 +306,11 @@ def arguments_of(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
             value = None if codes or value == floatx() else value
         if key in known:
             found[key] = _own_value(value, key)
-        elif key not in SIZES and value not in (None, False, *MEANINGLESS.get(key, ())):
+        elif key in SIZES or value in (None, False, *MEANINGLESS.get(key, ())):
+            continue
+        elif takes_any:
+            found[key] = _own_value(value, key)
+        else:
             raise ValueError(f"{cls.__name__} has {key}={value!r}, which gpunn does not support.")
     return found
 
@@ -318,7 +331,11 @@ def _own_value(value: Any, key: str) -> Any:
             return x["config"]["value"]
         if x["class_name"] == "Functional" or registry.is_model(known_as(x, "model")):
             return _graphs().layer_from_keras(x)
-        is_function = x["class_name"] == "function"
-        return from_keras(x, "" if is_function else registry.kind_of(key, x["class_name"]))
+        if x["class_name"] == "function":
+            return from_keras(x, "")
+        kind = KINDS.get(str(x.get("module")))
+        if kind is None:
+            return from_keras(x, registry.kind_of(key, x["class_name"]))
+        return registry.with_kind(from_keras(x, kind), key, kind)
 
     return replaced(own, value, is_part)

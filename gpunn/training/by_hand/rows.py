@@ -66,9 +66,13 @@ class OwnRows(Rows):
         return replaced(converted, self.form)
 
     def first_x(self) -> Any:
-        """Return the first row of what a step gets as ``x``."""
-        form = self.form[0] if isinstance(self.form, tuple) else self.form
-        return replaced(lambda name: np.atleast_1d(self.arrays[name])[:1], form)
+        """Return a row in the form of what a step gets as ``x``, which holds no data."""
+
+        def empty(name: str) -> np.ndarray:
+            array = self.arrays[name]
+            return np.zeros((1, *array.shape[1:]), array.dtype)
+
+        return replaced(empty, self.form[0] if isinstance(self.form, tuple) else self.form)
 
     def unweighted(self) -> OwnRows:
         """Return the rows without weights."""
