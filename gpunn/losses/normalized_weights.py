@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.ops import broadcast_to, cast, equal, ones, reshape, where
+from gpunn.ops import broadcast_to, cast, equal, not_equal, ones, reshape, where
 from gpunn.ops import sum as sum_of
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import stages_of, trace_for
@@ -50,15 +50,20 @@ class NormalizedWeights:
                     divisor = mask  # Keras divides by the number of steps that the mask keeps
             self._divides = buffers.mask is None or reduction != "sum"
             if self._divides:
+                share: Any = 1.0
                 if loss.ignore_class is not None:
                     labels = reshape(trace.placeholder(buffers.y_true), shape)
-                    weights = where(equal(labels, loss.ignore_class), 0.0, weights)
+                    counted = cast(not_equal(labels, loss.ignore_class), dtype)
+                    weights = where(equal(counted, 0.0), 0.0, weights)
+                    if divisor is not None and not loss._of_tensors:
+                        # The loss divides by the number of this rank's steps of other classes.
+                        divisor, share = divisor * counted, sum_of(counted) / counted.size
                 divisor = sum_of(weights if divisor is None else divisor, keepdims=True)
                 first.append(Destination(reshape(divisor, (1,)), self._total))
                 # Without any weight the loss is 0, not 0 / 0.
                 total = total + cast(equal(total, 0.0), dtype)
                 factor = reshape(np.asarray(buffers.whole_steps, dtype) / total, (1,) * len(shape))
-                weights = weights * factor
+                weights = weights * (factor * share)
         stages = [first, [Destination(weights, normalized)]]
         self._stages = stages_of(trace, backend, stages)
 

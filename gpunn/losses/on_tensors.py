@@ -110,15 +110,21 @@ class _Rows:
         return broadcast_to(expand_dims(values / each, 1), (rows, self._steps))
 
 
-def masked(mask: Any, weight: Any, reduction: str | None = None) -> Tensor:
+def masked(mask: Any, weight: Any, loss: Any = None, y_true: Any = None) -> Tensor:
     """Return the weights of steps (batch, steps) that count by the mask of predictions.
 
-    As in Keras, a mean is over the steps that count, also with a ``weight`` of each sample or
-    step. If none does, it is 0.
+    As in Keras, the mean of a ``loss`` is over the steps that count, also with a ``weight`` of each
+    sample or step. If none does, it is 0.
     """
     left = cast(mask, floatx())
-    if reduction in ("mean", "sum_over_batch_size"):
-        left = left * divide_no_nan(float(left.size), sum_(left))
+    if loss is not None and loss.reduction in ("mean", "sum_over_batch_size"):
+        if loss.ignore_class is None or loss._of_tensors:
+            both, whole = left, float(left.size)
+        else:  # the loss has divided by the number of steps of other classes
+            counted = cast(not_equal(convert(y_true), loss.ignore_class), left.dtype)
+            counted = reshape(counted, (*left.shape, -1))
+            both, whole = counted * expand_dims(left, -1), sum_(counted)
+        left = left * divide_no_nan(whole, sum_(both))
     if weight is None:
         return left
     weight = convert(weight, left.dtype)

@@ -67,6 +67,41 @@ def test_each_reduction_is_that_of_keras(
             )
 
 
+STEPS = np.random.default_rng(4).normal(size=(6, 5, 2))
+for _row, _length in enumerate((5, 3, 0, 1, 4, 2)):
+    STEPS[_row, _length:] = 0
+OF_STEPS = np.random.default_rng(5).integers(0, CLASSES, STEPS.shape[:2])
+
+
+def on_masked_steps(module: Any, weights: Any, reduction: str, **of: Any) -> dict[str, Any]:
+    x = module.Input((5, 2))
+    model = module.Model(x, module.layers.Dense(CLASSES)(module.layers.Masking()(x)), **of)
+    model.set_weights([KERNEL[:2], np.zeros(CLASSES)])
+    loss = module.losses.SparseCategoricalCrossentropy(True, ignore_class=1, reduction=reduction)
+    by_hand = loss(OF_STEPS, model(STEPS), sample_weight=weights)
+    by_hand = float(by_hand.detach() if hasattr(by_hand, "detach") else by_hand)
+    model.compile(module.optimizers.SGD(0.1), loss)
+    history = model.fit(
+        STEPS, OF_STEPS, sample_weight=weights, batch_size=4, epochs=2, shuffle=False, verbose=0
+    )
+    return {**history.history, "weights": model.get_weights()[0], "by hand": by_hand}
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_it_counts_nowhere_where_steps_are_masked_too(
+    keras: Any, reduction: str, weighted: bool
+) -> None:
+    weights = np.random.default_rng(6).uniform(0.5, 2, OF_STEPS.shape) if weighted else None
+    expected = on_masked_steps(keras, weights, reduction)
+    for backend in (*BACKENDS, "emulated"):
+        found = on_masked_steps(gpunn, weights, reduction, backend=backend)
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                found[name], value, rtol=1e-4, atol=1e-6, err_msg=f"{backend} {name}"
+            )
+
+
 def top(p: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
     """Return for each row whether its label is among the k largest predictions."""
     return (np.argsort(-p, axis=-1)[:, :k] == y[:, np.newaxis]).any(axis=-1)
