@@ -129,7 +129,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     """True for a class that implements `forward` and `backward`, on arrays."""
     supports_masking = False
     """Whether the outputs have the masks that `compute_mask` returns; if not, masks end there."""
-    _shapes_in_call = cast(Any, None)
+    _shapes_in_call = cast("Any", None)
     """The shapes of the outputs of its last call inside another call, in their structure."""
     _added = cast("Sequence[Any] | None", ())
     """The losses that its last call on arrays added; None if only calls in a model added some."""

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
         SquaredHinge,
     )
     from .metric import Mean, MeanMetricWrapper, MeanOfRows, Metric
+    from .operating_points import (
+        PrecisionAtRecall,
+        RecallAtPrecision,
+        SensitivityAtSpecificity,
+        SpecificityAtSensitivity,
+    )
     from .regression import R2Score
     from .row_functions import (
         BCE,
@@ -111,6 +117,10 @@ else:
                 "SparseCategoricalCrossentropy SquaredHinge"
             ),
             ".metric": "Mean MeanMetricWrapper MeanOfRows Metric",
+            ".operating_points": (
+                "PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity "
+                "SpecificityAtSensitivity"
+            ),
             ".regression": "R2Score",
             ".row_functions": (
                 "BCE KLD MAE MAPE MSE MSLE bce binary_accuracy binary_crossentropy "
@@ -132,14 +142,15 @@ __all__ = [
     "FalseNegatives", "FalsePositives", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
     "LogCoshError", "Mean", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanMetricWrapper",
     "MeanOfRows", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric",
-    "PerceptronCriterion", "Poisson", "Precision", "R2Score", "Recall", "RootMeanSquaredError",
+    "PerceptronCriterion", "Poisson", "Precision", "PrecisionAtRecall", "R2Score", "Recall",
+    "RecallAtPrecision", "RootMeanSquaredError", "SensitivityAtSpecificity",
     "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
-    "SquaredHinge", "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "bce",
-    "binary_accuracy", "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy",
-    "categorical_hinge", "classification_report", "confusion_matrix", "deserialize", "get", "hinge",
-    "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae",
-    "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "poisson", "roc_auc", "roc_curve", "serialize",
-    "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
+    "SpecificityAtSensitivity", "SquaredHinge", "TopKCategoricalAccuracy", "TrueNegatives",
+    "TruePositives", "bce", "binary_accuracy", "binary_crossentropy", "categorical_accuracy",
+    "categorical_crossentropy", "categorical_hinge", "classification_report", "confusion_matrix",
+    "deserialize", "get", "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence",
+    "log_cosh", "logcosh", "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error",
+    "mean_squared_error", "mean_squared_logarithmic_error", "mse", "msle", "poisson", "roc_auc",
+    "roc_curve", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
 ]

@@ -206,8 +206,7 @@ def _check_symbolic(given: Any, tensors: list[Any]) -> None:
 
 def _by_config(part: Any) -> Any:
     clone = type(part).from_config(part.get_config())
-    is_model = isinstance(part, NestedModel)
-    if is_model and part._has_call and part.built:
+    if isinstance(part, Model) and part._has_call and part.built:
         clone.build(part.input_shape)
     return clone
 

@@ -338,7 +338,7 @@ def test_a_weight_may_be_named_first_as_in_keras_2() -> None:
     metric.update_state([1.0], [2.0])
     assert float(metric.result()) == 1.0
     with pytest.raises(TypeError, match="after the name, pass"):
-        layer.add_weight("other", (), "float32", "ones", None, True, None, 3)  # type: ignore[call-arg]
+        layer.add_weight(*["other", (), "float32", "ones", None, True, None, 3])
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_a_clone_shares_the_functions_that_were_compiled() -> None:
 
 def test_what_a_model_cannot_do_with_a_clone_is_refused() -> None:
     class Own(gpunn.Model):
-        def call(self, x: Any, training: Any = None) -> Any:
+        def call(self, x: Any, training: bool | None = None) -> Any:
             return x
 
     clone = gpunn.models.clone_model

@@ -127,7 +127,7 @@ def _applied(entry: Mapping[str, Any]) -> dict[str, Any]:
         elif nested:
             remaining = iter(tensors)
             inputs = layer["config"]["inputs"]
-            args = [replaced(partial(_next_of, remaining), inputs, _is_place)]
+            args = [_placed(inputs, remaining)]
         elif not names and (takes_list or len(tensors) > 1):
             args = [tensors]
         if call["training"] is not None:
@@ -157,8 +157,9 @@ def _operation(name: str, own: Mapping[str, Any], calls: list[Any]) -> dict[str,
     return {**described, "name": own["name"], "inbound_nodes": nodes}
 
 
-def _next_of(tensors: Iterator[Any], place: Any) -> Any:
-    return next(tensors)
+def _placed(places: Any, tensors: Iterator[Any]) -> Any:
+    """Return the next tensors in the structure of places."""
+    return replaced(lambda _: next(tensors), places, _is_place)
 
 
 def _is_place(x: Any) -> bool:

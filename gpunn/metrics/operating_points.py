@@ -1,0 +1,143 @@
+"""The best of one rate where another is at least as large as asked."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.common.arguments import check_count, check_fraction, check_positive_integer, optional
+from gpunn.common.fields import field
+
+from .binned import divide
+from .levels import Levels
+
+
+class _AtOnePoint(Levels):
+    """Base class of metrics that choose among thresholds by one rate, and report another."""
+
+    _abstract = True
+    asked: ClassVar[str]  # the argument that the rate must reach
+
+    num_thresholds: int = field(
+        default=200, check=check_positive_integer, kw_only=True, placed=True
+    )
+    class_id: int | None = field(
+        default=None, check=optional(check_count), kw_only=True, placed=True
+    )
+    name: str | None = field(default=None, kw_only=True, placed=True)
+    dtype: Any = field(default=None, kw_only=True, placed=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        n = self.num_thresholds
+        self.thresholds = [0.5] if n == 1 else [i / (n - 1) for i in range(n)]
+
+    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rate that is asked for, and the one that is reported, at each threshold, from
+        true and false positives, and true and false negatives."""
+        raise NotImplementedError
+
+    def array(self, state: np.ndarray) -> Any:
+        asked, reported = self.rates(*self.counts(state))
+        reached = asked >= getattr(self, self.asked)
+        return reported[reached].max() if reached.any() else np.float64(0.0)
+
+
+class SensitivityAtSpecificity(_AtOnePoint):
+    """The largest sensitivity, tp / (tp + fn), where the specificity, tn / (tn + fp), is at least
+    as large as asked; 0 if it is nowhere.
+
+    The rates are known at evenly spaced thresholds from 0 to 1, which predictions exceed.
+
+    Args:
+        specificity: from 0 to 1.
+        num_thresholds: number of thresholds.
+        class_id: the only output that counts; all by default.
+        name, dtype: see `Metric`.
+
+    Raises:
+        ValueError: for a rate outside of 0 to 1, and other numbers.
+
+    >>> from gpunn.metrics import SensitivityAtSpecificity
+    >>> SensitivityAtSpecificity(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8])
+    0.5
+    """
+
+    asked = "specificity"
+    examples = ({"specificity": 0.5}, {"specificity": 0.8, "num_thresholds": 7, "class_id": 1})
+
+    specificity: float = field(check=check_fraction)
+
+    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tp, fp, tn, fn = counts
+        return divide(tn, tn + fp), divide(tp, tp + fn)
+
+
+class SpecificityAtSensitivity(_AtOnePoint):
+    """The largest specificity where the sensitivity is at least as large as asked: see
+    `SensitivityAtSpecificity`.
+
+    Args:
+        sensitivity: from 0 to 1.
+        num_thresholds, class_id, name, dtype: as for `SensitivityAtSpecificity`.
+
+    >>> from gpunn.metrics import SpecificityAtSensitivity
+    >>> print(f"{SpecificityAtSensitivity(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8]):.4f}")
+    0.6667
+    """
+
+    asked = "sensitivity"
+    examples = ({"sensitivity": 0.5}, {"sensitivity": 0.8, "num_thresholds": 7})
+
+    sensitivity: float = field(check=check_fraction)
+
+    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tp, fp, tn, fn = counts
+        return divide(tp, tp + fn), divide(tn, tn + fp)
+
+
+class PrecisionAtRecall(_AtOnePoint):
+    """The largest precision, tp / (tp + fp), where the recall, tp / (tp + fn), is at least as large
+    as asked: see `SensitivityAtSpecificity`.
+
+    Args:
+        recall: from 0 to 1.
+        num_thresholds, class_id, name, dtype: as for `SensitivityAtSpecificity`.
+
+    >>> from gpunn.metrics import PrecisionAtRecall
+    >>> PrecisionAtRecall(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8])
+    0.5
+    """
+
+    asked = "recall"
+    examples = ({"recall": 0.5}, {"recall": 0.8, "num_thresholds": 7})
+
+    recall: float = field(check=check_fraction)
+
+    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tp, fp, _, fn = counts
+        return divide(tp, tp + fn), divide(tp, tp + fp)
+
+
+class RecallAtPrecision(_AtOnePoint):
+    """The largest recall where the precision is at least as large as asked: see
+    `PrecisionAtRecall`.
+
+    Args:
+        precision: from 0 to 1.
+        num_thresholds, class_id, name, dtype: as for `SensitivityAtSpecificity`.
+
+    >>> from gpunn.metrics import RecallAtPrecision
+    >>> RecallAtPrecision(0.8)([0, 0, 1, 1], [0, 0.5, 0.3, 0.9])
+    0.5
+    """
+
+    asked = "precision"
+    examples = ({"precision": 0.5}, {"precision": 0.8, "num_thresholds": 7})
+
+    precision: float = field(check=check_fraction)
+
+    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tp, fp, _, fn = counts
+        return divide(tp, tp + fp), divide(tp, tp + fn)
