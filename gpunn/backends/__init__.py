@@ -33,7 +33,9 @@ _factories: dict[str, Callable[..., Backend]] = {}
 _instances: dict[str, Backend] = {}
 _making = Exclusive()
 _chosen: str | None = None
-_chosen_here: ContextVar[str | None] = ContextVar("the backend of this block", default=None)
+_chosen_here: ContextVar[str | Backend | None] = ContextVar(
+    "the backend of this block", default=None
+)
 
 
 def register_backend(name: str, factory: Callable[[], Backend]) -> None:
@@ -82,7 +84,7 @@ def use_backend(name: str) -> None:
 
 
 @contextmanager
-def used_within(name: str) -> Iterator[None]:
+def used_within(name: str | Backend) -> Iterator[None]:
     """A ``with`` block in which this backend is chosen, in this thread."""
     get_backend(name)
     token = _chosen_here.set(name)
@@ -117,7 +119,10 @@ def get_backend(name: str | Backend | None = None) -> Backend:
     if isinstance(name, Backend):
         return name
     if name is None:
-        name = _chosen_here.get() or _chosen or os.environ.get("GPUNN_BACKEND") or "auto"
+        here = _chosen_here.get()
+        if isinstance(here, Backend):
+            return here
+        name = here or _chosen or os.environ.get("GPUNN_BACKEND") or "auto"
         _check(name, "GPUNN_BACKEND")
     else:
         _check(name, "backend")

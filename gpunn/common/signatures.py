@@ -248,8 +248,8 @@ def given_to(made: Any, without: Container[str] = ()) -> dict[str, Any]:
             f"{cls.__name__} was created with *{given.unnamed}, which no configuration names: "
             f"write get_config(self) and from_config(cls, config), so that it can be saved."
         )
-    found: dict[str, Any] = {}
-    for name, parameter in {**arguments(cls), **dict.fromkeys(given.values)}.items():
+    found, known = dict[str, Any](), arguments(cls)
+    for name in {**known, **given.values}:
         if name in without:
             continue
         value, before = given.values.get(name, (_ABSENT, _ABSENT))
@@ -260,7 +260,7 @@ def given_to(made: Any, without: Container[str] = ()) -> dict[str, Any]:
         elif (
             is_complete
             and name not in given.values
-            and parameter.default is parameter.empty
+            and known[name].default is inspect.Parameter.empty
             and name in _of_user(cls)
         ):
             raise ValueError(

@@ -119,7 +119,7 @@ def masked(mask: Any, weight: Any, loss: Any = None, y_true: Any = None) -> Tens
     left = cast(mask, floatx())
     if loss is not None and loss.reduction in ("mean", "sum_over_batch_size"):
         if loss.ignore_class is None or loss._of_tensors:
-            both, whole = left, float(left.size)
+            both, whole = left, convert(float(left.size), left.dtype)
         else:  # the loss has divided by the number of steps of other classes
             counted = cast(not_equal(convert(y_true), loss.ignore_class), left.dtype)
             counted = reshape(counted, (*left.shape, -1))

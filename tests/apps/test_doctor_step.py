@@ -318,6 +318,30 @@ def test_doctor_lists_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "32x5" in lines[5]  # not bytes: nothing indicates that its inputs are pixels
 
 
+@gpunn.saving.register_serializable(package="doctor")
+class OfTwo(gpunn.Model):
+    """A model as a user writes it: its constructor takes no backend and no name."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.dense(x["a"]) - self.dense(x["b"])
+
+
+def test_doctor_lists_a_model_with_a_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.ones((2, 3), "float32")
+    model = OfTwo(4)
+    model.compile("adam", "mse")
+    model.fit({"a": x, "b": x}, np.ones((2, 4)), verbose=0)
+    model.save(tmp_path / "model.gpunn")
+    lines = doctor(capsys, str(tmp_path / "model.gpunn"), "--batch-size", "8")
+    assert any("Memory of training" in line for line in lines)
+
+
 def test_an_operation_without_a_launch_of_its_own_is_marked() -> None:
     model = step_profile.example()
     operations = step_profile.profile_step(model)

@@ -70,7 +70,7 @@ class Deep(gpunn.Model):
         super().__init__()
         self.blocks, self.factor = [layers.Dense(3) for _ in range(count)], scale
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: Any = None) -> Any:
         for block in self.blocks:
             x = block(x)
         return x * self.factor

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.backends import get_backend
+from gpunn.backends import get_backend, used_within
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import LAUNCH_MODES, Program
 from gpunn.backends.contract.control import POSITION
@@ -79,7 +79,10 @@ def profile_step(model: Model, batch: int = BATCH) -> list[ProfiledOperation]:
 
 def copied(model: Model, backend: Any) -> Any:
     """Return a copy of the model with new weights."""
-    copy: Any = type(model).from_config({**model.get_config(), "backend": backend})
+    with used_within(backend):  # the constructor of a user's model may not take one
+        copy: Any = type(model).from_config(model.get_config())
+    if not copy.built:  # it has a call
+        copy.build(model.input_shape)
     copy.compile_from_config(model.get_compile_config())
     return copy
 
