@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends import used_within
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_choice, check_integer, check_number
 from gpunn.common.importing.lazy import extra
@@ -174,9 +175,13 @@ class _Twin:
     def __init__(self, model: Model, x: Any) -> None:
         model._require_values("fit_least_squares")
         config = _without_dtype(model.get_config())
-        self.model: Any = type(model).from_config(
-            {**config, "dtype": "float64", "backend": "numpy"}
-        )
+        if not model._has_call:
+            config["dtype"] = "float64"
+        with used_within("numpy"):  # the constructor of a user's model may not take one, or a dtype
+            self.model: Any = type(model).from_config(config)
+        if not self.model.built:
+            self.model._builder.dtype_given = "float64"
+            self.model.build(model.input_shape)
         weights = {path: w.astype(np.float64) for path, w in model.weights_dict().items()}
         self.model.load_weights_dict(weights)
         self.trained = [p for p in self.model.weights if p.trainable]

@@ -210,3 +210,21 @@ def test_what_does_not_fit_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(ImportError, match=r'pip install "gpunn\[scipy\]"'):
         fit_least_squares(model, x, [[1.0, 2.0]])
+
+
+def test_a_model_whose_constructor_takes_nothing_is_fitted():
+    class Line(gpunn.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x, training=None):
+            return self.dense(x)
+
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    model = Line()
+    model.build((None, 2))
+    fit_least_squares(model, x, x @ [[2.0], [-3.0]] + 1)
+    expected = np.linalg.lstsq(np.c_[x, np.ones(20)], x @ [2.0, -3.0] + 1, rcond=None)[0]
+    np.testing.assert_allclose(np.concatenate([w.ravel() for w in model.get_weights()]), expected,
+                               rtol=1e-6)  # fmt: skip
