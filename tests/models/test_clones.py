@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import gpunn
+from gpunn.common import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's own
 X = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
@@ -169,12 +170,14 @@ def test_what_a_model_cannot_do_with_a_clone_is_refused() -> None:
         clone(graph(gpunn), call_function=lambda layer, *args, **kwargs: None)
 
 
-@gpunn.saving.register_serializable(name="Doubled")
-class Other(gpunn.Model):
-    """A model of the name that custom objects give to a layer below."""
-
-
 def test_configurations_with_custom_objects(keras: Any) -> None:
+    with registry.restored():
+        # A model of the name that custom objects give to a layer below.
+        gpunn.saving.register_serializable(name="Doubled")(type("Other", (gpunn.Model,), {}))
+        check_configurations(keras)
+
+
+def check_configurations(keras: Any) -> None:
     for k in (gpunn, keras):
 
         class Twofold(k.layers.Dense):  # type: ignore[misc, name-defined]

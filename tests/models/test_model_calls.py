@@ -552,12 +552,12 @@ def test_its_weights_are_stored_alone(tmp_path: Path) -> None:
 
 def test_what_cannot_be_saved_says_so(tmp_path: Path) -> None:
     class Forgetful(Stored):
-        def __init__(self, width: int) -> None:
-            super().__init__(width)
+        def __init__(self, *widths: int) -> None:
+            super().__init__(widths[0])
 
     model = Forgetful(3)
     model(X)
-    with pytest.raises(ValueError, match=r"no attribute 'width'.*get_config"):
+    with pytest.raises(ValueError, match=r"widths.*get_config"):
         model.save(tmp_path / "model.gpunn")
     with pytest.raises(TypeError, match="call"):
         gpunn.Model()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -103,10 +103,11 @@ class OfCodes(Layer):
     _abstract = True
 
     dtype: Any = field(default=None, check=_check_dtype, kw_only=True, attribute="_asked")
+    _whole = cast("str | None", None)
 
     def __post_init__(self) -> None:
         asked = vars(self).pop("_asked")
-        self._whole: str | None = None if asked is None or is_float(asked) else asked
+        self._whole = None if asked is None or is_float(asked) else asked
         self.dtype = None if self._whole else asked
         super().__post_init__()
 
