@@ -38,7 +38,8 @@ def replaces(cls: type, *names: str) -> bool:
     """Whether any of these attributes is user-defined rather than built-in.
 
     >>> from gpunn.layers import Dense
-    >>> mine = type("Mine", (Dense,), {"forward": print, "__module__": "mine"})
+    >>> own = {"forward": lambda self, call: None, "__module__": "mine"}
+    >>> mine = type("Mine", (Dense,), own)
     >>> replaces(mine, "forward"), replaces(mine, "backward")
     (True, False)
     """

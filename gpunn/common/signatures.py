@@ -151,7 +151,8 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         given = None
         if type(self).__init__ is __init__:  # not called by a subclass's
-            with suppress(TypeError):  # of which the call below raises Python's own
+            # The call below raises Python's own TypeError. Deeply nested values are not recorded.
+            with suppress(TypeError, RecursionError):
                 # Copied: a constructor may change the lists and dictionaries that it gets.
                 given = replaced(lambda x: x, dict(shown.bind(self, *args, **kwargs).arguments))
         init(self, *args, **kwargs)

@@ -63,7 +63,7 @@ def standardize_dtype(dtype: Any) -> str:
         ValueError: for an unknown dtype.
 
     >>> standardize_dtype(np.float32), standardize_dtype(int)
-    ('float32', 'int64')
+    ('float32', 'int32')
     """
     return named(dtype)
 
