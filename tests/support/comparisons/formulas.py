@@ -11,6 +11,7 @@ import numpy as np
 import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.common import registry
+from gpunn.common.signatures import required
 
 from .samples import NUMPY, Sample, assert_alike, on_both, summed
 
@@ -18,7 +19,8 @@ from .samples import NUMPY, Sample, assert_alike, on_both, summed
 def variants(kind: str, *besides: type) -> list[Any]:
     """An object of each class that gpunn itself registers."""
     classes = registry.entries(kind).values()
-    return [c() for c in classes if c.__module__.startswith("gpunn.") and c not in besides]
+    own = [c for c in classes if c.__module__.startswith("gpunn.") and c not in besides]
+    return [c(**(c.examples[0] if required(c) else {})) for c in own]  # type: ignore[attr-defined]
 
 
 ACTIVATIONS = [
