@@ -41,7 +41,7 @@ class NormalizedWeights:
             divisor, first = None, []
             if buffers.mask is not None:
                 mask = cast(trace.placeholder(buffers.mask), dtype)
-                mask = reshape(broadcast_to(mask, buffers.from_mask.shape), shape)
+                mask = reshape(broadcast_to(mask, buffers.mask_shape), shape)
                 weights = weights * mask
                 first = [
                     Destination(mask, buffers.masked), Destination(weights, buffers.masked_weights)

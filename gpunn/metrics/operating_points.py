@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +13,28 @@ from gpunn.common.fields import field
 from .binned import divide
 from .levels import Levels
 
+Rate = Callable[[Any, Any, Any, Any], np.ndarray]
+"""Takes true and false positives, and true and false negatives, at each threshold."""
+
+
+def _sensitivity(tp: Any, fp: Any, tn: Any, fn: Any) -> np.ndarray:  # also the recall
+    return divide(tp, tp + fn)
+
+
+def _specificity(tp: Any, fp: Any, tn: Any, fn: Any) -> np.ndarray:
+    return divide(tn, tn + fp)
+
+
+def _precision(tp: Any, fp: Any, tn: Any, fn: Any) -> np.ndarray:
+    return divide(tp, tp + fp)
+
 
 class _AtOnePoint(Levels):
     """Base class of metrics that choose among thresholds by one rate, and report another."""
 
     _abstract = True
-    asked: ClassVar[str]  # the argument that the rate must reach
+    asked: ClassVar[str]  # the argument that the first of the rates must reach
+    rates: ClassVar[tuple[Rate, Rate]]  # the one that is asked for, and the one that is reported
 
     num_thresholds: int = field(
         default=200, check=check_positive_integer, kw_only=True, placed=True
@@ -33,13 +50,9 @@ class _AtOnePoint(Levels):
         n = self.num_thresholds
         self.thresholds = [0.5] if n == 1 else [i / (n - 1) for i in range(n)]
 
-    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rate that is asked for, and the one that is reported, at each threshold, from
-        true and false positives, and true and false negatives."""
-        raise NotImplementedError
-
     def array(self, state: np.ndarray) -> Any:
-        asked, reported = self.rates(*self.counts(state))
+        tp, fp, tn, fn = self.counts(state)
+        asked, reported = (rate(tp, fp, tn, fn) for rate in self.rates)
         reached = asked >= getattr(self, self.asked)
         return reported[reached].max() if reached.any() else np.float64(0.0)
 
@@ -64,14 +77,10 @@ class SensitivityAtSpecificity(_AtOnePoint):
     0.5
     """
 
-    asked = "specificity"
+    asked, rates = "specificity", (_specificity, _sensitivity)
     examples = ({"specificity": 0.5}, {"specificity": 0.8, "num_thresholds": 7, "class_id": 1})
 
     specificity: float = field(check=check_fraction)
-
-    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tp, fp, tn, fn = counts
-        return divide(tn, tn + fp), divide(tp, tp + fn)
 
 
 class SpecificityAtSensitivity(_AtOnePoint):
@@ -87,14 +96,10 @@ class SpecificityAtSensitivity(_AtOnePoint):
     0.6667
     """
 
-    asked = "sensitivity"
+    asked, rates = "sensitivity", (_sensitivity, _specificity)
     examples = ({"sensitivity": 0.5}, {"sensitivity": 0.8, "num_thresholds": 7})
 
     sensitivity: float = field(check=check_fraction)
-
-    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tp, fp, tn, fn = counts
-        return divide(tp, tp + fn), divide(tn, tn + fp)
 
 
 class PrecisionAtRecall(_AtOnePoint):
@@ -110,14 +115,10 @@ class PrecisionAtRecall(_AtOnePoint):
     0.5
     """
 
-    asked = "recall"
+    asked, rates = "recall", (_sensitivity, _precision)
     examples = ({"recall": 0.5}, {"recall": 0.8, "num_thresholds": 7})
 
     recall: float = field(check=check_fraction)
-
-    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tp, fp, _, fn = counts
-        return divide(tp, tp + fn), divide(tp, tp + fp)
 
 
 class RecallAtPrecision(_AtOnePoint):
@@ -133,11 +134,7 @@ class RecallAtPrecision(_AtOnePoint):
     0.5
     """
 
-    asked = "precision"
+    asked, rates = "precision", (_precision, _sensitivity)
     examples = ({"precision": 0.5}, {"precision": 0.8, "num_thresholds": 7})
 
     precision: float = field(check=check_fraction)
-
-    def rates(self, *counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tp, fp, _, fn = counts
-        return divide(tp, tp + fp), divide(tp, tp + fn)

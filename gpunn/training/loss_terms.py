@@ -63,21 +63,23 @@ class LossTerm:
         return self.measures[-1].at.stop if self.measures else self.at + LOSS_TOTALS
 
 
-def _as_entries(mask: Array, entries: Array, target: TargetSpec, k: int) -> tuple[Array, Array]:
-    """Return a mask (batch, ...) and the array of the loss's ``entries``, so that they broadcast.
+def _as_entries(
+    mask: Array, entries: tuple[int, ...], target: TargetSpec, k: int
+) -> tuple[Array, tuple[int, ...]]:
+    """Return a mask (batch, ...) and the shape of the loss's ``entries``, so that they broadcast.
 
     A mask of the first axes of a sample counts for all entries that lie behind it.
     """
-    if mask.shape == entries.shape:
+    if mask.shape == entries:
         return mask, entries
     sample, given = tuple(target.output_shape), mask.ndim - 1
     for n in range(given, len(sample)):
         if math.prod(sample[:n]) == target.steps and mask.shape[1:] == sample[:given]:
             after = (1,) * (n - given)
-            return mask.reshape(mask.shape + after), entries.reshape((len(mask), *sample[:n]))
+            return mask.reshape(mask.shape + after), (len(mask), *sample[:n])
     raise ValueError(
         f"output {k} has a mask of shape {mask.shape}, but the loss has an entry for each of "
-        f"{entries.shape}: they must be equal."
+        f"{entries}: they must be equal."
     )
 
 
@@ -104,7 +106,7 @@ class TargetBuffers:
         self.mask: Array = workspace.masks[k] if workspace.masks else None
         if self.mask is not None:  # the weights of the steps that it keeps
             self.masked = pool.array(f"masked {k}", by_step, dtype)
-            self.mask, self.from_mask = _as_entries(self.mask, self.masked, target, k)
+            self.mask, self.mask_shape = _as_entries(self.mask, by_step, target, k)
             self.masked_weights = pool.array(f"masked weights {k}", by_step, dtype)
         if term.loss.reduction == "mean_with_sample_weight" or self.mask is not None:
             self.normalized = pool.array(f"normalized weights {k}", by_step, dtype)

@@ -122,7 +122,9 @@ class OwnPrograms:
     def _see(self, rows: OwnRows) -> None:
         """Keep a row of a model that may have to be built although no step calls it."""
         model = self.trainer.model
-        if model._builder.plan is None and replaces(type(model), "call"):
+        if model._builder.plan is not None or model._training.first_x is not None:
+            return
+        if replaces(type(model), "call"):
             model._training.first_x = rows.first_x()
 
     def on_batch(self, rows: OwnRows) -> dict[str, float]:

@@ -41,15 +41,14 @@ def make_backend(gpu: GPU | None = None) -> DryBackend:
 
 
 class Allocated:
-    """The number of bytes of arrays in existence, and the most that there have been."""
+    """The number of bytes of arrays in existence."""
 
     def __init__(self) -> None:
-        self.bytes = self.peak = 0
+        self.bytes = 0
 
     def add(self, array: np.ndarray) -> np.ndarray:
         size = -(-array.nbytes // UNIT) * UNIT
         self.bytes += size
-        self.peak = max(self.peak, self.bytes)
         weakref.finalize(array, self._subtract, size).atexit = False
         return array
 
