@@ -207,8 +207,26 @@ def _holds(kept: Any, value: Any) -> bool:
     """
     if kept is _ABSENT or kept is _HELD:
         return kept is _HELD
-    is_part = hasattr(type(kept), "_kind") and not hasattr(type(value), "_kind")
-    return value is None or is_part or _same(kept, value)
+    return value is None or _stands_for(value, kept) or _same(kept, value)
+
+
+def _stands_for(value: Any, part: Any) -> bool:
+    """Whether an argument stands for a part, as ``"relu"`` does for an activation.
+
+    A layer that a constructor has made of a word or a number, such as ``Dropout(rate)``, is not
+    what that argument stands for.
+    """
+    cls = type(part)
+    if not hasattr(cls, "_kind") or hasattr(type(value), "_kind"):
+        return False
+    if isinstance(value, Mapping):
+        return True
+    if cls._kind in ("layer", "model"):
+        return False
+    if isinstance(value, str):
+        plain = value.replace("_", "").lower()
+        return plain in {name.replace("_", "").lower() for name in (cls.__name__, *cls.aliases)}
+    return callable(value) and not isinstance(value, type)
 
 
 def _same(one: Any, other: Any) -> bool:

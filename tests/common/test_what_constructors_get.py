@@ -94,9 +94,27 @@ class Several(layers.Layer):
         return sum(part(x) for part in self.parts)
 
 
+class OfWords(layers.Layer):
+    """Attributes of the arguments' names hold what the constructor has made of these."""
+
+    def __init__(
+        self, rate: float = 0.5, dense: int = 4, body: str = "max", norm: Any = None,
+        activation: Any = "relu", starts: str = "zeros", **common: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**common)
+        self.rate, self.dense = layers.Dropout(rate), layers.Dense(dense)
+        self.body = layers.ReLU() if body == "max" else layers.UnitNormalization()
+        self.norm = layers.LayerNormalization() if norm == "layer" else layers.Rescaling(0.5)
+        self.activation = gpunn.activations.get(activation)
+        self.starts = gpunn.initializers.get(starts)
+
+    def call(self, x: Any) -> Any:
+        return self.activation(self.norm(self.body(self.dense(self.rate(x)))))
+
+
 OWN: Any = {
     cls.__name__: cls
-    for cls in (OtherName, Twice, Emptied, OfOther, NoOptions, Deep, Reports, Several)
+    for cls in (OtherName, Twice, Emptied, OfOther, NoOptions, Deep, Reports, Several, OfWords)
 }
 
 
@@ -137,6 +155,9 @@ MODELS = {
     "passed on to a base": lambda: chain(OfOther(1.0, move=0.5, inner=layers.Dense(2))),
     "taken from options": lambda: chain(OfOther(1.0, move=0.5, scale=4.0)),
     "without options": lambda: chain(NoOptions(4)),
+    "made of words and numbers": lambda: chain(
+        OfWords(0.25, 3, "unit", "layer", "tanh", "ones"), OfWords(dense=2, body="max")
+    ),
     "a model": lambda: Deep(3, scale=4.0),
 }
 

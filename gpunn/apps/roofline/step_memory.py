@@ -15,6 +15,7 @@ from gpunn.models import Model
 
 from .step_profile import BATCH, copied, step_program
 
+MOST_ROWS = 1 << 30  # of a batch: their numbers are below 2**31
 CUDA_ITSELF = 600e6
 """Bytes that CUDA's context, the kernels and cuBLAS take: assumed, it differs by GPU and driver."""
 
@@ -41,8 +42,9 @@ class StepMemory(NamedTuple):
         return int(self.weights + self.slots + self.fixed + self.row * batch)
 
     def largest_batch(self, size: float) -> int:
-        """The largest power of two that `size` bytes suffice for; 0 if there is none."""
-        rows = (size - self.of_batch(0)) / max(self.row, 1)
+        """The largest power of two, at most `MOST_ROWS`, that `size` bytes suffice for; 0 if there
+        is none."""
+        rows = min((size - self.of_batch(0)) / max(self.row, 1), MOST_ROWS)
         return 1 << int(rows).bit_length() - 1 if rows >= 1 else 0
 
 

@@ -18,8 +18,6 @@ from gpunn.backends.cupy.launch.known_gpus import GPU, known_gpu
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, Matmul, RankSum, Replay
 from gpunn.backends.shared.precision import PRECISIONS
 
-UNIT = 512  # bytes: CuPy's memory pool rounds up to these
-
 
 def make_backend(gpu: GPU | None = None) -> DryBackend:
     """Return the CuPy backend with arrays in host memory, and without kernels and products.
@@ -47,9 +45,8 @@ class Allocated:
         self.bytes = 0
 
     def add(self, array: np.ndarray) -> np.ndarray:
-        size = -(-array.nbytes // UNIT) * UNIT
-        self.bytes += size
-        weakref.finalize(array, self._subtract, size).atexit = False
+        self.bytes += array.nbytes
+        weakref.finalize(array, self._subtract, array.nbytes).atexit = False
         return array
 
     def _subtract(self, size: int) -> None:
@@ -60,7 +57,7 @@ class DryBackend(CupyBackend):
     """The CuPy backend with arrays of zeros in host memory.
 
     Attributes:
-        allocated: What CuPy's memory pool would hold.
+        allocated: What CuPy's memory pool would hold, which rounds each array up to 512 bytes.
     """
 
     allocated: Allocated
