@@ -196,8 +196,9 @@ def max_(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None)
 
     A result is at least ``initial``, a number, if it is given; then there may be no elements.
 
-    Equal maxima share the gradient evenly, as in TensorFlow. A zero result is +0. The result has
-    the dtype of x. Arguments, shape and errors: as for `sum`, and for no elements a ValueError.
+    Equal maxima share the gradient evenly, as in TensorFlow; ``initial`` takes no share. A zero
+    result is +0. The result has the dtype of x. Arguments, shape and errors: as for `sum`, and for
+    no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.max([[1, 7, 3], [9, 5, 6]], axis=1).tolist()
@@ -213,8 +214,9 @@ def min_(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None)
 
     A result is at most ``initial``, a number, if it is given; then there may be no elements.
 
-    Equal minima share the gradient evenly, as in TensorFlow. A zero result is +0. The result has
-    the dtype of x. Arguments, shape and errors: as for `sum`, and for no elements a ValueError.
+    Equal minima share the gradient evenly, as in TensorFlow; ``initial`` takes no share. A zero
+    result is +0. The result has the dtype of x. Arguments, shape and errors: as for `sum`, and for
+    no elements a ValueError.
 
     >>> from gpunn import ops
     >>> ops.min([[1, 7, 3], [9, 5, 6]], axis=1).tolist()

@@ -124,6 +124,8 @@ def chain(*parts: Any) -> Any:
 
 def by_file(suffix: str) -> Any:
     def road(model: Any, folder: Path) -> Any:
+        if suffix == "keras":
+            pytest.importorskip("h5py")
         model.save(folder / f"model.{suffix}")
         return models.load_model(folder / f"model.{suffix}", custom_objects=OWN)
 

@@ -64,7 +64,7 @@ def from_initial(name: str) -> list[Call]:
     return [
         *(
             of(x, by=lambda k, x, i=initial: getattr(k, name)(x, axis=1, initial=i))
-            for x in (floats(3, 4), ints(3, 4)) for initial in (0, -7, 7)
+            for x, least in ((floats(3, 4), 0.25), (ints(3, 4), 0)) for initial in (least, -7, 7)
         ),
         *(
             of(x, by=lambda k, x, o=options: getattr(k, name)(x, initial=2.0, **o))
