@@ -6,14 +6,19 @@ import os
 import sys
 from typing import Any
 
+from gpunn.common import config
+
 COLUMNS = 80  # if the width is unknown
 
 
 def check_verbose(value: Any) -> int:
-    """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2."""
+    """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2,
+    and 0 after `config.disable_interactive_logging`."""
     if isinstance(value, int) and value in (0, 1, 2):
         return int(value)
     if isinstance(value, str) and value == "auto":
+        if not config.is_interactive_logging_enabled():
+            return 0
         return 1 if is_live(sys.stdout) else 2
     raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {value!r}.")
 

@@ -14,12 +14,15 @@ from .importing.lazy import offer
 from .numeric.dtypes import name_of
 
 __all__ = [
-    "eagerly", "epsilon", "floatx", "run_eagerly", "set_floatx",
+    "disable_interactive_logging", "eagerly", "enable_interactive_logging", "epsilon", "floatx",
+    "is_interactive_logging_enabled", "max_epochs", "run_eagerly", "set_floatx", "set_max_epochs",
 ]
 offer(__name__)
 
 _floatx = "float32"
 _epsilon = 1e-7
+_max_epochs: int | None = None
+_interactive = True
 _eager = False
 _eager_here: ContextVar[bool] = ContextVar("whether a model asks for eager steps", default=False)
 
@@ -73,6 +76,60 @@ def epsilon() -> float:
     1e-07
     """
     return _epsilon
+
+
+def max_epochs() -> int | None:
+    """Return the most epochs of each `fit`, as `set_max_epochs` sets it; None for any number."""
+    return _max_epochs
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Set the most epochs that each `fit` of this process runs, to try a script quickly.
+
+    Args:
+        max_epochs: At least 1, or None for any number.
+
+    Raises:
+        ValueError: for another value.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> gpunn.config.set_max_epochs(2)
+    >>> len(model.fit([[1.0]], [[2.0]], epochs=100, verbose=0).epoch)
+    2
+    >>> gpunn.config.set_max_epochs(None)
+    """
+    global _max_epochs
+    if max_epochs is not None and (type(max_epochs) is not int or max_epochs < 1):
+        raise ValueError(
+            f"max_epochs must be an integer of at least 1, or None; got {max_epochs!r}."
+        )
+    _max_epochs = max_epochs
+
+
+def enable_interactive_logging() -> None:
+    """Let ``verbose="auto"``, the default of `fit`, print progress: the initial state."""
+    global _interactive
+    _interactive = True
+
+
+def disable_interactive_logging() -> None:
+    """Let ``verbose="auto"``, the default of `fit`, print nothing.
+
+    >>> import gpunn
+    >>> gpunn.config.disable_interactive_logging()
+    >>> gpunn.config.is_interactive_logging_enabled()
+    False
+    >>> gpunn.config.enable_interactive_logging()
+    """
+    global _interactive
+    _interactive = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Return whether ``verbose="auto"`` prints progress."""
+    return _interactive
 
 
 def run_eagerly(eager: bool) -> None:

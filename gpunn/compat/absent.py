@@ -114,9 +114,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
         ("configurations of that kind; a dictionary or a dataclass serves", "Config"),
         ("way back from tensors; model.inputs has the inputs of a model", "get_source_inputs"),
-        ("switches of that kind; verbose=0 of fit, evaluate and predict prints nothing",
-         "disable_interactive_logging enable_interactive_logging "
-         "is_interactive_logging_enabled"),
         ("older forms of descriptions; gpunn.saving has today's functions", "legacy"),
         ("resizing under that name; gpunn.ops.image.resize and layers.Resizing do it",
          "smart_resize"),
@@ -131,8 +128,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
          "STFT STFTInitializer stft"),
     ],
     "backend": [
-        ("such settings; images are (batch, height, width, channels), and layers take data_format",
-         "set_image_data_format"),
         ("other epsilon; losses and layers have arguments for theirs", "set_epsilon"),
         ("numbers of names; give layers a name", "get_uid"),
     ],
@@ -140,23 +135,16 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ("editor of files; load_model, change the model, and save it", "KerasFileEditor"),
     ],
     "config": [
+        ("limit of steps for all fits; pass steps_per_epoch to fit",
+         "max_steps_per_epoch set_max_steps_per_epoch"),
         ("half precision by policies; config.set_floatx chooses float32 or float64",
          "dtype_policy set_dtype_policy"),
-        ("limits of epochs for all fits; pass epochs and steps_per_epoch to fit",
-         "max_epochs set_max_epochs max_steps_per_epoch set_max_steps_per_epoch"),
-        ("switches of flash attention; ops.dot_product_attention computes in blocks by itself",
-         "disable_flash_attention enable_flash_attention is_flash_attention_enabled"),
-        ("switches of that kind; verbose=0 of fit, evaluate and predict prints nothing",
-         "disable_interactive_logging enable_interactive_logging "
-         "is_interactive_logging_enabled"),
         ("unsafe files; loading never runs code, and custom_objects names your classes",
          "enable_unsafe_deserialization"),
         ("modules of Flax; a layer of your own has a call", "is_nnx_enabled"),
         ("other frameworks below; gpunn.use_backend chooses numpy, compiled or cupy",
          "set_backend"),
         ("other epsilon; losses and layers have arguments for theirs", "set_epsilon"),
-        ("such settings; images are (batch, height, width, channels), and layers take data_format",
-         "set_image_data_format"),
     ],
     "distribution": [
         ("meshes of devices; gpunn.distribution.DataParallel trains over several processes, one "

@@ -20,7 +20,7 @@ from .keras_utils import is_keras_tensor, standardize_dtype
 __all__ = [
     "Variable", "backend", "clear_session", "epsilon", "floatx", "get_value", "image_data_format",
     "is_float_dtype", "is_int_dtype", "is_keras_tensor", "random_normal", "random_uniform",
-    "result_type", "set_floatx", "standardize_dtype", "variable",
+    "result_type", "set_floatx", "set_image_data_format", "standardize_dtype", "variable",
 ]
 
 
@@ -83,6 +83,21 @@ def image_data_format() -> str:
     'channels_last'
     """
     return "channels_last"
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Accept the default position of the channels of images, for scripts that set it.
+
+    Raises:
+        ValueError: for another one than ``"channels_last"``; layers take ``data_format``.
+
+    >>> set_image_data_format("channels_last")
+    """
+    if data_format != image_data_format():
+        raise ValueError(
+            f"data_format must be 'channels_last'; got {data_format!r}. Pass data_format to the "
+            f"layers, or move the axes: x.transpose(0, 2, 3, 1)."
+        )
 
 
 # Keras's old names, and where it has the others.

@@ -23,7 +23,12 @@ class KerasTensor(metaclass=_OfTensors):
     Args:
         shape: With the batch axis first, None for an axis of any length.
         dtype: As for `Input`; by default floatx.
+        sparse, ragged: Must be false, since tensors here are dense.
+        record_history: Accepted as in Keras, and ignored.
         name: As for `Input`.
+
+    Raises:
+        ValueError: if ``sparse`` or ``ragged`` is true, and as for `Input`.
 
     >>> import gpunn
     >>> isinstance(gpunn.layers.Dense(2)(gpunn.Input((3,))), KerasTensor)
@@ -33,8 +38,14 @@ class KerasTensor(metaclass=_OfTensors):
     """
 
     def __new__(
-        cls, shape: Sequence[int | None], dtype: Any = None, name: str | None = None
+        cls, shape: Sequence[int | None], dtype: Any = None, sparse: bool = False,
+        ragged: bool = False, record_history: bool = True, name: str | None = None,
     ) -> Any:
+        if sparse or ragged:
+            raise ValueError(
+                f"KerasTensor: tensors are dense; got sparse={sparse!r}, ragged={ragged!r}. "
+                f"fit and predict take sparse matrices of SciPy as x."
+            )
         return Input(batch_shape=shape, dtype=dtype, name=name)
 
 

@@ -307,7 +307,12 @@ CONFIG: dict[str, Any] = {
     "enable_traceback_filtering": lambda: None,
     "disable_traceback_filtering": lambda: None,
     "is_traceback_filtering_enabled": lambda: False,
+    # `ops.dot_product_attention` chooses by itself.
+    "enable_flash_attention": lambda: None,
+    "disable_flash_attention": lambda: None,
+    "is_flash_attention_enabled": lambda: False,
     "backend": backend.backend,
+    "set_image_data_format": backend.set_image_data_format,
     "image_data_format": backend.image_data_format,
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
-from gpunn.common import registry
+from gpunn.common import config, registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
 from gpunn.core.draws import draws_here
 from gpunn.core.recording import recorded
@@ -242,8 +242,10 @@ class TrainableModel(NestedModel):
         (10.0, 3.0)
         """
         batch_size = check_integer("batch_size", batch_size, 1, None)
-        epochs = check_integer("epochs", epochs, 0)
         initial_epoch = check_integer("initial_epoch", initial_epoch, 0)
+        epochs = check_integer("epochs", epochs, 0)
+        if (most := config.max_epochs()) is not None:
+            epochs = min(epochs, initial_epoch + most)
         steps = check_integer("steps_per_epoch", steps_per_epoch, 1, None)
         validation_steps = check_integer("validation_steps", validation_steps, 1, None)
         validation_batch = check_integer(

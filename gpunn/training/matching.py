@@ -133,7 +133,8 @@ def given_losses(given: Any, names: Sequence[str]) -> list[Loss | None]:
     if len(names) == 1 and _several(given) and len(given) == 1:
         given = next(iter(given.values() if isinstance(given, Mapping) else given))
     each = by_name(names, given, "loss", missing=True) if _several(given) else [given] * len(names)
-    found = [None if loss is None else losses.get(loss) for loss in each]
+    alone = [e[0] if isinstance(e, (list, tuple)) and len(e) == 1 else e for e in each]
+    found = [None if loss is None else losses.get(loss) for loss in alone]
     for loss in found:
         if loss is not None and loss.reduction in (None, "none"):
             raise ValueError(f"{loss.name} has reduction='none': training needs a single number.")

@@ -72,7 +72,7 @@ def test_a_graph_of_nested_groups_is_kerass(keras: Any, backend: str, tmp_path: 
     assert [(p.path, p.shape) for p in ours.weights] == [(p.path, p.shape) for p in theirs.weights]
     logs: list[Any] = []
     for model in (ours, theirs):
-        losses = {"p": "mse", "q": ["mae", "mse"]}
+        losses = {"p": ["mse"], "q": ["mae", "mse"]}
         model.compile("sgd", losses, loss_weights={"p": 2.0, "q": [1.0, 0.5]})
         fits = [
             model.fit(XS, YS, batch_size=4, shuffle=False, validation_data=(XS, YS), verbose=0),

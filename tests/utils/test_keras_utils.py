@@ -87,3 +87,49 @@ def test_initializers_have_lower_case_names_too(keras: Any) -> None:
             assert ours.__name__.removesuffix("Initializer") == theirs.__name__.removesuffix(
                 "Initializer"
             )
+
+
+@pytest.mark.filterwarnings("ignore:Limiting epochs")
+def test_a_limit_of_the_epochs_of_all_fits(keras: Any) -> None:
+    x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
+    done = []
+    for module in (gpunn, keras):
+        model = module.Sequential([module.Input((2,)), module.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        module.config.set_max_epochs(3)
+        try:
+            assert module.config.max_epochs() == 3
+            done.append(model.fit(x, y, epochs=5, verbose=0).epoch)
+        finally:
+            module.config.set_max_epochs(None)
+        done.append(model.fit(x, y, epochs=5, verbose=0).epoch)
+    assert done[:2] == done[2:] == [[0, 1, 2], [0, 1, 2, 3, 4]]
+    with pytest.raises(ValueError, match="max_epochs must be an integer of at least 1"):
+        gpunn.config.set_max_epochs(0)
+
+
+def test_interactive_logging_off_prints_nothing(capsys: Any) -> None:
+    model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    printed = []
+    for module in (gpunn.config, gpunn.utils):
+        module.disable_interactive_logging()
+        try:
+            assert not module.is_interactive_logging_enabled()
+            model.fit(np.ones((4, 2)), np.ones((4, 1)))
+            printed.append(capsys.readouterr().out)
+        finally:
+            module.enable_interactive_logging()
+    model.fit(np.ones((4, 2)), np.ones((4, 1)))
+    assert printed == ["", ""] and capsys.readouterr().out
+
+
+def test_settings_that_are_as_they_are() -> None:
+    gpunn.config.disable_flash_attention()
+    gpunn.config.set_image_data_format("channels_last")
+    assert gpunn.config.is_flash_attention_enabled() is False
+    assert gpunn.KerasTensor((None, 3), sparse=False, ragged=False).shape == (None, 3)
+    with pytest.raises(ValueError, match="Pass data_format to the layers"):
+        gpunn.backend.set_image_data_format("channels_first")
+    with pytest.raises(ValueError, match="tensors are dense; got sparse=True"):
+        gpunn.KerasTensor((None, 3), sparse=True)

@@ -30,10 +30,10 @@ _argsort = Primitive(
 def along(x: Any, axis: int | None) -> tuple[Tensor, int]:
     """Return a tensor and the axis to sort along; None flattens it."""
     x = convert(x)
-    if not x.ndim and axis in (None, 0, -1):
-        return x, 0
     if axis is None:
         return reshape(x, (-1,)), 0
+    if not x.ndim and axis in (0, -1):
+        return x, 0
     return x, axis_of(axis, x.ndim)
 
 

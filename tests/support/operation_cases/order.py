@@ -14,7 +14,7 @@ ENDED = np.array([np.nan, np.inf, -np.inf, 2.0])
 SORTED = [
     *(of(floats(*shape), axis=axis) for shape, axis in SHAPES),
     *(of(x) for x in (ints(3, 4), bools(5), floats(3, 9).round(), LIMITS)),
-    of(floats(3, 4), axis=None), of(floats(3, 4), axis=2),
+    of(floats(3, 4), axis=None), of(floats(3, 4), axis=2), of(floats(), axis=None),
 ]  # fmt: skip
 oracle("sort", SORTED, ulps=0)
 # Equal values keep their order.
