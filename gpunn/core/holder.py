@@ -200,6 +200,50 @@ class ParameterHolder:
             for parameter, array in zip(self.weights, arrays, strict=True):
                 parameter.assign(array)
 
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Put what a file holds of this layer or model, without those inside, into ``store``.
+
+        By default these are the values of its weights, by their numbers. A class that replaces it
+        adds arrays of its own, and loads them in `load_own_variables`.
+
+        Args:
+            store: the arrays by name.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.Dense(1, kernel_initializer="ones")
+        >>> layer.build((None, 2))
+        >>> store = {}; layer.save_own_variables(store)
+        >>> {name: array.tolist() for name, array in store.items()}
+        {'0': [[1.0], [1.0]], '1': [0.0]}
+        """
+        store |= {str(k): p.numpy() for k, p in enumerate(self._own_parameters)}
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Set what `save_own_variables` has put into ``store``.
+
+        Raises:
+            ValueError: if it lacks a weight, or has one of another shape.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.Dense(1, use_bias=False)
+        >>> layer.build((None, 2))
+        >>> layer.load_own_variables({"0": [[1.0], [2.0]]}); layer([[3.0, 4.0]]).tolist()
+        [[11.0]]
+        """
+        own = self._own_parameters
+        missing = [str(k) for k in range(len(own)) if str(k) not in store]
+        if missing:
+            raise ValueError(
+                f"{self.name} has {len(own)} weights of its own, but the store lacks the entries "
+                f"{', '.join(missing)}; it has {', '.join(map(str, store)) or 'none'}."
+            )
+        arrays = [np.asarray(store[str(k)]) for k in range(len(own))]
+        for parameter, array in zip(own, arrays, strict=True):
+            parameter.check(array)
+        with self._access().writing():
+            for parameter, array in zip(own, arrays, strict=True):
+                parameter.assign(array)
+
     def _access(self) -> Access:
         """Return the access to the parameters' arrays: all have one storage, if there are any."""
         storage = next((p.storage for p in self.weights if p.storage is not None), None)

@@ -111,8 +111,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         ),
         "compute_output_spec": "write compute_output_shape(input_shape)",
         "build_from_config": "write build(input_shape)",
-        "save_own_variables": "declare what is stored with self.parameter(...), in build",
-        "load_own_variables": "declare what is stored with self.parameter(...), in build",
         "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
         "inherits one that skips it",
     }

@@ -19,6 +19,7 @@ from gpunn.core.storage import with_weight_limit
 from . import files
 from .announcing import announce_data_held, announce_format
 from .files import MAX_HEADER
+from .own_state import load_own_state, own_state
 
 MAX_PARTS = 10_000  # default limit for loaded models
 
@@ -92,7 +93,8 @@ def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
     """
     _check_overwrite(filepath, overwrite)
     if not _as_keras(filepath, ".weights.h5", lambda: _archive().save_weights(model, filepath)):
-        files.write(filepath, {"kind": "weights", "weights": model.weights_dict()})
+        document = {"kind": "weights", "weights": model.weights_dict()}
+        files.write(filepath, document | _own(model))
         announce_format(filepath)
 
 
@@ -163,6 +165,7 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
         if "input_shape" in document:
             model.build(document["input_shape"])
         set_weights(model, document["weights"])
+        load_own_state(model, document.get("own_state"))
         return model
 
     model = with_weight_limit(sum(array.size for array in document["weights"].values()), build)
@@ -300,6 +303,7 @@ def load_weights(
         if not allow_nan:
             _check_finite(document["weights"], "weights")
         set_weights(model, document["weights"], skip_mismatch)
+        load_own_state(model, document.get("own_state"))
 
 
 def describe(model: Any, include_training: bool = True) -> dict[str, Any]:
@@ -314,6 +318,7 @@ def _described(model: Any, include_training: bool) -> dict[str, Any]:
         "compile": compiled,
         "weights": model.weights_dict(),
         "training": None,
+        **_own(model),
     }
     if model._has_call and model.built:
         document["input_shape"] = _lists(model.input_shape)
@@ -325,6 +330,12 @@ def _described(model: Any, include_training: bool) -> dict[str, Any]:
         tensors, values = model.training_state()
         document["training"] = {"tensors": tensors, "values": values}
     return document
+
+
+def _own(model: Any) -> dict[str, Any]:
+    """Return the entry of what its parts save by their own methods, if they do."""
+    state = own_state(model)
+    return {"own_state": state} if state else {}
 
 
 def _lists(shape: Any) -> Any:
@@ -483,6 +494,7 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
 _OF_SOME: dict[str, tuple[type, ...]] = {
     "input_shape": (list, dict),  # for a model with a call
     "trained_on": (dict,),
+    "own_state": (dict,),  # of classes that save by their own methods
     "data_held": (dict,),  # for readers of the file; not used in loading
 }
 _PARTS["checkpoint"] = {
@@ -522,7 +534,7 @@ def _check_document(document: dict[str, Any], kinds: Sequence[str]) -> None:
     if not isinstance(kind, str) or kind not in kinds:
         use = " Build the model, and use model.load_weights." if kind == "weights" else ""
         raise ValueError(f"it holds {kind!r} and not {' or '.join(kinds)}.{use}")
-    optional = _OF_SOME if kind != "weights" else {}
+    optional = _OF_SOME if kind != "weights" else {"own_state": (dict,)}
     parts = _PARTS[kind] | {name: optional[name] for name in optional.keys() & document.keys()}
     for name in sorted(set(parts) ^ set(document)):
         state = "missing" if name in parts else "unknown"

@@ -67,6 +67,7 @@ BENCHMARKS = {
     "counts": {"gpunn", "common"},
     "faults": set(),
     "pages": {"gpunn", "common"},
+    "keras_tests": {"common", "gpunn"},
     "programs": {"common", "gpunn"},
     "studies": {"gpunn", "common", "contestants", "race"},
 }

@@ -125,9 +125,10 @@ def test_interactive_logging_off_prints_nothing(capsys: Any) -> None:
 
 
 def test_settings_that_are_as_they_are() -> None:
-    gpunn.config.disable_flash_attention()
-    gpunn.config.set_image_data_format("channels_last")
-    assert gpunn.config.is_flash_attention_enabled() is False
+    config: Any = gpunn.config
+    config.disable_flash_attention()
+    config.set_image_data_format("channels_last")
+    assert config.is_flash_attention_enabled() is False
     assert gpunn.KerasTensor((None, 3), sparse=False, ragged=False).shape == (None, 3)
     with pytest.raises(ValueError, match="Pass data_format to the layers"):
         gpunn.backend.set_image_data_format("channels_first")

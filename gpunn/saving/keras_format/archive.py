@@ -26,8 +26,10 @@ from gpunn.core.storage import with_weight_limit
 from gpunn.optimizers.kept import Exclusion
 from gpunn.optimizers.optimizer import EXCLUDED
 
+from ..own_state import assets_of, load_assets, saves_itself
 from . import graphs, lookups, states
 from .parts import complete_shared_numbers, described, from_keras, is_part, written_in
+from .places import places
 
 CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.json", "gpunn.json"
 KERAS_VERSION = "3.15.1"  # whose format this is
@@ -78,6 +80,9 @@ def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
         for name, member in members.items():
             archive.writestr(name, json.dumps(member, default=_plain))
         archive.writestr(WEIGHTS, states.written(model, with_state))
+        for place, (holder, _) in places(model).items():
+            for name, data in assets_of(holder):
+                archive.writestr(f"{_folder(place)}{name}", data)
     _write(path, buffer.getvalue())
 
 
@@ -147,6 +152,7 @@ def load_model(
         weights = _member(archive, WEIGHTS, None)
         names = [name for name in archive.namelist() if name.startswith("assets/")]
         texts = {name: _member(archive, name, max_header) for name in names if _is_text(name)}
+        assets = {name: _member(archive, name, None) for name in names if name not in texts}
     if (version := str(about.get("keras_version"))).startswith("2."):
         raise ValueError(
             f"it is an archive of Keras {version}, which Keras 3 does not read either: pass the "
@@ -165,6 +171,13 @@ def load_model(
             if not model.built and shape is not None:
                 model.build(shape)
             states.read(file, model, allow_nan)
+            for place, (holder, _) in places(model).items():
+                if saves_itself(holder, ["load_assets"]):
+                    start = _folder(place)
+                    load_assets(holder, {
+                        name.removeprefix(start): data
+                        for name, data in assets.items() if name.startswith(start)
+                    })  # fmt: skip
             return model
 
         def restored() -> Any:
@@ -216,6 +229,10 @@ def _member(archive: zipfile.ZipFile, name: str, most: int | None) -> bytes:
     if about.file_size > (limit if most is None else min(most, limit)):
         raise ValueError(f"the member {name!r} would take {about.file_size:,} bytes.")
     return archive.read(name)
+
+
+def _folder(path: str) -> str:
+    return f"assets/{path}/" if path else "assets/"
 
 
 def _is_text(name: str) -> bool:

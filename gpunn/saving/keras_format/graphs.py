@@ -19,6 +19,7 @@ from gpunn.ops.op_arguments import Named, OpArguments, Place, restored, stored
 
 from .parts import (
     UnknownInKerasError,
+    arguments_of,
     dtype_of,
     entry_of,
     from_keras,
@@ -209,7 +210,7 @@ def model_from_keras(entry: Any) -> Any:
         inputs, outputs = _connected(config)
         return cls(inputs, outputs, **options)
     if "layers" not in config:
-        return cls.from_config(dict(config))
+        return cls.from_config(arguments_of(cls, config))
     model = cls([layer_from_keras(one) for one in config["layers"]], **options)
     shape = config.get("build_input_shape")
     if shape and not model.built:

@@ -1,27 +1,22 @@
-"""The place of each weight in a file of Keras's, and such files: HDF5, by h5py.
-
-Keras names the places by the attributes that hold layers. In lists, and in the layers of a model,
-it counts them by class: ``layers/dense_1/vars/0``.
-"""
+"""Weights and the states of optimizers in files of Keras's: HDF5, by h5py."""
 
 from __future__ import annotations
 
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from gpunn.backends.contract.control import BATCHES, UPDATES
 from gpunn.common.names import counted, first_few, warn
-from gpunn.common.nested import any_in
 from gpunn.core.storage import Parameter
-from gpunn.layers.symbolic import GraphOperation
 
+from ..own_state import saves_itself, variables_of
 from .lookups import WEIGHTS_OF_CODES, is_lookup, write_weights_of
-from .names import class_name
+from .places import class_of, places
 from .strings import check_strings
 
 MOST_PLACES = 100_000  # groups and arrays of a file
@@ -36,8 +31,6 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
 """Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
 WITH_PRODUCT = {"Nadam"}  # Keras keeps the product of the momentum's factors behind them
 SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
-RENAMED = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
-PRIVATE = {"GroupQueryAttention"}  # Keras holds the layers in it by private attributes
 SCRATCH = {"direction"}  # slots that hold nothing between updates
 
 
@@ -52,50 +45,6 @@ def h5py_of() -> Any:
     return h5py
 
 
-def _class_of(layer: Any) -> str:
-    name = type(layer).__name__
-    return class_name(RENAMED.get(name, name))
-
-
-def places(holder: Any) -> dict[str, tuple[Any, list[Parameter]]]:
-    """Return a model, its layers and those in them by Keras's path, with their own parameters."""
-    return dict(_walk(holder, "", set()))
-
-
-def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[Any, list[Any]]]]:
-    if id(holder) in seen:
-        return
-    seen.add(id(holder))
-    yield path, (holder, list(holder._own_parameters))
-    attributes: dict[str, Any] = {}
-    is_model = hasattr(holder, "layers")
-    if not is_model or holder._has_call:
-        attributes = {
-            name: x for name, x in vars(holder).items()
-            if any_in(lambda one: isinstance(one, GraphOperation), x)
-        }
-    if is_model:
-        attributes["layers"] = list(holder.layers)
-    # Private attributes come last; a model without a call has nothing but its layers.
-    for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
-        place = "_" + name.lstrip("_") if type(holder).__name__ in PRIVATE else name
-        yield from _walk_in(attributes[name], f"{path}/{place}".lstrip("/"), seen)
-
-
-def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, GraphOperation):
-        yield from _walk(value, path, seen)
-        return
-    counts: dict[str, int] = {}
-    entries = list(value.values()) if isinstance(value, Mapping) else value
-    for entry in entries:
-        if not isinstance(entry, (GraphOperation, list, tuple, Mapping)):
-            continue
-        name = _class_of(entry) if isinstance(entry, GraphOperation) else "container"
-        counts[name] = counts.get(name, -1) + 1
-        yield from _walk_in(entry, f"{path}/{name}_{counts[name]}".removesuffix("_0"), seen)
-
-
 # -- writing
 
 
@@ -104,7 +53,9 @@ def written(model: Any, optimizer: bool) -> bytes:
     buffer = io.BytesIO()
     with h5py_of().File(buffer, "w") as file:
         for path, (holder, parameters) in places(model).items():
-            _put(file, path, holder.name, [p.numpy() for p in parameters])
+            arrays = {str(k): p.numpy() for k, p in enumerate(parameters)}
+            own = saves_itself(holder, ["save_own_variables"])
+            _put(file, path, holder.name, variables_of(holder) if own else arrays)
             write_weights_of(file, path, holder)
         names = slot_names(model) if optimizer else None
         if names is not None:
@@ -114,15 +65,16 @@ def written(model: Any, optimizer: bool) -> bytes:
             slots = [tensors[name] for name in names]
             if type(own).__name__ in WITH_PRODUCT:
                 slots.append(np.float32(_product(own)))
-            _put(file, "optimizer", own.name, [*numbers, *slots])
+            arrays = {str(k): array for k, array in enumerate([*numbers, *slots])}
+            _put(file, "optimizer", own.name, arrays)
     return buffer.getvalue()
 
 
-def _put(file: Any, path: str, name: str, arrays: list[Any]) -> None:
+def _put(file: Any, path: str, name: str, arrays: Mapping[str, Any]) -> None:
     group = file.create_group(f"{path}/vars".lstrip("/"))
     group.attrs["name"] = name
-    for number, array in enumerate(arrays):
-        group.create_dataset(str(number), data=np.asarray(array))
+    for key, array in arrays.items():
+        group.create_dataset(key, data=np.asarray(array))
 
 
 def _product(optimizer: Any) -> float:
@@ -206,16 +158,26 @@ def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = F
             finite.
     """
     found: dict[int, np.ndarray] = {}
+    stores: list[tuple[Any, dict[str, np.ndarray]]] = []
     own = places(model)
     for path, (holder, parameters) in own.items():
+        place = f"{path}/vars".lstrip("/")
+        if saves_itself(holder, ["load_own_variables"]):
+            group = file.get(place)
+            entries = group.items() if hasattr(group, "items") else ()
+            arrays = {n: _array(x, f"{place}/{n}", allow_nan) for n, x in entries if _of_numbers(x)}
+            stores.append((holder, arrays))
+            continue
         try:
-            found |= _arrays(file, f"{path}/vars".lstrip("/"), holder, parameters, allow_nan)
+            found |= _arrays(file, place, holder, parameters, allow_nan)
         except ValueError as error:
             if not skip_mismatch:
                 raise
             warn(f"{holder.name} stays as it is: {error}")
     _tell_surplus(file, model, own)
     assign(model, found)
+    for holder, arrays in stores:
+        holder.load_own_variables(arrays)
 
 
 def _arrays(
@@ -256,7 +218,11 @@ def assign(model: Any, found: Mapping[int, np.ndarray]) -> None:
 
 def _fits(entry: Any, shape: Any) -> bool:
     """Whether an entry is an array of numbers of a shape: known before any of it is read."""
-    return getattr(entry, "shape", None) == tuple(shape) and entry.dtype.kind in "fiub"
+    return getattr(entry, "shape", None) == tuple(shape) and _of_numbers(entry)
+
+
+def _of_numbers(entry: Any) -> bool:
+    return hasattr(entry, "shape") and entry.dtype.kind in "fiub"
 
 
 def _shown(entry: Any) -> str:
@@ -310,7 +276,7 @@ def _number(name: str) -> int:
 def _check_name(holder: Any, stored: str, place: str, has_weights: bool) -> None:
     """Raise an error if a file holds another kind of layer at a place."""
     own, other = (re.sub(r"_\d+$", "", name) for name in (holder.name, stored))
-    custom = _class_of(holder) not in (own, other)
+    custom = class_of(holder) not in (own, other)
     if has_weights and own != other and custom and holder.name != stored:
         raise ValueError(
             f"'{place}' belongs to {stored!r} in the file, but to {holder.name!r} in the model: "

@@ -1,0 +1,63 @@
+"""The place of each layer in a file of Keras's.
+
+Keras names the places by the attributes that hold layers. In lists, and in the layers of a model,
+it counts them by class: ``layers/dense_1/vars/0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpunn.common.nested import any_in
+from gpunn.core.storage import Parameter
+from gpunn.layers.symbolic import GraphOperation
+
+from .names import class_name
+
+RENAMED = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
+PRIVATE = {"GroupQueryAttention"}  # Keras holds the layers in it by private attributes
+
+
+def class_of(layer: Any) -> str:
+    name = type(layer).__name__
+    return class_name(RENAMED.get(name, name))
+
+
+def places(holder: Any) -> dict[str, tuple[Any, list[Parameter]]]:
+    """Return a model, its layers and those in them by Keras's path, with their own parameters."""
+    return dict(_walk(holder, "", set()))
+
+
+def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[Any, list[Any]]]]:
+    if id(holder) in seen:
+        return
+    seen.add(id(holder))
+    yield path, (holder, list(holder._own_parameters))
+    attributes: dict[str, Any] = {}
+    is_model = hasattr(holder, "layers")
+    if not is_model or holder._has_call:
+        attributes = {
+            name: x for name, x in vars(holder).items()
+            if any_in(lambda one: isinstance(one, GraphOperation), x)
+        }
+    if is_model:
+        attributes["layers"] = list(holder.layers)
+    # Private attributes come last; a model without a call has nothing but its layers.
+    for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
+        place = "_" + name.lstrip("_") if type(holder).__name__ in PRIVATE else name
+        yield from _walk_in(attributes[name], f"{path}/{place}".lstrip("/"), seen)
+
+
+def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, GraphOperation):
+        yield from _walk(value, path, seen)
+        return
+    counts: dict[str, int] = {}
+    entries = list(value.values()) if isinstance(value, Mapping) else value
+    for entry in entries:
+        if not isinstance(entry, (GraphOperation, list, tuple, Mapping)):
+            continue
+        name = class_of(entry) if isinstance(entry, GraphOperation) else "container"
+        counts[name] = counts.get(name, -1) + 1
+        yield from _walk_in(entry, f"{path}/{name}_{counts[name]}".removesuffix("_0"), seen)

@@ -1,0 +1,149 @@
+"""Layers and models that save arrays and files by methods of their own, as in Keras's guide."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's own
+X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+
+
+def parts(k: Any) -> tuple[Any, Any]:
+    """A layer, and a model that holds two of it, written for Keras."""
+
+    class Counted(k.layers.Layer):  # type: ignore[misc]
+        def __init__(self, units: int, **common: Any) -> None:
+            super().__init__(**common)
+            self.units, self.dense = units, k.layers.Dense(units)
+            self.seen, self.words = np.zeros(2), ["a"]
+
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+            self.dense.build(shape)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x) * self.scale
+
+        def save_own_variables(self, store: Any) -> None:
+            super().save_own_variables(store)
+            store["seen"] = self.seen
+
+        def load_own_variables(self, store: Any) -> None:
+            self.seen = np.array(store["seen"])
+            super().load_own_variables({"0": store["0"]})
+
+        def save_assets(self, inner_path: str) -> None:
+            os.makedirs(os.path.join(inner_path, "more"), exist_ok=True)
+            with open(os.path.join(inner_path, "words.txt"), "w", encoding="utf-8") as file:
+                file.write("\n".join(self.words))
+            with open(os.path.join(inner_path, "more", "empty"), "wb"):
+                pass
+
+        def load_assets(self, inner_path: str) -> None:
+            with open(os.path.join(inner_path, "words.txt"), encoding="utf-8") as file:
+                self.words = file.read().split("\n")
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "units": self.units}
+
+    class Two(k.Model):  # type: ignore[misc]
+        def __init__(self, **common: Any) -> None:
+            super().__init__(**common)
+            self.first, self.second = Counted(4), Counted(2)
+
+        def call(self, x: Any) -> Any:
+            return self.second(self.first(x))
+
+    return Counted, Two
+
+
+def learnt(k: Any, kind: str) -> tuple[Any, dict[str, Any]]:
+    """Return a model whose parts have learnt what is in no weight, and its classes by name."""
+    counted, two = parts(k)
+    if kind == "graph":
+        model = k.Sequential([k.Input((3,)), counted(4, name="one"), counted(2, name="other")])
+    else:
+        model = two()
+        model(X)
+    for number, layer in enumerate(model.layers):
+        layer.seen, layer.words = np.array([number, 7.0]), ["b", f"ü{number}"]
+    model.set_weights([w + 1 for w in model.get_weights()])
+    return model, {"Counted": counted, "Two": two}
+
+
+def assert_learnt(model: Any, wanted: Any) -> None:
+    for number, layer in enumerate(model.layers):
+        np.testing.assert_array_equal(layer.seen, [number, 7.0])
+        assert layer.words == ["b", f"ü{number}"]
+    np.testing.assert_allclose(model.predict(X, verbose=0), wanted, rtol=1e-5)
+
+
+def load(k: Any, path: Any, classes: Any) -> Any:
+    return k.saving.load_model(path, custom_objects=classes)
+
+
+@pytest.mark.parametrize("kind", ["graph", "class"])
+def test_files_of_keras_hold_it_both_ways(keras: Any, kind: str, tmp_path: Path) -> None:
+    for writes, reads in [(gpunn, gpunn), (gpunn, keras), (keras, gpunn)]:
+        model, classes = learnt(writes, kind)
+        model.save(tmp_path / "model.keras")
+        if writes is not reads:
+            classes = learnt(reads, kind)[1]
+        assert_learnt(load(reads, tmp_path / "model.keras", classes), model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize("kind", ["graph", "class"])
+def test_files_of_gpunn_hold_it(kind: str, tmp_path: Path) -> None:
+    model, classes = learnt(gpunn, kind)
+    wanted = model.predict(X, verbose=0)
+    model.save(tmp_path / "model.gpunn")
+    assert_learnt(load(gpunn, tmp_path / "model.gpunn", classes), wanted)
+    assert_learnt(copy.deepcopy(model), wanted)
+    for name in ("model.gpunn", "weights.gpunn"):
+        if "weights" in name:
+            model.save_weights(tmp_path / name)
+        other, _ = learnt(gpunn, kind)
+        for layer in other.layers:
+            layer.seen, layer.words = np.zeros(2), ["b", "ü0" if layer is other.layers[0] else "ü1"]
+        other.load_weights(tmp_path / name)
+        assert_learnt(other, wanted)
+
+
+def test_a_checkpoint_holds_it(tmp_path: Path) -> None:
+    model, _ = learnt(gpunn, "graph")
+    model.compile("sgd", "mse")
+    gpunn.saving.save_checkpoint(tmp_path / "run.gpunn", model, [], epoch=1)
+    wanted = model.predict(X, verbose=0)
+    for layer in model.layers:
+        layer.seen, layer.words = np.zeros(2), []
+    gpunn.saving.load_checkpoint(tmp_path / "run.gpunn", model, [])
+    assert_learnt(model, wanted)
+
+
+def test_what_cannot_be_saved_or_loaded_is_named(tmp_path: Path) -> None:
+    class Texts(gpunn.layers.Layer):
+        def save_own_variables(self, store: Any) -> None:
+            store["words"] = ["a", "b"]
+
+        def call(self, x: Any) -> Any:
+            return x
+
+    model = gpunn.Sequential([gpunn.Input((3,)), Texts()])
+    with pytest.raises(ValueError, match=r"store\['words'\] must be an array of numbers"):
+        model.save(tmp_path / "model.gpunn")
+    assert not list(tmp_path.iterdir())
+    layer = gpunn.layers.Dense(2)
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match=r"has 2 weights of its own, but the store lacks .* 1"):
+        layer.load_own_variables({"0": np.ones((3, 2))})
+    with pytest.raises(ValueError, match="shape"):
+        layer.load_own_variables({"0": np.ones((2, 2)), "1": np.ones(2)})
+    assert not np.all(layer.get_weights()[0] == 1)
