@@ -59,6 +59,11 @@ def save_model(
     8
     """
     _check_overwrite(filepath, overwrite)
+    if not model._has_values:
+        warn(
+            f"{model.name} is saved without weights: it is not built yet. Call it on a batch "
+            f"first, or fit it."
+        )
     described = model.data_held()
     model._check_kept()
     if not _as_keras(filepath, ".keras", lambda: _archive().save_model(
@@ -164,6 +169,10 @@ def _restored(document: dict[str, Any], compile: bool) -> Any:
         model = registry.deserialize(entry, "model")
         if "input_shape" in document:
             model.build(document["input_shape"])
+        if "layer_shapes" in document:
+            from .keras_format.places import build_layers
+
+            build_layers(model, document["layer_shapes"])
         set_weights(model, document["weights"])
         load_own_state(model, document.get("own_state"))
         return model
@@ -316,12 +325,16 @@ def _described(model: Any, include_training: bool) -> dict[str, Any]:
     document = {
         **(registry.serialize(model) or {}),
         "compile": compiled,
-        "weights": model.weights_dict(),
+        "weights": model.weights_dict() if model._has_values else {},
         "training": None,
         **_own(model),
     }
     if model._has_call and model.built:
         document["input_shape"] = _lists(model.input_shape)
+    elif model._has_values and not model.built:
+        from .keras_format.places import shapes_of_layers  # which few models need
+
+        document["layer_shapes"] = {k: _lists(x) for k, x in shapes_of_layers(model).items()}
     if model.trained_on:
         document["trained_on"] = model.trained_on
     if described := model.data_held():
@@ -352,6 +365,8 @@ def set_weights(model: Any, stored: dict[str, np.ndarray], skip_mismatch: bool =
         skip_mismatch: Whether weights that do not fit stay as they are, with a warning.
     """
     if not model._has_values:
+        if not stored:  # as it was when it was saved
+            return
         raise ValueError(
             "the model has no weights yet: give it an Input layer or call it on a batch first."
         )
@@ -494,6 +509,7 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
 _OF_SOME: dict[str, tuple[type, ...]] = {
     "input_shape": (list, dict),  # for a model with a call
     "trained_on": (dict,),
+    "layer_shapes": (dict,),  # for one whose own steps alone call its layers
     "own_state": (dict,),  # of classes that save by their own methods
     "data_held": (dict,),  # for readers of the file; not used in loading
 }

@@ -29,7 +29,7 @@ from gpunn.optimizers.optimizer import EXCLUDED
 from ..own_state import assets_of, load_assets, saves_itself
 from . import graphs, lookups, states
 from .parts import complete_shared_numbers, described, from_keras, is_part, written_in
-from .places import places
+from .places import build_layers, places, shapes_of_layers
 
 CONFIG, WEIGHTS, METADATA, OWN = "config.json", "model.weights.h5", "metadata.json", "gpunn.json"
 KERAS_VERSION = "3.15.1"  # whose format this is
@@ -53,10 +53,12 @@ def save_model(model: Any, path: Path, include_optimizer: bool) -> None:
 def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     with written_in(model.dtype):
         entry = graphs.model_to_keras(registry.serialize(model) or {})
-    shape = model.input_shape if model.built else None
-    entry["build_config"] = {"input_shape": shape}
+    if model.built:
+        entry["build_config"] = {"input_shape": model.input_shape}
     compiled = _compile_config(model)
     document: dict[str, Any] = {"trained_on": model.trained_on}
+    if shapes := shapes_of_layers(model):
+        document["layer_shapes"] = shapes
     if compiled is not None and compiled["optimizer"] is None:
         document["compile_config"], compiled = compiled, None  # Keras cannot load it
     entry["compile_config"] = compiled
@@ -112,7 +114,7 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
         "loss_weights": config["loss_weights"], "run_eagerly": config.get("run_eagerly", False),
         "steps_per_execution": 1, "jit_compile": False,
     }
-    alone = len(model.output_names) == 1
+    alone = not model.built or len(model.output_names) == 1
     for key, kind in KINDS.items():
         value = described(config[key], kind)
         if alone and isinstance(value, list) and len(value) == 1:
@@ -170,6 +172,7 @@ def load_model(
             shape = (entry.get("build_config") or {}).get("input_shape")
             if not model.built and shape is not None:
                 model.build(shape)
+            build_layers(model, own.get("layer_shapes"))
             states.read(file, model, allow_nan)
             for place, (holder, _) in places(model).items():
                 if saves_itself(holder, ["load_assets"]):

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpunn.common.nested import any_in
 from gpunn.core.storage import Parameter
+from gpunn.layers.shapes import with_batch_axis
 from gpunn.layers.symbolic import GraphOperation
 
 from .names import class_name
@@ -61,3 +62,24 @@ def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]
         name = class_of(entry) if isinstance(entry, GraphOperation) else "container"
         counts[name] = counts.get(name, -1) + 1
         yield from _walk_in(entry, f"{path}/{name}_{counts[name]}".removesuffix("_0"), seen)
+
+
+# -- models that are not built, although layers in them are: only their own steps call these
+
+
+def shapes_of_layers(model: Any) -> dict[str, Any]:
+    """Return the input shapes of the built layers of a model that is not built, by their places."""
+    if model.built:
+        return {}
+    return {
+        path: with_batch_axis(holder.input_shape) for path, (holder, own) in places(model).items()
+        if own and holder is not model and holder.input_shape is not None
+    }  # fmt: skip
+
+
+def build_layers(model: Any, shapes: Any) -> None:
+    """Build the layers of a model for the shapes from `shapes_of_layers`."""
+    known = places(model) if shapes else {}
+    for path, shape in dict(shapes or {}).items():
+        if path in known and not known[path][0].built:
+            known[path][0].build(tuple(shape))

@@ -210,6 +210,8 @@ def _arrays(
 
 def assign(model: Any, found: Mapping[int, np.ndarray]) -> None:
     """Set the parameters of a model for which there are arrays, by their ids."""
+    if not (found or model._has_values):  # as it was when it was saved
+        return
     own = model.weights
     missing = any(id(p) not in found for p in own)
     values = model.get_weights() if missing else [None] * len(own)

@@ -147,3 +147,67 @@ def test_what_cannot_be_saved_or_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shape"):
         layer.load_own_variables({"0": np.ones((2, 2)), "1": np.ones(2)})
     assert not np.all(layer.get_weights()[0] == 1)
+
+
+# -- models that are not built
+
+
+def not_built(k: Any, kind: str) -> tuple[Any, dict[str, Any]]:
+    class Line(k.Model):  # type: ignore[misc]
+        def __init__(self, **common: Any) -> None:
+            super().__init__(**common)
+            self.dense = k.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    model = Line() if kind == "class" else k.Sequential([k.layers.Dense(2)])
+    model.compile("adam", "mse", metrics=["mae"])
+    return model, {"Line": Line}
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")  # Keras, of Adam's count of steps
+@pytest.mark.parametrize("kind", ["class", "chain"])
+def test_a_compiled_model_that_is_not_built_stays_so(
+    keras: Any, kind: str, tmp_path: Path
+) -> None:
+    for writes, reads, name in [
+        (gpunn, gpunn, "m.gpunn"), (gpunn, gpunn, "m.keras"), (gpunn, keras, "m.keras"),
+        (keras, gpunn, "m.keras"),
+    ]:  # fmt: skip
+        model, classes = not_built(writes, kind)
+        with pytest.warns(UserWarning, match="not yet been built|without weights"):
+            model.save(tmp_path / name)
+        if writes is not reads:
+            classes = not_built(reads, kind)[1]
+        again = load(reads, tmp_path / name, classes)
+        assert not again.built and type(again.optimizer).__name__ == "Adam"
+        again.fit(X, X[:, :2], verbose=0)
+
+
+@pytest.mark.parametrize("name", ["model.gpunn", "model.keras"])
+def test_a_model_whose_layers_only_its_own_steps_call(name: str, tmp_path: Path) -> None:
+    if name.endswith(".keras"):
+        pytest.importorskip("h5py")
+
+    class Steps(gpunn.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = gpunn.layers.Dense(2)
+
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with gpunn.GradientTape() as tape:
+                loss = gpunn.ops.mean((self.dense(x) - y) ** 2)
+            gradients = tape.gradient(loss, self.dense.trainable_variables)
+            self.optimizer.apply(gradients, self.dense.trainable_variables)
+            return {"loss": loss}
+
+    model = Steps()
+    model.compile("adam")
+    model.fit(X, X[:, :2], verbose=0)
+    model.save(tmp_path / name)
+    again = load(gpunn, tmp_path / name, {"Steps": Steps})
+    for one, other in zip(model.dense.get_weights(), again.dense.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    again.fit(X, X[:, :2], verbose=0)
