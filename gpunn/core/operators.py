@@ -3,12 +3,48 @@ calls an operation by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+class Functions(dict[str, Callable[..., Any]]):
+    """Operations by name. Some are imported when they are first used.
+
+    >>> functions = Functions()
+    >>> functions.later("math", "sqrt")
+    >>> "sqrt" in functions, list(functions), len(functions)
+    (True, ['sqrt'], 1)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._modules: dict[str, str] = {}
+
+    def later(self, module: str, names: str) -> None:
+        """Name operations that a module registers when it is imported."""
+        self._modules |= dict.fromkeys(names.split(), module)
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        import_module(self._modules.pop(name))
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(super().__iter__()), **self._modules})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    get, keys = Mapping.get, Mapping.keys  # type: ignore[assignment]
+    items, values = Mapping.items, Mapping.values  # type: ignore[assignment]
+
+
+FUNCTIONS = Functions()
 """The operations by name. `gpunn.ops` registers them here, since it depends on this module."""
 
 ASSIGNED: list[Callable[[Any, Any], bool]] = []

@@ -47,6 +47,13 @@ from .table import complaint, operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor
 
+FUNCTIONS.later(
+    "gpunn.ops.matrices.factors", "cholesky eigh lu_factor matrix_rank qr svd"
+)
+FUNCTIONS.later(
+    "gpunn.ops.matrices.systems",
+    "cholesky_inverse det inv logdet lstsq pinv slogdet solve solve_triangular",
+)
 # The module `trace`, imported above, has the same name as this operation.
 globals()["trace"] = FUNCTIONS["trace"]
 # Pickles of earlier versions find operations where they were defined.

@@ -22,7 +22,10 @@ KEEPS_MESSAGES = frozenset(
 operator ``x[...]``."""
 
 _NUMBERS = "its shape depends on the values: use NumPy, outside of training"
-_LINEAR = "use numpy.linalg, which takes tensors that have values; a call does not support it"
+_EIGENVALUES = (
+    "eigenvalues may be complex, and tensors hold real numbers: use gpunn.ops.eigh for symmetric "
+    "matrices, or numpy.linalg before fit"
+)
 _CHOOSE = "compute both results and use ops.where"
 
 _COMPLEX = "it needs complex numbers, which tensors do not support: use NumPy, before fit"
@@ -34,11 +37,8 @@ _CTC = "losses of sequences are not there: keep Keras for this model"
 
 INSTEAD = {
     "switch": _CHOOSE,
-    **dict.fromkeys(
-        ("cholesky", "cholesky_inverse", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv",
-         "lstsq", "lu_factor", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd"),
-        _LINEAR,
-    ),
+    **dict.fromkeys(("eig", "eigvals"), _EIGENVALUES),
+    "eigvalsh": "gpunn.ops.eigh returns eigenvalues and eigenvectors",
     **dict.fromkeys(
         ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft"),
         _COMPLEX,
@@ -61,7 +61,6 @@ INSTEAD = {
     ),
     **dict.fromkeys(("adaptive_average_pool", "adaptive_max_pool"), _POOLS),
     **dict.fromkeys(("ctc_decode", "ctc_loss"), _CTC),
-    **dict.fromkeys(("logdet", "matrix_rank"), _LINEAR),
     "cdist": "use ops.sqrt(ops.sum(ops.square(x[:, None] - y[None]), -1))",
     "jvp": "gpunn.jvp is this function",
     "psnr": "use 10 * ops.log10(most**2 / ops.mean(ops.square(x - y)))",

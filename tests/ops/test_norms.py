@@ -74,18 +74,22 @@ def test_what_there_is_not_is_refused(shape: Any, order: Any, axis: Any, message
         ops.norm(np.ones(shape), order, axis)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_gradients_by_singular_values(backend: str) -> None:
-    for order, x in itertools.product(
-        BY_SINGULAR_VALUES, [floats(4, 3), floats(2, 3, 5), np.diag([2.0, 2.0, 0.5])]
-    ):
-        ours = in_steps(lambda x, n=order: ops.norm(x, n, (-2, -1)), [x], backend, twice=False)
-        theirs = by_torch(lambda x, n=order: torch.linalg.matrix_norm(x, n), [x], twice=False)
-        assert_allclose(ours.values[0], theirs.values[0], 1e-12, 1e-14)
-        assert_allclose(ours.first[0], theirs.first[0], 1e-9, 1e-12)
+    for order, x, twice in itertools.product(
+        BY_SINGULAR_VALUES, [floats(4, 3), floats(2, 3, 5), np.diag([2.0, 2.0, 0.5])],
+        [False, True],
+    ):  # fmt: skip
+        if twice and x.shape == (3, 3):  # equal singular values have no second derivative
+            continue
+        ours = in_steps(lambda x, n=order: ops.norm(x, n, (-2, -1)), [x], backend, twice)
+        theirs = by_torch(lambda x, n=order: torch.linalg.matrix_norm(x, n), [x], twice)
+        for found, expected in zip(ours, theirs, strict=True):
+            for one, other in zip(found, expected, strict=True):
+                assert_allclose(one, other, 1e-9, 1e-12)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_matrix_that_is_not_finite_spoils_no_other(backend: str) -> None:
     x = floats(4, 3, 2)
     whole = in_steps(lambda x: ops.norm(x, "nuc", (1, 2)), [x], backend, twice=False)
@@ -94,24 +98,6 @@ def test_a_matrix_that_is_not_finite_spoils_no_other(backend: str) -> None:
     assert_array_equal(np.isfinite(found.values[0]), [True, False, False, True])
     for one, other in ((found.values[0], whole.values[0]), (found.first[0], whole.first[0])):
         assert_array_equal(one[[0, 3]], other[[0, 3]])
-
-
-def test_a_step_on_a_gpu_refuses_singular_values() -> None:
-    """It raises before anything is computed; the other matrix norms are supported."""
-    model = gpunn.Sequential(
-        [layers.Input((3, 2)), layers.Lambda(lambda x: ops.norm(x, 2, axis=(1, 2))[:, None])],
-        backend="emulated",
-    )
-    with pytest.raises(ValueError, match=r"singular values.*backend='compiled'.*ord='fro'"):
-        model.predict(np.ones((2, 3, 2)), verbose=0)
-
-
-def test_their_second_derivative_is_refused() -> None:
-    def slope(x: Any) -> Any:
-        return ops.sum(gpunn.grad(lambda z: ops.norm(z, "nuc"))(x))
-
-    with pytest.raises(ValueError, match="norm of matrices by singular values: its second"):
-        gpunn.grad(slope)(floats(2, 3))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -15,7 +15,7 @@ from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.conversion import convert
 from gpunn.ops.gradient_rules import RULES
 from gpunn.ops.gradients import gradients_of
-from gpunn.ops.primitive import Gradients, unknown_derivative
+from gpunn.ops.primitive import Gradients
 from gpunn.ops.products import product
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Shape, Tensor
@@ -31,7 +31,6 @@ from .images import (
     sides_of,
 )
 from .normalization import composed, of_blocks, part_of_blocks
-from .norms import slope_of_values
 
 
 def _matmul(
@@ -155,8 +154,6 @@ RULES |= {
     "attention": _attention,
     "attention's gradient": _second_of_attention,
     "part of attention's gradient": _part_of_attention,
-    "singular values": lambda dy, y, x: (slope_of_values(dy, x),),
-    "singular vectors": unknown_derivative(lambda: "norm of matrices by singular values"),
     # -- random numbers
     "dropout": lambda dy, y, x, rate, mask, **how: (_dropout(dy, mask, rate),),
     "dropout's gradient": lambda g, dx, dy, mask, rate: (_dropout(g, mask, rate), None),

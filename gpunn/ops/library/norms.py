@@ -8,58 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
 from gpunn.common.config import epsilon as default_epsilon
 from gpunn.ops.arithmetic import equal, maximum, not_equal, power
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
-from gpunn.ops.primitive import Primitive, Work
 from gpunn.ops.reductions import Axis, max_, min_, sum_
 from gpunn.ops.shapes import expand_dims, moveaxis, places_of, reshape, squeeze
-from gpunn.ops.table import operation
+from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
-
-# -- singular values, by LAPACK on the host
-
-
-class _OnHost(Primitive):
-    """A primitive that only NumPy computes."""
-
-    def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
-        if not computation.backend.owns(np.empty(0)):  # its arrays are not on the host
-            raise ValueError(
-                f"norm: ord 2, -2 and 'nuc' of matrices need {self.name}, which are computed on "
-                f"the host: no step on a GPU can wait for them. Train with backend='compiled', "
-                f"or use another norm, such as ord='fro'."
-            )
-        return super().bind(computation, out, arrays, y)
-
-
-def _write_values(xp: Any, x: Array, out: Array) -> None:
-    """Write NaN for matrices with non-finite elements: for these LAPACK would fail for all."""
-    finite = xp.isfinite(x).all(axis=(-2, -1))
-    values = xp.linalg.svd(xp.where(finite[..., None, None], x, 0), compute_uv=False)
-    xp.copyto(out, xp.where(finite[..., None], values, math.nan))
-
-
-def _write_slope(xp: Any, dy: Array, x: Array, out: Array) -> None:
-    """Compute sum_k dy_k u_k v_k, with the singular vectors u and v."""
-    finite = xp.isfinite(x).all(axis=(-2, -1))[..., None, None]
-    u, _, v = xp.linalg.svd(xp.where(finite, x, 0), full_matrices=False)
-    xp.copyto(out, xp.where(finite, xp.matmul(u * dy[..., None, :], v), math.nan))
-
-
-_values = _OnHost(
-    "singular values", lambda backend, out, x: backend.apply(_write_values, x, out),
-    lambda shape: (*shape[:-2], min(shape[-2:])), gradient="singular values",
-)
-slope_of_values = _OnHost(
-    "singular vectors", lambda backend, out, dy, x: backend.apply(_write_slope, dy, x, out),
-    lambda dy, x: x, gradient="singular vectors",
-)
-
-
-# -- norms
 
 MATRIX_ORDERS = (None, "fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 
@@ -76,8 +32,7 @@ def norm(
 
     For matrices: ``sqrt(sum(x^2))`` ("fro", the default); the sum of the singular values ("nuc"),
     the largest (2) or smallest (-2) of them; the largest sum of ``|x|`` over a row (infinity) or
-    column (1), and the smallest (-infinity, -1). Singular values are computed by NumPy: steps on a
-    GPU raise an error, and they have first derivatives only.
+    column (1), and the smallest (-infinity, -1). Singular values are those of `svd`.
 
     Where the root of a sum is 0, its derivative is 0.
 
@@ -140,7 +95,7 @@ def _of_matrices(x: Tensor, ord: Any, rows: int, columns: int, keepdims: bool) -
     if ord == "fro":
         return root(sum_(square(x), both, keepdims))
     if ord in ("nuc", 2, -2):
-        values = _values(moveaxis(x, both, [-2, -1]))
+        values = ops.svd(moveaxis(x, both, [-2, -1]), compute_uv=False)
         found = {"nuc": sum_, 2: max_, -2: min_}[ord](values, -1)
         return expand_dims(found, both) if keepdims else found
     along, across = (columns, rows) if math.isinf(ord) else (rows, columns)

@@ -29,7 +29,7 @@ def _plain(x: Any) -> Any:
 def _on_device(x: Any) -> Any:
     """Turn results into device arrays; scalars become arrays without axes, as in CuPy."""
     if isinstance(x, (tuple, list)):
-        return type(x)(_on_device(item) for item in x)
+        return (list if type(x) is list else tuple)(_on_device(item) for item in x)
     if not isinstance(x, (np.ndarray, np.generic)):
         return x
     array = np.asarray(x)
@@ -48,7 +48,9 @@ def _call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
     stream = current_stream()
     if function in BY_CUBLAS and not stream.eager and any(_is_float(x) for x in args):
-        stream.refuse_library(function.__name__)
+        stream.refuse_library("cuBLAS", function.__name__)
+    if function in BY_CUSOLVER and not stream.eager:
+        stream.refuse_library("cuSOLVER", function.__name__)
     if kwargs.get("out") is not None or _works_in_place(function):
         stream.perform(call)
         return None
@@ -78,6 +80,7 @@ IN_PLACE = (
 )  # fmt: skip
 # CuPy's own calls of cuBLAS; products of integers are kernels of its own.
 BY_CUBLAS = (np.dot, np.einsum, np.inner, np.matmul, np.tensordot, np.vdot)
+BY_CUSOLVER = tuple(f for f in vars(np.linalg).values() if callable(f))
 # CuPy determines on the host how many elements these return, or whether their arguments are valid.
 SYNCHRONIZING = (
     np.argwhere, np.bincount, np.compress, np.extract, np.flatnonzero, np.nonzero, np.repeat,

@@ -85,10 +85,10 @@ class Stream(ABC):
         if self.captured is not None:
             raise CaptureError(f"a step that is captured cannot {what}: it would wait for the GPU")
 
-    def refuse_library(self, function: str) -> None:
-        """CuPy refuses to use its handles of cuBLAS during a capture."""
+    def refuse_library(self, library: str, function: str) -> None:
+        """CuPy refuses to use its handles of cuBLAS and cuSOLVER during a capture."""
         if self.captured is not None:
-            raise NotImplementedError(f"calling cuBLAS API during stream capture: {function}")
+            raise NotImplementedError(f"calling {library} API during stream capture: {function}")
 
 
 class CaptureError(RuntimeError):

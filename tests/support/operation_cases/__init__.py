@@ -8,6 +8,7 @@ from . import (
     images,
     joining,
     making,
+    matrices,
     nn,
     order,
     pairs,
@@ -21,4 +22,4 @@ from .case import ORACLES, Call, Difference, Oracle
 __all__ = ["ORACLES", "Call", "Difference", "Oracle"]
 
 assert all((control, elementwise, images, joining, making, nn, order, pairs, places, products))
-assert all((reductions, shapes))
+assert all((matrices, reductions, shapes))

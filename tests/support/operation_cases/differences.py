@@ -100,6 +100,11 @@ NEAR_LARGEST = Difference(
     lambda x: abs(x) > np.finfo(x.dtype).max / 16, "gradient",
 )  # fmt: skip
 
+SINGULAR_DET = Difference(
+    "singular matrices: the gradient of `det`", "PyTorch: finite", "NaN; at once, an error",
+    lambda x: abs(np.linalg.det(x)) < 1e-6, "gradient",
+)  # fmt: skip
+
 ALL_MASKED = Difference(
     "a query whose keys are all masked", "PyTorch: a gradient, as if none were", "0, as JAX",
     lambda q, k, v, *m: bool(m) and m[0].dtype == bool and not m[0].any(-1).all(), "gradient",
@@ -136,6 +141,10 @@ OF_NONE = refused("no elements", "NumPy: NaN, and a warning", "there is none")
 BEYOND_INT32 = refused(
     "numbers outside int32, cast to uint32 or int64", "held", "tensors hold integers as int32"
 )
+SINGULAR_TRIANGLE = refused(
+    "a triangular matrix with a 0 on its diagonal, at once", "PyTorch: infinite",
+    "as SciPy; in a step the result is NaN",
+)  # fmt: skip
 OTHER_METHOD = refused("a `method` that Keras does not have", "NumPy has nine more", "as in Keras")
 UNEQUAL_LENGTHS = refused(
     "an axis of length 1 that another operand has longer", "NumPy: repeated",
