@@ -28,7 +28,8 @@ class Functions(dict[str, Callable[..., Any]]):
         self._modules |= dict.fromkeys(names.split(), module)
 
     def __missing__(self, name: str) -> Callable[..., Any]:
-        import_module(self._modules.pop(name))
+        import_module(self._modules[name])
+        self._modules.pop(name, None)
         return self[name]
 
     def __contains__(self, name: object) -> bool:

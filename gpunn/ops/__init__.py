@@ -54,6 +54,23 @@ FUNCTIONS.later(
     "gpunn.ops.matrices.systems",
     "cholesky_inverse det inv logdet lstsq pinv slogdet solve solve_triangular",
 )
+FUNCTIONS.later(
+    "gpunn.ops.rare.missing",
+    "nanargmax nanargmin nancumprod nancumsum nanmedian nanpercentile nanquantile",
+)
+FUNCTIONS.later(
+    "gpunn.ops.rare.numbers",
+    "angle conj conjugate gcd i0 imag isreal lcm ldexp nextafter real view",
+)
+FUNCTIONS.later(
+    "gpunn.ops.rare.signals",
+    "bartlett blackman cdist corrcoef correlate geomspace hamming hanning kaiser",
+)
+FUNCTIONS.later("gpunn.ops.rare.counting", "histogram segment_min segment_prod unique")
+FUNCTIONS.later(
+    "gpunn.ops.rare.windows", "adaptive_average_pool adaptive_max_pool fold unfold"
+)
+FUNCTIONS.later("gpunn.ops.rare.functions", "switch vectorize")
 # The module `trace`, imported above, has the same name as this operation.
 globals()["trace"] = FUNCTIONS["trace"]
 # Pickles of earlier versions find operations where they were defined.

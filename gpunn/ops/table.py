@@ -21,22 +21,16 @@ KEEPS_MESSAGES = frozenset(
 """Operations whose errors keep their messages: user-defined functions raise in them, or it is the
 operator ``x[...]``."""
 
-_NUMBERS = "its shape depends on the values: use NumPy, outside of training"
 _EIGENVALUES = (
     "eigenvalues may be complex, and tensors hold real numbers: use gpunn.ops.eigh for symmetric "
     "matrices, or numpy.linalg before fit"
 )
-_CHOOSE = "compute both results and use ops.where"
 
 _COMPLEX = "it needs complex numbers, which tensors do not support: use NumPy, before fit"
-_WINDOW = "NumPy has it: a window is a constant, which gpunn.ops takes as an array"
 _NUMPY = "use NumPy before fit; a call does not support it"
-_WITHOUT_NAN = "use ops.where(ops.isnan(x), ..., x), and the operation without nan in its name"
-_POOLS = "use ops.average_pool or ops.max_pool with a pool_size and strides"
 _CTC = "losses of sequences are not there: keep Keras for this model"
 
 INSTEAD = {
-    "switch": _CHOOSE,
     **dict.fromkeys(("eig", "eigvals"), _EIGENVALUES),
     "eigvalsh": "gpunn.ops.eigh returns eigenvalues and eigenvectors",
     **dict.fromkeys(
@@ -44,30 +38,14 @@ INSTEAD = {
         _COMPLEX,
     ),
     **dict.fromkeys(
-        ("angle", "conj", "conjugate", "imag", "isreal", "polar", "real", "view_as_complex",
-         "view_as_real"),
+        ("polar", "view_as_complex", "view_as_real"),
         _COMPLEX,
     ),
-    **dict.fromkeys(("bartlett", "blackman", "hamming", "hanning", "kaiser"), _WINDOW),
-    **dict.fromkeys(
-        ("corrcoef", "correlate", "gcd", "geomspace", "histogram", "i0", "lcm", "ldexp",
-         "nextafter", "vectorize", "view", "fold", "unfold", "extract_sequences"),
-        _NUMPY,
-    ),
-    **dict.fromkeys(
-        ("nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmedian", "nanpercentile",
-         "nanquantile"),
-        _WITHOUT_NAN,
-    ),
-    **dict.fromkeys(("adaptive_average_pool", "adaptive_max_pool"), _POOLS),
+    "extract_sequences": _NUMPY,
     **dict.fromkeys(("ctc_decode", "ctc_loss"), _CTC),
-    "cdist": "use ops.sqrt(ops.sum(ops.square(x[:, None] - y[None]), -1))",
     "jvp": "gpunn.jvp is this function",
     "psnr": "use 10 * ops.log10(most**2 / ops.mean(ops.square(x - y)))",
     "rearrange": "use ops.reshape and ops.transpose",
-    "segment_min": "use ops.segment_max of -x",
-    "segment_prod": "use ops.exp of ops.segment_sum of ops.log(x), for positive numbers",
-    "unique": _NUMBERS,
 }
 """Keras operations that are not supported here, and what to use instead."""
 

@@ -13,7 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from operation_cases.case import floats
 from operation_cases.computed import BACKENDS, by_torch, in_steps
-from operation_cases.matrices import definite, regular
+from operation_cases.later.matrices import definite, regular
 
 import gpunn
 from gpunn import layers, ops

@@ -79,11 +79,13 @@ def quantile(
     >>> ops.quantile([1.0, 2.0, 3.0, 4.0], [0.25, 0.5]).tolist()
     [1.75, 2.5]
     """
-    return _quantiles(x, q, 1, axis, method, keepdims)
+    return quantiles(x, q, 1, axis, method, keepdims)
 
 
-def _quantiles(x: Any, q: Any, most: int, axis: Axis, method: str, keepdims: bool) -> Tensor:
-    """Compute quantiles for q from 0 to ``most``."""
+def quantiles(
+    x: Any, q: Any, most: int, axis: Axis, method: str, keepdims: bool, skips: bool = False
+) -> Tensor:
+    """Compute quantiles for q from 0 to ``most``; ``skips``: of the elements that are not NaN."""
     methods = ("linear", "lower", "higher", "midpoint", "nearest")
     if method not in methods:
         raise ValueError(f"method must be one of {methods}; got {method!r}.")
@@ -99,8 +101,13 @@ def _quantiles(x: Any, q: Any, most: int, axis: Axis, method: str, keepdims: boo
     rows = ops.transpose(x, [*rest, *axes])
     rows = sort(reshape(rows, [*(x.shape[a] for a in rest), n]))
     # In float64, which represents each index exactly.
-    place = reshape(where(inside, shares, 0.0), (-1,)) * float(n - 1)
-    found = moveaxis(_at(rows, place, method), -1, 0)
+    place = reshape(where(inside, shares, 0.0), (-1,))
+    if skips and is_float(rows.dtype):  # NaN comes last
+        count = sum_(~isnan(rows), -1, keepdims=True)
+        place = place * cast(ops.maximum(count - 1, 0), "float64")
+    else:
+        skips, place = False, place * float(n - 1)
+    found = moveaxis(_at(rows, place, method, skips), -1, 0)
     if keepdims:
         found = expand_dims(found, [a + 1 for a in axes])
     found = reshape(found, [*shares.shape, *found.shape[1:]])
@@ -110,14 +117,16 @@ def _quantiles(x: Any, q: Any, most: int, axis: Axis, method: str, keepdims: boo
     return found
 
 
-def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
-    """Interpolate sorted rows (..., n) at fractional indices (k,); return (..., k)."""
+def _at(rows: Tensor, place: Tensor, method: str, skips: bool) -> Tensor:
+    """Interpolate sorted rows (..., n) at fractional indices (k,), or (..., k) of the elements that
+    are not NaN if it ``skips`` the others; return (..., k)."""
     dtype = floating(rows.dtype)
     below, above = ops.floor(place), ops.ceil(place)
     if method == "nearest":
         below = above = ops.round(place)
     below, above = (above if method == "higher" else below), (below if method == "lower" else above)
-    low, high = (ops.take(rows, cast(at, "int32"), -1) for at in (below, above))
+    taken = ops.take_along_axis if skips else ops.take
+    low, high = (taken(rows, cast(at, "int32"), -1) for at in (below, above))
     exact = "float64" if rows.dtype == "int32" else dtype
     low, high = cast(low, exact), cast(high, exact)
     if method in ("linear", "midpoint"):
@@ -128,7 +137,7 @@ def _at(rows: Tensor, place: Tensor, method: str) -> Tensor:
         )
         low = where(equal(share, 0.0), low, between)  # high may be infinite there
     low = cast(low, dtype)
-    if rows.dtype == "int32":
+    if rows.dtype == "int32" or skips:
         return low
     last = rows[..., -1:]  # NaN if one is
     return where(isnan(last), last, low)
@@ -151,7 +160,7 @@ def percentile(
     >>> ops.percentile([1.0, 2.0, 3.0, 4.0], [25, 50]).tolist()
     [1.75, 2.5]
     """
-    return _quantiles(x, q, 100, axis, method, keepdims)
+    return quantiles(x, q, 100, axis, method, keepdims)
 
 
 @operation
@@ -168,7 +177,7 @@ def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return quantile(x, 0.5, axis, "midpoint", keepdims)
 
 
-def _filled(x: Any, value: float) -> tuple[Tensor, Tensor]:
+def without_nan(x: Any, value: float) -> tuple[Tensor, Tensor]:
     """Replace NaN in x by a value; also return where it was."""
     x = convert(x)
     if x.dtype in ("bool", "int32"):
@@ -188,7 +197,7 @@ def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.nansum([1.0, float("nan"), 3.0]).item()
     4.0
     """
-    return sum_(_filled(x, 0.0)[0], axis, keepdims)
+    return sum_(without_nan(x, 0.0)[0], axis, keepdims)
 
 
 @operation
@@ -202,7 +211,7 @@ def nanprod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> ops.nanprod([2.0, float("nan"), 3.0]).item()
     6.0
     """
-    return prod(_filled(x, 1.0)[0], axis, keepdims)
+    return prod(without_nan(x, 1.0)[0], axis, keepdims)
 
 
 @operation
@@ -219,7 +228,7 @@ def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = convert(x)
     if not is_float(x.dtype):
         return mean(x, axis, keepdims)
-    x, gone = _filled(x, 0.0)
+    x, gone = without_nan(x, 0.0)
     count = cast(sum_(ops.logical_not(gone), axis, keepdims), x.dtype)
     return sum_(x, axis, keepdims) / count
 
@@ -238,7 +247,7 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = convert(x)
     if not is_float(x.dtype):
         return var(x, axis, keepdims)
-    filled, gone = _filled(x, 0.0)
+    filled, gone = without_nan(x, 0.0)
     # Select by the original NaNs: a difference of infinities is NaN too.
     apart = where(gone, 0.0, filled - nanmean(x, axis, keepdims=True))
     count = cast(sum_(ops.logical_not(gone), axis, keepdims), x.dtype)
@@ -293,5 +302,5 @@ def _nan_extreme(
     x = convert(x)
     if not is_float(x.dtype):
         return extreme(x, axis, keepdims)
-    filled, gone = _filled(x, value)
+    filled, gone = without_nan(x, value)
     return where(all_(gone, axis, keepdims), math.nan, extreme(filled, axis, keepdims))

@@ -7,8 +7,8 @@ from . import (
     elementwise,
     images,
     joining,
+    later,
     making,
-    matrices,
     nn,
     order,
     pairs,
@@ -22,4 +22,4 @@ from .case import ORACLES, Call, Difference, Oracle
 __all__ = ["ORACLES", "Call", "Difference", "Oracle"]
 
 assert all((control, elementwise, images, joining, making, nn, order, pairs, places, products))
-assert all((matrices, reductions, shapes))
+assert all((later, reductions, shapes))

@@ -74,6 +74,7 @@ ON_NUMPY: dict[str, Function] = {
     "rot90": lambda array, k=1, axes=(0, 1): np.rot90(array, k, axes),
     "saturate_cast": saturate_cast,
     "relu": lambda x: np.maximum(x, 0),
+    "view": lambda x, dtype=None: x.view(dtype),
     "full_like": lambda x, fill_value, dtype=None: np.full_like(x, fill_value, dtype),
 }
 OURS = Library(["gpunn.ops"])

@@ -55,16 +55,31 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: b
     return zeros.index_add(0, ids[kept], data[kept])
 
 
-def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+def _by_segments(data: Any, segment_ids: Any, count: Any, reduce: str, start: float) -> Any:
     """Keras computes this in float32."""
     ids = torch().as_tensor(segment_ids).long()
-    count = int(ids.max()) + 1 if num_segments is None else num_segments
+    count = int(ids.max()) + 1 if count is None else count
     kept = (ids >= 0) & (ids < count)
     rows = data[kept]
-    lowest = -np.inf if data.is_floating_point() else -(2**31)
     places = ids[kept].reshape(-1, *(1,) * (data.ndim - 1)).expand_as(rows)
-    start = data.new_full((count, *data.shape[1:]), lowest)
-    return start.scatter_reduce(0, places, rows, "amax")
+    first = data.new_full((count, *data.shape[1:]), start)
+    return first.scatter_reduce(0, places, rows, reduce)
+
+
+def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    lowest = -np.inf if data.is_floating_point() else -(2**31)
+    return _by_segments(data, segment_ids, num_segments, "amax", lowest)
+
+
+def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> Any:
+    highest = np.inf if data.is_floating_point() else 2**31 - 1
+    return _by_segments(data, segment_ids, num_segments, "amin", highest)
+
+
+def segment_prod(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> Any:
+    return _by_segments(data, segment_ids, num_segments, "prod", 1)
 
 
 def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
@@ -144,24 +159,29 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Any:
     return hits.movedim(-1, axis)
 
 
-def quantile(
-    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
-) -> Any:
-    """Keras converts q to float32."""
-    x = x if x.is_floating_point() else x.float()
-    axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-    axes = [a % x.ndim for a in axes]
-    rest = [a for a in range(x.ndim) if a not in axes]
-    rows = x.permute(*rest, *axes).reshape(*(x.shape[a] for a in rest), -1)
-    shares = torch().as_tensor(q, dtype=x.dtype)
-    found = torch().quantile(rows, shares.reshape(-1), -1, interpolation=method)
-    kept = [1 if a in axes else n for a, n in enumerate(x.shape)]
-    shape = kept if keepdims else [x.shape[a] for a in rest]
-    return found.reshape(*shares.shape, *shape)
+def ldexp(x1: Any, x2: Any) -> Any:
+    """PyTorch's gradient is 0 for negative x2."""
+    x1 = x1 if x1.is_floating_point() else x1.float()
+    return (x1.double() * 2.0 ** x2.double()).to(x1.dtype)
 
 
-def percentile(x: Any, q: Any, *args: Any, **options: Any) -> Any:
-    return quantile(x, torch().as_tensor(q, dtype=x.dtype) / 100, *args, **options)
+def _quantile(name: str, most: float) -> Any:
+    def found(
+        x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+    ) -> Any:
+        """Keras converts q to float32."""
+        x = x if x.is_floating_point() else x.float()
+        axes = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+        axes = [a % x.ndim for a in axes]
+        rest = [a for a in range(x.ndim) if a not in axes]
+        rows = x.permute(*rest, *axes).reshape(*(x.shape[a] for a in rest), -1)
+        shares = torch().as_tensor(q, dtype=x.dtype) / most
+        found = getattr(torch(), name)(rows, shares.reshape(-1), -1, interpolation=method)
+        kept = [1 if a in axes else n for a, n in enumerate(x.shape)]
+        shape = kept if keepdims else [x.shape[a] for a in rest]
+        return found.reshape(*shares.shape, *shape)
+
+    return found
 
 
 def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
@@ -180,8 +200,12 @@ def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -
 FUNCTIONS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        dot, get_item, pad, segment_sum, segment_max, average, sparsemax, hard_sigmoid, hard_silu,
-        average_pool, binary_crossentropy, one_hot, quantile, percentile, associative_scan,
+        dot, get_item, pad, segment_sum, segment_max, segment_min, segment_prod, average, sparsemax,
+        hard_sigmoid, hard_silu, average_pool, binary_crossentropy, one_hot, associative_scan,
+        ldexp,
     )
 }  # fmt: skip
+for skipping in ("", "nan"):
+    FUNCTIONS[f"{skipping}quantile"] = _quantile(f"{skipping}quantile", 1.0)
+    FUNCTIONS[f"{skipping}percentile"] = _quantile(f"{skipping}quantile", 100.0)
 FUNCTIONS["hard_swish"] = hard_silu

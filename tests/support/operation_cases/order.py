@@ -33,7 +33,9 @@ oracle(
 
 METHODS = "linear", "lower", "higher", "midpoint", "nearest"
 SHARES = 0.3, np.array([0.0, 0.25, 1.0]), 0.5, 1.0, 0.0
-for name, by in (("quantile", 1.0), ("percentile", 100.0)):
+for name, by in (
+    ("quantile", 1.0), ("percentile", 100.0), ("nanquantile", 1.0), ("nanpercentile", 100.0)
+):  # fmt: skip
     oracle(
         name,
         *(of(floats(3, 6), q=q * by, axis=-1, method=m) for m in METHODS for q in SHARES[:3]),
@@ -50,18 +52,19 @@ for name, by in (("quantile", 1.0), ("percentile", 100.0)):
         of(floats(0), q=0.5 * by, refused=OF_NONE), scale="one",
         differs=[BETWEEN_INFINITE, TIED],
     )  # fmt: skip
-oracle(
-    "median",
-    *(
-        of(floats(*shape), axis=axis, keepdims=bool(k % 2))
-        for k, (shape, axis) in enumerate((
-            ((3, 4), None), ((3, 4), 0), ((3, 5), -1), ((2, 3, 4), (0, 2)), ((1,), 0), ((), None),
-            ((0, 3), 1), ((3, 4), 2),
-        ))
-    ),
-    of(ints(7)), of(bools(4)), of(floats(0), refused=OF_NONE), scale="one",
-    differs=[BETWEEN_INFINITE, TIED],
-)  # fmt: skip
+for name in ("median", "nanmedian"):
+    oracle(
+        name,
+        *(
+            of(floats(*shape), axis=axis, keepdims=bool(k % 2))
+            for k, (shape, axis) in enumerate((
+                ((3, 4), None), ((3, 4), 0), ((3, 5), -1), ((2, 3, 4), (0, 2)), ((1,), 0),
+                ((), None), ((0, 3), 1), ((3, 4), 2),
+            ))
+        ),
+        of(ints(7)), of(bools(4)), of(floats(0), refused=OF_NONE), scale="one",
+        differs=[BETWEEN_INFINITE, TIED],
+    )  # fmt: skip
 
 RISING = np.sort(floats(6))
 SOUGHT = [

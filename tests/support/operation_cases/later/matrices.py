@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .case import Call, bools, floats, ints, of, oracle
-from .differences import SINGULAR_DET, SINGULAR_TRIANGLE
+from ..case import Call, bools, floats, ints, of, oracle
+from ..differences import SINGULAR_DET, SINGULAR_TRIANGLE
 
 CLOSE: Any = {"edges": (), "scale": "largest", "ulps": 64}
 
