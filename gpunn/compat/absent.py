@@ -156,11 +156,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
     "datasets.reuters": [
         ("names of the topics; the file has numbers from 0 to 45", "get_label_names"),
     ],
-    "ops.random": [
-        ("such draws; use NumPy's generators before fit, or random.gamma and random.uniform in a "
-         "call",
-         "beta binomial"),
-    ],
     "ops.image": [
         ("such operation on pictures; use gpunn.ops in a call, or prepare the arrays before fit",
          "crop_images gaussian_blur hsv_to_rgb map_coordinates pad_images rgb_to_grayscale "

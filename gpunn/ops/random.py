@@ -34,8 +34,9 @@ from .tensor import Tensor, constant
 from .trace import current
 
 __all__ = [
-    "SeedGenerator", "categorical", "check_seed", "draw_seed", "dropout", "gamma", "normal",
-    "randint", "set_random_seed", "set_seed", "shuffle", "truncated_normal", "uniform",
+    "SeedGenerator", "beta", "binomial", "categorical", "check_seed", "draw_seed", "dropout",
+    "gamma", "normal", "randint", "set_random_seed", "set_seed", "shuffle", "truncated_normal",
+    "uniform",
 ]
 offer(__name__)
 
@@ -182,10 +183,21 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor
     >>> 1.9 < float(ops.mean(gamma((10000,), 2.0, seed=1))) < 2.1
     True
     """
-    a = convert(alpha, "float64").numpy()
-    if not (a > 0).all():
-        raise ValueError(f"alpha must be positive; got {alpha!r}.")
-    sizes, low = sizes_of(shape), a < 1
+    sizes = sizes_of(shape)
+    x, power = _gamma(sizes, _positive("alpha", alpha), dtype, seed)
+    return convert(x * ops.exp(power), dtype)
+
+
+def _positive(name: str, numbers: Any) -> np.ndarray:
+    found = convert(numbers, "float64").numpy()
+    if not (found > 0).all():
+        raise ValueError(f"{name} must be positive; got {numbers!r}.")
+    return found
+
+
+def _gamma(sizes: Sequence[int], a: np.ndarray, dtype: Any, seed: Any) -> tuple[Tensor, Tensor]:
+    """Draw from gamma distributions: return a factor, and the logarithm of another one."""
+    low = a < 1
     d = np.where(low, a + 1, a) - 1 / 3
     x, *parts = (_standard_normal((8, *sizes), dtype, seed, part) for part in range(5))
     limits = [0.5 * (parts[k] ** 2 + parts[k + 1] ** 2) for k in (0, 2)]  # exponential
@@ -194,8 +206,57 @@ def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Tensor
     y = v[7]
     for k in reversed(range(7)):
         y = ops.where(passes[k], v[k], y)
-    boost = ops.where(low, ops.exp(-limits[1][0] / a), 1.0)  # the power of a uniform sample
-    return convert(ops.maximum(y, 0.0) * d * boost, dtype)
+    # The power of a uniform sample.
+    return ops.maximum(y, 0.0) * d, ops.where(low, -limits[1][0] / a, 0.0)
+
+
+@recorded
+@_as_in_a_program
+def beta(shape: Any, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Tensor:
+    """Draw samples from beta distributions, without derivatives for their parameters.
+
+    They are ``x / (x + y)`` for samples x and y of gamma distributions; see `gamma`.
+
+    Args:
+        alpha, beta: positive numbers that broadcast to the shape; the mean is ``alpha / (alpha +
+            beta)``.
+
+    The other arguments, and errors: as for `normal`.
+
+    >>> 0.24 < float(ops.mean(beta((10000,), 1.0, 3.0, seed=1))) < 0.26
+    True
+    """
+    sizes = sizes_of(shape)
+    both = [np.broadcast_to(_positive(name, a), sizes)
+            for name, a in (("alpha", alpha), ("beta", beta))]
+    x, power = _gamma((2, *sizes), np.stack(both), dtype, seed)
+    sizes_apart = ops.log(ops.maximum(x, 1e-30)) + power  # logarithms, as a sample may underflow
+    return convert(ops.sigmoid(sizes_apart[0] - sizes_apart[1]), dtype)
+
+
+@recorded
+@_as_in_a_program
+def binomial(
+    shape: Any, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None
+) -> Tensor:
+    """Draw the number of successes among independent trials, without derivatives.
+
+    A sample is where the distribution function reaches a uniform sample.
+
+    Args:
+        counts: numbers of trials, integers of 0 or more; each makes a table of so many numbers.
+        probabilities: of a success, from 0 to 1. Both broadcast to the shape.
+        dtype: a float dtype, as in Keras; floatx by default.
+
+    The other arguments, and errors: as for `normal`.
+
+    >>> 2.9 < float(ops.mean(binomial((10000,), 10, 0.3, seed=1))) < 3.1
+    True
+    """
+    from .rare.tables import reached_by  # few programs need it
+
+    share = _share(shape, "float64", seed)
+    return convert(reached_by(share, counts, probabilities), dtype)
 
 
 @recorded

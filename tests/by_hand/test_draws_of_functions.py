@@ -36,6 +36,8 @@ def with_numbers() -> Callable[[Any], Any]:
             gpunn.random.categorical(x, 2, seed=own),
             gpunn.random.truncated_normal((5,)),
             gpunn.random.gamma((3,), 2.0),
+            gpunn.random.beta((3,), 2.0, 0.5),
+            gpunn.random.binomial((20,), 9, 0.5),
             gpunn.random.shuffle(ops.arange(30)),
         ]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
 
 import gpunn
 from gpunn import layers, ops, random
@@ -75,6 +76,30 @@ def test_truncated_normal_numbers(backend: str) -> None:
     assert_allclose(*shares, atol=0.02)
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(2.0, 3.0), (0.5, 0.5), (0.02, 0.05), (30.0, 1.0)])
+def test_beta(backend: str, alpha: float, beta: float) -> None:
+    one, two = drawn(lambda: random.beta((2000,), alpha, beta), backend)
+    assert not np.array_equal(one, two)
+    edges = np.array([1e-30, 1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+    shares = (one[:, None] <= edges).mean(0)
+    assert_allclose(shares, stats.beta(alpha, beta).cdf(edges), atol=4 / math.sqrt(2000) / 2)
+
+
+def test_binomial(backend: str) -> None:
+    counts, shares = np.array([0, 1, 7, 300, 7, 5]), np.array([0.5, 0.3, 0.9, 0.02, 0.0, 1.0])
+    one, two = drawn(lambda: random.binomial((2000, 6), counts, shares), backend)
+    assert not np.array_equal(one, two)
+    assert_array_equal(one[:, [0, 4, 5]], np.tile([0.0, 0.0, 5.0], (2000, 1)))
+    for k in (1, 2, 3):
+        places = np.arange(20)
+        expected = stats.binom(counts[k], shares[k]).pmf(places)
+        found = (one[:, k, None] == places).mean(0)
+        assert_allclose(found, expected, atol=4 / math.sqrt(2000) / 2)
+    many = random.binomial((500,), 100_000, 0.25, seed=1).numpy()
+    assert many.mean() == pytest.approx(25_000, abs=4 * math.sqrt(18_750 / 500))
+    assert many.std() == pytest.approx(math.sqrt(18_750), rel=0.15)
+
+
 def test_dropout(backend: str) -> None:
     x = np.full((50, 40), 2.0, np.float32)
     one, two = drawn(lambda: random.dropout(x, 0.25), backend)
@@ -100,6 +125,8 @@ DRAWS: dict[str, Callable[[Any], Any]] = {
     "categorical": lambda seed: random.categorical(np.zeros((1, 1000)), 9, seed=seed),
     "truncated_normal": lambda seed: random.truncated_normal((9,), seed=seed),
     "dropout": lambda seed: random.dropout(np.ones(99), 0.5, seed=seed),
+    "beta": lambda seed: random.beta((9,), 1.0, 2.0, seed=seed),
+    "binomial": lambda seed: random.binomial((99,), 9, 0.5, seed=seed),
     "shuffle": lambda seed: random.shuffle(np.arange(99), seed=seed),
 }
 

@@ -114,6 +114,21 @@ COUNTS: dict[str, Case] = {
     "arange without end": (lambda x: ops.arange(np.inf), V, "arange: stop must be finite"),
     "percentile": (lambda x: ops.percentile(x, 150), V,
                    "percentile: q must be from 0 to 100; got 150"),
+    "nanquantile": (lambda x: ops.nanquantile(x, 2), V, "nanquantile: q must be from 0 to 1; got"),
+    "hamming": (lambda x: ops.hamming(2.5), T, "hamming: x must be given in integers; got 2.5"),
+    "geomspace": (lambda x: ops.geomspace(-1, 1), V, "geomspace: start and stop must both"),
+    "histogram": (lambda x: ops.histogram(x[0], 0), V, "histogram: .* bins 1 or more; got .* 0"),
+    "range": (lambda x: ops.histogram(x[0], 2, (1, 0)), V, r"histogram: range .* got \(1, 0\)"),
+    "gcd": (lambda x: ops.gcd(x, 2), T, "gcd: x1 must be integers; got float32"),
+    "ldexp": (lambda x: ops.ldexp(x, 0.5), T, "ldexp: x2 must be integers; got float32"),
+    "view": (lambda x: ops.view(x, "uint8"), V, "view: dtype must be one of int32.*got 'uint8'"),
+    "correlate": (lambda x: ops.correlate(x[0], x[0], "a"), V, "correlate: mode must be one of"),
+    "switch": (lambda x: ops.switch(0, [], x), V, "switch: branches must be one function or"),
+    "vectorize": (lambda x: ops.vectorize("a"), T, "vectorize: pyfunc must be a function"),
+    "signature": (lambda x: ops.vectorize(ops.sum, signature="n->"), V, "vectorize: signature"),
+    "beta": (lambda x: random.beta((2,), 1.0, 0.0), V, "beta must be positive; got 0.0"),
+    "counts": (lambda x: random.binomial((2,), 1.5, 0.5), V, "counts must be integers of 0"),
+    "shares": (lambda x: random.binomial((2,), 2, 1.5), V, "probabilities must be from 0 to 1"),
     "randint": (lambda x: random.randint((2,), 0, 2.5), V, "minval must be below.* got 0 and 2.5"),
     "dropout": (lambda x: random.dropout(x, "a"), T, "rate must be a number; got 'a'"),
 }  # fmt: skip
@@ -149,6 +164,16 @@ SHAPES: dict[str, Case] = {
     "median of none": (lambda x: ops.median(x[:0]), V, "median: x must have elements"),
     "argmin of none": (lambda x: ops.argmin(x[:0], 0), V, "argmin: x must have elements"),
     "pad of none": (lambda x: ops.pad(x[:0], 1, "reflect"), V, "pad: mode 'reflect' needs"),
+    "view of a row": (lambda x: ops.view(x[:, :3], "float64"), V, "view: the last axis of x"),
+    "corrcoef": (lambda x: ops.corrcoef(x[None]), V, r"corrcoef: x must .* got shape \(1, 3, 4\)"),
+    "vectors": (lambda x: ops.correlate(x, x[0]), V, "correlate: x1 and x2 must be vectors"),
+    "cdist": (lambda x: ops.cdist(x, x[:, :3]), V, "cdist: x and y must be vectors"),
+    "unfold": (lambda x: ops.unfold(x, 2), V, "unfold: x must be .batch, channels"),
+    "unfold of less": (lambda x: ops.unfold(x[None, None], 5), V, "unfold: kernel_size .5, 5."),
+    "fold": (lambda x: ops.fold(x[None], 2, 2), V, r"fold: x must be \(batch, channels x 4, 1\)"),
+    "adaptive": (lambda x: ops.adaptive_max_pool(x, 2), V, "adaptive_max_pool: inputs must"),
+    "places": (lambda x: ops.adaptive_average_pool(x[None], 0), V,
+               "adaptive_average_pool: output_size must"),
     "select": (lambda x: ops.select([x > 0], [x, x]), V, "select: condlist and choicelist"),
     "slice_update": (lambda x: ops.slice_update(x, (0,), x), V, "slice_update: expected"),
     "slice_update by half": (lambda x: ops.slice_update(x, (0.5, 0), x), T,
@@ -213,7 +238,7 @@ def test_every_axis_that_is_none_is_refused_by_name(name: str, axis: Any) -> Non
         "associative_scan": (ops.add, X),
         "append": (X, X), "argpartition": (X, 1), "batch_normalization": (X, [1.0] * 4, [1.0] * 4),
         "categorical_crossentropy": (X, X), "cross": (X[:, :3], X[:, :3]), "linspace": (0, 1),
-        "logspace": (0, 1),
+        "logspace": (0, 1), "geomspace": (1, 2), "nanquantile": (X, 0.5), "nanpercentile": (X, 50),
         "concatenate": ([X, X],), "stack": ([X, X],), "multi_hot": ([1, 2], 3), "one_hot": ([1], 3),
         "quantile": (X, 0.5), "percentile": (X, 50), "repeat": (X, 2), "roll": (X, 1),
         "split": (X, 1), "array_split": (X, 1), "take": (X, [1]), "take_along_axis": (X, [[1]]),
@@ -236,7 +261,9 @@ def test_a_call_itself_is_refused_by_python() -> None:
 
 
 def test_what_is_missing_in_a_trace_names_the_operation() -> None:
-    for name in ("segment_sum", "segment_max"):
+    with pytest.raises(NeedsValuesError, match=r"^unique: the number of .* Use ops\.sort, or"):
+        ops.unique(leaf((3,), "float32"))
+    for name in ("segment_sum", "segment_max", "segment_min", "segment_prod"):
         with pytest.raises(NeedsValuesError, match=f"^{name}: in a trace, num_segments must be"):
             FUNCTIONS[name](leaf((3, 4), "float32"), leaf((3,), "int32"))
 
