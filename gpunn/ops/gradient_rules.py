@@ -3,7 +3,8 @@
 A rule maps ``dy``, the gradient of a result ``y``, to the gradients of the primitive's inputs: what
 they change in y, times dy, in terms of other operations. It is given ``dy, y, *inputs``, and the
 attributes by name. None means that an input has no gradient, or that a function is flat. Products,
-convolution, pooling and normalization are in `gpunn.ops.library.large_gradient_rules`.
+convolution, pooling and normalization are in `gpunn.ops.library.large_gradient_rules`, factors of
+matrices in `gpunn.ops.matrices.rules`.
 
 A derivative that is 0 for some elements selects it with `where`: 0 times dy is NaN where dy is
 infinite, as after sqrt(relu(x)).
