@@ -121,6 +121,11 @@ oracle(
     ),
     unique(np.tile(ints(9, low=0, high=2), (2, 1)).T, axis=0, return_counts=True),
     unique(ints(9), return_index=True, return_inverse=True, return_counts=True),
+    *(
+        of(ints(9), by=lambda k, x, n=n: k.unique(x, size=n, fill_value=7, return_counts=True),
+           eager_only=True, smooth=False, values="keras")
+        for n in (3, 12)
+    ),
     unique(ints(9), axis=1), edges=(), ulps=0,
 )  # fmt: skip
 
@@ -192,5 +197,9 @@ oracle(
         lambda a, b: a * b + a)(a, b)),
     of(floats(4, 3), floats(4, 3, seed=1), by=lambda k, a, b: k.vectorize(
         lambda a, b: k.sum(a * b), signature="(n),(n)->()")(a, b)),
+    of(floats(4, 2, 3), floats(3, seed=1), by=lambda k, a, b: k.vectorize(
+        k.matmul, signature="(m,n),(n)->(m)")(a, b), values="keras"),
+    of(floats(3), floats(2, seed=1), by=lambda k, a, b: k.vectorize(
+        lambda a, b: a * k.sum(b), excluded={1})(a, b)),
     of(floats(3), by=lambda k, a: k.vectorize("no function")(a)), edges=(),
 )  # fmt: skip
