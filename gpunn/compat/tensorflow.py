@@ -44,6 +44,7 @@ ARGUMENTS = {
     "clip_value_min": ("x_min",), "clip_value_max": ("x_max",), "dims": ("shape",),
     "multiples": ("repeats",), "paddings": ("pad_width",), "perm": ("axes",),
     "alpha": ("negative_slope",), "shape": ("newshape",), "limit": ("stop",), "delta": ("step",),
+    "matrix": ("a", "x"), "rhs": ("b",),
 }
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
@@ -107,6 +108,35 @@ def gather(
 def cumsum(x: Any, axis: int = 0, name: Any = None) -> Any:
     """Compute cumulative sums along an axis, by default the first axis."""
     return ops.cumsum(x, axis)
+
+
+def cumprod(x: Any, axis: int = 0, name: Any = None) -> Any:
+    """Compute cumulative products along an axis, by default the first axis."""
+    return ops.cumprod(x, axis)
+
+
+def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: Any = None) -> Any:
+    """Factor matrices by singular values: (s, u, v), with singular vectors as columns."""
+    if not compute_uv:
+        return ops.svd(tensor, compute_uv=False)
+    u, s, v = ops.svd(tensor, full_matrices)
+    return s, u, ops.swapaxes(v, -1, -2)
+
+
+def lstsq(
+    matrix: Any, rhs: Any, l2_regularizer: float = 0.0, fast: bool = True, name: Any = None
+) -> Any:
+    """Solve equations with the least sum of squares."""
+    if l2_regularizer:
+        raise ValueError(f"lstsq: l2_regularizer must be 0; got {l2_regularizer!r}.")
+    return ops.lstsq(matrix, rhs)
+
+
+def unique(x: Any, out_idx: Any = None, name: Any = None) -> Any:
+    """Return the different elements in the order of their first places, and the index of each."""
+    values, first, place = ops.unique(x, return_index=True, return_inverse=True)
+    order = ops.argsort(first)
+    return ops.take(values, order), ops.take(ops.argsort(order), place)
 
 
 def split(value: Any, num_or_size_splits: Any, axis: int = 0, name: Any = None) -> Any:
@@ -233,7 +263,8 @@ def _by_name(*functions: Any) -> dict[str, Any]:
 
 
 OWN = _by_name(
-    argmax, argmin, gather, cumsum, split, matmul, l2_normalize, add_n, squared_difference,
+    argmax, argmin, gather, cumsum, cumprod, split, matmul, l2_normalize, add_n,
+    squared_difference, svd, lstsq, unique,
 )
 
 

@@ -109,6 +109,27 @@ def test_gamma_is_new_in_each_step() -> None:
     assert not np.array_equal(layer(x), layer(x))
 
 
+def test_factors_and_unique_elements_are_in_the_order_of_tensorflow() -> None:
+    """As its documentation says: s first, v not transposed; elements as they come."""
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    s, u, v = tf.linalg.svd(x)
+    assert (s.shape, u.shape, v.shape) == ((2, 3), (2, 4, 3), (2, 3, 3))
+    product = np.asarray(u) * np.asarray(s)[:, None] @ np.swapaxes(v, -1, -2)
+    np.testing.assert_allclose(product, x, 1e-5, 1e-5)
+    np.testing.assert_array_equal(tf.linalg.svd(x, compute_uv=False), s)
+    values, places = tf.unique([1, 1, 2, 4, 4, 4, 7, 8, 8])
+    assert values.tolist() == [1, 2, 4, 7, 8]
+    assert places.tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4]
+    values, places = tf.unique([5, 2, 5, 9, 2])
+    assert values.tolist() == [5, 2, 9] and places.tolist() == [0, 1, 0, 2, 1]
+    assert tf.math.cumprod([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 8]]
+    a, b = x[0, :3] + 3 * np.eye(3, dtype="float32"), x[1, :3]
+    np.testing.assert_allclose(tf.linalg.solve(matrix=a, rhs=b), np.linalg.solve(a, b), 1e-4)
+    np.testing.assert_allclose(tf.linalg.lstsq(a, b), np.linalg.solve(a, b), 1e-4)
+    with pytest.raises(ValueError, match=r"l2_regularizer must be 0; got 0\.1"):
+        tf.linalg.lstsq(a, b, 0.1)
+
+
 def test_figures_and_pictures_are_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

@@ -28,12 +28,18 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         operands: tensors.
 
     Raises:
-        ValueError: if there are no functions; otherwise as for `cond`.
+        TypeError: if branches are not functions.
+        ValueError: if there are none; otherwise as for `cond`.
 
     >>> from gpunn import ops
     >>> ops.switch(1, [ops.negative, ops.square], 3.0).item()
     9.0
     """
+    if not isinstance(branches, (list, tuple)) or not all(map(callable, branches)):
+        raise TypeError(
+            f"branches must be functions; got {type(branches).__name__}. To choose between "
+            f"tensors, use ops.where(condition, x1, x2)."
+        )
     if not branches:
         raise ValueError("branches must be one function or more; got none.")
     index = convert(index)

@@ -124,6 +124,8 @@ COUNTS: dict[str, Case] = {
     "view": (lambda x: ops.view(x, "uint8"), V, "view: dtype must be one of int32.*got 'uint8'"),
     "correlate": (lambda x: ops.correlate(x[0], x[0], "a"), V, "correlate: mode must be one of"),
     "switch": (lambda x: ops.switch(0, [], x), V, "switch: branches must be one function or"),
+    "switch by tensors": (lambda x: ops.switch(x[0, 0] > 0, x, -x), T,
+                          "switch: branches must be functions; got Tensor"),
     "vectorize": (lambda x: ops.vectorize("a"), T, "vectorize: pyfunc must be a function"),
     "signature": (lambda x: ops.vectorize(ops.sum, signature="n->"), V, "vectorize: signature"),
     "beta": (lambda x: random.beta((2,), 1.0, 0.0), V, "beta must be positive; got 0.0"),
