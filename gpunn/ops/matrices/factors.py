@@ -177,5 +177,5 @@ def matrix_rank(x: Any, tol: float | None = None) -> Tensor:
     x = matrices(x, "x", square=False)
     s = primitives.singular_values(x)
     if tol is None:
-        tol = ops.max(s, -1, keepdims=True) * (max(x.shape[-2:]) * float(np.finfo(x.dtype).eps))
+        tol = s[..., :1] * (max(x.shape[-2:]) * float(np.finfo(x.dtype).eps))
     return ops.sum(s > tol, -1)

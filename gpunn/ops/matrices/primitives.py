@@ -184,7 +184,7 @@ def _lu(xp: Any, x: Array) -> Array:
     """Eliminate column by column, with the largest element as the pivot; NumPy has no such
     function."""
     stack, (m, n) = x.shape[:-2], x.shape[-2:]
-    x = x.reshape(-1, m, n).copy()
+    x = x.reshape(math.prod(stack), m, n).copy()
     pivots = xp.empty((len(x), min(m, n)), x.dtype)
     order = xp.zeros((len(x), m), x.dtype) + xp.arange(m, dtype=x.dtype)
     every = xp.arange(len(x))
@@ -199,7 +199,7 @@ def _lu(xp: Any, x: Array) -> Array:
         x[:, j + 1 :, j] /= xp.where(divisor == 0, 1, divisor)
         x[:, j + 1 :, j + 1 :] -= x[:, j + 1 :, j, None] * x[:, j, None, j + 1 :]
     return _joined(
-        xp, (x.reshape(*stack, m, n), 2), (pivots.reshape(*stack, -1), 1),
+        xp, (x.reshape(*stack, m, n), 2), (pivots.reshape(*stack, min(m, n)), 1),
         (order.reshape(*stack, m), 1),
     )
 

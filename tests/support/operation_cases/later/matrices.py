@@ -27,6 +27,7 @@ def definite(*shape: int) -> np.ndarray:
 
 SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])
 SOME = [(3, 3), (2, 4, 4), (2, 1, 2, 2), (1, 1), (0, 3, 3)]
+NONE = [of(floats(*shape)) for shape in ((0, 3), (3, 0), (2, 0, 0))]
 NO_SQUARE = [of(floats(*shape)) for shape in ((3,), (), (2, 3), (3, 3, 2))]
 NO_MATRIX = [of(floats(*shape)) for shape in ((3,), ())]
 
@@ -50,7 +51,7 @@ oracle(
     "qr", *(of(regular(*s), mode=m) for s in (*SOME, WIDE, (2, 2, 3)) for m in (
         "reduced", "complete")),
     of(floats(*TALL)), of(floats(2, *TALL)), of(ints(3, 2)), of(floats(*TALL), mode="complete"),
-    of(floats(3, 3), mode="other"), NO_MATRIX, **CLOSE,
+    of(floats(3, 3), mode="other"), NONE, NO_MATRIX, **CLOSE,
 )  # fmt: skip
 
 
@@ -70,7 +71,7 @@ oracle(
     ),
     *(of(floats(*s), compute_uv=False) for s in (*SOME, TALL, WIDE)),
     of(np.diag([2.0, 2.0, 0.5]), compute_uv=False, once=True), of(ints(3, 2), compute_uv=False),
-    NO_MATRIX, **CLOSE,
+    *(of(x.arrays[0], compute_uv=False) for x in NONE), NO_MATRIX, **CLOSE,
 )  # fmt: skip
 
 
@@ -86,13 +87,13 @@ oracle(
 )  # fmt: skip
 oracle(
     "lu_factor", *(of(floats(*s)) for s in ((3, 3), (2, 4, 4), (2, 1, 2, 2))),
-    *(of(floats(*s), by=lambda k, x: k.lu_factor(x)[0]) for s in (TALL, WIDE, (1, 1))),
+    *(of(floats(*s), by=lambda k, x: k.lu_factor(x)[0]) for s in (TALL, WIDE, (1, 1))), NONE,
     of(np.array([[1, 2], [4, 4]], np.int32)), NO_MATRIX, values="keras", **CLOSE,
 )  # fmt: skip
 oracle(
     "matrix_rank", *(of(floats(*s)) for s in ((3, 3), (2, 5, 3), (2, 1, 2, 2))),
     of(np.array([SINGULAR, np.eye(2), np.zeros((2, 2))])), of(np.diag([3.0, 1.0, 0.1]), tol=0.5),
-    of(ints(3, 2)), edges=(), ulps=0,
+    of(ints(3, 2)), of(floats(0, 0, 3)), edges=(), ulps=0,
 )  # fmt: skip
 
 SYSTEMS = (
@@ -139,7 +140,7 @@ oracle(
 )  # fmt: skip
 oracle(
     "pinv", *(of(floats(*s)) for s in ((3, 3), (2, *TALL), WIDE, (2, 1, 2, 2))), of(ints(3, 2)),
-    of(SINGULAR, rcond=1e-5), of(np.diag([2.0, 2.0, 1e-3]), rcond=0.01), NO_MATRIX, **CLOSE,
+    NONE, of(SINGULAR, rcond=1e-5), of(np.diag([2.0, 2.0, 1e-3]), rcond=0.01), NO_MATRIX, **CLOSE,
 )  # fmt: skip
 oracle(
     "det", *(of(floats(*s)) for s in SOME), of(ints(3, 3)), of(bools(2, 2)), NO_SQUARE,
