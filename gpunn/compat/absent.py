@@ -35,22 +35,12 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "GlobalAvgPool3D GlobalMaxPool3D AdaptiveAveragePooling3D AdaptiveMaxPooling3D",
         ),
         (
-            "pooling to a given number of places; choose pool_size and strides, or reduce with "
-            "gpunn.ops in a layer's call",
-            "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D "
-            "AdaptiveMaxPooling2D",
-        ),
-        (
             "spectrograms, which need complex numbers; compute them with NumPy or SciPy before fit",
             "MelSpectrogram STFTSpectrogram",
         ),
         (
             "layers of other frameworks inside its own; write the layer with gpunn.ops in a call",
             "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer",
-        ),
-        (
-            "such layer; a layer of your own does it with gpunn.ops in its call",
-            "SpectralNormalization",
         ),
     ],
     "losses": [
@@ -158,8 +148,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
     ],
     "ops.image": [
         ("such operation on pictures; use gpunn.ops in a call, or prepare the arrays before fit",
-         "crop_images gaussian_blur hsv_to_rgb map_coordinates pad_images rgb_to_grayscale "
-         "rgb_to_hsv scale_and_translate sobel_edges ssim elastic_transform extract_patches_3d "
+         "map_coordinates scale_and_translate ssim elastic_transform extract_patches_3d "
          "perspective_transform"),
     ],
     "": [

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
         ZeroPadding2D,
     )
     from .convolutional.pooling import (
+        AdaptiveAveragePooling1D,
+        AdaptiveAveragePooling2D,
+        AdaptiveMaxPooling1D,
+        AdaptiveMaxPooling2D,
         AveragePooling1D,
         AveragePooling2D,
         GlobalAveragePooling1D,
@@ -93,7 +97,7 @@ if TYPE_CHECKING:
     from .sequences.multi_head import GroupQueryAttention, MultiHeadAttention
     from .sequences.recurrent import RNN
     from .sequences.wrappers import Bidirectional, TimeDistributed
-    from .wrapping import InputSpec, Wrapper
+    from .wrapping import InputSpec, SpectralNormalization, Wrapper
 
     AvgPool1D = AveragePooling1D
     AvgPool2D = AveragePooling2D
@@ -119,8 +123,10 @@ else:
                 "Cropping1D Cropping2D UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D"
             ),
             ".convolutional.pooling": (
-                "AveragePooling1D AveragePooling2D GlobalAveragePooling1D GlobalAveragePooling2D "
-                "GlobalMaxPooling1D GlobalMaxPooling2D MaxPooling1D MaxPooling2D"
+                "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D "
+                "AdaptiveMaxPooling2D AveragePooling1D AveragePooling2D GlobalAveragePooling1D "
+                "GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D MaxPooling1D "
+                "MaxPooling2D"
             ),
             ".convolutional.separate": (
                 "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D"
@@ -167,7 +173,7 @@ else:
             ".sequences.multi_head": "GroupQueryAttention MultiHeadAttention",
             ".sequences.recurrent": "RNN",
             ".sequences.wrappers": "Bidirectional TimeDistributed",
-            ".wrapping": "InputSpec Wrapper",
+            ".wrapping": "InputSpec SpectralNormalization Wrapper",
         },
         {
             "AveragePooling1D": "AvgPool1D",
@@ -189,27 +195,28 @@ else:
     )
 
 __all__ = [
-    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AdditiveAttention",
-    "AlphaDropout", "Attention", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D",
-    "AvgPool2D", "BatchNormalization", "Bidirectional", "CategoryEncoding", "CenterCrop",
-    "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "ConvLSTM1D",
-    "ConvLSTM2D", "Convolution1D", "Convolution1DTranspose", "Convolution2D",
-    "Convolution2DTranspose", "Cropping1D", "Cropping2D", "DatetimeEncoder", "Dense",
-    "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot", "Dropout", "EinsumDense",
-    "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GroupNormalization",
-    "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer", "Identity", "Input",
-    "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
-    "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum",
-    "Minimum", "MissingIndicator", "MultiHeadAttention", "Multiply", "Normalization", "PReLU",
-    "Permute", "RMSNormalization", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip",
-    "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D", "SeparableConv2D",
-    "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer", "SimpleRNN",
-    "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "StackedRNNCells",
-    "StringLookup", "Subtract", "TextVectorization", "TimeDistributed", "UnitNormalization",
-    "UpSampling1D", "UpSampling2D", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "add", "average",
-    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
-    "subtract",
+    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D", "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "Add",
+    "AdditiveAttention", "AlphaDropout", "Attention", "Average", "AveragePooling1D",
+    "AveragePooling2D", "AvgPool1D", "AvgPool2D", "BatchNormalization", "Bidirectional",
+    "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D",
+    "Conv2DTranspose", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D", "Convolution1DTranspose",
+    "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D", "DatetimeEncoder",
+    "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot", "Dropout",
+    "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+    "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer",
+    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D",
+    "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "MultiHeadAttention", "Multiply",
+    "Normalization", "PReLU", "Permute", "RMSNormalization", "RandomBrightness", "RandomContrast",
+    "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D",
+    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer",
+    "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
+    "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
+    "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "Wrapper",
+    "ZeroPadding1D", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "dot", "get",
+    "maximum", "minimum", "multiply", "serialize", "subtract",
 ]

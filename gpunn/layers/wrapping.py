@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.common import registry
 from gpunn.common.fields import field
+from gpunn.core.storage import Parameter
+from gpunn.initializers import TruncatedNormal
+from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import named
+from gpunn.ops.table import ops
 
+from .arguments import check_units
 from .layer import Layer
 from .parameters import ensure_built
 from .shapes import Shape, without_batch_axis
 
-__all__ = ["InputSpec", "Wrapper"]
+__all__ = ["InputSpec", "SpectralNormalization", "Wrapper"]
 
 
 @dataclass(eq=False, repr=False)
@@ -167,3 +173,76 @@ class Wrapper(Layer):
             self.layer.build((None, *without_batch_axis(input_shape)))
         else:
             ensure_built(self.layer, without_batch_axis(input_shape))
+
+
+class SpectralNormalization(Wrapper):
+    """Divide a layer's kernel by its largest singular value, in each step of training.
+
+    A step replaces the kernel W, as a matrix (others, filters), by ``W / (v W u)``, before the
+    layer uses it. The vectors come from power iterations, ``v = u W^T`` and ``u = v W``, each
+    divided by its length; u is kept from step to step, and saved. Gradients are of the kernel that
+    the layer used. A kernel of zeros stays as it is. Source: Miyato et al., "Spectral
+    normalization for generative adversarial networks", 2018.
+
+    Shapes: as of the layer.
+
+    Args:
+        layer: a layer with a ``kernel``, such as `Dense` or `Conv2D`, or with ``embeddings``.
+        power_iterations: number of iterations in a step.
+
+    Raises:
+        ValueError: for iterations below 1; when it is built, for a layer without such a weight.
+
+    >>> import gpunn
+    >>> layer = SpectralNormalization(gpunn.layers.Dense(2, kernel_initializer="ones"))
+    >>> layer([[1.0, 1.0]], training=True).round(3).tolist()  # the value of [[1, 1], [1, 1]] is 2
+    [[1.0, 1.0]]
+    """
+
+    examples: ClassVar[Any] = (
+        {"layer": {"class_name": "Dense", "config": {"units": 3, "name": "a"}}},
+        {
+            "layer": {"class_name": "Dense", "config": {"units": 2, "name": "a"}},
+            "power_iterations": 3,
+        },
+    )
+
+    power_iterations: int = field(default=1, check=check_units, after="layer")
+
+    @property
+    def _kernel(self) -> Any:
+        for name in ("kernel", "embeddings"):
+            if (kernel := getattr(self.layer, name, None)) is not None:
+                return kernel
+        raise ValueError(
+            f"{self.name}: {self.layer.name} has neither a kernel nor embeddings; wrap a layer "
+            f"that has, such as Dense, Conv2D or Embedding."
+        )
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.vector_u = self.add_weight(
+            (1, self._kernel.shape[-1]), TruncatedNormal(stddev=0.02), trainable=False,
+            name="vector_u",
+        )
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        kernel = self._kernel if self.built else None  # first, as in Keras
+        yield from sorted(
+            super().named_parameters(),
+            key=lambda one: 0 if one[1] is kernel else 1 if one[0] == "vector_u" else 2,
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if training:
+            kernel, before = convert(self._kernel), convert(self.vector_u)
+            w = ops.reshape(ops.stop_gradient(kernel), (-1, kernel.shape[-1]))
+            u = before
+            for _ in range(self.power_iterations):
+                v = ops.normalize(ops.matmul(u, ops.transpose(w)), None)
+                u = ops.normalize(ops.matmul(v, w), None)
+            norm, some = ops.sum(ops.matmul(v, w) * u), ops.any(w != 0.0)
+            change = ops.reshape(w / ops.where(some, norm, 1.0) - w, kernel.shape)
+            self.vector_u.assign(ops.where(some, u, before))
+            self._kernel.assign(kernel + change)
+        return self.layer(inputs, training=training)

@@ -28,6 +28,7 @@ NO_LAYER_GRADIENT = {
     "ReversibleEmbedding": "likewise",
     "HashedCrossing": "likewise: see test_crossing.py",
     "ActivityRegularization": "its penalty is part of the loss: see test_small_layers.py",
+    "SpectralNormalization": "of the kernel after the step: see test_spectral_normalization.py",
     **dict.fromkeys(registered.CELLS, "runs in the layer RNN"),
 }
 

@@ -31,7 +31,7 @@ class _ImageLayer(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("kernel_size", "pool_size", "strides", "dilation_rate"):
+        for name in ("kernel_size", "pool_size", "output_size", "strides", "dilation_rate"):
             if (value := getattr(self, name, None)) is not None:  # one for each axis, or for all
                 setattr(self, name, check_sizes(name, value, self._rank))
 

@@ -14,7 +14,7 @@ from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .images import _ImageLayer
+from .images import _ImageLayer, pair_of
 
 
 class _Pooling(_ImageLayer):
@@ -76,6 +76,20 @@ class _GlobalPooling(_Pooling):
         if self.keepdims:
             return self.shape_of(input_shape[0], (1, 1), channels)
         return (input_shape[0], channels)
+
+
+class _AdaptivePooling(_ImageLayer):
+    _pool = "adaptive_max_pool"
+    output_size: Any = field()
+
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        y: Tensor = getattr(ops, self._pool)(x, self.output_size, self.data_format)
+        return y
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        _, channels = self.image(input_shape)
+        return self.shape_of(input_shape[0], pair_of(self.output_size), channels)
 
 
 class MaxPooling2D(_WindowPooling):
@@ -244,3 +258,72 @@ class GlobalAveragePooling1D(_GlobalPooling):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return None: a row of numbers has no steps to mask."""
         return None
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling):
+    """Take the largest pixel in each of a given number of windows, separately for each channel.
+
+    Of ``height`` rows, the window for row k of ``rows`` begins at ``floor(k height / rows)`` and
+    ends before ``ceil((k + 1) height / rows)``; columns likewise. So images of any size become
+    images of one size. The gradient goes to the first of the largest pixels.
+
+    Shapes: x ``(batch, height, width, channels)`` -> y ``(batch, rows, columns, channels)``; with
+    channels first, channels are axis 1.
+
+    Args:
+        output_size: (rows, columns), or one number for both.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+
+    Raises:
+        ValueError: for inputs that are not images, and other sizes.
+
+    >>> AdaptiveMaxPooling2D((1, 2))([[[[1.0], [2.0], [4.0], [3.0]]]]).tolist()
+    [[[[2.0], [4.0]]]]
+    """
+
+    examples = (
+        {"output_size": [2, 1]},
+        {"output_size": 2, "data_format": "channels_first"},
+        {"output_size": [1, 3]},
+    )
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling):
+    """Take the mean of each of a given number of windows, separately for each channel.
+
+    Windows, shapes, arguments and errors: as for `AdaptiveMaxPooling2D`.
+
+    >>> AdaptiveAveragePooling2D((1, 2))([[[[1.0], [2.0], [4.0], [3.0]]]]).tolist()
+    [[[[1.5], [3.5]]]]
+    """
+
+    _pool = "adaptive_average_pool"
+    examples = AdaptiveMaxPooling2D.examples
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling):
+    """Take the largest step in each of a given number of windows, separately for each channel.
+
+    Shapes: x ``(batch, steps, channels)`` -> y ``(batch, output_size, channels)``. The rest: as for
+    `AdaptiveMaxPooling2D`.
+
+    >>> AdaptiveMaxPooling1D(2)([[[1.0], [2.0], [4.0]]]).ravel().tolist()
+    [2.0, 4.0]
+    """
+
+    _rank = 1
+    examples = ({"output_size": 2}, {"output_size": [3], "data_format": "channels_first"})
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling):
+    """Take the mean of each of a given number of windows, separately for each channel.
+
+    Shapes, arguments and errors: as for `AdaptiveMaxPooling1D`.
+
+    >>> AdaptiveAveragePooling1D(2)([[[1.0], [2.0], [4.0]]]).ravel().tolist()
+    [1.5, 3.0]
+    """
+
+    _rank = 1
+    _pool = "adaptive_average_pool"
+    examples = AdaptiveMaxPooling1D.examples

@@ -17,6 +17,7 @@ from gpunn.layers.symbolic import GraphOperation
 from .names import class_name
 
 RENAMED = {"Model": "Functional", "GroupQueryAttention": "GroupedQueryAttention"}
+WITH_KERNEL = {"SpectralNormalization"}  # Keras's layer has a weight of the layer inside too
 PRIVATE = {"GroupQueryAttention"}  # Keras holds the layers in it by private attributes
 
 
@@ -34,7 +35,10 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
     if id(holder) in seen:
         return
     seen.add(id(holder))
-    yield path, (holder, list(holder._own_parameters))
+    own = list(holder._own_parameters)
+    if own and type(holder).__name__ in WITH_KERNEL:
+        own = [holder._kernel, *own]
+    yield path, (holder, own)
     attributes: dict[str, Any] = {}
     is_model = hasattr(holder, "layers")
     if not is_model or holder._has_call:

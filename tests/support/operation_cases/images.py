@@ -75,6 +75,17 @@ for name in ("max_pool", "average_pool"):
         edges=("zeros", "ties", "huge", "tiny", "inf", "nan"), scale="one",
         differs=[POOLED_NAN] if name == "max_pool" else [],
     )  # fmt: skip
+for name in ("adaptive_max_pool", "adaptive_average_pool"):
+    oracle(
+        name,
+        *(of(X, output_size=size) for size in (3, (7, 6), (2, 3), (5, 4), 1, (9, 8), (1, 4))),
+        of(floats(2, 3, 7, 6), output_size=(3, 4), **FIRST), of(floats(2, 8, 3), output_size=3),
+        of(floats(2, 8, 3), output_size=4), of(floats(2, 3, 8), output_size=5, **FIRST),
+        of(X, output_size=0), of(X, output_size=(2, 3, 4)), of(floats(0, 7, 6, 3), output_size=2),
+        of(floats(2, 0, 6, 3), output_size=2), of(floats(7, 6), output_size=2), values="keras",
+        edges=("zeros", "ties", "huge", "tiny", "inf", "nan"), scale="one", ulps=8,
+        differs=[POOLED_NAN] if name == "adaptive_max_pool" else [],
+    )  # fmt: skip
 for name in ("space_to_depth", "depth_to_space"):
     oracle(
         name, of(floats(2, 4, 6, 8), block_size=2), of(floats(1, 8, 2, 6), block_size=2, **FIRST),

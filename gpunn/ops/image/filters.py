@@ -1,0 +1,116 @@
+"""Images whose pixels are sums over their neighbours: blurred, or their edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.arguments import check_number, check_pair
+from gpunn.ops.conversion import floats
+from gpunn.ops.table import operation_named, ops
+from gpunn.ops.tensor import Tensor
+
+from .sampling import Batched
+
+
+def check_kernel_size(name: str, value: Any) -> int:
+    """Return the odd length of both sides of a window."""
+    one, other = check_pair(name, value)
+    if one % 2 == 0 or one != other:
+        raise ValueError(
+            f"{name} must be an odd number, or twice the same; got {name}={value!r}. A window "
+            f"that is not square is not supported."
+        )
+    return one
+
+
+def blurred(x: Tensor, size: int, sigmas: Sequence[Tensor]) -> Tensor:
+    """Return images (batch, height, width, channels) blurred by a Gaussian window of this size.
+
+    The deviations, of columns and of rows, are (batch, 1), or (1, 1) for all images.
+    """
+    batch, half = len(x), size // 2
+    for axis, sigma in zip((2, 1), sigmas, strict=True):
+        weights = ops.exp(-0.5 * ops.square((np.arange(size, dtype=x.dtype) - half) / sigma))
+        weights = weights / ops.sum(weights, -1, keepdims=True)  # (batch, size)
+        n, shape = x.shape[axis], x.shape
+        padded = ops.pad(x, [(half, half) if k == axis else (0, 0) for k in range(4)])
+        parts = [padded[:, k : k + n] if axis == 1 else padded[:, :, k : k + n]
+                 for k in range(size)]
+        rows = (ops.reshape(part, (batch, -1)) for part in parts)
+        x = ops.reshape(sum(row * weights[:, k : k + 1] for k, row in enumerate(rows)), shape)
+    return x
+
+
+@operation_named("image.gaussian_blur")
+def gaussian_blur(
+    images: Any,
+    kernel_size: int | Sequence[int] = (3, 3),
+    sigma: float | Sequence[float] = (1.0, 1.0),
+    data_format: str | None = None,
+) -> Tensor:
+    """Blur images: each pixel is a mean of those around it, weighted by a normal distribution.
+
+    The weight of a pixel at the distance (a, b) is proportional to
+    ``exp(-(a / sigma_x)^2 / 2 - (b / sigma_y)^2 / 2)``. Pixels outside of the image count as 0.
+
+    Args:
+        images, data_format: as in `resize`.
+        kernel_size: length of both sides of the window, an odd number, or twice the same.
+        sigma: standard deviation in pixels, above 0: (from column to column, from row to row), in
+            the order in which Keras uses them, or one number.
+
+    Returns:
+        images of the same shape, and of the same kind: integers are rounded.
+
+    Raises:
+        ValueError: for other shapes or sizes.
+
+    >>> from gpunn import ops
+    >>> ops.image.gaussian_blur([[[0.0], [1.0], [0.0]]], sigma=0.5)[0, :, 0].round(2).tolist()
+    [0.08, 0.62, 0.08]
+    """
+    size = check_kernel_size("kernel_size", kernel_size)
+    several = list(sigma) if isinstance(sigma, (tuple, list, np.ndarray)) else [sigma] * 2
+    numbers = [check_number("sigma", float(s)) for s in several]
+    if len(numbers) != 2 or min(numbers) <= 0:
+        raise ValueError(f"sigma must be a number above 0, or two; got sigma={sigma!r}.")
+    given = Batched(images, data_format)
+    x = floats(given.x)
+    return given.back(blurred(x, size, [ops.full((1, 1), s, x.dtype) for s in numbers]))
+
+
+_SOBEL = np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]], float)
+
+
+@operation_named("image.sobel_edges")
+def sobel_edges(images: Any, data_format: str | None = None) -> Tensor:
+    """Compute how fast images become brighter, downwards and to the right, by Sobel's windows.
+
+    The window of dy is ``[[-1, -2, -1], [0, 0, 0], [1, 2, 1]]``, and that of dx is its transpose.
+    Pixels outside of the image count as 0. Source: Sobel & Feldman 1968.
+
+    Args:
+        images, data_format: as in `resize`.
+
+    Returns:
+        floats (batch, height, width, channels, 2), or (batch, channels, height, width, 2): the last
+        axis has dy and dx.
+
+    Raises:
+        ValueError: for other shapes.
+
+    >>> from gpunn import ops
+    >>> ops.image.sobel_edges([[[0.0], [1.0], [3.0]]])[0, 1, 0].tolist()
+    [0.0, 6.0]
+    """
+    given = Batched(images, data_format)
+    x = floats(given.x)
+    channels = x.shape[-1]
+    kernel = np.stack([_SOBEL, _SOBEL.T], -1)[:, :, None].repeat(channels, 2).astype(x.dtype)
+    both = ops.reshape(ops.depthwise_conv(x, kernel, padding="same"), (*x.shape, 2))
+    parts = [given.back(both[..., k]) for k in range(2)]
+    y: Tensor = ops.stack([ops.cast(part, x.dtype) for part in parts], -1)
+    return y
