@@ -74,8 +74,27 @@ if TYPE_CHECKING:
     from .operations import Lambda
     from .passing import ActivityRegularization, Identity, Permute, RepeatVector
     from .pictures.colors import RandomBrightness, RandomContrast
-    from .pictures.geometry import RandomFlip, RandomRotation, RandomTranslation, RandomZoom
+    from .pictures.geometry import (
+        RandomFlip,
+        RandomRotation,
+        RandomShear,
+        RandomTranslation,
+        RandomZoom,
+    )
+    from .pictures.histograms import AutoContrast, Equalization
+    from .pictures.mixing import CutMix, MixUp
+    from .pictures.points import (
+        RandomColorDegeneration,
+        RandomColorJitter,
+        RandomGrayscale,
+        RandomHue,
+        RandomInvert,
+        RandomPosterization,
+        RandomSaturation,
+        Solarization,
+    )
     from .pictures.sizes import CenterCrop, RandomCrop, Resizing
+    from .pictures.windows import RandomErasing, RandomGaussianBlur, RandomSharpness
     from .preprocessing.crossing import HashedCrossing
     from .preprocessing.datetimes import DatetimeEncoder
     from .preprocessing.discretization import Discretization
@@ -150,8 +169,17 @@ else:
             ".operations": "Lambda",
             ".passing": "ActivityRegularization Identity Permute RepeatVector",
             ".pictures.colors": "RandomBrightness RandomContrast",
-            ".pictures.geometry": "RandomFlip RandomRotation RandomTranslation RandomZoom",
+            ".pictures.geometry": (
+                "RandomFlip RandomRotation RandomShear RandomTranslation RandomZoom"
+            ),
+            ".pictures.histograms": "AutoContrast Equalization",
+            ".pictures.mixing": "CutMix MixUp",
+            ".pictures.points": (
+                "RandomColorDegeneration RandomColorJitter RandomGrayscale RandomHue RandomInvert "
+                "RandomPosterization RandomSaturation Solarization"
+            ),
             ".pictures.sizes": "CenterCrop RandomCrop Resizing",
+            ".pictures.windows": "RandomErasing RandomGaussianBlur RandomSharpness",
             ".preprocessing.crossing": "HashedCrossing",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
@@ -197,24 +225,27 @@ else:
 __all__ = [
     "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D",
     "AdaptiveAveragePooling2D", "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "Add",
-    "AdditiveAttention", "AlphaDropout", "Attention", "Average", "AveragePooling1D",
+    "AdditiveAttention", "AlphaDropout", "Attention", "AutoContrast", "Average", "AveragePooling1D",
     "AveragePooling2D", "AvgPool1D", "AvgPool2D", "BatchNormalization", "Bidirectional",
     "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D",
     "Conv2DTranspose", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D", "Convolution1DTranspose",
-    "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D", "DatetimeEncoder",
-    "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot", "Dropout",
-    "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D",
-    "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
-    "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer",
-    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D",
-    "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "MultiHeadAttention", "Multiply",
-    "Normalization", "PReLU", "Permute", "RMSNormalization", "RandomBrightness", "RandomContrast",
-    "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "ReLU",
-    "RepeatVector", "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D",
-    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer",
-    "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
+    "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D", "CutMix",
+    "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot",
+    "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D",
+    "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D", "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing",
+    "HashingVectorizer", "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup",
+    "LSTMCell", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D",
+    "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "MixUp",
+    "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization",
+    "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
+    "RandomCrop", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale",
+    "RandomHue", "RandomInvert", "RandomPosterization", "RandomRotation", "RandomSaturation",
+    "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector",
+    "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D", "SeparableConv2D",
+    "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer", "SimpleRNN",
+    "SimpleRNNCell", "Softmax", "Solarization", "SpatialDropout1D", "SpatialDropout2D",
     "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
     "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "Wrapper",
     "ZeroPadding1D", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "dot", "get",

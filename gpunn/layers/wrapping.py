@@ -239,9 +239,11 @@ class SpectralNormalization(Wrapper):
             w = ops.reshape(ops.stop_gradient(kernel), (-1, kernel.shape[-1]))
             u = before
             for _ in range(self.power_iterations):
-                v = ops.normalize(ops.matmul(u, ops.transpose(w)), None)
-                u = ops.normalize(ops.matmul(v, w), None)
-            norm, some = ops.sum(ops.matmul(v, w) * u), ops.any(w != 0.0)
+                column = ops.normalize(ops.matmul(w, ops.reshape(u, (-1, 1))), None)
+                product = ops.matmul(ops.reshape(column, (1, -1)), w)  # v W
+                u = ops.normalize(product, None)
+            norm = ops.sum(product * u)
+            some = norm > 0.0
             change = ops.reshape(w / ops.where(some, norm, 1.0) - w, kernel.shape)
             self.vector_u.assign(ops.where(some, u, before))
             self._kernel.assign(kernel + change)

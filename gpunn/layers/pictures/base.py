@@ -98,3 +98,13 @@ class RandomPictures(Pictures, _RandomLayer):
         shares = even((len(x), len(ends)), x.dtype, self.seed)
         columns = [shares[:, k : k + 1] for k in range(len(ends))] if len(ends) > 1 else [shares]
         return [share * (b - a) + a for share, (a, b) in zip(columns, ends, strict=True)]
+
+    def _chosen(self, x: Tensor, chance: Any) -> Tensor:
+        """Draw whether each picture is changed, (batch, 1), with a probability from this range."""
+        share, limit = self._drawn(x, (0.0, 1.0), from_zero(chance))
+        return share < limit
+
+
+def from_zero(given: Any) -> tuple[float, float]:
+    """Return a range: a pair, or from 0 to one number."""
+    return given if isinstance(given, tuple) else (0.0, given)

@@ -14,7 +14,7 @@ from .base import RandomPictures, check_range
 __all__ = ["RandomBrightness", "RandomContrast"]
 
 
-def _check_value_range(name: str, value: Any) -> tuple[float, float]:
+def check_value_range(name: str, value: Any) -> tuple[float, float]:
     ends = [check_number(name, end) for end in value] if isinstance(value, (tuple, list)) else []
     if len(ends) != 2 or ends[0] == ends[1]:
         raise ValueError(
@@ -42,7 +42,7 @@ class RandomContrast(RandomPictures):
     examples = ({"factor": 0.5, "value_range": [-9.0, 9.0]}, {"factor": [0.1, 0.9], "seed": 3})
 
     factor: Any = field(check=check_range(0, 1))
-    value_range: Any = field(default=(0, 255), check=_check_value_range)
+    value_range: Any = field(default=(0, 255), check=check_value_range)
 
     def _changed(self, x: Tensor) -> Tensor:
         low, high = self.factor if isinstance(self.factor, tuple) else (self.factor,) * 2
@@ -74,7 +74,7 @@ class RandomBrightness(RandomPictures):
     )
 
     factor: Any = field(check=check_range(-1, 1))
-    value_range: Any = field(default=(0, 255), check=_check_value_range)
+    value_range: Any = field(default=(0, 255), check=check_value_range)
 
     def _changed(self, x: Tensor) -> Tensor:
         lowest, highest = self.value_range

@@ -13,7 +13,7 @@ from gpunn.ops.tensor import Tensor
 
 from .base import RandomPictures, check_range
 
-__all__ = ["RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"]
+__all__ = ["RandomFlip", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom"]
 
 _MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 
@@ -184,3 +184,34 @@ class RandomTranslation(_Moving):
         for axis, factor in zip((1, 2), drawn, strict=True):
             x = self._moved(x, axis, 1.0, factor)
         return x
+
+
+class RandomShear(_Moving):
+    """Shear each picture in training, by factors drawn for each.
+
+    The pixel (x, y) comes from ``(x + a y, y + b x)``, counted from the first pixel; a and b are
+    both turned into their negatives with probability 1/2. The rest: as for `RandomRotation`.
+
+    Args:
+        x_factor: the range of a, from 0 to 1: (lower, upper), or one number f for (-f, f).
+        y_factor: likewise of b.
+
+    >>> shear = RandomShear((1.0, 1.0), fill_mode="wrap")
+    >>> y = shear([[[1.0], [2.0], [3.0]], [[1.0], [2.0], [3.0]]])
+    >>> y[1, :, 0].tolist() in ([2.0, 3.0, 1.0], [3.0, 1.0, 2.0])
+    True
+    """
+
+    examples = ({"x_factor": 0.2}, {"x_factor": [0.1, 0.2], "y_factor": 0.3, "seed": 3})
+
+    x_factor: Any = field(default=0.0, check=check_range(0, 1))
+    y_factor: Any = field(default=0.0, check=check_range(0, 1))
+    interpolation: str = field(default="bilinear", kw_only=True, placed=True)
+    fill_mode: str = field(default="reflect", kw_only=True, placed=True)
+    fill_value: float = field(default=0.0, kw_only=True, placed=True)
+    data_format: Any = field(default=None, kw_only=True, placed=True)
+
+    def _changed(self, x: Tensor) -> Tensor:
+        *factors, side = self._drawn(x, self.x_factor, self.y_factor, (0.0, 1.0))
+        a, b = (ops.where(side < 0.5, factor, -factor) for factor in factors)
+        return transformed(x, (1.0, a, 0.0, b, 1.0, 0.0), *self._manner)
