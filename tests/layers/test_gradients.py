@@ -128,7 +128,7 @@ def changed(name: str, arguments: dict, backend: str, ways: tuple[str, ...]) -> 
     ("name", "arguments"),
     [(name, registered.examples("layer", name)[0]) for name in registered.names("layer")
      if name not in NO_LAYER_GRADIENT and not issubclass(CLASSES[name], HostLayer)
-     and not name.startswith("Random")],  # they draw by their place in the model
+     and not name.startswith(("Random", "MixUp", "CutMix"))],  # they draw by their place
     ids=registered.label,
 )  # fmt: skip
 def test_a_gradient_is_the_sum_of_the_ways_into_a_layer_and_past_it(

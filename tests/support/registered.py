@@ -21,6 +21,10 @@ KINDS = (
 CELLS = ("SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells")
 """Layers that are applied to one step of sequences and to states, in the layer `RNN`."""
 
+COLORS = ("RandomColorDegeneration", "RandomColorJitter", "RandomGrayscale", "RandomHue",
+          "RandomSaturation")  # fmt: skip
+"""Layers whose images have three channels."""
+
 
 class OnItself(gpunn.layers.Layer):
     """A layer that takes query and value, applied to one sequence as both."""
@@ -51,6 +55,9 @@ def has_one_axis(layer: Any) -> bool:
 def images_for(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape of images (batch, height, width, channels), or a row of each if it has one axis; of
     two steps of them if the layer is recurrent."""
+    if type(layer).__name__ in COLORS:
+        first = layer.data_format == "channels_first"
+        return (shape[0], 3, *shape[1::2]) if first else (*shape[:2], shape[3], 3)
     steps = (2,) if hasattr(layer, "return_sequences") else ()
     return (shape[0], *steps, *shape[2 if has_one_axis(layer) else 1 :])
 

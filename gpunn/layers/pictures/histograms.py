@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -97,10 +98,14 @@ class Equalization(_OfChannels):
         level = (rows - lowest) * ((self.bins - 1) / (highest - lowest))
         known = rows == rows  # not NaN
         level = ops.where(known, ops.clip(ops.floor(level), 0.0, self.bins - 1.0), 0.0)
-        first = np.arange(count, dtype=np.int32)[:, None] * self.bins
-        places = ops.reshape(ops.cast(level, "int32") + first, (-1,))
+        exact = rows.dtype if count * self.bins <= 1 << 24 else "float64"  # for all places
+        first = np.arange(count, dtype=exact)[:, None] * self.bins
+        places = ops.reshape(ops.cast(ops.cast(level, exact) + first, "int32"), (-1,))
         histogram = put(ops.ones(count * pixels, rows.dtype), places, (count * self.bins,))
-        counts = ops.reshape(ops.cumsum(ops.reshape(histogram, (count, self.bins)), -1), (-1,))
+        counts = ops.reshape(histogram, (count, self.bins))
+        for k in range(math.ceil(math.log2(self.bins))):  # the sums up to each bin
+            counts = counts + ops.pad(counts, [(0, 0), (2**k, 0)])[:, : self.bins]
+        counts = ops.reshape(counts, (-1,))
         own = ops.reshape(take_unchecked(counts, places), rows.shape)
         rest = pixels - ops.min(own, -1, keepdims=True)  # beside those of the lowest bin
         several = rest > 0.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
+from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.random import even
-from gpunn.ops.running.streams import drawn, normal_numbers
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -54,12 +56,12 @@ class _Mixing(RandomPictures):
         if training:
             first = self.data_format == "channels_first"
             x = ops.moveaxis(x, 1, -1) if first else x
-            order = ops.argsort(drawn(normal_numbers, (len(x),), x.dtype, self.seed))
-            x, share = self._mixed(x, ops.take(x, order, 0))
+            places = self._partners(x)
+            x, share = self._mixed(x, take_unchecked(x, places))
             x = ops.moveaxis(x, -1, 1) if first else x
             if labels is not None:
                 labels = ops.cast(labels, x.dtype)
-                labels = share * labels + (1.0 - share) * ops.take(labels, order, 0)
+                labels = share * labels + (1.0 - share) * take_unchecked(labels, places)
         if not isinstance(data, dict):
             return x
         return {"images": x, **({} if labels is None else {"labels": labels})}
@@ -67,6 +69,13 @@ class _Mixing(RandomPictures):
     def _mixed(self, x: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """Return mixed pictures, and the share (batch, 1) that each has of its own."""
         raise TypeError(f"{type(self).__name__} must define _mixed(x, other).")
+
+    def _partners(self, x: Tensor) -> Tensor:
+        """Draw the place of each picture's partner, (batch,): as many places ahead for all."""
+        n = len(x)
+        ahead = ops.floor(even((1,), x.dtype, self.seed) * (n - 1.0)) + 1.0
+        places = np.arange(n, dtype=x.dtype) + ahead
+        return ops.cast(ops.where(places >= n, places - n, places), "int32")
 
     def _share(self, x: Tensor, alpha: Any) -> Tensor:
         """Draw from the beta distribution of a number or tensor (batch, 1), twice, from 0 to 1.
@@ -76,17 +85,19 @@ class _Mixing(RandomPictures):
         """
         logs = ops.log(1.0 - even((len(x), 2 * _TRIES), x.dtype, self.seed)) / alpha
         u, v = logs[:, :_TRIES], logs[:, _TRIES:]
-        passes = ops.cast(ops.exp(u) + ops.exp(v) <= 1.0, x.dtype)
-        first = ops.expand_dims(ops.argmax(passes, -1), -1)
-        found: Tensor = ops.take_along_axis(ops.sigmoid(u - v), first, -1)
+        left = np.arange(_TRIES, 0, -1, dtype=x.dtype)[None]  # tries from each on
+        rank = ops.where(ops.exp(u) + ops.exp(v) <= 1.0, left, (left == 1.0) * 0.5)
+        first = rank == ops.max(rank, -1, keepdims=True)
+        found: Tensor = ops.sum(ops.where(first, ops.sigmoid(u - v), 0.0), -1, keepdims=True)
         return found
 
 
 class MixUp(_Mixing):
     """Mix each picture of a batch, and its label, with another one in training.
 
-    ``y = s x + (1 - s) x'``, and the same for labels. x' is another picture, by an order of the
-    batch that is drawn in each step, and s is drawn for each picture, from a beta distribution.
+    ``y = s x + (1 - s) x'``, and the same for labels. x' is the picture that is k places ahead in
+    the batch, with a k that is drawn in each step. s is drawn for each picture, from a beta
+    distribution.
     Outside of training nothing changes; called on arrays it mixes, as `RandomFlip` does. A process
     of several mixes the pictures that it has. Source: Zhang et al., "mixup: beyond empirical risk
     minimization", 2018.
