@@ -18,13 +18,23 @@ from gpunn.common.importing.lazy import is_imported, told_to_imports
 ABSENT: dict[str, list[tuple[str, str]]] = {
     "layers": [
         (
-            "such layer for pictures; write it with gpunn.ops in a layer's call, or prepare the "
-            "arrays before fit",
-            "RandomErasing RandomHue RandomSaturation RandomShear RandAugment AugMix MixUp CutMix "
-            "AutoContrast Solarization Equalization RandomGrayscale RandomInvert RandomPerspective "
-            "RandomPosterization RandomSharpness RandomColorJitter RandomColorDegeneration "
-            "RandomElasticTransform RandomGaussianBlur Pipeline "
-            "ContrastLimitedAdaptiveHistogramEqualization MaxNumBoundingBoxes",
+            "mixtures of random changes; put layers such as RandomShear, RandomRotation, "
+            "RandomColorJitter, RandomPosterization, Solarization and Equalization in a row",
+            "RandAugment AugMix",
+        ),
+        (
+            "projections and waves of pictures; RandomShear, RandomRotation, RandomZoom and "
+            "RandomTranslation move their pixels",
+            "RandomPerspective RandomElasticTransform",
+        ),
+        ("layer of that name; gpunn.Sequential applies layers in a row", "Pipeline"),
+        (
+            "equalization in tiles; layers.Equalization and AutoContrast change whole pictures",
+            "ContrastLimitedAdaptiveHistogramEqualization",
+        ),
+        (
+            "boxes of objects in pictures; keep Keras for them, or use NumPy before fit",
+            "MaxNumBoundingBoxes",
         ),
         (
             "convolutions and pooling of three axes; cut volumes into images, or keep Keras "

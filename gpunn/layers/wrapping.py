@@ -236,7 +236,7 @@ class SpectralNormalization(Wrapper):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if training:
             kernel, before = convert(self._kernel), convert(self.vector_u)
-            w = ops.reshape(ops.stop_gradient(kernel), (-1, kernel.shape[-1]))
+            w = ops.reshape(kernel, (-1, kernel.shape[-1]))
             u = before
             for _ in range(self.power_iterations):
                 column = ops.normalize(ops.matmul(w, ops.reshape(u, (-1, 1))), None)
@@ -244,7 +244,7 @@ class SpectralNormalization(Wrapper):
                 u = ops.normalize(product, None)
             norm = ops.sum(product * u)
             some = norm > 0.0
-            change = ops.reshape(w / ops.where(some, norm, 1.0) - w, kernel.shape)
+            change = ops.stop_gradient(w / ops.where(some, norm, 1.0) - w)
             self.vector_u.assign(ops.where(some, u, before))
-            self._kernel.assign(kernel + change)
+            self._kernel.assign(kernel + ops.reshape(change, kernel.shape))
         return self.layer(inputs, training=training)

@@ -43,7 +43,6 @@ from .library import (  # noqa: F401
     statistics,
     updates,
 )
-from .places import windows  # noqa: F401
 from .table import complaint, operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor

@@ -193,7 +193,7 @@ class RandomShear(_Moving):
     both turned into their negatives with probability 1/2. The rest: as for `RandomRotation`.
 
     Args:
-        x_factor: the range of a, from 0 to 1: (lower, upper), or one number f for (-f, f).
+        x_factor: the range of a, from -1 to 1: (lower, upper), or one number f for (-f, f).
         y_factor: likewise of b.
 
     >>> shear = RandomShear((1.0, 1.0), fill_mode="wrap")
@@ -204,8 +204,8 @@ class RandomShear(_Moving):
 
     examples = ({"x_factor": 0.2}, {"x_factor": [0.1, 0.2], "y_factor": 0.3, "seed": 3})
 
-    x_factor: Any = field(default=0.0, check=check_range(0, 1))
-    y_factor: Any = field(default=0.0, check=check_range(0, 1))
+    x_factor: Any = field(default=0.0, check=check_range(-1, 1))
+    y_factor: Any = field(default=0.0, check=check_range(-1, 1))
     interpolation: str = field(default="bilinear", kw_only=True, placed=True)
     fill_mode: str = field(default="reflect", kw_only=True, placed=True)
     fill_value: float = field(default=0.0, kw_only=True, placed=True)

@@ -84,7 +84,8 @@ class RandomSaturation(_Points):
 
     The saturation is multiplied by ``f / (1 - f)``, with f drawn for each picture, and is at most
     1: f = 0 gives gray, 1/2 changes nothing, 1 gives pure colors. Shapes and arguments: as for
-    `RandomHue`. Keras draws from (-f, f) for one number, and lets values leave their range.
+    `RandomHue`; f may be below 0, which gives gray too. Keras draws from (-f, f) for one number,
+    and lets values leave their range.
 
     >>> RandomSaturation((0.0, 0.0))([[[[100.0, 200.0, 50.0]]]]).round().ravel().tolist()
     [200.0, 200.0, 200.0]
@@ -92,7 +93,7 @@ class RandomSaturation(_Points):
 
     examples = RandomHue.examples
 
-    factor: Any = field(check=check_range(0, 1))
+    factor: Any = field(check=check_range(-1, 1))
 
     def _changed(self, x: Tensor) -> Tensor:
         (f,) = self._drawn(x, from_zero(self.factor))
@@ -105,8 +106,8 @@ class RandomColorDegeneration(_Points):
     """Mix each picture with its gray one in training: ``y = x + f (gray - x)``.
 
     f is drawn for each picture; y is limited to the range of values. For the gray, see
-    `gpunn.ops.image.rgb_to_grayscale`. Shapes and arguments: as for `RandomHue`. Keras draws from
-    (-f, f) for one number.
+    `gpunn.ops.image.rgb_to_grayscale`. Shapes and arguments: as for `RandomHue`; f may be below 0,
+    for stronger colors. Keras draws from (-f, f) for one number.
 
     >>> RandomColorDegeneration((1.0, 1.0))([[[[100.0, 0.0, 0.0]]]]).round().ravel().tolist()
     [30.0, 30.0, 30.0]
@@ -114,7 +115,7 @@ class RandomColorDegeneration(_Points):
 
     examples = RandomHue.examples
 
-    factor: Any = field(check=check_range(0, 1))
+    factor: Any = field(check=check_range(-1, 1))
 
     def _changed(self, x: Tensor) -> Tensor:
         (f,) = self._drawn(x, from_zero(self.factor))
@@ -274,10 +275,11 @@ class RandomColorJitter(_Points):
     seed: int | None = field(default=None, kw_only=True, placed=True)
 
     def _changed(self, x: Tensor) -> Tensor:
-        for kind, factor in (
+        changes: list[tuple[Any, Any]] = [
             (RandomBrightness, self.brightness_factor), (RandomContrast, self.contrast_factor),
             (RandomSaturation, self.saturation_factor), (RandomHue, self.hue_factor),
-        ):  # fmt: skip
+        ]  # fmt: skip
+        for kind, factor in changes:
             if factor is not None:
                 x = kind(factor, self.value_range, seed=self.seed, name=self.name)._changed(x)
         return x

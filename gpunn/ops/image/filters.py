@@ -73,7 +73,8 @@ def gaussian_blur(
     [0.08, 0.62, 0.08]
     """
     size = check_kernel_size("kernel_size", kernel_size)
-    several = list(sigma) if isinstance(sigma, (tuple, list, np.ndarray)) else [sigma] * 2
+    is_one = not isinstance(sigma, (tuple, list, np.ndarray))
+    several: list[Any] = [sigma] * 2 if is_one else list(sigma)  # type: ignore[arg-type]
     numbers = [check_number("sigma", float(s)) for s in several]
     if len(numbers) != 2 or min(numbers) <= 0:
         raise ValueError(f"sigma must be a number above 0, or two; got sigma={sigma!r}.")

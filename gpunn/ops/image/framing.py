@@ -11,39 +11,25 @@ from gpunn.ops.tensor import Tensor
 from .sampling import Batched
 
 
-def _sides(
-    length: int, sign: int, before: Any, after: Any, target: Any, names: tuple[str, str, str]
-) -> tuple[int, int]:
-    """Return how many rows or columns are cut (a sign of -1) or added (1) before and after, of
-    which two are given with the new length, or one and the other."""
-    given = dict(zip(names, (before, after, target), strict=True))
-    known = {name: whole(n, name, 0) for name, n in given.items() if n is not None}
-    if len(known) != 2:
-        raise ValueError(
-            f"exactly two of {', '.join(names)} are expected; got "
-            f"{', '.join(f'{name}={n!r}' for name, n in given.items())}."
-        )
-    first, second, new = (known.get(name) for name in names)
-    if new is not None:
-        rest = sign * (new - length) - (first if second is None else second)  # type: ignore[operator]
-        first, second = (first, rest) if second is None else (rest, second)
-    assert first is not None and second is not None
-    if min(first, second) < 0 or (sign < 0 and first + second > length):
-        raise ValueError(
-            f"{', '.join(f'{name}={n}' for name, n in known.items())} do not fit images of "
-            f"{length} {'rows' if 'top' in names[0] else 'columns'}."
-        )
-    return first, second
-
-
-def _both(kind: str, image: Any, sign: int, given: tuple[Any, ...]) -> list[tuple[int, int]]:
-    top, left, bottom, right, height, width = given
-    vertical = f"top_{kind}", f"bottom_{kind}", "target_height"
-    horizontal = f"left_{kind}", f"right_{kind}", "target_width"
-    return [
-        _sides(image[0], sign, top, bottom, height, vertical),
-        _sides(image[1], sign, left, right, width, horizontal),
-    ]
+def _frame(kind: str, image: Any, sign: int, *given: Any) -> list[tuple[int, int]]:
+    """Return the rows and the columns that are cut (a sign of -1) or added (1) before and after: of
+    three numbers for each, before, after, and those of the result, two are given."""
+    found = []
+    sides = ("top", "bottom", "height"), ("left", "right", "width")
+    for place, (n, (one, other, size)) in enumerate(zip(image, sides, strict=True)):
+        names = f"{one}_{kind}", f"{other}_{kind}", f"target_{size}"
+        all_three = dict(zip(names, given[place::2], strict=True))
+        known = {k: whole(v, k, 0) for k, v in all_three.items() if v is not None}
+        said = ", ".join(f"{k}={v!r}" for k, v in all_three.items())
+        if len(known) != 2:
+            raise ValueError(f"exactly two of {', '.join(names)} are expected; got {said}.")
+        before, after, new = (known.get(name) for name in names)
+        rest = sign * ((new or 0) - n) - (before or 0) - (after or 0)
+        ends = rest if before is None else before, rest if after is None else after
+        if min(ends) < 0 or (sign < 0 and sum(ends) > n):
+            raise ValueError(f"{said} do not fit images of {size} {n}.")
+        found.append(ends)
+    return found
 
 
 @operation_named("image.crop_images")
@@ -77,11 +63,11 @@ def crop_images(
     [[[2.0]]]
     """
     given = Batched(images, data_format)
-    sides = top_cropping, left_cropping, bottom_cropping, right_cropping
-    (top, below), (left, right) = _both(
-        "cropping", given.x.shape[1:3], -1, (*sides, target_height, target_width)
-    )
     height, width = given.x.shape[1:3]
+    (top, below), (left, right) = _frame(
+        "cropping", (height, width), -1, top_cropping, left_cropping, bottom_cropping,
+        right_cropping, target_height, target_width,
+    )
     return given.back(given.x[:, top : height - below, left : width - right])
 
 
@@ -115,6 +101,8 @@ def pad_images(
     [[[0.0], [1.0], [0.0]]]
     """
     given = Batched(images, data_format)
-    sides = top_padding, left_padding, bottom_padding, right_padding
-    widths = _both("padding", given.x.shape[1:3], 1, (*sides, target_height, target_width))
+    widths = _frame(
+        "padding", given.x.shape[1:3], 1, top_padding, left_padding, bottom_padding, right_padding,
+        target_height, target_width,
+    )
     return given.back(ops.pad(given.x, [(0, 0), *widths, (0, 0)]))

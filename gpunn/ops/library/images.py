@@ -444,3 +444,51 @@ def _pool(
     x, geometry = images.x, images.geometry(window, steps, padding)
     y = primitive(reshape(x, (len(x), *images.image, x.shape[-1])), geometry=geometry)
     return images.back(y if x.ndim == 4 else squeeze(y, 1))
+
+
+@operation
+def adaptive_max_pool(inputs: Any, output_size: Sizes, data_format: str | None = None) -> Tensor:
+    """Return the largest value in each of as many windows as the result has places.
+
+    Of n pixels, the window for place k of m begins at ``floor(k n / m)`` and ends before
+    ``ceil((k + 1) n / m)``: windows cover the image, and may overlap by a pixel. The first maximum
+    of a window gets its gradient.
+
+    Args:
+        inputs: (batch, height, width, channels), or (batch, steps, channels), as floats.
+        output_size: a number, or (height, width).
+        data_format: "channels_last" (the default), or "channels_first".
+
+    Returns:
+        floats (batch, height, width, channels), or (batch, steps, channels), of this size.
+
+    Raises:
+        ValueError: for other shapes, images without pixels, or another option.
+
+    >>> from gpunn import ops
+    >>> ops.adaptive_max_pool([[[1.0], [3.0], [2.0], [4.0], [0.0]]], 2).tolist()
+    [[[3.0], [4.0]]]
+    """
+    return _adaptive_pool(inputs, output_size, data_format, mean=False)
+
+
+@operation
+def adaptive_average_pool(
+    inputs: Any, output_size: Sizes, data_format: str | None = None
+) -> Tensor:
+    """Compute the mean over each of as many windows as the result has places.
+
+    Windows, arguments, result and errors: as for `adaptive_max_pool`.
+
+    >>> from gpunn import ops
+    >>> ops.adaptive_average_pool([[[1.0], [3.0], [2.0], [4.0], [0.0]]], 2).tolist()
+    [[[2.0], [2.0]]]
+    """
+    return _adaptive_pool(inputs, output_size, data_format, mean=True)
+
+
+def _adaptive_pool(inputs: Any, size: Sizes, data_format: str | None, mean: bool) -> Tensor:
+    from gpunn.ops.places.windows import adaptive_pool  # only few models use it
+
+    images = _Images(floats(inputs), data_format, by_channel=True)
+    return adaptive_pool(images, size, average_pool if mean else max_pool, mean)

@@ -92,6 +92,16 @@ def test_a_run_that_is_resumed_keeps_its_vector(every_backend: str, tmp_path: Pa
     assert train(gpunn.models.load_model(tmp_path / "model.gpunn"), 2) == whole[2:]
 
 
+def test_embeddings_of_integers(every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    layer = layers.SpectralNormalization(layers.Embedding(5, 3), power_iterations=30)
+    codes = np.array([[4, 0, 2]], "int32")
+    y = layer(codes, training=True)
+    kernel = layer.layer.embeddings.numpy()
+    assert np.linalg.svd(kernel, compute_uv=False)[0] == pytest.approx(1.0, rel=1e-3)
+    assert_array_equal(y, kernel[codes])
+
+
 def test_a_kernel_of_zeros_stays(every_backend: str) -> None:
     gpunn.use_backend(every_backend)
     layer = layers.SpectralNormalization(layers.Dense(3, kernel_initializer="zeros"))

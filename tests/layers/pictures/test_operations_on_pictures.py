@@ -92,9 +92,9 @@ def test_gradients_are_those_of_pytorch(keras: Any, name: str) -> None:
         (lambda: ops.image.gaussian_blur(X, 4), "kernel_size must be an odd number"),
         (lambda: ops.image.gaussian_blur(X, sigma=(0.0, 1.0)), "sigma must be a number above 0"),
         (lambda: ops.image.crop_images(X, 1, 1, 1), "exactly two of left_cropping, right_cropping"),
-        (lambda: ops.image.crop_images(X, 4, 0, 4, 0), "do not fit images of 6 rows"),
+        (lambda: ops.image.crop_images(X, 4, 0, 4, 0), "do not fit images of height 6"),
         (lambda: ops.image.crop_images(X, 4, 0, target_height=5, target_width=1), "do not fit"),
-        (lambda: ops.image.pad_images(X, 0, 0, target_height=7, target_width=6), "of 7 columns"),
+        (lambda: ops.image.pad_images(X, 0, 0, target_height=7, target_width=6), "of width 7"),
         (lambda: ops.image.pad_images(X, -1, 0, 0, 0), "top_padding must be 0 or more"),
     ],
 )  # fmt: skip
