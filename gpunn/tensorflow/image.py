@@ -72,10 +72,8 @@ def crop_to_bounding_box(
     >>> crop_to_bounding_box([[[1], [2], [3]]], 0, 1, 1, 2).tolist()
     [[[2], [3]]]
     """
-    x = ops.convert_to_tensor(image)
-    top, left, rows, columns = map(int, (offset_height, offset_width, target_height, target_width))
-    _check((top, left), (rows, columns), x.shape[-3:-1])
-    return x[..., top : top + rows, left : left + columns, :]
+    sizes = {"target_height": int(target_height), "target_width": int(target_width)}
+    return ops.image.crop_images(image, int(offset_height), int(offset_width), **sizes)
 
 
 def pad_to_bounding_box(
@@ -87,18 +85,8 @@ def pad_to_bounding_box(
     >>> pad_to_bounding_box([[[1], [2]]], 0, 1, 1, 4).tolist()
     [[[0], [1], [2], [0]]]
     """
-    x = ops.convert_to_tensor(image)
-    top, left, rows, columns = map(int, (offset_height, offset_width, target_height, target_width))
-    height, width = x.shape[-3:-1]
-    _check((top, left), (height, width), (rows, columns))
-    sides = [(top, rows - top - height), (left, columns - left - width)]
-    return ops.pad(x, [(0, 0)] * (x.ndim - 3) + [*sides, (0, 0)])
-
-
-def _check(start: Sequence[int], lengths: Sequence[int], whole: Sequence[int]) -> None:
-    """Check that a box of these lengths, from ``start`` on, is inside the whole."""
-    if any(a < 0 or n < 1 or a + n > m for a, n, m in zip(start, lengths, whole, strict=True)):
-        raise ValueError(f"{tuple(lengths)} pixels from {tuple(start)} on exceed {tuple(whole)}.")
+    sizes = {"target_height": int(target_height), "target_width": int(target_width)}
+    return ops.image.pad_images(image, int(offset_height), int(offset_width), **sizes)
 
 
 def decode_image(contents: bytes, channels: int = 0, *, name: str | None = None) -> Any:

@@ -54,7 +54,7 @@ class AutoContrast(_OfChannels):
     [0.0, 127.5, 255.0]
     """
 
-    examples = ({"value_range": [-9.0, 9.0]}, {"data_format": "channels_first"})
+    examples = ({"value_range": [-1.0, 1.0]}, {"data_format": "channels_first"})
 
     def _spread(self, rows: Tensor) -> Tensor:
         lowest, highest = self.value_range

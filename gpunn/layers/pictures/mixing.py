@@ -98,9 +98,9 @@ class MixUp(_Mixing):
     ``y = s x + (1 - s) x'``, and the same for labels. x' is the picture that is k places ahead in
     the batch, with a k that is drawn in each step. s is drawn for each picture, from a beta
     distribution.
-    Outside of training nothing changes; called on arrays it mixes, as `RandomFlip` does. A process
-    of several mixes the pictures that it has. Source: Zhang et al., "mixup: beyond empirical risk
-    minimization", 2018.
+    Outside of training nothing changes; called on arrays it mixes, as `RandomFlip` does. In a chain
+    of layers, which passes images alone, labels are not mixed. A process of several mixes the
+    pictures that it has. Source: Zhang et al., "mixup: beyond empirical risk minimization", 2018.
 
     Shapes: x ``(batch, height, width, channels)``, or a dictionary of such ``images`` and of
     ``labels`` ``(batch, classes)``, for example in `gpunn.data.Dataset.map` -> the same.

@@ -177,6 +177,14 @@ class RandomInvert(_Points):
         return self._by_pixel(x, lambda v, most: ops.where(chosen, most - v, v))
 
 
+def _check_bits(name: str, value: Any) -> Any:
+    given = check_range(1, 8)(name, value)
+    ends = given if isinstance(given, tuple) else (given,)
+    if any(end != int(end) for end in ends):
+        raise ValueError(f"{name} must be whole numbers of bits; got {name}={value!r}.")
+    return tuple(map(int, ends)) if isinstance(given, tuple) else int(given)
+
+
 class RandomPosterization(_Points):
     """Round the values of each picture down to fewer bits in training.
 
@@ -193,7 +201,7 @@ class RandomPosterization(_Points):
 
     examples = ({"factor": 3, "value_range": [-9.0, 9.0]}, {"factor": [2, 5], "seed": 3})
 
-    factor: Any = field(check=check_range(1, 8))
+    factor: Any = field(check=_check_bits)
 
     def _changed(self, x: Tensor) -> Tensor:
         low, high = self.factor if isinstance(self.factor, tuple) else (1, self.factor)

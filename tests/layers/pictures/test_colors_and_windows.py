@@ -343,6 +343,7 @@ def test_keras_reads_their_configurations_and_they_keras_s(keras: Any) -> None:
         (lambda: layers.RandomGrayscale(0.5)(pictures(size=(4, 4, 2))), "three channels, red"),
         (lambda: layers.RandomSaturation(1.5), "factor must be a number, or two"),
         (lambda: layers.RandomPosterization(0), "factor must be a number, or two .* from 1 to 8"),
+        (lambda: layers.RandomPosterization((1, 2.5)), "factor must be whole numbers of bits"),
         (lambda: layers.RandomGaussianBlur(1.0, 4), "kernel_size must be an odd number"),
         (lambda: layers.RandomErasing(fill_value=[1, 2]), "fill_value must be None, a number"),
         (
