@@ -37,6 +37,7 @@ def rows(kind: str, count: int = 12) -> tuple[np.ndarray, np.ndarray]:
     return x.astype("float32"), RANDOM.normal(size=(count, 2)).astype("float32")
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_it_trains_as_in_keras(

@@ -33,6 +33,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize(("name", "options"), CALLS, ids=str)
 def test_the_result_is_keras_s(
     keras: Any, every_backend: str, name: str, options: dict[str, Any]
