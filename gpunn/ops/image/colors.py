@@ -91,8 +91,8 @@ def rgb_to_hsv(images: Any, data_format: str | None = None) -> Tensor:
         ValueError: for integers, another number of channels, and another data format.
 
     >>> from gpunn import ops
-    >>> ops.image.rgb_to_hsv([[[0.0, 0.5, 0.0]]]).round(3).tolist()
-    [[[0.333, 1.0, 0.5]]]
+    >>> ops.image.rgb_to_hsv([[[0.5, 0.0, 0.0], [0.25, 0.5, 0.5]]]).tolist()
+    [[[0.0, 1.0, 0.5], [0.5, 0.5, 0.5]]]
     """
     return _recolored(images, data_format, hsv_of)
 

@@ -69,8 +69,8 @@ def gaussian_blur(
         ValueError: for other shapes or sizes.
 
     >>> from gpunn import ops
-    >>> ops.image.gaussian_blur([[[0.0], [1.0], [0.0]]], sigma=0.5)[0, :, 0].round(2).tolist()
-    [0.08, 0.62, 0.08]
+    >>> ops.image.gaussian_blur([[[0.0], [100.0], [0.0]]], sigma=0.5).round().ravel().tolist()
+    [8.0, 62.0, 8.0]
     """
     size = check_kernel_size("kernel_size", kernel_size)
     is_one = not isinstance(sigma, (tuple, list, np.ndarray))

@@ -19,8 +19,9 @@ def _windows(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
     """Return which of n pixels make each of m windows, (m, longest), and which of these are beyond
     the window's end. It begins at ``floor(k n / m)`` and ends before ``ceil((k + 1) n / m)``.
 
-    >>> [array.tolist() for array in _windows(5, 3)]
-    [[[0, 1], [1, 2], [3, 4]], [[False, False], [False, False], [False, False]]]
+    >>> places, beyond = _windows(5, 3)
+    >>> places.tolist(), beyond.sum(1).tolist()
+    ([[0, 1, 2], [1, 2, 3], [3, 4, 5]], [1, 0, 1])
     """
     first, end = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
     places = first[:, None] + np.arange((end - first).max())
