@@ -72,8 +72,8 @@ def crop_to_bounding_box(
     >>> crop_to_bounding_box([[[1], [2], [3]]], 0, 1, 1, 2).tolist()
     [[[2], [3]]]
     """
-    sizes = {"target_height": int(target_height), "target_width": int(target_width)}
-    return ops.image.crop_images(image, int(offset_height), int(offset_width), **sizes)
+    top, left, rows, columns = map(int, (offset_height, offset_width, target_height, target_width))
+    return ops.image.crop_images(image, top, left, target_height=rows, target_width=columns)
 
 
 def pad_to_bounding_box(
@@ -85,8 +85,8 @@ def pad_to_bounding_box(
     >>> pad_to_bounding_box([[[1], [2]]], 0, 1, 1, 4).tolist()
     [[[0], [1], [2], [0]]]
     """
-    sizes = {"target_height": int(target_height), "target_width": int(target_width)}
-    return ops.image.pad_images(image, int(offset_height), int(offset_width), **sizes)
+    top, left, rows, columns = map(int, (offset_height, offset_width, target_height, target_width))
+    return ops.image.pad_images(image, top, left, target_height=rows, target_width=columns)
 
 
 def decode_image(contents: bytes, channels: int = 0, *, name: str | None = None) -> Any:
