@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from .auc import AUC
     from .confusion import ConfusionMatrix
+    from .correlation import ConcordanceCorrelation, PearsonCorrelation
     from .counts import (
         F1Score,
         FalseNegatives,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         TruePositives,
     )
     from .functions import classification_report, confusion_matrix, roc_auc, roc_curve
+    from .iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
     from .losses import (
         BinaryCrossentropy,
         CategoricalCrossentropy,
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         categorical_accuracy,
         categorical_crossentropy,
         categorical_hinge,
+        concordance_correlation,
         deserialize,
         get,
         hinge,
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
         mean_squared_logarithmic_error,
         mse,
         msle,
+        pearson_correlation,
         poisson,
         serialize,
         sparse_categorical_accuracy,
@@ -94,6 +98,7 @@ if TYPE_CHECKING:
         squared_hinge,
         top_k_categorical_accuracy,
     )
+    from .sums import Sum
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -104,11 +109,13 @@ else:
             ),
             ".auc": "AUC",
             ".confusion": "ConfusionMatrix",
+            ".correlation": "ConcordanceCorrelation PearsonCorrelation",
             ".counts": (
                 "F1Score FalseNegatives FalsePositives FBetaScore Precision Recall TrueNegatives "
                 "TruePositives"
             ),
             ".functions": "classification_report confusion_matrix roc_auc roc_curve",
+            ".iou": "BinaryIoU IoU MeanIoU OneHotIoU OneHotMeanIoU",
             ".losses": (
                 "BinaryCrossentropy CategoricalCrossentropy CategoricalHinge CosineSimilarity "
                 "EuclideanDistance HalfSquaredError Hinge Huber KLDivergence LogCoshError "
@@ -124,33 +131,37 @@ else:
             ".regression": "R2Score",
             ".row_functions": (
                 "BCE KLD MAE MAPE MSE MSLE bce binary_accuracy binary_crossentropy "
-                "categorical_accuracy categorical_crossentropy categorical_hinge deserialize get "
-                "hinge huber kl_divergence kld kullback_leibler_divergence log_cosh logcosh mae "
-                "mape mean_absolute_error mean_absolute_percentage_error mean_squared_error "
-                "mean_squared_logarithmic_error mse msle poisson serialize "
-                "sparse_categorical_accuracy sparse_categorical_crossentropy "
-                "sparse_top_k_categorical_accuracy squared_hinge top_k_categorical_accuracy"
+                "categorical_accuracy categorical_crossentropy categorical_hinge "
+                "concordance_correlation deserialize get hinge huber kl_divergence kld "
+                "kullback_leibler_divergence log_cosh logcosh mae mape mean_absolute_error "
+                "mean_absolute_percentage_error mean_squared_error mean_squared_logarithmic_error "
+                "mse msle pearson_correlation poisson serialize sparse_categorical_accuracy "
+                "sparse_categorical_crossentropy sparse_top_k_categorical_accuracy squared_hinge "
+                "top_k_categorical_accuracy"
             ),
+            ".sums": "Sum",
         },
         kind="metric",
     )
 
 __all__ = [
     "AUC", "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "Accuracy", "BinaryAccuracy",
-    "BinaryCrossentropy", "CategoricalAccuracy", "CategoricalCrossentropy", "CategoricalHinge",
-    "ConfusionMatrix", "CosineSimilarity", "EuclideanDistance", "F1Score", "FBetaScore",
-    "FalseNegatives", "FalsePositives", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
-    "LogCoshError", "Mean", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanMetricWrapper",
-    "MeanOfRows", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric",
-    "PerceptronCriterion", "Poisson", "Precision", "PrecisionAtRecall", "R2Score", "Recall",
-    "RecallAtPrecision", "RootMeanSquaredError", "SensitivityAtSpecificity",
-    "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
-    "SpecificityAtSensitivity", "SquaredHinge", "TopKCategoricalAccuracy", "TrueNegatives",
-    "TruePositives", "bce", "binary_accuracy", "binary_crossentropy", "categorical_accuracy",
-    "categorical_crossentropy", "categorical_hinge", "classification_report", "confusion_matrix",
-    "deserialize", "get", "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence",
-    "log_cosh", "logcosh", "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error",
-    "mean_squared_error", "mean_squared_logarithmic_error", "mse", "msle", "poisson", "roc_auc",
+    "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy", "CategoricalCrossentropy",
+    "CategoricalHinge", "ConcordanceCorrelation", "ConfusionMatrix", "CosineSimilarity",
+    "EuclideanDistance", "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives",
+    "HalfSquaredError", "Hinge", "Huber", "IoU", "KLDivergence", "LogCoshError", "Mean",
+    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanIoU", "MeanMetricWrapper",
+    "MeanOfRows", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric", "OneHotIoU",
+    "OneHotMeanIoU", "PearsonCorrelation", "PerceptronCriterion", "Poisson", "Precision",
+    "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError",
+    "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity", "SquaredHinge", "Sum",
+    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "bce", "binary_accuracy",
+    "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy", "categorical_hinge",
+    "classification_report", "concordance_correlation", "confusion_matrix", "deserialize", "get",
+    "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
+    "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "mse", "msle", "pearson_correlation", "poisson", "roc_auc",
     "roc_curve", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
 ]

@@ -119,6 +119,9 @@ class Metric(Formula):
     """True for a mean of the values of rows, each with its weight."""
     _keeps_variables = False
     """True for such a subclass: its sums are the variables ``total`` and ``count``, as in Keras."""
+    _of_variables = False
+    """True for a built-in class that is written as a user's: its `update_state` and `result` compute
+    with variables, by `gpunn.ops`, on every backend."""
     state_size = 2
     elementwise = False
     # Not annotated: type checkers take annotated attributes for constructor arguments.
@@ -148,11 +151,13 @@ class Metric(Formula):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        ours = is_framework(cls)
         by_result = cls._is_mean and "result" in vars(cls)
-        if not is_framework(cls) and ("update_state" in vars(cls) or by_result):
+        if ("update_state" in vars(cls) or by_result) and (not ours or cls._of_variables):
             cls._keeps_variables, cls._of_rows = cls._is_mean, False
             for name, value in _BY_UPDATE_STATE.items():
-                setattr(cls, name, value)
+                if not (ours and name in vars(cls)):
+                    setattr(cls, name, value)
 
     @name_first("shape")
     def add_weight(
@@ -380,6 +385,14 @@ class Mean(Metric):
             _in_steps().add_values(trace, self, values, sample_weight)
             return
         add_samples(self._state, np.asarray(values, np.float64), sample_weight)
+
+    def accumulate(
+        self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
+    ) -> None:
+        raise TypeError(
+            f"{type(self).__name__} is updated with values, not with targets and predictions: do it "
+            f"in train_step or in the call of a layer, and leave it out of metrics."
+        )
 
     def _add(self, values: Any, sample_weight: Any) -> None:
         sums = _in_steps().sums_of(values, sample_weight)

@@ -15,6 +15,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.nested import replaced
+from gpunn.common.result import Number
 from gpunn.common.signatures import signature
 from gpunn.core.settings import traced_call
 from gpunn.ops.conversion import convert
@@ -23,6 +24,7 @@ from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.running.functions import places
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.trace import current
 
 
 def state_size(metric: Any) -> int:
@@ -38,8 +40,8 @@ def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
 
 
 def build(metric: Any, output_shape: tuple[int, ...]) -> None:
-    """Record the shape of one sample of the predictions."""
-    metric.output_sample = output_shape
+    """Record the shape of one sample of the predictions, or of a batch of any size."""
+    metric.output_sample = output_shape[1:] if output_shape[:1] == (None,) else output_shape
 
 
 def check(metric: Any, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
@@ -108,10 +110,19 @@ def value(metric: Any, state: np.ndarray) -> Any:
     try:
         for v, at in _slices(metric):
             v.assign(constant(v.first + state[at].reshape(v.shape), "float64"))
-        return replaced(lambda found: convert(found).numpy(), metric.result())
+        return replaced(_array, metric.result())
     finally:
         for v, given in zip(metric.variables, before, strict=True):
             v.assign(given)
+
+
+def _array(found: Any) -> Any:
+    return found if isinstance(found, Number) else convert(found).numpy()
+
+
+def number(found: Tensor) -> Any:
+    """Return a result as other metrics of this framework do: a number, or in a step a tensor."""
+    return Number(found) if current() is None else found
 
 
 def compute(metric: Any, state: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gpunn.common.config import epsilon
 from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import snake_case
 from gpunn.losses import (
@@ -26,7 +27,9 @@ from gpunn.losses import (
     sparse_categorical_crossentropy,
     squared_hinge,
 )
-from gpunn.ops.conversion import tensors_of
+from gpunn.losses.rows import check_equal, fitting
+from gpunn.ops.conversion import convert, floats, tensors_of
+from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from . import functions
@@ -41,12 +44,13 @@ from .metric import MeanOfRows, Metric
 
 __all__ = [
     "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "bce", "binary_accuracy", "binary_crossentropy",
-    "categorical_accuracy", "categorical_crossentropy", "categorical_hinge", "deserialize", "get",
-    "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
-    "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "poisson", "serialize",
-    "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
+    "categorical_accuracy", "categorical_crossentropy", "categorical_hinge",
+    "concordance_correlation", "deserialize", "get", "hinge", "huber", "kl_divergence", "kld",
+    "kullback_leibler_divergence", "log_cosh", "logcosh", "mae", "mape", "mean_absolute_error",
+    "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error", "mse",
+    "msle", "pearson_correlation", "poisson", "serialize", "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy", "sparse_top_k_categorical_accuracy", "squared_hinge",
+    "top_k_categorical_accuracy",
 ]
 
 
@@ -97,6 +101,61 @@ categorical_accuracy = _row_function(CategoricalAccuracy)
 sparse_categorical_accuracy = _row_function(SparseCategoricalAccuracy)
 top_k_categorical_accuracy = _row_function(TopKCategoricalAccuracy)
 sparse_top_k_categorical_accuracy = _row_function(SparseTopKCategoricalAccuracy)
+
+
+def pearson_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Tensor:
+    """Compute Pearson's correlation ``mean((t - mean t)(y - mean y)) / (sd t sd y)`` of each row.
+
+    The function is Keras's; it takes arrays or tensors.
+
+    Args:
+        y_true, y_pred: targets and predictions (..., n).
+        axis: the axis, or several, along which they are compared.
+
+    Returns:
+        A tensor (...) of numbers from -1 to 1, or NaN where all entries of a row are equal.
+
+    >>> from gpunn import metrics
+    >>> metrics.pearson_correlation([[0, 1, 2]], [[1, 3, 5]]).numpy().round(6).tolist()
+    [1.0]
+    """
+    (t, y), (mean_t, mean_y) = _with_means(y_true, y_pred, axis)
+    t, y = t - mean_t, y - mean_y
+    spread = ops.std(t, axis=axis, keepdims=True) * ops.std(y, axis=axis, keepdims=True)
+    found: Tensor = ops.mean(t * y / spread, axis=axis)
+    return found
+
+
+def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Tensor:
+    """Compute the concordance ``2 cov(t, y) / (var t + var y + (mean t - mean y)^2)`` of each row.
+
+    It is 1 only for predictions that equal the targets (Lin, "A concordance correlation
+    coefficient", 1989).
+
+    Args:
+        y_true, y_pred: targets and predictions (..., n).
+        axis: the axis, or several, along which they are compared.
+
+    Returns:
+        A tensor (...) of numbers from -1 to 1.
+
+    >>> from gpunn import metrics
+    >>> round(float(metrics.concordance_correlation([[0, 1, 2]], [[1, 2, 3]])[0]), 4)
+    0.5714
+    """
+    (t, y), (mean_t, mean_y) = _with_means(y_true, y_pred, axis)
+    both = (ops.var(x, axis=axis, keepdims=True) for x in (t, y))
+    apart = sum(both) + ops.square(mean_t - mean_y) + epsilon()
+    found: Tensor = ops.mean(2 * (t - mean_t) * (y - mean_y) / apart, axis=axis)
+    return found
+
+
+def _with_means(y_true: Any, y_pred: Any, axis: Any) -> tuple[list[Tensor], list[Tensor]]:
+    y = floats(convert(y_pred))
+    t, y = fitting(convert(y_true, y.dtype), y)
+    check_equal("correlation", t.shape, y.shape)
+    return [t, y], [ops.mean(x, axis=axis, keepdims=True) for x in (t, y)]
+
 
 bce = BCE = binary_crossentropy
 kld = KLD = kullback_leibler_divergence = kl_divergence

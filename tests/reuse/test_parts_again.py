@@ -28,7 +28,7 @@ def batch(metric: Any, draw: np.random.Generator) -> tuple[Any, ...]:
     rows = 5
     weights = draw.uniform(0.5, 2.0, rows)
     p = draw.dirichlet(np.ones(5), rows)
-    if type(metric).__name__ == "Mean":
+    if type(metric).__name__ in registered.OF_VALUES:
         return p[:, 0], weights
     labels = draw.integers(0, 5, rows)
     return labels if metric.sparse else np.eye(5)[labels], p, weights
@@ -41,7 +41,7 @@ def test_a_metric_that_is_reset_is_a_new_one(name: str, arguments: dict[str, Any
     used, fresh = (registered.make("metric", name, arguments) for _ in range(2))
     for metric in (used, fresh):
         metric.build((None, 5))
-    first = plain(fresh.result()) if name == "Mean" else None
+    first = plain(fresh.result()) if name in registered.OF_VALUES else None
     batches = [batch(fresh, draw) for _ in range(6)]
     for given in batches[:3]:
         used.update_state(*given)
@@ -61,7 +61,7 @@ def test_a_part_of_two_models_in_turn(kind: str, backend: str) -> None:
     """Each evaluation has the value of a part of its own; some are left early before it."""
     draw = random.Random(kind)
     x, labels = np.random.default_rng(1).standard_normal((7, 3)), np.arange(7) % 5
-    names = registered.cases(kind, "Mean", "MeanMetricWrapper")
+    names = registered.cases(kind, *registered.OF_VALUES, "MeanMetricWrapper")
     for name, arguments in draw.sample(names, 3):
         shared, alone = (registered.make(kind, name, arguments) for _ in range(2))
         y = labels if shared.sparse else np.eye(5)[labels]

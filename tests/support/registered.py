@@ -18,6 +18,8 @@ KINDS = (
     "layer", "activation", "loss", "optimizer", "metric", "initializer", "schedule",
     "regularizer", "constraint",
 )  # fmt: skip
+OF_VALUES = ("Mean", "Sum")
+"""Metrics that are updated with values instead of targets and predictions."""
 CELLS = ("SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells")
 """Layers that are applied to one step of sequences and to states, in the layer `RNN`."""
 

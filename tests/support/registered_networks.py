@@ -26,7 +26,8 @@ SEED = 11
 SEEDS = {"Adadelta": 25, "RMSprop": 13}  # which divide by values that may be small
 KINDS = ("layer", "activation", "loss", "metric", "optimizer")
 NO_CASE: dict[str, tuple[str, ...]] = {
-    "metric": ("Mean", "MeanMetricWrapper"),  # of values that are not predictions; of any function
+    # Of values that are not predictions, and of any function.
+    "metric": (*registered.OF_VALUES, "MeanMetricWrapper"),
     # These precede a network and are not part of it.
     "layer": ("DatetimeEncoder", "HashingVectorizer", "IntegerLookup", "MissingIndicator",
               "Hashing", "SimpleImputer", "StringLookup", "TextVectorization"),

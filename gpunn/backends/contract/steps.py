@@ -114,7 +114,7 @@ class Steps(Operations):
         weights=reads(_weights, optional=True),
         state=rewrites("places", "float64"),
         where=(
-            "metric.sparse is None or metric.sparse == (y_true.ndim == 1)",
+            "metric._of_tensors or metric.sparse in (None, y_true.ndim == 1)",
             "places == metric.state_size",
         ),
     )
