@@ -120,8 +120,8 @@ class Metric(Formula):
     _keeps_variables = False
     """True for such a subclass: its sums are the variables ``total`` and ``count``, as in Keras."""
     _of_variables = False
-    """True for a built-in class that is written as a user's: its `update_state` and `result` compute
-    with variables, by `gpunn.ops`, on every backend."""
+    """True for a built-in class that is written as a user's: its `update_state` and `result`
+    compute with variables, by `gpunn.ops`, on every backend."""
     state_size = 2
     elementwise = False
     # Not annotated: type checkers take annotated attributes for constructor arguments.
@@ -390,8 +390,8 @@ class Mean(Metric):
         self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array
     ) -> None:
         raise TypeError(
-            f"{type(self).__name__} is updated with values, not with targets and predictions: do it "
-            f"in train_step or in the call of a layer, and leave it out of metrics."
+            f"{type(self).__name__} is updated with values, not with targets and predictions: do "
+            f"it in train_step or in the call of a layer, and leave it out of metrics."
         )
 
     def _add(self, values: Any, sample_weight: Any) -> None:
