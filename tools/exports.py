@@ -66,8 +66,9 @@ MAKE = {called_object: "get", row_function: "row_function"}
 ABOVE = {"callbacks": {"Report": "gpunn.apps.reports"}}
 
 # Subfolders whose parts are exported by the package itself.
-JOINED = tuple(
-    f"layers/{name}" for name in ("convolutional", "pictures", "preprocessing", "sequences")
+JOINED = (
+    *(f"layers/{name}" for name in ("convolutional", "pictures", "preprocessing", "sequences")),
+    "optimizers/by_weight",
 )
 
 

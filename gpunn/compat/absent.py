@@ -73,7 +73,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
     "optimizers": [
         (
             "such optimizer; a subclass of gpunn.optimizers.Optimizer writes one",
-            "Ftrl Adafactor Muon MultiOptimizer ScheduleFreeAdamW OptimizerMap legacy",
+            "MultiOptimizer OptimizerMap",
         ),
         (
             "optimizers around others; every optimizer takes loss_scale_factor",

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .adam import Adam
     from .adamax import Adamax
     from .adamw import AdamW
+    from .by_weight.adafactor import Adafactor
+    from .by_weight.muon import Muon
+    from .by_weight.schedule_free_adamw import ScheduleFreeAdamW
+    from .ftrl import Ftrl
     from .lamb import Lamb
     from .lion import Lion
     from .nadam import Nadam
@@ -27,6 +31,10 @@ else:
             ".adam": "Adam",
             ".adamax": "Adamax",
             ".adamw": "AdamW",
+            ".by_weight.adafactor": "Adafactor",
+            ".by_weight.muon": "Muon",
+            ".by_weight.schedule_free_adamw": "ScheduleFreeAdamW",
+            ".ftrl": "Ftrl",
             ".lamb": "Lamb",
             ".lion": "Lion",
             ".nadam": "Nadam",
@@ -38,6 +46,7 @@ else:
     )
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Nadam", "Optimizer",
-    "RMSprop", "deserialize", "get", "schedules", "serialize",
+    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
+    "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules",
+    "serialize",
 ]

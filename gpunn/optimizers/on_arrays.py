@@ -418,5 +418,5 @@ def placeholder(name: str, variable: Any, decay: bool) -> Parameter:
         variable.shape, name=name, multiplier=variable.multiplier, decay=decay,
         constraint=variable.constraint,
     )
-    made.connections = variable.connections
+    made.connections, made.within = variable.connections, variable.path
     return made

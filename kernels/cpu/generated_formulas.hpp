@@ -23,7 +23,7 @@
     X(PiecewiseConstantDecay) X(CosineDecayRestarts) X(OneCycle)
 
 #define EACH_OPTIMIZER(X) \
-    X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Lamb) X(Lion) X(RMSprop) \
+    X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Ftrl) X(Lamb) X(Lion) X(RMSprop) \
     X(RMSpropMomentum) X(RMSpropCentered) X(RMSpropCenteredMomentum) X(SGD) X(SGDMomentum) \
     X(SGDMomentumNesterov) X(Nadam)
 

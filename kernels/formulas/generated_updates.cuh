@@ -141,6 +141,38 @@ template <typename T> struct Adamax : Optimizer {
     }
 };
 
+// n' = n + g^2, z += g + 2 s w - (n'^p - n^p) / a w, and then w = (clip(z, -l1, l1) - z) / (n'^p /
+// a + beta / a + 2 l2) (McMahan et al., "Ad click prediction: a view from the trenches", 2013).
+template <typename T> struct Ftrl : Optimizer {
+    enum { LEARNING_RATE_POWER, L1_REGULARIZATION_STRENGTH, L2_REGULARIZATION_STRENGTH, L2_SHRINKAGE_REGULARIZATION_STRENGTH, BETA, WEIGHT_DECAY };
+    T number_0, power, rate, number_3, l1_regularization_strength, beta, number_6, decay;
+
+    HD void prepare(const double* parameters, double learning_rate, int64, bool decays) {
+        decay = decays ? T(parameters[WEIGHT_DECAY] * learning_rate) : T(0);
+        number_0 = T(2 * parameters[L2_SHRINKAGE_REGULARIZATION_STRENGTH]);
+        power = T(-parameters[LEARNING_RATE_POWER]);
+        rate = T(learning_rate);
+        number_3 = T(-parameters[L1_REGULARIZATION_STRENGTH]);
+        l1_regularization_strength = T(parameters[L1_REGULARIZATION_STRENGTH]);
+        beta = T(parameters[BETA]);
+        number_6 = T(2 * parameters[L2_REGULARIZATION_STRENGTH]);
+    }
+
+    HD void apply(int64 i, T g, T* weights, T* slot_0, T* slot_1, T*) const {
+        const T w = weights[i] - weights[i] * decay;
+        const T linear_before = slot_1[i];
+        const T accumulator_before = slot_0[i];
+        const T n = accumulator_before + g * g;
+        slot_0[i] = n;
+        const T now = elements::power(n, power);
+        const T before = elements::power(accumulator_before, power);
+        const T z = linear_before + g + number_0 * w - (now - before) / rate * w;
+        slot_1[i] = z;
+        const T curvature = (now + beta) / rate + number_6;
+        weights[i] = (elements::clip(z, number_3, l1_regularization_strength) - z) / curvature;
+    }
+};
+
 // m += (g - m)(1 - b1), v += (g^2 - v)(1 - b2), r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps),
 // and for each parameter by itself w -= a |w| / |r| r (You et al., "Large batch optimization for
 // deep learning", 2020).

@@ -137,3 +137,6 @@ class OptimizerProtocol(FormulaProtocol, Protocol):
         self, backend: Any, w: Array, g: Array, slots: dict[str, Array], learning_rate: Any,
         updates: Any, decay: bool,
     ) -> None: ...
+
+    def update_by_tensors(self, backend: Any, storage: Any, control: Any) -> None:
+        """Issue the operations of an update, of one that is ``_of_tensors``."""

@@ -179,6 +179,9 @@ class CupyBackend(CupyConvolution, CupyLosses, CupyNormalization, CupyPenalties,
 
     def _update(self, call: OpCall) -> None:
         optimizer, storage, control = call.optimizer, call.storage, call.control
+        if optimizer._of_tensors:
+            optimizer.update_by_tensors(self, storage, control)
+            return
         slots = [storage.slots[name] for name in optimizer.slot_names]
         if optimizer.functor is None:
             self._update_by_arrays(optimizer, storage, control, [storage.values, *slots])
