@@ -413,7 +413,9 @@ def placeholder(name: str, variable: Any, decay: bool) -> Parameter:
     """Return a parameter that is treated as a weight is."""
     if not isinstance(variable, Parameter):
         constraint = getattr(variable, "constraint", None)
-        return Parameter(np.shape(variable), name=name, decay=decay, constraint=constraint)
+        made = Parameter(np.shape(variable), name=name, decay=decay, constraint=constraint)
+        made.within = str(getattr(variable, "path", "") or getattr(variable, "name", ""))
+        return made
     made = Parameter(
         variable.shape, name=name, multiplier=variable.multiplier, decay=decay,
         constraint=variable.constraint,

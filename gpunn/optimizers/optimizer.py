@@ -383,6 +383,10 @@ class Optimizer(CustomSteps, Formula):
             for place, value in enumerate(self.parameters, PARAMETERS):
                 control.set_rate(place, value)
 
+    def _keeps(self, slot: str, weight: Any) -> bool:
+        """Whether a slot of its own holds anything for a weight."""
+        return True
+
     def add_slots(self, storage: ParameterStorage) -> None:
         """Add the arrays that the optimizer keeps alongside the parameters to ``storage``.
 

@@ -106,6 +106,9 @@ class Muon(ByWeight):
         excluded = any(re.search(pattern, path) for pattern in self.exclude_layers or ())
         return len(weight.shape) != 2 or embeds or excluded
 
+    def _keeps(self, slot: str, weight: Parameter) -> bool:
+        return slot != "velocity" or self.is_by_adam(weight)
+
     def decay_of(self, weight: Parameter) -> float | None:
         chosen = self.adam_weight_decay if self.is_by_adam(weight) else self.weight_decay
         return cast("float | None", chosen)

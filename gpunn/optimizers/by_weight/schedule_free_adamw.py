@@ -69,6 +69,6 @@ class ScheduleFreeAdamW(ByWeight):
         v = slots["velocity"] + (g * g - slots["velocity"]) * (1 - self.beta_2)
         root = ops.sqrt(v / one_minus_power(self.beta_2, t))
         z = before - rate * g / (root + self.epsilon)
-        x = (w - (1 - b) * before) / b
-        x = x + (z - x) / t
-        return b * x + (1 - b) * z, {"momentum": z, "velocity": v}
+        # b x + (1 - b) z, with x from w = b x + (1 - b) before, by what changes in w.
+        toward = (b * (z - w) + (1 - b) * (before - w)) / t
+        return w + (1 - b) * (z - before) + toward, {"momentum": z, "velocity": v}

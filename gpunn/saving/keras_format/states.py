@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,8 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adam": _MOMENTS, "AdamW": _MOMENTS, "Adamax": (("m", "u"),), "Lamb": (("m", "v"),),
     "Lion": (("m",),), "Nadam": (("m", "v"),), "SGD": (("momentum",),),
     "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),
+    "Ftrl": (("accumulator", "linear"),), "Adafactor": (("row_means", "column_means"),),
+    "Muon": (("momentum", "velocity"),), "ScheduleFreeAdamW": (("momentum", "velocity"),),
 }
 """Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
 WITH_PRODUCT = {"Nadam"}  # Keras keeps the product of the momentum's factors behind them
@@ -62,7 +65,7 @@ def written(model: Any, optimizer: bool) -> bytes:
             own, tensors = model.optimizer, model.training_state()[0]
             rate = own.fixed_learning_rate
             numbers = [np.int32(own.steps_done), *([] if rate is None else [np.float32(rate)])]
-            slots = [tensors[name] for name in names]
+            slots = [slot.written(tensors) for slot in _in_file(own, names, tensors)]
             if type(own).__name__ in WITH_PRODUCT:
                 slots.append(np.float32(_product(own)))
             arrays = {str(k): array for k, array in enumerate([*numbers, *slots])}
@@ -91,10 +94,53 @@ def slot_names(model: Any) -> list[str] | None:
     own = SLOTS.get(type(optimizer).__name__)
     if own is None or kept - {slot for group in (*SHARED, *own) for slot in group}:
         return None
-    paths = [path for path, p in model._by_path().items() if p.trainable]
+    weights = {path: p for path, p in model._by_path().items() if p.trainable}
     return [
         f"slot/{slot}/{path}"
-        for group in (*SHARED, *own) for path in paths for slot in group if slot in kept
+        for group in (*SHARED, *own) for path, p in weights.items() for slot in group
+        if slot in kept and optimizer._keeps(slot, p)
+    ]
+
+
+class _Slot(NamedTuple):
+    """An array in a file: which of our tensors it is a part of, how it is written and read."""
+
+    name: str
+    shape: tuple[int, ...]
+    written: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    read: Callable[[np.ndarray], np.ndarray] | None = None  # None: not read
+
+
+def _in_file(optimizer: Any, names: list[str], tensors: Mapping[str, np.ndarray]) -> list[_Slot]:
+    """Return the arrays of slots in Keras's order."""
+    found: list[_Slot] = []
+    for name in names:
+        shape, (_, slot, path) = tensors[name].shape, name.split("/", 2)
+        if type(optimizer).__name__ != "Adafactor" or slot not in ("row_means", "column_means"):
+            found.append(_Slot(name, shape, itemgetter(name), lambda x: x))
+        elif slot == "row_means":
+            found += _of_adafactor(f"slot/row_means/{path}", f"slot/column_means/{path}", shape)
+    return found
+
+
+def _of_adafactor(rows: str, columns: str, shape: tuple[int, ...]) -> list[_Slot]:
+    """Return what Keras keeps of a weight: each mean once, and what it computes of both. Of a
+    vector it has two numbers in their place."""
+    if len(shape) < 2:
+        nothing = _Slot(rows, (), lambda tensors: np.zeros((), np.float32))
+        return [nothing, nothing, _Slot(rows, shape, itemgetter(rows), lambda x: x)]
+
+    def both(tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+        r, c = tensors[rows], tensors[columns]
+        mean = r.mean(axis=-2, keepdims=True)
+        return np.divide(r * c, mean, out=np.zeros_like(r), where=mean != 0)
+
+    return [
+        _Slot(rows, shape[:-1], lambda tensors: tensors[rows][..., 0],
+              lambda x: np.broadcast_to(x[..., None], shape)),
+        _Slot(columns, (*shape[:-2], shape[-1]), lambda tensors: tensors[columns][..., 0, :],
+              lambda x: np.broadcast_to(x[..., None, :], shape)),
+        _Slot(rows, shape, both),
     ]
 
 
@@ -298,14 +344,15 @@ def read_optimizer(file: Any, model: Any, allow_nan: bool = False) -> bool:
     fixed = model.optimizer.fixed_learning_rate is not None
     tensors, values = model.training_state()
     more = type(model.optimizer).__name__ in WITH_PRODUCT
-    shapes = [(), *[()] * fixed, *(tensors[name].shape for name in names), *[()] * more]
+    own = _in_file(model.optimizer, names, tensors)
+    shapes = [(), *[()] * fixed, *(slot.shape for slot in own), *[()] * more]
     entries = {f"optimizer/vars/{name}": group[name] for name in sorted(group, key=_number)}
     # All shapes are compared before anything is read: a file may claim any.
     if len(entries) != len(shapes) or not all(map(_fits, entries.values(), shapes)):
         return False
     steps, *arrays = (_array(entry, place, allow_nan) for place, entry in entries.items())
-    slots = arrays[fixed : fixed + len(names)]
-    tensors |= dict(zip(names, slots, strict=True))
+    slots = zip(own, arrays[fixed : fixed + len(own)], strict=True)
+    tensors |= {slot.name: slot.read(array) for slot, array in slots if slot.read is not None}
     tensors["counters"][UPDATES] = tensors["counters"][BATCHES] = int(steps)
     model.set_training_state(tensors, values)
     if fixed:
