@@ -63,7 +63,10 @@ PACKAGES: dict[str, Callable[[Part], str]] = {
 MAKE = {called_object: "get", row_function: "row_function"}
 
 # Names of a package that are defined in a higher layer, and where.
-ABOVE = {"callbacks": {"Report": "gpunn.apps.reports"}}
+ABOVE = {
+    "callbacks": {"Report": "gpunn.apps.reports"},
+    "optimizers": {"LossScaleOptimizer": "gpunn.compat.loss_scaling"},
+}
 
 # Subfolders whose parts are exported by the package itself.
 JOINED = (

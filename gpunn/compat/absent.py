@@ -72,12 +72,14 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
     ],
     "optimizers": [
         (
-            "such optimizer; a subclass of gpunn.optimizers.Optimizer writes one",
+            "optimizers around others; in train_step, let an optimizer for each part of the "
+            "weights apply the gradients of that part",
             "MultiOptimizer OptimizerMap",
         ),
         (
-            "optimizers around others; every optimizer takes loss_scale_factor",
-            "LossScaleOptimizer",
+            "optimizers of older kinds, nor has Keras 3; gpunn.optimizers.Adam and its like take "
+            "learning_rate and the other arguments",
+            "legacy",
         ),
     ],
     "callbacks": [

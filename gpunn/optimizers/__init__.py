@@ -1,7 +1,7 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
 """Optimizers: rules that update parameters from gradients."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpunn.common.importing.lazy import lazy
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer, deserialize, get, serialize
     from .rmsprop import RMSprop
     from .sgd import SGD
+
+    LossScaleOptimizer: Any  # of a module above
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -41,12 +43,13 @@ else:
             ".optimizer": "Optimizer deserialize get serialize",
             ".rmsprop": "RMSprop",
             ".sgd": "SGD",
+            "gpunn.compat.loss_scaling": "LossScaleOptimizer",
         },
         kind="optimizer",
     )
 
 __all__ = [
     "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
-    "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules",
-    "serialize",
+    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW",
+    "deserialize", "get", "schedules", "serialize",
 ]

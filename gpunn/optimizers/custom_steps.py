@@ -122,6 +122,16 @@ class CustomSteps:
         values = [constant(p.value, p.dtype) for p in places]
         return values, [*_numbers(worker, _widest(places)), *state]
 
+    def scale_loss(self, loss: Any) -> Any:
+        """Return a loss times ``loss_scale_factor``: `apply` divides its gradients by that.
+
+        >>> from gpunn.optimizers import SGD
+        >>> SGD(loss_scale_factor=8.0).scale_loss(0.5), SGD().scale_loss(0.5)
+        (4.0, 0.5)
+        """
+        factor = self.loss_scale_factor  # type: ignore[attr-defined]
+        return loss if factor is None else loss * factor
+
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
         """Make one step for pairs of a gradient and a weight; see `apply`."""
         pairs = list(grads_and_vars)

@@ -104,7 +104,7 @@ def test_every_backend_goes_the_same_way(
 
 
 def test_the_average_of_weights_begins_where_training_does(every_backend: str) -> None:
-    """Weights that are set after `compile` are those that it begins at: with a rate of 0 all stay."""
+    """Weights that are set after `compile` are where it begins: with a rate of 0 all stay."""
     model = network(gpunn.optimizers.ScheduleFreeAdamW(0.0), backend=every_backend)
     model.set_weights([w + 1 for w in model.get_weights()])
     before = model.get_weights()

@@ -28,7 +28,7 @@ def stepped(name: str, backend: str, factor: float | None, form: str, connected:
     for k in range(3):
         with gpunn.GradientTape() as tape:
             y = layer(np.arange(6.0, dtype="float32").reshape(2, 3) / 8 + k)
-            loss = ops.sum(y * y) * (factor or 1.0)
+            loss = made.scale_loss(ops.sum(y * y))
         gradients = tape.gradient(loss, layer.trainable_variables)
         made.apply(FORMS[form](gradients), layer.trainable_variables)
     return [np.asarray(w) for w in layer.get_weights()]
@@ -40,8 +40,34 @@ def stepped(name: str, backend: str, factor: float | None, form: str, connected:
 def test_a_step_by_hand_is_that_of_the_loss_itself(
     backend: str, name: str, form: str, connected: bool
 ) -> None:
-    if name == "LossScaleOptimizer":
-        pytest.skip("it scales by itself")
     expected = stepped(name, backend, None, "of a tape", connected)
     for one, other in zip(stepped(name, backend, 8.0, form, connected), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
+@pytest.mark.parametrize("inner", ["adam", gpunn.optimizers.Adam(loss_scale_factor=4.0)], ids=str)
+def test_an_optimizer_of_half_precision_is_the_inner_one(keras: Any, inner: Any) -> None:
+    """A step on gradients of float32 is that of Keras, which scales them up and down."""
+    with pytest.warns(UserWarning, match="gpunn trains in float32, so adam trains without a scale"):
+        ours = gpunn.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**10)
+    theirs = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(), initial_scale=2.0**10)
+    w = np.ones(3, np.float32)
+    v = keras.Variable(w)
+    theirs.build([v])
+    for _ in range(5):
+        given = np.arange(3, dtype="float32")
+        ours.apply([given * float(ours.scale_loss(1.0))], [w])
+        theirs.apply([keras.ops.convert_to_tensor(given) * theirs.scale_loss(1.0)], [v])
+    np.testing.assert_allclose(w, keras.ops.convert_to_numpy(v), rtol=1e-6)
+    assert ours.loss_scale_factor is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"dynamic": False}, ValueError), ({"clipnorm": 1.0}, ValueError), ({"scale": 1}, TypeError)],
+    ids=str,
+)
+def test_what_the_wrapper_does_not_take(arguments: dict[str, Any], error: type) -> None:
+    with pytest.raises(error, match=next(iter(arguments))):
+        gpunn.optimizers.LossScaleOptimizer("adam", **arguments)
