@@ -224,6 +224,33 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
+def keras_as_elsewhere(keras: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Keras with its ScheduleFreeAdamW as on TensorFlow and JAX. It keeps ``momentum.value`` for
+    later: on PyTorch that memory then holds the new values, unless reading it makes a copy."""
+    import torch
+
+    class Copied(keras.Variable):
+        @property
+        def value(self) -> Any:
+            return super().value.clone()
+
+        def _direct_assign(self, value: Any) -> None:
+            with torch.no_grad():
+                super().value.copy_(value)
+
+    cls = keras.optimizers.ScheduleFreeAdamW
+    build = cls.build
+
+    def built(self: Any, variables: Any) -> None:
+        build(self, variables)
+        for momentum in self._momentums:
+            momentum.__class__ = Copied
+
+    monkeypatch.setattr(cls, "build", built)
+    return keras
+
+
+@pytest.fixture
 def example(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[..., dict[str, Any]]]:

@@ -115,7 +115,7 @@ def test_finds_the_bottom_of_a_bowl_and_the_way_through_a_valley(name: str) -> N
 @each_case
 def test_no_gradient_no_decay_no_change(name: str, arguments: dict) -> None:
     if name == "Ftrl":  # whose weights follow from the gradients alone
-        pytest.skip("test_beside_keras.py::test_ftrl_forgets_the_first_weights")
+        pytest.skip("test_optimizers_beside_keras.py::test_ftrl_forgets_the_first_weights")
     others = {"adam_weight_decay": 0.0} if name == "Muon" else {}
     optimizer = make(name, arguments, weight_decay=0.0, **others)
     after = path(optimizer, [[np.zeros((5, 4)), np.zeros(4)]] * 3)

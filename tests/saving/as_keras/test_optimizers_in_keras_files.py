@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from keras_copies import with_copied_momentum
 
 import gpunn
 
@@ -78,10 +77,8 @@ CHAOTIC = {47}
     pytest.param(k, marks=() if k in CHOSEN else pytest.mark.more(4))
     for k in range(EACH * len(ALL)) if k not in CHAOTIC
 ])  # fmt: skip
-def test_training_goes_on_in_both(
-    number: int, tmp_path: Path, keras: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_copied_momentum(keras, monkeypatch)
+def test_training_goes_on_in_both(number: int, tmp_path: Path, keras_as_elsewhere: Any) -> None:
+    keras = keras_as_elsewhere
     gpunn.utils.set_random_seed(number)
     ours, first = network(gpunn, number), network(keras, number)
     first.set_weights(ours.get_weights())

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import registered
-from keras_copies import with_copied_momentum
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpunn
@@ -45,9 +44,9 @@ def made(library: Any, name: str, arguments: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("arguments", [{}, None, *COMMON], ids=registered.label)
 def test_the_way_is_that_of_keras(
-    keras: Any, monkeypatch: pytest.MonkeyPatch, name: str, arguments: dict | None
+    keras_as_elsewhere: Any, name: str, arguments: dict | None
 ) -> None:
-    with_copied_momentum(keras, monkeypatch)
+    keras = keras_as_elsewhere
     random = np.random.default_rng(0)
     given = {**RATE, **(OWN[name] if arguments is None else arguments)}
     start = [random.normal(size=s).astype("float32") for s in SHAPES]
