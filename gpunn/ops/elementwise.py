@@ -27,7 +27,7 @@ from .dtypes import (
     write_rounded,
     write_wrapped,
 )
-from .fusion.storing import by_operations, is_exact, write_elements
+from .fusion.storing import by_operations, is_exact, stored, write_elements
 from .places.checks import checked
 from .primitive import Primitive, broadcast_shape
 from .shapes import compute_broadcast, whole
@@ -417,6 +417,8 @@ def _convert(backend: Backend, out: Array, x: Array, dtype: str) -> None:
             given, x = x, backend.scratch(x.shape, x.dtype, "cast")
             backend.xp.copyto(x, given)
         backend.affine(x, 1.0, 0.0, out)
+    elif out.dtype.kind == x.dtype.kind == "f" and by_operations(backend, out.size):
+        stored(backend, x, out)()
     else:
         backend.xp.copyto(out, x, casting="unsafe")
 

@@ -111,7 +111,9 @@ def test_what_takes_the_slow_path_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("kind", ["activation", "loss", "optimizer"])
 def test_every_formula_has_a_functor(kind: str) -> None:
     for name, arguments in registered.cases(kind):
-        assert registered.make(kind, name, arguments).functor is not None, name
+        made = registered.make(kind, name, arguments)
+        # Of tensors: operations, each of which has a kernel.
+        assert made.functor is not None or (kind == "optimizer" and made._of_tensors), name
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -83,8 +83,9 @@ class ByWeight(Optimizer):
         """Return the new weights, named "", and the slots that change."""
         every, dtype = self.steps_per_update, w.dtype
         done = ops.reshape(ops.cast(steps, dtype), ())
-        t = ops.floor(done / every) + 1
-        rate = ops.reshape(ops.cast(rates, dtype), ()) * weight.multiplier
+        t = done + 1 if every == 1 else ops.floor(done / every) + 1
+        rate = ops.reshape(ops.cast(rates, dtype), ())
+        rate = rate if weight.multiplier == 1 else rate * weight.multiplier
         held = {"": w, **slots}
         for name in self.begins_at_weights:
             slots[name] = ops.where(t <= 1, w, slots[name])

@@ -77,13 +77,12 @@ def asked_for(metric: Any) -> Any:
     return how if how == "losses" else (metric.functor, metric.parameters)
 
 
+NOT_OF_PREDICTIONS = gpunn.metrics.Mean, gpunn.metrics.Sum, gpunn.metrics.MeanMetricWrapper
 METRICS = list(
     {
         asked_for(metric): metric
         for metric in [
-            *variants(
-                "metric", gpunn.metrics.Mean, gpunn.metrics.MeanMetricWrapper, gpunn.metrics.AUC
-            ),
+            *variants("metric", *NOT_OF_PREDICTIONS, gpunn.metrics.AUC),
             gpunn.metrics.MeanMetricWrapper(lambda t, y: y * y),
             gpunn.metrics.TopKCategoricalAccuracy(k=2),
             gpunn.metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True),
@@ -100,7 +99,7 @@ METRICS = list(
 
 
 LOSS_METRICS = [
-    m for m in variants("metric", gpunn.metrics.Mean, gpunn.metrics.MeanMetricWrapper)
+    m for m in variants("metric", *NOT_OF_PREDICTIONS)
     if m.accumulates == "losses"
 ]  # fmt: skip
 LOSS_METRICS += [
