@@ -411,7 +411,7 @@ def test_a_lambda_is_replaced_by_a_layer_of_yours(tmp_path):
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        (trained({"class_name": "Ftrl", "config": {}}), "Unknown optimizer: 'ftrl'"),
+        (trained({"class_name": "Yogi", "config": {}}), "Unknown optimizer: 'yogi'"),
         (trained({"class_name": "Adam", "config": ADAM}, loss="mine"), "Unknown loss: 'mine'"),
         (trained(None), "the optimizer is described as None"),
     ],
