@@ -30,9 +30,7 @@ class _Correlation(Mean):
     sparse = False
     of: ClassVar[str]
 
-    name: str | None = None
-    dtype: Any = None
-    axis: Any = field(default=-1, check=_check_axes)
+    axis: Any = field(default=-1, check=_check_axes, after="dtype")
 
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]

@@ -165,12 +165,10 @@ class IoU(_OverUnion):
 
     num_classes: int = field(check=check_positive_integer)
     target_class_ids: Any = field(check=_check_ids)
-    name: str | None = None
-    dtype: Any = None
-    ignore_class: int | None = field(default=None, check=_check_class)
-    sparse_y_true: bool = field(default=True, check=check_flag)
-    sparse_y_pred: bool = field(default=True, check=check_flag)
-    axis: int = field(default=-1, check=_check_axis)
+    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
+    sparse_y_true: bool = field(default=True, check=check_flag, after="ignore_class")
+    sparse_y_pred: bool = field(default=True, check=check_flag, after="sparse_y_true")
+    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
 
 
 class MeanIoU(_OverUnion):
@@ -189,12 +187,10 @@ class MeanIoU(_OverUnion):
     examples = ({"num_classes": 5, "sparse_y_pred": False},)
 
     num_classes: int = field(check=check_positive_integer)
-    name: str | None = None
-    dtype: Any = None
-    ignore_class: int | None = field(default=None, check=_check_class)
-    sparse_y_true: bool = field(default=True, check=check_flag)
-    sparse_y_pred: bool = field(default=True, check=check_flag)
-    axis: int = field(default=-1, check=_check_axis)
+    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
+    sparse_y_true: bool = field(default=True, check=check_flag, after="ignore_class")
+    sparse_y_pred: bool = field(default=True, check=check_flag, after="sparse_y_true")
+    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
 
 
 class OneHotIoU(_OverUnion):
@@ -216,11 +212,9 @@ class OneHotIoU(_OverUnion):
 
     num_classes: int = field(check=check_positive_integer)
     target_class_ids: Any = field(check=_check_ids)
-    name: str | None = None
-    dtype: Any = None
-    ignore_class: int | None = field(default=None, check=_check_class)
-    sparse_y_pred: bool = field(default=False, check=check_flag)
-    axis: int = field(default=-1, check=_check_axis)
+    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
+    sparse_y_pred: bool = field(default=False, check=check_flag, after="ignore_class")
+    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
 
 
 class OneHotMeanIoU(_OverUnion):
@@ -241,11 +235,9 @@ class OneHotMeanIoU(_OverUnion):
     examples = ({"num_classes": 5}, {"num_classes": 5, "ignore_class": 1})
 
     num_classes: int = field(check=check_positive_integer)
-    name: str | None = None
-    dtype: Any = None
-    ignore_class: int | None = field(default=None, check=_check_class)
-    sparse_y_pred: bool = field(default=False, check=check_flag)
-    axis: int = field(default=-1, check=_check_axis)
+    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
+    sparse_y_pred: bool = field(default=False, check=check_flag, after="ignore_class")
+    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
 
 
 class BinaryIoU(_OverUnion):

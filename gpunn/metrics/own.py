@@ -39,7 +39,7 @@ def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
         at += size
 
 
-def build(metric: Any, output_shape: tuple[int, ...]) -> None:
+def build(metric: Any, output_shape: tuple[Any, ...]) -> None:
     """Record the shape of one sample of the predictions, or of a batch of any size."""
     metric.output_sample = output_shape[1:] if output_shape[:1] == (None,) else output_shape
 

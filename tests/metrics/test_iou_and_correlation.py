@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,13 @@ def test_values_are_kerass(keras: Any, case: str, weighted: bool) -> None:
         assert ours.name == theirs.name.rpartition("_")[0] or ours.name == theirs.name
         ours.reset_state(), theirs.reset_state()
         assert ours.result() == 0
+
+
+@pytest.mark.parametrize("name", sorted({case.split()[0] for case in ARGUMENTS} | {"Sum"}))
+def test_arguments_are_kerass(keras: Any, name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(k.metrics, name)).parameters for k in (gpunn, keras))
+    assert {n: p.default for n, p in ours.items()} == {n: p.default for n, p in theirs.items()}
+    assert list(ours) == list(theirs)
 
 
 def test_fractions_of_weights_count() -> None:

@@ -44,6 +44,7 @@ MAKE: dict[str, Any] = {
     "F1": lambda: metrics.F1Score(threshold=0.5),
     "R2": metrics.R2Score,
     "accuracy": metrics.BinaryAccuracy,
+    "intersection over union": metrics.BinaryIoU,
     "own": Positives,
 }
 

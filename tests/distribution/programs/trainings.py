@@ -227,11 +227,12 @@ def metrics_of_every_kind() -> Any:
     metrics = [
         "accuracy", gpunn.metrics.SparseTopKCategoricalAccuracy(2),
         gpunn.metrics.SparseCategoricalCrossentropy(),
+        gpunn.metrics.MeanIoU(CLASSES, sparse_y_pred=False),
     ]  # fmt: skip
     x, y = data()
     model, found = fitted(network(layers.Dense(7, activation="relu"), metrics=metrics), x, y)
     binary = Sequential([Input((INPUTS,)), layers.Dense(1, activation="sigmoid")])
-    kinds = ["AUC", "Precision", "Recall", "F1Score", "mae"]
+    kinds = ["AUC", "Precision", "Recall", "F1Score", "mae", "BinaryIoU"]
     binary.compile(optimizer="adam", loss="binary_crossentropy", metrics=kinds)
     more = fitted(binary, x, (y > 2)[:, None].astype(float))[1]
     return model, found + more
@@ -267,6 +268,12 @@ def first_axes_of_other_things_than_rows() -> Any:
 
     network_of_eight = network(layers.Dense(8, activation="relu"), Shaken())
     return fitted(network_of_eight, *data(), batch_size=8)
+
+
+@training
+def weights_updated_as_a_whole() -> Any:
+    model = network(layers.Dense(7, activation="tanh"), optimizer=optimizers.Muon(0.02))
+    return fitted(model, *data())
 
 
 @training
