@@ -129,6 +129,11 @@ def test_what_muon_updates_as_adam() -> None:
     optimizer.apply([np.ones((3, 2))] * 2, [table, plain])
     assert_allclose(table.numpy(), 0.5, atol=1e-5)  # Adam's first step
     assert not np.allclose(plain.numpy(), 0.5, atol=0.1)
+    layer = layers.Dense(2, kernel_initializer="ones", name="hidden")
+    layer.build((None, 3))
+    optimizer = gpunn.optimizers.Muon(0.5, adam_weight_decay=None, exclude_layers=["^hidden/"])
+    optimizer.apply([np.ones((3, 2))], [layer.kernel])  # by hand, a weight is known by its path too
+    assert_allclose(layer.kernel.numpy(), 0.5, atol=1e-5)
 
 
 def test_a_step_of_muon_has_singular_values_of_about_one() -> None:
