@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunn.common.registry import Examples
 from gpunn.core.recording import recorded
@@ -35,7 +35,7 @@ class Sum(Metric):
     """
 
     _of_variables = True
-    examples: Examples = ({}, {"name": "total"})
+    examples: ClassVar[Examples] = ({}, {"name": "total"})
 
     name = "sum"
     accumulate = Mean.accumulate

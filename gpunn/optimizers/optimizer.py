@@ -549,6 +549,12 @@ class Optimizer(CustomSteps, Formula):
         """
         raise TypeError(f"{type(self).__name__} must define rule(...) or update(...).")
 
+    def _update_by_tensors(
+        self, backend: Backend, storage: ParameterStorage, control: Control
+    ) -> None:
+        """Issue the operations of an update, of one that is ``_of_tensors``."""
+        raise TypeError(f"{type(self).__name__} updates arrays.")
+
     def number_now(self, name: str) -> Any:
         """Return the number ``name`` that `rule` reads in the next update: the attribute."""
         return float(getattr(self, name) or 0.0)

@@ -138,5 +138,5 @@ class OptimizerProtocol(FormulaProtocol, Protocol):
         updates: Any, decay: bool,
     ) -> None: ...
 
-    def update_by_tensors(self, backend: Any, storage: Any, control: Any) -> None:
+    def _update_by_tensors(self, backend: Any, storage: Any, control: Any) -> None:
         """Issue the operations of an update, of one that is ``_of_tensors``."""

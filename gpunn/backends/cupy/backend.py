@@ -180,7 +180,7 @@ class CupyBackend(CupyConvolution, CupyLosses, CupyNormalization, CupyPenalties,
     def _update(self, call: OpCall) -> None:
         optimizer, storage, control = call.optimizer, call.storage, call.control
         if optimizer._of_tensors:
-            optimizer.update_by_tensors(self, storage, control)
+            optimizer._update_by_tensors(self, storage, control)
             return
         slots = [storage.slots[name] for name in optimizer.slot_names]
         if optimizer.functor is None:

@@ -25,7 +25,7 @@ class NumpyUpdates(TracingBackend):
     def _update(self, call: OpCall) -> None:
         optimizer, storage, control = call.optimizer, call.storage, call.control
         if optimizer._of_tensors:
-            optimizer.update_by_tensors(self, storage, control)
+            optimizer._update_by_tensors(self, storage, control)
             return
         update = self._update_groups if optimizer.steps_per_update == 1 else self._update_if_due
         if optimizer.functor is None:  # a custom one, which may use BLAS in any way

@@ -47,7 +47,7 @@ class ByWeight(Optimizer):
             storage.backend.write(made[name], storage.values)
         return made
 
-    def update_by_tensors(
+    def _update_by_tensors(
         self, backend: Backend, storage: ParameterStorage, control: Control
     ) -> None:
         """Issue the operations of an update of all trained weights of a storage, if it is due."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from gpunn.common.arguments import (
     check_below_one,
@@ -110,8 +110,7 @@ class Muon(ByWeight):
         return slot != "velocity" or self.is_by_adam(weight)
 
     def decay_of(self, weight: Parameter) -> float | None:
-        chosen = self.adam_weight_decay if self.is_by_adam(weight) else self.weight_decay
-        return cast("float | None", chosen)
+        return self.adam_weight_decay if self.is_by_adam(weight) else self.weight_decay
 
     def rule_of(
         self, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor

@@ -67,7 +67,7 @@ def written(model: Any, optimizer: bool) -> bytes:
             numbers = [np.int32(own.steps_done), *([] if rate is None else [np.float32(rate)])]
             slots = [slot.written(tensors) for slot in _in_file(own, names, tensors)]
             if type(own).__name__ in WITH_PRODUCT:
-                slots.append(np.float32(_product(own)))
+                slots.append(np.array(_product(own), np.float32))
             arrays = {str(k): array for k, array in enumerate([*numbers, *slots])}
             _put(file, "optimizer", own.name, arrays)
     return buffer.getvalue()
