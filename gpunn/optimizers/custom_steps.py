@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,28 @@ State = list[Tensor]
 class CustomSteps:
     """Updates with given gradients, for custom steps: in place, or as a function of the state."""
 
+    @property
+    def built(self) -> bool:
+        """Whether `build` has run; in a `build` of one's own, whether its slots are there.
+
+        >>> import gpunn
+        >>> gpunn.optimizers.SGD().built
+        False
+        """
+        return "_collects" not in vars(self) and "_built_for" in vars(self)
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Ignored: Keras's optimizers set it in `build`."""
+
+    if TYPE_CHECKING:  # what a class with an `update_step` has
+        add_variable: Any
+        add_variable_from_reference: Any
+        assign: Any
+        assign_add: Any
+        assign_sub: Any
+        _get_variable_index: Any
+
     def build(self, variables: Sequence[Any]) -> None:
         """Set the weights that `apply` and `stateless_apply` are given gradients for, and create
         the slots for them, as Keras's method of this name.
@@ -29,8 +51,32 @@ class CustomSteps:
         from .on_arrays import Update  # which `fit` does not need, like other imports here
 
         variables = list(variables)
+        if "_collects" in vars(self):  # a class's own `build` makes slots
+            return
         Update.of(self, variables)  # which creates the slots, with first values
         vars(self)["_built_for"] = variables
+
+    def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
+        """Update one weight, in a class written for Keras; another one defines `rule`.
+
+        It is called while a step is traced, and sets the weight and its slots by `assign`. The
+        slots are made in `build`, with ``self.add_variable_from_reference(variable, name)``.
+
+        Args:
+            gradient: of the weight's shape.
+            variable: the weight.
+            learning_rate: a tensor of no axes.
+
+        >>> import numpy as np
+        >>> from gpunn import ops, optimizers
+        >>> class _Sign(optimizers.Optimizer):
+        ...     def update_step(self, gradient, variable, learning_rate):
+        ...         self.assign_sub(variable, learning_rate * ops.sign(gradient))
+        >>> w = np.array([1.0, 1.0])
+        >>> _Sign(0.25).apply([[3.0, -0.01]], [w]); w.tolist()
+        [0.75, 1.25]
+        """
+        raise TypeError(f"{type(self).__name__} must define rule(...) or update_step(...).")
 
     @property
     def variables(self) -> State:

@@ -28,6 +28,7 @@ from gpunn.common.fields import add_defaults, field
 from gpunn.common.formula import Formula
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
+from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import signature
 from gpunn.core.recording import active, refuse
 from gpunn.core.settings import Cached, Settings
@@ -126,7 +127,10 @@ class Optimizer(CustomSteps, Formula):
         | {"not_negative", "number_now", "options", "schedules", "slots_in", "step"}
         | {"steps_by_norms", "steps_done", "steps_per_update", "take_owner", "write_rates"}
     )
-    _not_watched = frozenset({"_control", "_owner", "_slots", "_calls", "_built_for"})
+    _not_watched = frozenset(
+        {"_control", "_owner", "_slots", "_calls", "_built_for"}
+        | {"_slots_made", "_slots_known", "_in_update", "_collects"}
+    )
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
@@ -151,6 +155,9 @@ class Optimizer(CustomSteps, Formula):
         "exclude_from_weight_decay": "call it, or declare a parameter with decay=False",
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "update_step": ("rule",), "build": ("update_step",)
+    }
     slot_names: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
     not_negative: ClassVar[tuple[str, ...]] = ()
@@ -161,6 +168,12 @@ class Optimizer(CustomSteps, Formula):
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls) -> None:
+        if "update_step" in vars(cls) and not is_framework(cls):
+            from .by_weight.by_update_step import INSTALLED  # which few programs need
+
+            for name, value in INSTALLED.items():
+                if name not in vars(cls):
+                    setattr(cls, name, value)
         super().__init_subclass__()
         cls._has_move = cls.move is not Optimizer.move
         own = list(signature(cls.__init__).parameters.values())[1:]
@@ -189,6 +202,8 @@ class Optimizer(CustomSteps, Formula):
         """
         if (watcher := active.watcher) is not None and watcher.records:
             return watcher.call(_number_now, (self, "learning_rate"), {}, True)
+        if (here := vars(self).get("_in_update")) is not None:
+            return here[0]
         trace = current()
         if trace is not None and self._control is not None:
             if self.schedules:
@@ -240,7 +255,7 @@ class Optimizer(CustomSteps, Formula):
         control = self._control
         counted = None if control is None else (control.backend.root, control.get())
         state = {**vars(self), "_control": counted, "_owner": None, "_slots": self._slots.copied()}
-        for name in ("_calls", "_built_for"):
+        for name in ("_calls", "_built_for", "_slots_made"):
             state.pop(name, None)
         return state
 
@@ -278,6 +293,8 @@ class Optimizer(CustomSteps, Formula):
         """Updates done so far; in a step that is traced a tensor."""
         if (watcher := active.watcher) is not None and watcher.records:
             return watcher.call(_number_now, (self, "iterations"), {}, True)
+        if (here := vars(self).get("_in_update")) is not None:
+            return cast_to(here[1], "int32")
         trace = current()
         if trace is not None and (control := self._control) is not None:
             found = trace.number_of(self, control, UPDATES, False)

@@ -45,7 +45,7 @@ REFUSED = [
     (metrics.Precision, "result", "compute"),
     (metrics.BinaryAccuracy, "values", "rows"),
     (optimizers.SGD, "update_step", "update"),
-    (optimizers.Optimizer, "update_step", "update"),
+    (optimizers.Optimizer, "build", "slot_names"),
     (optimizers.Adam, "build", "slot_names"),
     (optimizers.Adam, "apply_gradients", "update"),
     (optimizers.Adam, "apply", "update"),

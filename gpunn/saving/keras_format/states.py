@@ -56,11 +56,16 @@ def written(model: Any, optimizer: bool) -> bytes:
     buffer = io.BytesIO()
     with h5py_of().File(buffer, "w") as file:
         for path, (holder, parameters) in places(model).items():
-            arrays = {str(k): p.numpy() for k, p in enumerate(parameters)}
+            arrays: dict[str, Any] = {str(k): p.numpy() for k, p in enumerate(parameters)}
             own = saves_itself(holder, ["save_own_variables"])
             _put(file, path, holder.name, variables_of(holder) if own else arrays)
             write_weights_of(file, path, holder)
         names = slot_names(model) if optimizer else None
+        if optimizer and names is None and model.optimizer.steps_done:
+            warn(
+                f"{model.name}: the state of {type(model.optimizer).__name__} is not in the file, "
+                f"as Keras has no place for it; loaded, it begins anew. Files of gpunn hold it."
+            )
         if names is not None:
             own, tensors = model.optimizer, model.training_state()[0]
             rate = own.fixed_learning_rate

@@ -1,0 +1,156 @@
+"""Optimizers written for Keras: `build` makes their slots, and `update_step` updates one weight.
+
+`update_step` is traced once for each weight: in it, the weight and its slots are the variables that
+`build` was given and has made, whose values are those of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.core.storage import Parameter
+from gpunn.ops.tensor import Tensor
+from gpunn.ops.trace import current
+from gpunn.ops.variable import Variable
+
+from .updating import decay_of, update_by_tensors, updated
+
+Tensors = Mapping[str, Tensor]
+
+
+class Slots:
+    """The weights that `build` was given, and the slots that it has made for each, in order."""
+
+    def __init__(self, weights: Sequence[Any]) -> None:
+        self.weights = list(weights)
+        self.made: dict[int, list[Variable]] = {id(weight): [] for weight in weights}
+
+    def index(self, weight: Any) -> int:
+        return next(k for k, one in enumerate(self.weights) if one is weight)
+
+
+def slots_for(optimizer: Any, weights: Sequence[Any]) -> Slots:
+    """Let `build` make the slots of these weights."""
+    slots = vars(optimizer)["_slots_made"] = Slots(weights)
+    vars(optimizer)["_collects"] = True
+    try:
+        optimizer.build(slots.weights)
+    finally:
+        del vars(optimizer)["_collects"]
+    return slots
+
+
+def _probed(self: Any) -> dict[str, float]:
+    """Return the names of the slots of a weight, and their first values."""
+    found: dict[str, float] | None = vars(self).get("_slots_known")
+    if found is None:
+        weight = Parameter((1,), name="weight")
+        before = dict(vars(self))
+        slots = slots_for(self, [weight])
+        vars(self).clear()
+        vars(self).update(before)
+        found = {}
+        for number, slot in enumerate(slots.made[id(weight)]):
+            name = slot.own_name or "slot"
+            found[name if name not in found else f"{name}_{number}"] = float(slot.first[0])
+        vars(self)["_slots_known"] = found
+    return found
+
+
+def add_variable_from_reference(
+    self: Any, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
+) -> Variable:
+    """Make a slot of a weight, in `build`: an array of the weight's shape.
+
+    Args:
+        reference_variable: one of the weights that `build` is given.
+        name: of the slot, such as "momentum": the same for each weight.
+        initializer: its first value; all elements must be equal.
+
+    Raises:
+        ValueError: for other weights, and for an initializer of several values.
+    """
+    slots: Slots | None = vars(self).get("_slots_made")
+    made = Variable(initializer, shape=reference_variable.shape, dtype="float32", name=name)
+    if not np.all(made.first == made.first.reshape(-1)[:1]):
+        raise ValueError(
+            f"{self.name}: the first values of the slot {name!r} must be equal; got "
+            f"initializer={initializer!r}."
+        )
+    if "_collects" in vars(self):
+        if slots is None or id(reference_variable) not in slots.made:
+            raise ValueError(f"{self.name}.build makes a slot for {reference_variable!r}, which "
+                             f"is not one of the weights that it is given.")  # fmt: skip
+        slots.made[id(reference_variable)].append(made)
+    return made
+
+
+def add_variable(self: Any, *args: Any, **options: Any) -> Any:
+    """Refuse a variable of no weight."""
+    raise TypeError(
+        f"{type(self).__name__}.build makes a variable of no weight: slots have the shapes of "
+        f"weights. Make it with add_variable_from_reference; self.iterations counts the updates."
+    )
+
+
+def rule_of(
+    self: Any, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+) -> tuple[Tensor, Tensors]:
+    """Return the weight and the slots after the user's `update_step`."""
+    known: Slots | None = vars(self).get("_slots_made")
+    if known is None or id(weight) not in known.made:
+        storage = weight.storage
+        known = slots_for(self, [weight] if storage is None else list(storage.trained))
+    own = dict(zip(self.slot_names, known.made[id(weight)], strict=True))
+    trace = current()
+    assert trace is not None
+    vars(self)["_in_update"] = rate, t - 1
+    try:
+        values = [(weight, w), *((slot, slots[name]) for name, slot in own.items())]
+        with trace.reading(values, keeps=False):
+            self.update_step(g, weight, rate)
+            return trace.read(weight), {name: trace.read(slot) for name, slot in own.items()}
+    finally:
+        del vars(self)["_in_update"]
+
+
+def get_variable_index(self: Any, variable: Any) -> int:
+    """Return the number of a weight among those that `build` was given."""
+    return int(vars(self)["_slots_made"].index(variable))
+
+
+def assign(self: Any, variable: Any, value: Any) -> None:
+    """Set a weight or slot, in `update_step`."""
+    variable.assign(value)
+
+
+def assign_add(self: Any, variable: Any, value: Any) -> None:
+    """Add to a weight or slot, in `update_step`."""
+    variable.assign_add(value)
+
+
+def assign_sub(self: Any, variable: Any, value: Any) -> None:
+    """Subtract from a weight or slot, in `update_step`."""
+    variable.assign_sub(value)
+
+
+def _slot_names(self: Any) -> tuple[str, ...]:
+    return tuple(_probed(self))
+
+
+def _first_values(self: Any) -> Mapping[str, float]:
+    return {name: value for name, value in _probed(self).items() if value}
+
+
+# What a class with an `update_step` of its own gets.
+INSTALLED: dict[str, Any] = {
+    "_of_tensors": True, "functor": None, "begins_at_weights": (), "not_negative": (),
+    "slot_names": property(_slot_names), "first_values": property(_first_values),
+    "rule_of": rule_of, "decay_of": decay_of, "_updated": updated,
+    "_update_by_tensors": update_by_tensors, "add_variable": add_variable,
+    "add_variable_from_reference": add_variable_from_reference, "assign": assign,
+    "assign_add": assign_add, "assign_sub": assign_sub, "_get_variable_index": get_variable_index,
+}  # fmt: skip

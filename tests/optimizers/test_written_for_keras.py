@@ -1,0 +1,175 @@
+"""Optimizers of one's own as Keras's guide writes them: `build` and `update_step`."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's own
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(22, 6, 6, 2)).astype("float32")
+Y = RANDOM.normal(size=(22, 2)).astype("float32")
+
+
+def own(k: Any) -> Any:
+    """Adam with bias correction by the count of updates, written for Keras."""
+    ops = k.ops
+
+    class Own(k.optimizers.Optimizer):  # type: ignore[misc]
+        def __init__(self, learning_rate: Any = 0.05, beta: float = 0.9, **options: Any) -> None:
+            super().__init__(learning_rate=learning_rate, **options)
+            self.beta = beta
+
+        def build(self, variables: Any) -> None:
+            if self.built:
+                return
+            super().build(variables)
+            self.m, self.v = [], []
+            for variable in variables:
+                self.m.append(self.add_variable_from_reference(variable, name="m"))
+                self.v.append(self.add_variable_from_reference(
+                    variable, name="v", initializer="ones"))  # fmt: skip
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            rate = ops.cast(learning_rate, variable.dtype)
+            t = ops.cast(self.iterations + 1, variable.dtype)
+            number = self._get_variable_index(variable)
+            m, v = self.m[number], self.v[number]
+            self.assign_add(m, (gradient - m) * (1 - self.beta))
+            self.assign(v, ops.maximum(v * 0.95, ops.mean(ops.square(gradient))))
+            step = m / (1 - ops.power(self.beta, t)) / (ops.sqrt(v) + 1e-3)
+            self.assign_sub(variable, rate * step)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "beta": self.beta}
+
+    return Own
+
+
+Own = own(gpunn)
+Own.__qualname__ = "Own"  # by which pickle finds it
+
+
+def network(k: Any, **options: Any) -> Any:
+    layers = k.layers
+    return k.Sequential([
+        k.Input((6, 6, 2)), layers.Conv2D(3, 3, activation="relu"), layers.BatchNormalization(),
+        layers.Flatten(), layers.Dense(4, "tanh"), layers.Dense(2),
+    ], **options)  # fmt: skip
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {}, "weight decay": {"weight_decay": 0.1}, "clipped": {"clipnorm": 0.1},
+    "averaged": {"use_ema": True, "ema_momentum": 0.8},
+    "gathered": {"gradient_accumulation_steps": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_trains_as_in_keras(keras: Any, backend: str, name: str) -> None:
+    ours, theirs = network(gpunn, backend=backend), network(keras)
+    ours.set_weights(theirs.get_weights())
+    histories = []
+    for k, model in ((gpunn, ours), (keras, theirs)):
+        rate = 0.05
+        if name == "plain":
+            rate = k.optimizers.schedules.ExponentialDecay(0.05, 2, 0.9)
+        model.compile(own(k)(rate, **OPTIONS[name]), "mse")
+        histories.append(
+            model.fit(X, Y, batch_size=8, epochs=4, shuffle=False, verbose=0).history["loss"]
+        )
+    np.testing.assert_allclose(*histories, rtol=2e-4)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["model.gpunn", "model.keras"])
+def test_a_saved_model_and_copies_train_on(name: str, tmp_path: Path) -> None:
+    if name.endswith(".keras"):
+        pytest.importorskip("h5py")
+    model = network(gpunn)
+    model.compile(Own(beta=0.8, weight_decay=0.01), "mse")
+    model.fit(X, Y, batch_size=8, verbose=0, shuffle=False)
+    if name.endswith(".keras"):
+        with pytest.warns(UserWarning, match="the state of Own is not in the file"):
+            model.save(tmp_path / name)
+        again = gpunn.saving.load_model(tmp_path / name, custom_objects={"Own": Own})
+        assert again.optimizer.beta == 0.8
+        return
+    model.save(tmp_path / name)
+    others = [
+        gpunn.saving.load_model(tmp_path / name, custom_objects={"Own": Own}),
+        copy.deepcopy(model), pickle.loads(pickle.dumps(model)),
+    ]  # fmt: skip
+    model.fit(X, Y, batch_size=8, verbose=0, shuffle=False)
+    for other in others:
+        other.fit(X, Y, batch_size=8, verbose=0, shuffle=False)
+        for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_steps_by_hand_are_those_of_fit(backend: str) -> None:
+    model = network(gpunn, backend=backend)
+    other = gpunn.models.clone_model(model)
+    other.set_weights(model.get_weights())
+    model.compile(Own(), "mse")
+    model.fit(X[:16], Y[:16], batch_size=8, shuffle=False, verbose=0)
+    optimizer = Own()
+    for rows in (slice(8), slice(8, 16)):
+        with gpunn.GradientTape() as tape:
+            loss = gpunn.ops.mean(gpunn.ops.square(other(X[rows], training=True) - Y[rows]))
+        variables = other.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    for one, two in zip(model.trainable_weights, other.trainable_weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-6)
+    assert int(optimizer.iterations) == 2
+
+
+def test_layers_frozen_and_freed_later() -> None:
+    model, optimizer = network(gpunn), Own()
+    model.compile(optimizer, "mse")
+    for frozen in (False, True, False):
+        model.layers[3].trainable = not frozen
+        before = model.layers[3].get_weights()[0].copy()
+        model.fit(X, Y, batch_size=8, verbose=0)
+        assert np.array_equal(before, model.layers[3].get_weights()[0]) == frozen
+
+
+def test_what_cannot_be_is_named() -> None:
+    class Counted(gpunn.optimizers.Optimizer):
+        learning_rate: float = 0.1
+
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            self.product = self.add_variable((), "ones", name="product")
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            self.assign_sub(variable, learning_rate * gradient)
+
+    class Drawn(Counted):
+        def build(self, variables: Any) -> None:
+            super(Counted, self).build(variables)
+            self.m = [
+                self.add_variable_from_reference(v, "m", "random_normal") for v in variables
+            ]
+
+    model = network(gpunn)
+    for optimizer, message in [
+        (Counted(), r"Counted\.build makes a variable of no weight"),
+        (Drawn(), "first values of the slot 'm' must be equal"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=message):
+            model.compile(optimizer, "mse")
+            model.fit(X, Y, verbose=0)
+    with pytest.raises(TypeError, match=r"Lost\.build would be ignored"):
+
+        class Lost(gpunn.optimizers.Optimizer):
+            def build(self, variables: Any) -> None:
+                pass
