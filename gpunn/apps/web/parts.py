@@ -29,7 +29,9 @@ def parts() -> dict[str, Any]:
     return {
         "activations": _of_kind("activation", _activation),
         "losses": _of_kind("loss", _loss),
-        "optimizers": {name: _optimizer(made) for name, made in _made("optimizer")},
+        "optimizers": {
+            name: _optimizer(made) for name, made in _made("optimizer") if made.functor
+        },
         "initializers": _of_kind("initializer", _initializer),
         "batch_normalization": {
             "momentum": normalization.momentum, "epsilon": normalization.epsilon,
