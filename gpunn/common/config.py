@@ -79,7 +79,12 @@ def epsilon() -> float:
 
 
 def max_epochs() -> int | None:
-    """Return the most epochs of each `fit`, as `set_max_epochs` sets it; None for any number."""
+    """Return the most epochs of each `fit`, as `set_max_epochs` sets it; None for any number.
+
+    >>> import gpunn
+    >>> gpunn.config.max_epochs() is None
+    True
+    """
     return _max_epochs
 
 
@@ -109,7 +114,13 @@ def set_max_epochs(max_epochs: int | None) -> None:
 
 
 def enable_interactive_logging() -> None:
-    """Let ``verbose="auto"``, the default of `fit`, print progress: the initial state."""
+    """Let ``verbose="auto"``, the default of `fit`, print progress: the initial state.
+
+    >>> import gpunn
+    >>> gpunn.config.enable_interactive_logging()
+    >>> gpunn.config.is_interactive_logging_enabled()
+    True
+    """
     global _interactive
     _interactive = True
 
@@ -128,7 +139,12 @@ def disable_interactive_logging() -> None:
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Return whether ``verbose="auto"`` prints progress."""
+    """Return whether ``verbose="auto"`` prints progress.
+
+    >>> import gpunn
+    >>> gpunn.config.is_interactive_logging_enabled()
+    True
+    """
     return _interactive
 
 

@@ -46,7 +46,9 @@ def test_a_step_by_hand_is_that_of_the_loss_itself(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
-@pytest.mark.parametrize("inner", ["adam", gpunn.optimizers.Adam(loss_scale_factor=4.0)], ids=str)
+@pytest.mark.parametrize(
+    "inner", ["adam", gpunn.optimizers.Adam(loss_scale_factor=4.0)], ids=["name", "object"]
+)
 def test_an_optimizer_of_half_precision_is_the_inner_one(keras: Any, inner: Any) -> None:
     """A step on gradients of float32 is that of Keras, which scales them up and down."""
     with pytest.warns(UserWarning, match="gpunn trains in float32, so adam trains without a scale"):
