@@ -151,6 +151,11 @@ def Input(
     dtype: Any = None,
     name: str | None = None,
     batch_shape: Sequence[int | None] | None = None,
+    *,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    tensor: Any = None,
+    optional: bool = False,
 ) -> SymbolicTensor:
     """Create the input of a model: a symbolic tensor that layers can be called on.
 
@@ -167,13 +172,14 @@ def Input(
             floats. Data that do not fit into int32 raise an error.
         name: name of the input.
         batch_shape: ``(batch size or None, *shape)``, instead of ``shape``.
+        sparse, ragged, tensor, optional: as in Keras; they may only have their default values.
 
     Returns:
         A symbolic tensor of shape ``(batch_size or None, *shape)``, which holds no values.
 
     Raises:
-        ValueError: for neither or both of ``shape`` and ``batch_shape``, and for a ``batch_size``
-            beside ``batch_shape``.
+        ValueError: for neither or both of ``shape`` and ``batch_shape``, for a ``batch_size``
+            beside ``batch_shape``, and for what Keras's other arguments ask for.
 
     >>> from gpunn import Input
     >>> Input((28, 28)).shape
@@ -183,6 +189,16 @@ def Input(
     >>> Input((None, 8)).shape
     (None, None, 8)
     """
+    if sparse or ragged:
+        raise ValueError(
+            f"Input: tensors are dense; got sparse={sparse!r}, ragged={ragged!r}. Leave it out: "
+            f"fit and predict take sparse matrices of SciPy, and pad_sequences makes rows equal."
+        )
+    if tensor is not None or optional:
+        raise ValueError(
+            f"Input: tensor and optional are not supported; got tensor={tensor!r}, "
+            f"optional={optional!r}. Give each input data, such as zeros and a mask."
+        )
     return InputLayer(shape, batch_size, dtype, name, batch_shape).output
 
 
