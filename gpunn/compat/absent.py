@@ -54,21 +54,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "losses": [
-        (
-            "such loss; write it as a function of (y_true, y_pred) with gpunn.ops",
-            "BinaryFocalCrossentropy CategoricalFocalCrossentropy Dice Tversky Circle "
-            "CategoricalGeneralizedCrossEntropy binary_focal_crossentropy "
-            "categorical_focal_crossentropy dice tversky circle "
-            "categorical_generalized_cross_entropy",
-        ),
         ("losses of sequences; keep Keras for this model", "CTC ctc"),
-    ],
-    "metrics": [
-        (
-            "such metric; write it as a function of (y_true, y_pred) with gpunn.ops, or a "
-            "class with update_state and result",
-            "binary_focal_crossentropy categorical_focal_crossentropy",
-        ),
     ],
     "optimizers": [
         (

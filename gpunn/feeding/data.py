@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.backend import Array
+from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.nested import is_group
 from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
@@ -24,6 +24,7 @@ from .rows import Rows, name_of, place
 from .spec import Resolve, Spec, TargetSpec
 
 ARRAY_MARKS = ("__array__", "__dlpack__", "__cuda_array_interface__", "toarray")
+MOST_LABELS = 2**31  # of a loss that compares them with each other
 
 
 def is_array(x: Any) -> bool:
@@ -206,6 +207,14 @@ def _each_weight(spec: Spec, weight: Any, where: str) -> dict[str, Any]:
     return dict.fromkeys(names, weight)
 
 
+def _labels(target: TargetSpec, array: Array, backend: Backend) -> tuple[Array, bool]:
+    loss = target.loss
+    labels = backend.read(array) if backend.owns(array) else array
+    classes = MOST_LABELS if loss._compares_samples else target.output_shape[-1]
+    labels = check_labels(labels, classes, loss.name, getattr(loss, "ignore_class", None))
+    return labels, labels is not array
+
+
 def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tuple[Array, bool]:
     """Return the checked targets of an output, and whether they are a new array."""
     loss, backend = target.loss, spec.backend
@@ -219,6 +228,8 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
     if target.any_shape:
         if (loss.target_sample, loss.output_sample) != (shape[1:], target.output_shape):
             loss.target_sample, loss.output_sample = shape[1:], target.output_shape
+        if loss.sparse:
+            return _labels(target, array, backend)
         check_finite(backend, array, spec.dtype, name)
         check_exact(backend, array, spec.dtype, name)
         return array, False
@@ -230,10 +241,7 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
             raise _wrong_y(target, shape, expected, name)
     array = array.reshape(expected)
     if loss.sparse:
-        labels = backend.read(array) if backend.owns(array) else array
-        ignored = getattr(loss, "ignore_class", None)
-        labels = check_labels(labels, target.output_shape[-1], name, ignored)
-        return labels, labels is not array
+        return _labels(target, array, backend)
     check_finite(backend, array, spec.dtype, name)
     if target.exact:
         check_exact(backend, array, spec.dtype, name)

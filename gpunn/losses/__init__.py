@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from .crossentropy import (
         BinaryCrossentropy,
         CategoricalCrossentropy,
+        CategoricalGeneralizedCrossEntropy,
         SparseCategoricalCrossentropy,
     )
     from .divergence import KLDivergence, Poisson
     from .elements import ElementLoss
+    from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
     from .loss import Loss, deserialize, get, row_function, serialize
-    from .margin import CategoricalHinge, Hinge, PerceptronCriterion, SquaredHinge
+    from .margin import CategoricalHinge, Circle, Hinge, PerceptronCriterion, SquaredHinge
+    from .regions import Dice, Tversky
     from .regression import (
         CosineSimilarity,
         EuclideanDistance,
@@ -28,9 +31,14 @@ if TYPE_CHECKING:
     )
 
     binary_crossentropy = bce = BCE = row_function(BinaryCrossentropy)
+    binary_focal_crossentropy = row_function(BinaryFocalCrossentropy)
     categorical_crossentropy = row_function(CategoricalCrossentropy)
+    categorical_focal_crossentropy = row_function(CategoricalFocalCrossentropy)
+    categorical_generalized_cross_entropy = row_function(CategoricalGeneralizedCrossEntropy)
     categorical_hinge = row_function(CategoricalHinge)
+    circle = row_function(Circle)
     cosine_similarity = row_function(CosineSimilarity)
+    dice = row_function(Dice)
     euclidean_distance = row_function(EuclideanDistance)
     half_squared_error = row_function(HalfSquaredError)
     hinge = row_function(Hinge)
@@ -45,17 +53,21 @@ if TYPE_CHECKING:
     poisson = row_function(Poisson)
     sparse_categorical_crossentropy = row_function(SparseCategoricalCrossentropy)
     squared_hinge = row_function(SquaredHinge)
+    tversky = row_function(Tversky)
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
             ".crossentropy": (
-                "BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy"
+                "BinaryCrossentropy CategoricalCrossentropy CategoricalGeneralizedCrossEntropy "
+                "SparseCategoricalCrossentropy"
             ),
             ".divergence": "KLDivergence Poisson",
             ".elements": "ElementLoss",
+            ".focal": "BinaryFocalCrossentropy CategoricalFocalCrossentropy",
             ".loss": "Loss deserialize get row_function serialize",
-            ".margin": "CategoricalHinge Hinge PerceptronCriterion SquaredHinge",
+            ".margin": "CategoricalHinge Circle Hinge PerceptronCriterion SquaredHinge",
+            ".regions": "Dice Tversky",
             ".regression": (
                 "CosineSimilarity EuclideanDistance HalfSquaredError Huber LogCosh "
                 "MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
@@ -64,9 +76,14 @@ else:
         },
         {
             "BinaryCrossentropy": "BCE bce binary_crossentropy",
+            "BinaryFocalCrossentropy": "binary_focal_crossentropy",
             "CategoricalCrossentropy": "categorical_crossentropy",
+            "CategoricalFocalCrossentropy": "categorical_focal_crossentropy",
+            "CategoricalGeneralizedCrossEntropy": "categorical_generalized_cross_entropy",
             "CategoricalHinge": "categorical_hinge",
+            "Circle": "circle",
             "CosineSimilarity": "cosine_similarity",
+            "Dice": "dice",
             "EuclideanDistance": "euclidean_distance",
             "HalfSquaredError": "half_squared_error",
             "Hinge": "hinge",
@@ -81,21 +98,24 @@ else:
             "Poisson": "poisson",
             "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
             "SquaredHinge": "squared_hinge",
+            "Tversky": "tversky",
         },
         make="row_function",
         kind="loss",
     )
 
 __all__ = [
-    "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy", "CategoricalCrossentropy",
-    "CategoricalHinge", "CosineSimilarity", "ElementLoss", "EuclideanDistance", "HalfSquaredError",
-    "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError",
+    "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy", "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy", "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy",
+    "CategoricalHinge", "Circle", "CosineSimilarity", "Dice", "ElementLoss", "EuclideanDistance",
+    "HalfSquaredError", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError",
     "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError",
-    "PerceptronCriterion", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge", "bce",
-    "binary_crossentropy", "categorical_crossentropy", "categorical_hinge", "cosine_similarity",
-    "deserialize", "euclidean_distance", "get", "half_squared_error", "hinge", "huber",
-    "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae", "mape",
-    "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
-    "sparse_categorical_crossentropy", "squared_hinge",
+    "PerceptronCriterion", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky",
+    "bce", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
+    "categorical_focal_crossentropy", "categorical_generalized_cross_entropy", "categorical_hinge",
+    "circle", "cosine_similarity", "deserialize", "dice", "euclidean_distance", "get",
+    "half_squared_error", "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence",
+    "log_cosh", "logcosh", "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error",
+    "mean_squared_error", "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion",
+    "poisson", "serialize", "sparse_categorical_crossentropy", "squared_hinge", "tversky",
 ]

@@ -14,21 +14,23 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.arguments import optional, requirement
+from gpunn.common.arguments import check_number, optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
+from gpunn.ops.gradients import with_gradient
 from gpunn.ops.library.networks import (
     binary_cost,
     binary_cost_of_logits,
     categorical_cost,
     categorical_cost_of_logits,
+    of_class,
     probabilities_kept,
 )
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .elements import ElementLoss, RowLoss
-from .loss import BothAtOnce, Loss
+from .loss import BothAtOnce, Loss, ReductionFirst
 from .rows import check_class_number, row_argmax, row_starts
 
 _check_smoothing = requirement("from 0 to 1", lambda value: 0.0 <= value <= 1.0)
@@ -314,6 +316,60 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def matches(self, backend: Backend, y_true: Array, y_pred: Array, hits: Array) -> None:
         """hits (rows,) bool = whether the largest prediction is at the label."""
         backend.xp.equal(row_argmax(backend, y_pred, "pred"), y_true, out=hits)
+
+
+def _check_q(name: str, value: Any) -> float:
+    if not 0.0 < check_number(name, value) < 1.0:
+        raise ValueError(f"{name} must be between 0 and 1; got {value!r}.")
+    return float(value)
+
+
+class CategoricalGeneralizedCrossEntropy(ReductionFirst):
+    """``l = (1 - p_c^q) / q`` for the probability p_c of the class c of each row.
+
+    Between cross-entropy (q towards 0) and the absolute error (q towards 1): wrong labels, whose
+    probability stays small, have less influence. As in Keras, ``y_true`` has the numbers of the
+    classes (...), or (..., 1), and ``y_pred`` probabilities (..., classes); values are (...).
+
+    The gradient is ``-p_c^(q - 1)``, with at least 1e-7 for p_c.
+
+    Args:
+        q: between 0 and 1.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: for another q; when called, for labels of another shape.
+        IndexError: for a label that is not from 0 to classes - 1.
+
+    Source: Zhang and Sabuncu, Generalized cross entropy loss for training deep neural networks
+    with noisy labels, 2018.
+
+    >>> from gpunn.losses import CategoricalGeneralizedCrossEntropy
+    >>> float(CategoricalGeneralizedCrossEntropy()([1], [[0.75, 0.25]]))
+    1.0
+    """
+
+    sparse = True
+    fuses = "Softmax"
+    from_logits = False
+    predictions = "probabilities"
+    link = "Softmax"
+    examples = ({}, {"q": 0.8, "reduction": "sum"})
+
+    q: float = field(default=0.5, check=_check_q)
+    name = "categorical_generalized_cross_entropy"
+
+    def fuses_with(self, activation: Any) -> bool:
+        return False
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        p = ops.maximum(of_class(y_pred, y_true, self.name), 0.0)
+        loss = (1.0 - ops.power(p, self.q)) / self.q
+
+        def gradient(dy: Tensor) -> list[Tensor]:
+            return [-dy * ops.power(ops.maximum(p, epsilon()), self.q - 1.0)]
+
+        return with_gradient(loss, [p], gradient)
 
 
 def _clip_costs(xp: Any, costs: Array) -> None:

@@ -17,7 +17,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import closest, snake_case
-from gpunn.common.overrides import replaces
+from gpunn.common.overrides import is_framework, replaces
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
 from gpunn.ops.tensor import Tensor
@@ -115,6 +115,8 @@ class Loss(Formula):
     """The functor for rows of any class, of a loss that ignores one."""
     _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"functor": None, "_functor_of_rows": None}
     axis = -1
+    _compares_samples = False
+    """Whether the value of a sample depends on the others of its batch."""
 
     name: str | None = field(default=None, kw_only=True, placed=True)
     reduction: str | None = field(
@@ -133,7 +135,7 @@ class Loss(Formula):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "call" in vars(cls):
-            for name, value in _BY_CALL.items():
+            for name, value in ({"_of_tensors": True} if is_framework(cls) else _BY_CALL).items():
                 setattr(cls, name, value)
         elif {"forward", "forward_backward", "elements"} & vars(cls).keys():
             cls._of_tensors = False
@@ -149,6 +151,10 @@ class Loss(Formula):
         from .as_operations import of_rows  # which a `fit` of built-in parts does not need
 
         return of_rows(self, y_true, y_pred)
+
+    def _joins_samples(self, ndim: int) -> bool:
+        """Whether the values of `call` for tensors of ``ndim`` axes are those of a batch."""
+        return False
 
     def forward(self, backend: Backend, y_true: Array, y_pred: Array, values: Array) -> None:
         """values (rows,) = the loss of each row; y_pred (rows, n)."""
@@ -228,7 +234,7 @@ class Loss(Formula):
         return {name: value for name, value in config.items() if name != "dtype" or value}
 
 
-# Attributes of a class that defines `call`: nothing else of a built-in base class computes.
+# Attributes of a custom class that defines `call`: nothing else of a built-in base class computes.
 _BY_CALL: dict[str, Any] = {
     "_of_tensors": True, "functor": None, "_functor_of_rows": None, "sparse": False,
     "fuses": None, "counts_matches": False, "predictions": None, "link": None, "targets": None,
@@ -306,9 +312,9 @@ Raises:
 
 >>> from gpunn import losses
 >>> y_true, y_pred = {y_true}, [[0.25, 0.75], [0.5, 0.5]]
->>> rows = losses.{name}(y_true, y_pred)
->>> rows.shape, rows.tolist() == losses.{cls}(reduction="none")(y_true, y_pred).tolist()
-((2,), True)
+>>> found = losses.{name}(y_true, y_pred)
+>>> found.tolist() == losses.{cls}(reduction="none")(y_true, y_pred).tolist()
+True
 """
 
 

@@ -1,11 +1,15 @@
-"""Losses on classes that differ in sign: hinge losses and the perceptron criterion."""
+"""Losses with a margin between classes: hinge losses, the perceptron criterion, Circle."""
 
 from __future__ import annotations
 
+from gpunn.common.arguments import check_flag, check_number
+from gpunn.common.fields import field
+from gpunn.ops.places.checks import integers
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .elements import ElementLoss, RowLoss, row_max, row_sum
+from .loss import ReductionFirst
 
 
 class _Margin(ElementLoss):
@@ -143,3 +147,87 @@ class CategoricalHinge(RowLoss):
 def _product(a: Tensor, y: Tensor) -> Tensor:
     """Return a y, where 0 times infinity is 0."""
     return a * ops.where(ops.logical_and(a == 0.0, y == y), 0.0, y)
+
+
+class Circle(ReductionFirst):
+    """``l_i = log(1 + P_i N_i)``: samples of one class near each other, of two classes far apart.
+
+    ``y_true`` has the number of the class of each sample (batch,) or (batch, 1), and ``y_pred`` its
+    embedding (batch, n), a vector of length 1, as of `layers.UnitNormalization`. With the distances
+    ``d = max(1 - y_i . y_j, 0)``, P sums ``exp(gamma (d + margin) (d - margin))`` over the other
+    samples of the class, and N ``exp(gamma max(1 + margin - d, 0) (1 - margin - d))`` over those of
+    other classes.
+
+    A sample without either has a value of 0, and does not count in the mean, as in Keras. Samples
+    are compared within their batch. So several processes, of which each has a part of the batch,
+    cannot compute it: an error says so.
+
+    Args:
+        gamma: scale of the distances.
+        margin: how close a pair may be, or how far, without a cost.
+        remove_diagonal: whether to leave out the pair of each sample with itself.
+        reduction: see `Loss`; not ``"mean_with_sample_weight"``.
+        name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: for that reduction; when called, for predictions that are not (batch, n).
+
+    Source: Sun et al., Circle loss: a unified perspective of pair similarity optimization, 2020.
+
+    >>> from gpunn.losses import Circle
+    >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]
+    >>> round(float(Circle(gamma=1.0)([0, 0, 1], embeddings)), 4)
+    1.145
+    """
+
+    sparse = True
+    _compares_samples = True
+    examples = (
+        {"gamma": 4.0},
+        {"gamma": 2.0, "margin": 0.25, "remove_diagonal": False, "reduction": "sum"},
+    )
+
+    gamma: float = field(default=80.0, check=check_number)
+    margin: float = field(default=0.4, check=check_number)
+    remove_diagonal: bool = field(default=True, check=check_flag)
+    name = "circle"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reduction == "mean_with_sample_weight":
+            raise ValueError(
+                f"{self.name} has no reduction 'mean_with_sample_weight', since samples without a "
+                f"pair do not count. Use 'sum_over_batch_size', or 'sum'."
+            )
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        n = y_pred.shape[0]
+        if y_pred.ndim != 2 or y_true.size != n:
+            raise ValueError(
+                f"{self.name}: y_true has shape {y_true.shape} and y_pred {y_pred.shape}; (batch,) "
+                f"and (batch, n) are expected."
+            )
+        labels = ops.reshape(integers(y_true, f"{self.name}: labels"), (n, 1))
+        same = labels == ops.transpose(labels)
+        other = ops.logical_not(same)
+        if self.remove_diagonal:
+            same = ops.logical_and(same, ops.logical_not(ops.eye(n, dtype="bool")))
+        d = ops.maximum(1.0 - y_pred @ ops.transpose(y_pred), 0.0)  # (batch, batch)
+        near = self.gamma * (d + self.margin) * (d - self.margin)
+        far = self.gamma * ops.maximum(1.0 + self.margin - d, 0.0) * (1.0 - self.margin - d)
+        pairs = (ops.sum(ops.cast(x, d.dtype), 1) for x in (same, other))
+        counts = ops.minimum(*pairs) > 0.0
+        both = ops.where(counts, _log_sum(near, same) + _log_sum(far, other), 0.0)
+        values = ops.where(counts, ops.softplus(both), 0.0)
+        if self.reduction in ("sum_over_batch_size", "mean"):
+            some = ops.sum(ops.cast(values > 0.0, values.dtype))
+            values = values * (n / ops.maximum(some, 1.0))
+        return values
+
+
+def _log_sum(x: Tensor, chosen: Tensor) -> Tensor:
+    """Return log(sum(exp(x))) of the chosen entries of each row; of a row without one, a number."""
+    x = ops.where(chosen, x, -1e30)
+    most = ops.stop_gradient(ops.max(x, -1, keepdims=True))
+    total = ops.sum(ops.where(chosen, ops.exp(x - most), 0.0), -1)
+    return ops.log(ops.maximum(total, 1e-30)) + ops.squeeze(most, -1)

@@ -54,7 +54,9 @@ def add_up(
         trace, leaves, y = function.traced(backend, arrays)
         with trace.active():
             y = convert(y, dtype)
-            y = y if y.ndim else broadcast_to(y, (rows,))  # a scalar applies to each row
+            if not y.ndim:  # it applies to each row; a sum of rows is to be the scalar itself
+                share_of_row = float(batch or rows) if loss.reduction == "sum" else 1.0
+                y = broadcast_to(y / share_of_row, (rows,))
             divided = steps and loss.reduction != "sum"
             share = constant(scale / (steps if divided else 1), dtype)
             if weights is not None:
@@ -72,7 +74,8 @@ def add_up(
 
     out = () if gradient is None else (gradient,)
     key = "loss", loss.on_arrays, scale, batch, places(*weighted, totals, *out), len(out)
-    backend.kept(key, made).run(0)
+    with np.errstate(all="ignore"):  # as in each step
+        backend.kept(key, made).run(0)
 
 
 class _Rows:
@@ -93,6 +96,8 @@ class _Rows:
             y_true = reshape(y_true, (rows, *loss.target_sample))
         values = of_tensors(loss.call(*fitting(y_true, y_pred)), f"The loss {loss.name!r}")
         values = convert(values, y_pred.dtype)
+        if loss._joins_samples(y_pred.ndim):
+            values = (sum_ if loss.reduction == "sum" else mean)(values)
         self.one_for_all = not values.ndim
         if values.ndim and values.shape[0] != rows:
             raise ValueError(
@@ -136,10 +141,15 @@ def of_each_sample(loss: Any, y_pred: Array, y_true: Array) -> None:
     function = _Rows(loss)
     trace_of(function, [(tuple(a.shape), a.dtype.name) for a in (y_pred, y_true)])
     if function.one_for_all:
-        raise ValueError(
-            f"The loss {loss.name!r} returned one value for the whole batch. With sample_weight "
-            f"or class_weight it must return one per sample: omit the mean over the batch."
-        )
+        raise ValueError(_weighs_a_batch(loss))
+
+
+def _weighs_a_batch(loss: Any) -> str:
+    return (
+        f"The loss {loss.name!r} returned one value for the whole batch. With sample_weight, "
+        f"class_weight or a mask it must return one per sample: omit the mean over the batch, or "
+        f"leave its axis 0 out of the argument axis, as in losses.Dice(axis=(1, 2, 3))."
+    )
 
 
 def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
@@ -183,6 +193,8 @@ def _reduced(
     values = convert(loss.call(*both))
     weights: Tensor | None = None
     if sample_weight is not None:
+        if loss._joins_samples(both[1].ndim):
+            raise ValueError(_weighs_a_batch(loss))
         weights = convert(sample_weight, values.dtype)
         if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
             weights = reshape(weights, weights.shape[:-1])

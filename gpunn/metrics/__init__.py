@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TrueNegatives,
         TruePositives,
     )
+    from .focal import binary_focal_crossentropy, categorical_focal_crossentropy
     from .functions import classification_report, confusion_matrix, roc_auc, roc_curve
     from .iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
     from .losses import (
@@ -114,6 +115,7 @@ else:
                 "F1Score FalseNegatives FalsePositives FBetaScore Precision Recall TrueNegatives "
                 "TruePositives"
             ),
+            ".focal": "binary_focal_crossentropy categorical_focal_crossentropy",
             ".functions": "classification_report confusion_matrix roc_auc roc_curve",
             ".iou": "BinaryIoU IoU MeanIoU OneHotIoU OneHotMeanIoU",
             ".losses": (
@@ -157,7 +159,8 @@ __all__ = [
     "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity", "SquaredHinge", "Sum",
     "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "bce", "binary_accuracy",
-    "binary_crossentropy", "categorical_accuracy", "categorical_crossentropy", "categorical_hinge",
+    "binary_crossentropy", "binary_focal_crossentropy", "categorical_accuracy",
+    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge",
     "classification_report", "concordance_correlation", "confusion_matrix", "deserialize", "get",
     "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
     "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",

@@ -229,7 +229,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
             return metrics_module.SparseCategoricalAccuracy(), given
         if math.prod(output_shape[-1:]) == 1:
             return metrics_module.BinaryAccuracy(), given
-        if loss._of_tensors:
+        if loss._of_tensors and loss.predictions is None:  # targets of any kind
             made = metrics_module.MeanMetricWrapper(accuracy_of_any, given)
             made.build(output_shape)
             return made, given

@@ -19,9 +19,12 @@ WITH_AXIS = [
     if "axis" in inspect.signature(registry.entries("loss")[name]).parameters
 ]
 
+OF_ROWS = ["BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy",
+           "CosineSimilarity"]  # fmt: skip
+
 
 @pytest.mark.parametrize("axis", [1, -2])
-@pytest.mark.parametrize("name", WITH_AXIS)
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_fit_and_evaluate_refuse_what_they_would_compute_along_the_last_axis(
     name: str, axis: int
 ) -> None:
@@ -41,6 +44,26 @@ def test_fit_and_evaluate_refuse_what_they_would_compute_along_the_last_axis(
         model.compile("sgd", kind(axis=last))
         targets = np.zeros((4, 5)) if name.startswith("Sparse") else x
         assert np.isfinite(model.evaluate(x, targets, verbose=0))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in Keras
+@pytest.mark.parametrize("axis", [1, 2, -1, -2])
+@pytest.mark.parametrize("name", sorted({*WITH_AXIS} - {*OF_ROWS}))
+def test_fit_and_evaluate_compute_the_others_along_their_axis(
+    keras: Any, name: str, axis: int, backend: str
+) -> None:
+    random = np.random.default_rng(1)
+    x = random.normal(size=(6, 4, 3)).astype("float32")
+    y = np.eye(3, dtype="float32")[random.integers(0, 3, (6, 4))]
+    found = []
+    for module, options in ((gpunn, {"backend": backend}), (keras, {})):
+        dense = module.layers.Dense(3, "sigmoid", kernel_initializer="identity")
+        model = module.Sequential([module.Input((4, 3)), dense], **options)
+        model.compile(module.optimizers.SGD(0.5), getattr(module.losses, name)(axis=axis))
+        model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        found.append((model.get_weights()[0], model.evaluate(x, y, verbose=0)))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-4, atol=1e-6)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
 
 
 @pytest.mark.parametrize("axis", [1, 2, -1, -2])

@@ -27,7 +27,7 @@ def compiled(loss: Any, inputs: Any, y: Any) -> Any:
     return model
 
 
-NAMES = registered.names("loss")
+NAMES = [n for n in registered.names("loss") if n != "Circle"]  # which compares samples
 
 
 @pytest.mark.parametrize(

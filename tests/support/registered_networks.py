@@ -79,7 +79,7 @@ def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> 
         output = "linear"
     elif kind == "loss" and subject.fuses == "Sigmoid":
         output = "sigmoid"
-    if name in ("KLDivergence", "Poisson") and kind == "loss":  # logarithms of predictions
+    if name in ("KLDivergence", "Poisson", "Dice", "Tversky") and kind == "loss":  # of rates
         output = "sigmoid"
     metrics: list[Any] = ["accuracy"]
     if kind == "metric":
@@ -102,6 +102,7 @@ def network(backend: Any, dtype: str, kind: str, name: str, arguments: dict) -> 
         layers.Dropout(0.3),
         dense(7, "relu", kernel_initializer="he_normal"),
         dense(5, output),
+        *([layers.UnitNormalization()] if name == "Circle" else []),
     ]
     model = gpunn.Sequential(chain, dtype=dtype, backend=backend)
     optimizer = gpunn.optimizers.SGD(RATE_OF_LOSSES if kind == "loss" else RATE)
@@ -122,7 +123,7 @@ def data(model: gpunn.Sequential, rows: int = ROWS, seed: int = 0) -> tuple[np.n
     x = random.integers(0, 256, (rows, 4, 3), dtype=np.uint8)
     y = (x.reshape(rows, 12) @ random.standard_normal((12, 5))).argmax(axis=1)
     loss = model._trainer.terms[0].loss
-    if loss.predictions is None and not loss.fuses:
+    if loss.predictions is None and not loss.fuses and not loss.sparse:
         return x, random.uniform(1.0, 2.0, (rows, 5)).astype(model.dtype)
     return x, y if loss.sparse else np.eye(5, dtype=model.dtype)[y]
 

@@ -190,20 +190,28 @@ def sparse_categorical_crossentropy(
     >>> ops.sparse_categorical_crossentropy([1], [[0.2, 0.8]]).numpy().round(3)
     array([0.223], dtype=float32)
     """
-    what = "sparse_categorical_crossentropy: classes"
-    y, t = floats(output), integers(target, what)
-    if t.ndim == y.ndim and t.shape[-1] == 1:
-        t = t[..., 0]
+    y = floats(output)
     place = axis_of(axis, y.ndim)
-    expected = y.shape[:place] + y.shape[place + 1 :]
-    if t.shape != expected:
-        raise ValueError(
-            f"target has shape {t.shape} and output {y.shape}; expected a target of {expected}."
-        )
-    t = checked(t, 0, y.shape[place] - 1, what)
     if not from_logits:
         y = y / sum_(y, place, keepdims=True)
     logs = log_softmax(y, place) if from_logits else log(clip(y, epsilon(), 1.0 - epsilon()))
-    rows = moveaxis(logs, place, -1)
+    return -of_class(moveaxis(logs, place, -1), target, "sparse_categorical_crossentropy")
+
+
+def of_class(rows: Tensor, target: Any, name: str) -> Tensor:
+    """Return the entry of the class of each row: (..., classes), integers (...) -> (...).
+
+    A step too raises an error for an integer that is no class. ``target`` may be (..., 1).
+    """
+    what = f"{name}: classes"
+    t = integers(target, what)
+    if t.ndim == rows.ndim and t.shape[-1] == 1:
+        t = t[..., 0]
+    if t.shape != rows.shape[:-1]:
+        raise ValueError(
+            f"{name}: target has shape {t.shape} and output, with its classes last, {rows.shape}; "
+            f"expected a target of {rows.shape[:-1]}."
+        )
+    t = checked(t, 0, rows.shape[-1] - 1, what)
     own = take_unchecked(rows, expand_dims(t, -1), rows.ndim - 1, along=True, wraps=False)
-    return -squeeze(own, -1)
+    return squeeze(own, -1)

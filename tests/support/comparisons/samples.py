@@ -50,7 +50,7 @@ def on_both(
             name: None if array is None else backend.upload(array.copy())
             for name, array in arrays.items()
         }
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), backend.stream_lock:
             operation(backend, mine)
         results.append({n: backend.read(a) for n, a in mine.items() if a is not None})
     return results[0], results[1]
