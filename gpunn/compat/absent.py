@@ -53,9 +53,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer",
         ),
     ],
-    "losses": [
-        ("losses of sequences; keep Keras for this model", "CTC ctc"),
-    ],
     "optimizers": [
         (
             "optimizers around others; in train_step, let an optimizer for each part of the "

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CategoricalGeneralizedCrossEntropy,
         SparseCategoricalCrossentropy,
     )
+    from .ctc import CTC
     from .divergence import KLDivergence, Poisson
     from .elements import ElementLoss
     from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     binary_crossentropy = bce = BCE = row_function(BinaryCrossentropy)
     binary_focal_crossentropy = row_function(BinaryFocalCrossentropy)
+    ctc = row_function(CTC)
     categorical_crossentropy = row_function(CategoricalCrossentropy)
     categorical_focal_crossentropy = row_function(CategoricalFocalCrossentropy)
     categorical_generalized_cross_entropy = row_function(CategoricalGeneralizedCrossEntropy)
@@ -62,6 +64,7 @@ else:
                 "BinaryCrossentropy CategoricalCrossentropy CategoricalGeneralizedCrossEntropy "
                 "SparseCategoricalCrossentropy"
             ),
+            ".ctc": "CTC",
             ".divergence": "KLDivergence Poisson",
             ".elements": "ElementLoss",
             ".focal": "BinaryFocalCrossentropy CategoricalFocalCrossentropy",
@@ -77,6 +80,7 @@ else:
         {
             "BinaryCrossentropy": "BCE bce binary_crossentropy",
             "BinaryFocalCrossentropy": "binary_focal_crossentropy",
+            "CTC": "ctc",
             "CategoricalCrossentropy": "categorical_crossentropy",
             "CategoricalFocalCrossentropy": "categorical_focal_crossentropy",
             "CategoricalGeneralizedCrossEntropy": "categorical_generalized_cross_entropy",
@@ -105,17 +109,18 @@ else:
     )
 
 __all__ = [
-    "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy", "BinaryFocalCrossentropy",
-    "CategoricalCrossentropy", "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy",
-    "CategoricalHinge", "Circle", "CosineSimilarity", "Dice", "ElementLoss", "EuclideanDistance",
-    "HalfSquaredError", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError",
-    "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError",
-    "PerceptronCriterion", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky",
-    "bce", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
-    "categorical_focal_crossentropy", "categorical_generalized_cross_entropy", "categorical_hinge",
-    "circle", "cosine_similarity", "deserialize", "dice", "euclidean_distance", "get",
-    "half_squared_error", "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence",
-    "log_cosh", "logcosh", "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error",
-    "mean_squared_error", "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion",
-    "poisson", "serialize", "sparse_categorical_crossentropy", "squared_hinge", "tversky",
+    "BCE", "CTC", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy",
+    "BinaryFocalCrossentropy", "CategoricalCrossentropy", "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy", "CategoricalHinge", "Circle", "CosineSimilarity", "Dice",
+    "ElementLoss", "EuclideanDistance", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
+    "MeanSquaredLogarithmicError", "PerceptronCriterion", "Poisson",
+    "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky", "bce", "binary_crossentropy",
+    "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy", "categorical_hinge", "circle", "cosine_similarity",
+    "ctc", "deserialize", "dice", "euclidean_distance", "get", "half_squared_error", "hinge",
+    "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae",
+    "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
+    "sparse_categorical_crossentropy", "squared_hinge", "tversky",
 ]

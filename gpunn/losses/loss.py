@@ -115,6 +115,8 @@ class Loss(Formula):
     """The functor for rows of any class, of a loss that ignores one."""
     _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"functor": None, "_functor_of_rows": None}
     axis = -1
+    _of_sequences = False
+    """Whether a sample of targets is a sequence, of another length than the predictions."""
     _compares_samples = False
     """Whether the value of a sample depends on the others of its batch."""
 
@@ -301,7 +303,7 @@ The class has the formula. The function is Keras's; it takes arrays or tensors.
 
 Args:
     y_true: targets {shape}.
-    y_pred: predictions (..., n).
+    y_pred: predictions, see the class.
     **options: arguments of the class by name, except for ``reduction``.
 
 Returns:
@@ -311,7 +313,7 @@ Raises:
     ValueError: for shapes that do not match.
 
 >>> from gpunn import losses
->>> y_true, y_pred = {y_true}, [[0.25, 0.75], [0.5, 0.5]]
+>>> y_true, y_pred = {y_true}, {y_pred}
 >>> found = losses.{name}(y_true, y_pred)
 >>> found.tolist() == losses.{cls}(reduction="none")(y_true, y_pred).tolist()
 True
@@ -331,11 +333,13 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
         return found
 
     function.__name__ = snake_case(cls.__name__)
-    shape, y_true = "(..., n)", "[[0.0, 1.0], [1.0, 0.0]]"
+    shape, y_true, y_pred = "(..., n)", "[[0.0, 1.0], [1.0, 0.0]]", "[[0.25, 0.75], [0.5, 0.5]]"
     if cls.sparse:
         shape, y_true = "(...), the numbers of the classes", "[1, 0]"
+    if cls._of_sequences:
+        shape, y_true, y_pred = "(batch, labels)", "[[1], [1]]", "[[[0.0, 1.0]], [[1.0, 1.0]]]"
     function.__doc__ = _ROW_FUNCTION.format(
-        name=function.__name__, cls=cls.__name__, shape=shape, y_true=y_true
+        name=function.__name__, cls=cls.__name__, shape=shape, y_true=y_true, y_pred=y_pred
     )
     return _row_functions.setdefault(function.__name__, recorded(function, always=False))
 

@@ -12,11 +12,12 @@ from gpunn.ops.arithmetic import clip, maximum
 from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
 from gpunn.ops.gradients import with_gradient
+from gpunn.ops.making import arange
 from gpunn.ops.places.checks import checked, integers
 from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import largest, log_softmax, sum_
-from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, squeeze
+from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, squeeze, whole
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
@@ -215,3 +216,61 @@ def of_class(rows: Tensor, target: Any, name: str) -> Tensor:
     t = checked(t, 0, rows.shape[-1] - 1, what)
     own = take_unchecked(rows, expand_dims(t, -1), rows.ndim - 1, along=True, wraps=False)
     return squeeze(own, -1)
+
+
+@operation
+def ctc_loss(
+    target: Any, output: Any, target_length: Any, output_length: Any, mask_index: int = 0
+) -> Tensor:
+    """Compute the CTC loss of sequences: ``-log p(labels)``, over all alignments of labels to steps.
+
+    A step has one label or none, the blank. A path of one class per step stands for its labels
+    without repetitions and blanks, and the probabilities of all paths of the labels are added.
+    Logits are turned into probabilities by `softmax`. Where no path has as many steps, the loss is
+    infinite, and its derivative 0. Source: Graves et al. 2006, "Connectionist temporal
+    classification".
+
+    Args:
+        target: integers (batch, labels), of which those beyond a sample's length do not matter.
+        output: logits (batch, steps, classes).
+        target_length: integers (batch,), the number of labels of each sample.
+        output_length: integers (batch,), the number of steps of each sample.
+        mask_index: the class that is the blank.
+
+    Returns:
+        a tensor (batch,).
+
+    Raises:
+        ValueError: if the shapes do not match, or ``mask_index`` is no class.
+        IndexError: if a label is no class, or a length not from 0 to the axis's; in a trace, the
+            step raises it.
+
+    >>> from gpunn import ops
+    >>> ops.ctc_loss([[1]], [[[0.0, 0.0], [0.0, 0.0]]], [1], [2]).numpy().round(4)  # -log(3 / 4)
+    array([0.2877], dtype=float32)
+    """
+    from gpunn.ops.loops.ctc import ctc  # which `fit` does not need
+
+    y, labels = floats(output), integers(target, "ctc_loss: target")
+    lengths = [
+        integers(x, f"ctc_loss: {name}")
+        for name, x in (("target_length", target_length), ("output_length", output_length))
+    ]
+    if (y.ndim, labels.ndim) != (3, 2) or {labels.shape[:1], *(x.shape for x in lengths)} != {
+        y.shape[:1]
+    }:
+        raise ValueError(
+            f"ctc_loss: target has shape {labels.shape}, output {y.shape}, target_length "
+            f"{lengths[0].shape} and output_length {lengths[1].shape}; (batch, labels), (batch, "
+            f"steps, classes), (batch,) and (batch,) are expected."
+        )
+    blank = whole(mask_index, "ctc_loss: mask_index")
+    if not 0 <= blank < y.shape[2]:
+        raise ValueError(
+            f"ctc_loss: mask_index must be from 0 to {y.shape[2] - 1}, a class; got {blank}."
+        )
+    counts = checked(lengths[0], 0, labels.shape[1], "ctc_loss: target_length")
+    steps = checked(lengths[1], 0, y.shape[1], "ctc_loss: output_length")
+    inside = arange(labels.shape[1], dtype="int32") < expand_dims(counts, 1)
+    labels = checked(where(inside, labels, blank), 0, y.shape[2] - 1, "ctc_loss: target")
+    return ctc(labels, y, counts, steps, blank)

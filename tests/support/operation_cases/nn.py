@@ -45,6 +45,14 @@ oracle(
     of(np.ones((2, 3, 4)) / 4, floats(2, 3, 4, low=0.1, high=0.9), axis=1),
     of(TRUTH, CHANCES, axis=2), values="keras", edges=(), scale="one", ulps=16,
 )  # fmt: skip
+WORDS = np.array([[1, 2, 3], [2, 2, 0], [3, 0, 0], [1, 1, 1], [0, 0, 0]], np.int32)
+COUNTS, STEPS = np.array([3, 2, 1, 3, 0], np.int32), np.array([6, 6, 3, 5, 4], np.int32)
+oracle(
+    "ctc_loss", of(WORDS, floats(5, 6, 4), COUNTS, STEPS),
+    of(WORDS % 3, floats(5, 6, 4) * 9, COUNTS, STEPS, mask_index=3),
+    of(WORDS, floats(5, 6, 4), COUNTS[:3], STEPS), of(WORDS[0], floats(5, 6, 4), COUNTS, STEPS),
+    of(WORDS, floats(6, 4), COUNTS, STEPS), values="keras", edges=(), scale="one", ulps=64,
+)  # fmt: skip
 LABELS = ints(5, low=0, high=4)
 HIDDEN = np.where(np.arange(4) == 3, -np.inf, floats(5, 4))
 oracle(
