@@ -185,8 +185,9 @@ def updates() -> str:
 
 
 def activations() -> str:
-    """Return all activations that define `call`."""
-    classes = [cls for cls in _framework("activation") if cls.call is not Activation.call]
+    """Return all activations that define `call` and name their functor."""
+    classes = [cls for cls in _framework("activation") if cls.functor]
+    classes = [cls for cls in classes if cls.call is not Activation.call]
 
     def formulas(activation: Any, dtype: str, names: Mapping[int, str]) -> Parts:
         forward, gradient = (

@@ -4,7 +4,7 @@ The table lists the range of each activation, whether it is monotonic, its asymp
 on both sides, and where its derivative is 0: there a unit learns
 nothing. Where an asymptote is a constant, the derivative vanishes on that side too. Each
 entry is verified numerically before it is printed (gpunn.activations.check_properties);
-a wrong entry would stop the script. softmax and log_softmax work on rows: the table
+a wrong entry would stop the script. softmax, log_softmax and sparsemax work on rows: the table
 describes the first output for the row (x, 0), the picture all three for (x, 1, 0).
 
 Run:       python examples/lessons/activations.py
@@ -22,7 +22,7 @@ SHOWN = {a.__name__: a for a in NAMED if isinstance(a, activations.Activation)}
 del SHOWN["celu"]  # with alpha 1 the same as elu
 SHOWN["celu(2)"] = activations.Celu(2)
 SHOWN["gelu, approx."] = activations.Gelu(approximate=True)
-ROWS = {name: SHOWN[name] for name in ("softmax", "log_softmax")}
+ROWS = {name: SHOWN[name] for name in ("softmax", "log_softmax", "sparsemax")}
 
 
 def number(value):

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from .activation import Activation, deserialize, get, serialize
     from .curves import check_properties, curve
     from .gated import Gelu, HardSilu, Mish, Silu
+    from .halving import glu
     from .neurons import Gaussian, HardSigmoid, Linear, Ramp, Sigmoid, Sign, Softsign, Step, Tanh
+    from .operations import (
+        HardShrink,
+        HardTanh,
+        LogSigmoid,
+        SoftShrink,
+        Sparsemax,
+        SparsePlus,
+        SparseSigmoid,
+        Squareplus,
+        TanhShrink,
+        Threshold,
+    )
     from .properties import Properties
     from .rectifiers import Celu, Elu, Exponential, LeakyRelu, Relu, Relu6, Selu, Softplus
     from .rows import LogSoftmax, Softmax
@@ -25,10 +38,13 @@ if TYPE_CHECKING:
     exponential = Exponential()
     gaussian = Gaussian()
     gelu = Gelu()
+    hard_shrink = HardShrink()
     hard_sigmoid = HardSigmoid()
     hard_silu = hard_swish = HardSilu()
+    hard_tanh = HardTanh()
     leaky_relu = LeakyRelu()
     linear = Linear()
+    log_sigmoid = LogSigmoid()
     log_softmax = LogSoftmax()
     mish = Mish()
     ramp = Ramp()
@@ -38,11 +54,18 @@ if TYPE_CHECKING:
     sigmoid = Sigmoid()
     sign = Sign()
     silu = swish = Silu()
+    soft_shrink = SoftShrink()
     softmax = Softmax()
     softplus = Softplus()
     softsign = Softsign()
+    sparse_plus = SparsePlus()
+    sparse_sigmoid = SparseSigmoid()
+    sparsemax = Sparsemax()
+    squareplus = Squareplus()
     step = Step()
     tanh = Tanh()
+    tanh_shrink = TanhShrink()
+    threshold = Threshold()
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -50,7 +73,12 @@ else:
             ".activation": "Activation deserialize get serialize",
             ".curves": "check_properties curve",
             ".gated": "Gelu HardSilu Mish Silu",
+            ".halving": "glu",
             ".neurons": "Gaussian HardSigmoid Linear Ramp Sigmoid Sign Softsign Step Tanh",
+            ".operations": (
+                "HardShrink HardTanh LogSigmoid SoftShrink Sparsemax SparsePlus SparseSigmoid "
+                "Squareplus TanhShrink Threshold"
+            ),
             ".properties": "Properties",
             ".rectifiers": "Celu Elu Exponential LeakyRelu Relu Relu6 Selu Softplus",
             ".rows": "LogSoftmax Softmax",
@@ -61,10 +89,13 @@ else:
             "Exponential": "exponential",
             "Gaussian": "gaussian",
             "Gelu": "gelu",
+            "HardShrink": "hard_shrink",
             "HardSigmoid": "hard_sigmoid",
             "HardSilu": "hard_silu hard_swish",
+            "HardTanh": "hard_tanh",
             "LeakyRelu": "leaky_relu",
             "Linear": "linear",
+            "LogSigmoid": "log_sigmoid",
             "LogSoftmax": "log_softmax",
             "Mish": "mish",
             "Ramp": "ramp",
@@ -74,22 +105,32 @@ else:
             "Sigmoid": "sigmoid",
             "Sign": "sign",
             "Silu": "silu swish",
+            "SoftShrink": "soft_shrink",
             "Softmax": "softmax",
             "Softplus": "softplus",
             "Softsign": "softsign",
+            "SparsePlus": "sparse_plus",
+            "SparseSigmoid": "sparse_sigmoid",
+            "Sparsemax": "sparsemax",
+            "Squareplus": "squareplus",
             "Step": "step",
             "Tanh": "tanh",
+            "TanhShrink": "tanh_shrink",
+            "Threshold": "threshold",
         },
         make="get",
         kind="activation",
     )
 
 __all__ = [
-    "Activation", "Celu", "Elu", "Exponential", "Gaussian", "Gelu", "HardSigmoid", "HardSilu",
-    "LeakyRelu", "Linear", "LogSoftmax", "Mish", "Properties", "Ramp", "Relu", "Relu6", "Selu",
-    "Sigmoid", "Sign", "Silu", "Softmax", "Softplus", "Softsign", "Step", "Tanh", "celu",
-    "check_properties", "curve", "deserialize", "elu", "exponential", "gaussian", "gelu", "get",
-    "hard_sigmoid", "hard_silu", "hard_swish", "leaky_relu", "linear", "log_softmax", "mish",
-    "ramp", "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "softmax", "softplus",
-    "softsign", "step", "swish", "tanh",
+    "Activation", "Celu", "Elu", "Exponential", "Gaussian", "Gelu", "HardShrink", "HardSigmoid",
+    "HardSilu", "HardTanh", "LeakyRelu", "Linear", "LogSigmoid", "LogSoftmax", "Mish", "Properties",
+    "Ramp", "Relu", "Relu6", "Selu", "Sigmoid", "Sign", "Silu", "SoftShrink", "Softmax", "Softplus",
+    "Softsign", "SparsePlus", "SparseSigmoid", "Sparsemax", "Squareplus", "Step", "Tanh",
+    "TanhShrink", "Threshold", "celu", "check_properties", "curve", "deserialize", "elu",
+    "exponential", "gaussian", "gelu", "get", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "ramp",
+    "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "soft_shrink", "softmax",
+    "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "step",
+    "swish", "tanh", "tanh_shrink", "threshold",
 ]

@@ -26,6 +26,7 @@ from gpunn.ops.fusion.in_place import Function, Stated
 from gpunn.ops.gradients import gradients_of, with_gradient
 from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
+from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 
 from .on_arrays import passes, traced
@@ -292,4 +293,9 @@ _get, serialize, deserialize = lookups(Activation)
 
 @described_as(_get)
 def get(identifier: Any) -> Activation:
+    if identifier == "glu" or identifier is ops.glu:
+        raise ValueError(
+            "glu halves an axis of its input, which no activation of a layer may do. Apply "
+            "activations.glu to the output of the layer, as in y = activations.glu(Dense(8)(x))."
+        )
     return _get("linear" if identifier is None else identifier)

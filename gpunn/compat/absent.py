@@ -101,11 +101,6 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
         ("resizing under that name; gpunn.ops.image.resize and layers.Resizing do it",
          "smart_resize"),
     ],
-    "activations": [
-        ("such activation; write it as a function of a tensor with gpunn.ops",
-         "glu hard_shrink hard_tanh log_sigmoid soft_shrink sparse_plus sparse_sigmoid sparsemax "
-         "squareplus tanh_shrink threshold"),
-    ],
     "initializers": [
         ("initializers of spectrograms, which need complex numbers; compute them before fit",
          "STFT STFTInitializer stft"),

@@ -178,6 +178,107 @@ template <typename T> struct Gaussian : Activation {
     }
 };
 
+// f(x) = min(max(x, -1), 1): a piecewise linear `Tanh`, applied to each element. Saves x.
+template <typename T> struct HardTanh : Activation {
+    HD explicit HardTanh(const double*) {}
+    HD T forward(T x) const { return x >= T(1) ? T(1) : (x <= T(-1) ? T(-1) : x); }
+    HD T gradient(T x, T dy) const { return x <= T(-1) ? T(0) : (x >= T(1) ? T(0) : dy); }
+};
+
+// f(x) = x where |x| > threshold, else 0, for each element. Saves x.
+template <typename T> struct HardShrink : Activation {
+    enum { THRESHOLD };
+    T threshold;
+    HD explicit HardShrink(const double* p)
+        : threshold(T(p[THRESHOLD])) {}
+    HD T forward(T x) const { return elements::abs(x) <= threshold ? T(0) : x; }
+    HD T gradient(T x, T dy) const { return elements::abs(x) <= threshold ? T(0) : dy; }
+};
+
+// f(x) = sign(x) max(|x| - threshold, 0): each element moves towards 0. Saves x.
+template <typename T> struct SoftShrink : Activation {
+    enum { THRESHOLD };
+    T threshold;
+    HD explicit SoftShrink(const double* p)
+        : threshold(T(p[THRESHOLD])) {}
+    HD T forward(T x) const {
+        return elements::abs(x) <= threshold ? T(0) : x - threshold * elements::sign(x);
+    }
+    HD T gradient(T x, T dy) const { return elements::abs(x) <= threshold ? T(0) : dy; }
+};
+
+// f(x) = x - tanh(x), for each element. Saves x.
+template <typename T> struct TanhShrink : Activation {
+    HD explicit TanhShrink(const double*) {}
+    HD T forward(T x) const { return x - elements::tanh(x); }
+    HD T gradient(T x, T dy) const { return dy * elements::square(elements::tanh(x)); }
+};
+
+// f(x) = x where x > threshold, else ``default_value``, for each element. Saves x.
+template <typename T> struct Threshold : Activation {
+    enum { THRESHOLD, DEFAULT_VALUE };
+    T threshold, default_value;
+    HD explicit Threshold(const double* p)
+        : threshold(T(p[THRESHOLD])), default_value(T(p[DEFAULT_VALUE])) {}
+    HD T forward(T x) const { return x <= threshold ? default_value : x; }
+    HD T gradient(T x, T dy) const { return x <= threshold ? T(0) : dy; }
+};
+
+// f(x) = -log(1 + exp(-x)): the logarithm of `Sigmoid`, without overflow. Saves x.
+template <typename T> struct LogSigmoid : Activation {
+    HD explicit LogSigmoid(const double*) {}
+    HD T forward(T x) const { return -elements::logaddexp(-x, T(0)); }
+    HD T gradient(T x, T dy) const { return -(-dy * elements::sigmoid(-x - T(0))); }
+};
+
+// f(x) = min(max((x + 1) / 2, 0), 1): a piecewise linear sigmoid, the slope of `SparsePlus`. Saves
+// x.
+template <typename T> struct SparseSigmoid : Activation {
+    HD explicit SparseSigmoid(const double*) {}
+    HD T forward(T x) const {
+        const T y = elements::relu((x + T(1)) * T(0.5));
+        return y >= T(1) ? T(1) : y;
+    }
+    HD T gradient(T x, T dy) const {
+        const T y = elements::relu((x + T(1)) * T(0.5));
+        return (y <= T(0) ? T(0) : (y >= T(1) ? T(0) : dy)) * T(0.5);
+    }
+};
+
+// f(x) = (x + 1)^2 / 4 between -1 and 1, 0 below and x above: a `Softplus` that ends. Saves x.
+template <typename T> struct SparsePlus : Activation {
+    HD explicit SparsePlus(const double*) {}
+    HD T forward(T x) const {
+        return x <= T(-1) ? T(0) : (x < T(1) ? T(0.25) * elements::square(x + T(1)) : x);
+    }
+    HD T gradient(T x, T dy) const {
+        return x <= T(-1) ? T(0) : dy * elements::at_most((x + T(1)) * T(0.5), T(1));
+    }
+};
+
+// f(x) = (x + sqrt(x^2 + b)) / 2: a smooth `Relu` without exponentials. Saves x.
+template <typename T> struct Squareplus : Activation {
+    enum { B };
+    T b, number_1;
+    HD explicit Squareplus(const double* p)
+        : b(T(p[B])), number_1(T(0.5 * p[B])) {}
+    HD T forward(T x) const {
+        const bool value_0 = x >= T(0);
+        const T size = value_0 ? x : -x;
+        const T above = number_1 / elements::at_least(elements::sqrt(elements::square(x) + b) +
+            size, T(1e-30));
+        return value_0 ? x + above : above;
+    }
+    HD T gradient(T x, T dy) const {
+        const T z = elements::clip(x, T(-1000000000.0), T(1000000000.0));
+        const bool value_1 = z >= T(0);
+        const T value_2 = elements::sqrt(elements::square(z) + b);
+        const T size = value_1 ? z : -z;
+        const T above = number_1 / elements::at_least(value_2 + size, T(1e-30));
+        return dy * (value_1 ? z + above : above) / value_2;
+    }
+};
+
 // f(x) = max(x, 0); its derivative at 0 is taken as 0. Saves y.
 template <typename T> struct Relu : Activation {
     HD explicit Relu(const double*) {}

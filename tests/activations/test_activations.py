@@ -159,8 +159,9 @@ def test_far_out(name: str, dtype: str, backend: str) -> None:
     np.testing.assert_allclose(device.read(dx)[:, 0], slopes, rtol=2e-6, atol=2e-8)
 
 
-@pytest.mark.parametrize("name", registered.names("activation"))
+@pytest.mark.parametrize("name", [n for n in registered.names("activation") if n != "Sparsemax"])
 def test_bias_and_activation_are_one_pass_on_a_gpu(name: str) -> None:
+    """But those that sort."""
     gpu: Any = make_gpu(orders=(0,))
     activation = registered.make("activation", name, {})
     z, bias = (gpu.upload(np.ones(shape, np.float32)) for shape in ((5, 3), (3,)))

@@ -14,7 +14,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Backend
 
 BACKENDS = ["numpy", "compiled", "emulated"]
-CASES = registered.cases("activation", "Softmax", "LogSoftmax")
+CASES = registered.cases("activation", "Softmax", "LogSoftmax", "Sparsemax")
 each_activation = pytest.mark.parametrize(("name", "arguments"), CASES, ids=registered.label)
 
 

@@ -16,8 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTS = {
-    "activations/squareplus.py": '''
-"""Squareplus: a smooth ReLU without exponentials."""
+    "activations/algebraic.py": '''
+"""An algebraic sigmoid: without exponentials."""
 
 from gpunn.common.arguments import check_above_zero
 from gpunn.common.fields import field
@@ -25,24 +25,24 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
-from .properties import INFINITY, Properties
+from .properties import Properties
 
 
-class Squareplus(Activation):
-    """f(x) = (x + sqrt(x^2 + b)) / 2.
+class Algebraic(Activation):
+    """f(x) = x / sqrt(x^2 + b).
 
-    Source: Barron, Squareplus: a softplus-like algebraic rectifier, 2021.
+    Source: Carlile et al., Improving deep learning by inverse square root linear units, 2017.
     """
 
-    functor = "Squareplus"
+    functor = "Algebraic"
     parameter_names = ("b",)
     examples = ({}, {"b": 1.0})
-    properties = Properties((0, INFINITY), True, (0, 0), (1, 0))
+    properties = Properties((-1, 1), True, (0, -1), (0, 1))
 
-    b: float = field(default=4.0, check=check_above_zero)
+    b: float = field(default=3.0, check=check_above_zero)
 
     def call(self, x: Tensor) -> Tensor:
-        return (x + ops.sqrt(x * x + self.b)) * 0.5
+        return x / ops.sqrt(x * x + self.b)
 ''',
     "losses/charbonnier.py": '''
 """The Charbonnier loss: a smooth absolute error."""
@@ -272,7 +272,7 @@ PRIMITIVE = {  # a row of a table, before this one
     },
 }
 MOST_STATEMENTS = {"activations": 10, "losses": 10, "optimizers": 20}
-NEW = {"activation": "Squareplus", "loss": "Charbonnier", "optimizer": "Yogi"}
+NEW = {"activation": "Algebraic", "loss": "Charbonnier", "optimizer": "Yogi"}
 FIND = f"""
 import json, runpy
 import numpy as np
@@ -289,10 +289,10 @@ for name, arguments in cases["loss"]:
     loss = registered.make("loss", name, arguments)
     testing.check_gradients(loss, (7, 5), y_true=np.linspace(-1, 1, 35).reshape(7, 5))
 print(json.dumps({{
-    "exported": [name for name in activations.__all__ if "plus" in name.lower()],
-    "called": activations.squareplus([1.5]).tolist(),
+    "exported": [name for name in activations.__all__ if "algebraic" in name.lower()],
+    "called": activations.algebraic([1.0]).tolist(),
     "of a row": losses.charbonnier(np.zeros((1, 2)), np.zeros((1, 2))).round(6).tolist(),
-    "by name": repr([layers.Dense(2, activation="squareplus").activation,
+    "by name": repr([layers.Dense(2, activation="algebraic").activation,
                      losses.get("charbonnier").name, optimizers.get("yogi").beta_1]),
     "cases": cases,
     "functors": [kernel_source.parameter_names().get(name, []) for name in {NEW}.values()],
@@ -342,9 +342,9 @@ BACKENDS = ("numpy", "compiled", "emulated")
 random = np.random.default_rng(0)
 x = random.standard_normal((9, 6)).astype(np.float32)
 for name, arguments in registered.cases("activation"):
-    if name == "Squareplus":
+    if name == "Algebraic":
         activation = registered.make("activation", name, arguments)
-        expected = (x + np.sqrt(x * x + activation.b)) / 2
+        expected = x / np.sqrt(x * x + activation.b)
         for backend in BACKENDS:
             check_gradients(activation, (7, 5), backend=backend)
             model = gpunn.Sequential(
@@ -402,7 +402,7 @@ import browser, numpy as np, gpunn
 from gpunn import layers
 from gpunn.backends import get_backend
 have = get_backend("browser").library.operations
-parts = {"bias_activation": "Squareplus", "activation_gradient": "Squareplus",
+parts = {"bias_activation": "Algebraic", "activation_gradient": "Algebraic",
          "loss": "Charbonnier", "update": "Yogi"}
 assert {(name, "float32", part) for name, part in parts.items()} <= have.keys()
 assert {("dynamic_tanh", "float32"), ("dynamic_tanh_gradient", "float32")} <= have.keys()
@@ -410,7 +410,7 @@ x, y = np.random.default_rng(0).standard_normal((2, 12, 6)).astype(np.float32)
 found = []
 for backend in ("numpy", "browser"):
     gpunn.utils.set_random_seed(1)
-    inside = [layers.Dense(5, activation="squareplus"), layers.DynamicTanh(), layers.Dense(6)]
+    inside = [layers.Dense(5, activation="algebraic"), layers.DynamicTanh(), layers.Dense(6)]
     model = gpunn.Sequential([layers.Input((6,)), *inside], backend=backend)
     model.compile("yogi", "charbonnier")
     model.fit(x, y, batch_size=6, epochs=5, verbose=0)
@@ -469,19 +469,19 @@ def test_it_is_few_lines(place: str) -> None:
 def test_one_file_is_enough(tree: Path) -> None:
     found = json.loads(run(tree, "-c", FIND).splitlines()[-1])
     assert found == {
-        "exported": ["Softplus", "Squareplus", "softplus", "squareplus"],
-        "called": [2.0],
+        "exported": ["Algebraic", "algebraic"],
+        "called": [0.5],
         "of a row": [0.1],
-        "by name": "[Squareplus(b=4.0), 'charbonnier', 0.9]",
+        "by name": "[Algebraic(b=3.0), 'charbonnier', 0.9]",
         "cases": {
-            "activation": [["Squareplus", {}], ["Squareplus", {"b": 1.0}]],
+            "activation": [["Algebraic", {}], ["Algebraic", {"b": 1.0}]],
             "loss": [["Charbonnier", {}]],
             "optimizer": [["Yogi", {}], ["Yogi", {"beta_1": 0.5}]],
         },
         "functors": [["b"], [], ["beta_1", "beta_2", "epsilon", "weight_decay"]],
     }
     page = (tree / "docs" / "reference" / "parts.md").read_text(encoding="utf-8")
-    assert "| `Squareplus` | f(x) = (x + sqrt(x^2 + b)) / 2. |" in page
+    assert "| `Algebraic` | f(x) = x / sqrt(x^2 + b). |" in page
 
 
 def test_a_fused_primitive_is_a_row_in_two_tables(tree: Path) -> None:

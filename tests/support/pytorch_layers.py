@@ -56,6 +56,14 @@ ACTIVATIONS: dict[str, Callable[[Any, dict], Any]] = {
     ),
     "Tanh": lambda x, options: torch.tanh(x),
     "Relu": torch_relu,
+    "HardTanh": lambda x, options: F.hardtanh(x),
+    "HardShrink": lambda x, options: F.hardshrink(x, options.get("threshold", 0.5)),
+    "SoftShrink": lambda x, options: F.softshrink(x, options.get("threshold", 0.5)),
+    "TanhShrink": lambda x, options: F.tanhshrink(x),
+    "Threshold": lambda x, options: F.threshold(
+        x, options.get("threshold", 0.0), options.get("default_value", 0.0)
+    ),
+    "LogSigmoid": lambda x, options: F.logsigmoid(x),
     "Softmax": lambda x, options: torch.softmax(x, -1),
     "LogSoftmax": lambda x, options: torch.log_softmax(x, -1),
     "Softsign": lambda x, options: F.softsign(x),

@@ -286,7 +286,9 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
     [0.5, 1.0, 2.0]
     """
     x = floats(x)
-    return (x + sqrt(square(x) + b)) * 0.5
+    size = where(x >= 0.0, x, -x)  # whose derivative at 0 is 1
+    above = (0.5 * b) / maximum(sqrt(square(x) + b) + size, 1e-30)  # no digits cancel
+    return where(x >= 0.0, x + above, above)
 
 
 @operation

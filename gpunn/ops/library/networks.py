@@ -222,7 +222,7 @@ def of_class(rows: Tensor, target: Any, name: str) -> Tensor:
 def ctc_loss(
     target: Any, output: Any, target_length: Any, output_length: Any, mask_index: int = 0
 ) -> Tensor:
-    """Compute the CTC loss of sequences: ``-log p(labels)``, over all alignments of labels to steps.
+    """Compute the CTC loss of sequences: ``-log p(labels)``, over all ways to align them.
 
     A step has one label or none, the blank. A path of one class per step stands for its labels
     without repetitions and blanks, and the probabilities of all paths of the labels are added.
