@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from gpunn.common.arguments import check_above_zero, check_integer, check_not_negative, check_number
@@ -17,7 +16,7 @@ FAR = 1e9  # where the slope of each is that of its asymptote, and no square ove
 OUTSIDE = ((-INFINITY, -1.0), (1.0, INFINITY))
 
 
-def _operation(name: str, *arguments: str) -> Callable[[Any, Tensor], Tensor]:
+def _operation(name: str, *arguments: str) -> Any:
     """Return a `call` that does an operation with these attributes as further arguments."""
 
     def call(self: Any, x: Tensor) -> Tensor:

@@ -231,8 +231,7 @@ template <typename T> struct LogSigmoid : Activation {
     HD T gradient(T x, T dy) const { return -(-dy * elements::sigmoid(-x - T(0))); }
 };
 
-// f(x) = min(max((x + 1) / 2, 0), 1): a piecewise linear sigmoid, the slope of `SparsePlus`. Saves
-// x.
+// f(x) = min(max((x + 1) / 2, 0), 1): a linear sigmoid, the slope of `SparsePlus`. Saves x.
 template <typename T> struct SparseSigmoid : Activation {
     HD explicit SparseSigmoid(const double*) {}
     HD T forward(T x) const {
@@ -259,14 +258,14 @@ template <typename T> struct SparsePlus : Activation {
 // f(x) = (x + sqrt(x^2 + b)) / 2: a smooth `Relu` without exponentials. Saves x.
 template <typename T> struct Squareplus : Activation {
     enum { B };
-    T b, number_1;
+    T b;
     HD explicit Squareplus(const double* p)
-        : b(T(p[B])), number_1(T(0.5 * p[B])) {}
+        : b(T(p[B])) {}
     HD T forward(T x) const {
         const bool value_0 = x >= T(0);
         const T size = value_0 ? x : -x;
-        const T above = number_1 / elements::at_least(elements::sqrt(elements::square(x) + b) +
-            size, T(1e-30));
+        const T above = b / elements::at_least(T(2) * (elements::sqrt(elements::square(x) + b) +
+            size), T(1e-30));
         return value_0 ? x + above : above;
     }
     HD T gradient(T x, T dy) const {
@@ -274,7 +273,7 @@ template <typename T> struct Squareplus : Activation {
         const bool value_1 = z >= T(0);
         const T value_2 = elements::sqrt(elements::square(z) + b);
         const T size = value_1 ? z : -z;
-        const T above = number_1 / elements::at_least(value_2 + size, T(1e-30));
+        const T above = b / elements::at_least(T(2) * (value_2 + size), T(1e-30));
         return dy * (value_1 ? z + above : above) / value_2;
     }
 };

@@ -82,7 +82,8 @@ def test_squareplus_keeps_digits_and_does_not_overflow(dtype: str) -> None:
     x = np.array([-most, -1e4, -10.0, 0.0, 10.0, 1e4, most], dtype)
     wide = x.astype("longdouble")
     exact = 2.0 / (np.sqrt(wide * wide + 4.0) + abs(wide)) + np.maximum(wide, 0.0)
-    assert_allclose(activations.squareplus(x), exact.astype(dtype), rtol=4 * np.finfo(dtype).eps, atol=1e-30)
+    ulps = 4 * np.finfo(dtype).eps
+    assert_allclose(activations.squareplus(x), exact.astype(dtype), rtol=ulps, atol=1e-30)
     slope = gpunn.grad(lambda x: ops.sum(ops.squareplus(x)))(ops.array([0.0, -3.0]))
     assert_allclose(slope, [0.5, 0.5 - 1.5 / np.sqrt(13)], rtol=1e-5)
 
@@ -101,6 +102,14 @@ def test_the_activation_that_halves_an_axis_is_applied_to_outputs(keras: Any) ->
     models[1].set_weights(models[0].get_weights())
     logs = [m.fit(X, X[:, :2], epochs=3, shuffle=False, verbose=0).history["loss"] for m in models]
     assert_allclose(logs[0], logs[1], rtol=1e-4)
+
+
+def test_sorting_is_not_exported_to_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    model = gpunn.Sequential([gpunn.Input((4,)), layers.Dense(3, "sparsemax")])
+    with pytest.raises(ValueError, match=r"ONNX has no counterpart of .*argsort.*Nothing was"):
+        model.export(tmp_path / "model.onnx")
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(

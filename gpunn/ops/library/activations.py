@@ -16,13 +16,14 @@ from gpunn.ops.elementwise import (
     sign,
     sqrt,
     square,
+    stop_gradient,
     tanh,
     where,
 )
 from gpunn.ops.joining import split
 from gpunn.ops.library.order import sort
 from gpunn.ops.library.special import erfc
-from gpunn.ops.reductions import cumsum, sum_
+from gpunn.ops.reductions import cumsum, largest, sum_
 from gpunn.ops.shapes import axis_of, flip, moveaxis
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Tensor
@@ -287,7 +288,7 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
     """
     x = floats(x)
     size = where(x >= 0.0, x, -x)  # whose derivative at 0 is 1
-    above = (0.5 * b) / maximum(sqrt(square(x) + b) + size, 1e-30)  # no digits cancel
+    above = b / maximum(2.0 * (sqrt(square(x) + b) + size), 1e-30)  # no digits cancel
     return where(x >= 0.0, x + above, above)
 
 
@@ -313,6 +314,7 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     x = floats(x)
     place = axis_of(axis, x.ndim)
     x = moveaxis(x, place, -1)
+    x = x - stop_gradient(largest(x, -1))  # sums of large numbers would lose digits
     ordered = flip(sort(x), -1)
     sums = cumsum(ordered, -1)
     ranks = ops.arange(1, x.shape[-1] + 1, dtype=x.dtype)

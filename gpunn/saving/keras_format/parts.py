@@ -30,7 +30,7 @@ MODULES = {
 """Keras's modules by kind of part."""
 KINDS = {module: kind for kind, module in MODULES.items()}
 NOT_IN_KERAS = {
-    "activation": "Gaussian Ramp Sign Step",
+    "activation": "Gaussian Ramp Sign Step Threshold",  # Keras's has no defaults
     "layer": "DatetimeEncoder HashingVectorizer MissingIndicator SimpleImputer",
     "loss": "EuclideanDistance HalfSquaredError PerceptronCriterion",
     "metric": "ConfusionMatrix EuclideanDistance HalfSquaredError Huber PerceptronCriterion",

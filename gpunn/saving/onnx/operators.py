@@ -184,6 +184,10 @@ class OnnxGraph(ImageOperators):
     def _log1p(self, t: Tensor, x: str) -> str:
         return self.add("Log", self.add("Add", x, self._number(t, 1)))
 
+    def _logaddexp(self, t: Tensor, a: str, b: str) -> str:
+        less = self.add("Exp", self.add("Neg", self.add("Abs", self.add("Sub", a, b))))
+        return self.add("Add", self.add("Max", a, b), self._log1p(t, less))
+
     def _square(self, t: Tensor, x: str) -> str:
         return self.add("Mul", x, x)
 

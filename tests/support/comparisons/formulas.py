@@ -37,7 +37,7 @@ ACTIVATIONS = [
 ]
 ELEMENTWISE = [activation for activation in ACTIVATIONS if not activation.rowwise]
 LOSSES = [
-    *variants("loss"),
+    *variants("loss", gpunn.losses.CTC),  # whose targets are sequences
     gpunn.losses.BinaryCrossentropy(from_logits=True),
     gpunn.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
     gpunn.losses.BinaryCrossentropy(label_smoothing=0.1),
