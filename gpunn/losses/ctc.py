@@ -24,7 +24,7 @@ class CTC(ReductionFirst):
         reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: when called, for arrays of other axes.
+        ValueError: when called, for arrays of other axes, and for predictions with a mask.
         IndexError: for a label that is no class.
 
     Source: Graves, Fernandez, Gomez and Schmidhuber, Connectionist temporal classification, 2006.

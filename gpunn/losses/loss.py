@@ -209,6 +209,7 @@ class Loss(Formula):
         Steps of sequences that the mask of ``y_pred`` leaves out do not count, as in Keras.
         """
         if (mask := getattr(y_pred, "_keras_mask", None)) is not None:
+            on_tensors.check_mask(self, mask)
             sample_weight = on_tensors.masked(mask, sample_weight, self, y_true)
         y_true, y_pred = read_in_trace(y_true), read_in_trace(y_pred)
         tensors = [y for y in (y_true, y_pred) if isinstance(y, Tensor)]

@@ -144,6 +144,15 @@ def of_each_sample(loss: Any, y_pred: Array, y_true: Array) -> None:
         raise ValueError(_weighs_a_batch(loss))
 
 
+def check_mask(loss: Any, mask: Any) -> None:
+    """Raise an error for a mask of predictions whose steps all count in a loss."""
+    if mask is not None and loss._of_sequences:
+        raise ValueError(
+            f"{loss.name}: the predictions have a mask, but all of their steps count. Use a loss "
+            f"of your own that passes output_length to ops.ctc_loss, or leave out the mask."
+        )
+
+
 def _weighs_a_batch(loss: Any) -> str:
     return (
         f"The loss {loss.name!r} returned one value for the whole batch. With sample_weight, "

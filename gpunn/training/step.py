@@ -30,7 +30,7 @@ from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
 from gpunn.feeding.rows import name_of
-from gpunn.losses.on_tensors import of_each_sample
+from gpunn.losses.on_tensors import check_mask, of_each_sample
 from gpunn.metrics.own import takes_weights
 
 from .loss_terms import LOSS_TOTALS, LossTerm, TargetBuffers
@@ -106,6 +106,7 @@ class HeadLoss:
         self._term, self._buffers, self._backend = term, buffers, backend
         self._ranks = ranks
         self._weights = buffers.weights if weighted else None  # (batch,) or (batch, steps)
+        check_mask(term.loss, buffers.mask)
         if weighted and term.loss._of_tensors:
             of_each_sample(term.loss, buffers.y_pred, buffers.y_true)
         reduction = term.loss.reduction

@@ -164,3 +164,16 @@ def test_fit_refuses_what_does_not_fit_before_a_step() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             model.fit(x, labels, verbose=0)
+
+
+def test_a_mask_of_outputs_is_refused() -> None:
+    """All steps count, as with Keras, which multiplies the mask with the losses of samples."""
+    masked = [gpunn.Input((9, 3)), layers.Masking(), layers.SimpleRNN(6, return_sequences=True)]
+    model = gpunn.Sequential(masked, backend="numpy")
+    model.compile("sgd", losses.CTC())
+    x = np.ones((5, 9, 3))
+    for act in (
+        lambda: model.fit(x, LABELS, verbose=0), lambda: losses.CTC()(LABELS, model(x)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"the predictions have a mask.*output_length"):
+            act()
