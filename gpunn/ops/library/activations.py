@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.ops.arithmetic import maximum, minimum, softplus
+from gpunn.ops.arithmetic import clip, maximum, minimum, softplus
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import (
     abs_,
@@ -287,9 +287,10 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
     [0.5, 1.0, 2.0]
     """
     x = floats(x)
-    size = where(x >= 0.0, x, -x)  # whose derivative at 0 is 1
-    above = b / maximum(2.0 * (sqrt(square(x) + b) + size), 1e-30)  # no digits cancel
-    return where(x >= 0.0, x + above, above)
+    z = clip(x, -1e18, 1e18)  # beyond, squares overflow, and the result is 0 or x
+    size = where(z >= 0.0, z, -z)  # whose derivative at 0 is 1
+    above = b / maximum(2.0 * (sqrt(square(z) + b) + size), 1e-30)  # no digits cancel
+    return where(x >= 0.0, x + above, where(x <= -1e18, 0.0, above))
 
 
 @operation

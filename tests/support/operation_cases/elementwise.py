@@ -83,7 +83,7 @@ for name in (
 ):  # fmt: skip
     oracle(
         name, of(ENDS), of(SMALL), SHAPED, OPTIONS.get(name, []), values="keras", edges=(),
-        scale="one", ulps=200 if name == "squareplus" else 6,
+        scale="one", ulps=6,
         differs=[OF_NAN, NEAR_LARGEST] if name in ("elu", "celu", "selu", "silu", "swish") else [],
     )  # fmt: skip
 oracle(

@@ -107,11 +107,19 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 
 def sparsemax(x: Any, axis: int = -1) -> Any:
     x = x.movedim(axis, -1)
+    x = x - x.amax(-1, True).detach()  # the same projection, by sums of smaller numbers
     ordered = x.sort(-1, descending=True).values
     ranks = torch().arange(1, x.shape[-1] + 1)
     inside = 1 + ranks * ordered > ordered.cumsum(-1)
     over = (torch().where(inside, ordered, 0).sum(-1, True) - 1) / inside.sum(-1, True)
     return torch().relu(x - over).movedim(-1, axis)
+
+
+def squareplus(x: Any, b: float = 4.0) -> Any:
+    """Keras's formula, in which nothing cancels and no square overflows."""
+    z = x.clamp(-1e18, 1e18) * torch().where(x.isnan(), x, 1)
+    size = torch().where(z >= 0, z, -z)
+    return torch().where(x >= 0, x, 0) + b / (2 * ((z * z + b).sqrt() + size))
 
 
 def hard_sigmoid(x: Any) -> Any:
@@ -201,7 +209,7 @@ FUNCTIONS: dict[str, Any] = {
     f.__name__: f
     for f in (
         dot, get_item, pad, segment_sum, segment_max, segment_min, segment_prod, average, sparsemax,
-        hard_sigmoid, hard_silu, average_pool, binary_crossentropy, one_hot, associative_scan,
+        squareplus, hard_sigmoid, hard_silu, average_pool, binary_crossentropy, one_hot, associative_scan,
         ldexp,
     )
 }  # fmt: skip
