@@ -192,7 +192,15 @@ class Squareplus(Activation):
     examples = ({}, {"b": 1.0})
     properties = Properties((0, INFINITY), True, (0, 0), (1, 0))
 
+    saves = "input"
+
     b: float = field(default=4.0, check=check_above_zero)
+
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        z = ops.clip(x, -1e18, 1e18)
+        root = ops.sqrt(ops.square(z) + self.b)
+        below = self.b / (2.0 * (root + ops.abs(z)) * root)  # of -|x|; of |x|, 1 less this
+        return dy * ops.where(x >= 0.0, 1.0 - below, below)
 
 
 class Sparsemax(Activation):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 from gpunn.common.importing.lazy import lazy
 
 if TYPE_CHECKING:
+    from .alignment import CTC
     from .crossentropy import (
         BinaryCrossentropy,
         CategoricalCrossentropy,
         CategoricalGeneralizedCrossEntropy,
         SparseCategoricalCrossentropy,
     )
-    from .ctc import CTC
     from .divergence import KLDivergence, Poisson
     from .elements import ElementLoss
     from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
@@ -60,11 +60,11 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
+            ".alignment": "CTC",
             ".crossentropy": (
                 "BinaryCrossentropy CategoricalCrossentropy CategoricalGeneralizedCrossEntropy "
                 "SparseCategoricalCrossentropy"
             ),
-            ".ctc": "CTC",
             ".divergence": "KLDivergence Poisson",
             ".elements": "ElementLoss",
             ".focal": "BinaryFocalCrossentropy CategoricalFocalCrossentropy",

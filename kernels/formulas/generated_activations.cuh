@@ -269,20 +269,10 @@ template <typename T> struct Squareplus : Activation {
         return x >= T(0) ? x + above : (x <= T(-1e+18) ? T(0) : above);
     }
     HD T gradient(T x, T dy) const {
-        const bool value_0 = x >= T(0);
-        const T value_1 = value_0 ? dy : T(0);
-        const T value_2 = elements::at_least(x, T(-1e+18));
-        const T z = elements::at_most(value_2, T(1e+18));
-        const bool value_4 = z >= T(0);
-        const T value_5 = elements::sqrt(elements::square(z) + b);
-        const T size = value_4 ? z : -z;
-        const T value_7 = T(2) * (value_5 + size);
-        const T value_8 = elements::at_least(value_7, T(1e-30));
-        const T above = b / value_8;
-        const T value_10 = (value_7 < T(1e-30) ? T(0) : -((x <= T(-1e+18) ? T(0) : (value_0 ? T(0) :
-            dy)) + value_1) * (above / value_8)) * T(2);
-        return value_1 + (x < T(-1e+18) ? T(0) : (value_2 > T(1e+18) ? T(0) : (value_4 ? value_10 :
-            T(0)) + -(value_4 ? T(0) : value_10) + value_10 * T(0.5) / value_5 * (T(2) * z)));
+        const T z = elements::clip(x, T(-1e+18), T(1e+18));
+        const T root = elements::sqrt(elements::square(z) + b);
+        const T below = b / (T(2) * (root + elements::abs(z)) * root);
+        return dy * (x >= T(0) ? T(1) - below : below);
     }
 };
 

@@ -18,14 +18,15 @@ WITHOUT = {
 CASES = [
     (kind, name, arguments)
     for kind in registered.KINDS
-    for name, arguments in registered.cases(kind)
+    for name, arguments in registered.cases(kind, sequences=True)
 ]
 
 
 @pytest.mark.parametrize("kind", registered.KINDS)
 def test_everything_registered_has_examples(kind: str) -> None:
     without = {name for of, name in WITHOUT if of == kind}
-    assert {name for name, _ in registered.cases(kind)} | without == set(registered.names(kind))
+    found = {name for name, _ in registered.cases(kind, sequences=True)}
+    assert found | without == set(registered.names(kind))
 
 
 @pytest.mark.parametrize(("kind", "name", "arguments"), CASES, ids=registered.label)
@@ -82,7 +83,7 @@ def test_names_lead_to_the_class(kind: str, form: str) -> None:
 
 
 def test_a_seeded_initializer_that_comes_back_draws_the_same() -> None:
-    for name, arguments in registered.cases("initializer"):
+    for name, arguments in registered.cases("initializer", sequences=True):
         initializer = registered.make("initializer", name, arguments)
         again = registry.deserialize(registry.serialize(initializer), "initializer")
         random = hasattr(initializer, "seed") and initializer.seed is None

@@ -131,12 +131,12 @@ OF_SEQUENCES = ("CTC",)
 """Losses whose targets are sequences of another length than the predictions: `test_ctc.py`."""
 
 
-def cases(kind: str, *left_out: str) -> list[Any]:
+def cases(kind: str, *left_out: str, sequences: bool = False) -> list[Any]:
     """(name, arguments) of every example of a kind."""
     return [
         (name, arguments)
         for name in names(kind)
-        if name not in (*left_out, *OF_SEQUENCES)
+        if name not in left_out and (sequences or name not in OF_SEQUENCES)
         for arguments in examples(kind, name)
     ]
 

@@ -12,7 +12,6 @@ from gpunn.ops.arithmetic import clip, maximum
 from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
 from gpunn.ops.gradients import with_gradient
-from gpunn.ops.making import arange
 from gpunn.ops.places.checks import checked, integers
 from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.primitive import Gradients
@@ -249,7 +248,8 @@ def ctc_loss(
     >>> ops.ctc_loss([[1]], [[[0.0, 0.0], [0.0, 0.0]]], [1], [2]).numpy().round(4)  # -log(3 / 4)
     array([0.2877], dtype=float32)
     """
-    from gpunn.ops.loops.ctc import ctc  # which `fit` does not need
+    from gpunn.ops.loops.ctc import ctc  # which `fit` does not need, nor
+    from gpunn.ops.making import arange
 
     y, labels = floats(output), integers(target, "ctc_loss: target")
     lengths = [
