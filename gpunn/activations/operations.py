@@ -10,6 +10,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from .activation import Activation
+from .neurons import Ramp
 from .properties import INFINITY, Properties
 
 OUTSIDE = ((-INFINITY, -1.0), (1.0, INFINITY))
@@ -25,7 +26,7 @@ def _operation(name: str, *arguments: str) -> Any:
     return call
 
 
-class HardTanh(Activation):
+class HardTanh(Ramp):
     """``f(x) = min(max(x, -1), 1)``: a piecewise linear `Tanh`, applied to each element.
 
     >>> from gpunn import activations
@@ -33,9 +34,8 @@ class HardTanh(Activation):
     [-1.0, 0.5, 1.0]
     """
 
-    functor = "HardTanh"
-    call = _operation("hard_tanh")
-    properties = Properties((-1, 1), True, (0, -1), (0, 1), OUTSIDE)
+    def __init__(self) -> None:
+        super().__init__(-1.0, 1.0, -1.0, 1.0)
 
 
 class HardShrink(Activation):
@@ -74,6 +74,7 @@ class SoftShrink(Activation):
     """
 
     functor = "SoftShrink"
+    saves = "input"
     call = _operation("soft_shrink", "threshold")
     parameter_names = ("threshold",)
     examples = ({}, {"threshold": 1.0})
@@ -84,6 +85,9 @@ class SoftShrink(Activation):
     def properties(self) -> Properties:
         t = self.threshold
         return Properties((-INFINITY, INFINITY), True, (1, t), (1, -t), ((-t, t),))
+
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        return ops.where(ops.abs(x) <= self.threshold, 0.0, dy)
 
 
 class TanhShrink(Activation):
@@ -137,11 +141,15 @@ class LogSigmoid(Activation):
     """
 
     functor = "LogSigmoid"
+    saves = "input"
     call = _operation("log_sigmoid")
     properties = Properties((-INFINITY, 0), True, (1, 0), (0, 0))
 
+    def gradient(self, x: Tensor, dy: Tensor) -> Tensor:
+        return dy * ops.sigmoid(-x)
 
-class SparseSigmoid(Activation):
+
+class SparseSigmoid(Ramp):
     """``f(x) = min(max((x + 1) / 2, 0), 1)``: a linear sigmoid, the slope of `SparsePlus`.
 
     Source: Blondel, Martins and Niculae, Learning with Fenchel-Young losses, 2020.
@@ -151,9 +159,8 @@ class SparseSigmoid(Activation):
     [0.0, 0.5, 0.75]
     """
 
-    functor = "SparseSigmoid"
-    call = _operation("sparse_sigmoid")
-    properties = Properties((0, 1), True, (0, 0), (0, 1), OUTSIDE)
+    def __init__(self) -> None:
+        super().__init__(0.0, 1.0, -1.0, 1.0)
 
 
 class SparsePlus(Activation):

@@ -4,10 +4,9 @@
 
 #define EACH_ACTIVATION(X) \
     X(Silu) X(HardSilu) X(Gelu) X(GeluTanh) X(Mish) X(Linear) X(Step) X(OpenStep) X(Ramp) \
-    X(Sigmoid) X(ShapedSigmoid) X(Tanh) X(Softsign) X(Gaussian) X(HardTanh) X(HardShrink) \
-    X(SoftShrink) X(TanhShrink) X(Threshold) X(LogSigmoid) X(SparseSigmoid) X(SparsePlus) \
-    X(Squareplus) X(Relu) X(LeakyRelu) X(BoundedRelu) X(Elu) X(EluOf) X(Celu) X(Selu) \
-    X(Exponential) X(Softplus)
+    X(Sigmoid) X(ShapedSigmoid) X(Tanh) X(Softsign) X(Gaussian) X(HardShrink) X(SoftShrink) \
+    X(TanhShrink) X(Threshold) X(LogSigmoid) X(SparsePlus) X(Squareplus) X(Relu) X(LeakyRelu) \
+    X(BoundedRelu) X(Elu) X(EluOf) X(Celu) X(Selu) X(Exponential) X(Softplus)
 
 #define EACH_ROW_ACTIVATION(X) \
     X(Softmax) X(LogSoftmax)

@@ -178,13 +178,6 @@ template <typename T> struct Gaussian : Activation {
     }
 };
 
-// f(x) = min(max(x, -1), 1): a piecewise linear `Tanh`, applied to each element. Saves x.
-template <typename T> struct HardTanh : Activation {
-    HD explicit HardTanh(const double*) {}
-    HD T forward(T x) const { return x >= T(1) ? T(1) : (x <= T(-1) ? T(-1) : x); }
-    HD T gradient(T x, T dy) const { return x <= T(-1) ? T(0) : (x >= T(1) ? T(0) : dy); }
-};
-
 // f(x) = x where |x| > threshold, else 0, for each element. Saves x.
 template <typename T> struct HardShrink : Activation {
     enum { THRESHOLD };
@@ -228,20 +221,7 @@ template <typename T> struct Threshold : Activation {
 template <typename T> struct LogSigmoid : Activation {
     HD explicit LogSigmoid(const double*) {}
     HD T forward(T x) const { return -elements::logaddexp(-x, T(0)); }
-    HD T gradient(T x, T dy) const { return -(-dy * elements::sigmoid(-x - T(0))); }
-};
-
-// f(x) = min(max((x + 1) / 2, 0), 1): a linear sigmoid, the slope of `SparsePlus`. Saves x.
-template <typename T> struct SparseSigmoid : Activation {
-    HD explicit SparseSigmoid(const double*) {}
-    HD T forward(T x) const {
-        const T y = elements::relu((x + T(1)) * T(0.5));
-        return y >= T(1) ? T(1) : y;
-    }
-    HD T gradient(T x, T dy) const {
-        const T y = elements::relu((x + T(1)) * T(0.5));
-        return (y <= T(0) ? T(0) : (y >= T(1) ? T(0) : dy)) * T(0.5);
-    }
+    HD T gradient(T x, T dy) const { return dy * elements::sigmoid(-x); }
 };
 
 // f(x) = (x + 1)^2 / 4 between -1 and 1, 0 below and x above: a `Softplus` that ends. Saves x.
