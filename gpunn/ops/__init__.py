@@ -67,9 +67,7 @@ FUNCTIONS.later(
     "bartlett blackman cdist corrcoef correlate geomspace hamming hanning kaiser",
 )
 FUNCTIONS.later("gpunn.ops.rare.counting", "histogram segment_min segment_prod unique")
-FUNCTIONS.later(
-    "gpunn.ops.rare.windows", "adaptive_average_pool adaptive_max_pool fold unfold"
-)
+FUNCTIONS.later("gpunn.ops.rare.windows", "fold unfold")
 FUNCTIONS.later("gpunn.ops.rare.functions", "switch vectorize")
 # The module `trace`, imported above, has the same name as this operation.
 globals()["trace"] = FUNCTIONS["trace"]

@@ -134,7 +134,7 @@ def test_settings_that_are_as_they_are() -> None:
         gpunn.backend.set_image_data_format("channels_first")
     assert gpunn.Input((3,), sparse=False, ragged=None, optional=False).shape == (None, 3)
     for options in ({"sparse": True}, {"ragged": True}, {"optional": True}, {"tensor": 1}):
-        with pytest.raises(ValueError, match="Input: .*are (dense|not supported); got"):
+        with pytest.raises(ValueError, match=r"Input: .*are (dense|not supported); got"):
             gpunn.Input((3,), **options)
     with pytest.raises(ValueError, match="tensors are dense; got sparse=True"):
         gpunn.KerasTensor((None, 3), sparse=True)

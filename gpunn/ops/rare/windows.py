@@ -1,16 +1,14 @@
-"""Windows of images: their pixels in columns, and pooling to a given number of places."""
+"""Windows of images: their pixels in columns, and images of the sums of such columns."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.common.arguments import check_pair, check_sizes
-from gpunn.ops.conversion import convert, floats
+from gpunn.common.arguments import check_pair
+from gpunn.ops.conversion import convert
 from gpunn.ops.indexing import placed
 from gpunn.ops.library.images import cells_of
 from gpunn.ops.table import operation, ops
@@ -115,72 +113,3 @@ def fold(
     total = sum(others, first)
     (top, _), (left, _) = widths[2:]
     return total[:, :, top : top + size[0], left : left + size[1]]
-
-
-Reduce = Callable[[Tensor, np.ndarray], Tensor]
-
-
-def _adaptive(reduce: Reduce, inputs: Any, output_size: Any, data_format: str | None) -> Tensor:
-    """Reduce the windows of each spatial axis in turn; ``reduce`` is given them along the last
-    axis, and which of their elements count."""
-    x = floats(inputs)
-    if x.ndim not in (3, 4):
-        raise ValueError(f"inputs must be images with one or two spatial axes; got {x.shape}.")
-    sizes = check_sizes("output_size", output_size, x.ndim - 2)
-    first = 2 if data_format == "channels_first" else 1
-    for axis, size in enumerate(sizes, first):
-        n = x.shape[axis]
-        starts = np.arange(size) * n // size
-        stops = -(-np.arange(1, size + 1) * n // size)
-        places = starts[:, None] + np.arange((stops - starts).max())
-        counts = places < stops[:, None]
-        row = ops.moveaxis(x, axis, -1)
-        windows = ops.take(row, np.minimum(places, stops[:, None] - 1), -1)
-        x = ops.moveaxis(reduce(windows, counts), -1, axis)
-    return x
-
-
-@operation
-def adaptive_average_pool(
-    inputs: Any, output_size: Sizes, data_format: str | None = None
-) -> Tensor:
-    """Compute the mean over windows that divide images into a given number of places.
-
-    Window i of m covers pixels ``floor(i n / m)`` up to ``ceil((i + 1) n / m)`` of n, exclusive.
-
-    Args:
-        inputs: images (batch, height, width, channels), or rows (batch, steps, channels). Integers
-            become floats (floatx).
-        output_size: the number of places along each spatial axis, or one number for both.
-        data_format: "channels_last", the default, or "channels_first".
-
-    Raises:
-        ValueError: for other axes, or sizes that are not 1 or more.
-
-    >>> from gpunn import ops
-    >>> ops.adaptive_average_pool([[[1.0], [2.0], [3.0]]], 2).tolist()
-    [[[1.5], [2.5]]]
-    """
-
-    def mean(windows: Tensor, counts: np.ndarray) -> Tensor:
-        total = ops.sum(ops.where(counts, windows, 0.0), -1)
-        return total / convert(counts.sum(-1), windows.dtype)
-
-    return _adaptive(mean, inputs, output_size, data_format)
-
-
-@operation
-def adaptive_max_pool(inputs: Any, output_size: Sizes, data_format: str | None = None) -> Tensor:
-    """Return the largest element of windows that divide images into a given number of places.
-
-    Arguments and errors: as for `adaptive_average_pool`.
-
-    >>> from gpunn import ops
-    >>> ops.adaptive_max_pool([[[1.0], [2.0], [3.0]]], 2).tolist()
-    [[[2.0], [3.0]]]
-    """
-
-    def largest(windows: Tensor, counts: np.ndarray) -> Tensor:
-        return ops.max(ops.where(counts, windows, -math.inf), -1)
-
-    return _adaptive(largest, inputs, output_size, data_format)

@@ -109,10 +109,6 @@ AT_ONE_POINT = Difference(
     "two vectors at one point: the gradient of `cdist`", "PyTorch: NaN", "0",
     lambda x, y: np.equal(x[..., None, :], y[..., None, :, :]).all(-1).any(), "gradient",
 )  # fmt: skip
-NO_PLACE = Difference(
-    "equal numbers in a window of `adaptive_max_pool`", "PyTorch: one gets the gradient",
-    "they share it", lambda x: len(np.unique(x)) < x.size, "gradient",
-)  # fmt: skip
 SINGULAR_DET = Difference(
     "singular matrices: the gradient of `det`", "PyTorch: finite", "NaN; at once, an error",
     lambda x: abs(np.linalg.det(x)) < 1e-6, "gradient",

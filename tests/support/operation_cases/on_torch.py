@@ -209,8 +209,8 @@ FUNCTIONS: dict[str, Any] = {
     f.__name__: f
     for f in (
         dot, get_item, pad, segment_sum, segment_max, segment_min, segment_prod, average, sparsemax,
-        squareplus, hard_sigmoid, hard_silu, average_pool, binary_crossentropy, one_hot, associative_scan,
-        ldexp,
+        squareplus, hard_sigmoid, hard_silu, average_pool, binary_crossentropy, one_hot, ldexp,
+        associative_scan,
     )
 }  # fmt: skip
 for skipping in ("", "nan"):
