@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
 from gpunn.common.numeric import cast
 
@@ -100,6 +101,10 @@ class ParameterHolder:
     parameters = variables = property(lambda self: self.weights, None, None, "`weights`.")
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
+    compute_dtype = variable_dtype = property(
+        lambda self: resolve_dtype(self.dtype), None, None,
+        "The dtype of its floats: `dtype`, or the default.",
+    )  # fmt: skip
 
     @property
     def _own_parameters(self) -> list[Parameter]:

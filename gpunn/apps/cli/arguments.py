@@ -118,8 +118,11 @@ def begin_folder(folder: str) -> None:
         pass
 
 
+ONNX_BY_GPUNN = b"\x12\x05gpunn"  # the field producer_name, at the beginning of a file
+
+
 def check_page(path: str | os.PathLike[str], force: bool) -> None:
-    """Check that a page does not overwrite a file that gpunn did not write.
+    """Check that a page, or a model in ONNX, does not overwrite a file that gpunn did not write.
 
     Raises:
         FileExistsError: for such a file without ``--force``: it could not be written again.
@@ -127,7 +130,9 @@ def check_page(path: str | os.PathLike[str], force: bool) -> None:
     if force or not os.path.isfile(path):
         return
     with open(path, "rb") as file:
-        if not is_page(file.read(4000)):
+        start = file.read(4000)
+        onnx = os.fspath(path).lower().endswith(".onnx") and ONNX_BY_GPUNN in start[:32]
+        if not (onnx or is_page(start)):
             raise FileExistsError(
                 f"{path} already exists and gpunn did not write it: choose another name or pass "
                 f"--force."

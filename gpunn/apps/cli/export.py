@@ -1,4 +1,4 @@
-"""Export a saved model as a web page that runs it in any browser."""
+"""Export a saved model as a web page that runs it in any browser, or as ONNX."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ from gpunn.common.names import counted, first_few
 
 from .arguments import add_shared, check_page, saved_model
 
-HELP = "export a saved model as a web page"
+HELP = "export a saved model as a web page or as ONNX"
 EXAMPLES = """\
 examples:
   gpunn export runs/mnist/model.gpunn mnist.html
   gpunn export digits.gpunn digits.html --like mnist
+  gpunn export runs/mnist/model.gpunn mnist.onnx
 
-The page is a single file that needs no network and no Python: the model runs in
+A page is a single file that needs no network and no Python: the model runs in
 the browser. For pictures the page has a pad to draw on by mouse, touch, pen or
 keys; it shows the predicted probabilities and the activations of each layer.
 Drawings are prepared as `gpunn predict` prepares pictures. For two inputs the
 page shows the plane and the model's output at each point. For tables it has a
 form with a field for each column, and shows how the output changes along each.
 
-Whoever has the page has the model: its weights and the names of its classes.
-The command prints what the page holds of the data.
+A file that ends in .onnx is for other programs; it takes the package onnx. It
+includes the preparation of numbers, strings and the columns of a table. What
+has no counterpart in ONNX is named, and nothing is written.
+
+Whoever has the file has the model: its weights and the names of its classes.
+The command prints what the file holds of the data.
 """
-ENDINGS = (".html", ".htm")
+ENDINGS = (".html", ".htm", ".onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, "model", "--max-parts")
-    parser.add_argument("page", metavar="PAGE", help="the file to write, .html")
+    parser.add_argument("page", metavar="FILE", help="the file to write, .html or .onnx")
     parser.add_argument(
         "--like", choices=("mnist",),
         help="prepare drawings as MNIST's digits, for a model whose file does not record it",
@@ -46,9 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if not args.page.lower().endswith(ENDINGS):
-        raise ValueError(f"{args.page}: the name of a page must end in {' or '.join(ENDINGS)}.")
+        raise ValueError(f"{args.page}: the name must end in {', '.join(ENDINGS)}.")
+    onnx = args.page.lower().endswith(".onnx")
+    if onnx and args.like:
+        raise ValueError("--like prepares drawings on a page; leave it out for ONNX.")
     check_page(args.page, args.force)
     model = saved_model(args)
+    if onnx:
+        model.export(args.page)
+        size = os.path.getsize(args.page) / 1000
+        print(f"Saved {args.page} ({size:,.0f} kB) for programs that run ONNX.")
+        print(_data_note(model))
+        return 0
     text = model_page(model, _name(args.model), args.like).encode()
     atomic_write(args.page, [text])
     print(f"Saved {args.page} ({len(text) / 1000:,.0f} kB): open it in a browser.")

@@ -106,3 +106,22 @@ def test_no_page_is_written_of_a_wrong_name_or_model(
     assert main(["export", str(file), str(page)]) == 1
     assert "colour" in capsys.readouterr().err
     assert file.read_bytes() == before and not page.exists()
+
+
+def test_a_model_is_exported_as_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    file, out = tmp_path / "m.gpunn", tmp_path / "m.onnx"
+    model = model_of((4,), layers.Dense(2, "softmax"))
+    model.save(file)
+    for _ in range(2):  # gpunn wrote the first one
+        assert main(["export", str(file), str(out)]) == 0
+    assert "for programs that run ONNX" in capsys.readouterr().out
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=1e-6)
+    out.write_bytes(b"mine")
+    assert main(["export", str(file), str(out)]) == 1
+    assert "gpunn did not write it" in capsys.readouterr().err
+    assert main(["export", str(file), str(out), "--like", "mnist", "--force"]) == 1
+    assert out.read_bytes() == b"mine"
