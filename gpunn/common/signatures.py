@@ -23,6 +23,7 @@ from weakref import ref as weak
 
 import numpy as np
 
+from .names import closest
 from .nested import replaced
 from .overrides import is_framework, replaces
 
@@ -55,6 +56,31 @@ else:
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a function, method or class; raises as `inspect.signature` does."""
     return inspect.signature(function, **_WRITTEN)
+
+
+def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method whose error about an unknown keyword names the one that is meant.
+
+    Python does so from 3.13 on.
+
+    >>> suggesting(lambda self, epochs=1: None)(0, epoch=5)
+    Traceback (most recent call last):
+    TypeError: <lambda>() got an unexpected keyword argument 'epoch'. Did you mean 'epochs'?
+    """
+    code = method.__code__
+    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+
+    @functools.wraps(method)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(
+                    f"{method.__name__}() got an unexpected keyword argument {name!r}."
+                    f"{closest(name, [*known])}"
+                )
+        return method(*args, **kwargs)
+
+    return called
 
 
 def required(function: Callable[..., Any]) -> list[str]:

@@ -44,9 +44,13 @@ def as_array(x: Any, argument: str, backend: Backend) -> Any:
     else:
         array = read(x, argument)
     if array.dtype.kind not in "biuf":
+        texts = array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str))
+        how = "Convert it first (strings to numbers, missing values filled)."
+        if texts and argument == "y":
+            how = "Number the classes: classes, y = numpy.unique(y, return_inverse=True)."
         raise TypeError(
             f"{argument} must hold real numbers; its dtype is {array.dtype}{_first_of(array)}. "
-            f"Convert it first (strings to numbers, missing values filled)."
+            f"{how}"
         )
     plain = type(array) is np.ndarray  # NumPy imports masked arrays only on use
     if not plain and _is_masked(array):

@@ -261,12 +261,23 @@ def _wrong_y(
 ) -> ValueError:
     loss = target.loss
     prediction = (expected[0], *target.output_shape)
+    flat = shape in (expected[:1], (expected[0], 1))  # one number per row
     if loss.sparse and shape == prediction:
         hint = "For one-hot rows use categorical_crossentropy, or pass y.argmax(-1)."
-    elif loss.fuses == "Softmax" and shape in (expected[:-1], (*expected[:-1], 1)):
+    elif loss.sparse and len(prediction) > 2 and flat:
+        hint = (
+            f"The predictions have axes {prediction[1:-1]} between rows and classes: put a "
+            f"layers.Flatten() or a pooling layer before the last Dense layer."
+        )
+    elif loss.fuses == "Softmax" and not loss.sparse and (flat or shape == expected[:-1]):
         hint = (
             "For class indices use sparse_categorical_crossentropy, or pass "
             "gpunn.utils.to_categorical(y)."
+        )
+    elif len(prediction) == 2 and prediction[1] > 1 and flat:
+        hint = (
+            "For class indices use sparse_categorical_crossentropy after a softmax; for one number "
+            "per row, end the model in one unit."
         )
     else:
         hint = "A loss does not broadcast."

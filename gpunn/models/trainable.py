@@ -11,6 +11,7 @@ from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import config, registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
+from gpunn.common.signatures import suggesting
 from gpunn.core.draws import draws_here
 from gpunn.core.recording import recorded
 from gpunn.layers.applying import symbolic_outputs
@@ -107,6 +108,7 @@ class TrainableModel(NestedModel):
     def run_eagerly(self, eager: bool) -> None:
         self._training.eager = eager
 
+    @suggesting
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -168,6 +170,7 @@ class TrainableModel(NestedModel):
             matmul_precision=matmul_precision,
         )
 
+    @suggesting
     def fit(
         self,
         x: Any = None,

@@ -85,9 +85,10 @@ class Recurrent(Stateful):
 
     def build(self, sequences_shape: Shape) -> None:
         if not 3 <= len(sequences_shape) <= (self._most_axes or len(sequences_shape)):
+            hint = " A recurrent layer before it needs return_sequences=True."
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, steps, features); got "
-                f"{tuple(sequences_shape)}."
+                f"{tuple(sequences_shape)}.{hint if len(sequences_shape) == 2 else ''}"
             )
         if isinstance(self.cell, Layer) and not self.cell.built:
             self.cell.build((sequences_shape[0], *sequences_shape[2:]))
