@@ -455,8 +455,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _integers(value: Any) -> Iterator[int]:
-    if isinstance(value, (dict, list)):
-        for entry in value.values() if isinstance(value, dict) else value:
+    if isinstance(value, dict):  # numbers of shared parts are no sizes
+        value = [entry for key, entry in value.items() if key != registry.SHARED_ID]
+    if isinstance(value, list):
+        for entry in value:
             yield from _integers(entry)
     elif isinstance(value, int):
         yield value

@@ -14,6 +14,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from gpunn.common import registry
 from gpunn.common.atomic_files import Path, atomic_write
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
+from gpunn.common.overrides import replaces
 from gpunn.core.storage import with_weight_limit
 from gpunn.optimizers.kept import Exclusion
 from gpunn.optimizers.optimizer import EXCLUDED
@@ -59,7 +61,7 @@ def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     document: dict[str, Any] = {"trained_on": model.trained_on}
     if shapes := shapes_of_layers(model):
         document["layer_shapes"] = shapes
-    if compiled is not None and compiled["optimizer"] is None:
+    if compiled is not None and compiled.get("optimizer", "") is None:
         document["compile_config"], compiled = compiled, None  # Keras cannot load it
     entry["compile_config"] = compiled
     excluded = {} if model.optimizer is None else model.optimizer.get_config()
@@ -107,9 +109,9 @@ def _plain(value: Any) -> Any:
 
 
 def _compile_config(model: Any) -> dict[str, Any] | None:
-    config = model.get_compile_config()
-    if config is None:
-        return None
+    config: dict[str, Any] | None = model.get_compile_config()
+    if config is None or replaces(type(model), "get_compile_config"):
+        return config
     made: dict[str, Any] = {
         "loss_weights": config["loss_weights"], "run_eagerly": config.get("run_eagerly", False),
         "steps_per_execution": 1, "jit_compile": False,
@@ -244,10 +246,16 @@ def _is_text(name: str) -> bool:
 
 def compile_model(model: Any, config: Mapping[str, Any]) -> None:
     """Compile a model as Keras has described it."""
+    if replaces(type(model), "compile_from_config"):
+        model.compile_from_config(config)
+        return
 
     def made(kind: str, key: str) -> Any:
         def own(x: Any) -> Any:
             known = from_keras(x, kind) if is_part(x) else x
+            if isinstance(known, str):  # now: custom_objects hold while the file is read only
+                with suppress(ValueError):
+                    return registry.lookup(registry.FUNCTION, known)
             return registry.deserialize(known, kind) if is_part(known) else known
 
         return replaced(own, config.get(key), is_part)

@@ -118,6 +118,8 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     cls = registry.lookup(kind, name)
     if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
         raise UnknownInKerasError(f"Keras has no {kind} {name!r}: save the model as .gpunn.")
+    if getattr(cls, "_made_from_functions", False) and kind != "layer":
+        return _of_function(kind, cls, config)
     if kind == "activation":
         return _activation(name, cls, config)
     config = {
@@ -174,6 +176,22 @@ def described(value: Any, kind: str = "", argument: str = "") -> Any:
         return to_keras(x, found)
 
     return replaced(of_part, value, is_part)
+
+
+def _of_function(kind: str, cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a user's function, by its plain name if it is not registered."""
+    argument = cls.function_argument
+    its = vars(registry.lookup(registry.FUNCTION, config[argument]))
+    name = its.get("_registered_name") or config[argument].removeprefix("Custom>")
+    function = entry_of("builtins", "function", name, "function")
+    if cls.from_config({argument: config[argument]}).get_config() == config:
+        return function
+    if kind == "metric":
+        return entry_of(MODULES[kind], cls.__name__, {**config, argument: function})
+    raise UnknownInKerasError(
+        f"Keras's files hold the {kind} {name!r} as a function without options, but it has "
+        f"{dict(config)}: save the model as .gpunn."
+    )
 
 
 def _activation(name: str, cls: Any, config: Mapping[str, Any]) -> str:

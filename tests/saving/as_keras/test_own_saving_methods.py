@@ -211,3 +211,71 @@ def test_a_model_whose_layers_only_its_own_steps_call(name: str, tmp_path: Path)
     for one, other in zip(model.dense.get_weights(), again.dense.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     again.fit(X, X[:, :2], verbose=0)
+
+
+def of_functions(k: Any) -> tuple[Any, Any]:
+    """A model whose activation, loss and metric are functions."""
+
+    def bent(x: Any) -> Any:
+        return k.ops.tanh(x) * 2
+
+    def off(y_true: Any, y_pred: Any) -> Any:
+        return k.ops.mean(k.ops.square(y_true - y_pred), -1)
+
+    model = k.Sequential([k.Input((3,)), k.layers.Dense(2, activation=bent)])
+    model.compile("sgd", off, metrics=[off])
+    return model, {"bent": bent, "off": off}
+
+
+def test_functions_in_files_of_keras(keras: Any, tmp_path: Path) -> None:
+    path, y = tmp_path / "m.keras", X[:, :2]
+    for writes, reads in [(gpunn, gpunn), (gpunn, keras), (keras, gpunn)]:
+        model = of_functions(writes)[0]
+        model.save(path)
+        again = load(reads, path, of_functions(reads)[1])
+        for one, other in zip(
+            model.evaluate(X, y, verbose=0), again.evaluate(X, y, verbose=0), strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def of_compile(k: Any) -> Any:
+    """A model class that describes its compilation by itself, as in Keras's guide."""
+
+    class Own(k.Model):  # type: ignore[misc]
+        def __init__(self, **common: Any) -> None:
+            super().__init__(**common)
+            self.dense = k.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+        def compile(self, first: Any, scale: float) -> None:
+            super().compile(first, "mse")
+            self.first, self.scale = self.optimizer, scale
+
+        def get_compile_config(self) -> dict[str, Any]:
+            kept = k.saving.serialize_keras_object(self.first)
+            return {"first": kept, "scale": self.scale}
+
+        def compile_from_config(self, config: Any) -> None:
+            first = k.saving.deserialize_keras_object(config["first"])
+            self.compile(first, config["scale"])
+
+    return Own
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")  # Keras, of SGD's count of steps
+@pytest.mark.parametrize("name", ["m.gpunn", "m.keras"])
+def test_a_model_that_describes_its_compilation(keras: Any, name: str, tmp_path: Path) -> None:
+    sides = [(gpunn, gpunn), (gpunn, keras), (keras, gpunn)]
+    for writes, reads in sides if name == "m.keras" else sides[:1]:
+        model = of_compile(writes)()
+        model.compile(writes.optimizers.SGD(0.25), 3.0)
+        model.fit(X, X[:, :2], verbose=0)
+        model.save(tmp_path / name)
+        again = load(reads, tmp_path / name, {"Own": of_compile(reads)})
+        assert float(again.optimizer.learning_rate) == 0.25 and again.scale == 3.0
+        losses = [m.fit(X, X[:, :2], epochs=2, verbose=0, shuffle=False).history["loss"]
+                  for m in (model, again)]  # fmt: skip
+        np.testing.assert_allclose(*losses, rtol=1e-5)
