@@ -34,6 +34,7 @@ class CustomSteps:
         """Ignored: Keras's optimizers set it in `build`."""
 
     if TYPE_CHECKING:  # what a class with an `update_step` has
+        add_optimizer_variables: Any
         add_variable: Any
         add_variable_from_reference: Any
         assign: Any
@@ -60,7 +61,8 @@ class CustomSteps:
         """Update one weight, in a class written for Keras; another one defines `rule`.
 
         It is called while a step is traced, and sets the weight and its slots by `assign`. The
-        slots are made in `build`, with ``self.add_variable_from_reference(variable, name)``.
+        slots are made in `build`, with ``self.add_variable_from_reference(variable, name)`` or
+        ``self.add_optimizer_variables(variables, names)``.
 
         Args:
             gradient: of the weight's shape.

@@ -134,7 +134,6 @@ class Optimizer(CustomSteps, Formula):
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
-                "update_step",
                 "apply",
                 "apply_gradients",
                 "stateless_apply",
@@ -143,9 +142,11 @@ class Optimizer(CustomSteps, Formula):
                 "_resource_apply_dense",
                 "_resource_apply_sparse",
             ),
-            "write update(backend, w, g, slots, learning_rate, updates, decay), which changes "
-            "the flat array w in place",
+            "write rule(w, g, slots, rate, t), the update of one weight, or update(backend, w, g, "
+            "slots, learning_rate, updates, decay), which changes the flat array w in place",
         ),
+        "update_step": "derive from gpunn.optimizers.Optimizer itself, whose update_step is "
+        "called, or write rule(w, g, slots, rate, t)",
         **dict.fromkeys(
             ("build", "_create_slots"),
             "name the arrays that it keeps in slot_names, and their first_values",
@@ -564,7 +565,7 @@ class Optimizer(CustomSteps, Formula):
         >>> _SignDescent(0.25).apply([[3.0, -0.1]], [w]); w.tolist()
         [0.75, 2.25]
         """
-        raise TypeError(f"{type(self).__name__} must define rule(...) or update(...).")
+        raise TypeError("an optimizer must define rule(...) or update_step(...).")
 
     def _update_by_tensors(
         self, backend: Backend, storage: ParameterStorage, control: Control

@@ -31,11 +31,9 @@ def own(k: Any) -> Any:
             if self.built:
                 return
             super().build(variables)
-            self.m, self.v = [], []
-            for variable in variables:
-                self.m.append(self.add_variable_from_reference(variable, name="m"))
-                self.v.append(self.add_variable_from_reference(
-                    variable, name="v", initializer="ones"))  # fmt: skip
+            self.m = self.add_optimizer_variables(variables, "m")
+            self.v = [self.add_variable_from_reference(variable, name="v", initializer="ones")
+                      for variable in variables]  # fmt: skip
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             rate = ops.cast(learning_rate, variable.dtype)
@@ -142,6 +140,33 @@ def test_layers_frozen_and_freed_later() -> None:
         assert np.array_equal(before, model.layers[3].get_weights()[0]) == frozen
 
 
+def test_slots_of_several_names_are_made_at_once(keras: Any) -> None:
+    w, gradients = np.array([1.0, -2.0], np.float32), [[0.5, -1.0], [0.25, 3.0]]
+    found: list[Any] = []
+    for k in (gpunn, keras):
+
+        class Two(k.optimizers.Optimizer):  # type: ignore[misc, name-defined]
+            def build(self, variables: Any) -> None:
+                super().build(variables)
+                self.m, self.v = self.add_optimizer_variables(
+                    variables, ["m", "v"], ["zeros", "ones"]
+                )
+
+            def update_step(self, gradient: Any, variable: Any, rate: Any) -> None:
+                number = self._get_variable_index(variable)
+                m, v = self.m[number], self.v[number]
+                self.assign(m, m * 0.5 + gradient)
+                self.assign(v, v + gradient * gradient)
+                self.assign_sub(variable, rate * m / v)
+
+        variable, optimizer = k.Variable(w), Two(0.25)
+        optimizer.build([variable])
+        for gradient in gradients:
+            optimizer.apply([k.ops.array(gradient, "float32")])
+        found.append(k.ops.convert_to_numpy(variable))
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
 def test_what_cannot_be_is_named() -> None:
     class Counted(gpunn.optimizers.Optimizer):
         learning_rate: float = 0.1
@@ -161,7 +186,17 @@ def test_what_cannot_be_is_named() -> None:
             ]
 
     model = network(gpunn)
+    class Uneven(Counted):
+        def build(self, variables: Any) -> None:
+            super(Counted, self).build(variables)
+            self.m = self.add_optimizer_variables(variables, ["m", "v"], ["zeros"])
+
+    class Nothing(gpunn.optimizers.Optimizer):
+        learning_rate: float = 0.1
+
     for optimizer, message in [
+        (Uneven(), r"an initializer for each of the names \['m', 'v'\] is expected; got 1"),
+        (Nothing(), r"Nothing\.rule: an optimizer must define rule\(\.\.\.\) or update_step"),
         (Counted(), r"Counted\.build makes a variable of no weight"),
         (Drawn(), "first values of the slot 'm' must be equal"),
     ]:

@@ -88,6 +88,35 @@ def add_variable_from_reference(
     return made
 
 
+def add_optimizer_variables(
+    self: Any, trainable_variables: Sequence[Any], name: str | Sequence[str],
+    initializer: Any = "zeros",
+) -> Any:
+    """Make a slot of each weight, in `build`, as a list; for several names, a tuple of lists.
+
+    Args:
+        trainable_variables: weights that `build` is given.
+        name: of the slot, or of several.
+        initializer: the first value of all of them, or a sequence with one for each name.
+
+    Raises:
+        ValueError: if names and initializers differ in number.
+    """
+    names = [name] if isinstance(name, str) else list(name)
+    one_for_all = isinstance(name, str) or not isinstance(initializer, (list, tuple))
+    firsts = [initializer] * len(names) if one_for_all else list(initializer)
+    if len(firsts) != len(names):
+        raise ValueError(
+            f"{self.name}.add_optimizer_variables: an initializer for each of the names "
+            f"{names} is expected; got {len(firsts)}."
+        )
+    made: tuple[list[Variable], ...] = tuple([] for _ in names)
+    for variable in trainable_variables:
+        for slots, own, first in zip(made, names, firsts, strict=True):
+            slots.append(add_variable_from_reference(self, variable, own, first))
+    return made[0] if isinstance(name, str) else made
+
+
 def add_variable(self: Any, *args: Any, **options: Any) -> Any:
     """Refuse a variable of no weight."""
     raise TypeError(
@@ -151,6 +180,7 @@ INSTALLED: dict[str, Any] = {
     "slot_names": property(_slot_names), "first_values": property(_first_values),
     "rule_of": rule_of, "decay_of": decay_of, "_updated": updated,
     "_update_by_tensors": update_by_tensors, "add_variable": add_variable,
-    "add_variable_from_reference": add_variable_from_reference, "assign": assign,
+    "add_variable_from_reference": add_variable_from_reference,
+    "add_optimizer_variables": add_optimizer_variables, "assign": assign,
     "assign_add": assign_add, "assign_sub": assign_sub, "_get_variable_index": get_variable_index,
 }  # fmt: skip
