@@ -212,6 +212,7 @@ def _labels(target: TargetSpec, array: Array, backend: Backend) -> tuple[Array, 
     labels = backend.read(array) if backend.owns(array) else array
     classes = MOST_LABELS if loss._compares_samples else target.output_shape[-1]
     labels = check_labels(labels, classes, loss.name, getattr(loss, "ignore_class", None))
+    loss._check_labels(labels, target.output_shape)
     return labels, labels is not array
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -18,7 +20,7 @@ class CTC(ReductionFirst):
     ``y_true`` holds labels (batch, most) from 1 to classes - 1, and 0 after the last one of a
     sample. ``y_pred`` holds logits (batch, steps, classes), all steps of which count, as in Keras.
     Values are (batch,). One is infinite if a sample has more labels than steps, where two equal
-    labels need a step between them.
+    labels need a step between them; methods such as `fit` refuse these data.
 
     Args:
         reduction, name, dtype: see `Loss`.
@@ -36,6 +38,19 @@ class CTC(ReductionFirst):
 
     sparse = _of_sequences = True
     name = "ctc"
+
+    def _check_labels(self, labels: np.ndarray, sample: tuple[int | None, ...]) -> None:
+        if labels.ndim != 2 or len(sample) != 2 or sample[0] is None:
+            return
+        follows = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)
+        needed = (labels != 0).sum(-1) + follows.sum(-1)
+        if labels.size and (most := int(needed.max())) > sample[0]:
+            row = int(needed.argmax())
+            raise ValueError(
+                f"{self.name}: y_true[{row}] is {labels[row].tolist()}, which takes {most} steps, "
+                f"one for each label and one between equal ones, but the predictions have "
+                f"{sample[0]}. Give the sequences more steps, or leave the sample out."
+            )
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if y_true.ndim != 2 or y_pred.ndim != 3:

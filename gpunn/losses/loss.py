@@ -202,6 +202,9 @@ class Loss(Formula):
         """
         check_equal(self.name, y_true_shape, y_pred_shape, " Nothing is broadcast in a loss.")
 
+    def _check_labels(self, labels: np.ndarray, sample: tuple[int | None, ...]) -> None:
+        """Raise a ValueError for labels of data for which predictions of this shape are too few."""
+
     @recorded
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss as a tensor: a number, or one per row with ``reduction="none"``.

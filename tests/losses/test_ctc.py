@@ -166,6 +166,18 @@ def test_fit_refuses_what_does_not_fit_before_a_step() -> None:
             model.fit(x, labels, verbose=0)
 
 
+def test_fit_refuses_labels_that_take_more_steps_than_there_are() -> None:
+    model = gpunn.Sequential([gpunn.Input((4, 3)), layers.Dense(6)])
+    model.compile("sgd", losses.CTC())
+    x = np.random.default_rng(0).normal(size=(2, 4, 3))
+    fits = [[1, 2, 3, 4, 0], [1, 2, 2, 0, 0]]
+    assert np.isfinite(model.fit(x, np.array(fits), verbose=0).history["loss"]).all()
+    for row in ([1, 1, 1, 0, 0], [1, 2, 3, 4, 5]):
+        assert np.isinf(losses.CTC(reduction="none")([fits[0], row], model(x))[1])
+        with pytest.raises(ValueError, match=r"y_true\[1\] is .* takes 5 steps.* have 4\."):
+            model.fit(x, np.array([fits[0], row]), verbose=0)
+
+
 def test_a_mask_of_outputs_is_refused() -> None:
     """All steps count, as with Keras, which multiplies the mask with the losses of samples."""
     masked = [gpunn.Input((9, 3)), layers.Masking(), layers.SimpleRNN(6, return_sequences=True)]
