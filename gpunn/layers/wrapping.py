@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from gpunn.common import registry
@@ -207,6 +208,9 @@ class SpectralNormalization(Wrapper):
         },
     )
 
+    _refused = MappingProxyType(
+        {"normalized_weights": "write call(inputs, training), which replaces the kernel"}
+    )
     power_iterations: int = field(default=1, check=check_units, after="layer")
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,11 @@ class Pictures(Layer):
     """Base class of layers that change pictures; a subclass defines `_changed`."""
 
     _abstract = True
+    _refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("get_random_transformation", "transform_images", "transform_labels",
+         "transform_single_image", "transform_single_label"),
+        "write call(x, training), with super().call(x, training) for what the layer does",
+    )  # fmt: skip
 
     data_format: Any = field(default=None, check=check_data_format, kw_only=True, placed=True)
 
