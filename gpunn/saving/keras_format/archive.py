@@ -176,12 +176,13 @@ def load_model(
                 model.build(shape)
             build_layers(model, own.get("layer_shapes"))
             states.read(file, model, allow_nan)
+            files = {**texts, **assets}  # a file of the user's may be named as a vocabulary is
             for place, (holder, _) in places(model).items():
                 if saves_itself(holder, ["load_assets"]):
                     start = _folder(place)
                     load_assets(holder, {
                         name.removeprefix(start): data
-                        for name, data in assets.items() if name.startswith(start)
+                        for name, data in files.items() if name.startswith(start)
                     })  # fmt: skip
             return model
 

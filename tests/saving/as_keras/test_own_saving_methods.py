@@ -42,13 +42,13 @@ def parts(k: Any) -> tuple[Any, Any]:
 
         def save_assets(self, inner_path: str) -> None:
             os.makedirs(os.path.join(inner_path, "more"), exist_ok=True)
-            with open(os.path.join(inner_path, "words.txt"), "w", encoding="utf-8") as file:
+            with open(os.path.join(inner_path, "vocabulary.txt"), "w", encoding="utf-8") as file:
                 file.write("\n".join(self.words))
             with open(os.path.join(inner_path, "more", "empty"), "wb"):
                 pass
 
         def load_assets(self, inner_path: str) -> None:
-            with open(os.path.join(inner_path, "words.txt"), encoding="utf-8") as file:
+            with open(os.path.join(inner_path, "vocabulary.txt"), encoding="utf-8") as file:
                 self.words = file.read().split("\n")
 
         def get_config(self) -> dict[str, Any]:
