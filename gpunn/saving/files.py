@@ -189,7 +189,15 @@ def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, np.ndarray]) ->
         return {"$float": str(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ValueError(f"{name!r} is {value!r}, which JSON cannot hold.")
+    raise not_json(name, value)
+
+
+def not_json(name: str, value: Any) -> ValueError:
+    """Return the error for an entry of a description that is no value of JSON."""
+    return ValueError(
+        f"{name!r} is {value!r}, which JSON cannot hold: describe it by numbers and texts in the "
+        f"get_config of its class, and make it of them in from_config."
+    )
 
 
 def _unpack(value: Any, tensors: dict[str, np.ndarray], used: set[str]) -> Any:

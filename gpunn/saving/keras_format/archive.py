@@ -15,6 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from gpunn.core.storage import with_weight_limit
 from gpunn.optimizers.kept import Exclusion
 from gpunn.optimizers.optimizer import EXCLUDED
 
+from ..files import not_json
 from ..own_state import assets_of, load_assets, saves_itself
 from . import graphs, lookups, states
 from .parts import complete_shared_numbers, described, from_keras, is_part, written_in
@@ -82,7 +84,7 @@ def _save_model(model: Any, path: Path, include_optimizer: bool) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, member in members.items():
-            archive.writestr(name, json.dumps(member, default=_plain))
+            archive.writestr(name, json.dumps(member, default=partial(_plain, member)))
         archive.writestr(WEIGHTS, states.written(model, with_state))
         for place, (holder, _) in places(model).items():
             for name, data in assets_of(holder):
@@ -101,11 +103,24 @@ def _write(path: Path, data: bytes) -> None:
     atomic_write(path, [data])
 
 
-def _plain(value: Any) -> Any:
-    """Return a value of NumPy as one of JSON."""
+def _plain(document: Any, value: Any) -> Any:
+    """Return a value of NumPy in a document as one of JSON."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    raise ValueError(f"JSON cannot hold {type(value).__name__}: {value!r}.")
+    raise not_json(_place_of(value, document), value)
+
+
+def _place_of(value: Any, document: Any) -> str:
+    """Return the keys and numbers that lead to a value."""
+    if value is document:
+        return ""
+    several = isinstance(document, (list, tuple))
+    inside = dict(enumerate(document)) if several else document
+    for key, entry in inside.items() if isinstance(inside, dict) else ():
+        found = _place_of(value, entry)
+        if found or entry is value:
+            return f"{key}/{found}".rstrip("/")
+    return ""
 
 
 def _compile_config(model: Any) -> dict[str, Any] | None:

@@ -279,3 +279,22 @@ def test_a_model_that_describes_its_compilation(keras: Any, name: str, tmp_path:
         losses = [m.fit(X, X[:, :2], epochs=2, verbose=0, shuffle=False).history["loss"]
                   for m in (model, again)]  # fmt: skip
         np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["m.gpunn", "m.keras"])
+def test_what_json_cannot_hold_is_named_by_its_place(name: str, tmp_path: Path) -> None:
+    if name.endswith(".keras"):
+        pytest.importorskip("h5py")
+
+    class Held(gpunn.layers.Layer):
+        def __init__(self, held: Any, **common: Any) -> None:
+            super().__init__(**common)
+            self.held = held
+
+        def call(self, x: Any) -> Any:
+            return x
+
+    model = gpunn.Sequential([gpunn.Input((3,)), Held({"a": [1, object()]})])
+    with pytest.raises(ValueError, match=r"'config/layers/1/config/held/a/1' is .*get_config"):
+        model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
