@@ -61,13 +61,14 @@ def written(model: Any, optimizer: bool) -> bytes:
             _put(file, path, holder.name, variables_of(holder) if own else arrays)
             write_weights_of(file, path, holder)
         names = slot_names(model) if optimizer else None
-        if optimizer and names is None and model.optimizer.steps_done:
+        its = model.optimizer
+        if optimizer and names is None and its is not None and its.steps_done:
             warn(
-                f"{model.name}: the state of {type(model.optimizer).__name__} is not in the file, "
-                f"as Keras has no place for it; loaded, it begins anew. Files of gpunn hold it."
+                f"{model.name}: the state of {type(its).__name__} is not in the file, as Keras "
+                f"has no place for it; loaded, it begins anew. Files of gpunn hold it."
             )
         if names is not None:
-            own, tensors = model.optimizer, model.training_state()[0]
+            own, tensors = its, model.training_state()[0]
             rate = own.fixed_learning_rate
             numbers = [np.int32(own.steps_done), *([] if rate is None else [np.float32(rate)])]
             slots = [slot.written(tensors) for slot in _in_file(own, names, tensors)]
