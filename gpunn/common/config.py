@@ -139,7 +139,8 @@ def disable_interactive_logging() -> None:
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Return whether ``verbose="auto"`` prints progress.
+    """Return whether ``verbose="auto"``, the default of `fit`, prints; see
+    `disable_interactive_logging`.
 
     >>> import gpunn
     >>> gpunn.config.is_interactive_logging_enabled()

@@ -70,6 +70,10 @@ class _OverUnion(Metric):
     def sparse(self) -> bool | None:  # type: ignore[override]
         return None if self.sparse_y_true and self.sparse_y_pred else self.sparse_y_true
 
+    @property
+    def predictions(self) -> str | None:  # type: ignore[override]
+        return "numbers" if self.sparse_y_pred else None
+
     def _numbers(self, x: Any, of_predictions: bool) -> Tensor:
         """Return class numbers as whole numbers in floats, of any shape. As operations on floats, a
         step computes all of it in loops."""

@@ -67,7 +67,8 @@ class Metric(Formula):
         of_largest: True if only the place of each row's largest prediction matters.
         direction: ``"up"`` if higher is better, ``"down"`` if lower is.
         predictions: kind that it needs, as for `gpunn.losses.Loss.predictions`. In a model whose
-            loss takes logits or scores, a metric that needs probabilities gets them.
+            loss takes logits or scores, a metric that needs probabilities gets them. ``"numbers"``:
+            class numbers; of other predictions there is a warning.
         targets: likewise; a metric that needs ``"bits"`` gets 0 instead of -1.
         remedy: what to do if the loss reads class numbers but the metric needs a target
             for each of several outputs; None if class numbers are enough.

@@ -86,6 +86,12 @@ def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricI
                 f"{loss.link.lower()}(outputs), since {loss.name} "
                 + ("has from_logits=True" if output.gives == "logits" else "decides at 0")
             )
+    if metric.predictions == "numbers" and output.gives:
+        notes.append(
+            f"The metric {metric.name!r} reads class numbers: as in Keras, it takes a prediction "
+            f"of 0.9 for class 0. Use BinaryIoU for a sigmoid, and sparse_y_pred=False for one "
+            f"output for each class."
+        )
     if metric.targets == "bits" and loss.targets == "signs":
         targets = activations.relu
         changes.append("targets of 0 instead of -1")

@@ -160,6 +160,19 @@ def test_a_metric_on_logits_refuses_probabilities(kind: Any, activation: str) ->
         compiled(2, activation, "mse", [kind(from_logits=True)])
 
 
+def test_class_numbers_are_not_read_from_probabilities_in_silence(keras: Any) -> None:
+    x, y = data(3)
+    for activation, loss in [("sigmoid", "binary_crossentropy"), ("softmax", "mse")]:
+        with pytest.warns(UserWarning, match="'mean_io_u' reads class numbers.*BinaryIoU"):
+            model = compiled(3, activation, loss, [metrics.MeanIoU(2)])
+            found = model.evaluate(x, y, verbose=0)[1]
+        theirs = keras.metrics.MeanIoU(2)
+        theirs.update_state(y, model.predict(x, verbose=0))
+        assert found == pytest.approx(float(theirs.result()), rel=1e-5)
+    quietly(3, "softmax", "categorical_crossentropy", [metrics.OneHotMeanIoU(3)])
+    quietly(3, "sigmoid", "binary_crossentropy", [metrics.BinaryIoU()])
+
+
 def test_accuracy_of_several_sigmoids_names_the_other_one() -> None:
     x, y = data(3)
     with pytest.warns(UserWarning, match="'binary_accuracy'") as caught:
