@@ -167,6 +167,20 @@ def test_slots_of_several_names_are_made_at_once(keras: Any) -> None:
     np.testing.assert_allclose(*found, rtol=1e-6)
 
 
+def test_slots_have_no_values_outside_of_steps() -> None:
+    model, optimizer = network(gpunn), Own()
+    model.compile(optimizer, "mse")
+    model.fit(X, Y, batch_size=8, verbose=0)
+    for use in (
+        lambda slot: slot.numpy(), lambda slot: slot + 1.0, np.array,
+        lambda slot: slot.assign(np.ones(slot.shape)),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=r"slot 'm' .*training_state\(\)\[0\]"):
+            use(optimizer.m[0])
+    kept = {name: x for name, x in model.training_state()[0].items() if name.startswith("slot/m/")}
+    assert len(kept) == len(optimizer.m) and all(np.any(x) for x in kept.values())
+
+
 def test_what_cannot_be_is_named() -> None:
     class Counted(gpunn.optimizers.Optimizer):
         learning_rate: float = 0.1

@@ -21,6 +21,29 @@ from .updating import decay_of, update_by_tensors, updated
 Tensors = Mapping[str, Tensor]
 
 
+class Slot(Variable):
+    """A slot that `build` makes: it stands for the values that a step has in `update_step`."""
+
+    def numpy(self) -> np.ndarray:
+        """Raise a TypeError: outside of steps it has no values."""
+        if current() is None:
+            raise self._outside()
+        return super().numpy()
+
+    def write(self, numbers: np.ndarray) -> None:
+        """Raise a TypeError: what is written outside of steps would be ignored."""
+        raise self._outside()
+
+    def _outside(self) -> TypeError:
+        return TypeError(
+            f"the slot {self.name!r} of an optimizer has values in update_step only. "
+            f"model.training_state()[0] has those of now, as 'slot/{self.name}/...'."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.name} {self.shape}>"
+
+
 class Slots:
     """The weights that `build` was given, and the slots that it has made for each, in order."""
 
@@ -74,7 +97,7 @@ def add_variable_from_reference(
         ValueError: for other weights, and for an initializer of several values.
     """
     slots: Slots | None = vars(self).get("_slots_made")
-    made = Variable(initializer, shape=reference_variable.shape, dtype="float32", name=name)
+    made = Slot(initializer, shape=reference_variable.shape, dtype="float32", name=name)
     if not np.all(made.first == made.first.reshape(-1)[:1]):
         raise ValueError(
             f"{self.name}: the first values of the slot {name!r} must be equal; got "
