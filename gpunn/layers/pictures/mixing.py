@@ -66,6 +66,15 @@ class _Mixing(RandomPictures):
             return x
         return {"images": x, **({} if labels is None else {"labels": labels})}
 
+    def _run(self, *args: Any, training: bool, **kwargs: Any) -> Any:
+        images = args[0].get("images") if args and isinstance(args[0], dict) else None
+        if images is not None and np.ndim(images) == 3:
+            raise ValueError(
+                f"{self.name}: images (batch, height, width, channels) are expected beside labels; "
+                f"got shape {np.shape(images)}. Mix batches: data.batch(32).map(...)."
+            )
+        return super()._run(*args, training=training, **kwargs)
+
     def _mixed(self, x: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """Return mixed pictures, and the share (batch, 1) that each has of its own."""
         raise TypeError(f"{type(self).__name__} must define _mixed(x, other).")

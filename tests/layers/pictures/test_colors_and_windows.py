@@ -354,6 +354,10 @@ def test_keras_reads_their_configurations_and_they_keras_s(keras: Any) -> None:
         (lambda: layers.MixUp(2.0), "alpha must be above 0, and at most 1"),
         (lambda: layers.CutMix(2.0), "factor must be a number, or two"),
         (
+            lambda: layers.CutMix()({"images": pictures()[0], "labels": np.arange(3)}),
+            "got shape .*Mix batches",
+        ),
+        (
             lambda: layers.MixUp()({"images": pictures(), "labels": np.arange(3)}),
             "labels must have the shape .batch, classes.",
         ),
