@@ -181,6 +181,58 @@ def test_slots_have_no_values_outside_of_steps() -> None:
     assert len(kept) == len(optimizer.m) and all(np.any(x) for x in kept.values())
 
 
+def across(k: Any) -> Any:
+    """Updates that read other weights and their slots, and count in a variable of the class."""
+    ops = k.ops
+
+    class Across(k.optimizers.Optimizer):  # type: ignore[misc]
+        def __init__(self, learning_rate: Any = 0.05, **options: Any) -> None:
+            super().__init__(learning_rate=learning_rate, **options)
+            self.seen = k.Variable(1.0)
+
+        def build(self, variables: Any) -> None:
+            if self.built:
+                return
+            super().build(variables)
+            self.m = [self.add_variable_from_reference(v, name="m") for v in variables]
+            self.given = list(variables)
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            own = self.m[self._get_variable_index(variable)]
+            self.seen.assign(self.seen + 0.1)
+            size = sum(ops.mean(ops.abs(m)) for m in self.m)
+            far = ops.mean(ops.abs(self.given[0])) + ops.mean(ops.abs(self.given[-1]))
+            self.assign_add(own, gradient / (1 + size))
+            self.assign_sub(variable, learning_rate * own * far / self.seen)
+
+    return Across
+
+
+@pytest.mark.parametrize("name", ["plain", "gathered"])
+def test_updates_read_other_weights_as_in_keras(keras: Any, backend: str, name: str) -> None:
+    ours, theirs = network(gpunn, backend=backend), network(keras)
+    ours.set_weights(theirs.get_weights())
+    for k, model in ((gpunn, ours), (keras, theirs)):
+        model.compile(across(k)(0.1, **OPTIONS[name]), "mse")
+        model.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("what", ["the slot 'm' of", "dense"])
+def test_assignments_to_other_weights_are_refused(what: str) -> None:
+    class Reaches(across(gpunn)):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            if self._get_variable_index(variable) == 0:
+                other = self.m[-1] if "slot" in what else self.given[-1]
+                self.assign(other, other + 1.0)
+
+    model = network(gpunn)
+    model.compile(Reaches(), "mse")
+    with pytest.raises(TypeError, match=rf"Reaches\.update_step assigns to {what}.*another"):
+        model.fit(X, Y, verbose=0)
+
+
 def test_what_cannot_be_is_named() -> None:
     class Counted(gpunn.optimizers.Optimizer):
         learning_rate: float = 0.1

@@ -6,17 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from gpunn.core.storage import Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
+from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import current
+from gpunn.ops.trace import Trace, current
 from gpunn.ops.variable import Variable
 
-from .updating import decay_of, update_by_tensors, updated
+from .updating import decay_of, is_due, update_by_tensors, updated
 
 Tensors = Mapping[str, Tensor]
 
@@ -148,15 +150,58 @@ def add_variable(self: Any, *args: Any, **options: Any) -> Any:
     )
 
 
-def rule_of(
-    self: Any, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-) -> tuple[Tensor, Tensors]:
-    """Return the weight and the slots after the user's `update_step`."""
+def _slots_of(self: Any, weight: Parameter) -> dict[str, Variable]:
+    """Return the slots of a weight by name, which `build` makes if it has not."""
     known: Slots | None = vars(self).get("_slots_made")
     if known is None or id(weight) not in known.made:
         storage = weight.storage
         known = slots_for(self, [weight] if storage is None else list(storage.trained))
-    own = dict(zip(self.slot_names, known.made[id(weight)], strict=True))
+    return dict(zip(self.slot_names, known.made[id(weight)], strict=True))
+
+
+@contextmanager
+def _state(
+    self: Any, trace: Trace, storage: ParameterStorage, given: Sequence[Tensors], steps: Tensor
+) -> Iterator[Callable[[Parameter, Tensors], None]]:
+    """A context in which each update reads all weights and slots, as those before it left them.
+
+    It gives a function to call after each, with the weight and what changed. A variable of the
+    class's own changes in steps that update only.
+    """
+    sources = {p: {"": p, **_slots_of(self, p)} for p in storage.trained}
+    names = {id(x): (x, p, name) for p, own in sources.items() for name, x in own.items()}
+    values = {id(sources[p][name]): x for p, own in zip(storage.trained, given, strict=True)
+              for name, x in own.items()}  # fmt: skip
+
+    def check(keys: Iterable[int]) -> None:
+        for key in keys:
+            source, p, name = names[key]
+            if trace.read(source) is not values[key]:
+                what = f"the slot {name!r} of {p.path}" if name else p.path
+                raise TypeError(
+                    f"{type(self).__name__}.update_step assigns to {what} in the update of another "
+                    f"weight: assign to the variable that it is given, and to its slots."
+                )
+
+    def changed(weight: Parameter, now: Tensors) -> None:
+        check(id(source) for source in sources[weight].values())
+        for name, x in now.items():
+            values[id(sources[weight][name])] = x
+            trace.assign(sources[weight][name], x)
+
+    with trace.reading([(names[key][0], x) for key, x in values.items()], keeps=False):
+        yield changed
+        check(names)
+    for variable in trace.assigned:
+        if (due := is_due(self, steps, "float32")) is not None:
+            variable.now = ops.where(due, variable.now, variable.first)
+
+
+def rule_of(
+    self: Any, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
+) -> tuple[Tensor, Tensors]:
+    """Return the weight and the slots after the user's `update_step`."""
+    own = _slots_of(self, weight)
     trace = current()
     assert trace is not None
     vars(self)["_in_update"] = rate, t - 1
@@ -201,7 +246,7 @@ def _first_values(self: Any) -> Mapping[str, float]:
 INSTALLED: dict[str, Any] = {
     "_of_tensors": True, "functor": None, "begins_at_weights": (), "not_negative": (),
     "slot_names": property(_slot_names), "first_values": property(_first_values),
-    "rule_of": rule_of, "decay_of": decay_of, "_updated": updated,
+    "rule_of": rule_of, "decay_of": decay_of, "_updated": updated, "_state": _state,
     "_update_by_tensors": update_by_tensors, "add_variable": add_variable,
     "add_variable_from_reference": add_variable_from_reference,
     "add_optimizer_variables": add_optimizer_variables, "assign": assign,

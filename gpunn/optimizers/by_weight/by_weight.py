@@ -10,7 +10,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from ..optimizer import Optimizer, Tensors
-from .updating import decay_of, update_by_tensors, updated
+from .updating import decay_of, no_state, update_by_tensors, updated
 
 
 class ByWeight(Optimizer):
@@ -43,6 +43,7 @@ class ByWeight(Optimizer):
 
     _update_by_tensors = update_by_tensors
     _updated = updated
+    _state = staticmethod(no_state)
 
 
 def root_of_mean_square(x: Tensor) -> Tensor:

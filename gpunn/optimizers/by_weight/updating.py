@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from gpunn.backends.contract.backend import Backend
@@ -13,6 +15,8 @@ from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.running.functions import places
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
+
+Tensors = Mapping[str, Tensor]
 
 
 def decay_of(self: Any, weight: Parameter) -> float | None:
@@ -31,23 +35,42 @@ def update_by_tensors(
 
     def made() -> Stages:
         trace = trace_for(backend)
-        numbers = trace.placeholder(rates), trace.placeholder(steps)
+        rate, done = trace.placeholder(rates), trace.placeholder(steps)
+        arrays = [
+            {"": p.value, **{n: storage.segment(storage.slots[n], p) for n in self.slot_names}}
+            for p in storage.trained
+        ]
+        given = [{n: trace.placeholder(a) for n, a in own.items()} for own in arrays]
         stages = []
-        for p in storage.trained:
-            arrays = {n: storage.segment(storage.slots[n], p) for n in self.slot_names}
-            given = [trace.placeholder(a) for a in (p.value, p.gradient, *arrays.values())]
-            with trace.active():
-                w, g, *before = given
-                now = self._updated(p, storage, w, g, dict(zip(arrays, before, strict=True)),
-                                    *numbers)  # fmt: skip
-            stages.append([Destination(now.pop(""), p.value)])
-            stages[-1] += [Destination(x, arrays[name]) for name, x in now.items()]
+        with trace.active(), self._state(trace, storage, given, done) as changed:
+            for p, own, before in zip(storage.trained, arrays, given, strict=True):
+                slots = {name: x for name, x in before.items() if name}
+                gradient = trace.placeholder(p.gradient)
+                now = self._updated(p, storage, before[""], gradient, slots, rate, done)
+                changed(p, now)
+                stages.append([Destination(x, own[name]) for name, x in now.items()])
         return stages_of(trace, backend, stages)
 
     key = "update", self, *treated, places(storage.values, storage.gradients, *slots, rates)
     program = backend.kept(key, made)
     for number in range(len(storage.trained)):
         program.run(number)
+
+
+@contextmanager
+def no_state(*_: Any) -> Iterator[Callable[[Parameter, Tensors], None]]:
+    """A context of the updates of weights that read nothing of each other.
+
+    It gives a function to call after each, with the weight and what changed.
+    """
+    yield lambda weight, now: None
+
+
+def is_due(self: Any, steps: Tensor, dtype: str) -> Tensor | None:
+    """Return whether a step updates; None if each does, as none only gathers gradients."""
+    every = self.steps_per_update
+    done = ops.reshape(ops.cast(steps, dtype), ())
+    return None if every == 1 else done + 1 >= (ops.floor(done / every) + 1) * every
 
 
 def updated(
@@ -67,7 +90,6 @@ def updated(
     decayed = w - w * decay * rate if decay else w
     w, changed = self.rule_of(weight, decayed, g, slots, rate, t)
     found = {"": w, **changed}
-    if every > 1:
-        due = done + 1 >= t * every
+    if (due := is_due(self, steps, dtype)) is not None:
         found = {name: ops.where(due, x, held[name]) for name, x in found.items()}
     return {name: convert(x, dtype) for name, x in found.items()}
