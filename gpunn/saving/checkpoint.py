@@ -13,7 +13,7 @@ from gpunn.common.stored import Integer, check, check_array
 from . import files
 from .files import HEADER_LIMIT
 from .model_files import describe, opened, set_training, set_weights
-from .own_state import load_own_state
+from .own_state import check_own_state, load_own_state
 
 # Settings that may differ between a checkpoint and the model: the restored training state has
 # the values that count, and eager steps compute the same.
@@ -124,6 +124,7 @@ def load_checkpoint(
             )
         ]
         _check_place(document, params or {})
+        check_own_state(document.get("own_state"))
         set_training(model, document["training"])
         set_weights(model, document["weights"])
         load_own_state(model, document.get("own_state"))

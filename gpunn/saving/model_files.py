@@ -19,7 +19,7 @@ from gpunn.core.storage import with_weight_limit
 from . import files
 from .announcing import announce_data_held, announce_format
 from .files import MAX_HEADER
-from .own_state import load_own_state, own_state
+from .own_state import check_own_state, load_own_state, own_state, weights_stay_if_refused
 
 MAX_PARTS = 10_000  # default limit for loaded models
 
@@ -155,6 +155,7 @@ def load_model(
             )
     with opened(filepath, max_header, "model", "checkpoint") as document:
         _check_parts(document, max_parts)
+        check_own_state(document.get("own_state"), allow_nan)
         if not allow_nan:
             _check_finite(document["weights"], "weights")
             if compile and isinstance(document["training"], dict):
@@ -311,8 +312,10 @@ def load_weights(
     with opened(filepath, max_header, "weights", "model", "checkpoint") as document:
         if not allow_nan:
             _check_finite(document["weights"], "weights")
-        set_weights(model, document["weights"], skip_mismatch)
-        load_own_state(model, document.get("own_state"))
+        check_own_state(document.get("own_state"), allow_nan)
+        with weights_stay_if_refused(model):
+            set_weights(model, document["weights"], skip_mismatch)
+            load_own_state(model, document.get("own_state"))
 
 
 def describe(model: Any, include_training: bool = True) -> dict[str, Any]:

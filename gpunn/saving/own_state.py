@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpunn.common.names import listed, warn
 from gpunn.common.overrides import replaces
 
 SAVES = "save_own_variables", "save_assets"
@@ -43,15 +45,64 @@ def own_state(model: Any) -> State:
 
 def load_own_state(model: Any, state: Any) -> None:
     """Let the parts of a model load what `own_state` has returned."""
-    if not state:
+    if not state and not any(map(saves_itself, _inside(model))):
         return
     from .keras_format.places import places
 
-    for path, (holder, _) in places(model).items():
-        if saves_itself(holder, LOADS) and path in state:
+    found, state = places(model), state or {}
+    wanted = {path for path, (holder, _) in found.items() if saves_itself(holder)}
+    if different := sorted(wanted ^ set(state)):
+        warn(f"{model.name}: file and model do not share what is saved by methods of the classes, "
+             f"which stays as it is: {listed(different)}.")  # fmt: skip
+    for path in found:
+        if path in wanted and path in state:
+            holder = found[path][0]
             load_variables(holder, state[path]["variables"])
             assets = state[path]["assets"]
             load_assets(holder, {name: data.tobytes() for name, data in assets.items()})
+
+
+def check_own_state(state: Any, allow_nan: bool = True) -> None:
+    """Check an entry of a file that `own_state` should have returned.
+
+    Raises:
+        ValueError: naming what in it is missing, or is no array; or, unless ``allow_nan``, what is
+            not finite.
+    """
+    for path, entry in (state or {}).items():
+        if not isinstance(entry, dict) or set(entry) != {"variables", "assets"}:
+            raise ValueError(f"the entry 'own_state/{path}' must hold 'variables' and 'assets'.")
+        for kind, is_right in (("variables", _is_of_numbers), ("assets", _is_of_bytes)):
+            arrays, place = entry[kind], f"own_state/{path}/{kind}"
+            if not isinstance(arrays, dict):
+                raise ValueError(f"the entry {place!r} must hold arrays by their names.")
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray) or not is_right(array):
+                    raise ValueError(f"the entry '{place}/{name}' must be an array of "
+                                     f"{'numbers' if kind == 'variables' else 'bytes'}.")  # fmt: skip
+                if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise ValueError(f"the entry '{place}/{name}' holds NaN or infinity. Pass "
+                                     f"allow_nan=True to load it anyway.")  # fmt: skip
+
+
+def _is_of_numbers(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fiub"
+
+
+def _is_of_bytes(array: np.ndarray) -> bool:
+    return array.dtype == np.uint8 and array.ndim == 1
+
+
+@contextmanager
+def weights_stay_if_refused(model: Any) -> Iterator[None]:
+    """A context in which weights are loaded: an error in it leaves them as they were."""
+    before = [w.copy() for w in model.get_weights()] if model._has_values else None
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            model.set_weights(before)
+        raise
 
 
 def _inside(holder: Any) -> Iterable[Any]:
@@ -79,8 +130,20 @@ def variables_of(holder: Any) -> dict[str, np.ndarray]:
 
 
 def load_variables(holder: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Let a layer or model load its arrays."""
-    holder.load_own_variables(dict(arrays))
+    """Let a layer or model load its arrays.
+
+    Raises:
+        ValueError: naming one that it asks for and that is not there.
+    """
+    try:
+        holder.load_own_variables(dict(arrays))
+    except KeyError as error:
+        if error.args and error.args[0] in arrays:
+            raise
+        raise ValueError(
+            f"{holder.name}.load_own_variables asks for {error}, which the file lacks; it has "
+            f"{list(arrays)}."
+        ) from error
 
 
 def assets_of(holder: Any) -> list[tuple[str, bytes]]:

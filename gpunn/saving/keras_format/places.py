@@ -82,8 +82,25 @@ def shapes_of_layers(model: Any) -> dict[str, Any]:
 
 
 def build_layers(model: Any, shapes: Any) -> None:
-    """Build the layers of a model for the shapes from `shapes_of_layers`."""
+    """Build the layers of a model for the shapes from `shapes_of_layers`, as a file has them.
+
+    Raises:
+        ValueError: for entries that are no shapes.
+    """
+    shapes = {} if shapes is None else shapes
+    for path, shape in shapes.items() if isinstance(shapes, dict) else [("", shapes)]:
+        if not path or not isinstance(shape, (list, tuple)) or not _is_shape(shape):
+            raise ValueError(f"the entry 'layer_shapes/{path}' is no input shape: {shape!r}.")
     known = places(model) if shapes else {}
-    for path, shape in dict(shapes or {}).items():
+    for path, shape in shapes.items():
         if path in known and not known[path][0].built:
             known[path][0].build(tuple(shape))
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether a value is a shape, a size of one, or several shapes."""
+    if isinstance(value, Mapping):
+        return all(map(_is_shape, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_shape, value))
+    return value is None or (type(value) is int and value >= 0)

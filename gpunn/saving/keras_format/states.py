@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
@@ -15,7 +16,7 @@ from gpunn.backends.contract.control import BATCHES, UPDATES
 from gpunn.common.names import counted, first_few, warn
 from gpunn.core.storage import Parameter
 
-from ..own_state import saves_itself, variables_of
+from ..own_state import load_variables, saves_itself, variables_of, weights_stay_if_refused
 from .lookups import WEIGHTS_OF_CODES, is_lookup, write_weights_of
 from .places import class_of, places
 from .strings import check_strings
@@ -227,9 +228,10 @@ def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = F
                 raise
             warn(f"{holder.name} stays as it is: {error}")
     _tell_surplus(file, model, own)
-    assign(model, found)
-    for holder, arrays in stores:
-        holder.load_own_variables(arrays)
+    with weights_stay_if_refused(model) if stores else nullcontext():
+        assign(model, found)
+        for holder, arrays in stores:
+            load_variables(holder, arrays)
 
 
 def _arrays(

@@ -149,6 +149,75 @@ def test_what_cannot_be_saved_or_loaded_is_named(tmp_path: Path) -> None:
     assert not np.all(layer.get_weights()[0] == 1)
 
 
+BYTES = np.frombuffer(b"b", np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ((), [1], "must hold 'variables' and 'assets'"),
+        (("assets",), None, "must hold 'variables' and 'assets'"),
+        (("variables",), 3, "variables' must hold arrays by their names"),
+        (("variables", "seen"), "x", "variables/seen' must be an array of numbers"),
+        (("variables", "seen"), np.array([np.nan, 1]), "variables/seen' holds NaN or infinity"),
+        (("variables", "seen"), None, r"load_own_variables asks for 'seen', .* it has \['0'\]"),
+        (("variables", "0"), np.ones(7), "shape"),
+        (("assets", "words.txt"), np.ones(3), "assets/words.txt' must be an array of bytes"),
+        (("assets", "../words.txt"), BYTES, "is not inside its folder"),
+    ],
+)
+def test_a_damaged_state_is_named_and_changes_no_weight(
+    place: Any, value: Any, message: str, tmp_path: Path
+) -> None:
+    model, classes = learnt(gpunn, "graph")
+    model.save(tmp_path / "model.gpunn")
+    document = gpunn.saving.files.read(tmp_path / "model.gpunn")
+    at, *inner = "layers/counted", *place
+    entry = document["own_state"]
+    for name in [at, *inner][:-1]:
+        entry = entry[name]
+    entry[[at, *inner][-1]] = value
+    if value is None:
+        del entry[inner[-1]]
+    gpunn.saving.files.write(tmp_path / "model.gpunn", document)
+    with pytest.raises(ValueError, match=message):
+        load(gpunn, tmp_path / "model.gpunn", classes)
+    before = [w * 3 for w in model.get_weights()]
+    model.set_weights(before)
+    with pytest.raises(ValueError, match=message):
+        model.load_weights(tmp_path / "model.gpunn")
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_archive_that_a_method_refuses_changes_no_weight(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    model, _ = learnt(gpunn, "graph")
+    model.save_weights(tmp_path / "model.weights.h5")
+
+    def refuse(store: Any) -> None:
+        raise KeyError("more")
+
+    before = [w * 3 for w in model.get_weights()]
+    model.set_weights(before)
+    type(model.layers[1]).load_own_variables = lambda self, store: refuse(store)
+    with pytest.raises(ValueError, match=r"load_own_variables asks for 'more'"):
+        model.load_weights(tmp_path / "model.weights.h5")
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_state_of_other_parts_is_told(tmp_path: Path) -> None:
+    model, classes = learnt(gpunn, "graph")
+    model.save(tmp_path / "model.gpunn")
+    document = gpunn.saving.files.read(tmp_path / "model.gpunn")
+    own = document["own_state"]
+    own["layers/elsewhere"] = own.pop("layers/counted")
+    gpunn.saving.files.write(tmp_path / "model.gpunn", document)
+    with pytest.warns(UserWarning, match=r"stays as it is: .*layers/counted.*layers/elsewhere"):
+        load(gpunn, tmp_path / "model.gpunn", classes)
+
+
 # -- models that are not built
 
 
@@ -211,6 +280,13 @@ def test_a_model_whose_layers_only_its_own_steps_call(name: str, tmp_path: Path)
     for one, other in zip(model.dense.get_weights(), again.dense.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     again.fit(X, X[:, :2], verbose=0)
+    if name.endswith(".gpunn"):
+        for shape in (5, "x", [None, "x"], [None, -1]):
+            document = gpunn.saving.files.read(tmp_path / name)
+            document["layer_shapes"] = dict.fromkeys(document["layer_shapes"], shape)
+            gpunn.saving.files.write(tmp_path / "other.gpunn", document)
+            with pytest.raises(ValueError, match="layer_shapes/dense' is no input shape"):
+                load(gpunn, tmp_path / "other.gpunn", {"Steps": Steps})
 
 
 def of_functions(k: Any) -> tuple[Any, Any]:
