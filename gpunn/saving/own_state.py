@@ -78,8 +78,8 @@ def check_own_state(state: Any, allow_nan: bool = True) -> None:
                 raise ValueError(f"the entry {place!r} must hold arrays by their names.")
             for name, array in arrays.items():
                 if not isinstance(array, np.ndarray) or not is_right(array):
-                    raise ValueError(f"the entry '{place}/{name}' must be an array of "
-                                     f"{'numbers' if kind == 'variables' else 'bytes'}.")  # fmt: skip
+                    what = "numbers" if kind == "variables" else "bytes"
+                    raise ValueError(f"the entry '{place}/{name}' must be an array of {what}.")
                 if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise ValueError(f"the entry '{place}/{name}' holds NaN or infinity. Pass "
                                      f"allow_nan=True to load it anyway.")  # fmt: skip
