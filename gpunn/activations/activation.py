@@ -130,11 +130,13 @@ class Activation(Stated, Formula):
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
         """Compute out = f(x) on arrays; ``out`` may be ``x``."""
-        self.in_place(name_of(x.dtype))[0](backend, x, out)
+        if x.size:
+            self.in_place(name_of(x.dtype))[0](backend, x, out)
 
     def backward(self, backend: Backend, saved: Array, dy: Array, out: Array) -> None:
         """Compute out = dy f'(x) on arrays; ``out`` may be ``dy``."""
-        self.in_place(name_of(dy.dtype))[1](backend, saved, dy, out)
+        if dy.size:
+            self.in_place(name_of(dy.dtype))[1](backend, saved, dy, out)
 
     @property
     def states_call(self) -> bool:

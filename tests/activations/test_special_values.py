@@ -80,3 +80,9 @@ def test_elsewhere_it_does() -> None:
         for backend in BACKENDS:
             _, (slope,) = passes(get_backend(backend), activation, x, np.inf)
             assert np.isinf(slope[1:]).all(), (name, backend)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3)])
+@pytest.mark.parametrize("name", ["log_softmax", "softmax", "relu"])
+def test_nothing_stays_nothing(name: str, shape: tuple[int, ...]) -> None:
+    assert getattr(activations, name)(np.zeros(shape, "float32")).shape == shape

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
+from gpunn.ops.image.colors import flat_of
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -51,7 +52,7 @@ class RandomContrast(RandomPictures):
         mean = ops.reshape(ops.average_pool(x, (height, width)), (batch, channels))
         # Of each pixel: matrices of one row for each picture are one expression.
         rest = ops.take(ops.expand_dims(mean * (1.0 - factor), 1), [0] * (height * width), 1)
-        y = ops.reshape(x, (batch, -1)) * factor + ops.reshape(rest, (batch, -1))
+        y = flat_of(x) * factor + flat_of(rest)
         return ops.reshape(ops.clip(y, *self.value_range), x.shape)
 
 
@@ -79,5 +80,5 @@ class RandomBrightness(RandomPictures):
     def _changed(self, x: Tensor) -> Tensor:
         lowest, highest = self.value_range
         (share,) = self._drawn(x, self.factor)
-        y = ops.reshape(x, (len(x), -1)) + share * (highest - lowest)
+        y = flat_of(x) + share * (highest - lowest)
         return ops.reshape(ops.clip(y, lowest, highest), x.shape)

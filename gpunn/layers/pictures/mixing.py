@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
+from gpunn.ops.image.colors import flat_of
 from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.random import even
 from gpunn.ops.table import ops
@@ -134,7 +135,7 @@ class MixUp(_Mixing):
 
     def _mixed(self, x: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         share = self._share(x, self.alpha)
-        one, two = (ops.reshape(each, (len(x), -1)) for each in (x, other))
+        one, two = (flat_of(each) for each in (x, other))
         return ops.reshape(share * one + (1.0 - share) * two, x.shape), share
 
 
@@ -166,6 +167,6 @@ class CutMix(_Mixing):
         alpha, down, across = self._drawn(x, from_zero(self.factor), *[(0.0, 1.0)] * 2)
         side = ops.sqrt(1.0 - self._share(x, alpha + 1e-6))
         inside = in_boxes(x, [side, side], [down, across])
-        one, two = (ops.reshape(each, (len(x), -1)) for each in (x, other))
+        one, two = (flat_of(each) for each in (x, other))
         kept = ops.mean(ops.where(inside, 0.0, ops.ones((), x.dtype)), -1, keepdims=True)
         return ops.reshape(ops.where(inside, two, one), x.shape), kept

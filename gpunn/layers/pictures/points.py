@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_fraction, optional
 from gpunn.common.fields import field
-from gpunn.ops.image.colors import gray_of, hsv_of, joined, planes_of, rgb_of
+from gpunn.ops.image.colors import flat_of, gray_of, hsv_of, joined, planes_of, rgb_of
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -36,7 +36,7 @@ class _Points(RandomPictures):
         """Return pictures changed by a function of their values, (batch, values), counted from the
         lowest, and of the highest value so counted."""
         lowest, highest = self.value_range
-        y = change(ops.reshape(x, (len(x), -1)) - lowest, highest - lowest)
+        y = change(flat_of(x) - lowest, highest - lowest)
         return ops.reshape(y + lowest, x.shape)
 
     def _by_hue(self, x: Tensor, change: Callable[..., Sequence[Tensor]]) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
+from gpunn.ops.image.colors import flat_of
 from gpunn.ops.image.filters import blurred, check_kernel_size
 from gpunn.ops.running.streams import drawn, normal_numbers
 from gpunn.ops.table import ops
@@ -47,8 +48,8 @@ class RandomSharpness(_Points):
         (f,) = self._drawn(x, from_zero(self.factor))
         kernel = (np.ones((3, 3, x.shape[-1], 1)) / 13).astype(x.dtype)
         kernel[1, 1] *= 5
-        smooth = ops.reshape(ops.depthwise_conv(x, kernel, padding="same"), (len(x), -1))
-        rows = ops.reshape(x, (len(x), -1))
+        smooth = flat_of(ops.depthwise_conv(x, kernel, padding="same"))
+        rows = flat_of(x)
         y = rows + (1.0 - 2.0 * f) * (smooth - rows)
         return ops.reshape(ops.clip(y, *self.value_range), x.shape)
 
@@ -84,7 +85,7 @@ class RandomGaussianBlur(_Points):
         chosen = self._chosen(x, self.factor)
         sigmas = self._drawn(x, *[from_zero(self.sigma)] * 2)
         smooth = blurred(x, self.kernel_size, [sigma + 1e-6 for sigma in sigmas])
-        rows, other = (ops.reshape(each, (len(x), -1)) for each in (x, smooth))
+        rows, other = (flat_of(each) for each in (x, smooth))
         y = ops.clip(ops.where(chosen, other, rows), *self.value_range)
         return ops.reshape(y, x.shape)
 
@@ -96,10 +97,11 @@ def in_boxes(x: Tensor, sides: list[Tensor], places: list[Tensor]) -> Tensor:
     and width.
     """
     inside: Any = None
-    for k, part, place in zip(np.indices(x.shape[1:])[:2], sides, places, strict=True):
-        at, n = k.reshape(1, -1).astype(x.dtype), float(k.max() + 1)
-        first = place * (n - part * n)
-        along = ops.logical_and(at >= first, at < first + part * n)
+    numbers, lengths = np.indices(x.shape[1:])[:2], x.shape[1:3]
+    for k, n, part, place in zip(numbers, lengths, sides, places, strict=True):
+        at = k.reshape(1, -1).astype(x.dtype)
+        first = place * (n - part * float(n))
+        along = ops.logical_and(at >= first, at < first + part * float(n))
         inside = along if inside is None else ops.logical_and(inside, along)
     return inside
 
@@ -146,7 +148,7 @@ class RandomErasing(RandomPictures):
     value_range: Any = field(default=(0, 255), check=check_value_range)
 
     def _changed(self, x: Tensor) -> Tensor:
-        chosen, rows = self._chosen(x, self.factor), ops.reshape(x, (len(x), -1))
+        chosen, rows = self._chosen(x, self.factor), flat_of(x)
         *shares, down, across = self._drawn(x, *[from_zero(self.scale)] * 2, *[(0.0, 1.0)] * 2)
         inside = in_boxes(x, [ops.sqrt(share) for share in shares], [down, across])
         lowest, highest = self.value_range

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,13 +18,19 @@ from .sampling import Batched
 # Expressions of the backends compute matrices in one pass, so each color is one: (batch, pixels).
 
 
+def flat_of(x: Tensor) -> Tensor:
+    """Return each image of a batch as a row, (batch, values), also of an empty batch."""
+    y: Tensor = ops.reshape(x, (len(x), math.prod(x.shape[1:])))
+    return y
+
+
 def planes_of(x: Tensor) -> list[Tensor]:
     """Return a matrix (batch, pixels) for each color of images (batch, height, width, 3)."""
     if x.shape[-1] != 3:
         raise ValueError(
             f"images of three channels, red, green and blue, are expected; got shape {x.shape}."
         )
-    return [ops.reshape(x[..., k], (len(x), -1)) for k in range(3)]
+    return [flat_of(x[..., k]) for k in range(3)]
 
 
 def joined(planes: Sequence[Tensor], shape: Sequence[int]) -> Tensor:

@@ -368,3 +368,15 @@ def test_keras_reads_their_configurations_and_they_keras_s(keras: Any) -> None:
 def test_errors_say_what_is_expected(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(0, 9, 8, 3), (2, 0, 8, 3)])
+@pytest.mark.parametrize("name", ["CutMix", "MixUp", "RandomErasing", "RandomGaussianBlur"])
+def test_no_pictures_and_no_pixels_stay_none(name: str, shape: Any) -> None:
+    assert getattr(layers, name)()(np.zeros(shape, "float32"), training=True).shape == shape
+
+
+def test_adaptive_pooling_of_no_pictures_is_of_none() -> None:
+    for name in ("AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D"):
+        pooled = getattr(layers, name)((4, 3))(np.zeros((0, 9, 8, 3), "float32"))
+        assert pooled.shape == (0, 4, 3, 3)
