@@ -189,3 +189,22 @@ def test_a_mask_of_outputs_is_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"the predictions have a mask.*output_length"):
             act()
+
+
+def test_blanks_within_labels_are_refused(backend: str) -> None:
+    gpunn.use_backend(backend)
+    logits, labels = np.zeros((2, 5, 3), "float32"), np.array([[1, 2, 0], [2, 0, 1]])
+    message = r"number of blanks \(class 0\) within the labels of a sample must be from 0 to 0"
+    with pytest.raises(IndexError, match=message):
+        losses.CTC()(labels, logits)
+    model = gpunn.Sequential([gpunn.Input((5, 3)), layers.Dense(3)])
+    model.compile("sgd", losses.CTC())
+    with pytest.raises(IndexError, match=message):
+        model.fit(logits, labels, verbose=0)
+
+
+def test_no_labels_cost_what_blanks_in_all_steps_do() -> None:
+    logits = LOGITS[:2].astype("float32")
+    blanks = -ops.log_softmax(logits)[..., 0].numpy().sum(1)
+    found = losses.CTC(reduction="none")(np.zeros((2, 0), int), logits)
+    assert_allclose(found, blanks, rtol=1e-5)

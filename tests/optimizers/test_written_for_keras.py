@@ -233,6 +233,21 @@ def test_assignments_to_other_weights_are_refused(what: str) -> None:
         model.fit(X, Y, verbose=0)
 
 
+def test_a_count_kept_by_python_is_told_and_changes_no_later_fit() -> None:
+    class Counts(Own):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            self.count = getattr(self, "count", 0) + 1
+            self.assign_sub(variable, learning_rate * gradient * self.count)
+
+    model, counts = network(gpunn), []
+    model.compile(Counts(0.001), "mse")
+    with pytest.warns(UserWarning, match=r"Counts\.update_step changes 'count'"):
+        for _ in range(4):
+            model.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+            counts.append(model.optimizer.count)
+    assert counts[1] == counts[2] == counts[3]
+
+
 def test_what_cannot_be_is_named() -> None:
     class Counted(gpunn.optimizers.Optimizer):
         learning_rate: float = 0.1

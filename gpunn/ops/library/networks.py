@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.config import epsilon
-from gpunn.ops.arithmetic import clip, maximum
+from gpunn.ops.arithmetic import clip, logical_and, maximum
 from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
 from gpunn.ops.gradients import with_gradient
@@ -241,15 +241,15 @@ def ctc_loss(
 
     Raises:
         ValueError: if the shapes do not match, or ``mask_index`` is no class.
-        IndexError: if a label is no class, or a length not from 0 to the axis's; in a trace, the
-            step raises it.
+        IndexError: if a label is no class or is the blank, or a length not from 0 to the axis's; in
+            a trace, the step raises it.
 
     >>> from gpunn import ops
     >>> ops.ctc_loss([[1]], [[[0.0, 0.0], [0.0, 0.0]]], [1], [2]).numpy().round(4)  # -log(3 / 4)
     array([0.2877], dtype=float32)
     """
     from gpunn.ops.loops.ctc import ctc  # which `fit` does not need, nor
-    from gpunn.ops.making import arange
+    from gpunn.ops.making import arange, full
 
     y, labels = floats(output), integers(target, "ctc_loss: target")
     lengths = [
@@ -271,6 +271,11 @@ def ctc_loss(
         )
     counts = checked(lengths[0], 0, labels.shape[1], "ctc_loss: target_length")
     steps = checked(lengths[1], 0, y.shape[1], "ctc_loss: output_length")
+    if not labels.shape[1]:
+        labels = full((len(y), 1), blank, "int32")
     inside = arange(labels.shape[1], dtype="int32") < expand_dims(counts, 1)
+    blanks = sum_(cast(logical_and(inside, labels == blank), "int32"), -1)
+    what = f"ctc_loss: number of blanks (class {blank}) within the labels of a sample"
+    counts = counts + checked(blanks, 0, 0, what)
     labels = checked(where(inside, labels, blank), 0, y.shape[2] - 1, "ctc_loss: target")
     return ctc(labels, y, counts, steps, blank)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
+from gpunn.core.settings import traced_call
 from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.computation import Destination
@@ -42,13 +43,17 @@ def update_by_tensors(
         ]
         given = [{n: trace.placeholder(a) for n, a in own.items()} for own in arrays]
         stages = []
-        with trace.active(), self._state(trace, storage, given, done) as changed:
+
+        def update_each() -> None:
             for p, own, before in zip(storage.trained, arrays, given, strict=True):
                 slots = {name: x for name, x in before.items() if name}
                 gradient = trace.placeholder(p.gradient)
                 now = self._updated(p, storage, before[""], gradient, slots, rate, done)
                 changed(p, now)
                 stages.append([Destination(x, own[name]) for name, x in now.items()])
+
+        with trace.active(), self._state(trace, storage, given, done) as changed:
+            traced_call(self, f"{type(self).__name__}.update_step", update_each)
         return stages_of(trace, backend, stages)
 
     key = "update", self, *treated, places(storage.values, storage.gradients, *slots, rates)
