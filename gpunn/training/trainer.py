@@ -51,7 +51,6 @@ class Trainer(Objective):
         )
         self._made = Cached(lambda: Settings(self._parts(), handling), self._make)
         if optimizer is not None:
-            optimizer.add_slots(storage)
             optimizer.attach(self.control)
         self.look()
 
@@ -98,6 +97,7 @@ class Trainer(Objective):
         """Reread which parameters are trained and how, and all parts; let programs be rebuilt."""
         self.storage.refresh()
         if self.optimizer is not None:
+            self.optimizer.add_slots(self.storage)  # a setting may take more of them
             self.optimizer.drop_sums(self.storage)
         if self.version:  # it has been made
             check_unchanged(self.plan, self.storage)

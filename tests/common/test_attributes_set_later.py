@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -133,3 +134,34 @@ def test_what_does_not_fit_changes_nothing() -> None:
         activation.negative_slope = -1
     assert activation.negative_slope == 0.5
     assert activation([-2.0]).tolist() == [-1.0]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("SGD", "momentum", 0.9), ("SGD", "gradient_accumulation_steps", 2),
+        ("Adam", "amsgrad", True), ("RMSprop", "momentum", 0.5), ("RMSprop", "centered", True),
+        ("Muon", "use_ema", True),
+    ],
+)  # fmt: skip
+def test_an_optimizer_takes_a_setting_with_slots_of_its_own_between_fits(
+    name: str, setting: str, value: Any, backend: str
+) -> None:
+    x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
+    kind, chain = getattr(gpunn.optimizers, name), [gpunn.Input((3,)), layers.Dense(3)]
+    model = gpunn.Sequential(chain, backend=backend)
+    model.compile(kind(0.01), "mse")
+
+    def fit(one: Any) -> Any:
+        one.fit(x, x, batch_size=4, shuffle=False, verbose=0)
+        return one.get_weights()
+
+    fit(model)
+    setattr(model.optimizer, setting, value)
+    other = copy.deepcopy(model)
+    if name == "SGD":  # of which there are no slots yet: as if it began here
+        other.compile(kind(0.01, **{setting: value}), "mse")
+    for _ in range(2):
+        for one, two in zip(fit(model), fit(other), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-6)

@@ -234,7 +234,7 @@ def test_assignments_to_other_weights_are_refused(what: str) -> None:
 
 
 def test_a_count_kept_by_python_is_told_and_changes_no_later_fit() -> None:
-    class Counts(Own):  # type: ignore[misc]
+    class Counts(own(gpunn)):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             self.count = getattr(self, "count", 0) + 1
             self.assign_sub(variable, learning_rate * gradient * self.count)

@@ -42,7 +42,7 @@ def update_by_tensors(
             for p in storage.trained
         ]
         given = [{n: trace.placeholder(a) for n, a in own.items()} for own in arrays]
-        stages = []
+        stages: list[list[Destination]] = []
 
         def update_each() -> None:
             for p, own, before in zip(storage.trained, arrays, given, strict=True):

@@ -58,8 +58,9 @@ def written(model: Any, optimizer: bool) -> bytes:
     with h5py_of().File(buffer, "w") as file:
         for path, (holder, parameters) in places(model).items():
             arrays: dict[str, Any] = {str(k): p.numpy() for k, p in enumerate(parameters)}
-            own = saves_itself(holder, ["save_own_variables"])
-            _put(file, path, holder.name, variables_of(holder) if own else arrays)
+            if saves_itself(holder, ["save_own_variables"]):
+                arrays = variables_of(holder)
+            _put(file, path, holder.name, arrays)
             write_weights_of(file, path, holder)
         names = slot_names(model) if optimizer else None
         its = model.optimizer
