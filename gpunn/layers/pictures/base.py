@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -29,7 +30,8 @@ def check_range(least: float, most: float) -> Callable[[str, Any], Any]:
     def check(name: str, value: Any) -> Any:
         several = isinstance(value, (tuple, list))
         ends = [check_number(name, end) for end in (value if several else [value])]
-        if len(ends) != 1 + several or not all(least <= end <= most for end in ends):
+        fit = all(least <= end <= most and math.isfinite(end) for end in ends)
+        if len(ends) != 1 + several or not fit:
             raise ValueError(
                 f"{name} must be a number, or two of them as a range, from {least} to {most}; got "
                 f"{name}={value!r}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunn.common.arguments import check_number
@@ -17,7 +18,7 @@ __all__ = ["RandomBrightness", "RandomContrast"]
 
 def check_value_range(name: str, value: Any) -> tuple[float, float]:
     ends = [check_number(name, end) for end in value] if isinstance(value, (tuple, list)) else []
-    if len(ends) != 2 or ends[0] == ends[1]:
+    if len(ends) != 2 or ends[0] == ends[1] or not all(map(math.isfinite, ends)):
         raise ValueError(
             f"{name} must hold the lowest and the highest value of pixels, such as (0, 255); got "
             f"{name}={value!r}."

@@ -63,14 +63,14 @@ def written(model: Any, optimizer: bool) -> bytes:
             _put(file, path, holder.name, arrays)
             write_weights_of(file, path, holder)
         names = slot_names(model) if optimizer else None
-        its = model.optimizer
-        if optimizer and names is None and its is not None and its.steps_done:
+        own = model.optimizer if optimizer else None
+        if own is not None and names is None and own.steps_done:
             warn(
-                f"{model.name}: the state of {type(its).__name__} is not in the file, as Keras "
+                f"{model.name}: the state of {type(own).__name__} is not in the file, as Keras "
                 f"has no place for it; loaded, it begins anew. Files of gpunn hold it."
             )
-        if names is not None:
-            own, tensors = its, model.training_state()[0]
+        if own is not None and names is not None:
+            tensors = model.training_state()[0]
             rate = own.fixed_learning_rate
             numbers = [np.int32(own.steps_done), *([] if rate is None else [np.float32(rate)])]
             slots = [slot.written(tensors) for slot in _in_file(own, names, tensors)]

@@ -380,3 +380,17 @@ def test_adaptive_pooling_of_no_pictures_is_of_none() -> None:
     for name in ("AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D"):
         pooled = getattr(layers, name)((4, 3))(np.zeros((0, 9, 8, 3), "float32"))
         assert pooled.shape == (0, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("RandomGaussianBlur", {"sigma": float("inf")}),
+        ("RandomGaussianBlur", {"sigma": (1.0, float("inf"))}),
+        ("RandomInvert", {"value_range": (0.0, float("nan"))}),
+        ("RandomBrightness", {"factor": 0.1, "value_range": (float("-inf"), 0.0)}),
+    ],
+)
+def test_ranges_without_an_end_are_refused(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{list(options)[-1]} must"):
+        getattr(layers, name)(**options)
