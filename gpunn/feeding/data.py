@@ -207,11 +207,13 @@ def _each_weight(spec: Spec, weight: Any, where: str) -> dict[str, Any]:
     return dict.fromkeys(names, weight)
 
 
-def _labels(target: TargetSpec, array: Array, backend: Backend) -> tuple[Array, bool]:
+def _labels(
+    target: TargetSpec, array: Array, backend: Backend, name: str
+) -> tuple[Array, bool]:
     loss = target.loss
     labels = backend.read(array) if backend.owns(array) else array
     classes = MOST_LABELS if loss._compares_samples else target.output_shape[-1]
-    labels = check_labels(labels, classes, loss.name, getattr(loss, "ignore_class", None))
+    labels = check_labels(labels, classes, name, getattr(loss, "ignore_class", None))
     loss._check_labels(labels, target.output_shape)
     return labels, labels is not array
 
@@ -230,7 +232,7 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
         if (loss.target_sample, loss.output_sample) != (shape[1:], target.output_shape):
             loss.target_sample, loss.output_sample = shape[1:], target.output_shape
         if loss.sparse:
-            return _labels(target, array, backend)
+            return _labels(target, array, backend, name)
         check_finite(backend, array, spec.dtype, name)
         check_exact(backend, array, spec.dtype, name)
         return array, False
@@ -242,7 +244,7 @@ def _targets(spec: Spec, target: TargetSpec, y: Any, rows: int, name: str) -> tu
             raise _wrong_y(target, shape, expected, name)
     array = array.reshape(expected)
     if loss.sparse:
-        return _labels(target, array, backend)
+        return _labels(target, array, backend, name)
     check_finite(backend, array, spec.dtype, name)
     if target.exact:
         check_exact(backend, array, spec.dtype, name)
