@@ -32,7 +32,7 @@ def update_by_tensors(
     rates = control.rates[LEARNING_RATE : LEARNING_RATE + 1]
     steps = control.counters[UPDATES : UPDATES + 1]
     slots = [storage.slots[name] for name in self.slot_names]
-    treated = [(id(p), p.multiplier, storage.decays(p)) for p in storage.trained]
+    options = [(id(p), p.multiplier, storage.decays(p)) for p in storage.trained]
 
     def made() -> Stages:
         trace = trace_for(backend)
@@ -56,7 +56,7 @@ def update_by_tensors(
             traced_call(self, f"{type(self).__name__}.update_step", update_each)
         return stages_of(trace, backend, stages)
 
-    key = "update", self, *treated, places(storage.values, storage.gradients, *slots, rates)
+    key = "update", self, *options, places(storage.values, storage.gradients, *slots, rates)
     program = backend.kept(key, made)
     for number in range(len(storage.trained)):
         program.run(number)
@@ -88,7 +88,7 @@ def updated(
     t = done + 1 if every == 1 else ops.floor(done / every) + 1
     rate = ops.reshape(ops.cast(rates, dtype), ())
     rate = rate if weight.multiplier == 1 else rate * weight.multiplier
-    held = {"": w, **slots}
+    old = {"": w, **slots}
     for name in self.begins_at_weights:
         slots[name] = ops.where(t <= 1, w, slots[name])
     decay = self.decay_of(weight) if storage.decays(weight) else None
@@ -96,5 +96,5 @@ def updated(
     w, changed = self.rule_of(weight, decayed, g, slots, rate, t)
     found = {"": w, **changed}
     if (due := is_due(self, steps, dtype)) is not None:
-        found = {name: ops.where(due, x, held[name]) for name, x in found.items()}
+        found = {name: ops.where(due, x, old[name]) for name, x in found.items()}
     return {name: convert(x, dtype) for name, x in found.items()}
