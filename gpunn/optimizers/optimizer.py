@@ -28,7 +28,6 @@ from gpunn.common.fields import add_defaults, field
 from gpunn.common.formula import Formula
 from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
-from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import signature
 from gpunn.core.recording import active, refuse
 from gpunn.core.settings import Cached, Settings
@@ -169,7 +168,7 @@ class Optimizer(CustomSteps, Formula):
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls) -> None:
-        if "update_step" in vars(cls) and not is_framework(cls):
+        if "update_step" in vars(cls):
             from .by_weight.by_update_step import INSTALLED  # which few programs need
 
             for name, value in INSTALLED.items():
