@@ -30,6 +30,7 @@ INSTRUCTIONS = {
 }
 COMPILER = (
     *("g++", "-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"),
+    "-fno-ipa-icf",  # each loop is compiled, also where two formulas are the same
     *("-fopt-info-vec-optimized", "-shared", "-fPIC", "-x", "c++", "-"),
 )
 
