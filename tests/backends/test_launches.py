@@ -49,9 +49,8 @@ class Zeros(emulated.ArrayModule):
 OPERATIONS = 17  # in a step of 784-128-dropout-10 with Adam
 GPU = CupyBackend(Zeros(), Idle(), emulated.Products(), emulated.STREAM, "emulated")
 CLASSIC = 5  # its number of launches
-# Whose attention, one operation, is several array functions on a GPU; which compares integers, or
-# sorts.
-BY_ARRAYS = ("GroupQueryAttention", "MultiHeadAttention", "Circle", "Sparsemax")
+# Whose attention, one operation, is several array functions on a GPU; which compares integers.
+BY_ARRAYS = ("GroupQueryAttention", "MultiHeadAttention", "Circle")
 
 
 def streamed(model: Any, x: np.ndarray, y: Any, batch: int) -> int:

@@ -21,11 +21,10 @@ from gpunn.ops.elementwise import (
     where,
 )
 from gpunn.ops.joining import split
-from gpunn.ops.library.order import sort
 from gpunn.ops.library.special import erfc
-from gpunn.ops.reductions import cumsum, largest, sum_
-from gpunn.ops.shapes import axis_of, flip, moveaxis
-from gpunn.ops.table import operation, ops
+from gpunn.ops.reductions import largest, sum_
+from gpunn.ops.shapes import axis_of
+from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
 
 SELU_SCALE = 1.0507009873554804934
@@ -293,6 +292,17 @@ def squareplus(x: Any, b: float = 4) -> Tensor:
     return where(x >= 0.0, x + above, where(x <= -1e18, 0.0, above))
 
 
+def _thresholds(size: int | None, dtype: str) -> int:
+    """Return how many steps of Newton's method end at the threshold of `sparsemax`.
+
+    A step removes an element, or leaves all as they are. With the excess f of the sum over 1, its
+    slope g <= n and f < n, a step divides f g by 4 at least, as the excess is convex. So f is
+    below a rounding error of p bits after log2(n) + p / 2 steps.
+    """
+    size = size or 1 << 31
+    return min(size, math.ceil(math.log2(size)) + (27 if dtype == "float64" else 12))
+
+
 @operation
 def sparsemax(x: Any, axis: int = -1) -> Tensor:
     """Project x onto the probability simplex along an axis: the nearest probabilities to x.
@@ -314,12 +324,14 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     """
     x = floats(x)
     place = axis_of(axis, x.ndim)
-    x = moveaxis(x, place, -1)
-    x = x - stop_gradient(largest(x, -1))  # sums of large numbers would lose digits
-    ordered = flip(sort(x), -1)
-    sums = cumsum(ordered, -1)
-    ranks = ops.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    inside = 1.0 + ranks * ordered > sums
-    count = sum_(inside, -1, keepdims=True)
-    over = (sum_(where(inside, ordered, 0.0), -1, keepdims=True) - 1.0) / convert(count, x.dtype)
-    return moveaxis(maximum(x - over, 0.0), -1, place)
+    x = x - largest(x, place)  # sums of large numbers would lose digits
+
+    def threshold(below: Any) -> Tensor:
+        inside = x > below
+        total = sum_(where(inside, x, 0.0), place, keepdims=True)
+        return (total - 1.0) / sum_(convert(inside, x.dtype), place, keepdims=True)
+
+    below: Any = -1.0
+    for _ in range(_thresholds(x.shape[place], x.dtype) - 1):
+        below = threshold(below)
+    return maximum(x - threshold(stop_gradient(below)), 0.0)
