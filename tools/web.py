@@ -30,7 +30,7 @@ FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-ffp-contract=off", "-fvisibility=hidden", "-g0", "-w"]
 # Code that takes little of a step's time is optimized for size, to keep pages small.
-SMALL = ("expressions.cpp", "losses.cpp", "metrics.cpp", "rows.cpp")
+SMALL = ("expressions.cpp", "losses.cpp", "metrics.cpp", "pooling.cpp", "rows.cpp")
 LINK = ["-target", "wasm32-wasi", "-O3", "-mexec-model=reactor", "-Wl,--strip-all"]
 
 
