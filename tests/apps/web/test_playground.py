@@ -53,7 +53,7 @@ def test_losses_and_optimizers_can_be_made_by_their_names(data):
 
 # gpunn's parts that the playground does not offer, and why.
 ABSENT = {
-    "activation": {},
+    "activation": {"sparsemax": "of tensors: a page has no such step"},
     "loss": {"sparse_categorical_crossentropy": "categorical_crossentropy, of targets as integers"},
     "optimizer": dict.fromkeys(
         ("adafactor", "muon", "schedule_free_adam_w"), "of tensors: a page has no such step"
