@@ -77,6 +77,22 @@ def test_sparsemax_is_the_projection_onto_the_simplex(axis: int, backend: str) -
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_sparsemax_is_that_of_sorted_rows(size: int, dtype: str) -> None:
+    """Also where elements fall out of the sum one by one, as halves of distances do."""
+    places = np.arange(size)
+    rows = [np.cos(places), 1e-3 * np.cos(places), -np.sqrt(places / size), -1 / (1 + places),
+            2.0 ** -np.minimum(places, 40), np.expm1(-0.4 * places)]  # fmt: skip
+    x = np.array(rows, dtype)
+    wide = np.sort(x.astype("longdouble"))[:, ::-1]
+    over = (np.cumsum(wide, -1) - 1) / (1 + places)
+    count = (wide > over).sum(-1, keepdims=True)
+    wanted = np.maximum(x - np.take_along_axis(over, count - 1, -1), 0)
+    found = ops.sparsemax(ops.convert_to_tensor(x, dtype)).numpy()
+    assert_allclose(found, wanted.astype(dtype), atol=2 * np.finfo(dtype).eps, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_squareplus_keeps_digits_and_does_not_overflow(dtype: str) -> None:
     most = float(np.finfo(dtype).max) / 2
     x = np.array([-most, -1e4, -10.0, 0.0, 10.0, 1e4, most], dtype)
