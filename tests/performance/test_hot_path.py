@@ -114,7 +114,7 @@ def test_every_formula_has_a_functor(kind: str) -> None:
         made = registered.make(kind, name, arguments)
         # Of tensors: operations, each of which has a kernel.
         of_tensors = made._is_traced if kind == "activation" else made._of_tensors
-        assert made.functor is not None or (kind != "loss" and of_tensors), name
+        assert made.functor is not None or of_tensors, name
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -69,7 +69,8 @@ def test_a_part_of_two_models_in_turn(kind: str, backend: str) -> None:
         def model(part: Any, seed: int, y: Any = y) -> Any:
             given = {"metrics": [part]} if kind == "metric" else {"loss": part, "metrics": []}
             loss = "sparse_categorical_crossentropy" if y.ndim == 1 else "mse"
-            chain = (gpunn.Input((3,)), layers.Dense(5, "softmax"))
+            logits = kind == "loss" and getattr(part, "from_logits", False)
+            chain = (gpunn.Input((3,)), layers.Dense(5, None if logits else "softmax"))
             made = network(backend, *chain, **{"loss": loss, **given})
             made.set_weights([w + 0.1 * seed for w in made.get_weights()])
             return made

@@ -28,6 +28,7 @@ KINDS = ("layer", "activation", "loss", "metric", "optimizer")
 NO_CASE: dict[str, tuple[str, ...]] = {
     # Of values that are not predictions, and of any function.
     "metric": (*registered.OF_VALUES, "MeanMetricWrapper"),
+    "loss": registered.OF_SEQUENCES,
     # These precede a network and are not part of it.
     "layer": ("DatetimeEncoder", "HashingVectorizer", "IntegerLookup", "MissingIndicator",
               "Hashing", "SimpleImputer", "StringLookup", "TextVectorization"),

@@ -51,13 +51,18 @@ def test_losses_and_optimizers_can_be_made_by_their_names(data):
         assert type(made).__name__ == name
 
 
+OF_TENSORS = "of tensors: a page has no such step"
 # gpunn's parts that the playground does not offer, and why.
 ABSENT = {
-    "activation": {"sparsemax": "of tensors: a page has no such step"},
-    "loss": {"sparse_categorical_crossentropy": "categorical_crossentropy, of targets as integers"},
-    "optimizer": dict.fromkeys(
-        ("adafactor", "muon", "schedule_free_adam_w"), "of tensors: a page has no such step"
-    ),
+    "activation": {"sparsemax": OF_TENSORS},
+    "loss": {
+        "sparse_categorical_crossentropy": "categorical_crossentropy, of targets as integers",
+        **dict.fromkeys(
+            ("binary_focal_crossentropy", "categorical_focal_crossentropy", "dice", "tversky",
+             "categorical_generalized_cross_entropy", "circle", "ctc"), OF_TENSORS,
+        ),
+    },
+    "optimizer": dict.fromkeys(("adafactor", "muon", "schedule_free_adam_w"), OF_TENSORS),
     "initializer": {},
 }
 

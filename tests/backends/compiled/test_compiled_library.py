@@ -77,6 +77,7 @@ WITH_PRODUCTS = {
     "fused_steps", "fused_updates", "persistent_steps", "persistent_scan", "persistent_updates",
     "persistent_evaluation",
     "expressions_in_steps",
+    "loss Circle(no kernel)", "optimizer Muon(no kernel)",  # of pairs, and of the weights' powers
 }  # fmt: skip
 
 
