@@ -279,8 +279,8 @@ def _wrong_y(
         )
     elif len(prediction) == 2 and prediction[1] > 1 and flat:
         hint = (
-            "For class indices use sparse_categorical_crossentropy after a softmax; for one number "
-            "per row, end the model in one unit."
+            "A loss does not broadcast. For class indices use sparse_categorical_crossentropy "
+            "after a softmax; for one number per row, end the model in one unit."
         )
     else:
         hint = "A loss does not broadcast."
