@@ -177,7 +177,7 @@ class Circle(ReductionFirst):
     >>> from gpunn.losses import Circle
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]
     >>> round(float(Circle(gamma=1.0)([0, 0, 1], embeddings)), 4)
-    1.145
+    1.1444
     """
 
     sparse = True
@@ -207,7 +207,9 @@ class Circle(ReductionFirst):
                 f"{self.name}: y_true has shape {y_true.shape} and y_pred {y_pred.shape}; (batch,) "
                 f"and (batch, n) are expected."
             )
-        labels = ops.reshape(integers(y_true, f"{self.name}: labels"), (n, 1))
+        # In float64, which holds every label, since kernels compare numbers with fractions.
+        labels = ops.cast(integers(y_true, f"{self.name}: labels"), "float64")
+        labels = ops.reshape(labels, (n, 1))
         same = labels == ops.transpose(labels)
         other = ops.logical_not(same)
         if self.remove_diagonal:

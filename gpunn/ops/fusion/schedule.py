@@ -163,8 +163,11 @@ def _largest(near: Sequence[Tensor], frontier: _Frontier) -> Group | None:
     for (shape, dtype), count in frontier.shapes.items():
         if count and is_float(dtype) and math.prod(shape):
             dtypes.setdefault(shape, {})[dtype] = count
-    for shape in sorted(dtypes, key=lambda s: (-math.prod(s), s)):
-        dtype = max(dtypes[shape], key=dtypes[shape].__getitem__)
+    shapes = sorted(dtypes, key=lambda s: (-math.prod(s), s))
+    found = [(s, max(dtypes[s], key=dtypes[s].__getitem__)) for s in shapes]
+    if near[0].dtype == "bool" and near[0].size:  # else Python compares its operands
+        found += [(near[0].shape, x.dtype) for x in near[0].inputs if is_float(x.dtype)]
+    for shape, dtype in found:
         groups = []
         for k in [k for k in range(len(shape), -1, -1) if k == len(shape) or shape[k] > 1]:
             group = _grown(Group(shape, k, dtype), near, frontier)
