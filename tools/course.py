@@ -19,7 +19,7 @@ BEGIN, END = "<!-- lesson -->\n\n", "<!-- end of the lesson -->"
 WIDTH = 900  # pixels, at most
 # For each page: its lesson, the picture to show, and what the picture shows.
 LESSONS = {
-    "neurons": ("lessons/activations", "activations", "24 activations and their derivatives"),
+    "neurons": ("lessons/activations", "activations", "34 activations and their derivatives"),
     "layers": (
         "lessons/noise_and_normalization", "noise_and_normalization",
         "Accuracy and cross-entropy by epoch, with noise and with normalization",

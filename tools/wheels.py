@@ -43,9 +43,9 @@ MEGABYTE = 1_000_000
 # browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose, and updates,
 # which wait for memory. Loops are unrolled in products only, g++ does it nowhere.
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
-               "activations", "attention", "elements", "expressions", "generated_loops", "layout", "losses",
-               "metrics", "narrow", "noise", "normalization", "penalties", "places", "pooling",
-               "rows", "updates")),
+               "activations", "attention", "elements", "expressions", "generated_loops", "layout",
+               "losses", "metrics", "narrow", "noise", "normalization", "penalties", "places",
+               "pooling", "rows", "updates")),
            "unrolled": "*/products.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}

@@ -37,7 +37,8 @@ def line(asymptote):
     if slope == 0:
         return number(intercept)
     text = "x" if slope == 1 else f"{number(slope)}x"
-    return text if intercept == 0 else f"{text} + {number(intercept)}"
+    sign = "-" if intercept < 0 else "+"
+    return text if intercept == 0 else f"{text} {sign} {number(abs(intercept))}"
 
 
 def places(flat):
@@ -48,20 +49,22 @@ def places(flat):
             words.append(f"x = {number(start)}")
         elif np.isinf(start) and np.isinf(stop):
             words.append("everywhere")
+        elif np.isfinite([start, stop]).all():
+            words.append(f"{number(start)} < x < {number(stop)}")
         else:
             words.append(f"x < {number(stop)}" if np.isinf(start) else f"x > {number(start)}")
     return ", ".join(words) or "nowhere"
 
 
 def table():
-    print(f"{'':14}{'values':17}{'never':6}{'close to, for x to':>20}  derivative")
-    print(f"{'':14}{'from .. to':17}{'falls':6}{'-inf':>11}{'inf':>9}  is 0 at")
+    print(f"{'':15}{'values':17}{'never':6}{'close to, for x to':>20}  derivative")
+    print(f"{'':15}{'from .. to':17}{'falls':6}{'-inf':>11}{'inf':>9}  is 0 at")
     for name, activation in SHOWN.items():
         p = activations.check_properties(activation)
         values = f"{number(p.range[0])} .. {number(p.range[1])}"
         falls = "yes" if p.monotone else "no"
         ends = f"{line(p.left):>11}{line(p.right):>9}"
-        print(f"{name:14}{values:17}{falls:6}{ends}  {places(p.flat)}")
+        print(f"{name:15}{values:17}{falls:6}{ends}  {places(p.flat)}")
 
 
 def identities():
@@ -117,6 +120,8 @@ def gallery(path):
         ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
         ax.set_xticks([-edge, -edge // 2, 0, edge // 2, edge])
         ax.set_title(name, fontsize=11)
+    for ax in panels.flat[len(SHOWN) :]:
+        ax.set_visible(False)
     for ax in panels.flat:
         ax.locator_params(axis="y", nbins=5)
         ax.tick_params(labelsize=8)
