@@ -40,13 +40,13 @@ LEFT_BEHIND = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_ker
                "not_built.json")  # fmt: skip
 MEGABYTE = 1_000_000
 # A wheel has at most 4 MB. Code that takes little of a step's time is optimized for size, as for
-# browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose, and updates,
-# which wait for memory. Loops are unrolled in products only, g++ does it nowhere.
+# browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose. Loops are
+# unrolled in products and small steps only, g++ does it nowhere.
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
-               "activations", "attention", "elements", "expressions", "generated_loops", "layout",
-               "losses", "metrics", "narrow", "noise", "normalization", "penalties", "places",
-               "pooling", "rows", "updates")),
-           "unrolled": "*/products.cpp*",
+               "activations", "attention", "convolution", "elements", "expressions",
+               "generated_loops", "layout", "losses", "metrics", "narrow", "noise", "normalization", "penalties",
+               "places", "pooling", "rows", "updates")),
+           "unrolled": "*/products.cpp*|*/steps.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
 CXX = """#!/bin/sh
