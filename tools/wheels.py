@@ -44,8 +44,8 @@ MEGABYTE = 1_000_000
 # unrolled in products and small steps only, g++ does it nowhere.
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
                "activations", "attention", "convolution", "elements", "expressions",
-               "generated_loops", "layout", "losses", "metrics", "narrow", "noise", "normalization", "penalties",
-               "places", "pooling", "rows", "updates")),
+               "generated_loops", "layout", "losses", "metrics", "narrow", "noise",
+               "normalization", "penalties", "places", "pooling", "rows", "updates")),
            "unrolled": "*/products.cpp*|*/steps.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
