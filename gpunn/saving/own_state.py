@@ -95,8 +95,12 @@ def _is_of_bytes(array: np.ndarray) -> bool:
 
 @contextmanager
 def weights_stay_if_refused(model: Any) -> Iterator[None]:
-    """A context in which weights are loaded: an error in it leaves them as they were."""
-    before = [w.copy() for w in model.get_weights()] if model._has_values else None
+    """A context in which weights are loaded: an error in it leaves them as they were.
+
+    Only methods of classes raise errors there: without these, nothing is copied.
+    """
+    copies = model._has_values and any(map(saves_itself, _inside(model)))
+    before = model.get_weights() if copies else None
     try:
         yield
     except BaseException:

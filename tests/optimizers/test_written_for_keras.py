@@ -130,6 +130,33 @@ def test_steps_by_hand_are_those_of_fit(backend: str) -> None:
     assert int(optimizer.iterations) == 2
 
 
+def test_slots_keep_the_digits_of_the_weights(backend: str) -> None:
+    """Sums of gradients of float64, beside NumPy's."""
+
+    class Summing(gpunn.optimizers.Optimizer):
+        learning_rate: float = 0.1
+
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            self.m = [self.add_variable_from_reference(v, name="m") for v in variables]
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            m = self.m[self._get_variable_index(variable)]
+            self.assign(m, 0.9 * m + gradient)
+            self.assign_sub(variable, learning_rate * m)
+
+    x, y = RANDOM.normal(size=(8, 3)), RANDOM.normal(size=(8, 1))
+    layer = gpunn.layers.Dense(1, use_bias=False)
+    model = gpunn.Sequential([gpunn.Input((3,)), layer], dtype="float64", backend=backend)
+    w, m = model.get_weights()[0].copy(), np.zeros((3, 1))
+    model.compile(Summing(), "mse")
+    model.fit(x, y, batch_size=8, epochs=5, verbose=0)
+    for _ in range(5):
+        m = 0.9 * m + x.T @ (2 * (x @ w - y) / 8)
+        w -= 0.1 * m
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-13)
+
+
 def test_layers_frozen_and_freed_later() -> None:
     model, optimizer = network(gpunn), Own()
     model.compile(optimizer, "mse")

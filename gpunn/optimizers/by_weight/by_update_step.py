@@ -18,9 +18,7 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace, current
 from gpunn.ops.variable import Variable
 
-from .updating import decay_of, is_due, update_by_tensors, updated
-
-Tensors = Mapping[str, Tensor]
+from .updating import Tensors, decay_of, is_due, update_by_tensors, updated
 
 
 class Slot(Variable):
@@ -99,7 +97,8 @@ def add_variable_from_reference(
         ValueError: for other weights, and for an initializer of several values.
     """
     slots: Slots | None = vars(self).get("_slots_made")
-    made = Slot(initializer, shape=reference_variable.shape, dtype="float32", name=name)
+    dtype = reference_variable.dtype or "float32"  # None before a weight has values
+    made = Slot(initializer, shape=reference_variable.shape, dtype=dtype, name=name)
     if not np.all(made.first == made.first.reshape(-1)[:1]):
         raise ValueError(
             f"{self.name}: the first values of the slot {name!r} must be equal; got "

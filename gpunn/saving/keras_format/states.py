@@ -6,7 +6,6 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
@@ -229,7 +228,7 @@ def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = F
                 raise
             warn(f"{holder.name} stays as it is: {error}")
     _tell_surplus(file, model, own)
-    with weights_stay_if_refused(model) if stores else nullcontext():
+    with weights_stay_if_refused(model):
         assign(model, found)
         for holder, arrays in stores:
             load_variables(holder, arrays)
