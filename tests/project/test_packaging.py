@@ -11,6 +11,7 @@ import os
 import platform
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -81,12 +82,18 @@ print(json.dumps({
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=ENVIRONMENT | environment,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-    return done.stdout
+    """Return what the command prints; what does not end in ten minutes fails with its stacks."""
+    with subprocess.Popen(
+        [str(part) for part in command], cwd=cwd, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=ENVIRONMENT | {"PYTHONFAULTHANDLER": "1"} | environment,
+    ) as process:  # fmt: skip
+        try:
+            output, errors = process.communicate(timeout=600)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            output, errors = process.communicate()
+    assert process.returncode == 0, "\n".join((output + errors).splitlines()[-120:])
+    return output
 
 
 def refusal(*command: str | Path, cwd: Path) -> str:
@@ -350,7 +357,9 @@ def test_the_newest_pythons_train_with_kernels_of_their_own(
     assert "Compiled   baseline" in run(own, "-m", "gpunn", "doctor", cwd=tree)
     # Hypothesis counts references as in Python 3.13 and older, and warns of its own generators.
     quiet = ("-W", "ignore:It looks like `register_random`:hypothesis.errors.HypothesisWarning")
-    run(own, "-m", "pytest", "-q", "-p", "no:cacheprovider", *quiet, *ON_THE_NEWEST, cwd=tree)
+    once = ("-x", "-o", "timeout=100", "-o", "faulthandler_timeout=150")  # all take 45 s
+    command = (own, "-m", "pytest", "-q", "-p", "no:cacheprovider", *once, *quiet)
+    run(*command, *ON_THE_NEWEST, cwd=tree)
 
 
 @pytest.mark.more
