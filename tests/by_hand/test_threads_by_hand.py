@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -243,3 +244,51 @@ def test_own_steps_in_another_thread_are_refused(method: str) -> None:
         assert all("nother thread" in str(error) for error in refused)
         model.evaluate(x, y, verbose=0)
     assert histories[0] == histories[1]
+
+
+def test_a_garbage_collection_waits_for_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs in any thread at any instruction, whatever locks that thread has."""
+    waited: list[bool] = []
+    collecting = False
+
+    class Watched:
+        def __init__(self, lock: Any) -> None:
+            self._lock = lock
+
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+            if collecting and blocking:
+                waited.append(True)
+            return self._lock.acquire(blocking, timeout)
+
+        def release(self) -> None:
+            self._lock.release()
+
+        def __enter__(self) -> bool:
+            return self.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self.release()
+
+    for kind in ("Lock", "RLock"):
+        create = getattr(threading, kind)
+        monkeypatch.setattr(threading, kind, lambda create=create: Watched(create()))
+    model = gpunn.Sequential([layers.Dense(4, "tanh"), layers.Dense(1)])
+    model.compile(gpunn.optimizers.Adam(), "mse")
+    made = gpunn.function(lambda x: ops.sum(model(x) ** 2))
+    x = np.ones((2, 3), np.float32)
+    gc.disable()
+    try:
+        for _ in range(4):
+            made(x)
+            model.train_on_batch(x, x[:, :1])
+            with gpunn.GradientTape() as tape:
+                loss = ops.sum(model(x))
+            cycle = [tape, loss]
+            cycle.append(cycle)  # only a collection frees it
+        del tape, loss, cycle, made
+        collecting = True
+        gc.collect()
+        collecting = False
+    finally:
+        gc.enable()
+    assert not waited

@@ -201,6 +201,30 @@ def test_it_warns_once_where_a_model_is_built_by_its_data() -> None:
     assert [warning.filename for warning in caught] == [__file__]
 
 
+class ByHand(gpunn.Sequential):
+    """Evaluates by a step of its own."""
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        return self.compute_metrics(x, y, self(x, training=False))
+
+
+@pytest.mark.filterwarnings("ignore:.*reads sigmoid")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "loss", [losses.BinaryCrossentropy(from_logits=True), "hinge"], ids=["logits", "signs"]
+)
+def test_steps_by_hand_measure_as_evaluate_does(loss: Any, backend: str) -> None:
+    x, y = data()
+    found = []
+    for kind in (gpunn.Sequential, ByHand):
+        gpunn.utils.set_random_seed(3)
+        model = kind([layers.Input((INPUTS,)), layers.Dense(1)], backend=backend)
+        model.compile("sgd", loss, metrics=["accuracy", "auc", metrics.Precision()])
+        found.append(model.evaluate(x, 2 * y - 1 if loss == "hinge" else y, verbose=0)[1:])
+    assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["binary_crossentropy", "mse"])
 def test_a_softmax_over_one_output_warns(loss: str) -> None:
     with pytest.warns(UserWarning, match="softmax to a single output.*always 1.*sigmoid") as caught:

@@ -8,6 +8,7 @@ inputs and weights are a second one. Custom code is called each time, since it m
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -195,7 +196,8 @@ class CompiledCall:
         self._all_wanted = all_wanted
         self._kind = len(self.inputs), *(t.is_constant for t in found(args))
         self._free: dict[Any, list[CallBuffers]] = {}
-        self.alive, self.lock = 0, threading.RLock()
+        self._returned: deque[tuple[CallBuffers, bool]] = deque()
+        self.alive, self.lock = 0, threading.Lock()
         self._derivatives: dict[Wanted, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
 
     @property
@@ -244,14 +246,28 @@ class CompiledCall:
         """Return arrays for a run that draws from a place on. Nothing else uses them until they are
         given back."""
         with self.lock:
+            self._sort_returned()
             free = self._free.get((wanted, place.stream))
             buffers = free.pop() if free else CallBuffers(self, wanted, place)
             self.alive += 1
             return buffers
 
     def give_back(self, buffers: CallBuffers, is_whole: bool = True) -> None:
-        """End the use of arrays; ``is_whole``: whether another run may take them."""
-        with self.lock:
+        """End the use of arrays; ``is_whole``: whether another run may take them.
+
+        A garbage collection calls this, in any thread and whatever locks that has. So it never
+        waits: arrays returned meanwhile are sorted by who has the lock next.
+        """
+        self._returned.append((buffers, is_whole))
+        if self.lock.acquire(blocking=False):
+            try:
+                self._sort_returned()
+            finally:
+                self.lock.release()
+
+    def _sort_returned(self) -> None:
+        while self._returned:
+            buffers, is_whole = self._returned.popleft()
             self.alive -= 1
             likely = self._runs > 1 and buffers.wanted == self.wanted and self.alive < RUNS
             if is_whole and likely:  # that they are needed again

@@ -4,6 +4,7 @@ the names that `fit` gives them without steps by hand."""
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +20,25 @@ from gpunn.training.matching import (
     reported_name,
     resolve_metric,
 )
+from gpunn.training.metric_inputs import MetricInputs, ModelOutput, metric_inputs
 
 
 @dataclass
 class Measured:
-    """A compiled metric, whether it is weighted, and its name in the logs."""
+    """A compiled metric, whether it is weighted, its name in the logs, and how it reads a batch."""
 
     metric: Metric
     weighted: bool
     name: str
+    reading: MetricInputs
+
+    def read(self, targets: Any, predictions: Any) -> tuple[Any, Any]:
+        """Return what the metric compares, as in a `fit` without steps by hand."""
+        of_targets, of_predictions = self.reading.targets, self.reading.predictions
+        return (
+            targets if of_targets is None else of_targets(targets),
+            predictions if of_predictions is None else of_predictions(predictions),
+        )
 
 
 class Outputs:
@@ -66,12 +77,15 @@ class Outputs:
 
 
 def measured(
-    compiled: Compiled, outputs: Outputs, shapes: Sequence[tuple[int, ...]]
+    compiled: Compiled, outputs: Outputs, shapes: Sequence[tuple[int, ...]],
+    activations: Sequence[Any],
 ) -> list[list[Measured]]:
-    """Return the metrics of each output, of samples of these shapes."""
+    """Return the metrics of each output, of samples of these shapes, after these activations."""
     taken, objects = ["loss", *loss_names(outputs.names)], list[Metric]()
 
-    def made(given: Any, loss: Any, shape: Any, label: str, weighted: bool) -> Measured:
+    def made(
+        given: Any, loss: Any, shape: Any, activation: Any, label: str, weighted: bool
+    ) -> Measured:
         if loss is None and isinstance(given, str) and given in ("accuracy", "acc"):
             raise ValueError(
                 f"metrics: {given!r} depends on the loss, and compile was given none: name the "
@@ -88,18 +102,22 @@ def measured(
             found.name = reported
         taken.append(reported)
         objects.append(found)
-        return Measured(found, weighted, reported)
+        reading = MetricInputs()
+        if loss is not None:
+            output = ModelOutput(loss, activation, False, math.prod(shape[-1:]))
+            reading, _ = metric_inputs(found, given, output)  # `compile` has shown the notes
+        return Measured(found, weighted, reported, reading)
 
     parts = zip(
-        compiled.losses, shapes, compiled.metrics, compiled.weighted_metrics, outputs.labels,
-        strict=False,
-    )
+        compiled.losses, shapes, activations, compiled.metrics, compiled.weighted_metrics,
+        outputs.labels, strict=False,
+    )  # fmt: skip
     return [
         [
-            *(made(m, loss, shape, label, False) for m in metrics),
-            *(made(m, loss, shape, label, True) for m in weighted),
+            *(made(m, loss, shape, activation, label, False) for m in metrics),
+            *(made(m, loss, shape, activation, label, True) for m in weighted),
         ]
-        for loss, shape, metrics, weighted, label in parts
+        for loss, shape, activation, metrics, weighted, label in parts
     ]
 
 

@@ -70,7 +70,10 @@ class Steps:
             shapes = self._shapes(outputs, y_pred)
             if not shapes:
                 return []
-            self._measures = measured(compiled, outputs, shapes)
+            plan = self._model._builder.plan
+            ends = [] if plan is None else [plan.activation(node) for node in plan.outputs]
+            known = ends if len(ends) == len(shapes) else [None] * len(shapes)
+            self._measures = measured(compiled, outputs, shapes, known)
         return self._measures or []
 
     def _shapes(self, outputs: Outputs, y_pred: Any) -> list[tuple[int, ...]]:
@@ -257,13 +260,13 @@ def update_compiled(model: Any, y: Any, y_pred: Any, weight: Any = None) -> None
     given = outputs.like(y, y_pred), outputs.each(y_pred), outputs.like(weight, y_pred)
     for own, t, p, w in zip(measures, *given, strict=False):
         for one in own:
-            weight = w if one.weighted else None
+            weight, compared = w if one.weighted else None, one.read(t, p)
             if takes_weights(one.metric):  # of a user's own class, too
                 weight = counting(p, weight)
             if weight is not None:
-                one.metric.update_state(t, p, weight)
+                one.metric.update_state(*compared, weight)
             else:
-                one.metric.update_state(t, p)
+                one.metric.update_state(*compared)
 
 
 def metrics_of(model: Any) -> list[Any]:
