@@ -16,6 +16,7 @@ OTHERS = "the others have"
 TRAINED = "the model was trained on"
 LOOKED_AT = 400  # evenly spaced cells that decide a column's sign, unless none of them proves one
 OPEN = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # a number with both signs
+_PLAIN = re.compile(r"[+-]?(?:0|[1-9][0-9]*)([.,])[0-9]+")  # with its own sign only, if not OPEN
 _DIGIT = re.compile(r"\d")
 
 
@@ -44,6 +45,8 @@ def signs_of(cell: str) -> str:
     >>> signs_of("x"), signs_of("1.2.3")
     ('', '')
     """
+    if (found := _PLAIN.fullmatch(cell)) and not OPEN.fullmatch(cell):
+        return found[1]  # as most are: a table has millions
     return "".join(decimal for decimal in SIGNS if _value(cell, decimal) is not None)
 
 
