@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from .gradient_monitor import GradientMonitor
     from .history import History
     from .lambda_callback import LambdaCallback
-    from .learning_rate_scheduler import LearningRateScheduler
+    from .learning_rate_finder import LearningRateFinder
+    from .learning_rates import LearningRateScheduler, ReduceLROnPlateau
     from .model_checkpoint import ModelCheckpoint
     from .optuna_pruning import OptunaPruning
     from .progress_bar import ProgressBar
-    from .reduce_lr_on_plateau import ReduceLROnPlateau
     from .stopping import (
         StopAfter,
         StopAtTarget,
@@ -43,11 +43,11 @@ else:
             ".gradient_monitor": "GradientMonitor",
             ".history": "History",
             ".lambda_callback": "LambdaCallback",
-            ".learning_rate_scheduler": "LearningRateScheduler",
+            ".learning_rate_finder": "LearningRateFinder",
+            ".learning_rates": "LearningRateScheduler ReduceLROnPlateau",
             ".model_checkpoint": "ModelCheckpoint",
             ".optuna_pruning": "OptunaPruning",
             ".progress_bar": "ProgressBar",
-            ".reduce_lr_on_plateau": "ReduceLROnPlateau",
             ".stopping": (
                 "StopAfter StopAtTarget StopOnSmallChange StopOnSmallGradient TerminateOnNaN"
             ),
@@ -63,7 +63,8 @@ else:
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
-    "History", "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "OptunaPruning",
-    "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter", "StopAtTarget",
-    "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+    "History", "LambdaCallback", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint",
+    "OptunaPruning", "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter",
+    "StopAtTarget", "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard",
+    "TerminateOnNaN",
 ]

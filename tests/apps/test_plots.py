@@ -7,6 +7,7 @@ import itertools
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import matplotlib
@@ -59,6 +60,9 @@ def pictures(digits):
         "history": lambda: plots.history({"loss": [3, 2, 1], "val_loss": [3, 2, 2]}),
         "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 3]}),
         "learning_curve": lambda: plots.learning_curve([5, 9], [1, 1], [[0.5, 0.6], [0.7, 0.7]]),
+        "learning_rates": lambda: plots.learning_rates(
+            SimpleNamespace(rates=[0.1, 1, 9], losses=[2, 1, 3], suggestion=0.1, steepest=1.0)
+        ),
         "points": lambda: plots.points(*MOONS),
         "decision_boundary": lambda: plots.decision_boundary(SVC().fit(*MOONS), *MOONS),
         "decision_slices": lambda: plots.decision_slices(

@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
     "CSVLogger": lambda folder, model: {"filename": folder / "log.csv"},
     "EarlyStopping": lambda folder, model: {"restore_best_weights": True, "min_delta": 0.02},
     "GradientMonitor": lambda folder, model: {"frequency": 2, "verbose": 0},
+    "LearningRateFinder": lambda folder, model: {"steps": 12, "start": 0.01, "verbose": 0},
     "LearningRateScheduler": lambda folder, model: {"schedule": lambda epoch, rate: 0.7 * rate},
     "ModelCheckpoint": lambda folder, model: {"filepath": folder / "model.gpunn", "save_freq": 3},
     "OptunaPruning": lambda folder, model: {"trial": optuna.trial.FixedTrial({})},
@@ -41,8 +42,8 @@ ARGUMENTS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
 }
 # What they do to numbers is compared with Keras or with a loop elsewhere.
 ACT = (
-    "EarlyStopping", "LearningRateScheduler", "ReduceLROnPlateau", "StopAfter", "StopAtTarget",
-    "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights",
+    "EarlyStopping", "LearningRateFinder", "LearningRateScheduler", "ReduceLROnPlateau",
+    "StopAfter", "StopAtTarget", "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights",
 )  # fmt: skip
 KEEP = ("History", "ModelCheckpoint")  # as in Keras: all figures, and the best one so far
 FITS: tuple[dict[str, Any], ...] = (

@@ -38,6 +38,7 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
                                        "filename": folder / "monitor.csv"},
     "History": lambda folder: {},
     "LambdaCallback": lambda folder: {},
+    "LearningRateFinder": lambda folder: {"steps": 12, "start": 0.01, "end": 100.0, "verbose": 0},
     "LearningRateScheduler": lambda folder: {"schedule": lambda epoch, rate: rate * 0.5},
     "ModelCheckpoint": lambda folder: {"filepath": folder / "{epoch}-{loss:.4f}.gpunn"},
     "PathRecorder": lambda folder: {"weights": [("one/kernel", (0, 0)), ("two/bias", 1)]},

@@ -14,7 +14,7 @@ from gpunn.common.importing.lazy import offer
 
 from .boundaries import decision_boundary, decision_slices, points
 from .confusion import confusion_matrix
-from .curves import curves, history, learning_curve
+from .curves import curves, history, learning_curve, learning_rates
 from .images import first_layer, images, layer_activations, worst_mistakes
 from .networks import network
 from .surfaces import PathRecorder, error_surface
@@ -31,6 +31,7 @@ __all__ = [
     "images",
     "layer_activations",
     "learning_curve",
+    "learning_rates",
     "network",
     "points",
     "worst_mistakes",

@@ -13,7 +13,7 @@ from gpunn.datasets.tables import read_rows
 
 from .style import dress, legend, line_style, new_axes, new_panels, sparse_markers
 
-__all__ = ["curves", "history", "learning_curve"]
+__all__ = ["curves", "history", "learning_curve", "learning_rates"]
 
 
 def history(history: Any, metrics: Sequence[str] | None = None, *, ax: Any = None) -> Any:
@@ -201,5 +201,44 @@ def learning_curve(
     ax.set_xticks(sizes, [f"{n:,}" for n in sizes], minor=False)
     ax.set_xticks([], minor=True)
     dress(ax, title, "training samples", ylabel)
+    legend(ax)
+    return ax.figure
+
+
+def learning_rates(finder: Any, title: str | None = None, *, ax: Any = None) -> Any:
+    """Plot the smoothed loss against the learning rate, with the rates that a finder proposes.
+
+    Args:
+        finder: a `callbacks.LearningRateFinder` after its `fit`.
+        title, ax: as for `curves`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for a finder without losses.
+        ImportError: without matplotlib.
+
+    >>> from types import SimpleNamespace
+    >>> from gpunn.plots import learning_rates
+    >>> found = {"rates": [0.1, 1.0, 10.0], "losses": [3.0, 1.0, 9.0]}
+    >>> figure = learning_rates(SimpleNamespace(**found, suggestion=0.1, steepest=None))
+    >>> figure.axes[0].get_xscale(), [line.get_label() for line in figure.axes[0].lines]
+    ('log', ['loss', 'suggestion: 0.1'])
+    """
+    rates, losses = (np.asarray(values, np.float64) for values in (finder.rates, finder.losses))
+    if not len(rates):
+        raise ValueError("finder holds no losses: pass it to fit first, as one of its callbacks.")
+    ax = new_axes(ax, (5.6, 3.8))
+    known = np.isfinite(losses)
+    every = sparse_markers(int(known.sum()))
+    ax.plot(rates[known], losses[known], label="loss", markevery=every, **line_style(0))
+    marked = {"suggestion": finder.suggestion, "steepest fall": finder.steepest}
+    for number, (label, rate) in enumerate(marked.items(), 1):
+        if rate is not None:
+            style = {k: v for k, v in line_style(number).items() if k in ("color", "linestyle")}
+            ax.axvline(rate, label=f"{label}: {rate:.2g}", **style)
+    ax.set_xscale("log")
+    dress(ax, title, "learning rate", "smoothed loss")
     legend(ax)
     return ax.figure

@@ -212,8 +212,8 @@ class OwnTrainer:
     def _lacks(self, what: str) -> str:
         return (
             f"A checkpoint of {self.model.name} lacks {what}, so that fit cannot be resumed from "
-            f"it. Leave BackupAndRestore out, save its networks by themselves after each epoch, "
-            f"and continue with initial_epoch."
+            f"it. Leave BackupAndRestore and LearningRateFinder out, save its networks by "
+            f"themselves after each epoch, and continue with initial_epoch."
         )
 
     def _metrics(self) -> dict[str, Any]:
