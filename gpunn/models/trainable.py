@@ -582,6 +582,8 @@ class TrainableModel(NestedModel):
     def reset_metrics(self) -> None:
         """Reset all metrics to their state before the first batch; `fit` does it before each epoch.
 
+        A callback that calls it in `fit` gets figures of the batches after it.
+
         >>> import gpunn
         >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
         >>> model = gpunn.Sequential([gpunn.Input((1,)), line])
@@ -591,6 +593,8 @@ class TrainableModel(NestedModel):
         >>> model.get_metrics_result()
         {'loss': 0.0, 'mae': 0.0}
         """
+        if (programs := self._training.programs) is not None:
+            programs.reset_totals()
         for metric in self.metrics:
             metric.reset_state()
 

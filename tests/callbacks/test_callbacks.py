@@ -43,6 +43,22 @@ class LazyLogs(Mapping):
         return 1
 
 
+def test_metrics_are_reset_within_an_epoch(backend):
+    model = gpunn.Sequential(
+        [gpunn.layers.Input((1,)), gpunn.layers.Dense(1, kernel_initializer="zeros")],
+        backend=backend,
+    )
+    model.compile(gpunn.optimizers.SGD(0.0), "mse", metrics=["mae"])
+    seen = []
+    reset = callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: model.reset_metrics(),
+        on_train_batch_end=lambda batch, logs: seen.append([logs["loss"], logs["mae"]]),
+    )
+    x = np.arange(5.0).reshape(5, 1)
+    model.fit(x, x, batch_size=2, verbose=0, shuffle=False, callbacks=[reset])
+    assert seen == [[0.5, 0.5], [6.5, 2.5], [16.0, 4.0]]  # of each batch alone
+
+
 # -- the history
 
 
