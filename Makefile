@@ -116,6 +116,7 @@ exports: | $(BIN)/python ## write what packages export, and the list of public n
 	$(BIN)/python tools/exports.py
 	$(BIN)/python tools/names.py
 
+wheel: export GPUNN_BUILD := $(or $(GPUNN_BUILD),all)
 wheel: $(VENV)/.for-test ## build the wheel in dist/
 	$(BIN)/python -m build
 
@@ -143,7 +144,7 @@ $(BIN)/python:
 
 # The stamps are renewed when the list of dependencies or the compiled kernels may have changed.
 # An installation compiles those in place that are not up to date: for the CPU of this machine, or,
-# to be tested, for all that a wheel serves. GPUNN_BUILD=none compiles none.
+# to be tested, for all that a released wheel serves. GPUNN_BUILD=none compiles none.
 PACKAGE := pyproject.toml setup.py $(wildcard kernels/formulas/*.cuh kernels/cpu/* kernels/*.cpp)
 
 $(VENV)/.for-train: $(PACKAGE) | $(BIN)/python

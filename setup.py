@@ -3,8 +3,9 @@
 What else there is to say of the package stands in ``pyproject.toml``. Without a compiler the
 package installs as pure Python, and keeps what the compiler said for `gpunn doctor`.
 ``GPUNN_BUILD`` names the instruction sets to build for: one that cannot be built is an error then.
-Without it a wheel gets ``all`` that can be built, since it may be installed anywhere, and a source
-tree the one that suits this CPU; with ``none`` nothing is compiled. The compiler is ``CC`` and
+With ``all`` each one is built that can be, for a wheel that is installed anywhere; with ``none``
+nothing is compiled. Without it a source tree gets the one that suits this CPU, and a wheel, such
+as ``pip install .`` builds, that one and the baseline. The compiler is ``CC`` and
 ``CXX``, as everywhere; ``CFLAGS`` and ``CXXFLAGS`` come last, so they win.
 """
 
@@ -102,7 +103,7 @@ class BuildKernels(build_ext):
             extension.extra_link_args = [] if windows else ["-pthread"]
         if self.in_place:
             self.remove_what_is_out_of_date()
-        if self.in_place and not os.environ.get("GPUNN_BUILD"):
+        if not os.environ.get("GPUNN_BUILD"):
             self.build_what_suits_this_cpu()
         else:
             super().build_extensions()
@@ -115,17 +116,21 @@ class BuildKernels(build_ext):
                 there.unlink(missing_ok=True)
 
     def build_what_suits_this_cpu(self):
-        """The chooser and the module that it chooses, or the best one that can be compiled."""
+        """The chooser and the module that it chooses, or the best one that can be compiled; in a
+        wheel, which may be moved to another CPU, also the baseline."""
         first, *modules = self.extensions
         self.extensions = [first]
         super().build_extensions()
         best = list(INSTRUCTIONS).index(self.choice_of(first))
+        built = [first]
         for module in reversed(modules[: best + 1]):
-            self.extensions = [module]
+            beside = [] if self.in_place or len(built) > 1 else modules[: min(best, 1)]
+            self.extensions = [*beside, module]
             super().build_extensions()
+            built += [each for each in self.extensions if each not in built]
             if Path(self.get_ext_fullpath(module.name)).exists():
                 break
-        self.extensions = [first, module]
+        self.extensions = built
 
     def choice_of(self, extension):
         """What the chooser says, in a process of its own: a sanitizer in CFLAGS may end that."""
