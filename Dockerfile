@@ -6,14 +6,14 @@ ENV PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PYTHONUNBUFFERED=1
 
-# The wheel has the compiled CPU kernels in it: what runs needs no compiler.
+# The wheel has the compiled kernels of all CPUs in it: what runs needs no compiler.
 FROM base AS wheel
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && \
     rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml setup.py README.md LICENSE /src/
 COPY gpunn /src/gpunn
 COPY kernels /src/kernels
-RUN pip wheel --no-deps --wheel-dir /wheel /src
+RUN GPUNN_BUILD=all pip wheel --no-deps --wheel-dir /wheel /src
 
 FROM base AS run
 RUN useradd --create-home --uid 1000 gpunn && install -d -o gpunn -g gpunn /data
@@ -30,9 +30,10 @@ FROM run AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    set -- /wheel/*.whl && pip install "$1[cuda12]"
+    set -- /wheel/*.whl && pip install "$1[cuda12,image,tables]"
 USER 1000:1000
 
 FROM run AS cpu
-RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel pip install /wheel/*.whl
+RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
+    set -- /wheel/*.whl && pip install "$1[image,tables]"
 USER 1000:1000

@@ -96,6 +96,16 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return output
 
 
+def test_the_extras_for_users_are_in_the_guide() -> None:
+    """Those of contributors bring tests, documents and tools."""
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = {"bench", "bench-tables", "dev", "docs", "sass", "test", "web", "wheels"}
+    guide = (ROOT / "docs" / "how-to" / "install.md").read_text()
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in row.split("`")[1::2]}
+    assert set(about["optional-dependencies"]) == named | ours
+
+
 def refusal(*command: str | Path, cwd: Path) -> str:
     """Return the message, in one line, of a command that ends with an error."""
     done = subprocess.run(
@@ -482,7 +492,8 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     """The modules are built from the same files at the same time, each with its flags."""
     log = tmp_path / "log"
     folders = ("--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp")
-    run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **pretended(tmp_path))
+    asked = {**pretended(tmp_path), "GPUNN_BUILD": "all"}
+    run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **asked)
     known = ["avx2", "baseline"] if platform.machine() in ("x86_64", "amd64") else ["baseline"]
     assert modules(tmp_path / "lib") == of_modules(*known)
     compiled = [line.split() for line in log.read_text().splitlines() if " -c " in line]
@@ -493,6 +504,23 @@ def test_an_instruction_set_that_the_compiler_does_not_know_is_left_out(tmp_path
     flags = {flag for command in compiled for flag in command}
     assert {"-O3", "-std=c++17", "-ffp-contract=off"} <= flags
     assert not {"-march=native", "-ffast-math", "-Ofast"} & flags
+
+
+@pytest.mark.more
+@pytest.mark.skipif(
+    bool(cpu_kernels.why_not()) or os.name == "nt", reason="nothing to compile with"
+)
+def test_a_wheel_has_the_baseline_and_what_suits_this_cpu_unless_asked(tmp_path: Path) -> None:
+    """Of three instruction sets two, and the next best of one that cannot be compiled."""
+    folders = ("--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp")
+    run(sys.executable, "setup.py", "build_ext", *folders, cwd=ROOT, **pretended(tmp_path))
+    best = [name for name in cpu_kernels.of_this_cpu() if name != "avx512"][-1]
+    assert modules(tmp_path / "lib") == of_modules(*{"baseline", best})
+    log = (tmp_path / "log").read_text()
+    if cpu_kernels.of_this_cpu()[-1] == "avx2":
+        assert "-mavx512f" not in log
+    else:  # tried, and rejected
+        assert "-mavx512f" in log or best == "baseline"
 
 
 @pytest.mark.more

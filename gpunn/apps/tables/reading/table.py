@@ -360,7 +360,6 @@ FRAMES = (".parquet", ".xlsx", ".xls", ".xlsm", ".ods")
 
 def _from_frame(name: str, kind: str) -> Table:
     """Read a file with pandas or polars, with values as the strings that a CSV file would have."""
-    needs = "pandas pyarrow" if kind == "parquet" else "pandas openpyxl"
     frame: Any = None
     for library in ("pandas", "polars"):
         try:
@@ -376,8 +375,8 @@ def _from_frame(name: str, kind: str) -> Table:
         break
     if frame is None:
         raise ImportError(
-            f"{name}: {kind.capitalize()} files need pandas or polars: pip install {needs}. Or "
-            f"save it as CSV."
+            f"{name}: {kind.capitalize()} files need pandas or polars: pip install "
+            f'"gpunn[tables]". Or save it as CSV.'
         )
     if not len(frame) or not len(frame.columns):
         raise TableError(f"{name} has no rows.")
