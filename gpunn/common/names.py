@@ -128,13 +128,13 @@ def forget() -> None:
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning at the line outside gpunn that led here."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and _is_between(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None and is_between(frame.f_globals.get("__name__", "")):
         # `warnings` does not count the frames of imports
         level += not frame.f_globals.get("__name__", "").startswith("importlib.")
         frame = frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_between(module: str) -> bool:
+def is_between(module: str) -> bool:
     """Whether a module is gpunn's, or Python's that imports modules."""
     return module.split(".")[0] == "gpunn" or module == "importlib._bootstrap"

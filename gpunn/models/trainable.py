@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.shared.interrupts import shorten
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import config, registry
@@ -26,6 +27,11 @@ from gpunn.structure.nested import PREDICTS, TESTS, TRAINS, NestedModel
 from gpunn.training import fitting, predicting
 from gpunn.training.trainer import Trainer
 from gpunn.training.training import Training
+
+INTERRUPTED = (
+    "fit was interrupted: the model has the weights after its last whole step, and the next fit "
+    "continues from them."
+)
 
 
 def _of_training(name: str, doc: str) -> Any:
@@ -258,12 +264,19 @@ class TrainableModel(NestedModel):
         check_choice("validation_strategy", validation_strategy, ("tail", "shuffled", "stratified"))
         validates = validation_data is not None or bool(validation_split)
         source = _trainer_for(self, (*TRAINS, *TESTS) if validates else TRAINS)
-        return fitting.fit(
-            self, source, x, y, batch_size, epochs, check_verbose(verbose), callbacks,
-            validation_split, validation_data, shuffle, class_weight, sample_weight,
-            initial_epoch, steps, validation_steps, validation_batch,
-            check_epochs("validation_freq", validation_freq), validation_strategy,
-        )
+        frequency = check_epochs("validation_freq", validation_freq)
+        verbose = check_verbose(verbose)
+        try:
+            return fitting.fit(
+                self, source, x, y, batch_size, epochs, verbose, callbacks, validation_split,
+                validation_data, shuffle, class_weight, sample_weight, initial_epoch, steps,
+                validation_steps, validation_batch, frequency, validation_strategy,
+            )
+        except KeyboardInterrupt as stop:
+            trainer = self._training._trainer if source is self._training else None
+            # Optimizers and steps of the user's own may have been interrupted at any moment.
+            shorten(stop, INTERRUPTED if trainer is not None and trainer.is_simple else "")
+            raise
 
     def evaluate(
         self,
@@ -304,9 +317,13 @@ class TrainableModel(NestedModel):
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         trainer, verbose = _trainer_for(self, TESTS), check_verbose(verbose)
-        logs = fitting.evaluate(
-            self, trainer, x, y, batch_size, verbose, sample_weight, steps, callbacks
-        )
+        try:
+            logs = fitting.evaluate(
+                self, trainer, x, y, batch_size, verbose, sample_weight, steps, callbacks
+            )
+        except KeyboardInterrupt as stop:
+            shorten(stop)
+            raise
         return _result(logs, return_dict)
 
     def predict(
@@ -342,9 +359,13 @@ class TrainableModel(NestedModel):
         size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
         steps = None if steps is None else check_integer("steps", steps, 1)
         check_verbose(verbose)
-        if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
-            return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
-        return predicting.predict(self, x, size, steps, callbacks)
+        try:
+            if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
+                return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
+            return predicting.predict(self, x, size, steps, callbacks)
+        except KeyboardInterrupt as stop:
+            shorten(stop)
+            raise
 
     def train_on_batch(
         self,

@@ -289,6 +289,63 @@ def test_a_thousand_signals_at_random_moments(undisturbed: Undisturbed) -> None:
     send_signals(undisturbed, 1_000, whole_steps=True)
 
 
+# -- what is shown
+
+
+@pytest.mark.traced
+@pytest.mark.parametrize("name", ["fit", "evaluate", "predict"])
+def test_a_traceback_has_the_lines_of_the_user_alone(name: str) -> None:
+    """Of this file, and in it the frames of callbacks; without gpunn's, but a wrapper's."""
+    model, shown = network("numpy"), list[Any]()
+    given = data() if name != "predict" else data()[:1]
+    ends = {"fit": "on_train_end", "evaluate": "on_test_end", "predict": "on_predict_end"}
+
+    def by_user(logs: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def call(*watching: Any) -> None:
+        getattr(model, name)(*given, verbose=0, callbacks=[*watching])
+
+    def shows(*watching: Any) -> None:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            call(*watching)
+        shown.append([(entry.path.name, entry.name) for entry in caught.traceback][1:])
+        notes = getattr(caught.value, "__notes__", [])
+        assert any("next fit continues" in note for note in notes) == (name == "fit")
+
+    call()
+    files = {str(PACKAGE / "training" / file) for file in ("loops.py", "predictor.py")}
+    inside = places(call, files)
+    interrupt(shows, inside[len(inside) // 2])
+    shows(gpunn.callbacks.LambdaCallback(**{ends[name]: by_user}))
+    wrapper = [("signatures.py", "called")] if name == "fit" else []
+    own = Path(__file__).name
+    assert shown[0] == [(own, "call"), *wrapper, ("interrupting.py", "trace")]
+    assert shown[1] == [(own, "call"), *wrapper, (own, "by_user")]
+
+
+@pytest.mark.traced
+def test_an_interrupt_of_the_user_keeps_what_it_has() -> None:
+    """Its text, its cause, its context and the notes of a fit around it, each once."""
+    model, inner = network("numpy"), network("numpy")
+
+    def stop(logs: Any) -> None:
+        raise KeyboardInterrupt("enough") from KeyError("why")
+
+    def fit_inner(logs: Any) -> None:
+        inner.fit(*data(), verbose=0, callbacks=[gpunn.callbacks.LambdaCallback(on_train_end=stop)])
+
+    with pytest.raises(KeyboardInterrupt, match="enough") as caught:
+        try:
+            raise OSError("before")
+        except OSError:
+            watching = gpunn.callbacks.LambdaCallback(on_train_end=fit_inner)
+            model.fit(*data(), verbose=0, callbacks=[watching])
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert isinstance(caught.value.__context__, OSError)
+    assert len(caught.value.__notes__) == 1
+
+
 # -- how long it takes
 
 
