@@ -1,5 +1,7 @@
 """What `gpunn doctor` reports about backends, kernels and extras."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -147,22 +149,36 @@ def test_the_known_loss_is_pytorchs():
 
 
 @pytest.mark.parametrize(
-    ("core", "simd", "advised"),
+    ("core", "simd", "gain", "advised"),
     [
-        ("Haswell", ["X86_V3", "X86_V4"], True),
-        ("Zen", ["AVX2", "AVX512F", "AVX512_SKX"], True),
-        ("SkylakeX", ["X86_V3", "X86_V4"], False),
-        ("Haswell", ["AVX2", "FMA3"], False),
+        ("Haswell", ["X86_V3", "X86_V4"], 1.6, True),
+        ("Zen", ["AVX2", "AVX512F", "AVX512_SKX"], 1.2, True),
+        ("Zen", ["AVX2", "AVX512F", "AVX512_SKX"], 0.9, False),
+        ("SkylakeX", ["X86_V3", "X86_V4"], None, False),
+        ("Haswell", ["AVX2", "FMA3"], None, False),
     ],
 )
-def test_doctor_advises_the_kernels_that_fit(core, simd, advised):
+def test_doctor_advises_the_kernels_that_are_faster(core, simd, gain, advised):
     pool = {
         "user_api": "blas", "internal_api": "openblas", "version": "0.3.31",
         "architecture": core, "num_threads": 2,
     }  # fmt: skip
-    text = doctor.describe_blas([{"user_api": "openmp"}, pool], simd)
+
+    def measure():
+        assert gain is not None  # nothing is measured where there is nothing to gain
+        return gain
+
+    text = doctor.describe_blas([{"user_api": "openmp"}, pool], simd, measure)
     assert text.startswith(f"openblas 0.3.31 for {core}, 2 threads")
     assert ("OPENBLAS_CORETYPE=SKYLAKEX" in text) is advised
+    assert (f"{gain} times as fast" in text) is advised
+
+
+def test_the_gain_is_that_of_products_in_other_processes(monkeypatch):
+    """One of the present kernels over those, here the same; of none if a process fails."""
+    assert 0.1 < doctor.measured_gain() < 10
+    monkeypatch.setattr(doctor.sys, "executable", shutil.which("false"))
+    assert doctor.measured_gain() == 1
 
 
 def test_doctor_knows_no_blas():
