@@ -30,6 +30,21 @@ def test_by_keyboard_alone(playground):
     assert {"plane", "unit", "pace"} <= seen
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_link_is_shown_only_if_it_is_not_copied(playground, allowed):
+    permissions = ["clipboard-read", "clipboard-write"] if allowed else []
+    page = playground("data=xor", permissions=permissions)
+    if not allowed:
+        page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(); }")
+    page.click("#copy-python")
+    assert page.is_visible("#copied textarea")
+    page.click("#copy-address")
+    page.wait_for_function("message.textContent.startsWith('Link')")
+    assert page.is_visible("#copied") is not allowed
+    read = "navigator.clipboard.readText()" if allowed else "copied.firstChild.value"
+    assert page.evaluate(read) == page.url
+
+
 @pytest.mark.parametrize("layers", [2, 8])
 def test_a_network_at_phone_width(playground, layers):
     """A network of the usual depth fits; a deeper one scrolls within its frame."""

@@ -17,6 +17,27 @@ def run_until(page, condition):
     page.click("#run")
 
 
+def test_each_of_the_first_epochs_has_its_frame(playground):
+    """At full speed; later a frame has several, until it takes all the time that there is."""
+    page = playground("data=moons&net=4:tanh")
+    watch = """() => {
+      window.seen = [playground.training.now.epoch];
+      const draw = playground.draw.bind(playground);
+      playground.draw = (all) => { draw(all); window.seen.push(playground.training.now.epoch); };
+    }"""
+    page.evaluate(watch)
+    run_until(page, "playground.training.now.epoch > 500")
+    steps = np.diff(page.evaluate("seen"))
+    steps = steps[steps > 0]  # it is also drawn without training
+    begun = np.cumsum(steps) - steps
+    assert set(steps[begun < 60]) == {1}
+    assert max(steps) > 2 and (steps <= 2 + begun / 60).all()
+    page.click("#reset")  # and again for a new network
+    page.evaluate("seen.splice(0, seen.length, 0)")
+    run_until(page, "playground.training.now.epoch > 100")
+    assert page.evaluate("[...new Set(seen)].slice(0, 30)") == list(range(30))
+
+
 # Every part of a network at least once; the optimizers with their own arguments.
 SCRIPTS = (
     ("moons", 5, "net=8:tanh,8:tanh"),

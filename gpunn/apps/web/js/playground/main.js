@@ -34,7 +34,7 @@ function listen(playground) {
   on("copy-address", () => {
     const { text, complete } = playground.address;
     const here = location.href.split("#")[0];
-    return copy("Link", `${here}#${text}`, say).then(() => complete
+    return copy("Link", `${here}#${text}`, say, true).then(() => complete
       || say("The link contains all settings but not the points: there are too many."));
   });
   on("copy-python", () => playground.training

@@ -26,9 +26,20 @@ export function save(content, name, type) {
  * @param {string} title
  * @param {string} text
  * @param {(message: string) => void} say
+ * @param {boolean} [unseen] whether it is shown only if the browser does not copy it
  */
-export async function copy(title, text, say) {
+export async function copy(title, text, say, unseen = false) {
   const box = find("copied");
+  if (unseen) {
+    box.hidden = true;
+    try {
+      await navigator.clipboard.writeText(text);
+      say(`${title} copied.`);
+      return;
+    } catch {
+      // it is shown
+    }
+  }
   const area = make("textarea", { readonly: true, rows: 12, spellcheck: "false", "aria-label": title });
   area.value = text;
   fill(box, area);

@@ -18,6 +18,7 @@ import { diverging, findings, unitStates, unscaled } from "./words.js";
 
 const BUDGET = 9; // milliseconds of training between two frames
 const WORDS_EVERY = 400; // milliseconds
+const WATCHED = 60; // epochs that have a frame each: a second in which one sees it learn
 
 export class Playground {
   /**
@@ -39,6 +40,7 @@ export class Playground {
     this.selected = null;
     /** @type {(() => void) | null} */
     this.renewUnit = null;
+    this.from = 0; // the epoch from which on it runs
     this.told = 0; // when the diagnostics were last updated
     this.rate = { steps: 0, since: 0, text: "" };
     this.pen = new Pen(this.plane, {
@@ -169,6 +171,7 @@ export class Playground {
   begin(weights) {
     this.training?.free();
     this.training = null;
+    this.from = 0;
     if (this.data.points.length < 2) {
       this.stop();
       this.say("Draw at least two points.");
@@ -270,6 +273,7 @@ export class Playground {
     if (!this.training || this.running) return;
     this.running = true;
     find("words").setAttribute("aria-live", "off"); // its figures change with each frame
+    this.from = this.training.now.epoch;
     this.rate = { steps: 0, since: performance.now(), text: "" };
     find("run").textContent = "Pause";
     requestAnimationFrame((now) => this.frame(now));
@@ -288,7 +292,10 @@ export class Playground {
     const pace = find("pace").value;
     if (pace === "step") this.training.step();
     else if (pace === "epoch") this.training.epoch();
-    else this.training.run(BUDGET, () => performance.now());
+    else {
+      const done = this.training.now.epoch - this.from;
+      this.training.run(BUDGET, () => performance.now(), 1 + done / WATCHED);
+    }
     this.rate.steps += this.training.network.steps - before;
     if (now - this.rate.since > 700) {
       const second = (1000 * this.rate.steps) / (now - this.rate.since);

@@ -114,18 +114,20 @@ export class Training {
   }
 
   /**
-   * Train for about this long, in whole epochs if they are short.
+   * Train for at most about this long, in whole epochs if they are short.
    * @param {number} milliseconds
    * @param {() => number} clock in milliseconds
+   * @param {number} most epochs; one is trained anyway
    * @returns {number} steps
    */
-  run(milliseconds, clock) {
+  run(milliseconds, clock, most) {
     this.keep();
     const [before, begin] = [this.network.steps, clock()];
+    const last = before + (most - 1) * this.stepsPerEpoch;
     do {
       if (this.stepsPerEpoch <= 100) this.network.epoch();
       else this.network.step(100);
-    } while (clock() - begin < milliseconds);
+    } while (this.network.steps <= last && clock() - begin < milliseconds);
     this.look();
     return this.network.steps - before;
   }
