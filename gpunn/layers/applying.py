@@ -113,11 +113,17 @@ def symbolic_outputs(
     masks, masked = masks_for(layer, inputs, given)
     shapes = infer_shapes(layer, [t.sample for t in (*inputs, *masks)], masked)
     application = Application(layer, inputs, training, given, masks, masked)
-    batch = inputs[0].shape[0]
+    batch, only_shape = inputs[0].shape[0], first_only_shape(inputs)
     application.outputs = tuple(
-        SymbolicTensor(application, i, batch, shape) for i, shape in enumerate(shapes)
+        SymbolicTensor(application, i, sample_of((batch, *shape), dtype_of(shape)), only_shape)
+        for i, shape in enumerate(shapes)
     )
     return with_masks(layer, application)
+
+
+def first_only_shape(tensors: Sequence[SymbolicTensor]) -> str:
+    """Return why no model can compute what depends on these tensors, or an empty string."""
+    return next((t.only_shape for t in tensors if t.only_shape), "")
 
 
 # What follows differs for models.
@@ -148,6 +154,8 @@ def check_inputs(layer: Any, x: Any) -> list[SymbolicTensor]:
             raise TypeError(
                 f"{layer.name}: symbolic tensors and arrays cannot be mixed; got {entry!r}."
             )
+        if not entry.shape:
+            raise ValueError(f"{layer.name}: inputs (batch, ...) are expected; got a scalar.")
         if entry.dtype == "string" and not layer._on_host:
             raise TypeError(
                 f"{layer.name} takes numbers, but {entry.name!r} holds strings: put "

@@ -19,7 +19,7 @@ from gpunn.ops.tensor import Tensor
 
 from .arguments import check_data_format
 from .layer import Layer, formula
-from .shapes import Shape, check_shape, sample_of
+from .shapes import Shape, check_shape, dtype_of, sample_of
 from .symbolic import Application, SampleShape, SymbolicTensor
 
 __all__ = ["Activation", "Flatten", "Input", "InputLayer", "Rescaling", "Reshape"]
@@ -56,6 +56,7 @@ class InputLayer(Layer):
     """
 
     _reshapes = True
+    _is_scalar = False  # in operations for their shapes alone; no model has such an input
     examples = ({"shape": (3, 4)},)
 
     def __init__(
@@ -76,7 +77,8 @@ class InputLayer(Layer):
             raise ValueError("Input takes either batch_size or batch_shape, not both.")
         if shape is None:
             assert batch_shape is not None
-            batch_size, shape = batch_shape[0], [*batch_shape[1:]]  # type: ignore[list-item]
+            self._is_scalar = not len(batch_shape)
+            batch_size, *shape = batch_shape or (None,)  # type: ignore[assignment]
         self.data_dtype = _data_dtype(dtype)
         super().__init__(
             dtype=None if self.data_dtype else dtype,
@@ -89,7 +91,12 @@ class InputLayer(Layer):
 
     def _give_output(self) -> None:
         application = Application(self, ())
-        application.outputs = (SymbolicTensor(application, 0, self.batch_size, self.sample),)
+        sample, scalar = self.sample, ""
+        shape = sample_of((self.batch_size, *sample), dtype_of(sample))
+        if self._is_scalar:
+            scalar = f"{self.name}: an input of shape () has no batch axis"
+            shape = sample_of((), dtype_of(sample))
+        application.outputs = (SymbolicTensor(application, 0, shape, scalar),)
 
     @property
     def sample(self) -> SampleShape:

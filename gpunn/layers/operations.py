@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.common.config import resolve_dtype
 from gpunn.common.fields import field
 from gpunn.common.names import unique_name
-from gpunn.common.nested import found_in, replaced
+from gpunn.common.nested import TreeDef, any_in, found_in, replaced
 from gpunn.common.signatures import signature
 from gpunn.core.operators import FUNCTIONS
 from gpunn.core.storage import Parameter
@@ -26,10 +26,11 @@ from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 
-from .applying import MOST_KNOWN
+from .applying import MOST_KNOWN, first_only_shape
 from .layer import Layer
 from .shapes import Shape, check_shape, dtype_of, over_lengths, sample_of
-from .symbolic import SampleShape, SymbolicTensor
+from .symbolic import Application, SampleShape, SymbolicTensor
+from .traced import NoRowsError
 
 __all__ = ["Lambda"]
 
@@ -74,7 +75,7 @@ class Operation(Layer):
 
     _abstract = True  # not registered: a graph stores its operations
     # Its arguments are copies that nothing else holds.
-    _not_watched = Layer._not_watched | {"arguments", "options", "several", "_known"}
+    _not_watched = Layer._not_watched | {"arguments", "options", "form", "_known"}
     takes_list = True
     _by_operator = True
     _reads_integers = True
@@ -91,7 +92,9 @@ class Operation(Layer):
         self.name = self.name or unique_name(self.operation)
         super().__post_init__()
         self._known: dict[Any, list[SampleShape]] = {}
-        self.several = False  # whether the operation returns a list
+        self.form = TreeDef()  # of its results
+        if self._has_functions:  # which may read what changes
+            self._not_watched = self._not_watched - {"arguments", "options"}  # type: ignore[misc]
 
     # -- what it computes
 
@@ -107,8 +110,8 @@ class Operation(Layer):
 
         options = {key: replaced(filled, entry) for key, entry in self.options.items()}
         found = _function(self.operation)(*replaced(filled, self.arguments), **options)
-        self.several = isinstance(found, (list, tuple))
-        return list(found) if self.several else [found]
+        self.form = TreeDef.of(found)
+        return self.form.unpack(found)
 
     def tried(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
         """Return the shape of one sample of each result, with its dtype, for these input shapes.
@@ -116,7 +119,7 @@ class Operation(Layer):
         They are determined by tracing the operation and by running it on three and two samples.
 
         Raises:
-            ValueError: if a result has no batch axis, or mixes samples.
+            NoRowsError: if a result has no batch axis, or mixes samples.
         """
         key = tuple((tuple(shape), dtype_of(shape)) for shape in shapes)
         if key not in self._known:
@@ -136,18 +139,39 @@ class Operation(Layer):
         of_three, of_two = results(3), results(2)  # nothing is computed yet
         for y, fewer in zip(of_three, of_two, strict=False):
             if y.shape[:1] != (3,) or fewer.shape != (2, *y.shape[1:]):
-                raise ValueError(
+                raise NoRowsError(
                     f"{self.operation}: a result with one entry for each sample is expected; for "
                     f"3 samples of the shapes {', '.join(map(str, shapes))} it would have the "
                     f"shape {y.shape}. {_INSIDE}"
                 )
         size = sum(t.size for t in topological_sort(of_three))
         if size <= MOST_TRIED and self._mixes(shapes, dtypes):
-            raise ValueError(
+            raise NoRowsError(
                 f"{self.operation}: the result for one sample would depend on the other "
                 f"samples of its batch. {_INSIDE}"
             )
         return [sample_of(y.shape[1:], y.dtype) for y in of_three]
+
+    def whole(self, tensors: Sequence[SymbolicTensor]) -> list[SampleShape]:
+        """Return the shapes of the results with all their axes, and their dtypes, whether they have
+        an entry for each sample or not."""
+        dtypes = [t.dtype for t in tensors]
+
+        def results(shapes: Sequence[Any]) -> list[SampleShape]:
+            given = zip(shapes, dtypes, strict=True)
+            found = trace_of(lambda *xs: self._results(xs, lambda p: p), given)[1]
+            return [sample_of(y.shape, y.dtype) for y in map(convert, found)]
+
+        return over_lengths([t.shape for t in tensors], results)
+
+    def for_shapes(self, tensors: Sequence[SymbolicTensor], why: str) -> Any:
+        """Return results that have only a shape and a dtype; ``why`` no model can compute them."""
+        shapes = self.whole(tensors)
+        application = Application(self, tensors)
+        application.outputs = tuple(
+            SymbolicTensor(application, k, shape, why) for k, shape in enumerate(shapes)
+        )
+        return self.form.pack(application.outputs)
 
     def _mixes(self, shapes: Sequence[SampleShape], dtypes: Sequence[str]) -> bool:
         """Whether the results for two of three samples change without the third."""
@@ -202,7 +226,17 @@ class Operation(Layer):
         self.options = {key: replaced(find, entry) for key, entry in self.options.items()}
         return not list(found_in([self.arguments, self.options], Named))
 
+    @property
+    def _has_functions(self) -> bool:
+        return any_in(callable, [self.arguments, self.options])
+
     def get_config(self) -> dict[str, Any]:
+        if self._has_functions:
+            raise ValueError(
+                f"{self.name}: the function given to {self.operation} cannot be saved. Write a "
+                f"layer that calls {self.operation} in its call(x), and put "
+                f"@gpunn.saving.register_serializable() above the class."
+            )
         config = {
             **super().get_config(),
             "operation": self.operation,
@@ -270,6 +304,8 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
     tensors: list[SymbolicTensor] = []
 
     def kept(entry: Any) -> Any:
+        if callable(entry) and not isinstance(entry, (type, Parameter, Tensor)):
+            return entry
         if not isinstance(entry, SymbolicTensor):
             return constant(entry)
         if not any(entry is t for t in tensors):
@@ -280,21 +316,38 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
         return getattr(arguments[0], name)
     places = [replaced(kept, entry) for entry in arguments]
     named = {key: replaced(kept, entry) for key, entry in options.items()}
-    if name in MERGING and not named and all(isinstance(entry, Place) for entry in places):
+    why = first_only_shape(tensors)
+    merges = name in MERGING and not (named or why)
+    if merges and all(isinstance(entry, Place) for entry in places):
         a, b = arguments
-        if a.sample == b.sample and is_float(a.dtype) and is_float(b.dtype):
+        if a.shape == b.shape and is_float(a.dtype) and is_float(b.dtype):
             from . import merging  # which a model without such operations does not need
 
             layer = getattr(merging, MERGING[name])()
             layer._by_operator = True
             return layer([a, b])
     layer = Operation(name, places, named)
-    first = layer(tensors)
-    if not layer.several:
-        return first
+    if any(t.dtype == "string" for t in tensors):
+        return layer(tensors)  # which refuses it
+    if why:
+        return layer.for_shapes(tensors, why)
+    try:
+        count = len(layer.tried([t.sample for t in tensors]))
+    except Exception as error:
+        why = str(error)
+        if not isinstance(error, NoRowsError):
+            why = f"{name} fails for some numbers of samples: {why} {_INSIDE}"
+        try:
+            return layer.for_shapes(tensors, why)
+        except Exception:
+            raise error from None
     # Each result is a separate operation, which computes no other.
-    count = len(layer.tried([t.sample for t in tensors]))
-    return [Operation(name, places, named, k)(tensors) for k in range(count)]
+    made = [layer(tensors)]
+    made += [Operation(name, places, named, k)(tensors) for k in range(1, count)]
+    if len({t.shape[0] for t in tensors}) > 1:  # the batch sizes that were declared
+        for t, shape in zip(made, layer.whole(tensors), strict=True):
+            t.shape = tuple(shape)
+    return layer.form.pack(made)
 
 
 on_graphs.append(_on_graph)

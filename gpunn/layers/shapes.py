@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from itertools import product
 from typing import Any, NamedTuple
 
 Shape = tuple[int | None, ...]
@@ -186,31 +187,39 @@ def unknown(shape: Any) -> Any:
 def over_lengths(shapes: Any, found: Callable[[Any], Any], start: int = 0) -> Any:
     """Return ``found(shapes)``, the shapes that follow from others. If axes of these are unknown
     (None, from the axis ``start`` on), it is called with two lengths for them: what differs is
-    unknown.
+    unknown. If that fails, an unknown axis has the length of another shape's, counted from the end.
 
     >>> over_lengths([(None, 3)], lambda shapes: [(*shapes[0], 2)])
     [(None, 3, 2)]
+    >>> over_lengths([(None, 3), (2, None)], lambda shapes: tuple(map(max, *shapes)))
+    (2, 3)
     """
 
-    def filled(length: int) -> Any:
-        return each_shape(
-            lambda s: sample_of([*s[:start], *(length if n is None else n for n in s[start:])],
-                                dtype_of(s)),
-            shapes,
-        )
+    def filled(length: int, known: Mapping[int, int]) -> Any:
+        def whole(s: Any) -> Any:
+            axes = [known.get(k - len(s), length) if n is None else n for k, n in enumerate(s)]
+            return sample_of([*s[:start], *axes[start:]], dtype_of(s))
+
+        return each_shape(whole, shapes)
 
     followed: list[bool] = []
-    each_shape(lambda s: followed.append(None in s[start:]), shapes)
+    ends: dict[int, int] = {}  # lengths of known axes, which others may have to match
+
+    def see(s: Any) -> None:
+        followed.append(None in s[start:])
+        ends.update({k - len(s): n for k, n in enumerate(s) if n not in (None, 1) and k >= start})
+
+    each_shape(see, shapes)
     if not any(followed):
         return found(shapes)
     first: Exception | None = None
-    for pair in LENGTHS:
+    for known, pair in product(({}, ends) if len(followed) > 1 else ({},), LENGTHS):
         made = []
         try:
             for length in pair:
                 token = _length.set(length)
                 try:
-                    made.append(found(filled(length)))
+                    made.append(found(filled(length, known)))
                 finally:
                     _length.reset(token)
             return common(*made)

@@ -46,17 +46,23 @@ class SymbolicTensor(Symbolic):
         application: the application of a layer whose ``index``-th output it is.
         on_host: whether it is known while data are fed, before a step: an input, or the output
             of layers that compute on the host from inputs.
+        only_shape: why no model can compute it, if it, or what it depends on, has no entry for
+            each sample: then its shape and dtype are all there is. Else empty.
     """
 
+    only_shape = ""
+
     def __init__(
-        self, application: Application, index: int, batch: int | None, sample: SampleShape
+        self, application: Application, index: int, shape: SampleShape, only_shape: str = ""
     ) -> None:
         self.application = application
         self.index = index
-        self.shape: tuple[int | None, ...] = (batch, *sample)
+        self.shape: tuple[int | None, ...] = tuple(shape)
         layer = application.layer
         floats = getattr(layer, "_dtype_given", None) or application.dtype
-        self.dtype = dtype_of(sample) or resolve_dtype(floats)
+        self.dtype = dtype_of(shape) or resolve_dtype(floats)
+        if only_shape:
+            self.only_shape = only_shape
         self.name = layer.name
         self.on_host = layer._gives_on_host
         if layer._gives_text:

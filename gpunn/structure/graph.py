@@ -305,6 +305,8 @@ def _tensors(argument: str, given: list[Any]) -> list[SymbolicTensor]:
                 f"All {argument} must be symbolic tensors, which Input and layers called on "
                 f"them return; got {entry!r}."
             )
+        if entry.only_shape:
+            raise ValueError(f"{argument}: a model cannot compute {entry!r}. {entry.only_shape}")
     return given
 
 

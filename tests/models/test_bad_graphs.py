@@ -17,6 +17,10 @@ def tensor(*shape: int) -> Any:
     return gpunn.Input(shape)
 
 
+def of_samples(function: Callable[[Any], Any]) -> Any:
+    return gpunn.Model(x := tensor(2), function(x))
+
+
 def disconnected() -> Any:
     a, b = gpunn.Input((3,), name="here"), gpunn.Input((3,), name="missing")
     return gpunn.Model(a, layers.add([a, b]))
@@ -55,16 +59,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "another width to add": (lambda: tensor(2) + np.ones(3), ["add", "broadcast", "(3,)"]),
     "a tensor to decide by": (lambda: bool(tensor(2) > 0), ["symbolic", "ops.where"]),
     "a tensor to iterate": (lambda: list(tensor(2)), ["symbolic", "samples"]),
-    "a mean of all samples": (lambda: ops.mean(tensor(2)), ["mean", "each sample", "Lambda"]),
-    "a mean over the samples": (lambda: ops.mean(tensor(2), axis=0), ["mean", "each sample"]),
-    "some samples": (lambda: tensor(2)[1:], ["get_item", "each sample"]),
+    "a mean of all samples": (lambda: of_samples(ops.mean), ["mean", "each sample", "Lambda"]),
+    "a mean over the samples": (
+        lambda: of_samples(lambda x: ops.mean(x, axis=0)), ["mean", "each sample"]),
+    "some samples": (lambda: of_samples(lambda x: x[1:]), ["get_item", "each sample"]),
     "a choice of samples": (lambda: tensor(2)[tensor(2) > 0], ["index", "ops.where"]),
-    "a number of numbers": (lambda: ops.size(tensor(2)), ["size", "each sample"]),
-    "samples backwards": (lambda: tensor(2)[::-1], ["get_item", "other samples"]),
-    "a sum along the batch": (lambda: ops.cumsum(tensor(2), axis=0), ["cumsum", "other samples"]),
-    "a softmax along the batch": (lambda: ops.softmax(tensor(2), 0), ["softmax", "other samples"]),
+    "a number of numbers": (lambda: of_samples(ops.size), ["size", "each sample"]),
+    "samples backwards": (lambda: of_samples(lambda x: x[::-1]), ["get_item", "other samples"]),
+    "a sum along the batch": (
+        lambda: of_samples(lambda x: ops.cumsum(x, axis=0)), ["cumsum", "other samples"]),
+    "a softmax along the batch": (
+        lambda: of_samples(lambda x: ops.softmax(x, 0)), ["softmax", "other samples"]),
     "samples with samples": (
-        lambda: tensor(2) @ ops.transpose(tensor(2)), ["transpose", "each sample"]),
+        lambda: of_samples(lambda x: x @ ops.transpose(x)), ["transpose", "each sample"]),
     "steps of one's own": (
         lambda: type("Mine", (gpunn.Model,), {"make_train_function": None}),
         ["Mine.make_train_function", "train_step"]),
