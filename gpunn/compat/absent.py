@@ -37,12 +37,8 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "MaxNumBoundingBoxes",
         ),
         (
-            "convolutions and pooling of three axes; cut volumes into images, or keep Keras "
-            "for this model",
-            "Conv3D Convolution3D Conv3DTranspose MaxPooling3D AveragePooling3D "
-            "GlobalAveragePooling3D GlobalMaxPooling3D MaxPool3D AvgPool3D ZeroPadding3D "
-            "Cropping3D UpSampling3D SpatialDropout3D ConvLSTM3D Convolution3DTranspose "
-            "GlobalAvgPool3D GlobalMaxPool3D AdaptiveAveragePooling3D AdaptiveMaxPooling3D",
+            "convolutions of three axes; cut volumes into images, or keep Keras for this model",
+            "Conv3D Convolution3D Conv3DTranspose ConvLSTM3D Convolution3DTranspose",
         ),
         (
             "spectrograms, which need complex numbers; compute them with NumPy or SciPy before fit",

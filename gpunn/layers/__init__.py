@@ -37,6 +37,17 @@ if TYPE_CHECKING:
         SeparableConv2D,
     )
     from .convolutional.transposed import Conv1DTranspose, Conv2DTranspose
+    from .convolutional.volumes import (
+        AdaptiveAveragePooling3D,
+        AdaptiveMaxPooling3D,
+        AveragePooling3D,
+        Cropping3D,
+        GlobalAveragePooling3D,
+        GlobalMaxPooling3D,
+        MaxPooling3D,
+        UpSampling3D,
+        ZeroPadding3D,
+    )
     from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
     from .dense import Dense
     from .layer import Layer, deserialize, get, serialize
@@ -63,6 +74,7 @@ if TYPE_CHECKING:
         GaussianNoise,
         SpatialDropout1D,
         SpatialDropout2D,
+        SpatialDropout3D,
     )
     from .normalization import (
         BatchNormalization,
@@ -120,16 +132,20 @@ if TYPE_CHECKING:
 
     AvgPool1D = AveragePooling1D
     AvgPool2D = AveragePooling2D
+    AvgPool3D = AveragePooling3D
     Convolution1D = Conv1D
     Convolution1DTranspose = Conv1DTranspose
     Convolution2D = Conv2D
     Convolution2DTranspose = Conv2DTranspose
     GlobalAvgPool1D = GlobalAveragePooling1D
     GlobalAvgPool2D = GlobalAveragePooling2D
+    GlobalAvgPool3D = GlobalAveragePooling3D
     GlobalMaxPool1D = GlobalMaxPooling1D
     GlobalMaxPool2D = GlobalMaxPooling2D
+    GlobalMaxPool3D = GlobalMaxPooling3D
     MaxPool1D = MaxPooling1D
     MaxPool2D = MaxPooling2D
+    MaxPool3D = MaxPooling3D
     SeparableConvolution1D = SeparableConv1D
     SeparableConvolution2D = SeparableConv2D
 else:
@@ -151,6 +167,11 @@ else:
                 "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D"
             ),
             ".convolutional.transposed": "Conv1DTranspose Conv2DTranspose",
+            ".convolutional.volumes": (
+                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D Cropping3D "
+                "GlobalAveragePooling3D GlobalMaxPooling3D MaxPooling3D UpSampling3D "
+                "ZeroPadding3D"
+            ),
             ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
             ".dense": "Dense",
             ".layer": "Layer deserialize get serialize",
@@ -160,7 +181,7 @@ else:
             ),
             ".noise": (
                 "AlphaDropout Dropout GaussianDropout GaussianNoise SpatialDropout1D "
-                "SpatialDropout2D"
+                "SpatialDropout2D SpatialDropout3D"
             ),
             ".normalization": (
                 "BatchNormalization GroupNormalization LayerNormalization RMSNormalization "
@@ -206,16 +227,20 @@ else:
         {
             "AveragePooling1D": "AvgPool1D",
             "AveragePooling2D": "AvgPool2D",
+            "AveragePooling3D": "AvgPool3D",
             "Conv1D": "Convolution1D",
             "Conv1DTranspose": "Convolution1DTranspose",
             "Conv2D": "Convolution2D",
             "Conv2DTranspose": "Convolution2DTranspose",
             "GlobalAveragePooling1D": "GlobalAvgPool1D",
             "GlobalAveragePooling2D": "GlobalAvgPool2D",
+            "GlobalAveragePooling3D": "GlobalAvgPool3D",
             "GlobalMaxPooling1D": "GlobalMaxPool1D",
             "GlobalMaxPooling2D": "GlobalMaxPool2D",
+            "GlobalMaxPooling3D": "GlobalMaxPool3D",
             "MaxPooling1D": "MaxPool1D",
             "MaxPooling2D": "MaxPool2D",
+            "MaxPooling3D": "MaxPool3D",
             "SeparableConv1D": "SeparableConvolution1D",
             "SeparableConv2D": "SeparableConvolution2D",
         },
@@ -224,30 +249,33 @@ else:
 
 __all__ = [
     "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D",
-    "AdaptiveAveragePooling2D", "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "Add",
-    "AdditiveAttention", "AlphaDropout", "Attention", "AutoContrast", "Average", "AveragePooling1D",
-    "AveragePooling2D", "AvgPool1D", "AvgPool2D", "BatchNormalization", "Bidirectional",
-    "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D",
-    "Conv2DTranspose", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D", "Convolution1DTranspose",
-    "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D", "CutMix",
-    "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot",
-    "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D",
-    "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D", "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing",
-    "HashingVectorizer", "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup",
-    "LSTMCell", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D",
-    "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "MissingIndicator", "MixUp",
-    "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization",
-    "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
-    "RandomCrop", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale",
-    "RandomHue", "RandomInvert", "RandomPosterization", "RandomRotation", "RandomSaturation",
-    "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector",
-    "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D", "SeparableConv2D",
-    "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer", "SimpleRNN",
-    "SimpleRNNCell", "Softmax", "Solarization", "SpatialDropout1D", "SpatialDropout2D",
+    "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D", "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "Add", "AdditiveAttention", "AlphaDropout",
+    "Attention", "AutoContrast", "Average", "AveragePooling1D", "AveragePooling2D",
+    "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D", "BatchNormalization",
+    "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",
+    "Conv2D", "Conv2DTranspose", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D",
+    "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D",
+    "Cropping3D", "CutMix", "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D",
+    "Discretization", "Dot", "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten",
+    "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization",
+    "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer", "Identity", "Input",
+    "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
+    "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPool3D", "MaxPooling1D", "MaxPooling2D",
+    "MaxPooling3D", "Maximum", "Minimum", "MissingIndicator", "MixUp", "MultiHeadAttention",
+    "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization", "RandomBrightness",
+    "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomErasing",
+    "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
+    "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
+    "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing",
+    "ReversibleEmbedding", "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D",
+    "SeparableConvolution2D", "SimpleImputer", "SimpleRNN", "SimpleRNNCell", "Softmax",
+    "Solarization", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
     "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
-    "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "Wrapper",
-    "ZeroPadding1D", "ZeroPadding2D", "add", "average", "concatenate", "deserialize", "dot", "get",
-    "maximum", "minimum", "multiply", "serialize", "subtract",
+    "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
+    "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average", "concatenate",
+    "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
 ]

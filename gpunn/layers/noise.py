@@ -170,6 +170,21 @@ class SpatialDropout2D(_SpatialDropout):
     data_format: str | None = field(default=None, check=check_data_format, after="rate")
 
 
+class SpatialDropout3D(SpatialDropout2D):
+    """Set random channels of volumes to 0 in training, each for all voxels, as `Dropout`.
+
+    Shapes: x ``(batch, depth, height, width, channels)`` -> y of the same shape. The rest: as for
+    `SpatialDropout2D`.
+
+    >>> y = SpatialDropout3D(0.5, seed=1)([[[[[1.0, 1.0], [1.0, 1.0]]]]], training=True)
+    >>> bool((y[0, 0, 0, 0] == y[0, 0, 0, 1]).numpy().all())
+    True
+    """
+
+    _axes = "batch, depth, height, width, channels"
+    examples = SpatialDropout2D.examples
+
+
 class GaussianNoise(_Noisy):
     """Add normal noise of mean 0 in training, ``y = x + noise``, to augment real-valued data.
 

@@ -1,4 +1,4 @@
-"""Layers of one axis, of separate channels and of groups, beside Keras with the same weights."""
+"""Layers of one axis, of three, of separate channels and of groups, beside Keras."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import gpunn
 from gpunn import layers, ops
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-STEPS, IMAGES = (11, 6), (7, 5, 6)
+STEPS, IMAGES, VOLUMES = (11, 6), (7, 5, 6), (4, 5, 3, 2)
 CASES: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("Conv1D", {"filters": 4, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, STEPS),
     ("Conv1D", {"filters": 4, "kernel_size": 3, "padding": "causal", "strides": 2}, STEPS),
@@ -42,6 +42,17 @@ CASES: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("Cropping1D", {"cropping": (2, 1)}, STEPS),
     ("Cropping2D", {"cropping": ((1, 2), (0, 1))}, IMAGES),
     ("UpSampling1D", {"size": 3}, STEPS),
+    ("MaxPooling3D", {}, VOLUMES),
+    ("MaxPooling3D", {"pool_size": (2, 3, 2), "strides": (1, 2, 2), "padding": "same"}, VOLUMES),
+    ("AveragePooling3D", {"pool_size": (3, 2, 2), "strides": 1}, VOLUMES),
+    ("AveragePooling3D", {"pool_size": 3, "strides": (1, 2, 2), "padding": "same"}, VOLUMES),
+    ("GlobalMaxPooling3D", {"keepdims": True}, VOLUMES),
+    ("GlobalAveragePooling3D", {}, VOLUMES),
+    ("AdaptiveMaxPooling3D", {"output_size": (3, 2, 2)}, VOLUMES),
+    ("AdaptiveAveragePooling3D", {"output_size": (3, 2, 2)}, VOLUMES),
+    ("ZeroPadding3D", {"padding": ((2, 1), (0, 1), (1, 0))}, VOLUMES),
+    ("Cropping3D", {"cropping": ((0, 2), (1, 1), (1, 0))}, VOLUMES),
+    ("UpSampling3D", {"size": (2, 1, 3)}, VOLUMES),
 ]
 NO_FORMAT = ("Cropping1D", "UpSampling1D")  # have channels last in Keras
 
@@ -152,6 +163,10 @@ def test_spatial_dropout_keeps_or_drops_a_channel(every_backend: str) -> None:
         (lambda: layers.MaxPooling1D(9), (5, 3), "larger than the image"),
         (lambda: layers.Cropping1D((3, 2)), (5, 3), "cropping must leave"),
         (lambda: layers.Cropping2D(3), (5, 9, 3), "cropping must leave"),
+        (lambda: layers.Cropping3D(2), (5, 9, 4, 3), "cropping must leave"),
+        (lambda: layers.MaxPooling3D(3), (5, 2, 4, 3), "larger than the image"),
+        (lambda: layers.MaxPooling3D(), (5, 4, 3), r"x must have the shape \(batch, depth, height"),
+        (lambda: layers.ZeroPadding3D((1, 1)), (5, 4, 3, 3), "three of them"),
         (lambda: layers.ZeroPadding1D((1, -1)), (5, 3), "padding"),
         (lambda: layers.UpSampling1D(0), (5, 3), "size"),
         (lambda: layers.SpatialDropout1D(0.5), (5, 5, 3), r"\(batch, steps, channels\)"),

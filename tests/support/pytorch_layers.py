@@ -222,14 +222,14 @@ def torch_convolution(x: Any, arguments: dict, layer: Any) -> Any:
 def torch_max_pooling(x: Any, arguments: dict, layer: Any) -> Any:
     window = along_axes(x, arguments.get("pool_size", 2))
     strides = along_axes(x, arguments.get("strides") or window)
-    pool = F.max_pool1d if x.ndim == 3 else F.max_pool2d
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[x.ndim - 3]
     return pool(torch_padded(x, window, strides, arguments, -np.inf), window, strides)
 
 
 def torch_average_pooling(x: Any, arguments: dict, layer: Any) -> Any:
     window = along_axes(x, arguments.get("pool_size", 2))
     strides = along_axes(x, arguments.get("strides") or window)
-    pool = F.avg_pool1d if x.ndim == 3 else F.avg_pool2d
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.ndim - 3]
     sums, counts = (
         pool(torch_padded(a, window, strides, arguments), window, strides)
         for a in (x, torch.ones_like(x))
@@ -260,6 +260,10 @@ def torch_prelu(x: Any, arguments: dict, layer: Any, ours: Any) -> Any:
     return F.prelu(x.flatten(1), alpha.expand(x.shape[1:]).flatten()).reshape(x.shape)
 
 
+def of_each_rank(name: str, counterpart: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    return {f"{name}{rank}D": counterpart for rank in (1, 2, 3)}
+
+
 LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "ReLU": lambda x, arguments, layer, ours: torch_relu(x, arguments),
     "LeakyReLU": lambda x, arguments, layer, ours: F.leaky_relu(x, 0.3),
@@ -271,12 +275,20 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
          "SeparableConv2D"),
         torch_image(torch_convolution),
     ),
-    **dict.fromkeys(("MaxPooling1D", "MaxPooling2D"), torch_image(torch_max_pooling)),
-    **dict.fromkeys(("AveragePooling1D", "AveragePooling2D"), torch_image(torch_average_pooling)),
-    **dict.fromkeys(("GlobalMaxPooling1D", "GlobalMaxPooling2D"), torch_global("amax")),
-    **dict.fromkeys(("GlobalAveragePooling1D", "GlobalAveragePooling2D"), torch_global("mean")),
-    **dict.fromkeys(
-        ("ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"), torch_image(torch_shifting)
+    **of_each_rank("MaxPooling", torch_image(torch_max_pooling)),
+    **of_each_rank("AveragePooling", torch_image(torch_average_pooling)),
+    **of_each_rank("GlobalMaxPooling", torch_global("amax")),
+    **of_each_rank("GlobalAveragePooling", torch_global("mean")),
+    **of_each_rank("ZeroPadding", torch_image(torch_shifting)),
+    **of_each_rank("Cropping", torch_image(torch_shifting)),
+    "UpSampling3D": torch_image(
+        lambda x, arguments, layer: F.interpolate(x, scale_factor=tuple(map(float, layer.size)))
+    ),
+    "AdaptiveMaxPooling3D": torch_image(
+        lambda x, arguments, layer: F.adaptive_max_pool3d(x, layer.output_size)
+    ),
+    "AdaptiveAveragePooling3D": torch_image(
+        lambda x, arguments, layer: F.adaptive_avg_pool3d(x, layer.output_size)
     ),
     "BatchNormalization": torch_batch_norm,
     "LayerNormalization": torch_layer_norm,

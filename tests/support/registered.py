@@ -54,12 +54,19 @@ def has_one_axis(layer: Any) -> bool:
     return type(layer).__name__.removesuffix("Transpose").endswith("1D")
 
 
+def has_three_axes(layer: Any) -> bool:
+    """Whether its samples are volumes, (depth, height, width, channels)."""
+    return type(layer).__name__.endswith("3D")
+
+
 def images_for(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape of images (batch, height, width, channels), or a row of each if it has one axis; of
-    two steps of them if the layer is recurrent."""
+    two steps of them if the layer is recurrent; for volumes with an axis of length 2 more."""
     if type(layer).__name__ in COLORS:
         first = layer.data_format == "channels_first"
         return (shape[0], 3, *shape[1::2]) if first else (*shape[:2], shape[3], 3)
+    if has_three_axes(layer):
+        return (*shape[:3], 2, *shape[3:])
     steps = (2,) if hasattr(layer, "return_sequences") else ()
     return (shape[0], *steps, *shape[2 if has_one_axis(layer) else 1 :])
 

@@ -20,6 +20,7 @@ class _ImageLayer(Layer):
     """A layer on images, (batch, height, width, channels) or (batch, channels, height, width).
 
     With one axis, (batch, steps, channels) or (batch, channels, steps), they have the height 1.
+    Volumes have a depth before the height.
     """
 
     _rank: ClassVar[int] = 2
@@ -39,12 +40,12 @@ class _ImageLayer(Layer):
     def channels_last(self) -> bool:
         return self.data_format == "channels_last"
 
-    def image(self, input_shape: Shape) -> tuple[Pair, int]:
-        """Return the size of an image, 0 if it may be any, and its channels."""
+    def sizes(self, input_shape: Shape) -> tuple[tuple[int, ...], int]:
+        """Return the size of an image along each axis, 0 if it may be any, and its channels."""
         shape = tuple(input_shape)[1:]
         last = -1 if self.channels_last else 0
         if len(shape) != self._rank + 1 or shape[last] is None:
-            axes = "steps" if self._rank == 1 else "height, width"
+            axes = ("steps", "height, width", "depth, height, width")[self._rank - 1]
             axes = f"{axes}, channels" if self.channels_last else f"channels, {axes}"
             raise ValueError(
                 f"{self.name}: x must have the shape (batch, {axes}) for data_format="
@@ -52,11 +53,16 @@ class _ImageLayer(Layer):
             )
         sizes = [int(n or 0) for n in shape]
         *image, channels = sizes if self.channels_last else [*sizes[1:], sizes[0]]
-        return pair_of(image), channels
+        return tuple(image), channels
 
-    def shape_of(self, batch: int | None, image: Pair, channels: int) -> Shape:
+    def image(self, input_shape: Shape) -> tuple[Pair, int]:
+        """Return the height and width of an image, 0 if it may be any, and its channels."""
+        sizes, channels = self.sizes(input_shape)
+        return pair_of(sizes), channels
+
+    def shape_of(self, batch: int | None, image: Sequence[int], channels: int) -> Shape:
         """Return the shape of a batch of images of this size."""
-        axes = image[2 - self._rank :]
+        axes = image[-self._rank :]
         return (batch, *axes, channels) if self.channels_last else (batch, channels, *axes)
 
     def windows_on(
@@ -97,9 +103,17 @@ def _check_ends(name: str, value: Any) -> tuple[int, int]:
 
 def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
     """((above, below), (left, right))."""
-    sides = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(sides) != 2:
-        raise ValueError(f"{name} must be an integer, two of them or two pairs; got {value!r}.")
+    return check_all_sides(name, value, 2)
+
+
+def check_all_sides(name: str, value: Any, rank: int) -> tuple[tuple[int, int], ...]:
+    """(before, after) along each axis."""
+    sides = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(sides) != rank:
+        many = "two" if rank == 2 else "three"
+        raise ValueError(
+            f"{name} must be an integer, {many} of them or {many} pairs; got {value!r}."
+        )
     return tuple(check_pair(name, side, 0) for side in sides)
 
 
@@ -108,18 +122,18 @@ class _UpSampling(_ImageLayer):
 
     size: Any
 
-    def _factors(self) -> Pair:
-        return pair_of(self.size if self._rank == 2 else [self.size])
+    def _factors(self) -> tuple[int, ...]:
+        return (self.size,) if self._rank == 1 else self.size
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        (height, width), channels = self.image(input_shape)
-        down, across = self._factors()
-        return self.shape_of(input_shape[0], (height * down, width * across), channels)
+        sizes, channels = self.sizes(input_shape)
+        longer = [n * times for n, times in zip(sizes, self._factors(), strict=True)]
+        return self.shape_of(input_shape[0], longer, channels)
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         first = 1 if self.channels_last else 2
-        for axis, times in reversed([*enumerate(self._factors()[2 - self._rank :], first)]):
+        for axis, times in reversed([*enumerate(self._factors(), first)]):
             x = ops.repeat(x, times, axis)
         return x
 
@@ -197,19 +211,19 @@ class _Shifting(_ImageLayer):
         """Return the zeros added before and after along each axis; negative: pixels removed."""
         name, sign = ("padding", 1) if hasattr(self, "padding") else ("cropping", -1)
         given = getattr(self, name)
-        sides = given if self._rank == 2 else [given]
+        sides = [given] if self._rank == 1 else given
         return tuple((sign * before, sign * after) for before, after in sides)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        image, channels = self.image(input_shape)
-        ends = zip(image, ((0, 0), *self._ends())[-2:], strict=True)
-        height, width = (n + before + after for n, (before, after) in ends)
-        if min(height, width) < 1:
+        sizes, channels = self.sizes(input_shape)
+        ends = zip(sizes, self._ends(), strict=True)
+        left = [n + before + after for n, (before, after) in ends]
+        if min(left) < 1:
             raise ValueError(
                 f"{self.name}: cropping must leave at least one pixel of each axis; got an input "
                 f"of shape {tuple(input_shape)}."
             )
-        return self.shape_of(input_shape[0], (height, width), channels)
+        return self.shape_of(input_shape[0], left, channels)
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .images import _ImageLayer, pair_of
+from .images import _ImageLayer
 
 
 class _Pooling(_ImageLayer):
@@ -72,9 +72,9 @@ class _GlobalPooling(_Pooling):
         return y if self.keepdims else ops.squeeze(y, axes)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        _, channels = self.image(input_shape)
+        _, channels = self.sizes(input_shape)
         if self.keepdims:
-            return self.shape_of(input_shape[0], (1, 1), channels)
+            return self.shape_of(input_shape[0], (1,) * self._rank, channels)
         return (input_shape[0], channels)
 
 
@@ -88,8 +88,8 @@ class _AdaptivePooling(_ImageLayer):
         return y
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        _, channels = self.image(input_shape)
-        return self.shape_of(input_shape[0], pair_of(self.output_size), channels)
+        _, channels = self.sizes(input_shape)
+        return self.shape_of(input_shape[0], self.output_size, channels)
 
 
 class MaxPooling2D(_WindowPooling):

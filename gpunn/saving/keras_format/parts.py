@@ -46,6 +46,7 @@ UNKNOWN_TO_KERAS = {
     "Cropping1D": {"data_format"}, "UpSampling1D": {"data_format"},
     "SimpleRNN": {"implementation", "use_cudnn"}, "SimpleRNNCell": {"implementation"},
     "SpatialDropout1D": {"trainable"}, "SpatialDropout2D": {"trainable"},
+    "SpatialDropout3D": {"trainable"},
     "StringLookup": {"fold"},
 }
 """Arguments by class that Keras's class of this name lacks. They are left out at their default."""

@@ -53,7 +53,7 @@ def example(name: str, **options: Any) -> Any:
 
 
 def shape_of(layer: Any) -> tuple[int, ...]:
-    if "ConvLSTM" in type(layer).__name__:
+    if "ConvLSTM" in type(layer).__name__ or registered.has_three_axes(layer):
         return registered.images_for(layer, (2, 3, 3, 4))
     return (2, 3, 3, 4) if "2D" in type(layer).__name__ else (2, 5, 6)
 
@@ -116,10 +116,12 @@ def test_share_and_shape_of_what_vanishes(backend: str, name: str, rate: float) 
     alike: tuple[int, ...] = ()  # axes of one draw
     if "1D" in name:
         shape, alike = (8, 3, 100), (1,)
-    if "2D" in name:
+    if "2D" in name or "3D" in name:
         first = draw.random() < 0.5
         options["data_format"] = "channels_first" if first else "channels_last"
-        shape, alike = ((8, 100, 3, 4), (2, 3)) if first else ((8, 3, 4, 100), (1, 2))
+        axes = (3, 4) if "2D" in name else (2, 3, 4)
+        shape = (8, 100, *axes) if first else (8, *axes, 100)
+        alike = tuple(range(1 + first, 1 + first + len(axes)))
     elif hasattr(registered.make("layer", name, {"rate": 0.5}), "noise_shape"):
         alike = tuple(draw.sample(range(1, 3), draw.randint(0, 2)))
         sizes = [1 if axis in alike else draw.choice([n, None]) for axis, n in enumerate(shape)]
@@ -199,12 +201,15 @@ class Offset(layers.Layer):
 
 @pytest.mark.parametrize(
     "name",
-    later([n for n in NOISES if n != "GaussianDropout"], {"AlphaDropout", "SpatialDropout2D"}),
+    later(
+        [n for n in NOISES if n != "GaussianDropout"],
+        {"AlphaDropout", "SpatialDropout2D", "SpatialDropout3D"},
+    ),
 )
 def test_steps_of_a_fit_draw_anew_and_twice_in_one_step(backend: str, name: str) -> None:
     """With SGD, the weights before the layer change by what the layer multiplies them with."""
     gpunn.use_backend(backend)
-    shape = (2, 3, 40) if "2D" in name else (6, 40)
+    shape = {"2D": (2, 3, 40), "3D": (1, 2, 3, 40)}.get(name[-2:], (6, 40))
 
     def trained() -> tuple[list[float], list[Any]]:
         set_random_seed(3)
