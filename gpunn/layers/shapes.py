@@ -191,7 +191,8 @@ def over_lengths(shapes: Any, found: Callable[[Any], Any], start: int = 0) -> An
 
     >>> over_lengths([(None, 3)], lambda shapes: [(*shapes[0], 2)])
     [(None, 3, 2)]
-    >>> over_lengths([(None, 3), (2, None)], lambda shapes: tuple(map(max, *shapes)))
+    >>> import numpy as np
+    >>> over_lengths([(None, 3), (2, None)], lambda shapes: np.broadcast_shapes(*shapes))
     (2, 3)
     """
 
