@@ -37,8 +37,9 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "MaxNumBoundingBoxes",
         ),
         (
-            "convolutions of three axes; cut volumes into images, or keep Keras for this model",
-            "Conv3D Convolution3D Conv3DTranspose ConvLSTM3D Convolution3DTranspose",
+            "transposed and recurrent convolutions of three axes; enlarge volumes by UpSampling3D "
+            "before Conv3D",
+            "Conv3DTranspose ConvLSTM3D Convolution3DTranspose",
         ),
         (
             "spectrograms, which need complex numbers; compute them with NumPy or SciPy before fit",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         AdaptiveAveragePooling3D,
         AdaptiveMaxPooling3D,
         AveragePooling3D,
+        Conv3D,
         Cropping3D,
         GlobalAveragePooling3D,
         GlobalMaxPooling3D,
@@ -137,6 +138,7 @@ if TYPE_CHECKING:
     Convolution1DTranspose = Conv1DTranspose
     Convolution2D = Conv2D
     Convolution2DTranspose = Conv2DTranspose
+    Convolution3D = Conv3D
     GlobalAvgPool1D = GlobalAveragePooling1D
     GlobalAvgPool2D = GlobalAveragePooling2D
     GlobalAvgPool3D = GlobalAveragePooling3D
@@ -168,7 +170,7 @@ else:
             ),
             ".convolutional.transposed": "Conv1DTranspose Conv2DTranspose",
             ".convolutional.volumes": (
-                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D Cropping3D "
+                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D Conv3D Cropping3D "
                 "GlobalAveragePooling3D GlobalMaxPooling3D MaxPooling3D UpSampling3D "
                 "ZeroPadding3D"
             ),
@@ -232,6 +234,7 @@ else:
             "Conv1DTranspose": "Convolution1DTranspose",
             "Conv2D": "Convolution2D",
             "Conv2DTranspose": "Convolution2DTranspose",
+            "Conv3D": "Convolution3D",
             "GlobalAveragePooling1D": "GlobalAvgPool1D",
             "GlobalAveragePooling2D": "GlobalAvgPool2D",
             "GlobalAveragePooling3D": "GlobalAvgPool3D",
@@ -254,13 +257,13 @@ __all__ = [
     "Attention", "AutoContrast", "Average", "AveragePooling1D", "AveragePooling2D",
     "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D", "BatchNormalization",
     "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",
-    "Conv2D", "Conv2DTranspose", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D",
-    "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D",
-    "Cropping3D", "CutMix", "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D",
-    "Discretization", "Dot", "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten",
-    "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalAvgPool1D", "GlobalAvgPool2D",
-    "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D",
+    "Conv2D", "Conv2DTranspose", "Conv3D", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D",
+    "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Convolution3D",
+    "Cropping1D", "Cropping2D", "Cropping3D", "CutMix", "DatetimeEncoder", "Dense",
+    "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot", "Dropout", "EinsumDense",
+    "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalAvgPool1D",
+    "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D",
     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization",
     "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer", "Identity", "Input",
     "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer", "LayerNormalization",

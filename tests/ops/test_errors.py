@@ -218,9 +218,9 @@ def test_masks_choose_nothing_where_there_are_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [(lambda: ops.conv(np.ones((1, 4, 4, 3)), np.ones((2, 2, 2, 5))), "3 channels.*(2, 2, 2, 5)"),
-     (lambda: ops.conv(np.ones((1, 4, 4, 4, 3)), np.ones((2, 2, 3, 5))), "one axis, are expected"),
-     (lambda: ops.conv(np.ones((1, 4, 4, 3)), np.ones((2, 2, 3, 5)), 2, dilation_rate=2),
-      "strides above 1 cannot be combined with a dilation_rate"),
+     (lambda: ops.conv(np.ones((1, 4, 4, 4, 3)), np.ones((2, 2, 3, 5))), "for volumes; got"),
+     (lambda: ops.conv(np.ones((1, 4, 4, 4, 3)), np.ones((5, 2, 2, 3, 5))), "a depth of 5"),
+     (lambda: ops.conv(np.ones((1, 4, 4, 4, 3)), np.ones((2, 2, 2, 3, 5)), (1, 2)), "or three"),
      (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 5), "max_pool: a window of 5 x 5.*4 x 4"),
      (lambda: ops.average_pool(np.ones((1, 4, 3)), (2, 2)), "pool_size must be one number"),
      (lambda: ops.max_pool(np.ones((1, 4, 4, 3)), 2, padding="full"), "'valid' or 'same'"),

@@ -208,7 +208,7 @@ def torch_convolution(x: Any, arguments: dict, layer: Any) -> Any:
     sizes = ("strides", "dilation_rate", "kernel_size")
     strides, dilation, window = (along_axes(x, arguments.get(name, 1)) for name in sizes)
     span = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
-    convolve = F.conv1d if x.ndim == 3 else F.conv2d
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[x.ndim - 3]
     padded = torch_padded(x, span, strides, arguments)
     bias = more[0] if more else None
     if pointwise is None:
@@ -271,8 +271,8 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "Softmax": lambda x, arguments, layer, ours: torch.softmax(x, -1),
     "PReLU": torch_prelu,
     **dict.fromkeys(
-        ("Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
-         "SeparableConv2D"),
+        ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D",
+         "SeparableConv1D", "SeparableConv2D"),
         torch_image(torch_convolution),
     ),
     **of_each_rank("MaxPooling", torch_image(torch_max_pooling)),

@@ -1,4 +1,4 @@
-"""Layers on volumes, which have three axes: padding, cropping, upsampling and pooling."""
+"""Layers on volumes, which have three axes: convolution, pooling, padding, cropping, upsampling."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
+from .convolution import _Convolution
 from .images import _Shifting, _UpSampling, check_all_sides
 from .pooling import _AdaptivePooling, _Average, _GlobalPooling, _WindowPooling
 
@@ -117,6 +118,62 @@ def _in_two(
     return ops.reshape(y, (n, channels, y.shape[1], *rest))
 
 
+def _windows(
+    layer: Any, sizes: tuple[int, ...], window: tuple[int, ...], dilation: Any = (1, 1, 1)
+) -> list[int]:
+    """Return the number of windows along each axis; a ValueError if not even one fits."""
+    axes = zip(sizes, window, layer.strides, dilation, strict=True)
+    try:
+        return [
+            Geometry.fit((1, n), (1, size), (1, by), layer.padding, (1, apart)).windows[1]
+            for n, size, by, apart in axes
+        ]
+    except ValueError as error:
+        raise ValueError(
+            f"{layer.name}: {error}. Use a smaller window, padding='same', or larger volumes."
+        ) from None
+
+
+class Conv3D(_Convolution):
+    """Convolve volumes: ``y = activation(x * W + b)``, with the same small window W at every place.
+
+    Each slice of W is convolved with the slices of the volume, as by `Conv2D`, and the results are
+    added.
+
+    Shapes: x ``(batch, depth, height, width, channels)`` -> y ``(batch, new depth, rows, columns,
+    filters)``; with channels first, channels and filters are axis 1. W has the shape
+    ``(*kernel_size, channels / groups, filters)``. The rest: as for `Conv2D`, with three sizes.
+
+    >>> layer = Conv3D(1, (2, 1, 1), kernel_initializer="ones", input_shape=(2, 1, 2, 1))
+    >>> layer([[[[[1.0], [2.0]]], [[[3.0], [4.0]]]]]).ravel().tolist()
+    [4.0, 6.0]
+    """
+
+    _rank = 3
+    aliases = ("Convolution3D",)
+    examples = (
+        {"filters": 2, "kernel_size": (2, 1, 2), "activation": "tanh"},
+        {"filters": 2, "kernel_size": 2, "padding": "same", "strides": (1, 2, 1),
+         "use_bias": False},
+        {"filters": 2, "kernel_size": 1, "data_format": "channels_first",
+         "bias_initializer": "normal"},
+    )
+
+    strides = (1, 1, 1)
+    dilation_rate = (1, 1, 1)
+
+    def _built_on(self, input_shape: Shape) -> int:
+        sizes, channels = self.sizes(input_shape)
+        if None not in input_shape[1:]:
+            _windows(self, sizes, self.kernel_size, self.dilation_rate)
+        return channels
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes, channels = self.sizes(input_shape)
+        windows = _windows(self, sizes, self.kernel_size, self.dilation_rate)
+        return self.shape_of(input_shape[0], windows, self._filters_of(channels))
+
+
 class _VolumePooling(_WindowPooling):
     _rank = 3
 
@@ -130,16 +187,7 @@ class _VolumePooling(_WindowPooling):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes, channels = self.sizes(input_shape)
-        axes = zip(sizes, self.pool_size, self.strides, strict=True)
-        try:
-            windows = [
-                Geometry.fit((1, n), (1, size), (1, by), self.padding).windows[1]
-                for n, size, by in axes
-            ]
-        except ValueError as error:
-            raise ValueError(
-                f"{self.name}: {error}. Use a smaller window, padding='same', or larger volumes."
-            ) from None
+        windows = _windows(self, sizes, self.pool_size)
         return self.shape_of(input_shape[0], windows, channels)
 
 

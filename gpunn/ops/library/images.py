@@ -194,11 +194,6 @@ class _Images:
             more = ", or 'causal' with one axis" if self._flat else ""
             raise ValueError(f"padding must be 'valid' or 'same'{more}; got {padding!r}.")
         steps, apart = self.sizes("strides", strides), self.sizes("dilation_rate", dilation)
-        if max(steps) > 1 and max(apart) > 1:
-            raise ValueError(
-                f"strides above 1 cannot be combined with a dilation_rate above 1; got "
-                f"strides={strides} and dilation_rate={dilation}."
-            )
         (height, width), (rows, columns) = image or self.image, window
         try:
             return Geometry.fit((height, width), (rows, columns), steps, padding, apart)
@@ -227,14 +222,16 @@ def conv(
     cross-correlation.
 
     Args:
-        inputs: images (batch, height, width, channels), or sequences (batch, steps, channels);
-            promoted with the kernel to one dtype, at least float32.
-        kernel: (height, width, channels, filters), or (steps, channels, filters).
-        strides: the distance between neighbouring windows: a number, or (vertical, horizontal).
+        inputs: images (batch, height, width, channels), sequences (batch, steps, channels), or
+            volumes (batch, depth, height, width, channels); promoted with the kernel to one dtype,
+            at least float32.
+        kernel: (height, width, channels, filters), (steps, channels, filters), or (depth, height,
+            width, channels, filters).
+        strides: the distance between neighbouring windows: a number, or one for each axis.
         padding: "valid", or "same", which pads with zeros to ceil(length / stride) positions; with
             one axis also "causal", which pads before the first alone.
         data_format: "channels_last" (the default), or "channels_first" for (batch, channels, ...).
-        dilation_rate: the distance between the pixels of a window; 1 if strides are above 1.
+        dilation_rate: the distance between the pixels of a window.
 
     A kernel of fewer channels divides the images' channels, and the filters, into groups: each
     group's filters see its own channels.
@@ -250,6 +247,10 @@ def conv(
     (1, 3, 5)
     """
     x, w = promoted(inputs, kernel, at_least="float")
+    if x.ndim == 5:
+        from .volumes import conv_volumes  # only few models use it
+
+        return conv_volumes(x, w, strides, padding, data_format, dilation_rate)
     images = _Images(x, data_format)
     w = images.kernel(w, grouped=True)
     geometry = images.geometry(w.shape[:2], strides, padding, dilation_rate)

@@ -7,6 +7,7 @@ from typing import Any
 from .case import floats, ints, of, oracle
 from .differences import OUTSIDE_IMAGES, POOLED_NAN
 
+VOLUMES = floats(2, 4, 5, 4, 4)
 X, KERNEL = floats(2, 7, 6, 3), floats(3, 2, 3, 4, seed=1)
 SUMS: Any = {"values": "keras", "scale": "largest", "ulps": 32, "edges": ("zeros", "tiny", "nan")}
 FIRST = {"data_format": "channels_first"}
@@ -17,13 +18,18 @@ oracle(
         of(X, KERNEL, strides=strides, padding=padding, dilation_rate=dilation)
         for strides, padding, dilation in (
             (1, "valid", 1), ((2, 1), "same", 1), ((3, 2), "valid", 1), (1, "same", (2, 3)),
-            (2, "same", 1), (1, "valid", 2),
+            (2, "same", 1), (1, "valid", 2), (2, "valid", 2), ((2, 3), "same", (3, 2)),
         )
     ),
     of(floats(2, 3, 7, 6), KERNEL, strides=2, padding="same", **FIRST),
     of(floats(2, 9, 3), floats(4, 3, 5), strides=2),
     of(floats(2, 9, 3), floats(4, 3, 5), padding="same", dilation_rate=2),
     of(floats(2, 3, 9), floats(4, 3, 5), **FIRST), of(X, floats(9, 2, 3, 4)),
+    of(VOLUMES, floats(2, 3, 2, 4, 3)), of(VOLUMES, floats(3, 2, 3, 4, 3), strides=2),
+    of(VOLUMES, floats(2, 3, 2, 4, 3), strides=(1, 2, 1), padding="same"),
+    of(VOLUMES, floats(2, 2, 2, 2, 4), padding="same", dilation_rate=(2, 1, 2)),
+    of(VOLUMES, floats(2, 2, 2, 5, 3)), of(VOLUMES, floats(5, 2, 2, 4, 3)), of(VOLUMES, KERNEL),
+    of(floats(2, 4, 3, 5, 4), floats(2, 3, 2, 4, 3), **FIRST),
     of(X, floats(3, 2, 2, 4)), of(floats(0, 7, 6, 3), KERNEL), of(X, KERNEL, strides=0),
     of(floats(7, 6, 3), KERNEL), of(X, floats(1, 1, 3, 2), strides=3, padding="same"),
     differs=[OUTSIDE_IMAGES], **SUMS,
@@ -31,6 +37,7 @@ oracle(
 oracle(
     "depthwise_conv", of(X, floats(2, 3, 3, 2), strides=2, padding="same"),
     of(X, floats(2, 3, 3, 2)), of(X, floats(2, 3, 3, 1), dilation_rate=2),
+    of(X, floats(2, 3, 3, 1), dilation_rate=2, strides=2, padding="same"),
     of(floats(2, 9, 3), floats(4, 3, 2), strides=2), of(X, floats(2, 3, 2, 2)),
     of(floats(2, 3, 7, 6), floats(2, 3, 3, 2), **FIRST), **SUMS,
 )  # fmt: skip
@@ -51,6 +58,8 @@ oracle(
         for strides in (1, 2, 4, (2, 1))
         for padding in ("valid", "same")
     ),
+    of(SMALL, floats(3, 2, 5, 4), strides=2, dilation_rate=3),
+    of(SMALL, floats(3, 2, 5, 4), strides=3, dilation_rate=2, padding="same"),
     of(floats(2, 4, 4), floats(3, 5, 4), strides=2),
     of(floats(2, 4, 4), floats(3, 5, 4), strides=2, padding="same"),
     of(floats(2, 4, 4, 3), floats(3, 2, 5, 4), **FIRST), of(SMALL, floats(3, 2, 5, 3)),
