@@ -248,9 +248,9 @@ def conv(
     """
     x, w = promoted(inputs, kernel, at_least="float")
     if x.ndim == 5:
-        from .volumes import conv_volumes  # only few models use it
+        from gpunn.ops.places.volumes import conv_volumes  # only few models use it
 
-        return conv_volumes(x, w, strides, padding, data_format, dilation_rate)
+        return conv_volumes(conv, x, w, strides, padding, data_format, dilation_rate)
     images = _Images(x, data_format)
     w = images.kernel(w, grouped=True)
     geometry = images.geometry(w.shape[:2], strides, padding, dilation_rate)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.shapes import listed, moveaxis, reshape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
-
-from .images import conv
 
 
 def three(argument: str, given: Any) -> tuple[int, int, int]:
@@ -23,10 +22,12 @@ def three(argument: str, given: Any) -> tuple[int, int, int]:
 
 
 def conv_volumes(
-    x: Tensor, kernel: Tensor, strides: Any, padding: str, data_format: Any, dilation: Any
+    conv: Callable[..., Tensor], x: Tensor, kernel: Tensor, strides: Any, padding: str,
+    data_format: Any, dilation: Any,
 ) -> Tensor:
     """Convolve x (batch, depth, height, width, channels) with a kernel (depth, height, width,
-    channels, filters); see `ops.conv`. Each of the kernel's slices meets as many of the volume's.
+    channels, filters), by the operation for images; see `ops.conv`. Each of the kernel's slices
+    meets as many of the volume's.
     """
     if data_format not in (None, "channels_last", "channels_first"):
         raise ValueError(
