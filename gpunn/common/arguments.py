@@ -99,7 +99,10 @@ check_above_zero = partial(check_positive, wording="above 0")  # wording for lim
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Return ``value`` as a bool: every object has a truth value."""
+    """Return ``value`` as a bool: every object has a truth value, but strings are refused, since
+    ``"False"`` would be true."""
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be True or False; got {value!r}.")
     return bool(value)
 
 

@@ -11,7 +11,7 @@ call determine the values, whether Python runs the call or a program does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_fraction, check_number
 from gpunn.common.importing.lazy import offer
+from gpunn.common.names import unique_name
 from gpunn.common.random import check_seed, draw_seed, set_random_seed, set_seed
 from gpunn.core.draws import active_draws
 from gpunn.core.recording import recorded
@@ -50,6 +51,7 @@ class SeedGenerator:
 
     Args:
         seed: an integer; None means the model's seed, or outside a call a new one.
+        name: accepted as in Keras; by default numbered.
 
     Raises:
         ValueError: if the seed is neither None nor an integer that fits in 64 bits.
@@ -59,7 +61,8 @@ class SeedGenerator:
     False
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        self.name = name or unique_name("seed_generator")
         self.seed = check_seed("seed", seed)
         self._generator = np.random.default_rng(draw_seed() if self.seed is None else self.seed)
 
@@ -70,6 +73,40 @@ class SeedGenerator:
         True
         """
         return self._generator
+
+    def next(self, ordered: bool = True) -> Tensor:
+        """Draw two integers, int32 (2,), outside a call; the next draw gives others.
+
+        Args:
+            ordered: accepted as in Keras, and ignored.
+
+        Raises:
+            TypeError: inside a call, where the numbers would be the same in each step: pass the
+                generator itself as ``seed``.
+
+        >>> seed = SeedGenerator(1)
+        >>> seed.next().tolist() == seed.next().tolist()
+        False
+        """
+        if current() is not None:
+            raise TypeError(
+                "SeedGenerator.next draws outside a call: inside, its numbers would be the same in "
+                "each step. Pass the generator itself, seed=generator."
+            )
+        return convert(self._generator.integers(0, 2**31 - 1, 2, np.int32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {"seed": self.seed, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SeedGenerator:
+        """Return a generator for what `get_config` returned: it begins anew.
+
+        >>> SeedGenerator.from_config(SeedGenerator(1, name="of_noise").get_config()).name
+        'of_noise'
+        """
+        return cls(**config)
 
 
 def _as_in_a_program(function: Function) -> Function:

@@ -38,6 +38,8 @@ class LearningRate(float):
         """The number, in the dtype of `gpunn.config.floatx`."""
         return np.dtype(floatx()).type(self)
 
+    value = property(numpy)
+
     def assign(self, value: Any) -> None:
         """Set the optimizer's learning rate to ``value``."""
         self._optimizer.learning_rate = value

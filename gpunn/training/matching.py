@@ -170,7 +170,8 @@ def given_metrics(argument: str, given: Any, names: Sequence[str]) -> list[list[
         return [[] for _ in names]
     if len(names) == 1:
         if isinstance(given, Mapping) and len(given) == 1:
-            given = next(iter(given.values()))
+            of_output = next(iter(given.values()))
+            given = of_output if isinstance(of_output, (list, tuple)) else [of_output]
         if isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], list):
             given = given[0]
         if not isinstance(given, (list, tuple)):

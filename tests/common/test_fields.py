@@ -197,3 +197,13 @@ def test_arguments_of_several_bases_follow_each_other_and_may_get_one_in_between
     assert (made.times, made.units, made.turns, made.use_bias) == (0.5, 3, 4, False)
     with pytest.raises(ValueError, match="times must be from 0 to 1; got 2"):
         Both(2, units=3)  # type: ignore[call-arg]
+
+
+def test_a_text_is_no_truth_value() -> None:
+    for make in (lambda: gpunn.layers.Dense(1, trainable="False"),
+                 lambda: gpunn.layers.Dense(1, use_bias="no")):  # fmt: skip
+        with pytest.raises(ValueError, match="must be True or False; got '"):
+            make()
+    layer = gpunn.layers.Dense(1)
+    with pytest.raises(ValueError, match="trainable must be True or False; got 'False'"):
+        layer.trainable = "False"  # type: ignore[assignment]

@@ -164,3 +164,22 @@ def test_what_cannot_be_drawn() -> None:
         random.categorical([0.0, 1.0, 2.0], 1)
     with pytest.raises(ValueError, match="rate must be from 0 to 1"):
         random.dropout([1.0], 1.5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_generator_of_seeds_has_the_methods_of_keras(keras: Any) -> None:
+    for module in (gpunn, keras):
+        seed = module.random.SeedGenerator(7, name="of_noise")
+        assert seed.get_config() == {"seed": 7, "name": "of_noise"}
+        again = module.random.SeedGenerator.from_config(seed.get_config())
+        first, second = (np.asarray(seed.next()) for _ in range(2))
+        assert first.shape == (2,) and not (first == second).all()
+        assert (np.asarray(again.next()) == first).all()
+
+    class Drawing(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x + ops.sum(seed.next())
+
+    seed = random.SeedGenerator(7)
+    with pytest.raises(TypeError, match="Pass the generator itself"):
+        Drawing()(gpunn.Input((2,)))

@@ -83,6 +83,7 @@ def test_the_learning_rate_as_a_variable(keras: Any, backend: str) -> None:
     model.compile(gpunn.optimizers.SGD(0.5), "mse")
     rate: Any = model.optimizer.learning_rate
     assert (rate.numpy(), rate.numpy().dtype) == (theirs, theirs.dtype)
+    assert rate.value == float(keras.optimizers.SGD(0.5).learning_rate.value)
     assert rate == 0.5 and rate * 2 == 1.0 and f"{rate.numpy():.2f}" == "0.50"
     assert issubclass(type(rate), float) and repr(rate) == "0.5" and json.dumps([rate]) == "[0.5]"
     x = np.ones((4, 1), np.float32)

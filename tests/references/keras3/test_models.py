@@ -465,3 +465,18 @@ def test_frozen_layers_stay() -> None:
     assert_allclose(kernel, 1.0)
     assert_allclose(bias, 0.0)
     assert not np.allclose(later, 1.0)
+
+
+def test_an_entry_for_the_only_output_may_be_one_metric(keras: Any) -> None:
+    found = []
+    for module in (gpunn, keras):
+        x = module.Input((4,))
+        y = module.layers.Dense(1, kernel_initializer="ones", name="size")(x)
+        model = module.Model(x, y)
+        model.compile("sgd", {"size": "mse"}, metrics={"size": "mae"},
+                      weighted_metrics={"size": "mse"})  # fmt: skip
+        weights = np.repeat([0.0, 2.0], 50)
+        x, y = X.astype("f4"), Y[:, :1].astype("f4")
+        result = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+        found.append({name: float(value) for name, value in result.items()})
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
