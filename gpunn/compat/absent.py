@@ -37,9 +37,9 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "MaxNumBoundingBoxes",
         ),
         (
-            "transposed and recurrent convolutions of three axes; enlarge volumes by UpSampling3D "
-            "before Conv3D",
-            "Conv3DTranspose ConvLSTM3D Convolution3DTranspose",
+            "recurrent convolutions of three axes; apply Conv3D and Flatten to each step, in "
+            "TimeDistributed, before an LSTM",
+            "ConvLSTM3D",
         ),
         (
             "spectrograms, which need complex numbers; compute them with NumPy or SciPy before fit",

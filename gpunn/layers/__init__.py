@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         AdaptiveMaxPooling3D,
         AveragePooling3D,
         Conv3D,
+        Conv3DTranspose,
         Cropping3D,
         GlobalAveragePooling3D,
         GlobalMaxPooling3D,
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     Convolution2D = Conv2D
     Convolution2DTranspose = Conv2DTranspose
     Convolution3D = Conv3D
+    Convolution3DTranspose = Conv3DTranspose
     GlobalAvgPool1D = GlobalAveragePooling1D
     GlobalAvgPool2D = GlobalAveragePooling2D
     GlobalAvgPool3D = GlobalAveragePooling3D
@@ -170,9 +172,9 @@ else:
             ),
             ".convolutional.transposed": "Conv1DTranspose Conv2DTranspose",
             ".convolutional.volumes": (
-                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D Conv3D Cropping3D "
-                "GlobalAveragePooling3D GlobalMaxPooling3D MaxPooling3D UpSampling3D "
-                "ZeroPadding3D"
+                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D Conv3D "
+                "Conv3DTranspose Cropping3D GlobalAveragePooling3D GlobalMaxPooling3D "
+                "MaxPooling3D UpSampling3D ZeroPadding3D"
             ),
             ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
             ".dense": "Dense",
@@ -235,6 +237,7 @@ else:
             "Conv2D": "Convolution2D",
             "Conv2DTranspose": "Convolution2DTranspose",
             "Conv3D": "Convolution3D",
+            "Conv3DTranspose": "Convolution3DTranspose",
             "GlobalAveragePooling1D": "GlobalAvgPool1D",
             "GlobalAveragePooling2D": "GlobalAvgPool2D",
             "GlobalAveragePooling3D": "GlobalAvgPool3D",
@@ -257,28 +260,29 @@ __all__ = [
     "Attention", "AutoContrast", "Average", "AveragePooling1D", "AveragePooling2D",
     "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D", "BatchNormalization",
     "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",
-    "Conv2D", "Conv2DTranspose", "Conv3D", "ConvLSTM1D", "ConvLSTM2D", "Convolution1D",
-    "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Convolution3D",
-    "Cropping1D", "Cropping2D", "Cropping3D", "CutMix", "DatetimeEncoder", "Dense",
-    "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot", "Dropout", "EinsumDense",
-    "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalAvgPool1D",
-    "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization",
-    "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer", "Identity", "Input",
-    "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
-    "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPool3D", "MaxPooling1D", "MaxPooling2D",
-    "MaxPooling3D", "Maximum", "Minimum", "MissingIndicator", "MixUp", "MultiHeadAttention",
-    "Multiply", "Normalization", "PReLU", "Permute", "RMSNormalization", "RandomBrightness",
-    "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomErasing",
-    "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
-    "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
-    "RandomTranslation", "RandomZoom", "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing",
-    "ReversibleEmbedding", "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D",
-    "SeparableConvolution2D", "SimpleImputer", "SimpleRNN", "SimpleRNNCell", "Softmax",
-    "Solarization", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
-    "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization",
-    "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
-    "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average", "concatenate",
-    "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize", "subtract",
+    "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D",
+    "Convolution1D", "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose",
+    "Convolution3D", "Convolution3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D", "CutMix",
+    "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot",
+    "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D",
+    "GlobalMaxPool3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
+    "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer",
+    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPool3D",
+    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum", "MissingIndicator",
+    "MixUp", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
+    "RMSNormalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast", "RandomCrop", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
+    "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPosterization", "RandomRotation",
+    "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D",
+    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer",
+    "SimpleRNN", "SimpleRNNCell", "Softmax", "Solarization", "SpatialDropout1D", "SpatialDropout2D",
+    "SpatialDropout3D", "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract",
+    "TextVectorization", "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D",
+    "UpSampling3D", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average",
+    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
+    "subtract",
 ]

@@ -56,7 +56,7 @@ def has_one_axis(layer: Any) -> bool:
 
 def has_three_axes(layer: Any) -> bool:
     """Whether its samples are volumes, (depth, height, width, channels)."""
-    return type(layer).__name__.endswith("3D")
+    return type(layer).__name__.removesuffix("Transpose").endswith("3D")
 
 
 def images_for(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:

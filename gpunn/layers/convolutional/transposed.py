@@ -58,7 +58,7 @@ class Conv2DTranspose(_Transposed):
             kernel_size[0]`` for ``"valid"``, or ``... + kernel_size[0] % 2`` for ``"same"``, where
             a dilated kernel is as long as its span: numbers below the strides. None: the sizes are
             as above.
-        dilation_rate: pixels from one cell of a window to the next; 1 with strides above 1.
+        dilation_rate: pixels from one cell of a window to the next.
         kernel_initializer: initializer of W (height, width, filters, channels).
 
     The other arguments, and errors: as for `Conv2D`.

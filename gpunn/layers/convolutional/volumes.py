@@ -16,6 +16,7 @@ from gpunn.ops.tensor import Tensor
 from .convolution import _Convolution
 from .images import _Shifting, _UpSampling, check_all_sides
 from .pooling import _AdaptivePooling, _Average, _GlobalPooling, _WindowPooling
+from .transposed import _Transposed
 
 
 def _check_sides(name: str, value: Any) -> tuple[tuple[int, int], ...]:
@@ -172,6 +173,32 @@ class Conv3D(_Convolution):
         sizes, channels = self.sizes(input_shape)
         windows = _windows(self, sizes, self.kernel_size, self.dilation_rate)
         return self.shape_of(input_shape[0], windows, self._filters_of(channels))
+
+
+class Conv3DTranspose(_Transposed):
+    """Enlarge volumes: each input voxel adds W, times its values, to a window of a larger volume.
+
+    Shapes: x ``(batch, depth, height, width, channels)`` -> y ``(batch, new depth, rows, columns,
+    filters)``; with channels first, channels and filters are axis 1. W has the shape
+    ``(*kernel_size, filters, channels)``. The rest: as for `Conv2DTranspose`, with three sizes.
+
+    >>> layer = Conv3DTranspose(1, (2, 1, 1), strides=2, kernel_initializer="ones")
+    >>> layer([[[[[3.0]]]]])[0, :, 0, 0, 0].tolist()
+    [3.0, 3.0]
+    """
+
+    _rank = 3
+    aliases = ("Convolution3DTranspose",)
+    examples = (
+        {"filters": 2, "kernel_size": 2, "activation": "tanh"},
+        {"filters": 2, "kernel_size": (3, 2, 1), "strides": (2, 1, 2), "padding": "same",
+         "use_bias": False},
+        {"filters": 2, "kernel_size": 1, "data_format": "channels_first",
+         "bias_initializer": "normal"},
+    )
+
+    strides = (1, 1, 1)
+    dilation_rate = (1, 1, 1)
 
 
 class _VolumePooling(_WindowPooling):

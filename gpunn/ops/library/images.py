@@ -287,8 +287,26 @@ def conv_transpose(
     [[[1.0], [10.0], [2.0], [20.0]]]
     """
     x, w = promoted(inputs, kernel, at_least="float")
+    if x.ndim == 5:
+        from gpunn.ops.places.volumes import conv_transpose_volumes  # only few models use it
+
+        return conv_transpose_volumes(
+            conv_transpose, lambda *of_steps: _transposed(*of_steps)[2], x, w, strides, padding,
+            output_padding, data_format, dilation_rate,
+        )
+    images, w, geometry = _transposed(
+        x, w, strides, padding, output_padding, dilation_rate, data_format
+    )
+    return images.back(image_gradient(images.x, w, geometry=geometry, channels=w.shape[2]))
+
+
+def _transposed(
+    x: Tensor, kernel: Tensor, strides: Any, padding: str, output_padding: Any, dilation_rate: Any,
+    data_format: str | None = None,
+) -> tuple[_Images, Tensor, Geometry]:
+    """Return the images and the kernel of a transposed convolution, and where its windows lie."""
     images = _Images(x, data_format)
-    w, steps = images.kernel(w, 3), images.sizes("strides", strides)
+    w, steps = images.kernel(kernel, 3), images.sizes("strides", strides)
     apart = images.sizes("dilation_rate", dilation_rate)
     spans = [d * (k - 1) + 1 for k, d in zip(w.shape, apart, strict=False)]
     valid = str(padding).lower() == "valid"
@@ -300,7 +318,7 @@ def conv_transpose(
     if output_padding is not None:
         more = images.sizes("output_padding", output_padding, 0)
         geometry = _with_more(geometry, images.image, spans, more, valid)
-    return images.back(image_gradient(images.x, w, geometry=geometry, channels=w.shape[2]))
+    return images, w, geometry
 
 
 def _with_more(

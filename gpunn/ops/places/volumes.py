@@ -1,4 +1,4 @@
-"""Convolution of volumes, which have three axes, as a sum of convolutions of their slices."""
+"""Convolutions of volumes, which have three axes, as sums of convolutions of their slices."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ def three(argument: str, given: Any) -> tuple[int, int, int]:
     return depth, height, width
 
 
+def _channels_last(x: Tensor, kernel: Tensor, data_format: Any) -> tuple[Tensor, bool]:
+    """Return volumes with channels last, and whether they came first."""
+    if data_format not in (None, "channels_last", "channels_first"):
+        raise ValueError(
+            f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
+        )
+    if kernel.ndim != 5:
+        raise ValueError(
+            f"expected a kernel of three spatial axes for volumes; got shape {kernel.shape}."
+        )
+    first = data_format == "channels_first"
+    return (moveaxis(x, 1, -1) if first else x), first
+
+
 def conv_volumes(
     conv: Callable[..., Tensor], x: Tensor, kernel: Tensor, strides: Any, padding: str,
     data_format: Any, dilation: Any,
@@ -29,17 +43,7 @@ def conv_volumes(
     channels, filters), by the operation for images; see `ops.conv`. Each of the kernel's slices
     meets as many of the volume's.
     """
-    if data_format not in (None, "channels_last", "channels_first"):
-        raise ValueError(
-            f"data_format must be 'channels_last' or 'channels_first'; got {data_format!r}."
-        )
-    if kernel.ndim != 5:
-        raise ValueError(
-            f"expected a kernel (depth, height, width, channels, filters) for volumes; got shape "
-            f"{kernel.shape}."
-        )
-    first = data_format == "channels_first"
-    x = moveaxis(x, 1, -1) if first else x
+    x, first = _channels_last(x, kernel, data_format)
     by, *steps = three("strides", strides)
     apart, *between = three("dilation_rate", dilation)
     (n, depth), deep, padding = x.shape[:2], kernel.shape[0], str(padding).lower()
@@ -65,3 +69,49 @@ def conv_volumes(
         total = y if total is None else total + y
     found: Tensor = reshape(total, (n, many, *total.shape[1:]))  # type: ignore[union-attr]
     return moveaxis(found, -1, 1) if first else found
+
+
+def conv_transpose_volumes(
+    conv_transpose: Callable[..., Tensor], geometry_of: Callable[..., Geometry], x: Tensor,
+    kernel: Tensor, strides: Any, padding: str, output_padding: Any, data_format: Any,
+    dilation: Any,
+) -> Tensor:
+    """Compute the transposed convolution of volumes, by the operation for images; see
+    `ops.conv_transpose`. Each slice of the result is a sum over slices of the kernel.
+
+    Args:
+        geometry_of: returns where the windows along the depth lie, for steps (batch, depth,
+            channels), a kernel of steps, and one number for each other argument.
+    """
+    x, first = _channels_last(x, kernel, data_format)
+    by, *steps = three("strides", strides)
+    apart, *between = three("dilation_rate", dilation)
+    more: Any = (None, None)
+    if output_padding is not None:
+        several = listed(output_padding)
+        more = several * 3 if len(several) == 1 else several
+        if len(more) != 3:
+            raise ValueError(
+                f"output_padding must be one number or three; got {output_padding!r}."
+            )
+    beyond, *others = more
+    (n, depth), deep = x.shape[:2], kernel.shape[0]
+    slice_of = x[:, :, 0, 0], kernel[:, 0, 0]
+    along = geometry_of(*slice_of, by, padding, beyond, apart)
+    images = reshape(x, (n * depth, *x.shape[2:]))
+    total = None
+    for k in range(deep):
+        size = None if output_padding is None else others
+        y = conv_transpose(images, kernel[k], steps, padding, size, "channels_last", between)
+        sizes = y.shape[1:]
+        # Slice i of the volume reaches slice i by + k apart - before of the result.
+        y = ops.pad(reshape(y, (n, depth, 1, *sizes)), [(0, 0)] * 2 + [(0, by - 1)] + [(0, 0)] * 3)
+        y = reshape(y, (n, depth * by, *sizes))
+        start, longest = k * apart - along.padding[1], along.image[1]
+        y = y[:, max(-start, 0) : max(longest - start, 0)]
+        before = max(start, 0)
+        after = longest - before - y.shape[1]
+        y = ops.pad(y, [(0, 0), (before, after), (0, 0), (0, 0), (0, 0)])
+        total = y if total is None else total + y
+    assert total is not None
+    return moveaxis(total, -1, 1) if first else total

@@ -59,6 +59,11 @@ oracle(
         for padding in ("valid", "same")
     ),
     of(SMALL, floats(3, 2, 5, 4), strides=2, dilation_rate=3),
+    of(VOLUMES, floats(2, 3, 1, 5, 4)),
+    of(VOLUMES, floats(3, 2, 2, 5, 4), strides=2, padding="same"),
+    of(VOLUMES, floats(2, 3, 2, 5, 4), strides=(3, 1, 2), output_padding=0),
+    of(VOLUMES, floats(2, 1, 2, 5, 4), dilation_rate=(2, 1, 1)), of(VOLUMES, floats(2, 2, 2, 5, 3)),
+    of(floats(2, 4, 3, 5, 4), floats(2, 3, 2, 5, 4), strides=2, **FIRST),
     of(SMALL, floats(3, 2, 5, 4), strides=3, dilation_rate=2, padding="same"),
     of(floats(2, 4, 4), floats(3, 5, 4), strides=2),
     of(floats(2, 4, 4), floats(3, 5, 4), strides=2, padding="same"),
