@@ -10,7 +10,7 @@ import pytest
 from several_ranks import FOLDER, MNIST
 
 import gpunn
-from gpunn.apps.cli.doctor_ranks import Network
+from gpunn.apps.roofline.ranks import Network
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterable
 from typing import Any
 
-from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.tables.reading.table import MAX_COLUMNS
 from gpunn.apps.web.page import is_page
 from gpunn.backends import use_backend
@@ -103,12 +102,6 @@ def saved_model(args: argparse.Namespace) -> Model:
 def print_result(args: argparse.Namespace, result: Any, text: str) -> None:
     """Print ``text``, or ``result`` with ``--json``."""
     print(json.dumps(result) if args.json else text)
-
-
-def as_samples(images: Any, sample: tuple[Any, ...], mnist: bool = False) -> Any:
-    """Give grey pictures (rows, height, width) the shape of the model's samples."""
-    grey = images.shape[1:] == picture_shape(sample, mnist)
-    return images.reshape(len(images), *sample) if grey else images
 
 
 def begin_folder(folder: str) -> None:

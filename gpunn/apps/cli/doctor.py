@@ -17,7 +17,7 @@ import numpy as np
 import threadpoolctl
 
 from gpunn import __version__
-from gpunn.apps.roofline import step_memory, step_profile
+from gpunn.apps.roofline import ranks, step_memory, step_profile
 from gpunn.backends import get_backend, use_backend
 from gpunn.backends.compiled import cpu_kernels
 from gpunn.backends.contract.backend import Backend
@@ -30,7 +30,6 @@ from gpunn.models import Sequential
 from gpunn.optimizers import SGD
 from gpunn.saving import load_model
 
-from . import doctor_ranks
 from .arguments import add_shared, positive
 
 HELP = "show what this machine has and test the backend"
@@ -97,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if args.ranks:
         if args.backend:
             use_backend(args.backend)
-        return doctor_ranks.run()
+        return ranks.run()
     if args.step is not None:
         if args.keep_mode and (missing := why_not()):
             raise RuntimeError(f"--keep-mode measures launch modes on a GPU. {missing}")

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.pictures import MAX_PIXELS, read_image
+from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.pictures.folder import pictures_in
-from gpunn.apps.pictures.shapes import picture_shape
+from gpunn.apps.pictures.samples import read_sample
+from gpunn.apps.pictures.shapes import as_samples, picture_shape
+from gpunn.apps.predictions import BLANK, PERCENT, class_entries
 from gpunn.apps.tables.table_model import TableModel
 from gpunn.datasets import idx
 from gpunn.datasets.arrays import read_npy
 from gpunn.models import Model
-from gpunn.training.data_facts import are_probabilities
 
 from . import predict_table
-from .arguments import add_shared, as_samples, positive, print_result, saved_model
-
-TOP = 3  # classes shown
+from .arguments import add_shared, positive, print_result, saved_model
 
 HELP = "predict images or a table with a saved model"
 EXAMPLES = """\
@@ -69,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
         help="maximum number of pixels of an image (default: 25,000,000)")
     add("--out", metavar="FILE", help="for a table: write the CSV to this file")
-    add("--interval", choices=(*predict_table.PERCENT, "0"), metavar="PERCENT",
+    add("--interval", choices=(*PERCENT, "0"), metavar="PERCENT",
         help="for a table: add intervals, or sets of classes, at 50, 80, 90, 95 or 99 percent; "
         "0 for none (default: 90, if the model's file has them)")
     add("--why", action="store_true",
@@ -86,12 +85,10 @@ def run(args: argparse.Namespace) -> int:
         return predict_table.run(args, model, table)
     known = trained_on.known(model)
     like_mnist = (args.like or known.get("prepared")) == "mnist"
-    scaled = known.get("prepared") == "scaled" and args.invert == "auto"
-    invert = "no" if scaled else args.invert
-    read = partial(_read, model, known, invert, args.max_pixels, like_mnist, args.as_is)
+    read = partial(_read, model, known, args.invert, args.max_pixels, like_mnist, args.as_is)
     result = []
     for path, rows in [(path, read(path)) for path in _files(args.files)]:
-        found = [_BLANK] if rows is None else _classes(model, rows, known)
+        found = [BLANK] if rows is None else class_entries(model.predict(rows, verbose=0), known)
         names = [path] if len(found) == 1 else [f"{path}[{i}]" for i in range(len(found))]
         result += [{"image": name, **entry} for name, entry in zip(names, found, strict=True)]
     print_result(args, result, "\n".join(map(_line, result)))
@@ -114,28 +111,6 @@ def _files(paths: list[str]) -> list[str]:
             raise ValueError(f"{path} is a folder without pictures.")
         files += found
     return files
-
-
-_BLANK: dict[str, Any] = {"class": None, "probability": None, "top": [], "unsure": False}
-
-
-def _classes(model: Model, rows: np.ndarray, known: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the prediction for each row, as entries for JSON."""
-    outputs = model.predict(rows, verbose=0)
-    if not are_probabilities(outputs):
-        raise ValueError("The model's outputs are not class probabilities: it needs a softmax.")
-    names: Any = known.get("classes") or range(outputs.shape[1])
-    if len(names) != outputs.shape[1]:
-        raise ValueError(f"The model has {outputs.shape[1]} outputs but {len(names)} classes.")
-    result = []
-    for row in outputs:
-        best = np.argsort(-row, kind="stable")[:TOP]
-        top = [[names[i], float(row[i])] for i in best]
-        unsure = top[0][1] < known.get("unsure_below", 0)
-        result.append(
-            {"class": top[0][0], "probability": top[0][1], "top": top, "unsure": unsure}
-        )
-    return result
 
 
 def _line(entry: dict[str, Any]) -> str:
@@ -170,10 +145,7 @@ def _read(
     elif start.startswith(b"\x1f\x8b") or (start.startswith(b"\0\0") and start[2:3] in _IDX_TYPES):
         rows = idx.read(path)
     else:
-        image, done = read_image(path, shape, invert, max_pixels, like_mnist and not as_is)
-        if image is not None:
-            image, scaled = trained_on.scaled(image, known)
-            done += scaled
+        image, done = read_sample(path, sample, known, like_mnist, invert, as_is, max_pixels)
         print(f"{os.path.basename(path)}: {', '.join(done)}", file=sys.stderr)
         if image is None:
             return None

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures.folder import is_picture
+from gpunn.apps.predictions import interval_columns, predicted
 from gpunn.apps.tables import Table, TableError, read_table
-from gpunn.apps.tables.intervals import LEVELS, USUAL, ClassSets, alternatives, of_model
 from gpunn.apps.tables.reading.table import FRAMES
 from gpunn.apps.tables.reading.writing import Writer
 from gpunn.apps.tables.shapley import amounts
@@ -23,7 +22,6 @@ from gpunn.apps.web.table_form import fields, first_values
 from gpunn.common.names import counted, either, first_few, listed, significant
 from gpunn.models import Model
 
-PERCENT = tuple(f"{100 * level:g}" for level in LEVELS)
 REASONS = 3  # columns that are named for a prediction
 LONGEST = 24  # characters of a cell that are shown
 
@@ -77,62 +75,6 @@ def read_for(known: TableModel, path: str, args: argparse.Namespace) -> Table:
     except TableError as error:
         raise TableError(f"{error} {wanted}") from error
 
-
-def predicted(outputs: np.ndarray, target: str, about: dict[str, Any]) -> dict[str, list[Any]]:
-    """Return the columns that a model adds: prediction, class probabilities, unsure or not.
-
-    >>> predicted(np.array([[0.75, 0.25]]), "kind", {"classes": ["a", "b"], "unsure_below": 0.8})
-    {'predicted kind': ['a'], 'probability of a': [0.75], 'probability of b': [0.25], \
-'unsure': ['yes']}
-    """
-    classes = about.get("classes")
-    if not classes:
-        return {f"predicted {target}": outputs.reshape(-1).tolist()}
-    decision = Decision.of(about)
-    best = decision.named(outputs)
-    made: dict[str, list[Any]] = {f"predicted {target}": [classes[i] for i in best]}
-    for i, name in enumerate(classes):
-        made[f"probability of {name}"] = outputs[:, i].tolist()
-    unsure = decision.weighed(outputs).max(axis=1) < about.get("unsure_below", 0)
-    made["unsure"] = ["yes" if one else "no" for one in unsure]
-    return made
-
-
-def interval_columns(
-    model: Any,
-    outputs: np.ndarray,
-    target: str,
-    about: dict[str, Any],
-    percent: str | None = None,
-) -> dict[str, list[Any]]:
-    """Return the columns of intervals, or of sets of classes.
-
-    Args:
-        percent: their level, one of `PERCENT`, or ``"0"`` for none. None: the usual one, if the
-            model's file has it.
-
-    Raises:
-        ValueError: if the file lacks what was asked for.
-    """
-    known = of_model(model) if percent != "0" else None
-    if known is None or (percent is None and USUAL not in known.levels):
-        if percent in (None, "0"):
-            return {}
-        raise ValueError(
-            f"--interval {percent}: the model's file has no errors of cross-validation, as it was "
-            f"not made by this version's gpunn train. Train it again, or leave the option out."
-        )
-    level = USUAL if percent is None else float(percent) / 100
-    found = known.of(outputs, level)
-    if isinstance(known, ClassSets):
-        different, of = np.unique(found, axis=0, return_inverse=True)
-        classes = about["classes"]
-        named = [alternatives(classes[i] for i in np.flatnonzero(row)) for row in different]
-        return {f"one of ({level:.0%})": [named[k] for k in of.reshape(-1)]}
-    return {
-        f"{target} {word} ({level:.0%})": [float(f"{end:.7g}") for end in ends]
-        for word, ends in zip(("from", "to"), found.T, strict=True)
-    }
 
 
 def _why(

@@ -12,7 +12,7 @@ from .digits import as_mnist, edge, has_dark_ink
 
 
 def read_image(
-    path: str,
+    path: Any,
     shape: tuple[Any, ...],
     invert: str = "auto",
     max_pixels: int = MAX_PIXELS,
@@ -21,7 +21,7 @@ def read_image(
     """Read an image file into pixels of a given shape, and list the conversion steps.
 
     Args:
-        path: any file that Pillow reads; of several frames, the first is used.
+        path: any file that Pillow reads, open or by its path; of several frames, the first is used.
         shape: (height, width) for a grey image, (height, width, 3) for colour.
         invert: ``"yes"``, ``"no"``, or ``"auto"`` to invert a grey image with a light edge.
         max_pixels: maximum number of pixels.
@@ -91,7 +91,7 @@ def _is_light(image: Any) -> bool:
     return bool(opaque.any() and np.asarray(image.convert("L"))[opaque].min() > 127)
 
 
-def _opened(path: str, max_pixels: int) -> tuple[Any, list[str]]:
+def _opened(path: Any, max_pixels: int) -> tuple[Any, list[str]]:
     with opened(path, max_pixels) as stored:
         from PIL import ImageOps
 

@@ -25,3 +25,9 @@ def picture_shape(sample: tuple[Any, ...], mnist: bool = False) -> tuple[Any, ..
     if len(sample) == 3 and 1 in (sample[0], sample[2]):
         return sample[:2] if sample[2] == 1 else sample[1:]
     return sample
+
+
+def as_samples(images: Any, sample: tuple[Any, ...], mnist: bool = False) -> Any:
+    """Give grey pictures (rows, height, width) the shape of the model's samples."""
+    grey = images.shape[1:] == picture_shape(sample, mnist)
+    return images.reshape(len(images), *sample) if grey else images

@@ -15,8 +15,8 @@ from browser.tables import CLASSES, FEATURES, HOSTILE, OTHER_KINDS, table_model
 
 import gpunn
 from gpunn.apps.cli import main
-from gpunn.apps.cli.predict_table import interval_columns
 from gpunn.apps.decisions import Decision
+from gpunn.apps.predictions import interval_columns
 from gpunn.apps.tables.intervals import ClassSets
 from gpunn.apps.tables.preparing import Feature, Range, feature_of
 from gpunn.apps.tables.reading.kinds import Column

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from gpunn.apps.cli import doctor_ranks, main
+from gpunn.apps.cli import main
+from gpunn.apps.roofline import ranks
 
 
 def run(*words: str) -> int:
     # The doctor's figures are not checked: few measurements do.
-    doctor_ranks.BATCHES, doctor_ranks.ROWS = (32, 64, 1024), 1024
-    doctor_ranks.STEPS, doctor_ranks.REPEATS = 2, 2
+    ranks.BATCHES, ranks.ROWS = (32, 64, 1024), 1024
+    ranks.STEPS, ranks.REPEATS = 2, 2
     status = main(words)
     sys.stdout.flush()
     return status
