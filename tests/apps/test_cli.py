@@ -371,7 +371,7 @@ def test_a_reader_that_goes_away_is_no_fault(trained, mnist, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["train"], ["evaluate"], ["predict"], ["check-data"], ["doctor"], ["bench"]],
+    [[], ["train"], ["evaluate"], ["predict"], ["serve"], ["check-data"], ["doctor"], ["bench"]],
 )
 def test_help_fits_in_80_columns_and_has_examples(capsys, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "82")

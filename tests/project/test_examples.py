@@ -210,10 +210,6 @@ SHORT = {
         "--starts 2 --steps 2000",
         [r"ten    Levenberg-Marquardt  +\d of 2", r"eleven trust region  +\d of 2", "Saved"],
     ),
-    "serve": (
-        "",
-        [r"\[\[1, 2\]\] +200 .*: \[\[3\.0\]\]}\n", r"\[\[1, 2, 3\]\] +400 .*shape \[2\]"],
-    ),
     "spam": (
         "messages.txt",
         ["400 messages, 100 of them spam", r"80 held out", r"precision 0\.[89]", "for it: .*prize"],
@@ -346,7 +342,7 @@ def test_as_a_script(name, mnist, scripts, tmp_path):
     documented = re.findall(r"[\w<>]+\.png", about.replace("<recipe>", arguments.split(" ")[0]))
     assert sorted(set(documented)) == sorted(p.name for p in tmp_path.glob("*.png"))
     # One writes for TensorBoard, the others show no figure.
-    assert documented or name in ("mnist_classic", "many_processes", "serve")
+    assert documented or name in ("mnist_classic", "many_processes")
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))

@@ -17,8 +17,8 @@ from .parser import Parser
 __all__ = ["main"]
 
 COMMANDS = (
-    "train", "evaluate", "predict", "export", "report", "check-data", "playground", "doctor",
-    "bench",
+    "train", "evaluate", "predict", "export", "serve", "report", "check-data", "playground",
+    "doctor", "bench",
 )
 EXAMPLES = """\
 examples:
@@ -26,6 +26,7 @@ examples:
   gpunn evaluate runs/mnist/model.gpunn     evaluate on the test images
   gpunn predict runs/mnist/model.gpunn seven.png
   gpunn export runs/mnist/model.gpunn page.html   draw digits in the browser
+  gpunn serve runs/mnist/model.gpunn        answer predictions over HTTP
   gpunn report runs/mnist                   write a report of the training
   gpunn check-data pets.csv --target kind   look for problems in the data
   gpunn playground                          watch a network learn in the browser

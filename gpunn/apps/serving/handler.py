@@ -1,0 +1,186 @@
+"""One connection of the server: HTTP/1.1 requests, their limits, their answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+import traceback
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import numpy as np
+
+from .bodies import Refused
+from .counting import CONTENT_TYPE
+
+ROUTES = {"/": "GET", "/health": "GET", "/metrics": "GET", "/predict": "POST"}
+# Of bodies that hold JSON. The last is what curl -d says of any text.
+JSON_TYPES = ("", "application/json", "text/json", "application/x-www-form-urlencoded")
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+class _Arriving(io.RawIOBase):
+    """A socket's bytes, all of which must arrive before a moment."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.until = 0.0  # of time.monotonic
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection."""
+
+    server: Any  # `gpunn.apps.serving.Server`
+    rfile: io.BufferedReader
+    protocol_version = "HTTP/1.1"  # a connection may send several requests
+    server_version, sys_version = "gpunn", ""
+    disable_nagle_algorithm = True
+    status = 0  # of the answer to the last request; 0 until there is one
+
+    def setup(self) -> None:
+        """Read through a clock: a client that sends byte by byte is not waited for either."""
+        super().setup()
+        self.rfile.close()
+        self._arriving = _Arriving(self.connection)
+        self.rfile = io.BufferedReader(self._arriving)
+
+    def handle_one_request(self) -> None:
+        """Wait for a request, and answer it."""
+        self._arriving.until = time.monotonic() + self.server.limits.seconds
+        try:
+            if not self.rfile.peek(1):  # the client has closed
+                self.close_connection = True
+                return
+        except OSError:
+            self.close_connection = True
+            return
+        self._arriving.until = time.monotonic() + self.server.limits.seconds
+        self.path, self.status, begun = "", 0, time.perf_counter()
+        self.server.counts.begin()
+        try:
+            super().handle_one_request()
+        finally:
+            path = self._route() if self._route() in ROUTES else "other"
+            self.server.counts.end(path, self.status, time.perf_counter() - begun)
+
+    def do_GET(self) -> None:
+        """Answer a request of any method, which http.server has found to be HTTP."""
+        try:
+            self._answer()
+        except Refused as error:
+            self.send_error(error.status, str(error))
+        except OSError:
+            raise  # the client has gone
+        except Exception:
+            traceback.print_exc()
+            self.send_error(500, "the server failed")
+
+    do_POST = do_HEAD = do_GET
+
+    def _route(self) -> str:
+        return self.path.partition("?")[0]
+
+    def _answer(self) -> None:
+        route, server = self._route(), self.server
+        self._check_host()
+        asked = "GET" if self.command == "HEAD" else self.command
+        if ROUTES.get(route) != asked:
+            known = ", ".join(f"{method} {path}" for path, method in ROUTES.items())
+            raise Refused(405 if route in ROUTES else 404, f"there are {known}")
+        body = self._body()
+        if route == "/predict":
+            with server.predict.place():
+                made = self._predict(body)
+            self._reply(200, made)
+        elif route == "/metrics":
+            self._reply(200, server.counts.text(), CONTENT_TYPE)
+        else:
+            self._reply(200, {"status": "ok"} if route == "/health" else server.reader.schema())
+
+    def _check_host(self) -> None:
+        """Refuse other names of this machine, by which pages of other sites could ask it."""
+        host = self.headers.get("Host")
+        name = host and (host.partition("]")[0] + "]" if host[0] == "[" else host.split(":")[0])
+        if self.server.is_local and name and name.lower() not in LOCAL:
+            raise Refused(403, "the server is asked as localhost or 127.0.0.1, not by another name")
+
+    def _body(self) -> bytes:
+        lengths, chunked = self.headers.get_all("Content-Length", []), "Transfer-Encoding"
+        if self.command != "POST":
+            if chunked in self.headers or any(length.strip() != "0" for length in lengths):
+                raise Refused(400, f"{self.command} has no body")
+            return b""
+        if chunked in self.headers or not lengths:
+            raise Refused(411, "send the length of the body as Content-Length")
+        if len(lengths) > 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
+            raise Refused(400, "Content-Length is not a number")
+        most = self.server.limits.body
+        if len(lengths[0]) > 18 or int(lengths[0]) > most:
+            raise Refused(413, f"a body has at most {most:,} bytes")
+        try:
+            body = self.rfile.read(int(lengths[0]))
+        except TimeoutError:
+            raise Refused(408, "the body did not arrive in time") from None
+        if not body or len(body) < int(lengths[0]):
+            raise Refused(400, "the body is shorter than Content-Length, or empty")
+        return body
+
+    def _predict(self, body: bytes) -> dict[str, Any]:
+        kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if not (kind in JSON_TYPES or kind.startswith("image/")):
+            raise Refused(415, "Content-Type must be application/json or that of an image")
+        image = kind.startswith("image/")
+        question = self.server.reader.read(body, "image" if image else "json")
+        try:
+            outputs = self.server.predict(question.inputs)
+        except (ValueError, FloatingPointError) as error:  # such as an index beyond an embedding
+            raise Refused(422, f"the model refuses the inputs: {error}") from None
+        if not all(np.isfinite(values).all() for values in outputs.values()):
+            raise Refused(422, "an output is not a finite number")
+        self.server.counts.add_rows(question.rows)
+        return question.answer(outputs)
+
+    def _reply(self, status: int, content: Any, kind: str = "application/json") -> None:
+        body = (content if isinstance(content, str) else json.dumps(content)).encode()
+        self.status = status
+        if self.server.is_ending:
+            self.close_connection = True
+        self.send_response(status)
+        if status == 405:
+            self.send_header("Allow", ROUTES.get(self._route(), "GET, POST"))
+        if status == 503:
+            self.send_header("Retry-After", "1")
+        self.send_header("Connection", "close" if self.close_connection else "keep-alive")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.connection.settimeout(self.server.limits.seconds)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer by an error, and close; http.server calls this, too."""
+        self.close_connection = True
+        status = 405 if code == 501 else code
+        self._reply(status, {"error": message or "not HTTP"})
+        # What the client still sends is discarded, up to 4 MB, so that it reads the answer.
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(1)
+        for _ in range(64):
+            if not self.connection.recv(65_536):
+                break
+
+    def log_message(self, *_: Any) -> None:
+        """Print no line for each request."""

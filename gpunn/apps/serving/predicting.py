@@ -1,0 +1,118 @@
+"""Compute the predictions of requests: each alone, or several that arrive together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpunn.common.nested import TreeDef
+
+from .bodies import Refused
+
+AT_A_TIME = 2  # predictions that are computed at the same time; others wait
+
+
+class Predictor:
+    """A model's predictions for several threads, of which a bounded number may wait.
+
+    Without ``gather``, the rows of each request are computed by a ``predict`` of their own, with
+    its bits. With it, the first request waits for that many seconds, and one ``predict`` computes
+    the rows of all that arrived. A row's last digits may then depend on the others.
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1, name="price")])
+    >>> model.set_weights([[[1], [1]], [0.5]])
+    >>> Predictor(model, 8)({"input_layer": np.ones((1, 2))})
+    {'price': array([[2.5]], dtype=float32)}
+    """
+
+    def __init__(self, model: Any, queue: int, gather: float = 0.0) -> None:
+        self._model, self._gather = model, gather
+        self._places = threading.BoundedSemaphore(queue)
+        self._turns = threading.BoundedSemaphore(1 if gather else AT_A_TIME)
+        self._lock = threading.Lock()
+        self._waiting: list[_Job] = []
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests that wait or are computed, while the block runs.
+
+        Raises:
+            Refused: if none is free.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Refused(503, "too many requests are waiting: try again later")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs by name; errors are those of ``predict``."""
+        if not self._gather:
+            with self._turns:
+                return self._predict(inputs)
+        job = _Job(inputs)
+        with self._lock:
+            self._waiting.append(job)
+            leads = len(self._waiting) == 1
+        if leads:
+            time.sleep(self._gather)
+            with self._turns:  # while others are computed, more requests join
+                with self._lock:
+                    jobs, self._waiting = self._waiting, []
+                self._compute_all(jobs)
+        job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.outputs
+
+    def _compute_all(self, jobs: list[_Job]) -> None:
+        """Compute jobs, those of equal shapes together."""
+        alike: dict[Any, list[_Job]] = {}
+        for job in jobs:
+            form = tuple((x.shape[1:], x.dtype) for x in job.inputs.values())
+            alike.setdefault(form, []).append(job)
+        for some in alike.values():
+            try:
+                _compute(self._predict, some)
+            except Exception:  # of one of them: the others have an answer
+                for job in some:
+                    try:
+                        _compute(self._predict, [job])
+                    except Exception as error:
+                        job.error = error
+            for job in some:
+                job.done.set()
+
+    def _predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+        found = self._model.predict(given, verbose=0)
+        return dict(zip(self._model.output_names, TreeDef.of(found).unpack(found), strict=True))
+
+
+class _Job:
+    """A request's inputs and, when it is done, its outputs or an error."""
+
+    def __init__(self, inputs: dict[str, np.ndarray]) -> None:
+        self.inputs = inputs
+        self.outputs: dict[str, np.ndarray] = {}
+        self.error: Exception | None = None
+        self.done = threading.Event()
+
+
+def _compute(predict: Any, jobs: list[_Job]) -> None:
+    names = jobs[0].inputs
+    joined = {name: np.concatenate([job.inputs[name] for job in jobs]) for name in names}
+    outputs = predict(joined)
+    begin = 0
+    for job in jobs:
+        end = begin + len(next(iter(job.inputs.values())))
+        job.outputs = {name: values[begin:end] for name, values in outputs.items()}
+        begin = end
+
