@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # a connection may send several requests
     server_version, sys_version = "gpunn", ""
     disable_nagle_algorithm = True
-    status = 0  # of the answer to the last request; 0 until there is one
+    status, answered = 0, 0.0  # of the last request, and when it was answered; 0 before
 
     def setup(self) -> None:
         """Read through a clock: a client that sends byte by byte is not waited for either."""
@@ -67,13 +67,14 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._arriving.until = time.monotonic() + self.server.limits.seconds
-        self.path, self.status, begun = "", 0, time.perf_counter()
+        self.path, self.status, self.answered, begun = "", 0, 0.0, time.perf_counter()
         self.server.counts.begin()
         try:
             super().handle_one_request()
         finally:
             path = self._route() if self._route() in ROUTES else "other"
-            self.server.counts.end(path, self.status, time.perf_counter() - begun)
+            end = self.answered or time.perf_counter()
+            self.server.counts.end(path, self.status, end - begun)
 
     def do_GET(self) -> None:
         """Answer a request of any method, which http.server has found to be HTTP."""
@@ -157,6 +158,7 @@ class Handler(BaseHTTPRequestHandler):
         self.status = status
         if self.server.is_ending:
             self.close_connection = True
+        out, self.wfile = self.wfile, io.BytesIO()  # so that head and body leave together
         self.send_response(status)
         if status == 405:
             self.send_header("Allow", ROUTES.get(self._route(), "GET, POST"))
@@ -165,10 +167,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close" if self.close_connection else "keep-alive")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.connection.settimeout(self.server.limits.seconds)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        head, self.wfile = self.wfile.getvalue(), out
+        self.connection.settimeout(self.server.limits.seconds)
+        self.wfile.write(head if self.command == "HEAD" else head + body)
+        self.answered = time.perf_counter()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer by an error, and close; http.server calls this, too."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpunn.common.nested import TreeDef
 
 from .bodies import Refused
 
-AT_A_TIME = 2  # predictions that are computed at the same time; others wait
+AT_A_TIME = 2  # requests that are answered at the same time; more would contend for the interpreter
 
 
 class Predictor:
@@ -34,29 +35,32 @@ class Predictor:
     def __init__(self, model: Any, queue: int, gather: float = 0.0) -> None:
         self._model, self._gather = model, gather
         self._places = threading.BoundedSemaphore(queue)
-        self._turns = threading.BoundedSemaphore(1 if gather else AT_A_TIME)
+        self._turns = Turns(1 if gather else AT_A_TIME)
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place among the requests that wait or are computed, while the block runs.
+        """A place among the requests that wait or are answered, while the block runs.
+
+        Without ``gather`` it begins when the request's turn has come: threads that only wait do
+        not contend for the interpreter.
 
         Raises:
-            Refused: if none is free.
+            Refused: if no place is free.
         """
         if not self._places.acquire(blocking=False):
             raise Refused(503, "too many requests are waiting: try again later")
         try:
-            yield
+            with nullcontext() if self._gather else self._turns:
+                yield
         finally:
             self._places.release()
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs by name; errors are those of ``predict``."""
         if not self._gather:
-            with self._turns:
-                return self._predict(inputs)
+            return self._predict(inputs)
         job = _Job(inputs)
         with self._lock:
             self._waiting.append(job)
@@ -94,6 +98,31 @@ class Predictor:
         given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
         found = self._model.predict(given, verbose=0)
         return dict(zip(self._model.output_names, TreeDef.of(found).unpack(found), strict=True))
+
+
+class Turns:
+    """A semaphore that lets threads pass in the order of their coming."""
+
+    def __init__(self, free: int) -> None:
+        self._free, self._lock = free, threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            called = threading.Lock()
+            called.acquire()
+            self._waiting.append(called)
+        called.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
 
 
 class _Job:
