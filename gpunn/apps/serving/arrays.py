@@ -21,8 +21,8 @@ class Arrays:
     """A model that takes arrays, by name if it has several inputs; and pictures, where they fit.
 
     >>> import gpunn
-    >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1, name="price")])
-    >>> Arrays(model).read(b'{"inputs": [[1, 2], [3, 4]]}', "json").inputs["input_layer"].shape
+    >>> model = gpunn.Sequential([gpunn.Input((2,), name="x"), gpunn.layers.Dense(1)])
+    >>> Arrays(model).read(b'{"inputs": [[1, 2], [3, 4]]}', "json").inputs["x"].shape
     (2, 2)
     >>> Arrays(model).read(b'{"inputs": [[1, 2, 3]]}', "json")
     Traceback (most recent call last):

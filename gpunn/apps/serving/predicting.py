@@ -28,7 +28,7 @@ class Predictor:
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1, name="price")])
     >>> model.set_weights([[[1], [1]], [0.5]])
-    >>> Predictor(model, 8)({"input_layer": np.ones((1, 2))})
+    >>> Predictor(model, 8)({"x": np.ones((1, 2))})
     {'price': array([[2.5]], dtype=float32)}
     """
 
