@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: _end(server))
         if not server.is_local:
             print(
-                f"gpunn: warning: other machines may reach {args.host}, and the server has neither "
+                f"gpunn: warning: other machines may reach {server.url}, and it has neither "
                 f"passwords nor encryption.",
                 file=sys.stderr,
             )

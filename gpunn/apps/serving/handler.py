@@ -16,9 +16,9 @@ from .bodies import Refused
 from .counting import CONTENT_TYPE
 
 ROUTES = {"/": "GET", "/health": "GET", "/metrics": "GET", "/predict": "POST"}
+JSON = "application/json"
 # Of bodies that hold JSON. The last is what curl -d says of any text.
-JSON_TYPES = ("", "application/json", "text/json", "application/x-www-form-urlencoded")
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+JSON_TYPES = ("", JSON, "text/json", "application/x-www-form-urlencoded")
 
 
 class _Arriving(io.RawIOBase):
@@ -79,21 +79,24 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a request of any method, which http.server has found to be HTTP."""
         try:
-            self._answer()
+            made = self._made()
         except Refused as error:
             self.send_error(error.status, str(error))
-        except OSError:
+        except ConnectionError:
             raise  # the client has gone
         except Exception:
             traceback.print_exc()
             self.send_error(500, "the server failed")
+        else:
+            self._reply(200, *made)
 
     do_POST = do_HEAD = do_GET
 
     def _route(self) -> str:
         return self.path.partition("?")[0]
 
-    def _answer(self) -> None:
+    def _made(self) -> tuple[bytes, str]:
+        """Return the content of the answer, and its type."""
         route, server = self._route(), self.server
         self._check_host()
         asked = "GET" if self.command == "HEAD" else self.command
@@ -103,18 +106,16 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body()
         if route == "/predict":
             with server.predict.place():
-                made = self._predict(body)
-            self._reply(200, made)
-        elif route == "/metrics":
-            self._reply(200, server.counts.text(), CONTENT_TYPE)
-        else:
-            self._reply(200, {"status": "ok"} if route == "/health" else server.reader.schema())
+                return _json(self._predict(body)), JSON
+        if route == "/metrics":
+            return server.counts.text().encode(), CONTENT_TYPE
+        return _json({"status": "ok"} if route == "/health" else server.reader.schema()), JSON
 
     def _check_host(self) -> None:
         """Refuse other names of this machine, by which pages of other sites could ask it."""
         host = self.headers.get("Host")
         name = host and (host.partition("]")[0] + "]" if host[0] == "[" else host.split(":")[0])
-        if self.server.is_local and name and name.lower() not in LOCAL:
+        if self.server.is_local and name and name.lower() not in self.server.names:
             raise Refused(403, "the server is asked as localhost or 127.0.0.1, not by another name")
 
     def _body(self) -> bytes:
@@ -153,8 +154,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.counts.add_rows(question.rows)
         return question.answer(outputs)
 
-    def _reply(self, status: int, content: Any, kind: str = "application/json") -> None:
-        body = (content if isinstance(content, str) else json.dumps(content)).encode()
+    def _reply(self, status: int, body: bytes, kind: str) -> None:
         self.status = status
         if self.server.is_ending:
             self.close_connection = True
@@ -177,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer by an error, and close; http.server calls this, too."""
         self.close_connection = True
         status = 405 if code == 501 else code
-        self._reply(status, {"error": message or "not HTTP"})
+        self._reply(status, _json({"error": message or "not HTTP"}), JSON)
         # What the client still sends is discarded, up to 4 MB, so that it reads the answer.
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(1)
@@ -187,3 +187,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Print no line for each request."""
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document).encode()

@@ -8,6 +8,7 @@ import socket
 import socketserver
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,12 +89,16 @@ class Server(socketserver.ThreadingTCPServer):
         self.is_ending = False
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         first = self.reader.first()
-        if first is not None:
-            self.predict(first)  # so that the first client does not wait for the preparation
+        if first is not None:  # the first client does not wait for the preparation
+            with suppress(ValueError):  # a model may refuse a row of zeros
+                self.predict(first)
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), Handler)
-        self.is_local = ipaddress.ip_address(str(self.server_address[0])).is_loopback
+        own = str(self.server_address[0])
+        self.is_local = ipaddress.ip_address(own).is_loopback
+        # What a server on the loopback is called in requests.
+        self.names = {"localhost", "127.0.0.1", "[::1]", host.lower(), own, f"[{own}]"}
 
     @property
     def url(self) -> str:

@@ -103,7 +103,7 @@ class Rows:
         said = first_few(map(repr, known), 20)
         for name in known:
             if name not in given:
-                hint = closest(name, [*given])
+                hint = closest(name, [*given][:100])
                 raise Refused(400, f"{place} lacks the column {name!r}; expected: {said}.{hint}")
         surplus = next(name for name in given if name not in known)
         raise Refused(

@@ -67,7 +67,7 @@ def test_it_warns_where_other_machines_may_come(path: Path) -> None:
     process.terminate()
     _, complained = process.communicate(timeout=60)
     warning, end = complained.splitlines()
-    assert "0.0.0.0" in warning and "passwords" in warning and "ended" in end
+    assert "http://0.0.0.0:" in warning and "passwords" in warning and "ended" in end
 
 
 def test_a_port_that_is_taken(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

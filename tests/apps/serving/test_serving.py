@@ -111,6 +111,18 @@ def test_one_wrong_request_spoils_no_other() -> None:
         assert status == 422 and "whole numbers from 0 to 4" in document["error"]
 
 
+def test_a_model_that_refuses_unknown_texts_also_the_empty_one() -> None:
+    inputs = gpunn.Input((1,), dtype="string")
+    one_hot = gpunn.layers.StringLookup(
+        vocabulary=["elm", "oak"], num_oov_indices=0, output_mode="one_hot"
+    )
+    with serving(gpunn.Model(inputs, one_hot(inputs))) as client:
+        status, found = client.predict({"inputs": ["oak", "elm"]})
+        assert (status, found) == (200, {"outputs": [[0, 1], [1, 0]]})
+        status, found = client.predict({"inputs": ["fir"]})
+        assert status == 422 and "'fir'" in found["error"]
+
+
 def test_it_says_what_it_takes(running: Client) -> None:
     status, found, _ = running.ask("GET", "/")
     inputs, outputs = found["inputs"].values(), found["outputs"].values()
@@ -135,6 +147,7 @@ def test_it_says_what_it_takes(running: Client) -> None:
         ("[[1, 2, 3]]", "a list; an object is expected"),
         ('{"inputs": [[1, 2, 3]], "more": 1}', 'the body must be {"inputs"'),
         ('{"inputs": [[1, 2, 3]], "inputs": [[4, 5, 6]]}', "'inputs' stands twice"),
+        ("{" + "".join(f'"{k}":1,' for k in range(100_000)) + '"7":1}', "'7' stands twice"),
         ("{}", 'the body must be {"inputs"'),
         ('{"rows": [[1, 2, 3]]}', 'the body must be {"inputs"'),
         ('{"pictures": []}', 'the body must be {"inputs"'),
@@ -212,6 +225,13 @@ def test_other_sites_that_name_this_machine_are_refused(running: Client) -> None
         ("evil.example", 403), ("evil.example:80", 403), ("localhost:1", 200), ("[::1]:80", 200),
     ):  # fmt: skip
         assert running.send(head.format(len(GOOD), host), GOOD.encode())[0] == status
+
+
+def test_a_server_on_another_address_of_the_loopback(model: Any) -> None:
+    head = f"POST /predict HTTP/1.1\nContent-Length: {len(GOOD)}\nHost: "
+    with serving(model, host="127.0.0.2") as client:
+        for host, status in (("127.0.0.2:80", 200), ("localhost", 200), ("evil.example", 403)):
+            assert client.send(head + host, GOOD.encode())[0] == status
 
 
 def test_a_body_that_ends_early(running: Client) -> None:
