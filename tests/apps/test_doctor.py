@@ -1,6 +1,7 @@
 """What `gpunn doctor` reports about backends, kernels and extras."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -177,7 +178,7 @@ def test_doctor_advises_the_kernels_that_are_faster(core, simd, gain, advised):
 def test_the_gain_is_that_of_products_in_other_processes(monkeypatch):
     """One of the present kernels over those, here the same; of none if a process fails."""
     assert 0.1 < doctor.measured_gain() < 10
-    monkeypatch.setattr(doctor.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     assert doctor.measured_gain() == 1
 
 
