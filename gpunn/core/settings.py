@@ -46,9 +46,9 @@ class Settings:
         self.seen = self._change if self._contents.simple else None
         if self._contents.is_cut and first_time("many values of parts"):
             warn(
-                f"Your custom code holds more than {MOST_VALUES:,} values in objects, lists "
-                f"and dictionaries: in-place changes of further values are not detected. Keep "
-                f"numbers in an array."
+                f"The parts of a model, with what custom code reads, hold "
+                f"more than {MOST_VALUES:,} values in objects, lists and dictionaries: in-place "
+                f"changes of further values are not detected. Keep numbers in an array."
             )
 
     @property

@@ -266,7 +266,7 @@ def test_what_cannot_be_looked_into_is_known_by_its_identity(tmp_path: Any) -> N
 
 
 def test_it_says_that_there_is_more_than_is_looked_at() -> None:
-    with pytest.warns(UserWarning, match="holds more than 200,000 values"):
+    with pytest.warns(UserWarning, match="hold more than 200,000 values"):
         Settings([Part([[float(n)] for n in range(100_000)])])
 
 
