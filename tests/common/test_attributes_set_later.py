@@ -165,3 +165,24 @@ def test_an_optimizer_takes_a_setting_with_slots_of_its_own_between_fits(
     for _ in range(2):
         for one, two in zip(fit(model), fit(other), strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Attention(), layers.AdditiveAttention(), layers.MultiHeadAttention(2, 3),
+        layers.GroupQueryAttention(3, 2, 1),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_attention_drops_with_the_rate_set_later(layer: Any) -> None:
+    given = ([STEPS, STEPS],) if isinstance(layer, layers.Attention) else (STEPS, STEPS)
+    plain = layer(*given, training=False).numpy()
+    np.testing.assert_allclose(layer(*given, training=True), plain, rtol=1e-5, atol=1e-6)
+    layer.dropout = 0.5
+    np.testing.assert_allclose(layer(*given, training=False), plain, rtol=1e-5, atol=1e-6)
+    several = [layer(*given, training=True).numpy() for _ in range(200)]
+    assert all((one != plain).any() for one in several)
+    np.testing.assert_allclose(np.mean(several, 0), plain, atol=0.4)  # those kept grow
+    with pytest.raises(ValueError, match="dropout"):
+        layer.dropout = 1.5

@@ -69,6 +69,11 @@ class Attention(Layer):
         self.scale: Parameter | None = None
         self.concat_score_weight: Parameter | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "dropout" and "_dropout" in vars(self):
+            self._dropout.rate = self.dropout
+
     def build(self, input_shape: Any) -> None:
         self._check_shapes(input_shape)
         if self.use_scale:

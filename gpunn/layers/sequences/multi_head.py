@@ -71,6 +71,11 @@ class _Heads(Layer):
         self.value_dense = self._dense("value", 1, (others, depth))
         self._dropped = Dropout(self.dropout, seed=self.seed)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "dropout" and "_dropped" in vars(self):
+            self._dropped.rate = self.dropout
+
     def _refuse(self, wrong: Any, why: str) -> None:
         if wrong:
             raise ValueError(f"{self.name}: {why}.")
