@@ -32,8 +32,8 @@ that the server runs, GET /metrics its counts, as Prometheus reads them.
 
 The rows of each request are computed by a predict of their own, with the bits
 of model.predict. With --batch-ms, requests that arrive within that time are
-computed together: faster for many clients, but the last digits of a prediction
-may then depend on the others.
+computed together. That may be faster for many clients, but the last digits of a
+prediction may then depend on the others.
 
 The server has neither passwords nor encryption, and listens on 127.0.0.1, which
 other machines do not reach. Before you pass another --host, put a web server
