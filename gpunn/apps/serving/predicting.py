@@ -35,7 +35,7 @@ class Predictor:
     def __init__(self, model: Any, queue: int, gather: float = 0.0) -> None:
         self._model, self._gather = model, gather
         self._places = threading.BoundedSemaphore(queue)
-        self._turns = Turns(1 if gather else AT_A_TIME)
+        self._active = FairSemaphore(1 if gather else AT_A_TIME)
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
 
@@ -43,7 +43,7 @@ class Predictor:
     def place(self) -> Iterator[None]:
         """A place among the requests that wait or are answered, while the block runs.
 
-        Without ``gather`` it begins when the request's turn has come: threads that only wait do
+        Without ``gather`` it begins when the requests before it are answered: threads that wait do
         not contend for the interpreter.
 
         Raises:
@@ -52,7 +52,7 @@ class Predictor:
         if not self._places.acquire(blocking=False):
             raise Refused(503, "too many requests are waiting: try again later")
         try:
-            with nullcontext() if self._gather else self._turns:
+            with nullcontext() if self._gather else self._active:
                 yield
         finally:
             self._places.release()
@@ -67,7 +67,7 @@ class Predictor:
             leads = len(self._waiting) == 1
         if leads:
             time.sleep(self._gather)
-            with self._turns:  # while others are computed, more requests join
+            with self._active:  # while others are computed, more requests join
                 with self._lock:
                     jobs, self._waiting = self._waiting, []
                 self._compute_all(jobs)
@@ -100,7 +100,7 @@ class Predictor:
         return dict(zip(self._model.output_names, TreeDef.of(found).unpack(found), strict=True))
 
 
-class Turns:
+class FairSemaphore:
     """A semaphore that lets threads pass in the order of their coming."""
 
     def __init__(self, free: int) -> None:
