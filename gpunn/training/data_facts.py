@@ -1,12 +1,16 @@
-"""What `fit` records about its data in ``model.trained_on``, to prepare other data alike."""
+"""What `fit` sees in some rows of its data: facts that ``model.trained_on`` records, to prepare
+other data alike, and reasons to warn, since the model is hardly meant for such data."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from gpunn.common.names import warn
+from gpunn.common.registry import is_own
 from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
@@ -15,6 +19,15 @@ from .trainer import Trainer
 
 RECORDED = ("range", "prepared", "scale", "unsure_below", "validated_on")  # by `fit`
 SOME = 256  # rows looked at
+# Losses of numbers, not of classes.
+REGRESSION = ("MeanSquaredError", "MeanAbsoluteError", "Huber", "LogCosh")
+MOST_OF_A_BYTE = 255
+BRIGHT = 100  # numbers of counts or categories are seldom larger
+SIDE = 8  # pixels, at least, of a picture without an axis of colours
+COLOURS = (1, 3, 4)
+FLAT = (28 * 28, 32 * 32 * 3)  # pixels of MNIST's and CIFAR's pictures
+MANY = 10  # different numbers: no classes
+ACCURACIES = ("Accuracy", "BinaryAccuracy", "CategoricalAccuracy")
 HELD_OUT = 5000  # maximum rows that are predicted for `doubt`
 
 
@@ -25,6 +38,9 @@ def record_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> N
     first. ``x`` is the input as the user passed it.
     """
     some = _some_rows(trainer, x, rows)
+    if isinstance(trainer, Trainer) and not model._training.hinted:
+        model._training.hinted = True
+        _hint(trainer, some, rows)
     found: dict[str, Any] = {}
     if some is not None and (limits := value_range(some)):
         found["range"] = limits
@@ -40,6 +56,95 @@ def record_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> N
         found = {"prepared": model.trained_on["prepared"], **found}
     if {**found, **kept} != model.trained_on:  # setting an attribute takes time
         model.trained_on = {**found, **kept}
+
+
+def _hint(trainer: Trainer, x: np.ndarray | None, rows: Rows | Batches) -> None:
+    """Warn of data that the model is hardly meant for; ``x``: some rows of a single input."""
+    layers = [node.layer for node in trainer.plan.nodes]
+    found: list[str | None] = []
+    if x is not None and trainer.plan.host is None and not any(map(_may_scale, layers)):
+        found.append(of_pixels(x))
+    term = trainer.terms[0] if len(trainer.terms) == 1 else None
+    if term is not None and type(term.loss).__name__ in REGRESSION:
+        first = rows if isinstance(rows, Rows) else rows.first()
+        if "y" in first.arrays:
+            y = first.read(trainer.backend, "y", SOME)
+            found.append(of_range(y, term.activation))
+            found.append(of_accuracy(y, {each.name: each.metric for each in term.measures}))
+    for hint in filter(None, found):
+        warn(hint)
+
+
+def of_pixels(x: np.ndarray) -> str | None:
+    """Return a hint about rows (rows, ...) of pixels as bytes, which no layer scales.
+
+    >>> of_pixels(np.full((2, 28, 28), 128, np.uint8))[:36]
+    'x holds pixels from 0 to 255, and no'
+    >>> of_pixels(np.full((2, 28, 28), 0.5))
+    """
+    shape = x.shape[1:]
+    pictures = (
+        (len(shape) == 3 and (shape[-1] in COLOURS or shape[0] in COLOURS))
+        or (len(shape) == 2 and min(shape) >= SIDE)
+        or (len(shape) == 1 and shape[0] in FLAT)
+    )
+    if not pictures or x.dtype.kind not in "iuf" or not x.size:
+        return None
+    if not (BRIGHT < x.max() <= MOST_OF_A_BYTE and x.min() >= 0):
+        return None
+    if x.dtype.kind == "f" and (x != np.rint(x)).any():
+        return None
+    return (
+        "x holds pixels from 0 to 255, and no layer scales them: from such large inputs a network "
+        "learns slowly or not at all. Begin the model with layers.Rescaling(1 / 255), or pass "
+        "x / 255."
+    )
+
+
+def of_range(y: np.ndarray, activation: Any) -> str | None:
+    """Return a hint about targets below all values of the model's last activation.
+
+    >>> from gpunn import activations
+    >>> of_range(np.array([1.0, -2.0]), activations.relu)[:39]
+    'The model ends in relu, whose values ar'
+    >>> of_range(np.array([1.0, 2.0]), activations.relu)
+    """
+    properties = getattr(activation, "properties", None)
+    if properties is None or y.dtype.kind not in "iuf" or not y.size:
+        return None
+    low, high = properties.range
+    if low != 0 or high != math.inf or not y.min() < 0:
+        return None
+    return (
+        f"The model ends in {activation.__name__}, whose values are at least 0, and y holds "
+        f"targets down to {y.min():.4g}, which it cannot reach. Leave out the last activation."
+    )
+
+
+def of_accuracy(y: np.ndarray, metrics: Mapping[str, Any]) -> str | None:
+    """Return a hint about a metric, by its name, that counts correct classes, for targets
+    (rows, ...) that are numbers.
+
+    >>> from gpunn.metrics import BinaryAccuracy
+    >>> of_accuracy(np.linspace(0, 1, 50), {"accuracy": BinaryAccuracy()})[:42]
+    "The metric 'accuracy' counts correct class"
+    """
+    for name, metric in metrics.items():
+        if type(metric).__name__ in ACCURACIES and y.dtype.kind == "f":
+            values = np.unique(y)
+            if len(values) > MANY and (values != np.rint(values)).any():
+                return (
+                    f"The metric {name!r} counts correct classes, and y holds numbers: it "
+                    f"says nothing about them. For regression use 'mae' or 'r2_score'."
+                )
+    return None
+
+
+def _may_scale(layer: Any) -> bool:
+    """Whether a layer may scale its inputs, or look their numbers up."""
+    names = ("Rescaling", "Embedding", "Lambda")
+    name = type(layer).__name__
+    return name in names or "Normalization" in name or not is_own(layer)
 
 
 def _some_rows(trainer: Trainer, x: Any, rows: Rows | Batches) -> np.ndarray | None:

@@ -72,6 +72,7 @@ class Training:
         self._eager = False
         self._deferred: dict[str, Any] | None = None  # arguments until the outputs are known
         self._warned = False  # whether fit has warned about zero gradients since compile
+        self.hinted = False  # whether fit has looked for hints about its data since compile
         self._printed_notes = False  # whether the notes about metrics were printed since compile
         self.reset()
 
@@ -162,7 +163,7 @@ class Training:
         self.optimizer, self.matmul_precision = optimizer, matmul_precision
         self.compiled, self.loss = compiled, compiled.loss
         self._trainer = self.steps = None
-        self._warned = self._printed_notes = False
+        self._warned = self._printed_notes = self.hinted = False
         self.progress = Progress()
         if self.can_train():
             self.current_trainer()

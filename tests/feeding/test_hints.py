@@ -1,7 +1,8 @@
-"""What errors of a first hour say: what to change, which the test does and then trains."""
+"""What errors and warnings of a first hour say: what to change, which the test does, and trains."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -87,3 +88,82 @@ def test_the_error_says_what_to_change(name: str) -> None:
     with pytest.raises((TypeError, ValueError), match=hint):
         wrong()
     right()
+
+
+# -- data that a model is hardly meant for, of which fit warns once
+
+RANDOM = np.random.default_rng(1)
+PICTURES = RANDOM.integers(0, 256, (20, 28, 28)).astype("uint8")
+NUMBERS = RANDOM.normal(size=20)
+ENDS = (layers.Flatten, lambda: layers.Dense(3, "softmax"))
+
+
+def warned(chain: list[Any], loss: str, x: Any, y: Any, metrics: Any = None) -> list[str]:
+    """Return the warnings of two fits."""
+    model = gpunn.Sequential([gpunn.Input(np.shape(x)[1:]), *chain])
+    model.compile("sgd", loss, metrics=metrics)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            model.fit(x, y, verbose=0)
+    assert all(one.filename == __file__ for one in found)
+    return [str(one.message) for one in found]
+
+
+def classes_of(x: Any, *first: Any) -> list[str]:
+    return warned([*first, *(make() for make in ENDS)], SPARSE, x, np.arange(20) % 3)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        PICTURES,
+        PICTURES[..., None],
+        PICTURES[:, None],
+        PICTURES.astype("float32"),
+        PICTURES.reshape(20, 784).astype("int64"),
+    ],
+    ids=lambda x: f"{x.dtype}{x.shape}",
+)
+def test_pixels_that_no_layer_scales(x: Any) -> None:
+    (said,) = classes_of(x)
+    assert "Rescaling(1 / 255)" in said
+    assert classes_of(x / 255) == classes_of(x, layers.Rescaling(1 / 255)) == []
+    assert classes_of(x, layers.BatchNormalization()) == []
+
+
+def test_numbers_that_are_no_pixels() -> None:
+    large, few = PICTURES.astype("int32") * 9, PICTURES.reshape(20, 784)[:, :9]
+    assert classes_of(large) == classes_of(few) == classes_of(PICTURES // 4) == []
+    assert classes_of(PICTURES + NUMBERS[:, None, None]) == []
+    tokens = [layers.Embedding(256, 2)]
+    assert classes_of(PICTURES.reshape(20, 784), *tokens) == []
+
+
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
+def test_targets_below_the_last_activation(activation: str) -> None:
+    x = NUMBERS[:, None]
+    (said,) = warned([layers.Dense(1, activation)], "mse", x, NUMBERS)
+    assert activation in said and f"{NUMBERS.min():.4g}" in said
+    assert warned([layers.Dense(1, activation)], "mse", x, abs(NUMBERS)) == []
+    assert warned([layers.Dense(1)], "mse", x, NUMBERS) == []
+    assert warned([layers.Dense(1), layers.ReLU()], "mse", x, NUMBERS) != []
+
+
+def test_accuracy_of_numbers() -> None:
+    x, line = NUMBERS[:, None], [layers.Dense(1)]
+    (said,) = warned(line, "mae", x, NUMBERS, ["accuracy"])
+    assert "'accuracy'" in said and "'mae'" in said
+    assert warned(line, "mse", x, NUMBERS, ["mae"]) == []
+    assert warned([layers.Dense(1)], "mse", x, NUMBERS > 0, ["accuracy"]) == []
+    soft = np.where(NUMBERS > 0, 0.9, 0.1)
+    assert warned([layers.Dense(1)], "mse", x, soft, ["accuracy"]) == []
+
+
+def test_batches_are_looked_at_too(backend: str) -> None:
+    model = gpunn.Sequential([gpunn.Input((1,)), layers.Dense(1, "relu")], backend=backend)
+    model.compile("sgd", "mse", metrics=["accuracy"])
+    x = NUMBERS[:, None]
+    with pytest.warns(UserWarning) as found:
+        model.fit([(x, NUMBERS)], verbose=0)
+    assert len(found) == 2
