@@ -59,6 +59,7 @@ class Training:
     """
 
     takes_x_alone = False  # as validation data
+    hinted = False  # whether fit has looked for data to warn of since compile
     first_x: Any = None
 
     def __init__(self, builder: Builder) -> None:
@@ -72,7 +73,6 @@ class Training:
         self._eager = False
         self._deferred: dict[str, Any] | None = None  # arguments until the outputs are known
         self._warned = False  # whether fit has warned about zero gradients since compile
-        self.hinted = False  # whether fit has looked for hints about its data since compile
         self._printed_notes = False  # whether the notes about metrics were printed since compile
         self.reset()
 
