@@ -27,6 +27,30 @@ def _check_size(name: str, value: Any) -> tuple[int, ...]:
     return check_sizes(name, value, 3)
 
 
+def _in_two(
+    x: Tensor, last: bool, images: Callable[..., Tensor], steps: Callable[..., Tensor]
+) -> Tensor:
+    """Change volumes along height and width, as images, and then along the depth, as steps. The
+    largest number of a window, or its mean, is that of its slices.
+
+    Args:
+        last: whether channels are the last axis.
+        images, steps: functions of a tensor and of its data format.
+    """
+    n, *axes = x.shape
+    if last:
+        depth, height, width, channels = axes
+        y = images(ops.reshape(x, (n * depth, height, width, channels)), "channels_last")
+        rest = y.shape[1:]
+        y = steps(ops.reshape(y, (n, depth, y.size // (n * depth))), "channels_last")
+        return ops.reshape(y, (n, y.shape[1], *rest))
+    channels, depth, height, width = axes
+    y = images(ops.reshape(x, (n, channels * depth, height, width)), "channels_first")
+    rest = y.shape[2:]
+    y = steps(ops.reshape(y, (n * channels, depth, rest[0] * rest[1])), "channels_last")
+    return ops.reshape(y, (n, channels, y.shape[1], *rest))
+
+
 class ZeroPadding3D(_Shifting):
     """Add zeros around each volume.
 
@@ -49,6 +73,16 @@ class ZeroPadding3D(_Shifting):
     examples = ({}, {"padding": ((1, 0), (2, 2), (2, 1)), "data_format": "channels_first"})
 
     padding: Any = field(default=(1, 1, 1), check=_check_sides)
+
+    @formula
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        deep, *sides = self._ends()
+        around = [(0, 0), *sides, (0, 0)] if self.channels_last else [(0, 0), (0, 0), *sides]
+        return _in_two(
+            x, self.channels_last,
+            lambda image, form: ops.pad(image, around),
+            lambda step, form: ops.pad(step, [(0, 0), deep, (0, 0)]),
+        )  # fmt: skip
 
 
 class Cropping3D(_Shifting):
@@ -89,34 +123,10 @@ class UpSampling3D(_UpSampling):
     """
 
     _rank = 3
-    examples = ({}, {"size": (1, 3, 2), "data_format": "channels_first"})
+    examples = ({"size": (1, 2, 1)}, {"size": (2, 1, 1), "data_format": "channels_first"})
 
     size: Any = field(default=(2, 2, 2), check=_check_size)
     data_format: str | None = field(default=None, kw_only=True, placed=True)
-
-
-def _in_two(
-    x: Tensor, last: bool, images: Callable[..., Tensor], steps: Callable[..., Tensor]
-) -> Tensor:
-    """Pool volumes along height and width, as images, and then along the depth, as steps. The
-    largest number, or mean, of a window is that of its slices.
-
-    Args:
-        last: whether channels are the last axis.
-        images, steps: functions of a tensor and of its data format.
-    """
-    n, *axes = x.shape
-    if last:
-        depth, height, width, channels = axes
-        y = images(ops.reshape(x, (n * depth, height, width, channels)), "channels_last")
-        rest = y.shape[1:]
-        y = steps(ops.reshape(y, (n, depth, y.size // (n * depth))), "channels_last")
-        return ops.reshape(y, (n, y.shape[1], *rest))
-    channels, depth, height, width = axes
-    y = images(ops.reshape(x, (n, channels * depth, height, width)), "channels_first")
-    rest = y.shape[2:]
-    y = steps(ops.reshape(y, (n * channels, depth, rest[0] * rest[1])), "channels_last")
-    return ops.reshape(y, (n, channels, y.shape[1], *rest))
 
 
 def _windows(

@@ -76,5 +76,5 @@ def test_errors_say_what_is_expected() -> None:
         layers.AdaptiveAveragePooling1D(0)
     with pytest.raises(ValueError, match=r"x must have the shape \(batch, height"):
         layers.AdaptiveAveragePooling2D(2)(np.ones((2, 3)))
-    with pytest.raises(AttributeError, match="of three axes; cut volumes into images"):
-        layers.AdaptiveAveragePooling3D  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ValueError, match=r"x must have the shape \(batch, depth, height"):
+        layers.AdaptiveAveragePooling3D(2)(np.ones((2, 3)))

@@ -65,7 +65,7 @@ def input_shape(name: str, arguments: dict[str, Any]) -> tuple[int, ...]:
         return (2, 3)
     if name.endswith(("Cell", "Dense")):
         return (2, FEATURES)
-    axes = 1 + name.endswith(("2D", "2DTranspose")) + name.startswith("ConvLSTM")
+    axes = next((n for n in (2, 3) if f"{n}D" in name), 1) + name.startswith("ConvLSTM")
     return (2, *(STEPS,) * axes, FEATURES)
 
 
