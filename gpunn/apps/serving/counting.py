@@ -15,8 +15,9 @@ class Counts:
 
     >>> counts = Counts()
     >>> counts.begin()
-    >>> counts.end("/predict", 200, 0.002)
     >>> counts.add_rows(3)
+    >>> counts.answer("/predict", 200, 0.002)
+    >>> counts.end()
     >>> print(counts.text())  # doctest: +ELLIPSIS
     # HELP gpunn_requests_total Requests by path and status, 0 without an answer.
     # TYPE gpunn_requests_total counter
@@ -27,7 +28,7 @@ class Counts:
     # HELP gpunn_requests_in_flight Requests that are being answered.
     # TYPE gpunn_requests_in_flight gauge
     gpunn_requests_in_flight 0
-    # HELP gpunn_predict_seconds Seconds from the first byte of a request to its answer.
+    # HELP gpunn_predict_seconds Seconds from a request's first byte until its answer is ready.
     # TYPE gpunn_predict_seconds histogram
     gpunn_predict_seconds_bucket{le="0.001"} 0
     gpunn_predict_seconds_bucket{le="0.0025"} 1
@@ -40,15 +41,16 @@ class Counts:
         self._buckets = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self._rows = 0
-        self._in_flight = 0
+        self._in_flight = self._open = 0
 
     def begin(self) -> None:
         """Count a request that is being answered from now on."""
         with self._changed:
             self._in_flight += 1
+            self._open += 1
 
-    def end(self, path: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; without a status, one whose client has gone."""
+    def answer(self, path: str, status: int, seconds: float) -> None:
+        """Count a request whose answer is ready; without a status, one whose client has gone."""
         with self._changed:
             self._in_flight -= 1
             self._requests[path, status] += 1
@@ -56,6 +58,11 @@ class Counts:
                 place = sum(bound < seconds for bound in BOUNDS)
                 self._buckets[place] += 1
                 self._seconds += seconds
+
+    def end(self) -> None:
+        """End a request: its answer was sent."""
+        with self._changed:
+            self._open -= 1
             self._changed.notify_all()
 
     def add_rows(self, rows: int) -> None:
@@ -64,9 +71,9 @@ class Counts:
             self._rows += rows
 
     def wait(self, seconds: float) -> bool:
-        """Wait until no request is being answered; return whether that was in time."""
+        """Wait until all answers were sent; return whether that was in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._in_flight, seconds)
+            return self._changed.wait_for(lambda: not self._open, seconds)
 
     def text(self) -> str:
         """Return all counts in Prometheus' text format."""
@@ -82,7 +89,7 @@ class Counts:
         yield f"gpunn_rows_total {self._rows}"
         yield from _head("requests_in_flight", "gauge", "Requests that are being answered.")
         yield f"gpunn_requests_in_flight {self._in_flight}"
-        about = "Seconds from the first byte of a request to its answer."
+        about = "Seconds from a request's first byte until its answer is ready."
         yield from _head("predict_seconds", "histogram", about)
         below = 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), self._buckets, strict=True):

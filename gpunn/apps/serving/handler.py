@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # a connection may send several requests
     server_version, sys_version = "gpunn", ""
     disable_nagle_algorithm = True
-    status, answered = 0, 0.0  # of the last request, and when it was answered; 0 before
+    begun, is_counted = 0.0, True  # of the last request
 
     def setup(self) -> None:
         """Read through a clock: a client that sends byte by byte is not waited for either."""
@@ -67,14 +67,20 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._arriving.until = time.monotonic() + self.server.limits.seconds
-        self.path, self.status, self.answered, begun = "", 0, 0.0, time.perf_counter()
+        self.path, self.is_counted, self.begun = "", False, time.perf_counter()
         self.server.counts.begin()
         try:
             super().handle_one_request()
         finally:
+            self._count(0)
+            self.server.counts.end()
+
+    def _count(self, status: int) -> None:
+        """Count the request once: whoever has its answer finds it among the counts."""
+        if not self.is_counted:
+            self.is_counted = True
             path = self._route() if self._route() in ROUTES else "other"
-            end = self.answered or time.perf_counter()
-            self.server.counts.end(path, self.status, end - begun)
+            self.server.counts.answer(path, status, time.perf_counter() - self.begun)
 
     def do_GET(self) -> None:
         """Answer a request of any method, which http.server has found to be HTTP."""
@@ -155,7 +161,6 @@ class Handler(BaseHTTPRequestHandler):
         return question.answer(outputs)
 
     def _reply(self, status: int, body: bytes, kind: str) -> None:
-        self.status = status
         if self.server.is_ending:
             self.close_connection = True
         out, self.wfile = self.wfile, io.BytesIO()  # so that head and body leave together
@@ -170,8 +175,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         head, self.wfile = self.wfile.getvalue(), out
         self.connection.settimeout(self.server.limits.seconds)
+        self._count(status)
         self.wfile.write(head if self.command == "HEAD" else head + body)
-        self.answered = time.perf_counter()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer by an error, and close; http.server calls this, too."""
