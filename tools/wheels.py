@@ -234,7 +234,9 @@ def compiler(python: Interpreter, machine: str, folder: Path) -> dict[str, str]:
     """Return the variables with which setup.py compiles for a machine, by Zig."""
     target = f"-target {machine}-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
     try:
-        command, variables = zig.compiler(folder, "-w", *target.split())
+        # Functions that throw nothing need no tables for unwinding.
+        tables = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
+        command, variables = zig.compiler(folder, "-w", *tables, *target.split())
     except ModuleNotFoundError:
         raise CannotBuild("The package ziglang is needed: make .venv/.for-wheels") from None
     program = shlex.quote(str(zig.program()))
