@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.common.names import warn
 from gpunn.common.registry import is_own
+from gpunn.core.plan import INPUT, Plan
 from gpunn.feeding.arrays import value_range
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
@@ -26,6 +27,13 @@ BRIGHT = 100  # numbers of counts or categories are seldom larger
 SIDE = 8  # pixels, at least, of a picture without an axis of colours
 COLOURS = (1, 3, 4)
 FLAT = (28 * 28, 32 * 32 * 3)  # pixels of MNIST's and CIFAR's pictures
+# Layers that give pixels on as such; the names of others begin with "Random".
+KEEPING = (
+    "Flatten", "Reshape", "Permute", "Resizing", "CenterCrop", "Cropping2D", "ZeroPadding2D",
+    "Dropout", "SpatialDropout2D", "Identity",
+)
+OF_PICTURES = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
+ROUNDING = 1e-6  # of the largest target
 MANY = 10  # different numbers: no classes
 ACCURACIES = ("Accuracy", "BinaryAccuracy", "CategoricalAccuracy")
 HELD_OUT = 5000  # maximum rows that are predicted for `doubt`
@@ -60,19 +68,46 @@ def record_data(model: Any, trainer: Trainer, x: Any, rows: Rows | Batches) -> N
 
 def _hint(trainer: Trainer, x: np.ndarray | None, rows: Rows | Batches) -> None:
     """Warn of data that the model is hardly meant for; ``x``: some rows of a single input."""
-    layers = [node.layer for node in trainer.plan.nodes]
     found: list[str | None] = []
-    if x is not None and trainer.plan.host is None and not any(map(_may_scale, layers)):
+    if x is not None and trainer.plan.host is None and takes_pixels(trainer.plan):
         found.append(of_pixels(x))
     term = trainer.terms[0] if len(trainer.terms) == 1 else None
     if term is not None and type(term.loss).__name__ in REGRESSION:
         first = rows if isinstance(rows, Rows) else rows.first()
         if "y" in first.arrays:
             y = first.read(trainer.backend, "y", SOME)
-            found.append(of_range(y, term.activation))
+            counted = y
+            if "weights" in first.arrays:  # what has the weight 0 may be any number
+                weights = first.read(trainer.backend, "weights", SOME)
+                counted = y.reshape(weights.size, -1)[weights.reshape(-1) != 0]
+            found.append(of_range(counted, term.activation))
             found.append(of_accuracy(y, {each.name: each.metric for each in term.measures}))
     for hint in filter(None, found):
         warn(hint)
+
+
+def takes_pixels(plan: Plan) -> bool:
+    """Return whether layers of pictures are the first to compute with the inputs.
+
+    Operations and other layers may scale or look up the numbers, or take series and tables.
+    """
+    names = [type(node.layer).__name__ for node in plan.nodes]
+    if any("Normalization" in name for name in names):
+        return False
+    same = {INPUT}  # the inputs, and nodes that give them on
+    for k, (node, name) in enumerate(zip(plan.nodes, names, strict=True)):
+        if same.isdisjoint(node.sources):
+            continue
+        if not is_own(node.layer):
+            return False
+        if name in KEEPING or name.startswith("Random"):
+            same.add(k)
+        elif name == "Dense":
+            if len(plan.shape_of(node.sources[0])) > 1:  # of each step of a series
+                return False
+        elif name not in OF_PICTURES:
+            return False
+    return True
 
 
 def of_pixels(x: np.ndarray) -> str | None:
@@ -113,7 +148,7 @@ def of_range(y: np.ndarray, activation: Any) -> str | None:
     if properties is None or y.dtype.kind not in "iuf" or not y.size:
         return None
     low, high = properties.range
-    if low != 0 or high != math.inf or not y.min() < 0:
+    if low != 0 or high != math.inf or not y.min() < -ROUNDING * abs(y).max():
         return None
     return (
         f"The model ends in {activation.__name__}, whose values are at least 0, and y holds "
@@ -129,6 +164,8 @@ def of_accuracy(y: np.ndarray, metrics: Mapping[str, Any]) -> str | None:
     >>> of_accuracy(np.linspace(0, 1, 50), {"accuracy": BinaryAccuracy()})[:42]
     "The metric 'accuracy' counts correct class"
     """
+    if are_probabilities(y):  # those of another model, the largest of which is the class
+        return None
     for name, metric in metrics.items():
         if type(metric).__name__ in ACCURACIES and y.dtype.kind == "f":
             values = np.unique(y)
@@ -138,13 +175,6 @@ def of_accuracy(y: np.ndarray, metrics: Mapping[str, Any]) -> str | None:
                     f"says nothing about them. For regression use 'mae' or 'r2_score'."
                 )
     return None
-
-
-def _may_scale(layer: Any) -> bool:
-    """Whether a layer may scale its inputs, or look their numbers up."""
-    names = ("Rescaling", "Embedding", "Lambda")
-    name = type(layer).__name__
-    return name in names or "Normalization" in name or not is_own(layer)
 
 
 def _some_rows(trainer: Trainer, x: Any, rows: Rows | Batches) -> np.ndarray | None:

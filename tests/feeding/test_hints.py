@@ -98,14 +98,22 @@ NUMBERS = RANDOM.normal(size=20)
 ENDS = (layers.Flatten, lambda: layers.Dense(3, "softmax"))
 
 
-def warned(chain: list[Any], loss: str, x: Any, y: Any, metrics: Any = None) -> list[str]:
+def warned(
+    chain: list[Any], loss: str, x: Any, y: Any, metrics: Any = None, weight: Any = None
+) -> list[str]:
     """Return the warnings of two fits."""
     model = gpunn.Sequential([gpunn.Input(np.shape(x)[1:]), *chain])
+    return warned_of(model, loss, x, y, metrics, weight)
+
+
+def warned_of(
+    model: Any, loss: str, x: Any, y: Any, metrics: Any = None, weight: Any = None
+) -> list[str]:
     model.compile("sgd", loss, metrics=metrics)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         for _ in range(2):
-            model.fit(x, y, verbose=0)
+            model.fit(x, y, sample_weight=weight, verbose=0)
     assert all(one.filename == __file__ for one in found)
     return [str(one.message) for one in found]
 
@@ -140,6 +148,55 @@ def test_numbers_that_are_no_pixels() -> None:
     assert classes_of(PICTURES.reshape(20, 784), *tokens) == []
 
 
+@pytest.mark.parametrize(
+    "first",
+    [layers.LSTM(2), layers.Conv1D(2, 3), layers.Dense(2), layers.MultiHeadAttention(1, 2)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_whole_numbers_of_series_are_no_pixels(first: Any) -> None:
+    series = gpunn.Input((28, 28))
+    two = [series] * (2 if type(first).__name__ == "MultiHeadAttention" else 1)
+    outputs = ENDS[1]()(layers.Flatten()(first(*two)))
+    assert warned_of(gpunn.Model(series, outputs), SPARSE, PICTURES, np.arange(20) % 3) == []
+
+
+class Own(gpunn.Model):
+    """A model of a class, which scales where no layer of a graph is seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chain = [layers.Rescaling(1 / 255), *(make() for make in ENDS)]
+
+    def call(self, x: Any) -> Any:
+        for layer in self.chain:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        lambda x: x / 255,
+        lambda x: (x - 127.5) * (1 / 127.5),
+        lambda x: layers.Reshape((784,))(x) / 255,
+        lambda x: gpunn.ops.divide(gpunn.ops.cast(x, "float32"), 255.0),
+        None,
+    ],
+)
+def test_models_that_scale_by_operations(scale: Any) -> None:
+    pixels = gpunn.Input((28, 28))
+    model = Own()
+    if scale is not None:
+        model = gpunn.Model(pixels, ENDS[1]()(layers.Flatten()(scale(pixels))))
+    assert warned_of(model, SPARSE, PICTURES, np.arange(20) % 3) == []
+
+
+def test_pixels_that_layers_only_move() -> None:
+    moves = layers.RandomFlip(), layers.ZeroPadding2D(1), layers.Dropout(0.1)
+    (said,) = classes_of(PICTURES[..., None], *moves, layers.Conv2D(2, 3))
+    assert "Rescaling(1 / 255)" in said
+
+
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
 def test_targets_below_the_last_activation(activation: str) -> None:
     x = NUMBERS[:, None]
@@ -148,6 +205,11 @@ def test_targets_below_the_last_activation(activation: str) -> None:
     assert warned([layers.Dense(1, activation)], "mse", x, abs(NUMBERS)) == []
     assert warned([layers.Dense(1)], "mse", x, NUMBERS) == []
     assert warned([layers.Dense(1), layers.ReLU()], "mse", x, NUMBERS) != []
+    rounded = np.append(abs(NUMBERS[1:]), -1e-9)
+    assert warned([layers.Dense(1, activation)], "mse", x, rounded) == []
+    known = (NUMBERS >= 0).astype("float32")  # the others are missing
+    assert warned([layers.Dense(1, activation)], "mse", x, NUMBERS, weight=known) == []
+    assert warned([layers.Dense(1, activation)], "mse", x, NUMBERS, weight=1 - known) != []
 
 
 def test_accuracy_of_numbers() -> None:
@@ -156,6 +218,8 @@ def test_accuracy_of_numbers() -> None:
     assert "'accuracy'" in said and "'mae'" in said
     assert warned(line, "mse", x, NUMBERS, ["mae"]) == []
     assert warned([layers.Dense(1)], "mse", x, NUMBERS > 0, ["accuracy"]) == []
+    teacher = RANDOM.dirichlet([1, 1, 1], 20)
+    assert warned([layers.Dense(3, "softmax")], "mse", x, teacher, ["accuracy"]) == []
     soft = np.where(NUMBERS > 0, 0.9, 0.1)
     assert warned([layers.Dense(1)], "mse", x, soft, ["accuracy"]) == []
 
