@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -161,25 +162,39 @@ def _array(place: str, values: Any, shape: tuple[Any, ...], dtype: str) -> np.nd
     if values == []:
         raise Refused(400, f"{place} has no row")
     texts, whole = dtype == "string", dtype.startswith(("int", "uint"))
+    truths = dtype == "bool"
     wanted = "texts" if texts else "whole numbers" if whole else "numbers"
+    wanted = "true or false, or of 0 or 1" if truths else wanted
     said = str([*shape]).replace("None", "any")
     expected = f"{place} must be rows of {wanted}, each of shape {said}"
     try:
         array = np.array(values, object if texts else None)
     except (ValueError, OverflowError):  # rows of different lengths
         raise Refused(400, expected) from None
+    holds_truths = not texts and _holds_truths(values, array.ndim)
     if shape == (1,) and array.ndim == 1:  # a number or a text for each row
         array = array[:, np.newaxis]
     fits = array.ndim == 1 + len(shape) and all(
         size in (None, there) for size, there in zip(shape, array.shape[1:], strict=True)
     )
-    if not fits or not (texts or array.dtype.kind in "iuf"):
+    if not fits or not (texts or array.dtype.kind in "biuf") or (holds_truths and not truths):
         raise Refused(400, expected)
     if texts:
         if not all(isinstance(value, str) for value in array.flat):
             raise Refused(400, expected)
         return array
     return _numbers(place, array, dtype, expected)
+
+
+def _holds_truths(values: Any, axes: int) -> bool:
+    """Whether lists of so many axes hold true or false, which NumPy takes as 1 and 0.
+
+    >>> _holds_truths([[1, 2], [3, True]], 2), _holds_truths([[1, 0]], 2)
+    (True, False)
+    """
+    for _ in range(axes - 1):
+        values = chain.from_iterable(values)
+    return axes > 0 and bool in set(map(type, values))
 
 
 def _numbers(place: str, array: np.ndarray, dtype: str, expected: str) -> np.ndarray:

@@ -98,18 +98,22 @@ class Handler(BaseHTTPRequestHandler):
 
     do_POST = do_HEAD = do_GET
 
+    def handle_expect_100(self) -> bool:
+        """Ask for the body, or refuse the request before the client sends it."""
+        try:
+            self._check()
+        except Refused as error:
+            self.send_error(error.status, str(error))
+            return False
+        return super().handle_expect_100()
+
     def _route(self) -> str:
         return self.path.partition("?")[0]
 
     def _made(self) -> tuple[bytes, str]:
         """Return the content of the answer, and its type."""
         route, server = self._route(), self.server
-        self._check_host()
-        asked = "GET" if self.command == "HEAD" else self.command
-        if ROUTES.get(route) != asked:
-            known = ", ".join(f"{method} {path}" for path, method in ROUTES.items())
-            raise Refused(405 if route in ROUTES else 404, f"there are {known}")
-        body = self._body()
+        body = self._body(self._check())
         if route == "/predict":
             with server.predict.place():
                 return _json(self._predict(body)), JSON
@@ -117,31 +121,48 @@ class Handler(BaseHTTPRequestHandler):
             return server.counts.text().encode(), CONTENT_TYPE
         return _json({"status": "ok"} if route == "/health" else server.reader.schema()), JSON
 
+    def _check(self) -> int:
+        """Return the length of the body, if all that precedes it is right."""
+        self._check_host()
+        route, asked = self._route(), "GET" if self.command == "HEAD" else self.command
+        if ROUTES.get(route) != asked:
+            known = ", ".join(f"{method} {path}" for path, method in ROUTES.items())
+            raise Refused(405 if route in ROUTES else 404, f"there are {known}")
+        return self._length()
+
     def _check_host(self) -> None:
         """Refuse other names of this machine, by which pages of other sites could ask it."""
-        host = self.headers.get("Host")
-        name = host and (host.partition("]")[0] + "]" if host[0] == "[" else host.split(":")[0])
-        if self.server.is_local and name and name.lower() not in self.server.names:
-            raise Refused(403, "the server is asked as localhost or 127.0.0.1, not by another name")
+        for host in self.headers.get_all("Host", []):
+            name = host and (host.partition("]")[0] + "]" if host[0] == "[" else host.split(":")[0])
+            if self.server.is_local and name and name.lower() not in self.server.names:
+                raise Refused(
+                    403, "the server is asked as localhost or 127.0.0.1, not by another name"
+                )
 
-    def _body(self) -> bytes:
-        lengths, chunked = self.headers.get_all("Content-Length", []), "Transfer-Encoding"
+    def _length(self) -> int:
+        lengths = [length.strip() for length in self.headers.get_all("Content-Length", [])]
+        chunked = "Transfer-Encoding" in self.headers
         if self.command != "POST":
-            if chunked in self.headers or any(length.strip() != "0" for length in lengths):
+            if chunked or any(length != "0" for length in lengths):
                 raise Refused(400, f"{self.command} has no body")
-            return b""
-        if chunked in self.headers or not lengths:
+            return 0
+        if chunked or not lengths:
             raise Refused(411, "send the length of the body as Content-Length")
         if len(lengths) > 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
             raise Refused(400, "Content-Length is not a number")
         most = self.server.limits.body
         if len(lengths[0]) > 18 or int(lengths[0]) > most:
             raise Refused(413, f"a body has at most {most:,} bytes")
+        return int(lengths[0])
+
+    def _body(self, length: int) -> bytes:
+        if self.command != "POST":
+            return b""
         try:
-            body = self.rfile.read(int(lengths[0]))
+            body = self.rfile.read(length)
         except TimeoutError:
             raise Refused(408, "the body did not arrive in time") from None
-        if not body or len(body) < int(lengths[0]):
+        if not body or len(body) < length:
             raise Refused(400, "the body is shorter than Content-Length, or empty")
         return body
 

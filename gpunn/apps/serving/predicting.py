@@ -35,7 +35,10 @@ class Predictor:
     def __init__(self, model: Any, queue: int, gather: float = 0.0) -> None:
         self._model, self._gather = model, gather
         self._places = threading.BoundedSemaphore(queue)
-        self._active = FairSemaphore(1 if gather else AT_A_TIME)
+        # Their states must not pass from one request to the next, nor to one beside it.
+        layers = model._with_layers_inside()
+        self._stateful = [layer for layer in layers if getattr(layer, "stateful", False)]
+        self._active = FairSemaphore(1 if gather or self._stateful else AT_A_TIME)
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
 
@@ -96,6 +99,8 @@ class Predictor:
 
     def _predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+        for layer in self._stateful:
+            layer.reset_state()
         found = self._model.predict(given, verbose=0)
         return dict(zip(self._model.output_names, TreeDef.of(found).unpack(found), strict=True))
 

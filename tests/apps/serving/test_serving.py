@@ -163,6 +163,7 @@ def test_it_says_what_it_takes(running: Client) -> None:
         ('{"inputs": [[1, 2, "3"]]}', "of numbers"),
         ('{"inputs": [[1, 2, null]]}', "of numbers"),
         ('{"inputs": [[true, false, true]]}', "of numbers"),
+        ('{"inputs": [[1, 2, 3], [true, 2.5, 3]]}', "of numbers"),
         ('{"inputs": [[1, 2, {}]]}', "of numbers"),
         ('{"inputs": [[1, 2, NaN]]}', "NaN is not a finite number"),
         ('{"inputs": [[1, 2, -Infinity]]}', "-Infinity is not a finite number"),
@@ -211,6 +212,7 @@ def test_a_body_may_have_a_million_bytes_and_no_more(running: Client) -> None:
         ("Content-Length: 1e3", 400),
         ("Content-Length: ²", 400),
         ("Content-Length: 1\nContent-Length: 2", 400),
+        (f"Content-Length:  {len(GOOD)}  ", 200),
         (f"Content-Length: {len(GOOD)}", 200),
     ],
 )
@@ -223,6 +225,7 @@ def test_other_sites_that_name_this_machine_are_refused(running: Client) -> None
     head = "POST /predict HTTP/1.1\nContent-Length: {}\nHost: {}"
     for host, status in (
         ("evil.example", 403), ("evil.example:80", 403), ("localhost:1", 200), ("[::1]:80", 200),
+        ("localhost\nHost: evil.example", 403),
     ):  # fmt: skip
         assert running.send(head.format(len(GOOD), host), GOOD.encode())[0] == status
 
@@ -232,6 +235,35 @@ def test_a_server_on_another_address_of_the_loopback(model: Any) -> None:
     with serving(model, host="127.0.0.2") as client:
         for host, status in (("127.0.0.2:80", 200), ("localhost", 200), ("evil.example", 403)):
             assert client.send(head + host, GOOD.encode())[0] == status
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("POST /predict HTTP/1.1\nContent-Length: 1000001", 413),
+        ("POST /elsewhere HTTP/1.1\nContent-Length: 9", 404),
+        ("POST /predict HTTP/1.1\nTransfer-Encoding: chunked", 411),
+        ("POST /predict HTTP/1.1\nContent-Length: 9\nHost: evil.example", 403),
+    ],
+)
+def test_a_client_that_asks_before_it_sends_is_refused_at_once(
+    running: Client, head: str, status: int
+) -> None:
+    lines = *head.split("\n"), "Expect: 100-continue", "", ""
+    with socket.create_connection(running.address, timeout=60) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        said = f"HTTP/1.1 {status} "  # and not 100
+        assert connection.recv(len(said), socket.MSG_WAITALL).decode() == said
+
+
+def test_a_client_that_asks_before_it_sends_is_told_to(running: Client) -> None:
+    head = f"POST /predict HTTP/1.1\r\nContent-Length: {len(GOOD)}\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(running.address, timeout=60) as connection:
+        connection.sendall(head.encode())
+        said = b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert connection.recv(len(said), socket.MSG_WAITALL) == said
+        connection.sendall(GOOD.encode())
+        assert answer_on(connection)[0] == 200
 
 
 def test_a_body_that_ends_early(running: Client) -> None:
@@ -430,6 +462,38 @@ def test_inputs_and_outputs_by_name() -> None:
         del given["codes"]
         assert "lacks 'codes'" in client.predict({"inputs": given})[1]["error"]
         assert "an object with" in client.predict({"inputs": sizes})[1]["error"]
+
+
+def test_truths_are_inputs_of_their_dtype_alone() -> None:
+    truths = gpunn.Input((2,), dtype="bool")
+    model = gpunn.Model(truths, gpunn.layers.Dense(1)(truths))
+    expected = model.predict(np.array([[True, False]]), verbose=0).tolist()
+    with serving(model) as client:
+        for row in ([True, False], [1, 0], [True, 0]):
+            assert client.predict({"inputs": [row]}) == (200, {"outputs": expected})
+        assert client.predict({"inputs": [["true", False]]})[0] == 400
+        assert client.predict({"inputs": [[2, False]]})[0] == 422
+
+
+def bidirectional() -> Any:
+    return gpunn.layers.Bidirectional(gpunn.layers.GRU(2, stateful=True))
+
+
+@pytest.mark.parametrize("gather", [0.0, 0.01])
+@pytest.mark.parametrize("make", [lambda: gpunn.layers.LSTM(2, stateful=True), bidirectional])
+def test_the_states_of_a_layer_do_not_pass_to_other_requests(make: Any, gather: float) -> None:
+    model = gpunn.Sequential(
+        [gpunn.Sequential([gpunn.Input(batch_shape=(1, 3, 1)), make()]), gpunn.layers.Dense(1)]
+    )
+    x = np.random.default_rng(0).normal(size=(12, 1, 3, 1)).astype(np.float32)
+    expected = []
+    for rows in x:
+        for layer in model.layers[0].layers:
+            layer.reset_state()
+        expected.append(model.predict(rows, verbose=0).tolist())
+    with serving(model, gather=gather) as client, ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rows: client.predict({"inputs": rows.tolist()}), x))
+    assert found == [(200, {"outputs": outputs}) for outputs in expected]
 
 
 def test_class_names_of_the_model_are_in_the_answer(model: Any) -> None:
