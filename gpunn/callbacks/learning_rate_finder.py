@@ -76,6 +76,7 @@ class LearningRateFinder(Callback):
     """
 
     saves_states = True  # it needs all that a checkpoint holds, and restores it
+    _puts_back = True
 
     start: float = field(default=1e-7, check=check_positive)
     end: float = field(default=10.0, check=check_positive)

@@ -78,7 +78,11 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
                     f"{method.__name__}() got an unexpected keyword argument {name!r}."
                     f"{closest(name, [*known])}"
                 )
-        return method(*args, **kwargs)
+        try:
+            return method(*args, **kwargs)
+        except KeyboardInterrupt as stop:  # this frame says nothing to users
+            stop.__traceback__ = stop.__traceback__ and stop.__traceback__.tb_next
+            raise
 
     return called
 

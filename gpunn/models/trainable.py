@@ -32,6 +32,7 @@ INTERRUPTED = (
     "fit was interrupted: the model has the weights after its last whole step, and the next fit "
     "continues from them."
 )
+PUT_BACK = "fit was interrupted: the model is as it was before."
 
 
 def _of_training(name: str, doc: str) -> Any:
@@ -274,8 +275,14 @@ class TrainableModel(NestedModel):
             )
         except KeyboardInterrupt as stop:
             trainer = self._training._trainer if source is self._training else None
-            # Optimizers and steps of the user's own may have been interrupted at any moment.
-            shorten(stop, INTERRUPTED if trainer is not None and trainer.is_simple else "")
+            given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+            note = ""
+            if any(getattr(callback, "_puts_back", False) for callback in given):
+                note = PUT_BACK
+            elif trainer is not None and trainer.is_simple:
+                # Optimizers and steps of the user's own may have been interrupted at any moment.
+                note = INTERRUPTED
+            shorten(stop, note)
             raise
 
     def evaluate(

@@ -236,7 +236,7 @@ def test_an_interrupted_search_restores_too(error: type[BaseException]) -> None:
         if batch == 3:
             raise error
 
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         model.fit(
             X, Y, 8, 4, 0,
             callbacks=[
@@ -245,6 +245,9 @@ def test_an_interrupted_search_restores_too(error: type[BaseException]) -> None:
             ],
         )  # fmt: skip
     assert bits(model) == before
+    notes = getattr(caught.value, "__notes__", [])
+    assert len(notes) == (error is KeyboardInterrupt)
+    assert all("as it was before" in note for note in notes)
 
 
 @pytest.mark.parametrize("first", [False, True])

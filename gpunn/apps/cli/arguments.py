@@ -92,10 +92,18 @@ def saved_model(args: argparse.Namespace) -> Model:
     """Load the model of ``args``, in a command with ``--backend`` on the backend named there.
 
     Without ``--backend``, `GPUNN_BACKEND` decides; its default is "auto".
+
+    Raises:
+        ValueError: if it was saved without weights.
     """
     if getattr(args, "backend", None) is not None:
         use_backend(args.backend)
     model: Model = load_model(args.model, max_parts=args.max_parts)
+    if not model.built:
+        raise ValueError(
+            f"{args.model} has no weights: the model was saved before it was built. Give it an "
+            f"Input layer or train it, and save it again."
+        )
     return model
 
 

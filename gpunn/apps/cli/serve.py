@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -86,9 +87,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         server = Server(model, args.host, args.port, args.batch_ms / 1000, limits)
     except OSError as error:
+        hint = "another --port, or 0 for any free one"
+        if isinstance(error, socket.gaierror):
+            hint = "a name or an address of this machine as --host"
         raise OSError(
-            f"cannot listen on {args.host}, port {args.port}: {error.strerror or error}. Pass "
-            f"another --port, or 0 for any free one."
+            f"cannot listen on {args.host}, port {args.port}: {error.strerror or error}. "
+            f"Pass {hint}."
         ) from None
     with server:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -109,7 +109,11 @@ class Server(socketserver.ThreadingTCPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer the requests of a connection in a new thread, or refuse it if there are many."""
         if self._connections.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # no thread could be started
+                self._connections.release()
+                raise
             return
         request.sendall(_REFUSAL.encode())
         self.shutdown_request(request)

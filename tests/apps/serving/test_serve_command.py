@@ -95,6 +95,27 @@ def test_wrong_options(
     assert expected in capsys.readouterr().err
 
 
+def test_a_host_that_is_unknown(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(path), "--host", "[::1]"]) == 1
+    complaint = capsys.readouterr().err
+    assert "cannot listen on [::1]" in complaint and "as --host" in complaint
+
+
+@pytest.mark.filterwarnings("ignore:.* is saved without weights")
+@pytest.mark.parametrize(
+    "command", [["serve"], ["predict", "x.npy"], ["export", "model.onnx"]]
+)
+def test_a_model_without_weights(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpunn.Sequential([gpunn.layers.Dense(1)]).save(tmp_path / "model.gpunn")
+    np.save(tmp_path / "x.npy", np.ones((2, 3)))
+    name, *others = command
+    assert main([name, str(tmp_path / "model.gpunn"), *(str(tmp_path / f) for f in others)]) == 1
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert "before it was built" in complaint
+
+
 def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model.gpunn").write_text("no model")
     assert main(["serve", str(tmp_path / "model.gpunn")]) == 1
