@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import socketserver
 import struct
 import threading
 from collections.abc import Iterator
@@ -349,6 +350,24 @@ def test_connections_beyond_the_limit_are_refused(
         with socket.create_connection(client.address, timeout=60) as third:
             status, document = answer_on(third)
             assert status == 503 and "connections" in document["error"]
+
+
+def test_a_connection_without_a_thread_keeps_no_place(
+    model: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gpunn.apps.serving.server.CONNECTIONS", 1)
+    begin = socketserver.ThreadingMixIn.process_request
+
+    def no_thread(*_: Any) -> None:
+        monkeypatch.setattr(socketserver.ThreadingMixIn, "process_request", begin)
+        raise RuntimeError("can't start new thread")
+
+    with serving(model) as client:
+        monkeypatch.setattr(socketserver.ThreadingMixIn, "process_request", no_thread)
+        with socket.create_connection(client.address, timeout=60) as refused:
+            assert refused.recv(1) == b""
+        assert client.ask("GET", "/health")[0] == 200
+    assert "can't start new thread" in capsys.readouterr().err
 
 
 def test_it_ends_after_the_answers_that_it_is_computing(model: Any) -> None:
