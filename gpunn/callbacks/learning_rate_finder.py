@@ -19,6 +19,7 @@ from gpunn.common.names import warn
 from gpunn.saving.own_state import load_own_state, own_state
 
 from .callback import Callback, Logs
+from .model_checkpoint import ModelCheckpoint
 
 LEAST_STEPS = 10  # a shorter curve is mostly noise
 NOISE = 1e-6  # of the loss: a smaller fall from step to step is rounding
@@ -60,7 +61,8 @@ class LearningRateFinder(Callback):
     Raises:
         TypeError: when training begins, if a schedule computes the learning rate.
         ValueError: when training begins, if `fit` has fewer steps, or another callback saves the
-            state of the training; when it ends, if the data had fewer batches than expected.
+            model or the state of the training; when it ends, if the data had fewer batches than
+            expected.
 
     >>> import numpy as np
     >>> import gpunn
@@ -97,6 +99,8 @@ class LearningRateFinder(Callback):
     def __post_init__(self) -> None:
         if self.end <= self.start:
             raise ValueError(f"end must be above start={self.start!r}; got {self.end!r}.")
+        if not math.isfinite(self.end / self.start):
+            raise ValueError(f"end / start must be finite; got {self.end!r} / {self.start!r}.")
 
     def on_train_begin(self, logs: Logs = None) -> None:
         model, params = self.model, self.params or {}
@@ -111,7 +115,8 @@ class LearningRateFinder(Callback):
                 "computes the rate for each update. Compile the model with a number to find a "
                 "rate, then with a schedule that reaches it."
             )
-        others = [type(c).__name__ for c in self.together if c.saves_states and c is not self]
+        savers = (c for c in self.together if c.saves_states or isinstance(c, ModelCheckpoint))
+        others = [type(c).__name__ for c in savers if c is not self]
         if others:
             raise ValueError(
                 f"LearningRateFinder restores the model when fit ends, so {others[0]} would keep a "

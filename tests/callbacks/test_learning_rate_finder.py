@@ -292,10 +292,14 @@ def test_what_does_not_go_together(tmp_path: Any) -> None:
     with pytest.raises(TypeError, match="Compile the model with a number"):
         found(scheduled)
     finder = callbacks.LearningRateFinder(steps=24)
-    with pytest.raises(ValueError, match="different calls of fit"):
-        network().fit(
-            X, Y, 8, 4, 0, callbacks=[finder, callbacks.BackupAndRestore(tmp_path / "a")]
-        )
+    for saving in (
+        callbacks.BackupAndRestore(tmp_path / "a"),
+        callbacks.ModelCheckpoint(tmp_path / "b.gpunn", save_best_only=True),
+        callbacks.ModelCheckpoint(tmp_path / "b.weights.gpunn", save_weights_only=True),
+    ):
+        with pytest.raises(ValueError, match="different calls of fit"):
+            network().fit(X, Y, 8, 4, 0, callbacks=[finder, saving], validation_split=0.2)
+    assert not [*tmp_path.glob("b.*")]
     with pytest.raises(ValueError, match="needs a built model"):
         model = gpunn.Sequential([layers.Dense(1)])
         model.compile("sgd", "mse")
@@ -307,6 +311,8 @@ def test_what_does_not_go_together(tmp_path: Any) -> None:
     [
         ({"start": 0.0}, "start"),
         ({"start": 1.0, "end": 1.0}, "end must be above"),
+        ({"end": float("inf")}, "end / start must be finite"),
+        ({"start": 1e-300, "end": 1e300}, "end / start must be finite"),
         ({"steps": 9}, "steps"),
         ({"smoothing": 1.0}, "smoothing"),
         ({"diverged": 1.0}, "diverged"),
@@ -329,3 +335,5 @@ def test_the_plot_shows_losses_and_proposals() -> None:
     assert marked == [finder.suggestion, finder.steepest]
     with pytest.raises(ValueError, match="pass it to fit"):
         plots.learning_rates(callbacks.LearningRateFinder())
+    with pytest.raises(TypeError, match="LearningRateFinder that was passed to fit; got History"):
+        plots.learning_rates(callbacks.History())

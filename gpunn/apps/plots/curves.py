@@ -216,6 +216,7 @@ def learning_rates(finder: Any, title: str | None = None, *, ax: Any = None) -> 
         The figure.
 
     Raises:
+        TypeError: for another object, such as the history of `fit`.
         ValueError: for a finder without losses.
         ImportError: without matplotlib.
 
@@ -226,6 +227,11 @@ def learning_rates(finder: Any, title: str | None = None, *, ax: Any = None) -> 
     >>> figure.axes[0].get_xscale(), [line.get_label() for line in figure.axes[0].lines]
     ('log', ['loss', 'suggestion: 0.1'])
     """
+    if not hasattr(finder, "rates"):
+        raise TypeError(
+            f"finder must be the LearningRateFinder that was passed to fit; got "
+            f"{type(finder).__name__}."
+        )
     rates, losses = (np.asarray(values, np.float64) for values in (finder.rates, finder.losses))
     if not len(rates):
         raise ValueError("finder holds no losses: pass it to fit first, as one of its callbacks.")
