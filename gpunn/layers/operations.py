@@ -6,6 +6,7 @@ This module defines how the operations of `gpunn.ops` treat symbolic tensors, ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.op_arguments import Named, OpArguments, Place, constant, restored, stored
 from gpunn.ops.running.shape_trace import trace_of
-from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 
@@ -175,25 +175,32 @@ class Operation(Layer):
 
     def _mixes(self, shapes: Sequence[SampleShape], dtypes: Sequence[str]) -> bool:
         """Whether the results for two of three samples change without the third."""
-        random = np.random.default_rng(0)
-        given = []
-        for shape, dtype in zip(shapes, dtypes, strict=True):
-            numbers = random.uniform(0.1, 0.9, (3, *shape))
-            # Integers may be indices, of which the first (0) always exists.
-            given.append((numbers > 0.5 if dtype == "bool" else numbers).astype(dtype))
         floats = resolve_dtype(self.dtype)
+        random = np.random.default_rng(0)
         values = {id(p): random.uniform(0.1, 0.9, p.shape) for p in self._own_parameters}
+        numbers = [random.uniform(0.1, 0.9, (3, *shape)) for shape in shapes]
 
-        def results(rows: list[int], xs: list[np.ndarray]) -> list[Any]:
-            return self._results([x[rows] for x in xs], lambda p: values[id(p)].astype(floats))
+        def results(rows: list[int], xs: list[np.ndarray]) -> list[np.ndarray]:
+            made = self._results([x[rows] for x in xs], lambda p: values[id(p)].astype(floats))
+            return [y.numpy() for y in made]
 
-        try:
-            three, two = (results(rows, given) for rows in ([0, 1, 2], [1, 2]))
-        except IntegerError:  # floats may be indices, too
-            zeros = [np.zeros_like(x) for x in given]
-            three, two = (results(rows, zeros) for rows in ([0, 1, 2], [1, 2]))
+        first: Exception | None = None
+        # Integers may be indices, and floats, too. Of few entries, only the first (0) exists.
+        for whole, below in product((False, True), (5, 2, 1)):
+            given = []
+            for x, dtype in zip(numbers, dtypes, strict=True):
+                x = np.floor(x * below) if whole or dtype == "int32" else x
+                given.append((x > 0.5 if dtype == "bool" else x).astype(dtype))
+            try:
+                three, two = (results(rows, given) for rows in ([0, 1, 2], [1, 2]))
+                break
+            except Exception as error:
+                first = first or error
+        else:
+            assert first is not None
+            raise first
         return not all(
-            np.allclose(y.numpy()[1:], fewer.numpy(), 1e-3, 1e-3, equal_nan=True)
+            np.allclose(y[1:], fewer, 1e-3, 1e-3, equal_nan=True)
             for y, fewer in zip(three, two, strict=True)
         )
 

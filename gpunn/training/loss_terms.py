@@ -206,7 +206,7 @@ def _measures(
     measures: list[Measure] = []
     loss, at = term.loss, term.at + LOSS_TOTALS
     shape = term.target.output_shape
-    output = ModelOutput(term.target.loss, term.activation, term.fused, math.prod(shape[-1:]))
+    output = ModelOutput(term.target.loss, term.activation, term.fused, (shape or (1,))[-1])
     for given, is_weighted in [(m, False) for m in metrics] + [(m, True) for m in weighted]:
         metric, name = resolve_metric(given, loss, shape)
         free = loss._of_tensors or metric.sparse is None

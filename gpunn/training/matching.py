@@ -228,7 +228,7 @@ def resolve_metric(given: Any, loss: Loss, output_shape: tuple[int, ...]) -> tup
     if given in ("accuracy", "acc") and isinstance(given, str):
         if loss.sparse:
             return metrics_module.SparseCategoricalAccuracy(), given
-        if math.prod(output_shape[-1:]) == 1:
+        if output_shape[-1:] in ((), (1,)):
             return metrics_module.BinaryAccuracy(), given
         if loss._of_tensors and loss.predictions is None:  # targets of any kind
             made = metrics_module.MeanMetricWrapper(accuracy_of_any, given)

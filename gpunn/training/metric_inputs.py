@@ -36,7 +36,7 @@ class ModelOutput:
     loss: Loss
     activation: Any
     fused: bool
-    width: int
+    width: int | None  # None: any number
 
     @property
     def gives(self) -> str | None:
@@ -50,7 +50,7 @@ class ModelOutput:
     def independent(self) -> bool:
         """Whether several outputs are independent binary decisions, not one joint decision."""
         together = getattr(self.activation, "functor", None) == "Softmax"
-        return self.width > 1 and self.loss.link == "Sigmoid" and not together
+        return self.width != 1 and self.loss.link == "Sigmoid" and not together
 
 
 def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricInputs, list[str]]:
@@ -61,10 +61,10 @@ def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricI
         ValueError: for a metric that cannot measure this output.
     """
     loss, notes = output.loss, []
-    if loss.sparse and metric.remedy is not None and output.width > 1:
+    if loss.sparse and metric.remedy is not None and output.width != 1:
         raise ValueError(
-            f"The metric {metric.name!r} compares each of the {output.width} outputs with its "
-            f"own target, but {loss.name} reads class indices. {metric.remedy}"
+            f"The metric {metric.name!r} compares each of the {output.width or 'many'} outputs "
+            f"with its own target, but {loss.name} reads class indices. {metric.remedy}"
         )
     if metric.predictions == "logits" and output.gives == "probabilities":
         raise ValueError(
@@ -102,8 +102,8 @@ def metric_inputs(metric: Any, given: Any, output: ModelOutput) -> tuple[MetricI
         )
     if given in ("accuracy", "acc") and isinstance(given, str) and output.independent:
         notes.append(
-            f"{given!r} of {output.width} outputs that {loss.name} treats separately is the share "
-            f"of rows whose largest output is at the largest target, as in Keras. Use "
+            f"{given!r} of {output.width or 'many'} outputs that {loss.name} treats separately is "
+            f"the share of rows whose largest output is at the largest target, as in Keras. Use "
             f"'binary_accuracy' for the share of correct outputs."
         )
     return MetricInputs(predictions, targets), notes

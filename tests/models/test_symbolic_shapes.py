@@ -130,3 +130,17 @@ def test_a_value_that_such_a_function_reads_may_change() -> None:
     assert_allclose(model.predict(rows, verbose=0), 2 * rows)
     holder["factor"] = 5.0
     assert_allclose(model.predict(rows, verbose=0), 5 * rows)
+
+
+def test_a_mix_of_the_samples_of_integers_is_refused(keras: Any) -> None:
+    x, table = gpunn.Input((4,), dtype="int32"), np.arange(6.0).reshape(2, 3)
+    for mixed in (ops.flip(x, axis=0), ops.roll(x, 1, axis=0), ops.cumsum(x, axis=0)):
+        with pytest.raises(ValueError, match=r"depend on the other samples.*Lambda"):
+            gpunn.Model(x, mixed)
+    # Of a table of two rows, not every integer is an index.
+    numbers, found = np.array([[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]), []
+    for library in (gpunn, keras):
+        x = library.Input((4,), dtype="int32")
+        model = library.Model(x, library.ops.take(table, x, axis=0))
+        found.append(model.predict(numbers, batch_size=2, verbose=0))
+    assert_allclose(found[0], found[1])

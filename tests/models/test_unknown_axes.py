@@ -494,3 +494,23 @@ def test_padded_steps_count_as_in_keras(keras: Any, kind: str) -> None:
         found.append([*logs, np.array(model.evaluate(data, verbose=0))])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:'accuracy' of many outputs:UserWarning")
+def test_metrics_of_images_of_any_size_with_channels_first(keras: Any) -> None:
+    images = np.random.default_rng(0).normal(size=(6, 2, 4, 5)).astype("float32")
+    labels = (images[:, :1] > 0.3).astype("float32")
+    found = []
+    for library in (gpunn, keras):
+        x = library.Input((2, None, None))
+        # Some of Keras's backends convolve with channels first on a GPU only.
+        total = library.ops.sum(x, axis=1, keepdims=True)
+        model = library.Model(x, library.layers.Activation("sigmoid")(total))
+        model.compile("sgd", "binary_crossentropy", metrics=["binary_accuracy", "accuracy"])
+        found.append(model.evaluate(images, labels, verbose=0))
+        if library is gpunn:
+            y = model(images)
+            logs = model.compute_metrics(images, labels, y)
+            by_hand = [logs[name] for name in ("binary_accuracy", "accuracy")]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    np.testing.assert_allclose(by_hand, found[1][1:], rtol=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from heapq import heappop, heappush
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -319,7 +320,9 @@ def _function(entry: Mapping[str, Any]) -> Any:
     }
     if name == "get_item":  # tuples have become lists
         return partial(_item)
-    return partial(FUNCTIONS[name], **options)
+    # Those before the tensors, as einsum's subscripts: tensors are given by position.
+    first = [options.pop(key) for key in takewhile(options.__contains__, list(known))]
+    return partial(FUNCTIONS[name], *first, **options)
 
 
 def _item(x: Any, key: Any) -> Any:

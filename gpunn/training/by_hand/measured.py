@@ -4,7 +4,6 @@ the names that `fit` gives them without steps by hand."""
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +103,7 @@ def measured(
         objects.append(found)
         reading = MetricInputs()
         if loss is not None:
-            output = ModelOutput(loss, activation, False, math.prod(shape[-1:]))
+            output = ModelOutput(loss, activation, False, (shape or (1,))[-1])
             reading, _ = metric_inputs(found, given, output)  # `compile` has shown the notes
         return Measured(found, weighted, reported, reading)
 

@@ -208,6 +208,16 @@ def test_operations_keep_their_names(tmp_path, keras):
     assert_near(ours.predict(rows(2, 3), verbose=0), model.predict(rows(2, 3), verbose=0))
 
 
+def test_operations_whose_first_argument_is_no_tensor(tmp_path, keras):
+    x = keras.Input((3, 4))
+    theirs = keras.Model(x, keras.ops.einsum("bij,bkj->bik", x, keras.ops.tanh(x)))
+    theirs.save(tmp_path / "model.keras")
+    ours = gpunn.saving.load_model(tmp_path / "model.keras")
+    rows = np.random.default_rng(0).normal(size=(5, 3, 4)).astype("float32")
+    predicted = [model.predict(rows, verbose=0) for model in (ours, theirs)]
+    np.testing.assert_allclose(*predicted, rtol=1e-5)
+
+
 def test_graphs_of_any_order(tmp_path, keras):
     """Random graphs of layers of one class: no weights change places."""
     for seed in range(12):
