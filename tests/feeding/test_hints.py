@@ -167,7 +167,7 @@ class Own(gpunn.Model):
         super().__init__()
         self.chain = [layers.Rescaling(1 / 255), *(make() for make in ENDS)]
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         for layer in self.chain:
             x = layer(x)
         return x
