@@ -389,11 +389,13 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     elif layer._has_call or kwargs:
         xs, given = OpArguments.of(args, kwargs, _is_array, _holds_no_array)
     xs = [_own_array(layer, entry, dtype) for entry in xs]
-    for array in xs:
-        if array.ndim == 0:
-            raise ValueError(f"{layer.name}: x must have a batch axis; got a single number.")
+    single = [array.ndim == 0 for array in xs]
+    if any(single[:1]) or (any(single) and not _is_custom(layer)):
+        raise ValueError(f"{layer.name}: x must have a batch axis; got a single number.")
+    if any(single):  # beside x
+        return _run_in_trace(layer, args, kwargs, training)
     if len({len(array) for array in xs}) > 1:
-        if layer._has_call and not is_own(layer):  # some may have no rows, as a mask (T, S)
+        if _is_custom(layer):  # some may have no rows, as a mask (T, S)
             return _run_in_trace(layer, args, kwargs, training)
         raise ValueError(
             f"{layer.name}: arrays with the same number of rows are expected; got "
@@ -460,8 +462,13 @@ def _alone(
     return (x,), {} if mask is None else {"mask": mask}, more if training is None else training
 
 
+def _is_custom(layer: Any) -> bool:
+    """Whether a user's `call` computes the layer."""
+    return layer._has_call and not is_own(layer)
+
+
 def _is_array(x: Any) -> bool:
-    return not isinstance(x, (bool, int, float, str)) and x is not None
+    return not isinstance(x, (bool, int, float, str, np.generic)) and x is not None
 
 
 def _holds_no_array(x: Any) -> bool:

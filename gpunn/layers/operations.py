@@ -28,7 +28,7 @@ from gpunn.ops.tensor import Tensor
 
 from .applying import MOST_KNOWN, first_only_shape
 from .layer import Layer
-from .shapes import Shape, check_shape, dtype_of, over_lengths, sample_of
+from .shapes import DIVISIBLE, LENGTHS, Shape, check_shape, dtype_of, over_lengths, sample_of
 from .symbolic import Application, SampleShape, SymbolicTensor
 from .traced import NoRowsError
 
@@ -162,7 +162,7 @@ class Operation(Layer):
             found = trace_of(lambda *xs: self._results(xs, lambda p: p), given)[1]
             return [sample_of(y.shape, y.dtype) for y in map(convert, found)]
 
-        return over_lengths([t.shape for t in tensors], results)
+        return over_lengths([t.shape for t in tensors], results, lengths=LENGTHS + DIVISIBLE)
 
     def for_shapes(self, tensors: Sequence[SymbolicTensor], why: str) -> Any:
         """Return results that have only a shape and a dtype; ``why`` no model can compute them."""
@@ -181,7 +181,8 @@ class Operation(Layer):
         numbers = [random.uniform(0.1, 0.9, (3, *shape)) for shape in shapes]
 
         def results(rows: list[int], xs: list[np.ndarray]) -> list[np.ndarray]:
-            made = self._results([x[rows] for x in xs], lambda p: values[id(p)].astype(floats))
+            tensors = [convert(x[rows]) for x in xs]  # a function that it takes reads tensors
+            made = self._results(tensors, lambda p: values[id(p)].astype(floats))
             return [y.numpy() for y in made]
 
         first: Exception | None = None
@@ -337,7 +338,11 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
     if any(t.dtype == "string" for t in tensors):
         return layer(tensors)  # which refuses it
     if why:
-        return layer.for_shapes(tensors, why)
+        try:
+            return layer.for_shapes(tensors, why)
+        except Exception as error:
+            error.add_note(f"What {name} reads is computed by no model. {why}")
+            raise
     try:
         count = len(layer.tried([t.sample for t in tensors]))
     except Exception as error:

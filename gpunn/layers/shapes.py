@@ -13,6 +13,8 @@ Shape = tuple[int | None, ...]
 LENGTHS = ((88, 104), (24, 40), (8, 12), (3, 5))
 """Pairs of lengths that stand in for unknown ones, to see which axes of a result follow them: long
 enough for windows, with divisors, and seldom the length of another axis."""
+DIVISIBLE = ((27720, 55440),)
+"""Lengths that most others divide, for shapes alone: a reshape may divide an axis."""
 _length: ContextVar[int] = ContextVar("length", default=0)  # that stands in now
 
 
@@ -184,7 +186,9 @@ def unknown(shape: Any) -> Any:
     return each_shape(lambda s: tuple(None if n == length else n for n in s), shape)
 
 
-def over_lengths(shapes: Any, found: Callable[[Any], Any], start: int = 0) -> Any:
+def over_lengths(
+    shapes: Any, found: Callable[[Any], Any], start: int = 0, lengths: Any = LENGTHS
+) -> Any:
     """Return ``found(shapes)``, the shapes that follow from others. If axes of these are unknown
     (None, from the axis ``start`` on), it is called with two lengths for them: what differs is
     unknown. If that fails, an unknown axis has the length of another shape's, counted from the end.
@@ -214,7 +218,7 @@ def over_lengths(shapes: Any, found: Callable[[Any], Any], start: int = 0) -> An
     if not any(followed):
         return found(shapes)
     first: Exception | None = None
-    for known, pair in product(({}, ends) if len(followed) > 1 else ({},), LENGTHS):
+    for known, pair in product(({}, ends) if len(followed) > 1 else ({},), lengths):
         made = []
         try:
             for length in pair:

@@ -186,3 +186,12 @@ def test_attention_drops_with_the_rate_set_later(layer: Any) -> None:
     np.testing.assert_allclose(np.mean(several, 0), plain, atol=0.4)  # those kept grow
     with pytest.raises(ValueError, match="dropout"):
         layer.dropout = 1.5
+
+
+@pytest.mark.parametrize("cls", [layers.MultiHeadAttention, layers.GroupQueryAttention])
+def test_scores_that_are_not_kept_cannot_be_dropped(cls: Any) -> None:
+    sizes = (4, 4, 2)[: 2 if cls is layers.MultiHeadAttention else 3]
+    layer = cls(*sizes, flash_attention=True)
+    with pytest.raises(ValueError, match="keeps no scores to drop"):
+        layer.dropout = 0.5
+    assert cls.from_config(layer.get_config()).dropout == 0.0

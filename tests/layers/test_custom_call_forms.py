@@ -153,6 +153,35 @@ def test_called_by_themselves_they_give_what_call_gives() -> None:
     assert OfNames().compute_output_shape({"a": (None, 2), "b": (None, 2)}) == ((None, 2),) * 2
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras
+def test_numbers_beside_the_input_may_come_as_scalars_of_any_kind(keras: Any) -> None:
+    rows = np.arange(6.0, dtype="float32").reshape(2, 3)
+    kinds = (float, int, np.float32, np.float64, np.int64, np.bool_, np.array)
+    found = []
+    for library in (gpunn, keras):
+
+        class Times(library.layers.Layer):
+            def call(self, x: Any, factor: Any = 1.0) -> Any:
+                return x * factor
+
+        layer, times = Times(), []
+        for number in (2.0, 3.0):
+            made = [kind(number) for kind in kinds]
+            made += [library.ops.convert_to_tensor(number), library.Variable(number)]
+            times += [layer(rows, factor=factor) for factor in made]
+            times += [layer(rows, factor) for factor in made[-2:]]  # Keras wants tensors there
+        heads = library.layers.MultiHeadAttention(1, 2)
+        heads.build((2, 3, 1), (2, 3, 1))
+        heads.set_weights([np.full(w.shape, 0.5) for w in heads.weights])
+        x = rows[..., None]
+        times += [heads(x, x, use_causal_mask=flag)[..., 0] for flag in (np.True_, np.int64(0))]
+        found.append([library.ops.convert_to_numpy(y) for y in times])
+    for ours, theirs in zip(*found, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-5)
+    with pytest.raises(ValueError, match="must have a batch axis; got a single number"):
+        layers.Dense(2)(np.float32(1.0))
+
+
 def test_outputs_of_a_layer_are_outputs_of_a_model(backend: str) -> None:
     inputs = gpunn.Input((3,))
     both = Both()(layers.Dense(3)(inputs))

@@ -24,6 +24,8 @@ CASES: dict[str, Case] = {
     "transposed": lambda ops, t: ops.transpose(t(None, 3, 4)),
     "squeezed": lambda ops, t: ops.squeeze(t(1, 3), axis=0),
     "one sample": lambda ops, t: t(None, 3)[0],
+    "steps as samples": lambda ops, t: ops.reshape(
+        ops.reshape(t(None, 5, 3), (-1, 3)) * 2, (-1, 5, 3)),
     "reversed": lambda ops, t: ops.flip(t(None, 3), axis=0),
     "split samples": lambda ops, t: ops.split(t(None, 3), 2, axis=0),
     "known shapes": lambda ops, t: ops.matmul(t(2, 3), t(3, 4)),
@@ -120,6 +122,15 @@ def test_a_model_computes_operations_that_take_functions(tmp_path: Path) -> None
     assert_allclose(model.predict(rows, verbose=0), 3 * rows + 1)
     with pytest.raises(ValueError, match="vectorized_map cannot be saved"):
         model.save(tmp_path / "model.keras")
+
+
+def test_a_function_reads_tensors_when_a_model_is_made(keras: Any) -> None:
+    rows, found = np.arange(6, dtype="float32").reshape(2, 3), []
+    for library in (gpunn, keras):
+        x = library.Input((3,))
+        loop = library.ops.fori_loop(0, 3, lambda i, y: y * 1.5 + y[:, :1] * i, x)
+        found.append(library.Model(x, loop).predict(rows, verbose=0))
+    assert_allclose(found[0], found[1], 1e-6)
 
 
 def test_a_value_that_such_a_function_reads_may_change() -> None:

@@ -62,7 +62,7 @@ class _Heads(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._refuse(self._flash and self.dropout, "flash_attention keeps no scores to drop")
+        self._refuse_to_drop(self.dropout)
         heads, others, size, depth = self._counts
         self.query_dense = self._dense("query", 1, (heads, size))
         self.key_dense = self._dense("key", 1, (others, size))
@@ -72,9 +72,15 @@ class _Heads(Layer):
         self._dropped = Dropout(self.dropout, seed=self.seed)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        later = name == "dropout" and "_dropped" in vars(self)
+        if later:
+            self._refuse_to_drop(value)
         super().__setattr__(name, value)
-        if name == "dropout" and "_dropped" in vars(self):
+        if later:
             self._dropped.rate = self.dropout
+
+    def _refuse_to_drop(self, rate: Any) -> None:
+        self._refuse(self._flash and rate, "flash_attention keeps no scores to drop")
 
     def _refuse(self, wrong: Any, why: str) -> None:
         if wrong:
