@@ -17,11 +17,11 @@ _taken: dict[str, Iterator[int]] = {}
 def snake_case(name: str) -> str:
     """Convert ``"SparseCategoricalAccuracy"`` to ``"sparse_categorical_accuracy"``.
 
-    >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2D")
-    ('re_lu6_gate', 'sgd', 'conv2d')
+    >>> snake_case("ReLU6Gate"), snake_case("SGD"), snake_case("Conv2DTranspose")
+    ('re_lu6_gate', 'sgd', 'conv2d_transpose')
     """
     name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$))", "_", name).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z](?!$|_))", "_", name).lower()
 
 
 def plain(name: str) -> str:

@@ -159,8 +159,9 @@ def test_numbers_beside_the_input_may_come_as_scalars_of_any_kind(keras: Any) ->
     kinds = (float, int, np.float32, np.float64, np.int64, np.bool_, np.array)
     found = []
     for library in (gpunn, keras):
+        base: Any = library.layers.Layer
 
-        class Times(library.layers.Layer):
+        class Times(base):
             def call(self, x: Any, factor: Any = 1.0) -> Any:
                 return x * factor
 

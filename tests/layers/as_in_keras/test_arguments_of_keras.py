@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,14 @@ def test_forward_as_in_pytorch() -> None:
         type("Mine", (layers.Dense,), {"forward": lambda self, x, y: x})
     with pytest.raises(TypeError, match=r"call.*to which forward is to be renamed"):
         type("Mine", (gpunn.Model,), {"forward": lambda self, x: x})()
+
+
+def test_layers_have_the_names_that_keras_gives(keras: Any) -> None:
+    others = ("Conv2D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+    for name in (*others, "SeparableConv2D", "MaxPooling3D", "SpatialDropout3D"):
+        made = []
+        for library in (gpunn, keras):
+            given = {"filters": 1, "kernel_size": 1} if "Conv" in name else {}
+            rate = {"rate": 0.5} if "Dropout" in name else {}
+            made.append(getattr(library.layers, name)(**given, **rate).name)
+        assert re.sub(r"_\d+$", "", made[0]) == re.sub(r"_\d+$", "", made[1])
