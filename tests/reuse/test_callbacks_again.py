@@ -212,9 +212,9 @@ def test_models_left_early_leave_nothing(tmp_path: Path) -> None:
             "numpy", layers.Dense(2, name="one"), layers.Dense(2, name="two"), optimizer=optimizer
         )
         both = {"validation_data": (rows, rows[:, :2]), "callbacks": [given, Leaving(hook, trap)]}
-        interrupted_by(trap, lambda: model.fit(rows, rows[:, :2], 3, 2, 0, **both))
+        interrupted_by(trap, lambda: model.fit(rows, rows[:, :2], 3, 6, 0, **both))
 
-    assert_leaves_nothing(use, 17, None, first=17)
+    assert_leaves_nothing(use, len(roads), None, first=len(roads))
 
 
 # -- estimators

@@ -39,7 +39,7 @@ def test_a_link_is_shown_only_if_it_is_not_copied(playground, allowed):
     page.click("#copy-python")
     assert page.is_visible("#copied textarea")
     page.click("#copy-address")
-    page.wait_for_function("message.textContent.startsWith('Link')")
+    page.locator("#message", has_text="Link").wait_for()
     assert page.is_visible("#copied") is not allowed
     read = "navigator.clipboard.readText()" if allowed else "copied.firstChild.value"
     assert page.evaluate(read) == page.url

@@ -150,7 +150,7 @@ def activation(formula: Any, gpu: Backend, sample: Sample) -> None:
 
 def loss(formula: Any, gpu: Backend, sample: Sample) -> None:
     rows, columns = sample.shape
-    bounded = ("crossentropy", "divergence", "poisson", "logarithmic")
+    bounded = ("crossentropy", "divergence", "poisson", "logarithmic", "dice", "tversky")
     from_logits = getattr(formula, "from_logits", not any(n in formula.name for n in bounded))
     truth = sample.rng.integers(0, columns, rows).astype(np.int32)
     if not formula.sparse:

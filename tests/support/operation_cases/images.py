@@ -39,7 +39,7 @@ oracle(
     of(X, floats(2, 3, 3, 2)), of(X, floats(2, 3, 3, 1), dilation_rate=2),
     of(X, floats(2, 3, 3, 1), dilation_rate=2, strides=2, padding="same"),
     of(floats(2, 9, 3), floats(4, 3, 2), strides=2), of(X, floats(2, 3, 2, 2)),
-    of(floats(2, 3, 7, 6), floats(2, 3, 3, 2), **FIRST), **SUMS,
+    of(floats(2, 3, 7, 6), floats(2, 3, 3, 2), **FIRST), differs=[OUTSIDE_IMAGES], **SUMS,
 )  # fmt: skip
 oracle(
     "separable_conv", of(X, floats(2, 3, 3, 2), floats(1, 1, 6, 5), strides=2),
