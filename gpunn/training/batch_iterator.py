@@ -15,6 +15,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import PASS, POSITION
 from gpunn.backends.shared.interrupts import perform
+from gpunn.backends.shared.lockstep import lockstep
 from gpunn.backends.shared.order import Order
 from gpunn.common.stored import MOST
 from gpunn.distribution.communicator import Communicator
@@ -31,6 +32,7 @@ from .trainer import Trainer
 # Ctrl-C takes effect, and predictions of other threads can read the weights.
 CHUNK_SECONDS = 0.1
 EPOCHS_AT_ONCE = 256  # most epochs of a run
+STEPS_IN_LOCKSTEP = 4096  # most steps of a run, where several programs run together
 
 Piece = tuple[Callable[[], Program] | Rows, int, int]
 """A function that returns a program, or a batch from the host; the number of steps; the rows of a
@@ -350,6 +352,9 @@ class BatchIterator:
 
 def _adapt(programs: Programs, size: int, steps: int, started: float, before: int) -> None:
     """Adapt how many steps run at once, at most twice as many as before, to the time they took."""
+    if lockstep() is not None:  # the members run equally many
+        programs.adapt(size, STEPS_IN_LOCKSTEP)
+        return
     fit = int(steps * CHUNK_SECONDS / max(time.perf_counter() - started, 1e-9))
     programs.adapt(size, min(fit, 2 * before))
 

@@ -14,15 +14,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.backends.contract import OpCall, dropout_scale
-from gpunn.backends.contract.backend import Array, Program
+from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import Control
 from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
+from gpunn.backends.shared.lockstep import lockstep
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, ParallelRegion
 from gpunn.common.holds import Hold
 
@@ -36,6 +37,9 @@ from .operations import MASK64, Arguments, by_formula, compiled, name_of
 from .products import ours_is_faster, ours_is_faster_in_stacks
 from .updates import CompiledUpdates
 
+if TYPE_CHECKING:
+    from .lanes import LaneProgram
+
 # Names of operations, by whether the activation is row-wise.
 FORWARD = {False: "bias_activation", True: "row_activation"}
 GRADIENT = {False: "activation_gradient", True: "row_activation_gradient"}
@@ -48,6 +52,7 @@ class CompiledBackend(
     """The backend of arrays in host memory with compiled loops."""
 
     name = "compiled"
+    takes_all_products = False  # instead of BLAS
 
     def parallel_region(self) -> AbstractContextManager[None]:
         return _CompiledRegion(self.library)
@@ -78,6 +83,20 @@ class CompiledBackend(
             joined.append(partial(program(together).run, 1))
         return super().replay_of(joined)
 
+    def joint_program(self, step: Step) -> LaneProgram | None:
+        """See `TracingBackend.joint_program`. Only small networks have one."""
+        self.takes_all_products = True
+        try:
+            calls = self.trace(step).calls
+        finally:
+            self.takes_all_products = False
+        if not all(isinstance(call, self.library.Bound) for call in calls):
+            return None
+        from .lanes import LaneProgram  # which few trainings need
+
+        program = LaneProgram(self.library, calls)
+        return program if program.is_small() else None
+
     def in_passes(
         self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
     ) -> Program | None:
@@ -85,16 +104,23 @@ class CompiledBackend(
         replay = getattr(program, "replay", None)
         if next_pass is None or self.profiled:
             return None
-        if not isinstance(getattr(replay, "__self__", None), self.library.Program):
+        group: Any = lockstep()
+        joint = group and program.joint()  # type: ignore[attr-defined]
+        if joint is None and not isinstance(
+            getattr(replay, "__self__", None), self.library.Program
+        ):
             return None  # there is Python between two calls
         counters, stopped = control.counters, np.zeros(1, np.int64)
         between = next_pass.bind(totals, totals.size, sums, first, counters, stopped, _end)
+        if joint is not None:
+            return _JointPasses(group, joint, len(sums), between)
         return _Passes(replay, len(sums), between)
 
     def _matmul(self, call: OpCall) -> None:
         operation = self._compiled("matmul", name_of(call.dtype))
         a, b, out, m, n, k = call.a, call.b, call.out, call.m, call.n, call.k
-        if operation is None or not ours_is_faster(self.instructions, m, n, k):
+        taken = self.takes_all_products or ours_is_faster(self.instructions, m, n, k)
+        if operation is None or not taken:
             super()._matmul(call)
             return
         strides = a.shape[1], b.shape[1], out.shape[1]
@@ -176,6 +202,19 @@ class _Passes:
 
     def run(self, steps: int) -> None:
         self.replay(steps, self.count, self.between)
+
+
+@dataclass(frozen=True)
+class _JointPasses:
+    """The same, together with the programs of other threads."""
+
+    group: Any
+    joint: LaneProgram
+    count: int
+    between: Any
+
+    def run(self, steps: int) -> None:
+        self.group.run(self.joint.run_of(steps, self.count, self.between))
 
 
 def _end() -> None:

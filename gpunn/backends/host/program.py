@@ -8,7 +8,7 @@ time. Tracing a step records these calls without performing them; the program re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, P
 from gpunn.backends.contract.formulas import FormulaProtocol
 from gpunn.backends.contract.profiling import current_profile
 from gpunn.backends.shared.interrupts import perform
+from gpunn.backends.shared.lockstep import lockstep
 from gpunn.backends.shared.threads import ParallelRegion, workers
 
 from .trace import ArrayCall, CallRecorder, quiet
@@ -65,6 +66,13 @@ class TracingBackend(Backend):
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Return a function of a number of steps that performs the calls that many times."""
         return quiet(replay_of(calls))
+
+    def joint_program(self, step: Step) -> Any:
+        """Return a step as a program that runs together with those of other threads, or None.
+
+        ``program.run_of(steps)`` is its `Run` in a `Lockstep`.
+        """
+        return None
 
     def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
         return HostProgram(self, quiet(step), traceable)
@@ -142,6 +150,7 @@ class HostProgram:
         self._begun = False
         self.replay: Callable[[int], None] | None = None
         self._threads = True  # whether BLAS may use several, as in an untraced step
+        self._joint: list[Any] = []  # what `joint` returns, once it is known
 
     def run(self, steps: int) -> None:
         """Perform the step this many times: the first time as it is, then from its trace."""
@@ -152,10 +161,23 @@ class HostProgram:
             self._perform(self._untraced, 1)  # creates work arrays and fills constants
             self._begun = True
             steps -= 1
+        if steps > 0 and (group := lockstep()) is not None and (joint := self.joint()) is not None:
+            group.run(joint.run_of(steps))
+            return
         if steps > 0:
             if self.replay is None:
                 self.replay = self._make_replay()
             self._perform(self.replay, steps, self._threads)
+
+    def joint(self) -> Any:
+        """Return the step as a program for a `Lockstep`; None if it has to run by itself."""
+        if not self._joint:
+            joint = None
+            if self._traceable:
+                with suppress(NotTraceableError):
+                    joint = self._backend.joint_program(self._step)
+            self._joint.append(joint)
+        return self._joint[0]
 
     def _untraced(self, steps: int) -> None:
         replay_of([self._step], self._traceable)(steps)
