@@ -7,8 +7,7 @@
 #include "../formulas/updates.cuh"
 #include "lane_arrays.hpp"
 #include "order.hpp"
-
-#include <map>
+#include "steps.hpp"
 
 namespace {
 
@@ -53,6 +52,7 @@ struct Rule {
 };
 const Rule RULES[] = {
     {"gather", {10}, {}},
+    {"advance", {}, {}},
     {"matmul", {0, 1, 2}, {}},
     {"loss", {0, 1, 2, 3, 9, 10, 11}, {}},
     {"row_activation", {0, 1, 6}, {}},
@@ -330,6 +330,27 @@ class Gather : public Work {
         }
         region->read(offset, batch * width * size);
     }
+};
+
+// The end of a step, for each network.
+class Advance : public Work {
+  public:
+    Advance(Shared& shared, const Calls& calls) : shared(shared), rows(calls[0]->words[1].integer) {
+        for (std::size_t l = 0; l < calls.size(); ++l) {
+            counters[l] = argument<int64*>(calls[l]->words[0]);
+            totals[l] = argument<const double*>(calls[l]->words[2]);
+        }
+    }
+    void perform() override {
+        for (int l = 0; l < shared.count; ++l)
+            if (shared.active[l]) advance(counters[l], rows, totals[l]);
+    }
+
+  private:
+    Shared& shared;
+    const int64 rows;
+    int64* counters[NETWORKS];
+    const double* totals[NETWORKS];
 };
 
 // -- rows
@@ -630,6 +651,7 @@ class Group : public Lanes {
             for (std::size_t i = 0; i < operation.parameters.size(); ++i) {
                 const Word &one = calls[0]->words[i], &other = call->words[i];
                 if (gathers && (i == 0 || i == 1 || i == 3 || i == 5)) continue;
+                if (operation.name == "advance" && i != 1) continue;
                 const bool array = is_array(operation, i);
                 if (array && (!one.array != !other.array || call->bytes[i] != calls[0]->bytes[i]))
                     return false;
@@ -712,6 +734,8 @@ class Group : public Lanes {
             Gather* made = new Gather(shared, calls, gather);
             work = made;
             gather = made;
+        } else if (name == "advance") {
+            work = new Advance(shared, calls);
         } else if (name == "update") {
             work = new OnGroups(shared, calls, *rule, 5, true);
         } else if (name == "accumulate_gradients") {

@@ -4,6 +4,7 @@
 #include "operation.hpp"
 #include "order.hpp"
 #include "pieces.hpp"
+#include "steps.hpp"
 #include "vectors.hpp"
 
 #include <algorithm>
@@ -133,16 +134,6 @@ void gather(const Source* source, uint32 total, int64 width, uint64 seed, bool s
         const int64 begin = k * some, end = width - begin < some ? width : begin + some;
         gather_columns(source, row_of, begin, end, rows, width, Out(factor), Out(shift), out);
     });
-}
-
-// One more update and batch, and `rows` more of the order. The first batch after which the loss so
-// far, totals[0], is not finite is marked.
-void advance(int64* counters, int64 rows, const double* totals) {
-    if (counters[BAD_BATCH] < 0 && !math::is_finite(totals[0]))
-        counters[BAD_BATCH] = counters[BATCHES];
-    counters[UPDATES] += 1;
-    counters[BATCHES] += 1;
-    counters[POSITION] += rows;
 }
 
 // Between two passes: the sums of the one that has ended become a row of `sums`, whose first row is

@@ -62,6 +62,7 @@ class LaneRun(Run):
     def __init__(
         self, program: LaneProgram, steps: int, passes: int = 1, between: Any = None
     ) -> None:
+        super().__init__()
         self.program, self.passes, self.between = program, passes, between
         self.per_pass, self.steps = steps, steps * passes
         # All passes are one run: members with the same number of them begin and end together.

@@ -27,6 +27,10 @@ class Run(ABC):
     steps: int
     error: BaseException | None = None
 
+    def __init__(self) -> None:
+        self.over = threading.Lock()  # released when the run is over
+        self.over.acquire()
+
     @abstractmethod
     def perform(self, others: Sequence[Run], steps: int) -> None:
         """Perform so many steps of this run and of others of the same key."""
@@ -42,7 +46,7 @@ class Lockstep:
     def __init__(self, members: int) -> None:
         self._members = members
         self._waiting: list[Run] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     @contextmanager
     def member(self) -> Iterator[None]:
@@ -52,33 +56,36 @@ class Lockstep:
             yield
         finally:
             _of_thread.group = None
-            with self._changed:
+            with self._lock:
                 self._members -= 1
                 if self._waiting and len(self._waiting) >= self._members:
                     self._perform()
 
     def run(self, run: Run) -> None:
         """Perform a run, together with those of other members."""
-        with self._changed:
+        with self._lock:
             self._waiting.append(run)
-            try:
-                while run.steps > 0 and run.error is None:
-                    if len(self._waiting) >= self._members or not self._changed.wait(
-                        WAITING_SECONDS
-                    ):
+            if len(self._waiting) >= self._members:
+                self._perform()
+        try:
+            while not run.over.acquire(timeout=WAITING_SECONDS):
+                with self._lock:
+                    if run in self._waiting:
                         self._perform()
-            finally:
-                if run in self._waiting:  # an interrupt
+        except BaseException:  # an interrupt: the run ends where it is
+            with self._lock:
+                if run in self._waiting:
                     self._waiting.remove(run)
+            raise
         if run.error is not None:
             raise run.error
 
     def _perform(self) -> None:
         """Perform what is waiting, as many steps as all runs of a key have."""
+        waiting, self._waiting = self._waiting, []
         groups: dict[Hashable, list[Run]] = {}
-        for run in self._waiting:
-            if run.steps > 0 and run.error is None:
-                groups.setdefault(run.key, []).append(run)
+        for run in waiting:
+            groups.setdefault(run.key, []).append(run)
         for runs in groups.values():
             steps = min(run.steps for run in runs)
             try:
@@ -86,11 +93,12 @@ class Lockstep:
             except Exception as error:  # each of these threads raises it
                 for run in runs:
                     run.error = error
-            else:
-                for run in runs:
-                    run.steps -= steps
-        self._waiting = [run for run in self._waiting if run.steps > 0 and run.error is None]
-        self._changed.notify_all()
+            for run in runs:
+                run.steps -= steps
+                if run.steps > 0 and run.error is None:
+                    self._waiting.append(run)
+                else:
+                    run.over.release()
 
 
 class _OfThread(threading.local):
