@@ -32,7 +32,7 @@ from .trainer import Trainer
 # Ctrl-C takes effect, and predictions of other threads can read the weights.
 CHUNK_SECONDS = 0.1
 EPOCHS_AT_ONCE = 256  # most epochs of a run
-STEPS_IN_LOCKSTEP = 4096  # most steps of a run, where several programs run together
+STEPS_IN_LOCKSTEP = 1 << 15  # most steps of a run, where several programs run together
 
 Piece = tuple[Callable[[], Program] | Rows, int, int]
 """A function that returns a program, or a batch from the host; the number of steps; the rows of a

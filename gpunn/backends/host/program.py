@@ -24,6 +24,11 @@ from gpunn.backends.shared.threads import ParallelRegion, workers
 from .trace import ArrayCall, CallRecorder, quiet
 
 
+# Steps of a run from which it waits for other threads, to run with theirs. Shorter ones are over by
+# then. The number of steps of a run does not depend on other threads.
+LEAST_STEPS = 256
+
+
 class TracingBackend(Backend):
     """A backend whose operations are NumPy calls, so that a step can be traced.
 
@@ -161,7 +166,7 @@ class HostProgram:
             self._perform(self._untraced, 1)  # creates work arrays and fills constants
             self._begun = True
             steps -= 1
-        if steps > 0 and (group := lockstep()) is not None and (joint := self.joint()) is not None:
+        if steps >= LEAST_STEPS and (group := lockstep()) and (joint := self.joint()):
             group.run(joint.run_of(steps))
             return
         if steps > 0:

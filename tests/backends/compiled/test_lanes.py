@@ -12,6 +12,7 @@ import pytest
 import gpunn
 from gpunn import layers
 from gpunn.backends.compiled import cpu_kernels, lanes
+from gpunn.backends.host import program
 from gpunn.backends.shared.lockstep import Lockstep
 
 pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kernels.why_not()))
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.skipif(bool(cpu_kernels.why_not()), reason=str(cpu_kern
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the groups that were performed."""
+    monkeypatch.setattr(program, "LEAST_STEPS", 1)
     sizes: list[int] = []
     perform = lanes.LaneRun.perform
 
