@@ -15,7 +15,7 @@ namespace {
 class Work {
   public:
     virtual ~Work() = default;
-    virtual void begin() {}
+    virtual void begin() {}  // of a run, and of a pass
     virtual void perform() = 0;
 };
 
@@ -226,6 +226,8 @@ template <typename T> class Product : public Work {
 
 // The rows of a batch in lanes. Each network has an order of its own, and may have data of its own.
 class Gather : public Work {
+    static constexpr int64 AHEAD = 256;  // rows that are found at once
+
   public:
     Gather(Shared& shared, const Calls& calls, const Gather* before)
         : shared(shared), calls(calls), operation(*calls[0]->operation),
@@ -251,7 +253,14 @@ class Gather : public Work {
         }
         if (same && (shuffled != same->shuffled || first != same->first || batch != same->batch))
             same = nullptr;
-        if (!same) rows.resize(std::size_t(batch * NETWORKS));
+    }
+
+    // Whether all networks are at the same place of their orders.
+    void begin() override {
+        known = 0;
+        together = shuffled;
+        for (int l = 1; l < NETWORKS; ++l)
+            together = together && last[l] == last[0] && counters[l][POSITION] == counters[0][POSITION];
     }
 
     void perform() override {
@@ -281,12 +290,30 @@ class Gather : public Work {
     int64 last[NETWORKS];
     uint64 seed[NETWORKS];
     const int64* counters[NETWORKS];
-    std::vector<uint32> rows;  // (batch, NETWORKS)
+    std::vector<uint32> rows;  // (batch, NETWORKS), or of several batches
+    const uint32* at = nullptr;
+    int64 known = 0;           // batches whose rows are known, and not yet used
+    bool together = false;
 
-    const uint32* found() const { return same ? same->found() : rows.data(); }
+    const uint32* found() const { return same ? same->found() : at; }
+
+    // In the usual case, the rows of several batches are found at once.
+    void find_rows() {
+        if (known > 0) {
+            --known;
+            at += batch * NETWORKS;
+            return;
+        }
+        const int64 left = (last[0] + 1 - counters[0][POSITION] - first) / std::max<int64>(batch, 1);
+        const int64 count = together ? std::max<int64>(1, std::min(left, AHEAD / std::max<int64>(batch, 1))) : 1;
+        rows.resize(std::size_t(batch * count * NETWORKS));
+        find_rows(batch * count);
+        at = rows.data();
+        known = count - 1;
+    }
 
     // Rows beyond the last are those of a network that has stopped: any will do.
-    void find_rows() {
+    void find_rows(int64 count) {
         for (int l = 0; l < NETWORKS; ++l) {
             const int64 position = counters[l][POSITION] + first;
             uint32* row = rows.data() + l;
@@ -294,17 +321,17 @@ class Gather : public Work {
                 return uint32(std::min(std::max<int64>(position + i, 0), last[l]));
             };
             if (!shuffled) {
-                for (int64 i = 0; i < batch; ++i, row += NETWORKS) *row = place_of(i);
+                for (int64 i = 0; i < count; ++i, row += NETWORKS) *row = place_of(i);
                 continue;
             }
             SomeOfOrder& order = shared.orders[std::size_t(l)];
             const uint64 pass = uint64(counters[l][PASS]);
-            for (int64 i = 0; i < batch;) {
+            for (int64 i = 0; i < count;) {
                 const uint32 place = place_of(i);
                 if (!order.has(place, uint32(last[l] + 1), seed[l], pass))
                     order.compute(place, uint32(last[l] + 1), seed[l], pass);
                 const uint32* known = order.row_at + (place - order.first);
-                const int64 some = std::min<int64>(batch - i, order.first + order.count - place);
+                const int64 some = std::min<int64>(count - i, order.first + order.count - place);
                 for (int64 k = 0; k < some; ++k, row += NETWORKS) *row = known[k];
                 i += some;
             }
@@ -614,6 +641,7 @@ class Group : public Lanes {
             }
             any = any || shared.active[l];
         }
+        for (const auto& work : works) work->begin();
         return any;
     }
     void end() override {
