@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from .apps import plots
     from .apps.least_squares import fit_least_squares
+    from .apps.many.fitting import fit_many
     from .apps.perceptron import Perceptron
     from .apps.web.notebook import playground
     from .common import stored
@@ -85,6 +86,7 @@ __all__ = [
     "device",
     "distribution",
     "fit_least_squares",
+    "fit_many",
     "function",
     "get_backend",
     "grad",
@@ -115,7 +117,7 @@ __all__ = [
 
 # What may still change; the rest is stable, see `gpunn.common.importing.stability`.
 __experimental__ = frozenset(
-    {"GradientTape", "distribution", "function", "grad", "hessian", "jacobian", "jvp"}
+    {"GradientTape", "distribution", "fit_many", "function", "grad", "hessian", "jacobian", "jvp"}
     | {"playground", "stored", "testing", "value_and_grad", "vjp"}
 )
 
@@ -150,6 +152,7 @@ _public, _ = lazy(
     __name__,
     {
         ".apps.least_squares": "fit_least_squares",
+        ".apps.many.fitting": "fit_many",
         ".apps.perceptron": "Perceptron",
         ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",

@@ -1,0 +1,237 @@
+"""`gpunn.fit_many`: many models trained on the same data in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.shared.interrupts import shorten
+from gpunn.callbacks import History
+from gpunn.callbacks.streams import check_verbose
+from gpunn.common.arguments import check_integer
+from gpunn.common.names import counted, listed, warn
+from gpunn.feeding.frames import is_frame
+from gpunn.models import Model
+from gpunn.structure.nested import TRAINS
+
+from .callbacks import callbacks_of
+from .engines import run
+from .jobs import Job
+from .progress import Progress
+from .shared import Shared, check_arrays, converted, for_each, row_count, row_numbers
+
+__all__ = ["fit_many"]
+
+INTERRUPTED = (
+    "fit_many was interrupted: each model has the weights after its last whole step, and "
+    "model.history what is done; models that had not begun are as they were."
+)
+
+
+def fit_many(
+    models: Sequence[Model],
+    x: Any,
+    y: Any = None,
+    *,
+    rows: Any = None,
+    validation_rows: Any = None,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    verbose: Any = "auto",
+    callbacks: Any = None,
+    validation_split: float = 0.0,
+    validation_data: Any = None,
+    shuffle: bool = True,
+    class_weight: Any = None,
+    sample_weight: Any = None,
+    initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
+    validation_batch_size: int | None = None,
+    validation_freq: Any = 1,
+    validation_strategy: str = "tail",
+    threads: int | None = None,
+) -> list[History]:
+    """Train many compiled models on the same data: sweeps, folds, ensembles.
+
+    Each model ends as ``models[i].fit(x[rows[i]], y[rows[i]], ...)`` alone would leave it,
+    whatever its neighbours and the number of threads. A model whose loss becomes NaN or infinite
+    harms no other: a warning names it once all are through, and its history ends before that
+    epoch. Only if all diverge, an error is raised. Ctrl-C stops each model that is in training
+    after its running batches; ``model.history`` of all models keeps what is done.
+
+    Args:
+        models: Compiled models, which share no layers.
+        x, y: Data of all models, as `Model.fit` takes them, but no batches. They are converted
+            once.
+        rows: None to train each model on all rows; or for each model None, the numbers of its rows
+            (rows,), in any order and with repetitions, or a mask of all rows.
+        validation_rows: The same for the rows to validate on, with their ``sample_weight``.
+            Without it, ``validation_data`` or ``validation_split`` say it, as in `Model.fit`.
+        batch_size, epochs, validation_split, validation_data, shuffle, initial_epoch,
+            steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
+            validation_strategy: As in `Model.fit`, for each model.
+        verbose: 0 is silent; otherwise one bar counts the epochs of all models, where it can be
+            shown, and a line at the end says what was trained.
+        callbacks: Callbacks for all models, of which each gets copies of its own; paths need
+            ``{model}``, which becomes the model's number: ``CSVLogger("{model:03d}.csv")``. Or a
+            function of the model's number that returns its callbacks, or a list of lists.
+        class_weight: As in `Model.fit`, or a list with one for each model.
+        sample_weight: A factor for each row of ``x``, or a list with such an array, or None, for
+            each model.
+        threads: Models that train at once. By default as many as this process has cores, and one on
+            a GPU, under MPI, and for epochs shorter than what Python needs for them.
+
+    Returns:
+        The history of each model.
+
+    Raises:
+        ValueError, TypeError: for invalid arguments, before any training.
+        gpunn.models.NonFiniteLossError: if all models diverge.
+        RuntimeError: if a model is already being trained.
+
+    >>> import gpunn
+    >>> def line(rate):
+    ...     dense = gpunn.layers.Dense(1, kernel_initializer="zeros")
+    ...     model = gpunn.Sequential([gpunn.Input((1,)), dense])
+    ...     model.compile(gpunn.optimizers.SGD(rate), "mse")
+    ...     return model
+    >>> x, y = [[1.0], [2.0], [3.0]], [[2.0], [4.0], [6.0]]
+    >>> folds = [[1, 2], [0, 2], [0, 1]]
+    >>> models = [line(0.1) for _ in folds]
+    >>> histories = gpunn.fit_many(
+    ...     models, x, y, rows=folds, validation_rows=[[0], [1], [2]], epochs=200, verbose=0)
+    >>> [history.history["val_loss"][-1] < 0.1 for history in histories]
+    [True, True, True]
+    """
+    models = list(models)
+    verbose = check_verbose(verbose)
+    threads = check_integer("threads", threads, 1, None)
+    arguments = {
+        "batch_size": check_integer("batch_size", batch_size, 1, None),
+        "epochs": check_integer("epochs", epochs, 0),
+        "validation_split": validation_split,
+        "validation_data": validation_data,
+        "shuffle": shuffle,
+        "initial_epoch": check_integer("initial_epoch", initial_epoch, 0),
+        "steps_per_epoch": steps_per_epoch,
+        "validation_steps": validation_steps,
+        "validation_batch_size": validation_batch_size,
+        "validation_freq": validation_freq,
+        "validation_strategy": validation_strategy,
+    }
+    if validation_rows is not None and (validation_data is not None or validation_split):
+        raise ValueError(
+            "validation_rows already says on which rows models validate: leave out "
+            "validation_data and validation_split."
+        )
+    check_models(models)
+    check_arrays(x)
+    count = len(models)
+    weights = for_each("sample_weight", sample_weight, count, _is_one_weight)
+    classes = for_each("class_weight", class_weight, count, lambda given: False)
+    parts = callbacks_of(callbacks, count)
+    for number, model in enumerate(models):
+        _make_ready(model, number, count, x, y)
+    data = Shared.of(x, y, is_frame(x) and any(map(_takes_names, models)))
+    taken = row_numbers("rows", rows, count, data.rows)
+    held_out = row_numbers("validation_rows", validation_rows, count, data.rows)
+    weights = [weight if weight is None else converted(weight, False) for weight in weights]
+    for weight in weights:
+        if weight is not None and row_count(weight) != data.rows:
+            raise ValueError(
+                f"sample_weight has {row_count(weight)} rows, x has {data.rows}; they must be "
+                f"equal."
+            )
+    given = zip(taken, held_out, weights, classes, parts, strict=True)
+    jobs = [
+        Job(number, model, data, *own, arguments)
+        for number, (model, own) in enumerate(zip(models, given, strict=True))
+    ]
+    outcome(jobs, threads, verbose)
+    return [job.history for job in jobs]
+
+
+def outcome(jobs: Sequence[Job], threads: int | None, verbose: int) -> None:
+    """Run the jobs, show how far they are, and name models that diverged.
+
+    Raises:
+        NonFiniteLossError: if all diverge.
+        KeyboardInterrupt: after all have stopped.
+    """
+    progress = Progress(jobs, verbose) if verbose else nullcontext()
+    try:
+        with progress:
+            run(jobs, threads)
+    except KeyboardInterrupt as stop:
+        shorten(stop, INTERRUPTED)
+        raise
+    bad = [job for job in jobs if job.diverged]
+    if not bad:
+        return
+    which = listed([f"{job.number} ({job.model.name!r})" for job in bad])
+    of = f"{len(bad)} of {counted(len(jobs), 'model')}"
+    errors = [job.error for job in bad if job.error is not None]
+    if len(errors) == len(jobs):
+        errors[0].add_note(f"fit_many: all of {counted(len(jobs), 'model')} diverged.")
+        raise errors[0]
+    first = f" The first: {errors[0]}" if errors else ""
+    warn(f"fit_many: {of} diverged, and the others are trained. The numbers: {which}.{first}")
+
+
+def check_models(models: Sequence[Any]) -> None:
+    """Check that these are compiled models which can be trained at the same time.
+
+    Raises:
+        TypeError: for something else.
+        ValueError: for none, one that is not compiled, and two that are or hold the same.
+    """
+    if not models:
+        raise ValueError("models is empty: there is nothing to train.")
+    owners: dict[int, int] = {}
+    for number, model in enumerate(models):
+        if not isinstance(model, Model):
+            raise TypeError(f"models[{number}] must be a gpunn.Model; got {model!r:.80}.")
+        if not model.compiled:
+            raise ValueError(
+                f"models[{number}] ({model.name!r}) is not compiled: call its "
+                f"compile(optimizer=..., loss=...) first."
+            )
+        for part in (model, *model._with_layers_inside()):
+            if (before := owners.setdefault(id(part), number)) == number:
+                continue
+            what = f"share the layer {part.name!r}"
+            if part is model or part is models[before]:
+                what = f"are the same, or one is in the other ({part.name!r})"
+            raise ValueError(
+                f"models[{before}] and models[{number}] {what}: they cannot train at the same "
+                f"time. Make new layers for each, as a function does that returns a model."
+            )
+
+
+def _make_ready(model: Model, number: int, count: int, x: Any, y: Any) -> None:
+    """Build a model for the data, in the order of the list, so that its first weights do not
+    depend on threads."""
+    if not model._own_steps.isdisjoint(TRAINS):
+        return  # its own steps decide what they read
+    try:
+        model._training.ready("fit", x, y)
+    except Exception as error:
+        error.add_note(f"fit_many: in models[{number}] of {count} ({model.name!r}).")
+        raise
+
+
+def _takes_names(model: Model) -> bool:
+    """Whether a model takes columns of a frame by their names."""
+    if not model._own_steps.isdisjoint(TRAINS):
+        return True
+    spec = model._training.spec()
+    return spec.by_name or (len(spec.given) == 1 and spec.given[0][1] in ((), (1,)))
+
+
+def _is_one_weight(given: Any) -> bool:
+    """Whether a list is the weights of rows, not a list with weights for each model."""
+    return not any(entry is None or np.ndim(entry) for entry in given)
