@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .apps import plots
     from .apps.least_squares import fit_least_squares
     from .apps.many.fitting import fit_many
+    from .apps.many.searching import search
     from .apps.perceptron import Perceptron
     from .apps.web.notebook import playground
     from .common import stored
@@ -107,6 +108,7 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "search",
     "stored",
     "testing",
     "use_backend",
@@ -118,7 +120,7 @@ __all__ = [
 # What may still change; the rest is stable, see `gpunn.common.importing.stability`.
 __experimental__ = frozenset(
     {"GradientTape", "distribution", "fit_many", "function", "grad", "hessian", "jacobian", "jvp"}
-    | {"playground", "stored", "testing", "value_and_grad", "vjp"}
+    | {"playground", "search", "stored", "testing", "value_and_grad", "vjp"}
 )
 
 # `gpunn.keras` is this package itself, and these public modules are defined elsewhere.
@@ -153,6 +155,7 @@ _public, _ = lazy(
     {
         ".apps.least_squares": "fit_least_squares",
         ".apps.many.fitting": "fit_many",
+        ".apps.many.searching": "search",
         ".apps.perceptron": "Perceptron",
         ".apps.web.notebook": "playground",
         ".ops.library.derivatives": "grad value_and_grad",

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,20 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         _of_block.reset(before)
+
+
+def seeded_context(seed: int) -> Context:
+    """Return a copy of this context, in which gpunn draws seeds as in one block of `seeded`.
+
+    >>> context = seeded_context(1)
+    >>> with seeded(1):
+    ...     expected = [draw_seed(), draw_seed()]
+    >>> [context.run(draw_seed), context.run(draw_seed)] == expected
+    True
+    """
+    context = copy_context()
+    context.run(_of_block.set, _source_of(seed))
+    return context
 
 
 class Draws:

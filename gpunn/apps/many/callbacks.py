@@ -15,20 +15,23 @@ from gpunn.common.signatures import annotations_of
 MODEL = re.compile(r"\{model(:[^{}]*)?\}")  # in a path: the number of the model
 
 
-def callbacks_of(given: Any, count: int) -> list[list[Callback]]:
-    """Return the callbacks of each of ``count`` models.
+def callbacks_of(given: Any, numbers: Sequence[int], copied: bool) -> list[list[Callback]]:
+    """Return the callbacks of each of some models.
 
     Args:
         given: See `gpunn.fit_many`.
+        numbers: of the models, for functions and file names.
+        copied: Whether callbacks for all are copied.
 
     Raises:
         TypeError: for something else, and for a callback that cannot be copied.
         ValueError: for a list of another length, and if two models would write one file.
     """
+    count = len(numbers)
     if callable(given) and not isinstance(given, Callback):
         if isinstance(given, type):
             raise TypeError(f"callbacks: {given.__name__} is a class; call it first.")
-        found = [_listed(given(k)) for k in range(count)]
+        found = [_listed(given(k)) for k in numbers]
     elif isinstance(given, (list, tuple)) and any(_is_list(entry) for entry in given):
         if len(given) != count or not all(_is_list(entry) for entry in given):
             raise ValueError(
@@ -38,10 +41,18 @@ def callbacks_of(given: Any, count: int) -> list[list[Callback]]:
         found = [_listed(entry) for entry in given]
     else:
         each = _listed(given)
-        found = [each] if count == 1 else [[_copied(c) for c in each] for _ in range(count)]
-    found = [[_in_own_file(c, k) for c in each] for k, each in enumerate(found)]
+        found = [[_copied(c) for c in each] if copied else each for _ in numbers]
+    found = [
+        [_in_own_file(c, k) for c in each] for k, each in zip(numbers, found, strict=True)
+    ]
+    _check_apart(numbers, found)
+    return found
+
+
+def _check_apart(numbers: Sequence[int], found: Sequence[Sequence[Callback]]) -> None:
+    """Refuse a callback of two models, and a file that two models would write."""
     owners: dict[Any, int] = {}
-    for k, each in enumerate(found):
+    for k, each in zip(numbers, found, strict=True):
         for callback in each:
             kind = type(callback).__name__
             if (before := owners.setdefault(id(callback), k)) != k:
@@ -55,7 +66,6 @@ def callbacks_of(given: Any, count: int) -> list[list[Callback]]:
                         f"callbacks: the models {before} and {k} would both write {path!r}. Put "
                         f"{{model}}, which becomes their number, into {name} of {kind}."
                     )
-    return found
 
 
 def _in_own_file(callback: Callback, number: int) -> Callback:

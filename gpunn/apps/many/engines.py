@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
 
 import numpy as np
 
 from gpunn.distribution.launch import size
-from gpunn.models import NonFiniteLossError
 
 from .jobs import Job
 
-# Functions that train some jobs together, with at most so many threads, and return the others.
-# Each sets `history`, and `error` of a model that diverged, and stops where Ctrl-C comes.
+# Functions that train some of the jobs together, with at most so many threads, and return the
+# others. They set `history` of a job and call its `end`, with the error of one that diverged; and
+# they leave all models in a state to train on, whatever they raise.
 TOGETHER: list[Callable[[Sequence[Job], int], list[Job]]] = []
 
 SHORT = 1e-4  # seconds of an epoch below which a thread would mostly wait for Python
@@ -38,17 +37,9 @@ def run(jobs: Sequence[Job], threads: int | None) -> None:
         rest = engine(rest, most)
     if most == 1 or len(rest) == 1 or (threads is None and all(map(_is_short, rest))):
         for job in rest:
-            _train(job)
+            job.fit()
     else:
         _in_threads(rest, most)
-
-
-def _train(job: Job) -> None:
-    job.fit()
-    error = job.error
-    if error is not None and not isinstance(error, NonFiniteLossError):
-        error.add_note(f"fit_many: in models[{job.number}] ({job.model.name!r}).")
-        raise error
 
 
 def _in_threads(jobs: Sequence[Job], threads: int) -> None:
@@ -56,7 +47,7 @@ def _in_threads(jobs: Sequence[Job], threads: int) -> None:
     pool = ThreadPoolExecutor(min(threads, len(jobs)), thread_name_prefix="fit_many")
     futures: list[Future[None]] = []
     try:
-        futures += [pool.submit(copy_context().run, _train, job) for job in jobs]
+        futures += [pool.submit(job.fit) for job in jobs]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     except BaseException:  # Ctrl-C
         _stop(jobs, futures)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
-
-import numpy as np
 
 from gpunn.backends.shared.interrupts import shorten
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common.arguments import check_integer
 from gpunn.common.names import counted, listed, warn
-from gpunn.feeding.frames import is_frame
 from gpunn.models import Model
-from gpunn.structure.nested import TRAINS
 
 from .callbacks import callbacks_of
 from .engines import run
 from .jobs import Job
-from .progress import Progress
-from .shared import Shared, check_arrays, converted, for_each, row_count, row_numbers
+from .preparing import check_models, jobs_of
+from .progress import Counting, Progress
 
 __all__ = ["fit_many"]
 
@@ -108,6 +103,7 @@ def fit_many(
     [True, True, True]
     """
     models = list(models)
+    check_models(models)
     verbose = check_verbose(verbose)
     threads = check_integer("threads", threads, 1, None)
     arguments = {
@@ -128,110 +124,35 @@ def fit_many(
             "validation_rows already says on which rows models validate: leave out "
             "validation_data and validation_split."
         )
-    check_models(models)
-    check_arrays(x)
-    count = len(models)
-    weights = for_each("sample_weight", sample_weight, count, _is_one_weight)
-    classes = for_each("class_weight", class_weight, count, lambda given: False)
-    parts = callbacks_of(callbacks, count)
-    for number, model in enumerate(models):
-        _make_ready(model, number, count, x, y)
-    data = Shared.of(x, y, is_frame(x) and any(map(_takes_names, models)))
-    taken = row_numbers("rows", rows, count, data.rows)
-    held_out = row_numbers("validation_rows", validation_rows, count, data.rows)
-    weights = [weight if weight is None else converted(weight, False) for weight in weights]
-    for weight in weights:
-        if weight is not None and row_count(weight) != data.rows:
-            raise ValueError(
-                f"sample_weight has {row_count(weight)} rows, x has {data.rows}; they must be "
-                f"equal."
-            )
-    given = zip(taken, held_out, weights, classes, parts, strict=True)
-    jobs = [
-        Job(number, model, data, *own, arguments)
-        for number, (model, own) in enumerate(zip(models, given, strict=True))
-    ]
-    outcome(jobs, threads, verbose)
-    return [job.history for job in jobs]
-
-
-def outcome(jobs: Sequence[Job], threads: int | None, verbose: int) -> None:
-    """Run the jobs, show how far they are, and name models that diverged.
-
-    Raises:
-        NonFiniteLossError: if all diverge.
-        KeyboardInterrupt: after all have stopped.
-    """
-    progress = Progress(jobs, verbose) if verbose else nullcontext()
+    parts = callbacks_of(callbacks, range(len(models)), copied=len(models) > 1)
+    given = rows, validation_rows, sample_weight, class_weight, parts
+    jobs = jobs_of(models, x, y, *given, arguments)
+    epochs = max(0, arguments["epochs"] - arguments["initial_epoch"])
+    progress = Progress(len(jobs), "model", epochs * len(jobs), "epoch", verbose)
+    if verbose:
+        for job in jobs:
+            job.callbacks = [Counting(progress, epochs), *job.callbacks]
     try:
         with progress:
             run(jobs, threads)
     except KeyboardInterrupt as stop:
         shorten(stop, INTERRUPTED)
         raise
+    _name_diverged(jobs)
+    return [job.history for job in jobs]
+
+
+def _name_diverged(jobs: Sequence[Job]) -> None:
+    """Warn of models that diverged; raise the error of the first one if all did."""
     bad = [job for job in jobs if job.diverged]
-    if not bad:
-        return
-    which = listed([f"{job.number} ({job.model.name!r})" for job in bad])
-    of = f"{len(bad)} of {counted(len(jobs), 'model')}"
     errors = [job.error for job in bad if job.error is not None]
-    if len(errors) == len(jobs):
+    if errors and len(errors) == len(jobs):
         errors[0].add_note(f"fit_many: all of {counted(len(jobs), 'model')} diverged.")
         raise errors[0]
-    first = f" The first: {errors[0]}" if errors else ""
-    warn(f"fit_many: {of} diverged, and the others are trained. The numbers: {which}.{first}")
-
-
-def check_models(models: Sequence[Any]) -> None:
-    """Check that these are compiled models which can be trained at the same time.
-
-    Raises:
-        TypeError: for something else.
-        ValueError: for none, one that is not compiled, and two that are or hold the same.
-    """
-    if not models:
-        raise ValueError("models is empty: there is nothing to train.")
-    owners: dict[int, int] = {}
-    for number, model in enumerate(models):
-        if not isinstance(model, Model):
-            raise TypeError(f"models[{number}] must be a gpunn.Model; got {model!r:.80}.")
-        if not model.compiled:
-            raise ValueError(
-                f"models[{number}] ({model.name!r}) is not compiled: call its "
-                f"compile(optimizer=..., loss=...) first."
-            )
-        for part in (model, *model._with_layers_inside()):
-            if (before := owners.setdefault(id(part), number)) == number:
-                continue
-            what = f"share the layer {part.name!r}"
-            if part is model or part is models[before]:
-                what = f"are the same, or one is in the other ({part.name!r})"
-            raise ValueError(
-                f"models[{before}] and models[{number}] {what}: they cannot train at the same "
-                f"time. Make new layers for each, as a function does that returns a model."
-            )
-
-
-def _make_ready(model: Model, number: int, count: int, x: Any, y: Any) -> None:
-    """Build a model for the data, in the order of the list, so that its first weights do not
-    depend on threads."""
-    if not model._own_steps.isdisjoint(TRAINS):
-        return  # its own steps decide what they read
-    try:
-        model._training.ready("fit", x, y)
-    except Exception as error:
-        error.add_note(f"fit_many: in models[{number}] of {count} ({model.name!r}).")
-        raise
-
-
-def _takes_names(model: Model) -> bool:
-    """Whether a model takes columns of a frame by their names."""
-    if not model._own_steps.isdisjoint(TRAINS):
-        return True
-    spec = model._training.spec()
-    return spec.by_name or (len(spec.given) == 1 and spec.given[0][1] in ((), (1,)))
-
-
-def _is_one_weight(given: Any) -> bool:
-    """Whether a list is the weights of rows, not a list with weights for each model."""
-    return not any(entry is None or np.ndim(entry) for entry in given)
+    if bad:
+        which = listed([f"{job.number} ({job.model.name!r})" for job in bad])
+        first = f" The first: {errors[0]}" if errors else ""
+        warn(
+            f"fit_many: {len(bad)} of {counted(len(jobs), 'model')} diverged, and the others are "
+            f"trained. The numbers: {which}.{first}"
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +29,11 @@ class Job:
         sample_weight, class_weight: of this model; the weights are of all shared rows.
         callbacks: of this model alone.
         arguments: the other arguments of `Model.fit`, the same for all models.
+        context: what the calling thread has chosen, such as a backend; each job has its own.
+        when_done: is called with the job, in the thread that trained it.
         history: of the epochs that are done.
         error: what ended the training early.
+        is_done: whether it ended, by an error too, but not by Ctrl-C.
     """
 
     number: int
@@ -41,8 +45,11 @@ class Job:
     class_weight: Any
     callbacks: list[Callback]
     arguments: Mapping[str, Any]
+    context: Context = field(default_factory=copy_context)
+    when_done: Callable[[Job], None] | None = None
     history: History = field(default_factory=History)
-    error: BaseException | None = None
+    error: Exception | None = None
+    is_done: bool = False
 
     @property
     def row_count(self) -> int:
@@ -58,19 +65,38 @@ class Job:
         )
 
     def fit(self) -> None:
-        """Train the model as `Model.fit` does on its rows, and keep the history and the error."""
+        """Train the model as `Model.fit` does on its rows.
+
+        Raises:
+            Exception: of the training, but for a model that diverges.
+        """
+        self.context.run(self._fit)
+
+    def _fit(self) -> None:
         given, weight = dict(self.arguments), self.sample_weight
         if self.validation_rows is not None:
             held = *self.data.take(self.validation_rows), taken(weight, self.validation_rows)
             given["validation_data"] = held if weight is not None else held[:2]
         x, y = self.data.take(self.rows)
         self.model.history = None
+        error = None
         try:
             self.model.fit(
                 x, y, sample_weight=taken(weight, self.rows), class_weight=self.class_weight,
                 callbacks=self.callbacks, verbose=0, **given,
             )  # fmt: skip
-        except Exception as error:
-            self.error = error
+        except NonFiniteLossError as diverged:
+            error = diverged
+        except Exception as other:
+            other.add_note(f"In the training of model {self.number} ({self.model.name!r}).")
+            raise
         finally:
             self.history = self.model.history or self.history
+        self.end(error)
+
+    def end(self, error: Exception | None = None) -> None:
+        """Note that the training ended; whoever trains the model without `fit` sets ``history``
+        and calls this."""
+        self.error, self.is_done = error, True
+        if self.when_done is not None:
+            self.when_done(self)

@@ -1,12 +1,11 @@
-"""One bar for many models: the epochs that are done."""
+"""One bar for many models."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpunn.callbacks import Callback
 from gpunn.callbacks.callback import Logs
@@ -14,58 +13,51 @@ from gpunn.callbacks.streams import is_live
 from gpunn.common.names import counted
 from gpunn.distribution.launch import is_writer
 
-from .jobs import Job
-
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 
 class Progress:
-    """A ``with`` block that counts the epochs of all models, and prints a line at its end.
+    """A ``with`` block that counts what is done in it, and prints a line at its end.
 
     Args:
-        jobs: each gets a callback that counts.
-        verbose: 1 shows a bar in a terminal or notebook.
+        count, what: how many things are worked on, and the noun for them.
+        total, unit: how many parts they have, and the noun for these.
+        verbose: 0 shows nothing; 1 shows a bar in a terminal or notebook.
     """
 
-    def __init__(self, jobs: Sequence[Job], verbose: int) -> None:
+    def __init__(self, count: int, what: str, total: int, unit: str, verbose: int) -> None:
         self._lock = threading.Lock()
-        self._shows = verbose == 1 and is_live(sys.stdout)
+        self._head, self._total, self._unit = counted(count, what), total, unit
+        self._verbose = verbose if is_writer() else 0
         self._bar: tqdm | None = None
-        self._models, self.done = len(jobs), 0
-        given = jobs[0].arguments
-        each = max(0, given["epochs"] - given["initial_epoch"])
-        self._total = each * len(jobs)
-        for job in jobs:
-            job.callbacks = [_Counting(self, each), *job.callbacks]
+        self._done = 0
 
-    def count(self, epochs: int, done: int) -> None:
-        """Add to the epochs that are settled: ``done`` of them were trained."""
+    def count(self, settled: int = 1, done: int = 1) -> None:
+        """Add to the parts that are settled, of which ``done`` were worked on."""
         with self._lock:
-            self.done += done
+            self._done += done
             if self._bar is not None:
-                self._bar.update(epochs)
+                self._bar.update(settled)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Progress:
         self._began = time.perf_counter()
-        if self._shows and is_writer():
+        if self._verbose == 1 and is_live(sys.stdout):
             from tqdm.auto import tqdm
 
-            what = counted(self._models, "model")
-            self._bar = tqdm(total=self._total, desc=what, unit=" epochs", leave=False)
+            unit = f" {self._unit}s"
+            self._bar = tqdm(total=self._total, desc=self._head, unit=unit, leave=False)
+        return self
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        if is_writer():
+        if self._verbose:
             seconds = time.perf_counter() - self._began
-            print(
-                f"{counted(self._models, 'model')}: {counted(self.done, 'epoch')} in "
-                f"{seconds:.1f} s"
-            )
+            print(f"{self._head}: {counted(self._done, self._unit)} in {seconds:.1f} s")
 
 
-class _Counting(Callback):
+class Counting(Callback):
     """Counts the epochs of a model; one that stops early has settled all."""
 
     _abstract = True  # not registered by name
@@ -77,11 +69,8 @@ class _Counting(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._left -= 1
-        self._progress.count(1, 1)
+        self._progress.count()
 
     def release(self) -> None:
         self._progress.count(self._left, 0)
         self._left = 0
-
-    def __deepcopy__(self, memo: Any) -> _Counting:
-        return self

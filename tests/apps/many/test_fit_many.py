@@ -348,7 +348,7 @@ def test_backups_of_each_model(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="power") as raised:
         gpunn.fit_many([build(0), build(1)], X, Y, epochs=3, callbacks=stopping, verbose=0)
-    assert "models[0]" in raised.value.__notes__[0]
+    assert "model 0" in raised.value.__notes__[0]
     resumed = [build(0), build(1)]
     gpunn.fit_many(
         resumed, X, Y, epochs=3, callbacks=BackupAndRestore(tmp_path / "{model}"), verbose=0
@@ -430,7 +430,7 @@ def test_an_error_of_a_callback_stops_the_others() -> None:
         gpunn.fit_many(
             models, X, Y, epochs=1_000_000, callbacks=failing, verbose=0, threads=2
         )
-    assert f"models[1] ({models[1].name!r})" in raised.value.__notes__[0]
+    assert f"model 1 ({models[1].name!r})" in raised.value.__notes__[0]
     models[0].fit(X, Y, verbose=0)
 
 

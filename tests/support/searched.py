@@ -1,0 +1,56 @@
+"""What a search of the tests builds, in a module of its own: other processes import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn import layers
+
+X, Y = gpunn.datasets.toy.spirals(60)
+MARK = "GPUNN_TEST_MARK"  # a file whose presence says that a process has died
+
+
+def build(units: int = 4, rate: float = 0.05) -> Any:
+    model = gpunn.Sequential([
+        layers.Input((2,)), layers.Dense(units, "tanh"), layers.Dropout(0.1),
+        layers.Dense(1, "sigmoid"),
+    ])  # fmt: skip
+    model.compile(gpunn.optimizers.Adam(rate), "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def dying_once(units: int = 4) -> Any:
+    """Build a model; for the first time that it is asked for five units, the process dies."""
+    mark = Path(os.environ[MARK])
+    if units == 5 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return build(units)
+
+
+def dying(units: int = 4) -> Any:
+    if units == 5:
+        time.sleep(0.2)  # others are in work
+        os.kill(os.getpid(), signal.SIGKILL)
+    return build(units)
+
+
+def by_hand(point: dict[str, Any], seed: int, rows: Any, held: Any, **fit: Any) -> Any:
+    """Return the model and the history of a trial, as the documentation says it is trained."""
+    with gpunn.utils.seeded(seed):
+        model = build(**point)
+        history = model.fit(
+            X[rows], Y[rows], validation_data=(X[held], Y[held]), verbose=0, **fit
+        )
+    return model, history
+
+
+def weights(model: Any) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in model.get_weights()])
