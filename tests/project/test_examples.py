@@ -141,6 +141,14 @@ SHORT = {
             "distance 5, cosine similarity -1",
         ],
     ),
+    "many_networks": (
+        "",
+        [
+            r"units +rate +val_loss +spread +trials\n +(8 +0\.03|32 +0\.03)",
+            r"mean of eight 0\.9[4-9]\d\n",
+            r"agree most +(0\.99\d|1\.000)\n.*agree least +0\.[89]",
+        ],
+    ),
     "many_processes": ("--epochs 2 --rows 20000", [r"processes 1, accuracy 0\.9[2-5]"]),
     "many_starts": (
         "--starts 3 --steps 4000",

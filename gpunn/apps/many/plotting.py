@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunn.apps.plots.style import COLORS, dress, new_axes, new_panels
 
-if TYPE_CHECKING:
-    from .study import Study
-
 WIDE = 30  # times the least value is the largest, from which an axis is logarithmic
 
 
-def plotted(study: Study, ax: Any) -> Any:
+def plotted(study: Any, ax: Any) -> Any:
     """Return the figure of `Study.plot`."""
     names = list(dict.fromkeys(name for point in study.points for name in point))
     kinds = {name: {str(point.get(name)) for point in study.points} for name in names}
@@ -28,7 +25,7 @@ def plotted(study: Study, ax: Any) -> Any:
     return panels[0].figure
 
 
-def _draw(panel: Any, name: str, study: Study) -> None:
+def _draw(panel: Any, name: str, study: Any) -> None:
     values: list[Any] = [point.get(name) for point in study.points]
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     kinds: list[Any] = sorted({*values}) if numbers else list(dict.fromkeys(map(str, values)))

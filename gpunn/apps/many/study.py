@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_integer
 from gpunn.common.names import counted
-from gpunn.layers import Average
+from gpunn.layers import Average, Input
 from gpunn.models import Model
 
 from .points import Point
@@ -182,8 +182,6 @@ def _model(result: Result) -> Any:
 
 def averaged(models: Sequence[Model]) -> Model:
     """Return a model of copies of models: the mean of their outputs."""
-    import gpunn  # of which a model in a model needs symbolic inputs
-
     members = []
     for k, model in enumerate(models):
         member = copy.deepcopy(model)
@@ -193,7 +191,7 @@ def averaged(models: Sequence[Model]) -> Model:
     with suppress(AttributeError):  # of a model that defines its own call
         names = members[0].input_names
     shapes = [shapes] if len(names) == 1 else list(shapes)
-    inputs = [gpunn.Input(shape[1:], name=n) for shape, n in zip(shapes, names, strict=True)]
+    inputs = [Input(shape[1:], name=n) for shape, n in zip(shapes, names, strict=True)]
     given: Any = inputs[0] if len(inputs) == 1 else inputs
     each = [member(given) for member in members]
     several = isinstance(each[0], (list, tuple))
