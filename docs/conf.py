@@ -22,6 +22,7 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 import gpunn  # noqa: E402
+from gpunn.apps.web.playground import playground_page  # noqa: E402
 from gpunn.common.importing.stability import stability_of  # noqa: E402
 
 PROJECT = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -55,6 +56,7 @@ html_show_sphinx = False
 html_math_renderer = "mathml"  # of `setup`
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
 html_theme_options = {
     "source_repository": f"{SOURCE}/",
     "source_branch": "main",
@@ -71,6 +73,23 @@ OUTSIDE = re.compile(r"\]\(\.\./\.\./([^)\s]+)\)")
 def link_to_repository(app: Sphinx, name: str, text: list[str]) -> None:
     """Turn ``](../../examples/xor.py)`` into a link to the code host."""
     text[0] = OUTSIDE.sub(rf"]({SOURCE}/blob/main/\1)", text[0])
+
+
+# -- the playground: on the front page, its picture becomes a frame
+
+PICTURE = re.compile(r"!\[([^]]+)\]\(images/playground\.png\)")
+SHOWN = "playground.html#data=rings&amp;net=6:tanh"
+FRAME = rf'<iframe class="playground" src="{SHOWN}" title="\1"></iframe>'
+
+
+def show_playground(app: Sphinx, name: str, text: list[str]) -> None:
+    if name == app.config.root_doc:
+        text[0] = PICTURE.sub(FRAME, text[0])
+
+
+def write_playground(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        (Path(app.outdir) / "playground.html").write_text(playground_page(), encoding="utf-8")
 
 
 # -- formulas
@@ -177,6 +196,12 @@ def mark(app: Sphinx, what: str, name: str, member: Any, options: Any, lines: li
         lines += ["", "*Stable.*", ""]
 
 
+def leave_out_links(app: Sphinx, name: str, template: str, context: Any, tree: Any) -> None:
+    """Leave out the links to a page's source where it is written here: the repository lacks it."""
+    if (DOCS / name).is_relative_to(API):
+        context["page_source_suffix"] = ""
+
+
 def leave_out(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> Any:
     """Leave out a class's plain attributes: its arguments are described, the rest is for tests."""
     is_code = callable(member) or isinstance(member, property)
@@ -185,7 +210,10 @@ def leave_out(app: Sphinx, what: str, name: str, member: Any, skip: bool, option
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", link_to_repository)
+    app.connect("source-read", show_playground)
     app.connect("builder-inited", write_reference)
+    app.connect("html-page-context", leave_out_links)
+    app.connect("build-finished", write_playground)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", mark)
     app.add_html_math_renderer(

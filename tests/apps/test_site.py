@@ -62,3 +62,45 @@ def test_search_works_offline(site: Path, words: str, chromium) -> None:
     page.wait_for_selector("#search-results li a", timeout=30_000)
     found = " ".join(page.locator("#search-results li a").all_text_contents()).lower()
     assert words != "early stopping" or "stop early" in found, found
+
+
+def test_the_front_page_trains_in_the_colours_that_are_chosen(site: Path, chromium) -> None:
+    page = chromium.new_context(offline=True, color_scheme="null").new_page()  # none pretended
+    page.goto((site / "index.html").as_uri())
+    frame = page.frame_locator("iframe")
+    losses = frame.locator("#figures dd").filter(has_text="correct").first
+    before = float(losses.inner_text().split(",")[0])
+    frame.get_by_role("button", name="Epoch", exact=True).click()
+    assert float(losses.inner_text().split(",")[0]) < before
+    for theme, colour in {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}.items():
+        page.evaluate("theme => { document.body.dataset.theme = theme; }", theme)
+        page.frames[1].evaluate("""async (colour) => {
+          while (getComputedStyle(document.documentElement).backgroundColor !== colour) {
+            await new Promise(requestAnimationFrame);
+          }
+        }""", colour)
+
+
+def test_a_button_copies_what_is_typed(site: Path, chromium) -> None:
+    context = chromium.new_context(offline=True)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto((site / "how-to" / "install.html").as_uri())
+
+    def copied(text: str) -> str:
+        block = page.locator("div.highlight").filter(has_text=text).first
+        block.hover()
+        block.get_by_role("button", name="Copy").click()
+        block.get_by_role("button", name="Copied").wait_for()
+        return page.evaluate("navigator.clipboard.readText()")
+
+    assert copied("Self-test  ...") == "gpunn doctor"
+    assert copied("python3 -m venv").startswith("python3 -m venv .venv\n")
+    assert copied(">>> import gpunn").startswith("import gpunn\ngpunn.Sequential(")
+
+
+def test_only_pages_of_the_repository_link_to_their_source(site: Path) -> None:
+    linked = 'rel="edit"'
+    assert linked in (site / "how-to" / "install.html").read_text(encoding="utf-8")
+    written = list((site / "reference" / "api").glob("*.html"))
+    assert written and not [p for p in written if linked in p.read_text(encoding="utf-8")]

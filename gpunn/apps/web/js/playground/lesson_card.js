@@ -8,7 +8,7 @@ import { lessonAddress } from "./settings.js";
  * @param {string} name of the lesson that is shown, or empty
  */
 export function lessonMenu(select, name) {
-  const options = /** @type {[string, string][]} */ ([["", "none"],
+  const options = /** @type {[string, string][]} */ ([["", "no lesson"],
     ...Object.entries(LESSONS).map(([value, { title }]) => [value, title])]);
   fill(select, options.map(([value, text]) => make("option", { value, selected: value === name }, text)));
 }
