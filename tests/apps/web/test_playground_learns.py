@@ -186,6 +186,25 @@ def test_saturated_units_are_counted(playground):
     }""")
     assert "One unit is saturated, but no layer as a whole." in page.inner_text("#words")
     assert page.locator("#net .saturated").count() == 1
+    assert page.locator("#words .bad").count() == 0
+
+
+def test_saturated_layers_are_an_alarm_only_where_nothing_was_learned(playground):
+    page = playground("data=moons&net=8:tanh")
+    spoil = """() => {
+      playground.training.network.layers[0].kernel.fill(1000);
+      playground.draw(true);
+    }"""
+    alarms = page.locator("#words .bad").filter(has_text="is saturated")
+    page.evaluate(spoil)
+    assert alarms.count() == 1 and "where it hardly learns" in alarms.inner_text()
+    page.evaluate("""() => {
+      playground.open("data=moons&net=8:tanh&optimizer=Adam:learning_rate=0.1");
+      playground.once(() => playground.training.epochs(400));
+    }""")
+    assert page.evaluate("playground.training.now.train") < 0.02
+    words = page.inner_text("#words")
+    assert alarms.count() == 0 and "is saturated" in words and "has learned" in words, words
 
 
 def test_dead_units_are_named(playground):

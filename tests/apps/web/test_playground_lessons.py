@@ -21,7 +21,9 @@ LESSONS = {
     "unscaled-inputs": ("are not scaled", f"{NOW}.testRight < 0.7", f"{NOW}.testRight > 0.8"),
     "outlier": ("", "true", "true"),
     "leak": ("", f"{NOW}.testRight > 0.85", f"{NOW}.testRight < 0.6"),
-    "too-little-data": ("", f"{NOW}.test > 20 * {NOW}.train", f"{NOW}.test < 2 * {NOW}.train"),
+    "too-little-data": (
+        "The network overfits", f"{NOW}.test > 20 * {NOW}.train", f"{NOW}.test < 2 * {NOW}.train",
+    ),
 }
 
 

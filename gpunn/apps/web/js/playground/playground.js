@@ -14,7 +14,7 @@ import { SHAPES, points } from "./points/shapes.js";
 import { Slopes } from "./slopes.js";
 import { Training } from "./training.js";
 import { unitPanel } from "./unit.js";
-import { diverging, findings, unitStates, unscaled } from "./words.js";
+import { diverging, findings, overfitting, unitStates, unscaled } from "./words.js";
 
 const BUDGET = 9; // milliseconds of training between two frames
 const WORDS_EVERY = 400; // milliseconds
@@ -367,17 +367,18 @@ export class Playground {
     });
     const gradients = network.layers.map(({ kernelGradient }) =>
       Math.sqrt(kernelGradient.reduce((sum, g) => sum + g * g, 0) / kernelGradient.length));
-    const bad = network.steps ? diverging(training.progress) : "";
-    const found = bad ? [bad] : [
-      ...unscaled(data.names.slice(0, data.inputs), x),
-      ...findings(states, network.steps ? gradients : [], this.catalogue.bounds),
-    ];
-    const text = found.join("\n");
+    const diverges = network.steps ? diverging(training.progress) : "";
+    const found = findings(states, network.steps ? gradients : [], this.catalogue.bounds, training.progress);
+    const bad = diverges ? [diverges] : [
+      ...unscaled(data.names.slice(0, data.inputs), x), ...overfitting(training.moments), ...found.bad];
+    const notes = diverges ? [] : found.notes;
+    const text = [...bad, "", ...notes].join("\n");
     const place = find("words");
     if (place.dataset.text !== text) {
       place.dataset.text = text;
-      fill(place, found.length ? found.map((sentence) => make("li", { class: "bad" }, sentence))
-        : make("li", {}, "No dead units, no saturated layers."));
+      fill(place, bad.map((sentence) => make("li", { class: "bad" }, sentence)),
+        notes.map((sentence) => make("li", {}, sentence)),
+        !bad.length && !notes.length && make("li", {}, "No dead units, no saturated layers, no overfitting."));
     }
     this.diagram.mark(states, this.selected);
   }

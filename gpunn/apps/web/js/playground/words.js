@@ -4,6 +4,8 @@ import { written } from "./dom.js";
 
 const JUMPED = { loss: 2, growth: 3 }; // times the loss at the start, in a network that has moved
 const GREW = { loss: 0.5, growth: 100 }; // times the weights at the start, without having learned much
+const LEARNED = 0.5; // times the loss at the start: below it, saturated layers have done no harm
+const OVERFITTED = 1.5; // times the lowest test loss, and the training loss
 const UNUSUAL = 10; // mean or deviation of an input: one that is scaled has 0 and 1
 
 /** @typedef {import("./settings.js").Catalogue["bounds"]} Bounds */
@@ -60,6 +62,19 @@ export function diverging({ loss, start, growth }) {
 }
 
 /**
+ * @param {import("./training.js").Moment[]} moments from the first to now
+ * @returns {string[]} a sentence for a test loss that has risen while the training loss fell
+ */
+export function overfitting(moments) {
+  const now = moments[moments.length - 1];
+  const best = moments.reduce((least, m) => (m.test < least.test ? m : least), now);
+  const overfits = now.test > OVERFITTED * Math.max(best.test, now.train) && now.train < best.train;
+  return overfits ? [`The network overfits: since epoch ${Math.round(best.epoch).toLocaleString("en")} the test loss has risen from `
+    + `${written(best.test)} to ${written(now.test)}, while the training loss fell from ${written(best.train)} to ${written(now.train)}.`]
+    : [];
+}
+
+/**
  * @param {string[]} names of the inputs
  * @param {Float32Array} x (rows, inputs)
  * @returns {string[]} a sentence for inputs that are not scaled
@@ -79,36 +94,40 @@ export function unscaled(names, x) {
  * @param {UnitState[][]} layers the hidden layers; empty where the activation is not examined
  * @param {number[]} gradients root mean square of each layer's weight gradient
  * @param {Bounds} bounds
- * @returns {string[]} sentences
+ * @param {{loss: number, start: number}} progress the loss now and at the start
+ * @returns {{bad: string[], notes: string[]}} sentences; notes: what is usual in a network that has learned
  */
-export function findings(layers, gradients, bounds) {
+export function findings(layers, gradients, bounds, { loss, start }) {
   /** @type {string[]} */
-  const found = [];
+  const bad = [];
+  /** @type {string[]} */
+  const notes = [];
+  const learned = loss < LEARNED * start;
   layers.forEach((units, i) => {
     const dead = units.map((u, j) => (u.dead ? j + 1 : 0)).filter(Boolean);
     if (dead.length) {
-      found.push(`Layer ${i + 1}: ${units_(dead)} dead: ${dead.length > 1 ? "their slopes are" : "its slope is"} `
+      bad.push(`Layer ${i + 1}: ${units_(dead)} dead: ${dead.length > 1 ? "their slopes are" : "its slope is"} `
         + "0 at every point, so no weight changes there.");
     }
     const share = units.reduce((sum, u) => sum + u.saturated, 0) / units.length;
     if (share >= bounds.many) {
-      found.push(`Layer ${i + 1} is saturated: ${Math.round(100 * share)}% of its outputs are at a flat end of the activation, `
-        + "where it hardly learns.");
+      (learned ? notes : bad).push(`Layer ${i + 1} is saturated: ${Math.round(100 * share)}% of its outputs are at a flat end `
+        + `of the activation, ${learned ? "as is usual in a network that has learned" : "where it hardly learns"}.`);
     }
   });
   const some = layers.flat().filter((u) => u.saturated >= bounds.many).length;
-  if (some && !found.some((text) => text.includes("saturated"))) {
-    found.push(`${some === 1 ? "One unit is" : `${some} units are`} saturated, but no layer as a whole.`);
+  if (some && ![...bad, ...notes].some((text) => text.includes("saturated"))) {
+    notes.push(`${some === 1 ? "One unit is" : `${some} units are`} saturated, but no layer as a whole.`);
   }
   const [first, last] = [gradients[0], gradients[gradients.length - 1]];
   if (gradients.length > 1 && first * bounds.far_apart < last) {
-    found.push(`Vanishing gradients: the RMS gradient of layer 1 is ${first.toExponential(1)}, that of the last `
+    bad.push(`Vanishing gradients: the RMS gradient of layer 1 is ${first.toExponential(1)}, that of the last `
       + `layer ${last.toExponential(1)}.`);
   } else if (gradients.length > 1 && last * bounds.far_apart < first) {
-    found.push(`Exploding gradients: the RMS gradient of layer 1 is ${first.toExponential(1)}, that of the last `
+    bad.push(`Exploding gradients: the RMS gradient of layer 1 is ${first.toExponential(1)}, that of the last `
       + `layer ${last.toExponential(1)}.`);
   }
-  return found;
+  return { bad, notes };
 }
 
 /** @param {number[]} numbers */
