@@ -71,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "differ (default: 0, each alone)")
     add("--max-bytes", type=positive, default=10_000_000, metavar="N",
         help="maximum number of bytes of a request (default: 10,000,000)")
+    add("--max-pixels", type=positive, default=50_000_000, metavar="N",
+        help="maximum number of pixels of all pictures of a request (default: 50,000,000)")
     add("--timeout", type=_from_to(0.1, 3600), default=30.0, metavar="SECONDS",
         help="time for a request to arrive, and for a connection to be idle (default: 30)")
     add("--queue", type=positive, default=64, metavar="N",
@@ -82,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from gpunn.apps.serving import Limits, Server
 
-    limits = Limits(args.max_bytes, args.timeout, args.queue)
+    limits = Limits(args.max_bytes, args.timeout, args.queue, args.max_pixels)
     model = saved_model(args)
     try:
         server = Server(model, args.host, args.port, args.batch_ms / 1000, limits)

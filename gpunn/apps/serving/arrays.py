@@ -14,12 +14,17 @@ from gpunn.apps import trained_on
 from gpunn.apps.pictures.samples import read_sample
 from gpunn.apps.pictures.shapes import picture_shape
 from gpunn.apps.predictions import BLANK, class_entries
+from gpunn.loaders.opening import LargeImage, look_at
 
-from .bodies import Picture, Question, Refused, document, kind_of, only, pictures, shown
+from .bodies import MAX_PIXELS, Picture, Question, Refused, document, kind_of, only, pictures, shown
 
 
 class Arrays:
     """A model that takes arrays, by name if it has several inputs; and pictures, where they fit.
+
+    Args:
+        model: a built model.
+        pixels: of all pictures of a request, at most.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((2,), name="x"), gpunn.layers.Dense(1)])
@@ -30,7 +35,8 @@ class Arrays:
     gpunn.apps.serving.bodies.Refused: inputs must be rows of numbers, each of shape [2]
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, pixels: int = MAX_PIXELS) -> None:
+        self._most = pixels
         self.shapes = {
             name: (tensor.shape[1:], str(tensor.dtype))
             for name, tensor in zip(model.input_names, model.inputs, strict=True)
@@ -115,18 +121,38 @@ class Arrays:
         return found
 
     def _pictures(self, sent: Sequence[Picture]) -> Question:
-        rows, there = [], []
-        for picture in sent:
-            try:
-                row, _ = read_sample(picture, self.sample, self.known, self.mnist)
-            except ValueError as error:
-                raise Refused(400, str(error)) from None
-            except ImportError:
-                raise Refused(415, "the server lacks Pillow, to read pictures") from None
-            there.append(row is not None)
-            rows.append(np.zeros(self.sample, np.uint8) if row is None else row)
+        try:
+            self._check_pixels(sent)
+            read = partial(read_sample, max_pixels=self._most)
+            read_rows = [read(one, self.sample, self.known, self.mnist)[0] for one in sent]
+        except LargeImage as error:
+            raise Refused(413, str(error)) from None
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
+        except ImportError:
+            raise Refused(415, "the server lacks Pillow, to read pictures") from None
+        there = [row is not None for row in read_rows]
+        rows = [np.zeros(self.sample, np.uint8) if row is None else row for row in read_rows]
         answer = partial(self._answer, of_pictures=True, there=there)
         return Question({next(iter(self.shapes)): np.stack(rows)}, answer)
+
+    def _check_pixels(self, sent: Sequence[Picture]) -> None:
+        """Refuse pictures that would take much memory, before any of them is decoded.
+
+        What counts is the picture or the row that is made of it, whichever has more pixels.
+        """
+        assert self.picture is not None
+        row = self.picture[0] * self.picture[1]
+        total = 0
+        for picture in sent:
+            (width, height), _ = look_at(picture, self._most)
+            total += max(width * height, row)
+        if total > self._most:
+            raise LargeImage(
+                f"{len(sent)} pictures, of {row:,} pixels each as the model takes them, have "
+                f"{total:,} pixels, but --max-pixels is {self._most:,} for a request. Send fewer "
+                f"or smaller ones."
+            )
 
     def _answer(
         self, outputs: dict[str, np.ndarray], of_pictures: bool, there: Sequence[bool] = ()

@@ -16,6 +16,7 @@ import numpy as np
 # Beginnings of the formats that are read. Pillow would start other programs for some others.
 _PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8|BM|RIFF....WEBP", re.DOTALL)
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
+MAX_PIXELS = 50_000_000  # of the pictures of a request
 SHOWN = 40  # characters of a client's text that a reason repeats
 
 

@@ -152,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "Content-Length is not a number")
         most = self.server.limits.body
         if len(lengths[0]) > 18 or int(lengths[0]) > most:
-            raise Refused(413, f"a body has at most {most:,} bytes")
+            raise Refused(413, f"a body has at most {most:,} bytes, --max-bytes of the server")
         return int(lengths[0])
 
     def _body(self, length: int) -> bytes:

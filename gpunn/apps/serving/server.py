@@ -15,6 +15,7 @@ from typing import Any
 from gpunn.apps.tables.table_model import TableModel
 
 from .arrays import Arrays
+from .bodies import MAX_PIXELS
 from .counting import Counts
 from .handler import Handler
 from .predicting import Predictor
@@ -37,11 +38,13 @@ class Limits:
         seconds: for a request to arrive, for a connection to be idle, and for an answer to be
             taken.
         queue: requests that wait or are computed, at most.
+        pixels: of all pictures of a request, at most.
     """
 
     body: int = 10_000_000
     seconds: float = 30.0
     queue: int = 64
+    pixels: int = MAX_PIXELS
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -83,7 +86,9 @@ class Server(socketserver.ThreadingTCPServer):
     ) -> None:
         self.limits = limits or Limits()
         table = TableModel.of(model)
-        self.reader: Arrays | Rows = Arrays(model) if table is None else Rows(model, table)
+        self.reader: Arrays | Rows = (
+            Arrays(model, self.limits.pixels) if table is None else Rows(model, table)
+        )
         self.predict = Predictor(model, self.limits.queue, gather)
         self.counts = Counts()
         self.is_ending = False

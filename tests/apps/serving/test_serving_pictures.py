@@ -16,6 +16,7 @@ from served import Client, serving
 
 import gpunn
 from gpunn.apps.cli import main
+from gpunn.apps.serving import Limits
 from gpunn.saving import load_model
 
 
@@ -114,9 +115,28 @@ def test_bodies_that_are_no_pictures(running: Client, content: bytes, reason: st
 
 def test_a_picture_of_very_many_pixels_is_not_decoded(running: Client) -> None:
     file = io.BytesIO()
-    Image.new("1", (6000, 6000)).save(file, "PNG")
+    Image.new("1", (8000, 8000)).save(file, "PNG")
     status, found, _ = running.ask("POST", "/predict", file.getvalue(), "image/png")
-    assert status == 400 and "6,000 x 6,000 pixels" in found["error"]
+    assert status == 413 and "8,000 x 8,000 pixels" in found["error"]
+
+
+@pytest.mark.parametrize(("side", "fitting"), [(20, 10), (1, 33)])
+def test_pictures_of_many_pixels_together_are_not_decoded(side: int, fitting: int) -> None:
+    """Of 20 x 20 pixels, or of one that becomes the 120 which the model takes."""
+    file = io.BytesIO()
+    Image.new("L", (side, side)).save(file, "PNG")
+    sent = [base64.b64encode(file.getvalue()).decode()] * (fitting + 1)
+    broken = base64.b64encode(file.getvalue()[:-20]).decode()
+    with serving(photos(), limits=Limits(pixels=4000)) as client:
+        assert client.predict({"pictures": sent[1:]})[0] == 200
+        status, found = client.predict({"pictures": [broken, *sent[1:]]})
+    assert status == 413
+    assert "--max-pixels is 4,000 for a request" in found["error"]
+
+
+def test_reasons_name_options_of_the_command(capsys: Any) -> None:
+    assert main(["serve", "--help"]) == 0
+    assert {"--max-pixels", "--max-bytes"} <= {*capsys.readouterr().out.split()}
 
 
 @pytest.mark.parametrize(
