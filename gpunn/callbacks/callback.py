@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from gpunn.common.arguments import check_count
 from gpunn.common.fields import dataclass_transform, field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import FieldSchema, check
@@ -38,6 +39,10 @@ def state(
     return _State(kept, first)
 
 
+def _check_verbose(name: str, value: Any) -> int:
+    return int(check_count(name, int(value) if isinstance(value, bool) else value))
+
+
 @dataclass_transform(field_specifiers=(field, state))
 class Callback(Entry):
     """Base class of callbacks, whose hooks are called during training, as in Keras.
@@ -66,6 +71,7 @@ class Callback(Entry):
     """
 
     _kind = "callback"
+    _checks = cast("dict[str, Any]", {"verbose": _check_verbose})
     __experimental__ = frozenset(
         {"check_state", "has_state", "keeps", "listens", "needs_predict_batches", "release"}
         | {"needs_test_batches", "needs_train_batches", "next_train_batch", "on_train_progress"}

@@ -1,6 +1,7 @@
 """Test callbacks on their own and in `fit`. Keras's own figures for them are in keras_figures."""
 
 import csv
+import inspect
 import io
 import json
 from collections.abc import Mapping
@@ -57,6 +58,23 @@ def test_metrics_are_reset_within_an_epoch(backend):
     x = np.arange(5.0).reshape(5, 1)
     model.fit(x, x, batch_size=2, verbose=0, shuffle=False, callbacks=[reset])
     assert seen == [[0.5, 0.5], [6.5, 2.5], [16.0, 4.0]]  # of each batch alone
+
+
+REQUIRED = {"LearningRateScheduler": [float], "ModelCheckpoint": ["a.gpunn"], "StopAfter": [1]}
+
+
+@pytest.mark.parametrize("name", sorted(registry.entries("callback")))
+def test_verbose_is_a_number_from_the_start(name):
+    """Keras compares it with 0 when something is printed, perhaps after hours."""
+    make = registry.entries("callback")[name]
+    if "verbose" not in inspect.signature(make).parameters:
+        return
+    given = REQUIRED.get(name, [1] if name.startswith("Stop") else [])
+    for value in ("0", "auto", None, 1.5, -1):
+        with pytest.raises(ValueError, match=r"verbose must be an integer of at least 0; got"):
+            make(*given, verbose=value)
+    made = [make(*given, verbose=value).verbose for value in (0, True, 2, np.int64(1))]
+    assert made == [0, 1, 2, 1]
 
 
 # -- the history

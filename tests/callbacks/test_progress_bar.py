@@ -167,8 +167,8 @@ def test_the_bar_is_gone_after_an_error(clock):
 def test_auto_is_a_bar_where_somebody_looks_on(stream, taken):
     with mock.patch("sys.stdout", stream):
         assert check_verbose("auto") == taken
-    assert [check_verbose(value) for value in (0, 1, 2, True)] == [0, 1, 2, 1]
-    for wrong in (3, "loud", None):
+    assert [check_verbose(value) for value in (0, 1, 2, True, np.int64(2))] == [0, 1, 2, 1, 2]
+    for wrong in (3, "0", "loud", None):
         with pytest.raises(ValueError, match="verbose must be 0, 1, 2 or 'auto'"):
             check_verbose(wrong)
 
