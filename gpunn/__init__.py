@@ -11,16 +11,19 @@ import sys
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks, layers, losses, metrics, optimizers
 from ._version import __version__
-from .backends import get_backend, use_backend
-from .common import config
-from .common.importing.aliases import AliasFinder
-from .common.importing.lazy import advice as _advice
-from .common.importing.lazy import lazy, offered, told_to_imports
-from .compat import absent
-from .layers import Input
-from .models import Model, Sequential
+from .common.importing import collector as _collector
+
+with _collector.paused():
+    from . import callbacks, layers, losses, metrics, optimizers
+    from .backends import get_backend, use_backend
+    from .common import config
+    from .common.importing.aliases import AliasFinder
+    from .common.importing.lazy import advice as _advice
+    from .common.importing.lazy import lazy, offered, told_to_imports
+    from .compat import absent
+    from .layers import Input
+    from .models import Model, Sequential
 
 if TYPE_CHECKING:
     from . import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gpunn.common.importing.light_dataclass import dataclass
 
 __all__ = ["Properties"]
 

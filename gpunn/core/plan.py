@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, field, replace
 from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.registry import is_own
 from gpunn.distribution.communicator import Shard
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from gpunn.common.importing.light_dataclass import dataclass
 
 
 @dataclass(frozen=True)

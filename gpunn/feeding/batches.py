@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .data import to_rows
 from .inputs import inputs

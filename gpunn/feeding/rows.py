@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakSet
@@ -19,6 +19,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.device import place_of
 from gpunn.backends.shared.order import Order
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .arrays import Windows, is_ready, map_under, on_device, stored_dtype, windows_of
 from .memory import kept_data, lacking, readable

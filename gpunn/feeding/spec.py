@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from gpunn.backends.contract.backend import Backend
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.nested import TreeDef
 from gpunn.core.plan import HostPart
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
 from gpunn.backends.contract.control import Control
 from gpunn.backends.contract.device import Sending
 from gpunn.backends.shared.order import Order
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .arrays import CHUNK, stored_dtype
 from .rows import Rows

@@ -26,27 +26,45 @@ from .conversion import convert
 from .library import (  # noqa: F401
     activations,
     arrays,
-    bits,
-    control,
     diagonals,
     images,
     large_gradient_rules,
-    linear,
     mathematics,
     networks,
     normalization,
-    norms,
-    order,
-    search,
     special,
-    splitting,
-    statistics,
-    updates,
 )
 from .table import complaint, operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor
 
+FUNCTIONS.later(
+    "gpunn.ops.library.bits",
+    "bitwise_and bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift "
+    "bitwise_xor left_shift right_shift",
+)
+FUNCTIONS.later(
+    "gpunn.ops.library.control",
+    "associative_scan cond custom_gradient fori_loop map scan vectorized_map while_loop",
+)
+FUNCTIONS.later("gpunn.ops.library.linear", "cross inner kron vdot")
+FUNCTIONS.later("gpunn.ops.library.norms", "norm normalize")
+FUNCTIONS.later("gpunn.ops.library.order", "argsort sort top_k")
+FUNCTIONS.later(
+    "gpunn.ops.library.search",
+    "argpartition bincount digitize in_top_k isin multi_hot nonzero searchsorted unravel_index",
+)
+FUNCTIONS.later(
+    "gpunn.ops.library.splitting",
+    "append array_split depth_to_space dsplit dstack hsplit select space_to_depth vsplit",
+)
+FUNCTIONS.later(
+    "gpunn.ops.library.statistics",
+    "average median nanmax nanmean nanmin nanprod nanstd nansum nanvar percentile quantile",
+)
+FUNCTIONS.later(
+    "gpunn.ops.library.updates", "scatter scatter_update segment_max segment_sum slice_update"
+)
 FUNCTIONS.later(
     "gpunn.ops.matrices.factors", "cholesky eigh lu_factor matrix_rank qr svd"
 )

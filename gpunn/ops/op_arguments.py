@@ -9,11 +9,12 @@ and ``{"ellipsis": True}``; numbers, strings, lists and None are unchanged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.nested import replaced
 from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert, read_in_trace

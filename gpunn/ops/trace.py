@@ -6,13 +6,13 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import Control
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.core.draws import Draws
 from gpunn.core.plan import Call

@@ -8,7 +8,6 @@ import re
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.holds import Exclusive
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.names import plain
 from gpunn.core.operators import Operators
 from gpunn.core.storage import Parameter, ParameterStorage

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from gpunn.backends.contract.control import PASS, POSITION
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.lockstep import lockstep
 from gpunn.backends.shared.order import Order
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.stored import MOST
 from gpunn.distribution.communicator import Communicator
 from gpunn.feeding.arrays import check_file

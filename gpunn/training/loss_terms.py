@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gpunn.backends.contract.backend import Array
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.overrides import replaces
 from gpunn.core.plan import Plan
 from gpunn.core.workspace import Pool, Workspace

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gpunn import losses
 from gpunn import metrics as metrics_module
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.names import warn
 from gpunn.losses import Loss
 from gpunn.ops.arithmetic import equal

@@ -6,10 +6,10 @@ they differ, the metric reads its inputs through a function, or is rejected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from gpunn import activations
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.core.plan import Plan
 from gpunn.losses import Loss
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from gpunn import activations
 from gpunn import metrics as metrics_module
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.shared.precision import usable
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.overrides import replaces
 from gpunn.core.plan import KEPT_SHAPES, Plan
 from gpunn.core.storage import ParameterStorage

@@ -7,7 +7,6 @@ backend may trace or capture it, and then replay the recorded operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from gpunn.backends.contract.expression import (
 )
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.registry import is_traceable
 from gpunn.core.storage import Parameter
 from gpunn.core.workspace import Pool, Workspace

@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from gpunn.backends.numpy.backend import check_position
 from gpunn.backends.shared.lockstep import lockstep
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, ParallelRegion
 from gpunn.common.holds import Hold
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .convolution import CompiledConvolution
 from .expressions import CompiledExpressions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.numpy.convolution import PARTS, PARTS_BYTES, rows_of
 from gpunn.backends.shared.geometry import Geometry
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .operations import Arguments, CompiledOperations, compiled, name_of
 

@@ -6,7 +6,7 @@ with the registers that it reads and writes. `kernels/cpu/expressions.cpp` perfo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from gpunn.backends.contract.expression import (
     Instruction,
     filling,
 )
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .loops import Loop
 from .operations import CompiledOperations, name_of

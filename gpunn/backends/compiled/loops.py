@@ -6,7 +6,6 @@ expression computes, apart from its constants and whether it adds to its outputs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from gpunn.backends.contract.expression import (
@@ -18,6 +17,7 @@ from gpunn.backends.contract.expression import (
     ExpressionOutput,
     Instruction,
 )
+from gpunn.common.importing.light_dataclass import dataclass
 
 _AXES = {ONE: "1", COLUMNS: "c", ELEMENTS: "e"}
 _APART = ROW_REDUCTIONS | {"column_index"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby, pairwise
 from operator import itemgetter
 
@@ -24,6 +24,7 @@ from gpunn.backends.contract.expression import (
     ROWS,
     BroadcastAxes,
 )
+from gpunn.common.importing.light_dataclass import dataclass
 
 PAIRS = (
     ("multiply", "add"), ("multiply", "subtract"), ("multiply", "subtract_from"),

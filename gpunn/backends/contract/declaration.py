@@ -27,12 +27,12 @@ from an argument. The same declaration provides
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.signatures import signature
 
 from .device import Array, Device

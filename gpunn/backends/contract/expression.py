@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from gpunn.backends.shared.functions import FUNCTIONS
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .declaration import Argument, OpCall, reads
 from .device import Array

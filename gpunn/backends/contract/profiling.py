@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gpunn.common.holds import Hold
+from gpunn.common.importing.light_dataclass import dataclass
 
 from .declaration import MatrixProduct, OpCall, OpDeclaration
 from .device import Device

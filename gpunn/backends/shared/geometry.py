@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from gpunn.common.importing.light_dataclass import dataclass
 
 Pair = tuple[int, int]
 

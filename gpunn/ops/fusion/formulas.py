@@ -9,13 +9,14 @@ digits, and the code that runs them chooses the type.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import FunctionType, MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends.contract.expression import OPERANDS, ROW_REDUCTIONS
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import Trace

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gpunn.backends.contract.expression import (
@@ -25,6 +24,7 @@ from gpunn.backends.contract.expression import (
     ExpressionOutput,
     Instruction,
 )
+from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.ops.tensor import Shape, Tensor
 
 
