@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
@@ -52,6 +53,14 @@ _changes = itertools.count(1)
 last_change = 0
 """A number that changes whenever an attribute of any part or weight is set, optimizer slots move,
 the layers of a model change, or floatx does."""
+
+
+class _OfThread(threading.local):
+    last_change = 0
+
+
+of_thread = _OfThread()
+"""Its ``last_change`` is that number for the changes that this thread makes."""
 
 
 class Entry:
@@ -173,7 +182,7 @@ class Entry:
 def record_change() -> None:
     """Record a change: see `last_change`."""
     global last_change
-    last_change = next(_changes)
+    of_thread.last_change = last_change = next(_changes)
 
 
 @contextmanager

@@ -246,6 +246,79 @@ def test_own_steps_in_another_thread_are_refused(method: str) -> None:
     assert histories[0] == histories[1]
 
 
+@pytest.mark.parametrize("other", ["sets attributes", "trains"])
+def test_what_fit_logs_does_not_depend_on_other_threads(other: str) -> None:
+    """Sums of a program are rounded otherwise than in Python: which of both runs must not vary."""
+
+    class Own(gpunn.Sequential):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    draw = np.random.default_rng(4)
+    x, y = draw.normal(size=(40, 2)), draw.uniform(size=(40, 1))
+
+    def trained() -> Any:
+        model = Own([layers.Input((2,)), layers.Dense(8, "tanh"), layers.Dense(1)])
+        model.set_weights([np.cos(np.arange(w.size)).reshape(w.shape) for w in model.weights])
+        model.compile("sgd", "mse")
+        return model.fit(x, y, batch_size=8, epochs=4, shuffle=False, verbose=0).history
+
+    alone, ended, layer = trained(), threading.Event(), layers.Dense(1)
+
+    def disturb() -> None:
+        while not ended.is_set():
+            if other == "trains":
+                trained()
+            else:
+                layer.units = 1
+
+    def compare() -> None:
+        try:
+            assert all(trained() == alone for _ in range(10))
+        finally:
+            ended.set()
+
+    run_all([compare, disturb])
+
+
+def test_a_thread_that_draws_for_a_while_does_not_keep_a_function_in_python() -> None:
+    function = gpunn.function(lambda x: ops.sum(x * x))
+    drawing, ended = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        while not ended.is_set():
+            np.random.standard_normal()  # noqa: NPY002
+            drawing.set()
+
+    def call() -> None:
+        try:
+            assert drawing.wait(LIMIT)
+            assert [float(function(k)) for k in np.arange(4.0)] == [0.0, 1.0, 4.0, 9.0]
+        finally:
+            ended.set()
+
+    run_all([call, draw])
+    assert [float(function(k)) for k in np.arange(4.0)] == [0.0, 1.0, 4.0, 9.0]
+    assert function.compiled
+
+
+def test_many_threads_that_see_one_change_see_one_change() -> None:
+    held = [1.0]
+    function = gpunn.function(lambda x: x * held[0])
+    for factor in (2.0, 3.0, 4.0):
+        held[0] = factor
+        meeting = threading.Barrier(6)
+
+        def call(meeting: Any = meeting, factor: float = factor) -> None:
+            meeting.wait(LIMIT)
+            assert [float(function(np.float64(k))) for k in range(4)] == [
+                k * factor for k in range(4)
+            ]
+
+        run_all([call] * 6)
+    assert function.compiled
+
+
 def test_a_garbage_collection_waits_for_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs in any thread at any instruction, whatever locks that thread has."""
     waited: list[bool] = []

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunn.common import registry
 from gpunn.common.nested import any_in, replaced
+from gpunn.common.registry import of_thread
 from gpunn.core.contents import Contents
 from gpunn.core.operators import FUNCTIONS, Operators
 from gpunn.core.reading import is_users, names_in, never_changes
@@ -86,7 +86,7 @@ class Recorder:
         self.is_settled, self.catches = True, False
         self._outside: FrameType | None = None
         self._globals: list[Contents] = []  # of functions that calls were given
-        self._change = registry.last_change
+        self._change = of_thread.last_change
         self._count = 0
         self._known: dict[int, tuple[int, Any]] = {}  # places and references, by the `id`
         self._may_differ, self._has_numbers, self._within = False, False, set[int]()
@@ -177,7 +177,7 @@ class Recorder:
             self.refuse(f"an operation raised {type(error).__name__}.")
             raise
         finally:
-            active.watcher, self._change = self, registry.last_change
+            active.watcher, self._change = self, of_thread.last_change
         if not may_differ:
             return result
         if type(result) is Tensor and id(result) not in self._known:
@@ -209,8 +209,11 @@ class Recorder:
         return replaced(plain, result)
 
     def _look_for_changes(self) -> None:
-        """Note whether the function has set an attribute of a layer or another part."""
-        self.is_settled &= self._change == registry.last_change
+        """Note whether the function has set an attribute of a layer or another part.
+
+        What other threads set meanwhile matters only if the function uses it: see `Dependencies`.
+        """
+        self.is_settled &= self._change == of_thread.last_change
 
     def _packed(self, x: Any) -> Any:
         """Return arguments with places, and copies of arrays."""

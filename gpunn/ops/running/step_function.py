@@ -44,6 +44,7 @@ CHANGES = (
     "it changes an attribute or variable of Python that it uses, or sets a learning rate: keep "
     "numbers that change in a Variable, or return them."
 )
+DRAWS = "it draws random numbers of NumPy or Python."
 
 
 class Numbers:
@@ -197,8 +198,10 @@ class Function:
             return program
         began_again = program.origin != self._draws.origin
         with self._lock:
-            form.programs = [pair for pair in form.programs if pair[1] is not program]
-            self._changes += not began_again
+            others = [pair for pair in form.programs if pair[1] is not program]
+            # Another thread may have seen the same change.
+            self._changes += not began_again and len(others) < len(form.programs)
+            form.programs = others
             if self._changes > MOST_CHANGES:
                 form.why = "what it uses changes from call to call."
         return None
@@ -233,7 +236,7 @@ class Function:
         if recorder.placed:
             form.of_kind.errors = None
         if random_states() != before:  # its draws would be the same in each step
-            recorder.refuse("it draws random numbers of NumPy or Python.")
+            recorder.refuse(DRAWS)
         recorder.is_settled = recorder.is_settled and dependencies.are_current()
         self._learn(form, recorder, arguments, used)
         self._announce(form.why)
@@ -269,6 +272,8 @@ class Function:
             earlier = form.recordings
             form.recordings = [*earlier[1 - MOST_RECORDINGS :], recorder]
         why, free = recorder.why, set[int]()
+        if why == DRAWS and form.count < MOST_RECORDINGS:  # another thread may have drawn
+            return
         if why is None:
             other, free, why = alike_among(recorder, earlier)
             if other is None:
