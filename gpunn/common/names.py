@@ -1,4 +1,4 @@
-"""Text of messages: names, counts and figures, suggestions of known names; and warnings."""
+"""Text of messages: names, counts, suggestions of known names; warnings; tracebacks of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 LOOKED_AT = 1_000  # maximum number of names that a mistyped one is compared with
@@ -138,3 +139,20 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def is_between(module: str) -> bool:
     """Whether a module is gpunn's, or Python's that imports modules."""
     return module.split(".")[0] == "gpunn" or module == "importlib._bootstrap"
+
+
+def shorten(stop: KeyboardInterrupt) -> None:
+    """Leave gpunn's frames out of an interrupt's traceback.
+
+    Where gpunn was at that moment says nothing to users. Frames of their own, as of a callback,
+    stay. The frame that catches the interrupt is left out too if it ends with a bare ``raise``.
+    """
+    own, trace = list[TracebackType](), stop.__traceback__
+    while trace is not None:
+        if not is_between(trace.tb_frame.f_globals.get("__name__", "")):
+            own.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for trace in reversed(own):
+        kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+    stop.__traceback__ = kept

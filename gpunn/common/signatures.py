@@ -23,7 +23,7 @@ from weakref import ref as weak
 
 import numpy as np
 
-from .names import closest
+from .names import closest, shorten
 from .nested import replaced
 from .overrides import is_framework, replaces
 
@@ -59,9 +59,8 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method whose error about an unknown keyword names the one that is meant.
-
-    Python does so from 3.13 on.
+    """Return a method whose error about an unknown keyword names the one that is meant, as Python
+    does from 3.13 on. Its traceback of Ctrl-C is short.
 
     >>> suggesting(lambda self, epochs=1: None)(0, epoch=5)
     Traceback (most recent call last):
@@ -80,8 +79,8 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
                 )
         try:
             return method(*args, **kwargs)
-        except KeyboardInterrupt as stop:  # this frame says nothing to users
-            stop.__traceback__ = stop.__traceback__ and stop.__traceback__.tb_next
+        except KeyboardInterrupt as stop:
+            shorten(stop)
             raise
 
     return called

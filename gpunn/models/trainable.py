@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.shared.interrupts import shorten
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common import config, registry
 from gpunn.common.arguments import check_choice, check_epochs, check_fraction, check_integer
+from gpunn.common.names import shorten
 from gpunn.common.signatures import suggesting
 from gpunn.core.draws import draws_here
 from gpunn.core.recording import recorded
@@ -276,13 +276,14 @@ class TrainableModel(NestedModel):
         except KeyboardInterrupt as stop:
             trainer = self._training._trainer if source is self._training else None
             given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-            note = ""
+            note = None
             if any(getattr(callback, "_puts_back", False) for callback in given):
                 note = PUT_BACK
             elif trainer is not None and trainer.is_simple:
                 # Optimizers and steps of the user's own may have been interrupted at any moment.
                 note = INTERRUPTED
-            shorten(stop, note)
+            if note is not None and note not in getattr(stop, "__notes__", ()):
+                stop.add_note(note)
             raise
 
     def evaluate(

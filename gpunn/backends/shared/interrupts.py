@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C between two steps, not within one, and what is shown of it.
+"""Handling of Ctrl-C between two steps, not within one.
 
 A step changes weights, the optimizer's state and counters one after the other, in several
 calls from Python. An interrupt between two of them would leave a step half done. So a signal
@@ -12,10 +12,8 @@ import _signal  # type: ignore[import-not-found]
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
-
-from gpunn.common.names import is_between
 
 # `signal` wraps these two in enumerations, which take ten times as long.
 _get_handler: Callable[[int], Any] = _signal.getsignal
@@ -121,28 +119,3 @@ def _handler() -> _Handler | None:
         before = before.before  # left there by a call that was itself interrupted
     signalled = threading.main_thread().ident  # the thread to which Python delivers signals
     return _Handler(before) if callable(before) and threading.get_ident() == signalled else None
-
-
-def shorten(stop: KeyboardInterrupt, note: str = "") -> None:
-    """Leave gpunn's frames out of an interrupt's traceback, and add a note, unless it has it.
-
-    Where gpunn was at that moment says nothing to users. Frames of their own, as of a callback,
-    stay. The frame that catches the interrupt is left out too if it ends with a bare ``raise``.
-
-    >>> from gpunn.backends.shared.interrupts import shorten
-    >>> stop = KeyboardInterrupt()
-    >>> shorten(stop, "Nothing is lost.")
-    >>> stop.__notes__
-    ['Nothing is lost.']
-    """
-    own, trace = list[TracebackType](), stop.__traceback__
-    while trace is not None:
-        if not is_between(trace.tb_frame.f_globals.get("__name__", "")):
-            own.append(trace)
-        trace = trace.tb_next
-    kept: TracebackType | None = None
-    for trace in reversed(own):
-        kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
-    stop.__traceback__ = kept
-    if note and note not in getattr(stop, "__notes__", ()):
-        stop.add_note(note)

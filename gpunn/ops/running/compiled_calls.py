@@ -147,7 +147,7 @@ class CompiledCall:
         draws: how many random streams it reads.
         dependencies: what it was made from.
         is_checked: whether it refuses some values of its inputs.
-        alive: runs that keep arrays.
+        alive: runs that keep arrays, or have returned them since the last `take`.
 
     Raises:
         Unsupported, NeedsValuesError: if it has to be called in Python.
@@ -196,8 +196,8 @@ class CompiledCall:
         self._all_wanted = all_wanted
         self._kind = len(self.inputs), *(t.is_constant for t in found(args))
         self._free: dict[Any, list[CallBuffers]] = {}
-        self._returned: deque[tuple[CallBuffers, bool]] = deque()
-        self.alive, self.lock = 0, threading.Lock()
+        self._returned: deque[CallBuffers | None] = deque()
+        self.alive, self._lock = 0, threading.Lock()
         self._derivatives: dict[Wanted, tuple[dict[int, Tensor], dict[int, Tensor]]] = {}
 
     @property
@@ -207,7 +207,7 @@ class CompiledCall:
         return self._all_wanted.get(self._kind)
 
     def want(self, wanted: Wanted) -> None:
-        with self.lock:
+        with self._lock:
             if not covers(self.wanted, wanted):
                 both = zip(wanted, self.wanted or wanted, strict=True)
                 self._all_wanted[self._kind] = tuple(map(any, both))
@@ -245,8 +245,13 @@ class CompiledCall:
     def take(self, wanted: Wanted | None, place: DrawPosition) -> CallBuffers:
         """Return arrays for a run that draws from a place on. Nothing else uses them until they are
         given back."""
-        with self.lock:
-            self._sort_returned()
+        with self._lock:
+            while self._returned:
+                buffers = self._returned.popleft()
+                self.alive -= 1
+                if buffers is not None and buffers.wanted == self.wanted:
+                    self._free.setdefault((buffers.wanted, buffers.stream), []).append(buffers)
+                    _shorten(self._free, PROGRAMS)
             free = self._free.get((wanted, place.stream))
             buffers = free.pop() if free else CallBuffers(self, wanted, place)
             self.alive += 1
@@ -255,24 +260,12 @@ class CompiledCall:
     def give_back(self, buffers: CallBuffers, is_whole: bool = True) -> None:
         """End the use of arrays; ``is_whole``: whether another run may take them.
 
-        A garbage collection calls this, in any thread and whatever locks that has. So it never
-        waits: arrays returned meanwhile are sorted by who has the lock next.
+        A garbage collection calls this, in any thread and whatever locks that has. So it takes no
+        lock: who takes arrays next sorts those that were returned.
         """
-        self._returned.append((buffers, is_whole))
-        if self.lock.acquire(blocking=False):
-            try:
-                self._sort_returned()
-            finally:
-                self.lock.release()
-
-    def _sort_returned(self) -> None:
-        while self._returned:
-            buffers, is_whole = self._returned.popleft()
-            self.alive -= 1
-            likely = self._runs > 1 and buffers.wanted == self.wanted and self.alive < RUNS
-            if is_whole and likely:  # that they are needed again
-                self._free.setdefault((buffers.wanted, buffers.stream), []).append(buffers)
-                _shorten(self._free, PROGRAMS)
+        alive = self.alive - len(self._returned) - 1
+        likely = self._runs > 1 and buffers.wanted == self.wanted and alive < RUNS
+        self._returned.append(buffers if is_whole and likely else None)  # likely to be needed again
 
 
 class CallBuffers:
