@@ -14,6 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 import products
 import pytest
+from numpy.testing import assert_allclose
 from pytorch_layers import LAYERS, against_pytorch
 from threadpoolctl import threadpool_limits
 
@@ -153,6 +154,33 @@ def test_pooling_is_that_of_pytorch(name: str, padding: str, data_format: str) -
         x = random.integers(0, 3, image(data_format, 4, height, width, 3)).astype(np.float64)
         dy = random.standard_normal(layer.compute_output_shape(x.shape))
         assert_near(both_ways(layer, x, dy), of_pytorch(layer, arguments, x, dy))
+
+
+@pytest.mark.parametrize(("pixels", "size", "step"), [(4, 3, 2), (5, 4, 2), (6, 4, 3), (5, 3, 2)])
+def test_averages_leave_missing_pixels_out(pixels: int, size: int, step: int) -> None:
+    """As in TensorFlow and JAX, also if their number is odd: the extra one is on the right."""
+    x = np.random.default_rng(0).standard_normal((2, pixels, 3))
+    count = -(-pixels // step)
+    missing = (count - 1) * step + size - pixels
+    padding = ((0, 0), (missing // 2, missing - missing // 2), (0, 0))
+    padded = np.pad(x, padding, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, ::step]
+    found = layers.AveragePooling1D(size, step, "same", dtype="float64")(x).numpy()
+    assert_allclose(found, np.nanmean(windows, axis=-1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 40])
+def test_a_maximum_that_is_nan_passes_no_gradient_on(channels: int, backend: str) -> None:
+    """Of its windows, the first three have a NaN: in the first cell, in the last one, in both."""
+    gpunn.use_backend(backend)
+    row = np.array([np.nan, 1, 1, np.nan, np.nan, np.nan, 3, 2])
+    x = gpunn.Variable(np.tile(row[:, np.newaxis], (2, 1, channels)).astype("float32"))
+    with gpunn.GradientTape() as tape:
+        y = layers.MaxPooling1D(2)(x)
+        total = gpunn.ops.sum(y)
+    assert y.numpy()[0, :, -1].tolist() == pytest.approx([np.nan] * 3 + [3], nan_ok=True)
+    found = np.asarray(tape.gradient(total, x))
+    assert found[1, :, 0].tolist() == found[0, :, -1].tolist() == [0] * 6 + [1, 0]
 
 
 @against_pytorch

@@ -75,6 +75,9 @@ class Convolution(Operations):
         A kernel of fewer channels than x divides channels and filters into groups: each group's
         filters see its own channels only.
 
+        Cells outside the image add 0. If a weight there is not finite, they may also add NaN: some
+        kernels multiply it by 0, others leave these cells out.
+
         ``z`` is ``out``, except for an activation whose gradient reads its input: then it is
         another array, and holds ``z + bias`` afterwards.
         """
@@ -134,7 +137,8 @@ class Convolution(Operations):
     ) -> None:
         """dx = dy at the largest pixel of each window; x and y (its ``out``) as in `max_pooling`.
 
-        Among equal pixels it is the first one in row-major order.
+        Among equal pixels it is the first one in row-major order. Pixels of a window with a NaN
+        get 0 from it.
         """
 
     @operation(x=reads(IMAGE), out=writes(WINDOWS))

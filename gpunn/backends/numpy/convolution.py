@@ -406,6 +406,8 @@ def _chosen(geometry: Geometry, axis: int) -> Callable[..., None]:
         if last is not None and apart:
             left = dx[last]
         np.copyto(left, dy)
+        if np.isnan(y.max()):  # no cell equals NaN: the last one would get what is left
+            np.copyto(left, 0, where=np.isnan(y))
         for windows, cell in others:
             target = dx[cell]
             term = target if apart else backend.scratch(target.shape, dx.dtype, "chosen term")
