@@ -50,7 +50,7 @@ OTHERS = (
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
     "tests/utils/test_tensorflow.py",
-    "tests/ops/places/test_places_out_of_range.py", "tests/utils/test_crossing.py",
+    "tests/ops/gather_scatter/test_indices_out_of_range.py", "tests/utils/test_crossing.py",
     "tests/layers/test_custom_state.py", "tests/by_hand/test_data_of_own_steps.py",
     "tests/by_hand/test_joint_operations.py", "tests/metrics/test_metrics_by_hand.py",
     "tests/layers/sequences/test_traced_steps.py",
@@ -89,7 +89,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/by_hand/test_loops_by_hand.py", "tests/by_hand/test_programs_by_hand.py",
     "tests/by_hand/test_steps_by_hand.py", "tests/by_hand/test_tape_jacobians.py",
     "tests/models/test_results_are_tensors.py", "tests/ops/loops/test_scans.py",
-    "tests/ops/places/test_rearranging.py", "tests/losses/test_heads_by_hand.py",
+    "tests/ops/gather_scatter/test_rearranging.py", "tests/losses/test_heads_by_hand.py",
 )  # fmt: skip
 
 

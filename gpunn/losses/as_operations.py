@@ -14,8 +14,8 @@ from gpunn.common.overrides import replaces
 from gpunn.ops.conversion import cast, convert, floats
 from gpunn.ops.elementwise import where
 from gpunn.ops.fusion.storing import fill
+from gpunn.ops.gather_scatter.checks import checked
 from gpunn.ops.gradients import gradients_of
-from gpunn.ops.places.checks import checked
 from gpunn.ops.primitive import Gradients, Primitive, Work, unknown_derivative
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape
 from gpunn.ops.tensor import Shape, Tensor, constant

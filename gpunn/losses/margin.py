@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpunn.common.arguments import check_flag, check_number
 from gpunn.common.fields import field
-from gpunn.ops.places.checks import integers
+from gpunn.ops.gather_scatter.checks import integers
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

@@ -28,7 +28,7 @@ from .dtypes import (
     write_wrapped,
 )
 from .fusion.storing import by_operations, is_exact, stored, write_elements
-from .places.checks import checked
+from .gather_scatter.checks import checked
 from .primitive import Primitive, broadcast_shape
 from .shapes import compute_broadcast, whole
 from .table import operation, operation_named, ops

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from .conversion import convert
+from .gather_scatter.gather import put, taken
 from .indexing import placed
 from .joining import middle_of, part
-from .places.taking import put, taken
 from .primitive import Gradients
 from .shapes import reduced_to
 from .table import ops

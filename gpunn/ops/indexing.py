@@ -16,8 +16,8 @@ from .conversion import convert
 from .dtypes import is_float, standard
 from .elementwise import cast, where
 from .fusion.storing import rearrange
-from .places.checks import PlaceError
-from .places.taking import places_along, take_places, take_unchecked
+from .gather_scatter.checks import PlaceError
+from .gather_scatter.gather import checked_indices, take_at, take_unchecked
 from .primitive import Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
 from .table import operation, operation_named, ops
@@ -274,7 +274,7 @@ def by_tensor(x: Tensor, entries: tuple[Any, ...]) -> Tensor:
     x = get_item(expand_dims(x, new) if new else x,
                  tuple(e if isinstance(e, slice) else slice(None) for e in whole))
     if len(axes) == 1:
-        return take_places(x, whole[axes[0]], axes[0], "x[indices]")
+        return take_at(x, whole[axes[0]], axes[0], "x[indices]")
     row = row_numbers(
         [whole[axis] for axis in axes], [x.shape[axis] for axis in axes], "x[indices]"
     )
@@ -323,7 +323,7 @@ def _by_axes(shape: Shape, key: Sequence[Any]) -> tuple[list[int], list[Any], in
             axis += rest
         elif isinstance(e, Tensor) and e.dtype == "bool":
             new += [] if axes else [len(whole)]
-            whole += _places_of(e, shape[axis : axis + axes])
+            whole += _indices_of(e, shape[axis : axis + axes])
         else:
             new += [] if axes else [len(whole)]
             whole.append(slice(None) if e is None else e)
@@ -336,7 +336,7 @@ def _axes_of(entry: Any) -> int:
     return entry.ndim if isinstance(entry, Tensor) and entry.dtype == "bool" else 1
 
 
-def _places_of(mask: Tensor, lengths: Shape) -> list[Tensor]:
+def _indices_of(mask: Tensor, lengths: Shape) -> list[Tensor]:
     """Return the indices of the elements that a mask takes, along each of its axes."""
     if mask.shape != lengths:
         raise IndexError(
@@ -347,14 +347,14 @@ def _places_of(mask: Tensor, lengths: Shape) -> list[Tensor]:
             f"indexing: the shape of x[mask] depends on the values of the mask, of shape "
             f"{mask.shape}, which are those of each step. Choose with ops.where(mask, x, 0)."
         )
-    return [convert(places, "int32") for places in np.nonzero(np.atleast_1d(mask.value))]
+    return [convert(found, "int32") for found in np.nonzero(np.atleast_1d(mask.value))]
 
 
 def _as_numpy(entry: Any) -> Any:
     return entry.numpy() if isinstance(entry, Tensor) else entry
 
 
-def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Tensor:
+def row_numbers(indices: Sequence[Any], lengths: Sequence[int], what: str) -> Tensor:
     """Convert indices along several axes, which are broadcast together, to flat indices.
 
     Raises:
@@ -366,8 +366,8 @@ def row_numbers(places: Sequence[Any], lengths: Sequence[int], what: str) -> Ten
             f"{math.prod(lengths):,} elements."
         )
     row: Any = 0
-    for place, n in zip(places, lengths, strict=True):
-        numbers = places_along(place, n, what)
+    for each, n in zip(indices, lengths, strict=True):
+        numbers = checked_indices(each, n, what)
         row = row * n + where(numbers < 0, numbers + n, numbers)
     return convert(row, "int32")
 

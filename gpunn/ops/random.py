@@ -27,7 +27,7 @@ from gpunn.core.recording import recorded
 
 from .conversion import convert
 from .dtypes import int32_bounds, is_float, named, standard
-from .places.taking import take_unchecked
+from .gather_scatter.gather import take_unchecked
 from .running.streams import drawn, kept_numbers, normal_numbers
 from .shapes import axis_of, listed, sizes_of, whole
 from .table import ops

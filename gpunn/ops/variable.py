@@ -17,7 +17,7 @@ from gpunn.core.storage import Parameter
 
 from .conversion import convert, variable_value
 from .dtypes import MOST, floating, named, standard
-from .places.checks import checked
+from .gather_scatter.checks import checked
 from .tensor import Tensor, constant
 from .trace import current
 

@@ -24,7 +24,7 @@ from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.distribution.communicator import Shard, active_shard
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import standard
-from gpunn.ops.places.taking import scattered
+from gpunn.ops.gather_scatter.gather import scattered
 from gpunn.ops.running.effects import Effect, Unsupported
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current

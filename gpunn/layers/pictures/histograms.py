@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_units
-from gpunn.ops.places.taking import put, take_unchecked
+from gpunn.ops.gather_scatter.gather import put, take_unchecked
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
+from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.image.colors import flat_of
-from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.random import even
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor

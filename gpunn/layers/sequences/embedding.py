@@ -15,8 +15,8 @@ from gpunn.layers.layer import Layer
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
 from gpunn.ops.conversion import convert
-from gpunn.ops.places.checks import PlaceError, checked, integers
-from gpunn.ops.places.taking import take_unchecked
+from gpunn.ops.gather_scatter.checks import PlaceError, checked, integers
+from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor

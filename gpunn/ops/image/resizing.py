@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_choice, check_positive_integer
 from gpunn.ops.conversion import floats
-from gpunn.ops.places.taking import take_unchecked
+from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.table import operation_named, ops
 from gpunn.ops.tensor import Tensor
 

@@ -11,8 +11,8 @@ import numpy as np
 from gpunn.common.arguments import check_choice
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.places.checks import checked
-from gpunn.ops.places.taking import take_unchecked
+from gpunn.ops.gather_scatter.checks import checked
+from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.shapes import moveaxis
 from gpunn.ops.table import operation_named, ops
 from gpunn.ops.tensor import Tensor

@@ -248,7 +248,7 @@ def conv(
     """
     x, w = promoted(inputs, kernel, at_least="float")
     if x.ndim == 5:
-        from gpunn.ops.places.volumes import conv_volumes  # only few models use it
+        from gpunn.ops.gather_scatter.volumes import conv_volumes  # only few models use it
 
         return conv_volumes(conv, x, w, strides, padding, data_format, dilation_rate)
     images = _Images(x, data_format)
@@ -288,7 +288,9 @@ def conv_transpose(
     """
     x, w = promoted(inputs, kernel, at_least="float")
     if x.ndim == 5:
-        from gpunn.ops.places.volumes import conv_transpose_volumes  # only few models use it
+        from gpunn.ops.gather_scatter.volumes import (
+            conv_transpose_volumes,  # only few models use it
+        )
 
         return conv_transpose_volumes(
             conv_transpose, lambda *of_steps: _transposed(*of_steps)[2], x, w, strides, padding,
@@ -507,7 +509,7 @@ def adaptive_average_pool(
 
 
 def _adaptive_pool(inputs: Any, size: Sizes, data_format: str | None, mean: bool) -> Tensor:
-    from gpunn.ops.places.windows import adaptive_pool  # only few models use it
+    from gpunn.ops.gather_scatter.adaptive_pooling import adaptive_pool  # only few models use it
 
     images = _Images(floats(inputs), data_format, by_channel=True)
     return adaptive_pool(images, size, average_pool if mean else max_pool, mean)

@@ -11,9 +11,9 @@ from gpunn.common.config import epsilon
 from gpunn.ops.arithmetic import clip, logical_and, maximum
 from gpunn.ops.conversion import floats
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
+from gpunn.ops.gather_scatter.checks import checked, integers
+from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.gradients import with_gradient
-from gpunn.ops.places.checks import checked, integers
-from gpunn.ops.places.taking import take_unchecked
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import largest, log_softmax, sum_
 from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, squeeze, whole

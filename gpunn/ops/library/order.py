@@ -10,7 +10,7 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array
 from gpunn.ops.conversion import convert
-from gpunn.ops.places.taking import take_along
+from gpunn.ops.gather_scatter.gather import take_along
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import axis_of, flip, reshape, whole
 from gpunn.ops.table import operation, ops

@@ -11,10 +11,10 @@ from gpunn.ops.arithmetic import equal
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import cast, counting, isnan, where
+from gpunn.ops.gather_scatter.checks import checked, integers
+from gpunn.ops.gather_scatter.gather import put, take_unchecked
 from gpunn.ops.indexing import check_dense, one_hot
 from gpunn.ops.library.order import along, argsort
-from gpunn.ops.places.checks import checked, integers
-from gpunn.ops.places.taking import put, take_unchecked
 from gpunn.ops.reductions import any_, max_, sum_
 from gpunn.ops.shapes import broadcast_to, expand_dims, flip, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops

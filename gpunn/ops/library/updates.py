@@ -8,10 +8,10 @@ from typing import Any
 
 from gpunn.ops.conversion import promoted
 from gpunn.ops.elementwise import counting, where
+from gpunn.ops.gather_scatter.checks import integers
+from gpunn.ops.gather_scatter.gather import checked_indices, put, take_unchecked
 from gpunn.ops.indexing import row_numbers
 from gpunn.ops.joining import pad
-from gpunn.ops.places.checks import integers
-from gpunn.ops.places.taking import places_along, put, take_unchecked
 from gpunn.ops.shapes import listed, reshape, sizes_of, whole
 from gpunn.ops.table import operation, ops
 from gpunn.ops.tensor import Shape, Tensor, UnknownShapeError
@@ -63,7 +63,7 @@ def _numbers(indices: Any, shape: Sequence[int], what: str) -> tuple[Tensor, int
         return ops.zeros((math.prod(indices.shape[:-1]),), "int32"), 1
     along = [reshape(indices[..., axis], (-1,)) for axis in range(k)]
     if k == 1:
-        return places_along(along[0], shape[0], what), shape[0]
+        return checked_indices(along[0], shape[0], what), shape[0]
     return row_numbers(along, shape[:k], what), math.prod(shape[:k])
 
 

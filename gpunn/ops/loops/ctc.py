@@ -5,10 +5,10 @@ from __future__ import annotations
 from gpunn.ops.arithmetic import logaddexp, maximum
 from gpunn.ops.conversion import cast
 from gpunn.ops.elementwise import where
+from gpunn.ops.gather_scatter.gather import take_along_axis
 from gpunn.ops.joining import concatenate, stack
 from gpunn.ops.library.control import scan
 from gpunn.ops.making import arange
-from gpunn.ops.places.taking import take_along_axis
 from gpunn.ops.reductions import log_softmax
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape, transpose
 from gpunn.ops.table import ops

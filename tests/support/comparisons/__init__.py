@@ -24,6 +24,7 @@ from .formulas import (
     many_bins,
     metric,
 )
+from .gather_scatter import checked_numbers, rows_of_places
 from .layers import (
     attention,
     batch_normalization,
@@ -41,7 +42,6 @@ from .layers import (
     rounded_products,
     sums_of_many_rows,
 )
-from .places import checked_numbers, rows_of_places
 from .samples import SOURCES, Comparison
 from .steps import (
     advance,

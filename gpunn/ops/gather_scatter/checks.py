@@ -61,7 +61,7 @@ def checked(x: Tensor, low: float, high: float, what: str, error: Kind = PlaceEr
     >>> from gpunn import ops
     >>> checked(ops.convert_to_tensor([1, 5]), 0, 4, "take: indices")
     Traceback (most recent call last):
-    gpunn.ops.places.checks.PlaceError: take: indices must be from 0 to 4; got 5.
+    gpunn.ops.gather_scatter.checks.PlaceError: take: indices must be from 0 to 4; got 5.
     """
     where = "" if x.is_constant else place_in_user_code()
     return _checked(x, low=low, high=high, what=what, where=where, error=error)

@@ -40,30 +40,31 @@ def _contiguous(backend: Backend, x: Array, shape: Shape, slot: str = "") -> Arr
     return x.reshape(shape)
 
 
-def _sets(backend: Backend, places: Array, along: bool) -> Array:
+def _sets(backend: Backend, indices: Array, along: bool) -> Array:
     """Return indices (sets, count): one set for all rows, or one for each row."""
-    count = places.shape[-1]
-    sets = math.prod(places.shape[:-1]) if along else 1
-    return _contiguous(backend, places, (sets, count), "places")
+    count = indices.shape[-1]
+    sets = math.prod(indices.shape[:-1]) if along else 1
+    return _contiguous(backend, indices, (sets, count), "indices")
 
 
 def _compute_taken(
-    backend: Backend, out: Array, x: Array, places: Array, axis: int, along: bool, wraps: bool
+    backend: Backend, out: Array, x: Array, indices: Array, axis: int, along: bool, wraps: bool
 ) -> None:
     if out.size:
         rows = _contiguous(backend, x, _three(x.shape, axis))
         into = out.reshape(_three(out.shape, axis))
-        backend.take_rows(rows, _sets(backend, places, along), into, wraps)
+        backend.take_rows(rows, _sets(backend, indices, along), into, wraps)
 
 
 taken = Primitive(
     "take", _compute_taken,
-    lambda x, places, axis, **attributes: (*x[:axis], places[-1], *x[axis + 1 :]), gradient="take",
+    lambda x, indices, axis, **attributes: (*x[:axis], indices[-1], *x[axis + 1 :]),
+    gradient="take",
 )
 
 
 def _compute_put(
-    backend: Backend, out: Array, before: Any, rows: Array, places: Array, merging: str,
+    backend: Backend, out: Array, before: Any, rows: Array, indices: Array, merging: str,
     shape: Shape, axis: int, along: bool, wraps: bool,
 ) -> None:
     if not out.size:
@@ -76,18 +77,18 @@ def _compute_put(
         backend.affine(_contiguous(backend, before, shape, "before"), 1.0, 0.0, out)
     if rows.size:
         rows = _contiguous(backend, rows, _three(rows.shape, axis))
-        numbers = _sets(backend, places, along)
+        numbers = _sets(backend, indices, along)
         backend.scatter_rows(merging, rows, numbers, out.reshape(_three(shape, axis)), wraps)
 
 
 scattered = Primitive(
-    "scatter", _compute_put, lambda before, rows, places, shape, **attributes: shape,
-    lambda before, rows, places, **attributes: rows, gradient="scatter",
+    "scatter", _compute_put, lambda before, rows, indices, shape, **attributes: shape,
+    lambda before, rows, indices, **attributes: rows, gradient="scatter",
 )
 
 
 def put(
-    rows: Tensor, places: Tensor, shape: Shape, axis: int = 0, along: bool = False,
+    rows: Tensor, indices: Tensor, shape: Shape, axis: int = 0, along: bool = False,
     wraps: bool = True, merging: str = "Sum", before: Any = 0,
 ) -> Tensor:
     """Scatter rows into a tensor of the given shape, by adding or by keeping the maximum.
@@ -97,7 +98,7 @@ def put(
 
     Args:
         rows: of this shape, with another length along the axis.
-        places: the index of each row (count,), or with ``along`` in each row (..., count); then
+        indices: the index of each row (count,), or with ``along`` in each row (..., count); then
             the axis is the last.
         wraps: whether negative indices count from the end. Indices out of range are ignored.
         merging: "Sum" or "Largest".
@@ -105,23 +106,23 @@ def put(
     """
     attributes = {"shape": tuple(shape), "axis": axis, "along": along, "wraps": wraps}
     before = before if isinstance(before, Tensor) else convert(before, rows.dtype)
-    return scattered(before, rows, places, merging=merging, **attributes)
+    return scattered(before, rows, indices, merging=merging, **attributes)
 
 
 def take_unchecked(
-    x: Tensor, places: Tensor, axis: int = 0, along: bool = False, wraps: bool = True
+    x: Tensor, indices: Tensor, axis: int = 0, along: bool = False, wraps: bool = True
 ) -> Tensor:
     """Gather the rows at indices (count,), with zeros for those out of range; see `put`."""
-    return taken(x, places, axis=axis, along=along, wraps=wraps)
+    return taken(x, indices, axis=axis, along=along, wraps=wraps)
 
 
-def take_along(x: Tensor, places: Tensor, axis: int) -> Tensor:
+def take_along(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     """Compute `take_along_axis` for valid indices, in as many rows as x has."""
-    rows, numbers = moveaxis(x, axis, -1), moveaxis(places, axis, -1)
+    rows, numbers = moveaxis(x, axis, -1), moveaxis(indices, axis, -1)
     return moveaxis(take_unchecked(rows, numbers, x.ndim - 1, along=True, wraps=False), -1, axis)
 
 
-def places_along(indices: Any, n: int, what: str) -> Tensor:
+def checked_indices(indices: Any, n: int, what: str) -> Tensor:
     """Check indices along an axis of length n; negative ones count from the end.
 
     In a trace, the step raises the `PlaceError` or `IntegerError`.
@@ -130,11 +131,11 @@ def places_along(indices: Any, n: int, what: str) -> Tensor:
     return checked(integers(indices, what), -n, n - 1, what)
 
 
-def take_places(x: Tensor, indices: Any, axis: int, what: str) -> Tensor:
+def take_at(x: Tensor, indices: Any, axis: int, what: str) -> Tensor:
     """Gather rows at indices along an axis, which the axes of the indices replace."""
-    places = places_along(indices, x.shape[axis], what)
-    found = take_unchecked(x, reshape(places, (-1,)), axis)
-    return reshape(found, (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))
+    indices = checked_indices(indices, x.shape[axis], what)
+    found = take_unchecked(x, reshape(indices, (-1,)), axis)
+    return reshape(found, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 @operation
@@ -160,7 +161,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """
     x = convert(x)
     x = reshape(x, (-1,)) if axis is None else x
-    return take_places(x, indices, axis_of(0 if axis is None else axis, x.ndim), "take")
+    return take_at(x, indices, axis_of(0 if axis is None else axis, x.ndim), "take")
 
 
 @operation
@@ -181,23 +182,23 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     >>> ops.take_along_axis([[1, 2], [3, 4]], [[1], [-2]], axis=1).tolist()
     [[2], [3]]
     """
-    x, places = convert(x), integers(indices, "take_along_axis: indices")
+    x, indices = convert(x), integers(indices, "take_along_axis: indices")
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
-    if places.ndim != x.ndim:
+    if indices.ndim != x.ndim:
         raise ValueError(
-            f"indices must have as many axes as x; got the shapes {x.shape} and {places.shape}."
+            f"indices must have as many axes as x; got the shapes {x.shape} and {indices.shape}."
         )
     place = axis_of(axis, x.ndim)
     n = x.shape[place]
-    x, places = moveaxis(x, place, -1), moveaxis(places, place, -1)
+    x, indices = moveaxis(x, place, -1), moveaxis(indices, place, -1)
     try:
-        rows = np.broadcast_shapes(x.shape[:-1], places.shape[:-1])
+        rows = np.broadcast_shapes(x.shape[:-1], indices.shape[:-1])
     except ValueError:
         raise ValueError(
             f"take_along_axis: x and indices must have equal lengths, or 1, along all axes except "
-            f"{place}; got {moveaxis(x, -1, place).shape} and {moveaxis(places, -1, place).shape}."
+            f"{place}; got {moveaxis(x, -1, place).shape} and {moveaxis(indices, -1, place).shape}."
         ) from None
-    x, places = broadcast_to(x, (*rows, n)), broadcast_to(places, (*rows, places.shape[-1]))
-    places = places_along(places, n, "take_along_axis")
-    return moveaxis(take_unchecked(x, places, x.ndim - 1, along=True), -1, place)
+    x, indices = broadcast_to(x, (*rows, n)), broadcast_to(indices, (*rows, indices.shape[-1]))
+    indices = checked_indices(indices, n, "take_along_axis")
+    return moveaxis(take_unchecked(x, indices, x.ndim - 1, along=True), -1, place)

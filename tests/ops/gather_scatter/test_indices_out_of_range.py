@@ -260,7 +260,7 @@ def test_what_is_known_is_refused_eagerly() -> None:
 
 def test_checks_of_other_values() -> None:
     """The mechanism itself: bounds of floats, NaN, and a custom error."""
-    from gpunn.ops.places.checks import checked
+    from gpunn.ops.gather_scatter.checks import checked
 
     class Halved(layers.Layer):
         def call(self, x: Any) -> Any:
