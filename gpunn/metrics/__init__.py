@@ -51,7 +51,8 @@ if TYPE_CHECKING:
         SparseCategoricalCrossentropy,
         SquaredHinge,
     )
-    from .metric import Mean, MeanMetricWrapper, MeanOfRows, Metric
+    from .means import Mean, MeanMetricWrapper, MeanOfRows
+    from .metric import Metric
     from .operating_points import (
         PrecisionAtRecall,
         RecallAtPrecision,
@@ -125,7 +126,8 @@ else:
                 "MeanSquaredLogarithmicError PerceptronCriterion Poisson RootMeanSquaredError "
                 "SparseCategoricalCrossentropy SquaredHinge"
             ),
-            ".metric": "Mean MeanMetricWrapper MeanOfRows Metric",
+            ".means": "Mean MeanMetricWrapper MeanOfRows",
+            ".metric": "Metric",
             ".operating_points": (
                 "PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity "
                 "SpecificityAtSensitivity"

@@ -12,7 +12,7 @@ from gpunn.common.arguments import check_positive_integer
 from gpunn.common.fields import field
 from gpunn.losses.rows import row_argmax, row_starts
 
-from .metric import MeanOfRows
+from .means import MeanOfRows
 
 
 class Accuracy(MeanOfRows):

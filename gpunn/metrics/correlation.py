@@ -12,7 +12,8 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
 
 from . import own, row_functions
-from .metric import Mean, counting, predictions
+from .means import Mean
+from .metric import counting, predictions
 
 
 def _check_axes(name: str, value: Any) -> Any:

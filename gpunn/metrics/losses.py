@@ -18,7 +18,8 @@ from gpunn.common.signatures import arguments
 from gpunn.core.recording import recorded
 from gpunn.losses.rows import check_class_number
 
-from .metric import MeanOfRows, add_samples, taking
+from .means import MeanOfRows, add_samples
+from .metric import taking
 
 
 class _LossMetric(MeanOfRows):

@@ -40,7 +40,8 @@ from .accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .metric import MeanOfRows, Metric
+from .means import MeanOfRows
+from .metric import Metric
 
 __all__ = [
     "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "bce", "binary_accuracy", "binary_crossentropy",

@@ -11,7 +11,8 @@ from gpunn.ops.reductions import sum_
 from gpunn.ops.shapes import broadcast_to, expand_dims, squeeze
 
 from . import own
-from .metric import Mean, Metric, counting
+from .means import Mean
+from .metric import Metric, counting
 
 
 class Sum(Metric):

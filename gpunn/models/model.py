@@ -18,12 +18,10 @@ from gpunn.core.storage import ParameterStorage
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.structure.builder import Builder, Source
 from gpunn.structure.calls import ModelCall, arguments_of
-from gpunn.structure.data_held import check_kept, data_held
 from gpunn.structure.graph import Graph, restore_graph
 from gpunn.structure.nested import STEPS
 from gpunn.training.training import Training
 
-from .earlier import restored
 from .trainable import TrainableModel
 
 
@@ -104,7 +102,11 @@ class Model(TrainableModel):
             self.trainable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state if "_builder" in state else restored(state))
+        if "_builder" not in state:
+            from .earlier import restored  # which pickles of this version do not need
+
+            state = restored(state)
+        super().__setstate__(state)
         if not self._has_call and isinstance(self._builder.source, ModelCall):
             self._has_call = True  # see `__init__`; a pickle of an earlier version lacks it
 
@@ -434,10 +436,14 @@ class Model(TrainableModel):
         >>> gpunn.Sequential([gpunn.Input((1,), dtype="string"), lookup]).data_held()
         {'tree/vocabulary': "2 categories: 'oak', 'elm'"}
         """
+        from gpunn.structure.data_held import data_held  # which only files need
+
         return data_held(self)
 
     def _check_kept(self) -> None:
         """Check that a file would hold what layers have learnt besides weights."""
+        from gpunn.structure.data_held import check_kept
+
         check_kept(self)
 
     def weights_dict(self) -> dict[str, np.ndarray]:
