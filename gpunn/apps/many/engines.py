@@ -1,26 +1,30 @@
-"""How the jobs of `gpunn.fit_many` run: groups of them in one program, the others in threads."""
+"""How the jobs of `gpunn.fit_many` run: a thread for each, and small networks in lockstep."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
+from gpunn.backends.host.program import LEAST_STEPS
+from gpunn.backends.shared.lockstep import Lockstep
 from gpunn.distribution.launch import size
+from gpunn.structure.nested import TRAINS
 
 from .jobs import Job
-
-# Functions that train some of the jobs together, with at most so many threads, and return the
-# others. They set `history` of a job and call its `end`, with the error of one that diverged; and
-# they leave all models in a state to train on, whatever they raise.
-TOGETHER: list[Callable[[Sequence[Job], int], list[Job]]] = []
 
 SHORT = 1e-4  # seconds of an epoch below which a thread would mostly wait for Python
 OPERATIONS = 4e9  # that a core does in a second, about
 STEP = 3e-6  # seconds of a step without its operations, about
 AGAIN = 0.02  # seconds between two requests to stop
+MOST_WEIGHTS = 2000  # of a network that runs in lockstep with others
+TOGETHER = 16  # networks in lockstep: one in each lane of vectors
 
 
 def run(jobs: Sequence[Job], threads: int | None) -> None:
@@ -32,29 +36,47 @@ def run(jobs: Sequence[Job], threads: int | None) -> None:
         KeyboardInterrupt: likewise.
     """
     most = _most_threads(jobs, threads)
-    rest = list(jobs)
-    for engine in TOGETHER:
-        rest = engine(rest, most)
-    if most == 1 or len(rest) == 1 or (threads is None and all(map(_is_short, rest))):
-        for job in rest:
+    small = [job for job in jobs if _is_small(job)]
+    single = [job for job in jobs if job not in small]
+    if single and (
+        most == 1 or len(jobs) == 1 or (threads is None and all(map(_is_short, single)))
+    ):
+        for job in single:
             job.fit()
-    else:
-        _in_threads(rest, most)
+        single = []
+    groups = [*_groups(small), *([job] for job in single)]
+    if groups:
+        _in_threads(groups, most, lambda group: _train(group, group[0] in small))
 
 
-def _in_threads(jobs: Sequence[Job], threads: int) -> None:
-    """Train each model in one of some threads."""
-    pool = ThreadPoolExecutor(min(threads, len(jobs)), thread_name_prefix="fit_many")
+def _train(group: Sequence[Job], lockstep: bool) -> None:
+    """Train a model, or some small ones in lockstep."""
+    if not lockstep:
+        return group[0].fit()
+    together = Lockstep(len(group))
+
+    def fit(jobs: Sequence[Job]) -> None:
+        with together.member():
+            jobs[0].fit()
+
+    _in_threads([[job] for job in group], len(group), fit)
+
+
+def _in_threads(
+    groups: Sequence[Sequence[Job]], threads: int, train: Callable[[Sequence[Job]], None]
+) -> None:
+    """Train each group of models in one of some threads."""
+    pool = ThreadPoolExecutor(min(threads, len(groups)), thread_name_prefix="fit_many")
     futures: list[Future[None]] = []
     try:
-        futures += [pool.submit(job.fit) for job in jobs]
+        futures += [pool.submit(train, group) for group in groups]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
     except BaseException:  # Ctrl-C
-        _stop(jobs, futures)
+        _stop(groups, futures)
         raise
     else:
         if any(future.exception() for future in done):
-            _stop(jobs, futures)
+            _stop(groups, futures)
     finally:
         pool.shutdown(cancel_futures=True)
     for future in futures:
@@ -62,16 +84,57 @@ def _in_threads(jobs: Sequence[Job], threads: int) -> None:
             future.result()
 
 
-def _stop(jobs: Sequence[Job], futures: Sequence[Future[None]]) -> None:
+def _stop(groups: Sequence[Sequence[Job]], futures: Sequence[Future[None]]) -> None:
     """Let no other model begin, and those in training stop after the batches that run."""
     for future in futures:
         future.cancel()
     while True:
         running = [k for k, future in enumerate(futures) if not future.done()]
         for k in running:  # again and again: a `fit` that begins has reset it
-            jobs[k].model.stop_training = True
+            for job in groups[k]:
+                job.model.stop_training = True
         if not running or not wait([futures[k] for k in running], AGAIN).not_done:
             return
+
+
+def _is_small(job: Job) -> bool:
+    """Whether a model trains in lockstep with others like it. This depends on the job alone: so do
+    the results, to the last bit."""
+    model, arguments = job.model, job.arguments
+    if not (model.built and model._own_steps.isdisjoint(TRAINS)):
+        return False
+    if model.backend.name != "compiled" or model.count_params() > MOST_WEIGHTS:
+        return False
+    steps = math.ceil(job.row_count / (arguments["batch_size"] or 32))
+    validates = job.validation_rows is not None or any(
+        arguments[name] for name in ("validation_split", "validation_data")
+    )
+    if not (validates or job.callbacks):  # several epochs are one run
+        steps *= max(1, arguments["epochs"] - arguments["initial_epoch"] - 1)
+    return steps >= LEAST_STEPS
+
+
+def _groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Divide small networks into groups of equal ones; those of equal rates side by side."""
+    keyed = [(_kind(job), _rate(job), job.number, job) for job in jobs]
+    keyed.sort(key=itemgetter(0, 1, 2))
+    found = []
+    for _, of_kind in groupby(keyed, itemgetter(0)):
+        each = [job for *_, job in of_kind]
+        found += [each[k : k + TOGETHER] for k in range(0, len(each), TOGETHER)]
+    return found
+
+
+def _kind(job: Job) -> tuple[Hashable, ...]:
+    model = job.model
+    layers = tuple(type(layer).__name__ for layer in model._with_layers_inside())
+    shapes = tuple(str(weight.shape) for weight in model.weights)
+    return layers, shapes, type(model.optimizer).__name__, job.row_count
+
+
+def _rate(job: Job) -> float:
+    rate: Any = job.model.optimizer and job.model.optimizer.learning_rate
+    return float(rate) if isinstance(rate, (int, float, np.floating)) else 0.0
 
 
 def _most_threads(jobs: Sequence[Job], threads: int | None) -> int:

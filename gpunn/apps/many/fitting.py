@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunn.backends.shared.interrupts import shorten
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common.arguments import check_integer
-from gpunn.common.names import counted, listed, warn
+from gpunn.common.names import counted, listed, shorten, warn
 from gpunn.models import Model
 
 from .callbacks import callbacks_of
@@ -136,7 +135,8 @@ def fit_many(
         with progress:
             run(jobs, threads)
     except KeyboardInterrupt as stop:
-        shorten(stop, INTERRUPTED)
+        stop.add_note(INTERRUPTED)
+        shorten(stop)
         raise
     _name_diverged(jobs)
     return [job.history for job in jobs]

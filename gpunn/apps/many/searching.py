@@ -10,11 +10,10 @@ from itertools import chain
 from typing import Any
 
 from gpunn.backends import get_backend
-from gpunn.backends.shared.interrupts import shorten
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common.arguments import check_choice, check_integer
 from gpunn.common.config import floatx
-from gpunn.common.names import closest, counted, listed, warn
+from gpunn.common.names import closest, counted, listed, shorten, warn
 from gpunn.models import Model, NonFiniteLossError
 
 from .executors import over_executor
@@ -160,7 +159,8 @@ def search(
         rounds = _rounds(len(points), epochs, halving)
         found = _search(plan, points, chosen, rounds, halving, executor, kept, verbose)
     except KeyboardInterrupt as stop:
-        shorten(stop, INTERRUPTED if kept is None else INTERRUPTED_KEPT.format(kept.folder))
+        stop.add_note(INTERRUPTED if kept is None else INTERRUPTED_KEPT.format(kept.folder))
+        shorten(stop)
         raise
     finally:
         if kept is not None:
