@@ -26,7 +26,8 @@ template <typename T> ONCE void to_lanes(const From& own, int64 offset, int64 n,
             for (int l = 0; l < V::lanes; ++l) square[l] = V::load(at(first + l) + i);
             transpose<T>(square);
             UNROLLED
-            for (int k = 0; k < V::lanes; ++k) V::store(lanes + (i + k) * NETWORKS + first, square[k]);
+            for (int k = 0; k < V::lanes; ++k)
+                V::store(lanes + (i + k) * NETWORKS + first, square[k]);
         }
     for (int64 i = whole; i < n; ++i)
         for (int l = 0; l < NETWORKS; ++l) lanes[i * NETWORKS + l] = at(l)[i];
@@ -41,7 +42,8 @@ template <typename T> ONCE void from_lanes(const T* lanes, const To& own, int64 
         for (int64 i = 0; i < whole; i += V::lanes) {
             typename V::type square[V::lanes];
             UNROLLED
-            for (int k = 0; k < V::lanes; ++k) square[k] = V::load(lanes + (i + k) * NETWORKS + first);
+            for (int k = 0; k < V::lanes; ++k)
+                square[k] = V::load(lanes + (i + k) * NETWORKS + first);
             transpose<T>(square);
             UNROLLED
             for (int l = 0; l < V::lanes; ++l)

@@ -23,7 +23,6 @@ from gpunn.backends.shared.threads import ParallelRegion, workers
 
 from .trace import ArrayCall, CallRecorder, quiet
 
-
 # Steps of a run from which it waits for other threads, to run with theirs. Shorter ones are over by
 # then. The number of steps of a run does not depend on other threads.
 LEAST_STEPS = 256
