@@ -6,5 +6,12 @@ from gpunn.apps.sklearn import GpunnAutoClassifier as GpunnAutoClassifier
 from gpunn.apps.sklearn import GpunnAutoRegressor as GpunnAutoRegressor
 from gpunn.apps.sklearn import GpunnClassifier as GpunnClassifier
 from gpunn.apps.sklearn import GpunnRegressor as GpunnRegressor
+from gpunn.apps.sklearn import GpunnSearchCV as GpunnSearchCV
 
-__all__ = ["GpunnAutoClassifier", "GpunnAutoRegressor", "GpunnClassifier", "GpunnRegressor"]
+__all__ = [
+    "GpunnAutoClassifier",
+    "GpunnAutoRegressor",
+    "GpunnClassifier",
+    "GpunnRegressor",
+    "GpunnSearchCV",
+]

@@ -84,8 +84,8 @@ def row_count(x: Any) -> int:
     while True:
         if isinstance(x, Mapping) and not is_frame(x):
             x = next(iter(x.values()), ())
-        elif isinstance(x, list):
-            x = x[0] if x else ()
+        elif is_group(x):
+            x = x[0]
         else:
             break
     shape = getattr(x, "shape", None)

@@ -10,5 +10,12 @@ if find_spec("sklearn") is None:
 from .auto import GpunnAutoClassifier, GpunnAutoRegressor
 from .classifier import GpunnClassifier
 from .regressor import GpunnRegressor
+from .searching import GpunnSearchCV
 
-__all__ = ["GpunnAutoClassifier", "GpunnAutoRegressor", "GpunnClassifier", "GpunnRegressor"]
+__all__ = [
+    "GpunnAutoClassifier",
+    "GpunnAutoRegressor",
+    "GpunnClassifier",
+    "GpunnRegressor",
+    "GpunnSearchCV",
+]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,9 +20,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 import gpunn
 from gpunn import initializers, layers, optimizers
-from gpunn.callbacks import Callback
+from gpunn.callbacks import Callback, History
 from gpunn.common.arguments import check_flag, check_fraction, check_integer, check_not_negative
-from gpunn.common.random import seeded
+from gpunn.common.random import seeded_context
 from gpunn.feeding.frames import check_known
 from gpunn.feeding.sparse import SparseBatches, is_small
 
@@ -31,6 +31,8 @@ from .stopping import Patience
 from .validation import validated
 
 AUTO_BATCH = 200  # rows of a batch, as in scikit-learn's networks
+# Within a search: a function of what `fit` gets, which may make it an estimator that is trained.
+TRAINED: ContextVar[Callable[..., bool] | None] = ContextVar("trained", default=None)
 
 
 @dataclass
@@ -46,6 +48,24 @@ class Targets:
     values: np.ndarray
     units: list[int]
     stratify: np.ndarray | None = None
+
+
+@dataclass
+class Pending:
+    """A training that is prepared: what `Model.fit` gets, and the context it runs in."""
+
+    model: gpunn.Model
+    context: Context
+    x: Any
+    y: Any
+    sample_weight: Any
+    given: dict[str, Any]
+
+    def run(self) -> History:
+        """Train the network."""
+        given = {"y": self.y, "sample_weight": self.sample_weight, **self.given}
+        history: History = self.context.run(self.model.fit, self.x, **given)
+        return history
 
 
 @dataclass(eq=False, repr=False)
@@ -130,19 +150,27 @@ class GpunnEstimator(BaseEstimator):
         Raises:
             ValueError, TypeError: for invalid parameters or data, before any work.
         """
+        there = TRAINED.get()
+        if there is not None and there(self, X, y, sample_weight):
+            return self
+        return self._end(self._begin_fit(X, y, sample_weight).run())
+
+    def _begin_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Pending:
+        """Do all of `fit` before the training, which `Pending.run` and `_end` complete."""
         self._check_parameters()
         again = self.warm_start and hasattr(self, "model_")
-        return self._train(X, y, sample_weight, int(self.epochs), first=not again, stops=True)
+        return self._begin(X, y, sample_weight, int(self.epochs), first=not again, stops=True)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         self._check_parameters()
         if self.early_stopping:
             raise ValueError("partial_fit trains one epoch: early_stopping must be False.")
-        return self._train(X, y, sample_weight, 1, not hasattr(self, "model_"), stops=False)
+        first = not hasattr(self, "model_")
+        return self._end(self._begin(X, y, sample_weight, 1, first, stops=False).run())
 
-    def _train(
+    def _begin(
         self, X: Any, y: Any, sample_weight: Any, epochs: int, first: bool, stops: bool
-    ) -> Any:
+    ) -> Pending:
         X, y = validated(
             self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), multi_output=True,
             reset=first,
@@ -178,23 +206,30 @@ class GpunnEstimator(BaseEstimator):
             self._scale(X, values, weights)
         values, rows = self._learned(values), X.shape[0]
         batch = min(AUTO_BATCH, rows) if self.batch_size == "auto" else int(self.batch_size)
-        with seeded(seed) if first else nullcontext():
-            if first:
-                self._build(X.shape[1], targets.units)
-            given: dict[str, Any] = {}
-            if held_x is not None:
-                held_y = self._columns(self._learned(held_values))
-                dense = self._scaling(held_x, self.dtype)
-                given["validation_data"] = dense, held_y, self._each(held_weights)
-                given["validation_freq"] = self.validation_freq
-            y, each = self._columns(values), self._each(weights)
-            if not large:
-                given |= {"y": y, "sample_weight": each, "batch_size": batch}
-            history = self.model_.fit(
-                self._scaled(X, y, each, batch), epochs=epochs, verbose=self.verbose,
-                shuffle=bool(self.shuffle), callbacks=self._callbacks(held_x is not None, stops),
-                steps_per_epoch=self.steps_per_epoch, **given,
-            )
+        context = seeded_context(seed) if first else copy_context()
+        if first:
+            context.run(self._build, X.shape[1], targets.units)
+        given: dict[str, Any] = {}
+        if held_x is not None:
+            held_y = self._columns(self._learned(held_values))
+            dense = self._scaling(held_x, self.dtype)
+            given["validation_data"] = dense, held_y, self._each(held_weights)
+            given["validation_freq"] = self.validation_freq
+        y, each = self._columns(values), self._each(weights)
+        x = self._scaled(X, y, each, batch)
+        if not large:
+            given["batch_size"] = batch
+        given |= {
+            "epochs": epochs, "verbose": self.verbose, "shuffle": bool(self.shuffle),
+            "callbacks": self._callbacks(held_x is not None, stops),
+            "steps_per_epoch": self.steps_per_epoch,
+        }  # fmt: skip
+        if large:  # whose batches bring them
+            y = each = None
+        return Pending(self.model_, context, x, y, each, given)
+
+    def _end(self, history: History) -> Any:
+        """Take over what a training brought, and return the estimator."""
         for name, found in history.history.items():
             self._values.setdefault(name, []).extend(found)
         self.history_ = self._values

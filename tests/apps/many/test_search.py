@@ -244,6 +244,12 @@ def test_the_plot_shows_each_model_over_what_differs(plain: Any) -> None:
         plain.plot(ax=axes[0])
 
 
+@pytest.mark.parametrize("form", [np.ndarray.tolist, lambda a: tuple(map(tuple, a.tolist()))])
+def test_data_may_be_lists(form: Any, plain: Any) -> None:
+    found = gpunn.search(build, form(X), Y.tolist(), **GIVEN)
+    assert_same(found, plain)
+
+
 # -- executors
 
 

@@ -17,6 +17,7 @@ from gpunn.sklearn import (
     GpunnAutoRegressor,
     GpunnClassifier,
     GpunnRegressor,
+    GpunnSearchCV,
 )
 
 # The estimators do not warn; some checks do what scikit-learn itself warns about.
@@ -25,6 +26,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @parametrize_with_checks([GpunnClassifier(), GpunnRegressor()])
 def test_scikit_learn_checks_it(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+GRID = {"learning_rate": [0.01, 0.02]}
+
+
+@pytest.mark.in_turn(4)
+@parametrize_with_checks([GpunnSearchCV(GpunnClassifier(random_state=0), GRID, cv=2)])
+def test_scikit_learn_checks_a_search(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
