@@ -153,6 +153,6 @@ def _is_short(job: Job) -> bool:
     """Whether epochs are so short that threads would mostly wait for each other."""
     if not job.model.built:
         return False
-    steps = job.row_count / (job.arguments["batch_size"] or 32)
+    steps = job.row_count / (job.arguments.get("batch_size") or 32)
     operations = 6 * job.model.count_params() * job.row_count
     return steps * STEP + operations / OPERATIONS < SHORT

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.callbacks import Callback
 from gpunn.feeding.frames import is_frame
+from gpunn.layers import InputLayer
 from gpunn.models import Model
 from gpunn.structure.nested import TRAINS
 
@@ -72,7 +73,8 @@ def check_models(models: Sequence[Any]) -> None:
                 f"compile(optimizer=..., loss=...) first."
             )
         for part in (model, *model._with_layers_inside()):
-            if (before := owners.setdefault(id(part), number)) == number:
+            before = owners.setdefault(id(part), number)
+            if before == number or isinstance(part, InputLayer):  # which holds nothing
                 continue
             what = f"share the layer {part.name!r}"
             if part is model or part is models[before]:
@@ -89,7 +91,8 @@ def make_ready(model: Model, what: str, x: Any, y: Any) -> None:
     if not model._own_steps.isdisjoint(TRAINS):
         return  # its own steps decide what they read
     try:
-        model._training.ready("fit", x, y)
+        with model._training.exclusively("fit"):
+            model._training.ready("fit", x, y)
     except Exception as error:
         error.add_note(f"In {what} ({model.name!r}).")
         raise

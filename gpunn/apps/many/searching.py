@@ -90,7 +90,7 @@ def search(
             are sent once to a process. A trial whose process dies is repeated once, by itself.
         folder: Where each finished trial is written at once: its model and its figures. A search
             with the same folder takes what is there, and trains the rest.
-        threads: As for `fit_many`, of each process.
+        threads: As for `fit_many`; with an executor, each of its workers trains one at a time.
         epochs: Of each model; with ``halving``, of the last round.
         verbose: 0 is silent; otherwise as for `fit_many`, by trials.
         callbacks: As for `fit_many`; the number is that of the trial.

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from .points import Point, divided
 from .preparing import check_models, jobs_of, make_ready
 
 NUMBERED = re.compile(r'_\d+(?=["/])| at 0x[0-9a-f]+')  # names in the order of their making
+
+_made: WeakSet[Model] = WeakSet()  # what functions have built: each has to be new
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class Plan:
             if not isinstance(model, Model):
                 raise TypeError(f"build must return a compiled gpunn.Model; got {model!r:.80}.")
             check_models([model])
+            if model in _made:
+                raise ValueError(
+                    f"build must make a new model at each call; it returned {model.name!r} again."
+                )
+            _made.add(model)
             context.run(make_ready, model, "build", self.x, self.y)
         except Exception as error:
             error.add_note(f"In the trial of {trial}.")
@@ -130,6 +138,7 @@ class Plan:
     def jobs(self, trials: Sequence[Trial]) -> list[Job]:
         """Return the jobs of trials, checked and ready."""
         made = [self.made(trial) for trial in trials]
+        check_models([model for model, _ in made])
         trained, held_out = zip(*(self.folds[trial.fold] for trial in trials), strict=True)
         parts = callbacks_of(self.callbacks, [trial.number for trial in trials], copied=True)
         jobs = jobs_of(

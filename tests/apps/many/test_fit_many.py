@@ -93,6 +93,23 @@ def test_models_that_the_data_build_draw_in_the_order_of_the_list(backend: str) 
         assert_same(many[k], alone)
 
 
+def test_models_may_have_the_same_symbolic_input() -> None:
+    x = layers.Input((3,))
+
+    def made(seed: int) -> Any:
+        with gpunn.utils.seeded(seed):
+            model = gpunn.Model(x, layers.Dense(2, "softmax")(x))
+            model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    many = [made(k) for k in range(2)]
+    gpunn.fit_many(many, X, Y, epochs=2, verbose=0, threads=2)
+    for k in range(2):
+        alone = made(k)
+        alone.fit(X, Y, epochs=2, verbose=0)
+        assert_same(many[k], alone)
+
+
 def test_a_second_call_continues() -> None:
     many = [build(k) for k in range(3)]
     for first, last in ((0, 2), (2, 5)):
@@ -432,6 +449,19 @@ def test_an_error_of_a_callback_stops_the_others() -> None:
         )
     assert f"model 1 ({models[1].name!r})" in raised.value.__notes__[0]
     models[0].fit(X, Y, verbose=0)
+
+
+def test_a_model_in_training_is_refused() -> None:
+    models = [build(0), build(1)]
+    failed: list[str] = []
+
+    def again(epoch: int, logs: Any) -> None:
+        with pytest.raises(RuntimeError, match="is being trained just now") as raised:
+            gpunn.fit_many(models, X, Y, verbose=0)
+        failed.append(str(raised.value))
+
+    models[1].fit(X, Y, verbose=0, callbacks=LambdaCallback(on_epoch_end=again))
+    assert failed and models[0].history is None
 
 
 # -- refused before any work

@@ -455,6 +455,7 @@ def test_a_point_that_diverges_is_named_and_last() -> None:
         gpunn.search(line, X, Y, over={"rate": [1e30]}, folds=2, epochs=4, verbose=0)
 
 
+SAME = build()
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "over": ({"over": 3}, TypeError, "over must be a dictionary"),
     "empty": ({"over": []}, ValueError, "over has no points"),
@@ -468,6 +469,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no model": ({"build": lambda **point: 3}, TypeError, "build must return"),
     "uncompiled": (
         {"build": lambda **point: gpunn.Sequential([layers.Dense(1)])}, ValueError, "not compiled"),
+    "same model": ({"build": lambda **point: SAME}, ValueError, "make a new model at each call"),
     "no rows": ({"folds": None}, ValueError, "needs rows to validate on"),
     "two ways": ({"validation_split": 0.5}, ValueError, "folds already say"),
     "one fold": ({"folds": 1}, ValueError, "folds must be"),
