@@ -141,8 +141,10 @@ class Workspace:
                 call.y = pool.array(f"{i} output", shape, self._stored(i))
                 if node.integers:
                     call.integers = pool.array(f"{i} integers", (batch, node.integers), "int32")
-                passes[i] = node.layer._passes(call)
-                self._forward.append((passes[i][0], call))
+                forward, backward = node.layer._passes(call)
+                name = node.layer.name
+                passes[i] = backend.named(f"{name}, backward", backward)
+                self._forward.append((backend.named(name, forward), call))
             if call.adds_loss:
                 call.loss = pool.array(f"{i} loss", (1,), dtype)
             self.calls.append(call)
@@ -167,7 +169,7 @@ class Workspace:
             self._bind_gradients(pool, dtype, outputs)
         self.losses = [call.loss for call in self.calls if call.adds_loss]
         self.by_rows = {key: g for call in self.calls for key, g in call.by_rows.items()}
-        run = [(backward, self.calls[i]) for i, (_, backward) in passes.items()]
+        run = [(backward, self.calls[i]) for i, backward in passes.items()]
         self._backward = [
             (backward, call)
             for backward, call in reversed(run)

@@ -270,6 +270,8 @@ class ModelStep:
             from gpunn.core.by_rows import updating
 
             self.update = updating(self.optimizer, self.storage, [*by_rows.values()], backend)
+        if self.update:
+            self.update = backend.named("update", self.update)
         parts: list[Any] = [p.constraint for p in self.storage.trained]
         if self.optimizer is not None:
             parts += [self.optimizer, *self.optimizer.schedules.values()]

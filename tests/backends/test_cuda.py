@@ -309,7 +309,7 @@ def learned(backend: Any, loss: str, how: Callable[[Callable[[], Any]], Any] = d
         gpunn.backends.register_backend("tried", lambda: backend)
         gpunn.use_backend("tried")
         gpunn.utils.set_random_seed(1)
-        model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3)])
+        model = gpunn.Sequential([gpunn.layers.Input((4,)), gpunn.layers.Dense(3, name="last")])
         model.compile("adam", _OwnLoss() if own else loss_)
         targets = np.eye(3, dtype=np.float32)[y] if own else y
         # 37 steps and a ragged one
@@ -362,6 +362,57 @@ def test_products_of_stacks_are_captured(mode: str | None, libraries: Libraries)
     expected = trained(gpunn.backends.get_backend("numpy"), hidden)
     for ours, right in zip(trained(backend, hidden), expected, strict=True):
         np.testing.assert_allclose(ours, right, 1e-4, 1e-6)
+
+
+# -- names in NVIDIA's profilers
+
+
+@pytest.mark.parametrize(
+    ("loss", "mode", "outer"),
+    [
+        ("own", "plain", "step"), ("kernels", "plain", "graph of 8 steps"),
+        ("kernels", "fused", "graph of 8 steps"),
+        ("kernels", "persistent", "steps in a persistent kernel"),
+    ],
+)  # fmt: skip
+def test_ranges_have_the_names_of_layers_and_of_launches_of_many_steps(
+    loss: str, mode: str, outer: str, libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNN_LAUNCH_MODE", mode)
+    nvtx = sys.modules["cupy"].cuda.nvtx
+    without = learned(cuda.make_backend(), loss)
+    assert not nvtx.found
+    monkeypatch.setenv("GPUNN_NVTX", "1")
+    for a, b in zip(learned(cuda.make_backend(), loss), without, strict=True):
+        np.testing.assert_array_equal(a, b)
+    inner = {ranges[-1] for ranges in nvtx.found}
+    assert (outer,) in nvtx.found and {"last", "last, backward", "update"} <= inner
+    if mode == "plain":
+        assert ("step", "last, backward") in nvtx.found
+
+
+def test_a_range_ends_with_an_error_in_it(
+    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNN_NVTX", "1")
+    backend, nvtx = cuda.make_backend(), sys.modules["cupy"].cuda.nvtx
+    with pytest.raises(ZeroDivisionError):
+        backend.named("a", lambda: 1 / 0)()
+    backend.named("b", lambda: None)()
+    assert nvtx.found == [("a",), ("b",)]
+
+
+def test_ranges_that_there_cannot_be(
+    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNN_NVTX", "yes")
+    with pytest.raises(ValueError, match="GPUNN_NVTX must be 0 or 1; got 'yes'"):
+        cuda.make_backend()
+    monkeypatch.setenv("GPUNN_NVTX", "1")
+    monkeypatch.setattr(sys.modules["cupy"].cuda.nvtx, "available", False)
+    with pytest.warns(UserWarning, match="this CuPy was built without NVTX"):
+        backend = cuda.make_backend()
+    learned(backend, "own")
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:

@@ -442,6 +442,27 @@ class Module:
         return launch
 
 
+class Nvtx:
+    """CuPy's module of that name.
+
+    Attributes:
+        found: the ranges so far, each with those around it.
+    """
+
+    available = True
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, ...]] = []
+        self._open: list[str] = []
+
+    def RangePush(self, name: str) -> None:
+        self._open.append(name)
+        self.found.append(tuple(self._open))
+
+    def RangePop(self) -> None:
+        self._open.pop()
+
+
 class Cupy(emulated.ArrayModule):
     """CuPy's names that `gpunn.backends.cupy.driver.cuda` uses, implemented by `emulated`."""
 
@@ -455,6 +476,7 @@ class Cupy(emulated.ArrayModule):
             get_current_stream=emulated.current_stream,
             Module=lambda: Module(self._processors),
             MemoryPool=lambda: SimpleNamespace(malloc=None),
+            nvtx=Nvtx(),
             alloc_pinned_memory=emulated.PAGE_LOCKED.allocate,
             runtime=SimpleNamespace(
                 pointerGetAttributes=lambda address: SimpleNamespace(

@@ -31,6 +31,7 @@ from .cublas import Cublas
 from .gpu import why_not
 from .nccl import NcclSum
 from .nvrtc import load_code
+from .nvtx import nvtx_of
 
 __all__ = ["make_backend", "why_not"]
 
@@ -80,7 +81,8 @@ def _of_current(cupy: Any, name: str) -> CupyBackend:
         blas = Cublas(cupy, stream)
     kernels = _Kernels(cupy, stream)
     measured = measured_modes(kernels.gpu.name)
-    return CupyBackend(cupy, kernels, blas, queue, name, free, measured=measured)
+    nvtx = nvtx_of(cupy)
+    return CupyBackend(cupy, kernels, blas, queue, name, free, measured=measured, nvtx=nvtx)
 
 
 class _Kernels:

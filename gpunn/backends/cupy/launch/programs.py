@@ -235,12 +235,12 @@ class PersistentProgram:
             raise LaunchModeError("one launch would freeze a display for too long")
         self.steps_per_launch = max(1, int(LAUNCH_SECONDS / seconds))
         self.launches = [backend.launch_steps(parts, constants)]
+        self._launch = backend.named("steps in a persistent kernel", self.launches[0].run)
         count_launch([task.operation for task in parts])
 
     def run(self, steps: int) -> None:
-        (launch,) = self.launches
         for start in range(0, steps, self.steps_per_launch):
-            launch.run(min(self.steps_per_launch, steps - start))
+            self._launch(min(self.steps_per_launch, steps - start))
 
 
 class GraphProgram:
@@ -267,7 +267,7 @@ class GraphProgram:
         self, backend: TaskBackend, step: Step, ours: bool, launches: Sequence[Launch] = ()
     ) -> None:
         self._backend = backend
-        self._step = step
+        self._step = backend.named("step", step)
         self._ours = ours
         self.launches = launches
         self._scratch: dict[tuple, Array] | None = None
@@ -299,7 +299,9 @@ class GraphProgram:
         arrays.update(self._scratch)  # it may have been released
         before = dict(arrays)
         try:
-            self._graphs[size] = self._backend.capture(self._step, size)
+            replay, made = self._backend.capture(self._step, size)
+            name = f"graph of {size} steps" if size > 1 else "graph of a step"
+            self._graphs[size] = self._backend.named(name, replay), made
         except Exception as error:
             if not is_capture_error(error):
                 raise

@@ -52,6 +52,7 @@ class TaskBackend(Backend):
         free: returns the number of free bytes on the device.
         launch_mode: how programs are launched, see `modes`; None lets the rules there decide.
         measured: launch modes that overrule the predicted ones, see `measured_modes`.
+        nvtx: CuPy's functions of NVTX, if ranges are to be named.
     """
 
     stops = False
@@ -67,6 +68,7 @@ class TaskBackend(Backend):
         free: Callable[[], int] | None = None,
         launch_mode: str | None = None,
         measured: Mapping[str, str] | None = None,
+        nvtx: Any = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -78,6 +80,7 @@ class TaskBackend(Backend):
         self.precisions = blas.precisions
         self._stream = stream
         self._free = free
+        self._nvtx = nvtx
         self._prepared: dict[Kernel, KernelLauncher] = {}
         self.stream_lock = StreamLock(stream)
         self._checks: WeakSet[Check] = WeakSet()  # those requested by its user
@@ -90,6 +93,20 @@ class TaskBackend(Backend):
         own: Any = super().isolated()
         own._checks = WeakSet()
         return own
+
+    def named(self, name: str, work: Callable[..., None]) -> Callable[..., None]:
+        nvtx = self._nvtx
+        if nvtx is None:
+            return work
+
+        def in_range(*given: Any) -> None:
+            nvtx.RangePush(name)
+            try:
+                work(*given)
+            finally:
+                nvtx.RangePop()
+
+        return in_range
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         with self.stream_lock:
