@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -166,11 +167,13 @@ class BuildKernels(build_ext):
         return IN_PLACE / Path(self.get_ext_filename(extension.name)).name
 
     def compile_together(self, sources, **options):
-        waiting = [COMPILERS.submit(self.compiler.compile, [s], **options) for s in sources]
+        begin = partial(COMPILERS.submit, self.compiler.compile, **options)
+        large_first = sorted(sources, key=os.path.getsize, reverse=True)
+        waiting = {source: begin([source]) for source in large_first}  # no core waits at the end
         try:
-            return [objects for done in waiting for objects in done.result()]
+            return [objects for source in sources for objects in waiting[source].result()]
         finally:
-            for one in waiting:  # where one has failed, the others are not begun
+            for one in waiting.values():  # where one has failed, the others are not begun
                 one.cancel()
 
 

@@ -23,7 +23,7 @@ from .common.formula import Formula
 from .common.functions import OfOneFunction
 from .common.importing.lazy import offer
 from .common.lookups import described_as, lookups
-from .common.overrides import replaces
+from .common.overrides import is_framework, replaces
 from .ops.conversion import convert, read_in_trace
 from .ops.library.derivatives import grad
 from .ops.reductions import sum_
@@ -72,7 +72,7 @@ class Regularizer(Formula):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if replaces(cls, "__call__"):
-            ours = cls.penalty.__module__.partition(".")[0] == "gpunn"
+            ours = is_framework(cls.penalty)
             cls._of_tensors = ours and not replaces(cls, "gradient")
             if ours:
                 cls.penalty = _traced_penalty if cls._of_tensors else Regularizer.penalty  # type: ignore[method-assign]

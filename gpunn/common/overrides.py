@@ -21,9 +21,13 @@ PAGE = "docs/reference/own-parts.md"
 NEUTRAL = ("get_config", "from_config")  # replacing these changes no formula
 
 
-def is_framework(cls: type) -> bool:
-    """Whether a class is built into gpunn, or is Python's `object`."""
-    return cls is object or cls.__module__.split(".")[0] == "gpunn"
+def is_framework(made: Any) -> bool:
+    """Whether a class or a function is defined in gpunn, or is Python's `object`.
+
+    What is defined by `exec` with names of its own has no module.
+    """
+    module = getattr(made, "__module__", None) or ""
+    return made is object or module.split(".")[0] == "gpunn"
 
 
 def declared(cls: type, table: str) -> dict[str, Any]:

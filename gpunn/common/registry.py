@@ -326,7 +326,7 @@ def entries(kind: str) -> dict[str, type]:
     named = (_named.get() or {}).items()
     further |= {f"Custom>{own}": cls for (of, own), cls in named if of == kind}
     found = {**_kinds.get(kind, {}), **further}
-    return dict(sorted(found.items(), key=lambda item: item[1].__module__))
+    return dict(sorted(found.items(), key=lambda item: str(item[1].__module__)))
 
 
 def lookup(kind: str, name: str) -> type:

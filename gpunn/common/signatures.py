@@ -167,7 +167,7 @@ class Given:
 def record(cls: Any) -> None:
     """Let the constructor of a user's class record what it was given; see `given_to`."""
     init = cls.__init__
-    is_own = isinstance(init, FunctionType) and init.__module__.split(".")[0] != "gpunn"
+    is_own = isinstance(init, FunctionType) and not is_framework(init)
     if is_own and GIVEN not in vars(init):
         cls.__init__ = recorded(init)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunn.common.overrides import is_framework
 from gpunn.common.registry import Entry
 
 from .operators import Operators
@@ -88,7 +89,7 @@ def never_changes(value: Any) -> bool:
         return True
     if callable(kind) and "__wrapped__" in getattr(value, "__dict__", ()):
         return False  # it calls a function, which may be a user's
-    return kind.__module__.split(".")[0] == "gpunn" and not isinstance(value, Entry)
+    return is_framework(kind) and not isinstance(value, Entry)
 
 
 @lru_cache(maxsize=4096)
@@ -115,7 +116,7 @@ def fixed_entries(value: Any) -> Iterable[Any] | None:
         return value.__func__, value.__self__
     if isinstance(value, partial):
         return value.func, value.args, value.keywords
-    if type(value).__module__.split(".")[0] == "gpunn" and hasattr(value, "__wrapped__"):
+    if is_framework(type(value)) and hasattr(value, "__wrapped__"):
         return (value.__wrapped__,)
     if isinstance(value, slice):
         return value.start, value.stop, value.step

@@ -42,7 +42,7 @@ def why_no_file(path: Any) -> str | None:
     return None if stat.S_ISREG(mode) else f"{path} is no regular file."
 
 
-def look_at(path: str, max_pixels: int | None = MAX_PIXELS) -> tuple[tuple[int, int], str]:
+def look_at(path: Any, max_pixels: int | None = MAX_PIXELS) -> tuple[tuple[int, int], str]:
     """Read an image's width, height and mode from the beginning of its file; errors as `opened`."""
     with opened(path, max_pixels) as image:
         return image.size, image.mode

@@ -229,3 +229,42 @@ def test_a_configuration_of_ones_own_adds_what_attributes_lack() -> None:
 
     own: Any = Own
     assert own.from_config(own(layers.Dense(4), 1).get_config()).body.units == 4
+
+
+def test_parts_may_be_defined_where_no_module_is_named() -> None:
+    """As `exec(source, {})` defines them: their ``__module__`` is None."""
+    source = """
+import gpunn
+class Mine(gpunn.layers.Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+    def call(self, x):
+        return x * self.factor
+class Decay(gpunn.regularizers.Regularizer):
+    def __call__(self, x):
+        return gpunn.ops.sum(x * x)
+class Seen(gpunn.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(logs["loss"])
+class Descent(gpunn.optimizers.SGD):
+    pass
+def error(y_true, y_pred):
+    return gpunn.ops.mean((y_true - y_pred) ** 2)
+"""
+    named: dict[str, Any] = {"__name__": "mine"}
+    losses = []
+    for names in (named, {}):
+        exec(source, names)
+        model = gpunn.Sequential(
+            [gpunn.Input((3,)), names["Mine"](2.0),
+             layers.Dense(1, kernel_initializer="ones", kernel_regularizer=names["Decay"]())]
+        )  # fmt: skip
+        model.compile(names["Descent"](0.01), names["error"])
+        seen = names["Seen"]()
+        model.fit(X, np.ones((2, 1)), epochs=2, verbose=0, callbacks=[seen])
+        losses.append(seen.losses)
+    assert losses[0] == losses[1]
