@@ -1,5 +1,6 @@
 // Gradients of weights, a few rows at a time: what reads them finds them in the L1 cache.
 #pragma once
+#include "operation.hpp"
 #include "products.hpp"
 
 namespace {
@@ -48,10 +49,30 @@ template <typename T> struct Panels {
     int64 ld_of(int64 columns) const { return ld ? ld : in_vectors<T>(columns); }
 };
 
+// A function of a part of a gradient, see each_part_of_gradient. It is called by its address: what
+// computes the parts would take a tenth of the module if each optimizer had a copy.
+template <typename T> class UseOfPart {
+  public:
+    template <typename Use>
+    explicit UseOfPart(const Use& use)
+        : use(&use), call([](const void* use, int64 row, int64 rows, int64 column, int64 columns,
+                             const T* part) {
+              (*static_cast<const Use*>(use))(row, rows, column, columns, part);
+          }) {}
+    void operator()(int64 row, int64 rows, int64 column, int64 columns, const T* part) const {
+        call(use, row, rows, column, columns, part);
+    }
+
+  private:
+    const void* use;
+    void (*call)(const void* use, int64 row, int64 rows, int64 column, int64 columns,
+                 const T* part);
+};
+
 // The rows from first to last (exclusive) of a' b, without multiplications by the zeros of a.
-template <typename T, typename Use>
+template <typename T>
 void rows_without_zeros(const T* a, const Panels<T>& b, int64 first, int64 last, int64 n, int64 k,
-                        int64 lda, T* part, Use& use) {
+                        int64 lda, T* part, const UseOfPart<T>& use) {
     typedef Vector<T> V;
     constexpr int64 most = ROWS_OF_LISTS, length = DEPTH + 8;
     byte lists[most * length];
@@ -76,7 +97,7 @@ void rows_without_zeros(const T* a, const Panels<T>& b, int64 first, int64 last,
                             part + i * columns + j);
                 }
             }
-            use(row, height, c, columns, static_cast<const T*>(part));
+            use(row, height, c, columns, part);
         }
     }
 }
@@ -85,9 +106,9 @@ void rows_without_zeros(const T* a, const Panels<T>& b, int64 first, int64 last,
 // first column, columns, numbers) with each such part (rows, columns). Its bits are those of
 // matmul(). As a product with the weights is divided into blocks of their rows, so are the rows
 // here: a thread finds the weights that it has read in the cache of its core.
-template <typename T, typename Use>
-void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, int64 lda, int64 ldb,
-                           Use use) {
+template <typename T>
+ONCE void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, int64 lda,
+                                int64 ldb, const UseOfPart<T>& use) {
     constexpr int most = most_rows(2, false);
     const bool shared = threads() > 1 && m * n * k >= WORTH_CUTTING;
     const int64 depth = block_of(k, DEPTH, 8);
@@ -104,7 +125,7 @@ void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, in
                 const int64 height = std::min(LONG_ROW, last - row);
                 by_rows(Matrix<T>{b, 1, false}, Matrix<T>{a + row, lda, false}, part, 1, height, k,
                         height, false);
-                use(row, height, 0, 1, static_cast<const T*>(part));
+                use(row, height, 0, 1, part);
             }
             return;
         }
@@ -137,7 +158,7 @@ void each_part_of_gradient(const T* a, const T* b, int64 m, int64 n, int64 k, in
                               deep, p > 0, part + j, columns);
                     }
                 }
-                use(row, height, c, columns, static_cast<const T*>(part));
+                use(row, height, c, columns, part);
             }
         }
     };

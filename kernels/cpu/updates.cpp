@@ -59,8 +59,7 @@ void matmul_update(const T* a, const T* b, T* weights, int64 m, int64 n, int64 k
     formula.prepare(parameters, rates[LEARNING_RATE] * rows_of(group)->multiplier,
                     updates(counters, every), rows_of(group)->decay != 0);
     const auto from = [](T* slot, int64 at) { return slot ? slot + at : slot; };
-    each_part_of_gradient(a, b, m, n, k, lda, ldb, [&](int64 row, int64 rows, int64 column,
-                                                       int64 columns, const T* gradients) {
+    const auto use = [&](int64 row, int64 rows, int64 column, int64 columns, const T* gradients) {
         const int64 lines = columns == n ? 1 : rows, length = columns == n ? rows * n : columns;
         const auto move = [&] {
             for (int64 i = 0; i < lines; ++i) {
@@ -75,7 +74,8 @@ void matmul_update(const T* a, const T* b, T* weights, int64 m, int64 n, int64 k
         }
         const SubnormalsAreZero scope;
         move();
-    });
+    };
+    each_part_of_gradient(a, b, m, n, k, lda, ldb, UseOfPart<T>(use));
 }
 
 // Sorts the numbers of rows by their index among n, those of one index in order: `order` has those
