@@ -62,18 +62,30 @@ def test_each_trial_is_what_the_documentation_says(backend: str) -> None:
         assert score == pytest.approx(np.mean(own), abs=1e-12)
 
 
-def test_models_that_the_data_build_draw_from_their_seed() -> None:
-    def later(units: int) -> Any:
-        model = gpunn.Sequential([layers.Dense(units, "tanh"), layers.Dense(1)])
+def test_what_is_drawn_later_is_drawn_from_the_seed_too() -> None:
+    class Shift(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.shift = np.asarray(gpunn.random.normal((1,))).item()
+
+        def call(self, x: Any) -> Any:
+            return x + self.shift
+
+    def later() -> Any:
+        model = gpunn.Sequential([layers.Dense(3, "tanh"), Shift(), layers.Dense(1)])
         model.compile("adam", "mse")
         return model
 
-    study = gpunn.search(later, X, Y, over={"units": [3, 4]}, seeds=[5, 9], validation_split=0.2,
-                         epochs=2, verbose=0, threads=3)  # fmt: skip
+    class Moving(gpunn.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.layers[-1].bias.assign(np.asarray(gpunn.random.normal((1,))))
+
+    given: dict[str, Any] = {"validation_split": 0.2, "epochs": 3, "verbose": 0}
+    study = gpunn.search(later, X, Y, over=[{}], seeds=[5, 9, 7], threads=3, callbacks=Moving(),
+                         **given)  # fmt: skip
     for result, model in zip(study.results, study.models, strict=True):
         with gpunn.utils.seeded(result.trial.seed):
-            alone = later(**result.trial.point)
-            alone.fit(X, Y, validation_split=0.2, epochs=2, verbose=0)
+            alone = later()
+            alone.fit(X, Y, callbacks=Moving(), **given)
         np.testing.assert_array_equal(weights(model), weights(alone))
 
 
@@ -174,6 +186,13 @@ def test_halving_drops_the_worst_and_trains_the_others_longer() -> None:
         assert study.scores[place] == full.scores[place]
     _, history = by_hand(study.best.point, 0, *FOLDS[0], epochs=20)
     assert history.history in [r.history for r in study.results]
+
+
+def test_a_point_that_was_dropped_is_not_the_best_by_its_shorter_training() -> None:
+    given: dict[str, Any] = {"folds": FOLDS[:1], "mode": "max", "verbose": 0}
+    study = gpunn.search(build, X, Y, over={"rate": [0.012, 0.01]}, halving=2, epochs=20, **given)
+    assert study.scores[0] > study.scores[1], "the loss, of which more is better here, goes down"
+    assert study.best.point == {"rate": 0.01}
 
 
 # -- the study
