@@ -195,12 +195,13 @@ def _automatic() -> Backend:
     if gpu.is_usable():
         return get_backend("cupy")
     no_kernels = cpu_kernels.why_not()
-    if snapshots.first_time("the backend") and gpu.is_seen():
-        no_gpu = gpu.why_not()
+    told = gpu.is_seen() or (no_kernels is not None and cpu_kernels.hidden())
+    if snapshots.first_time("the backend") and told:
+        no_gpu = gpu.why_not() if gpu.is_seen() else None
         if no_kernels is None:
             message = f"the compiled backend ({cpu_kernels.chosen()}). {no_gpu}"
         else:
-            message = f"the NumPy backend. {no_gpu} {no_kernels}"
+            message = " ".join(filter(None, ("the NumPy backend.", no_gpu, no_kernels)))
         print(f"gpunn: using {message}", file=sys.stderr)
     return get_backend(fastest_on_cpu())
 

@@ -304,6 +304,8 @@ def test_evaluate_needs_to_know_the_data(tmp_path, capsys):
         ("train --drop-out=0.1 mnist", "Did you mean '--dropout'?"),
         ("train mnist --backend gpu", "Did you mean 'cupy'?"),
         ("check-data x.csv --fail-on eror", "Did you mean 'error'?"),
+        ("evaluate model.gpunn x.csv", "too many arguments: x.csv. It takes MODEL, --data NAME"),
+        ("doctor x", "too many arguments: x. It takes only options."),
         ("train", "NAME|PATH"),
         ("train mnits", "Did you mean 'mnist'?"),
         ("train mnist --optimizer adm", "Did you mean 'adam'?"),

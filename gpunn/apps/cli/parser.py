@@ -76,7 +76,20 @@ class Parser(argparse.ArgumentParser):
             if text.startswith("--") and not any(option.startswith(name) for option in known):
                 offered = [option for option in known if option.startswith("--")]
                 self.error(unknown("option", name, offered))
-        return super().parse_known_args(args, namespace)
+        found, more = super().parse_known_args(args, namespace)
+        if more and self._subparsers is None:
+            self.error(f"too many arguments: {' '.join(more)}. {self._places()}")
+        return found, more
+
+    def _places(self) -> str:
+        """Say where a command takes files: by place, and by options such as ``--data FILE``."""
+        takes = [str(action.metavar) for action in self._get_positional_actions()]
+        takes += [
+            f"{action.option_strings[0]} {action.metavar}"
+            for action in self._get_optional_actions()
+            if "FILE" in str(action.metavar)
+        ]
+        return f"It takes {', '.join(takes)}." if takes else "It takes only options."
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

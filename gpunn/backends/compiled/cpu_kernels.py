@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
+
+from gpunn.common.source_root import PACKAGE
 
 INSTRUCTIONS = ("baseline", "avx2", "avx512")
 
@@ -39,6 +42,11 @@ def available() -> tuple[str, ...]:
             f"The compiled kernels were built for {', '.join(others)}, which this CPU does not "
             f"have: install gpunn again."
         )
+    if not usable and (other := hidden()):
+        raise RuntimeError(
+            f"The compiled kernels were not built in {PACKAGE}, which Python imports instead of "
+            f"the gpunn installed in {other}: start Python in another folder."
+        )
     if not usable:
         output = next((text for name, text in not_built().items() if name != "chooser"), "")
         note = output and f" During installation, the compiler reported: {_the_error_in(output)}"
@@ -46,6 +54,19 @@ def available() -> tuple[str, ...]:
             f"The compiled kernels were not built: install a C++ compiler, then gpunn again.{note}"
         )
     return usable
+
+
+def hidden() -> str:
+    """Return where Python would find another gpunn, with kernels, after this one without; or "".
+
+    In the folder of a clone, Python imports the clone, although gpunn was installed from it.
+    """
+    for folder in sys.path:
+        there = Path(folder or ".", *(__package__ or "").split("."))
+        built = PathFinder.find_spec(_name("chooser"), [str(there)])
+        if built is not None and not is_built("chooser"):
+            return folder
+    return ""
 
 
 def not_built() -> dict[str, str]:

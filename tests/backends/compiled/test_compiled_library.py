@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -224,3 +225,25 @@ def test_without_it_to_ask_for_it_raises(hidden: None) -> None:
         with pytest.raises(RuntimeError, match="compiled kernels were not built"):
             ask("compiled")
     assert get_backend().name == "numpy"
+
+
+@pytest.mark.skipif(cpu_kernels.why_not() is not None, reason="there are no kernels to hide")
+def test_a_clone_that_hides_an_installation_says_so(tmp_path: Path) -> None:
+    """As Python does where it is started in the folder of a clone."""
+    package = Path(gpunn.__file__).parent
+    clone, installed = tmp_path / "clone", tmp_path / "site"
+    shutil.copytree(package, clone / "gpunn", ignore=shutil.ignore_patterns("_kernels_*", "web"))
+    installed.mkdir()
+    (installed / "gpunn").symlink_to(package)
+    script = "import gpunn; print(gpunn.Sequential([gpunn.layers.Dense(1)]).backend.name)"
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": ""}
+    for name in ("GPUNN_BACKEND", "GPUNN_INSTRUCTIONS"):
+        environment.pop(name, None)
+    said = {}
+    for folder in (clone, tmp_path):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        said[folder] = done.stdout.strip(), done.stderr
+    assert said[tmp_path] == ("compiled", "")
+    assert said[clone][0] == "numpy"
+    assert f"instead of the gpunn installed in {installed}: start Python in an" in said[clone][1]
