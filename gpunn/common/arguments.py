@@ -53,10 +53,15 @@ def check_pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
 
 
 def check_sizes(name: str, value: Any, count: int, least: int = 1) -> tuple[int, ...]:
-    """Return ``value`` as ``count`` integers, 1 or 2: one for all, or as many."""
+    """Return ``value`` as ``count`` integers, from 1 to 3: one for all, or as many.
+
+    >>> check_sizes("kernel_size", (3, 3), 3)
+    Traceback (most recent call last):
+    ValueError: kernel_size must be an integer or three of them; got (3, 3).
+    """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
     if len(values) != count:
-        more = " or two of them" if count == 2 else ""
+        more = {2: " or two of them", 3: " or three of them"}.get(count, "")
         raise ValueError(f"{name} must be an integer{more}; got {value!r}.")
     return tuple(check_integer(name, n, least) for n in values)
 

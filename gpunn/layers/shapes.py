@@ -218,7 +218,9 @@ def over_lengths(
     if not any(followed):
         return found(shapes)
     first: Exception | None = None
-    for known, pair in product(({}, ends) if len(followed) > 1 else ({},), lengths):
+    several = len(followed) > 1
+    tried = [*product(({}, ends) if several else ({},), lengths)]
+    for known, pair in tried + several * [({}, (1, 1))]:  # at last, a known length may be 1
         made = []
         try:
             for length in pair:

@@ -69,6 +69,16 @@ def test_shapes_and_dtypes_are_those_of_keras(what: str, keras: Any) -> None:
     assert found[0] == found[1]
 
 
+def test_an_unknown_axis_meets_one_of_length_1() -> None:
+    """Keras leaves the axis unknown, and its backend refuses other lengths, as gpunn does."""
+    first, second = gpunn.Input((None, 3)), gpunn.Input((1, 2))
+    model = gpunn.Model([first, second], layers.Concatenate()([first, second]))
+    a, b = np.ones((4, 1, 3)), np.zeros((4, 1, 2))
+    assert_allclose(model.predict([a, b], verbose=0), np.concatenate([a, b], axis=-1))
+    with pytest.raises(ValueError, match="shape"):
+        model.predict([np.ones((4, 2, 3)), b], verbose=0)
+
+
 def test_structure_of_results_is_that_of_the_function() -> None:
     made = ops.map(lambda x: {"a": x**2, "b": x[:2]}, gpunn.Input((5,)))
     assert {key: t.shape for key, t in made.items()} == {"a": (None, 5), "b": (None, 2)}

@@ -162,6 +162,8 @@ def test_spatial_dropout_keeps_or_drops_a_channel(every_backend: str) -> None:
         (lambda: layers.Conv1D(4, 3, groups=2), (5, 3), "groups must divide the channels"),
         (lambda: layers.Conv2D(4, 3, padding="causal"), (5, 5, 3), "padding must be"),
         (lambda: layers.Conv1D(4, (3, 3)), (5, 3), "kernel_size must be an integer; got"),
+        (lambda: layers.Conv3D(4, (3, 3)), (5, 5, 5, 3), "or three of them; got"),
+        (lambda: layers.MaxPooling3D((2, 2)), (5, 5, 5, 3), "or three of them; got"),
         (lambda: layers.Conv1D(4, 0), (5, 3), "kernel_size"),
         (lambda: layers.Conv1D(4, 2, strides=2, dilation_rate=2), (5, 3), "strides above 1"),
         (lambda: layers.Conv1D(4, 6), (5, 3), "larger than the image"),
