@@ -97,7 +97,7 @@ def decode_image(contents: bytes, channels: int = 0, *, name: str | None = None)
         ValueError: for bytes that are no such file, or another number of channels.
         ImportError: without Pillow.
     """
-    own = _MODES.get(look_at(io.BytesIO(contents), None)[1])  # type: ignore[arg-type]
+    own = _MODES.get(look_at(io.BytesIO(contents), None)[1])
     kind = {1: "grayscale", 3: "rgb", 4: "rgba"}.get(channels or own or 0)
     if kind is None:
         raise ValueError(f"channels must be 1, 3 or 4, or 0 for a file with these; got {channels}.")
