@@ -133,8 +133,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
     ],
     "ops.image": [
         ("such operation on pictures; use gpunn.ops in a call, or prepare the arrays before fit",
-         "map_coordinates scale_and_translate ssim elastic_transform extract_patches_3d "
-         "perspective_transform"),
+         "scale_and_translate ssim elastic_transform extract_patches_3d"),
     ],
     "": [
         (

@@ -235,6 +235,49 @@ def test_affine_transform(
             assert_allclose(gpunn.Model(graph, y).predict(pictures(), verbose=0), found, 1e-5)
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_perspective_transform(keras: Any, interpolation: str, every_backend: str) -> None:
+    gpunn.use_backend(every_backend)
+    start = np.array([[0, 0], [7, 0], [0, 8], [7, 8]], np.float32)
+    shifts = np.random.default_rng(3).uniform(-1.5, 1.5, (3, 4, 2)).astype("float32")
+    options = interpolation, 2.5
+    for first, last in ((start, start + shifts[0]), (start + shifts, start - shifts)):
+        expected = keras.ops.image.perspective_transform(pictures(), first, last, *options)
+        found = ops.image.perspective_transform(pictures(), first, last, *options)
+        assert_allclose(found, keras.ops.convert_to_numpy(expected), 1e-4, 5e-3)
+    one = ops.image.perspective_transform(pictures()[0], start, start + shifts[0], *options)
+    x = gpunn.Input((9, 8, 3))
+    y = ops.image.perspective_transform(x, start, start + shifts[0], *options)
+    assert_allclose(gpunn.Model(x, y).predict(pictures(), verbose=0)[0], one, 1e-5)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("fill_mode", [*MODES, "mirror"])
+def test_map_coordinates(keras: Any, fill_mode: str, order: int) -> None:
+    """Beside Keras: the values, and the gradients with respect to both, by PyTorch there."""
+    random = np.random.default_rng(4)
+    for shape in ((7,), (5, 4), (3, 4, 2)):
+        x = random.normal(size=shape).astype("float32")
+        at = random.uniform(-3, 8, (len(shape), 2, 6)).astype("float32")
+        given = [keras.ops.convert_to_tensor(a).requires_grad_() for a in (x, at)]
+        expected = keras.ops.image.map_coordinates(*given, order, fill_mode, 0.5)
+        (expected**2).sum().backward()
+        variables = [gpunn.Variable(a) for a in (x, at)]
+        with gpunn.GradientTape() as tape:
+            image, places = variables
+            found = ops.image.map_coordinates(image, places, order, fill_mode, 0.5)
+            loss = ops.sum(found**2)
+        assert_allclose(found, expected.detach().numpy(), 1e-4, 1e-5)
+        for gradient, tensor in zip(tape.gradient(loss, variables), given, strict=True):
+            if tensor.grad is not None:
+                assert_allclose(gradient, tensor.grad.numpy(), 1e-3, 1e-4)
+    whole = random.integers(0, 9, (5, 4))
+    found = ops.image.map_coordinates(whole, at[:2], order, fill_mode)
+    expected = keras.ops.image.map_coordinates(whole.astype("int32"), at[:2], order, fill_mode)
+    assert found.dtype == "int32"
+    assert_allclose(found, keras.ops.convert_to_numpy(expected))
+
+
 def test_integers_stay_integers(keras: Any) -> None:
     x = pictures().astype(np.uint8)
     found = ops.image.resize(x, (5, 13))
@@ -261,6 +304,12 @@ def test_integers_stay_integers(keras: Any) -> None:
         (lambda: ops.image.affine_transform(pictures(), [1.0, 0]), "transform must hold 8"),
         (lambda: ops.image.affine_transform(pictures(), [1.0] * 8), "of a projection"),
         (lambda: ops.image.resize(np.zeros((2, 2)), (3, 3)), "images .* are expected"),
+        (
+            lambda: ops.image.perspective_transform(pictures(), np.ones((4, 2)), np.ones((3, 2))),
+            r"end_points must be \(4, 2\), or \(batch, 4, 2\) for 3 images",
+        ),
+        (lambda: ops.image.map_coordinates(np.ones((2, 2)), [[1.0]], 1), r"shape \(2, \.\.\.\)"),
+        (lambda: ops.image.map_coordinates(np.ones(2), [[1.0]], 3), "order must be 0 or 1; got 3"),
     ],
 )
 def test_errors_say_what_is_expected(call: Callable[[], Any], message: str) -> None:
