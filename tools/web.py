@@ -26,6 +26,7 @@ HASHES = Path("gpunn/apps/web/gpunn.wasm.sha256")
 LEFT_OUT = ("module.cpp", "arguments.hpp", "narrow.cpp", "narrow.hpp", "pool.cpp")
 LEFT_OUT += ("generated_loops.cpp", "attention.cpp", "objects.hpp", "lanes.cpp", "lanes.hpp")
 LEFT_OUT += ("lane_arrays.hpp", "lane_batches.hpp", "lane_operations.hpp", "lane_programs.hpp")
+LEFT_OUT += ("rare_gathers.cpp",)
 # As for the CPU in setup.py: no fast math, no contraction.
 FLAGS = ["-target", "wasm32-wasi", "-msimd128", "-std=c++17", "-DFOR_BROWSERS"]
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"]

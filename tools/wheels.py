@@ -45,7 +45,8 @@ MEGABYTE = 1_000_000
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
                "activations", "attention", "convolution", "elements", "expressions",
                "generated_loops", "layout", "losses", "metrics", "narrow", "noise",
-               "normalization", "penalties", "places", "pooling", "rows", "updates")),
+               "normalization", "penalties", "places", "pooling", "rare_gathers", "rows",
+               "updates")),
            "unrolled": "*/products.cpp*|*/steps.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}

@@ -154,26 +154,31 @@ template <typename T> inline const char* name_of() {
 // only the data types that web pages use, to keep pages small.
 #ifdef FOR_BROWSERS
 #define EACH_FLOAT(adds) adds<float>();
-#define EACH_SOURCE(adds) \
-    adds<bool>("bool");   \
-    adds<uint8>("uint8"); \
-    adds<int32>("int32"); \
+#define EACH_USUAL_SOURCE(adds) \
+    adds<bool>("bool");         \
+    adds<uint8>("uint8");       \
+    adds<int32>("int32");       \
     adds<float>("float32");
+#define EACH_SOURCE(adds) EACH_USUAL_SOURCE(adds)
 #else
 #define EACH_FLOAT(adds) \
     adds<float>();       \
     adds<double>();
-#define EACH_SOURCE(adds)     \
-    adds<bool>("bool");       \
-    adds<int8>("int8");       \
-    adds<int16>("int16");     \
-    adds<int32>("int32");     \
-    adds<int64>("int64");     \
-    adds<uint8>("uint8");     \
-    adds<uint16>("uint16");   \
-    adds<uint32>("uint32");   \
-    adds<uint64>("uint64");   \
-    adds<float16>("float16"); \
-    adds<float>("float32");   \
+#define EACH_USUAL_SOURCE(adds) \
+    adds<bool>("bool");         \
+    adds<uint8>("uint8");       \
+    adds<int32>("int32");       \
+    adds<float>("float32");     \
     adds<double>("float64");
+#define EACH_RARE_SOURCE(adds) \
+    adds<int8>("int8");        \
+    adds<int16>("int16");      \
+    adds<int64>("int64");      \
+    adds<uint16>("uint16");    \
+    adds<uint32>("uint32");    \
+    adds<uint64>("uint64");    \
+    adds<float16>("float16");
+#define EACH_SOURCE(adds)   \
+    EACH_USUAL_SOURCE(adds) \
+    EACH_RARE_SOURCE(adds)
 #endif

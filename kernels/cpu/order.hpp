@@ -45,5 +45,8 @@ struct SomeOfOrder {
     }
 };
 
+// Some of the order of a pass: this place, and some that follow.
+const SomeOfOrder& some_of_order(uint32 place, uint32 rows, uint64 seed, uint64 pass);
+
 // The row at index `place` (below `rows`) of a pass.
 uint32 row_in_order(uint32 place, uint32 rows, uint64 seed, uint64 pass);
