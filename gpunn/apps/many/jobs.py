@@ -28,8 +28,10 @@ class Job:
             validation as ``arguments`` say.
         sample_weight, class_weight: of this model; the weights are of all shared rows.
         callbacks: of this model alone.
-        arguments: the other arguments of `Model.fit`, the same for all models.
+        arguments: all other arguments of `Model.fit`.
         context: what the calling thread has chosen, such as a backend; each job has its own.
+        keeps_errors: whether ``error`` holds what the training raised, whatever it is; otherwise
+            only that of a model that diverges.
         when_done: is called with the job, in the thread that trained it.
         history: of the epochs that are done.
         error: what ended the training early.
@@ -47,6 +49,7 @@ class Job:
     arguments: Mapping[str, Any]
     context: Context = field(default_factory=copy_context)
     when_done: Callable[[Job], None] | None = None
+    keeps_errors: bool = False
     history: History = field(default_factory=History)
     error: Exception | None = None
     is_done: bool = False
@@ -68,7 +71,7 @@ class Job:
         """Train the model as `Model.fit` does on its rows.
 
         Raises:
-            Exception: of the training, but for a model that diverges.
+            Exception: of the training, unless ``error`` keeps it.
         """
         self.context.run(self._fit)
 
@@ -79,7 +82,7 @@ class Job:
             given["validation_data"] = held if weight is not None else held[:2]
         x, y = self.data.take(self.rows)
         self.model.history = None
-        error = None
+        error: Exception | None = None
         try:
             self.model.fit(
                 x, y, sample_weight=taken(weight, self.rows), class_weight=self.class_weight,
@@ -88,8 +91,10 @@ class Job:
         except NonFiniteLossError as diverged:
             error = diverged
         except Exception as other:
-            other.add_note(f"In the training of model {self.number} ({self.model.name!r}).")
-            raise
+            if not self.keeps_errors:
+                other.add_note(f"In the training of model {self.number} ({self.model.name!r}).")
+                raise
+            error = other
         finally:
             self.history = self.model.history or self.history
         self.end(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -135,7 +135,7 @@ def search(
     if halving is not None and any("epochs" in point for point in points):
         raise ValueError("halving chooses the epochs: leave them out of over.")
     parts = folds_of(folds, y, row_count(x))
-    arguments = _arguments(fit)
+    arguments = fit_arguments(fit)
     validates = arguments["validation_data"] is not None or arguments["validation_split"]
     if folds is not None and validates:
         raise ValueError(
@@ -170,7 +170,7 @@ def search(
     return study
 
 
-def _arguments(fit: dict[str, Any]) -> dict[str, Any]:
+def fit_arguments(fit: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `Model.fit` that are the same for all, with its defaults.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -17,6 +16,7 @@ from sklearn.utils.validation import _check_method_params
 from gpunn.apps.many.engines import run
 from gpunn.apps.many.jobs import Job
 from gpunn.apps.many.kept import digest
+from gpunn.apps.many.searching import fit_arguments
 from gpunn.apps.many.shared import Shared, row_count
 from gpunn.apps.many.trials import NUMBERED
 
@@ -158,11 +158,12 @@ def _train(fits: list[_Fit], n_jobs: int | None) -> None:
             data = shared.setdefault(digest([x, y]), data)
         given = {**pending.given}
         del given["verbose"]
-        callbacks = given.pop("callbacks")
+        epochs, callbacks = given.pop("epochs"), given.pop("callbacks")
+        arguments = {**fit_arguments(given), "epochs": epochs}
         job = Job(number, pending.model, data, None, None, pending.sample_weight, None, callbacks,
-                  given, pending.context, fit.end)  # fmt: skip
+                  arguments, pending.context, fit.end, keeps_errors=True)  # fmt: skip
         jobs.append(job)
-    with suppress(Exception):  # of a callback: scikit-learn will ask for that fit, and see it
+    if jobs:
         run(jobs, n_jobs if n_jobs is not None and n_jobs > 0 else None)
 
 

@@ -109,6 +109,18 @@ def test_settings_that_fail_get_the_score_for_errors() -> None:
             search(estimator, grid, cv=2, error_score="raise").fit(x, y)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_error_of_a_callback_is_that_of_its_fit() -> None:
+    def fail(logs: Any) -> None:
+        raise OSError("disk full")
+
+    grid = {"callbacks": [None, LambdaCallback(on_train_begin=fail)]}
+    found = GpunnSearchCV(CLASSIFIER, grid, cv=2).fit(X, Y)
+    assert np.isnan(found.cv_results_["mean_test_score"]).tolist() == [False, True]
+    with pytest.raises(OSError, match="disk full"):
+        GpunnSearchCV(CLASSIFIER, grid, cv=2, error_score="raise").fit(X, Y)
+
+
 def test_it_can_be_pickled_and_refuses_other_estimators() -> None:
     search = GpunnSearchCV(CLASSIFIER, GRID, cv=2, n_jobs=2).fit(X, Y)
     assert search.n_jobs == 2
