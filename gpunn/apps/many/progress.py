@@ -46,7 +46,9 @@ class Progress:
             from tqdm.auto import tqdm
 
             unit = f" {self._unit}s"
-            self._bar = tqdm(total=self._total, desc=self._head, unit=unit, leave=False)
+            self._bar = tqdm(
+                total=self._total, desc=self._head, unit=unit, leave=False, file=sys.stdout
+            )
         return self
 
     def __exit__(self, *error: object) -> None:

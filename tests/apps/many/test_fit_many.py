@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -539,3 +541,17 @@ def test_a_line_says_what_was_trained(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.startswith("2 models: 6 epochs in ")
     gpunn.fit_many([line(), line()], LINE, LINE, epochs=3, verbose=0)
     assert capsys.readouterr().out == ""
+
+
+def test_one_bar_counts_the_epochs_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    stop = EarlyStopping("loss", min_delta=99)
+    gpunn.fit_many([line(), line()], LINE, LINE, epochs=50, verbose=1, callbacks=stop)
+    shown = terminal.getvalue()
+    assert "0/100 " in shown and "2 models: 4 epochs in " in shown
+    assert shown.count("Epoch") == 0
