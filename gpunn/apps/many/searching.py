@@ -58,7 +58,8 @@ def search(
 ) -> Study:
     """Train a model for each point of a space, with several seeds and folds, and compare them.
 
-    Each trial gives the bits that this program gives, whatever runs beside it, and where::
+    Each trial ends as this program would end, and what runs beside it, and where, does not change a
+    bit of it. Only small networks, which `fit_many` trains in lockstep, differ by rounding::
 
         with gpunn.utils.seeded(seed):
             model = build(**point)
@@ -79,8 +80,8 @@ def search(
             Or an object with scikit-learn's ``split(x, y)``, asked once, or a list of pairs of row
             numbers, to train on and to validate on.
         halving: By this factor the epochs grow from round to round and the points become fewer; the
-            worst are dropped. Each round trains from the start, so a result has the bits of a
-            training of so many epochs. None to train all points for all epochs.
+            worst are dropped. Each round trains from the start, so a result is that of a training
+            of so many epochs. None to train all points for all epochs.
         monitor: The figure of `Model.fit` that is compared, as the trained model has it: of the
             last epoch, or of the one whose weights `callbacks.EarlyStopping` restored.
         mode: Which way is better: ``"min"``, ``"max"``, or ``"auto"``, as callbacks tell it.

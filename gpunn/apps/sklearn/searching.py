@@ -28,9 +28,9 @@ AT_ONCE = 1024  # networks in memory that are not trained yet
 class GpunnSearchCV(GridSearchCV):
     """scikit-learn's ``GridSearchCV`` for the estimators of this module.
 
-    The networks of all settings and folds train together, as by `gpunn.fit_many`, and end with the
-    bits of their own `fit`: the scores are those of ``GridSearchCV``. So are parameters, attributes
-    and the keys of ``cv_results_``, but for these:
+    The networks of all settings and folds train together, as by `gpunn.fit_many`, and end as their
+    own `fit` would leave them: the scores are those of ``GridSearchCV``. So are parameters,
+    attributes and the keys of ``cv_results_``, but for these:
 
     Args:
         estimator: a `GpunnClassifier` or `GpunnRegressor`; in a pipeline, search with
