@@ -8,6 +8,7 @@ import numbers
 from collections.abc import Callable, Sequence
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -104,6 +105,13 @@ class GpunnEstimator(BaseEstimator):
     backend: Any = None
     run_eagerly: bool = False
     matmul_precision: str | None = None
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Return the names of the parameters, as scikit-learn asks for them in each clone."""
+        names: list[str] = super()._get_param_names()
+        return names
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
