@@ -158,7 +158,7 @@ def step(workload: str, mode: str, gpu: GPU | None = None) -> list[Launched]:
 
 def _with_patches(gpu: GPU) -> list[Launched]:
     """Return the launches of a step of W4 if all patches are in memory."""
-    with patch.object(convolution, "RATE", 1e-30):
+    with patch.multiple(convolution, RATE=1e-30, FEW=0):
         return critical_path.step("W4", "fused", gpu)
 
 
@@ -231,13 +231,15 @@ def _product_seconds(task: Task, gpu: GPU) -> float:
     if isinstance(task, Product):
         m, n, k, *_ = task.matmul.sizes
         return roofline.product_seconds(m, n, k, gpu)
-    if task.name not in ("convolution", "kernel_gradient"):
+    if task.name not in ("convolution", "kernel_gradient", "few_rows_gradient"):
         return 0.0
     names = (parameter.name for parameter in part_named(task.name).parameters)
     values: dict[str, Any] = dict(zip(names, task.arguments, strict=True))
     _, _, *counts = values["geometry"].tolist()[:6]
     windows = int(values["samples"]) * counts[0] * counts[1]
     width = counts[2] * counts[3] * int(values["channels"])
+    if task.name == "few_rows_gradient":
+        return convolution.few_rows_seconds(width, int(values["filters"]), windows, gpu)
     rows, terms = (windows, width) if task.name == "convolution" else (width, windows)
     sizes = rows, int(values["filters"]), terms, int(values.get("pieces", 1))
     return convolution.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)

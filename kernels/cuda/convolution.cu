@@ -7,6 +7,7 @@
 constexpr int DEPTH = 8;              // terms of the sums that a block reads at a time
 constexpr int DOWN = 6, ACROSS = 4;   // rows and columns that a thread computes of a tile
 constexpr int NARROW = 8, WIDE = 16;  // threads along a row of a tile, for few and many columns
+constexpr int FEW = 32;               // rows of a kernel's gradient that a thread adds up itself
 constexpr int PAD = 4;                // lanes that write the terms of a column meet other banks
 constexpr int32 OUTSIDE = -(1 << 30);  // of every image, also when a position is added to it
 
@@ -178,5 +179,41 @@ BLOCK_PART void kernel_gradient(ThreadGroup threads, const T* x, COMPILE_TIME co
     } else {
         tiles_of_product<WIDE, true>(threads, tile, patches, patches.width, filters,
                                      patches.windows, pieces, true, row_at, term_at, weight, store);
+    }
+}
+
+// partial (pieces, cells channels, filters) as in `kernel_gradient`, for patches of at most FEW
+// elements. A thread has a filter, and the sums of all elements of a patch in registers: the lanes of
+// a warp read neighbouring dz, and the same pixels.
+template <typename T>
+ELEMENT_PART void few_rows_gradient(ThreadGroup threads, const T* x,
+                                    COMPILE_TIME const int32* geometry, int64 samples,
+                                    int32 channels, const T* dz, int32 filters, int32 pieces,
+                                    T* partial) {
+    const Patches<T> patches(x, geometry, samples, channels);
+    for (int64 i : threads.elements(int64(pieces) * filters)) {
+        const int32 piece = int32(i / filters), filter = int32(i % filters);
+        const int32 start = int32(int64(patches.windows) * piece / pieces);
+        const int32 stop = int32(int64(patches.windows) * (piece + 1) / pieces);
+        T sums[FEW] = {};
+        for (int32 window = start; window < stop; ++window) {
+            const Position at = patches.window(window);
+            const T factor = dz[window * filters + filter];
+            int32 down = 0, across = 0, channel = 0, cell = 0;  // of each row in turn: no division
+#pragma unroll
+            for (int32 row = 0; row < FEW; ++row)
+                if (row < patches.width) {
+                    const int32 place = (down * patches.w.width + across) * channels + channel;
+                    sums[row] += patches.at(at, {place, down, across}) * factor;
+                    if (++channel < channels) continue;
+                    channel = 0, across += patches.w.dilation_x;
+                    if (++cell < patches.w.cell_columns) continue;
+                    cell = across = 0, down += patches.w.dilation_y;
+                }
+        }
+#pragma unroll
+        for (int32 row = 0; row < FEW; ++row)
+            if (row < patches.width)
+                partial[(piece * patches.width + row) * filters + filter] = sums[row];
     }
 }

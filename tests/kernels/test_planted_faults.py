@@ -183,6 +183,11 @@ FAULTS = [
         ("convolution_without_patches",),
     ),
     Fault(
+        "last window of a piece lost", "convolution.cu",
+        "window < stop; ++window", "window + 1 < stop; ++window",
+        ("convolution_with_few_rows",),
+    ),
+    Fault(
         "cells not reversed", "convolution.cu",
         "patches.w.cells() - 1 - term / channels", "term / channels",
         ("convolution_without_patches",),

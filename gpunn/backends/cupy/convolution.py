@@ -11,9 +11,11 @@ from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
-from .launch.codegen import BLOCK
+from .launch.codegen import BLOCK, WARP
 from .launch.fuse import MOST_IN_SLICE
+from .launch.known_gpus import GPU
 from .launch.protocols import EPILOGUES
+from .launch.roofline import product_seconds
 from .launch.task_backend import TaskBackend
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
@@ -24,6 +26,9 @@ MOST_ELEMENTS = 1 << 30  # of an array, which it counts in 32 bits
 PIECES = 128  # at most, of the sums of a kernel's gradient; each is
 PIECE = 512  # terms or more
 RATE = 0.6  # relative to the rate of the library's products. ASSUMED.
+FEW = 32  # as there: rows of a kernel's gradient that a thread adds up in registers
+WINDOWS = 32  # that a thread adds up, or more
+ROW_CYCLES = 2, 12  # of a warp for each row and window, with constant sizes and without. ASSUMED.
 
 # In operations of the library's products: what a GPU does of them in the time of a byte of patches
 # from memory, of one from the L2 cache, and of a launch, for each multiprocessor. Chosen so that no
@@ -81,6 +86,10 @@ class CupyConvolution(TaskBackend):
         if call.group_channels < call.channels:
             pieces = max(1, min(PIECES, sizes[2] // PIECE))
             self._partial_gradients("grouped_kernel_gradient", call, pieces * dkernel.size, pieces)
+            return
+        if self._has_few_rows(call, sizes):
+            pieces = max(1, sizes[2] // WINDOWS)
+            self._partial_gradients("few_rows_gradient", call, pieces * sizes[1], pieces)
             return
         tiles = _tiles(*dkernel.shape)
         pieces = max(1, min(PIECES // tiles, sizes[2] // PIECE))
@@ -144,6 +153,23 @@ class CupyConvolution(TaskBackend):
             "convolution", call, threads, x=x, geometry=self._geometry(geometry), out=out, **values
         )
 
+    def _has_few_rows(self, call: OpCall, sizes: tuple[int, int, int]) -> bool:
+        """Return whether a kernel's gradient has few rows, and is predicted to be faster with a
+        thread for each filter than by the library, which keeps few blocks busy with it."""
+        (rows, filters, windows), gpu, x = sizes, self.kernels.gpu, call.x
+        if rows > FEW or call.precision or self._is_persistent():
+            return False
+        if max(x.size, windows * (filters + rows)) >= MOST_ELEMENTS:
+            return False
+        patches = 0 if call.geometry.trivial else 2 * windows * rows * x.itemsize / gpu.bandwidth
+        library = product_seconds(rows, filters, windows, gpu) + patches
+        fused = self._traced is not None  # then its kernel has the sizes as constants
+        return few_rows_seconds(rows, filters, windows, gpu, fused) + 2 * gpu.kernel < library
+
+    def _is_persistent(self) -> bool:
+        """Whether a step is traced for a persistent kernel."""
+        return self._traced is not None and not self._epilogues
+
     def _without_patches(
         self, call: OpCall, sizes: tuple[int, int, int], saved: int, launches: int, pieces: int = 1
     ) -> bool:
@@ -161,8 +187,9 @@ class CupyConvolution(TaskBackend):
         geometry, x, kernel = call.geometry, call.x, call.kernel
         windows = len(x) * geometry.windows[0] * geometry.windows[1]
         largest = max(x.size, windows * call.filters, kernel.size * PIECES)
-        persistent = self._traced is not None and not self._epilogues
-        if geometry.trivial or call.precision or persistent or largest >= MOST_ELEMENTS:
+        if geometry.trivial or call.precision or largest >= MOST_ELEMENTS:
+            return False
+        if self._is_persistent():
             return False
         patches = windows * geometry.cells * call.channels
         moved = 2 * (patches * x.itemsize + saved)
@@ -249,6 +276,14 @@ def cost(rows: int, columns: int, terms: int, pieces: int, multiprocessors: int)
     height, width = _tile(columns)
     tile = 2 * height * width * -(-terms // DEPTH) * DEPTH
     return tile / pieces * max(_tiles(rows, columns) * pieces, multiprocessors) / RATE
+
+
+def few_rows_seconds(
+    rows: int, filters: int, windows: int, gpu: GPU, constants: bool = True
+) -> float:
+    """Return the predicted time of a gradient with few rows, without its last sum."""
+    warps, cycles = windows * -(-filters // WARP), ROW_CYCLES[0 if constants else 1]
+    return warps * (rows + 1) * cycles / (gpu.multiprocessors * gpu.clock)
 
 
 def _tile(columns: int) -> tuple[int, int]:

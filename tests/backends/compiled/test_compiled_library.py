@@ -73,7 +73,8 @@ def instructions(request: pytest.FixtureRequest) -> str:
 # Operations with products: these use fused multiply-add where the CPU has it. Attention consists of
 # two, of queries and keys, and of their weights and values.
 WITH_PRODUCTS = {
-    "attention", "convolution", "convolution_of_groups", "convolution_without_patches", "products",
+    "attention", "convolution", "convolution_of_groups", "convolution_with_few_rows",
+    "convolution_without_patches", "products",
     "rounded_products", "stacked_products",
     "fused_steps", "fused_updates", "persistent_steps", "persistent_scan", "persistent_updates",
     "persistent_evaluation",

@@ -33,6 +33,7 @@ from .layers import (
     conversion,
     convolution,
     convolution_of_groups,
+    convolution_with_few_rows,
     convolution_without_patches,
     dropout,
     layer_normalization,
@@ -89,8 +90,8 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     )  # fmt: skip
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (
-        convolution, convolution_of_groups, convolution_without_patches, rounded_products,
-        pooling, layout, sums_of_many_rows,
+        convolution, convolution_of_groups, convolution_with_few_rows, convolution_without_patches,
+        rounded_products, pooling, layout, sums_of_many_rows,
     )  # fmt: skip
     passes = (attention, column_sums, columns, dropout, many_bins)
     by_places = rows_of_places, checked_numbers

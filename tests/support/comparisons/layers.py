@@ -202,7 +202,7 @@ def images(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
 def convolution(gpu: Backend, sample: Sample) -> None:
     """By products of patches that are written."""
     geometry, shape = windows(sample)
-    with patch.object(cupy_convolution, "RATE", 1e-30):
+    with patch.multiple(cupy_convolution, RATE=1e-30, FEW=0):
         both_ways_of_convolution(gpu, sample, geometry, shape, 1 + sample.columns % 5)
 
 
@@ -211,10 +211,21 @@ def convolution_without_patches(gpu: Backend, sample: Sample) -> None:
     geometry, (_, *size, _) = windows(sample)
     samples = -(-(sample.rows % 250) // (geometry.windows[0] * geometry.windows[1])) or 1
     more = sample.columns
-    with patch.multiple(cupy_convolution, RATE=np.inf, BYTE=0, CACHED_BYTE=0, PIECE=50):
+    with patch.multiple(cupy_convolution, RATE=np.inf, BYTE=0, CACHED_BYTE=0, PIECE=50, FEW=0):
         for channels, filters in ((1 + more % 13, 4), (3, 33 + more % 40)):
             shape = samples, *size, channels
             both_ways_of_convolution(gpu, sample, geometry, shape, filters)
+
+
+def convolution_with_few_rows(gpu: Backend, sample: Sample) -> None:
+    """The kernel's gradient has as many rows as a thread adds up at once, or fewer."""
+    geometry, (samples, *size, _) = windows(sample)
+    most = 32 // geometry.cells
+    shape, filters = (samples, *size, 1 + sample.rows % most), 1 + sample.columns % 40
+    pixels = Geometry(geometry.image, geometry.image, (1, 1))
+    with patch.multiple(cupy_convolution, ROW_CYCLES=(-np.inf, -np.inf), WINDOWS=7):
+        both_ways_of_convolution(gpu, sample, geometry, shape, filters)
+        both_ways_of_convolution(gpu, sample, pixels, shape, filters)
 
 
 def convolution_of_groups(gpu: Backend, sample: Sample) -> None:
