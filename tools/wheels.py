@@ -44,7 +44,7 @@ MEGABYTE = 1_000_000
 # unrolled in products and small steps only, g++ does it nowhere.
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
                "activations", "attention", "convolution", "elements", "expressions",
-               "generated_loops", "layout", "losses", "metrics", "narrow", "noise",
+               "generated_loops", "lanes", "layout", "losses", "metrics", "narrow", "noise",
                "normalization", "penalties", "places", "pooling", "rare_gathers", "rows",
                "updates")),
            "unrolled": "*/products.cpp*|*/steps.cpp*",
