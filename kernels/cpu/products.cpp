@@ -1,4 +1,5 @@
-// Matrix products as operations.
+// Matrix products as operations, and gradients by their tiles.
+#include "gradient_parts.hpp"
 #include "matmul.hpp"
 #include "operation.hpp"
 #include "products.hpp"
@@ -62,6 +63,10 @@ template void matmul(const float*, const float*, float*, int64, int64, int64, in
 #ifndef FOR_BROWSERS
 template void matmul(const double*, const double*, double*, int64, int64, int64, int64, int64,
                      int64, bool, bool, bool);
+template void each_part_of_gradient(const float*, const float*, int64, int64, int64, int64, int64,
+                                    const UseOfPart<float>&);
+template void each_part_of_gradient(const double*, const double*, int64, int64, int64, int64, int64,
+                                    const UseOfPart<double>&);
 #endif
 
 namespace {

@@ -6,6 +6,7 @@
 #include "operation.hpp"
 #include "pieces.hpp"
 #include "subnormals.hpp"
+#include "vectors.hpp"
 
 #include <algorithm>
 
