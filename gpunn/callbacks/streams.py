@@ -16,8 +16,10 @@ COLUMNS = 80  # if the width is unknown
 def check_verbose(value: Any) -> int:
     """Return the argument ``verbose``: 0, 1 or 2; ``"auto"`` is 1 where `is_live`, otherwise 2,
     and 0 after `config.disable_interactive_logging`."""
-    if isinstance(value, (int, np.integer)) and value in (0, 1, 2):
+    if isinstance(value, int) and value in (0, 1, 2):
         return int(value)
+    if isinstance(value, np.integer):
+        return check_verbose(int(value))
     if isinstance(value, str) and value == "auto":
         if not config.is_interactive_logging_enabled():
             return 0
