@@ -57,8 +57,10 @@ class Kept:
         except FileNotFoundError:
             atomic_write(about, [json.dumps(wanted, indent=1).encode()])
             return
-        except ValueError:
-            raise ValueError(f"Cannot read {about}: it is damaged. Use another folder.") from None
+        except (ValueError, RecursionError):
+            there = None
+        if not isinstance(there, dict):
+            raise ValueError(f"Cannot read {about}: it is damaged. Use another folder.")
         other = [name for name, value in wanted.items() if there.get(name) != value]
         if other:
             raise ValueError(
@@ -90,7 +92,7 @@ class Kept:
 
     def get(self, trial: Trial) -> Result | None:
         """Return the result of a trial, whose model is read at its first use; None if there is
-        none.
+        none, or a damaged one: the trial is repeated.
 
         Raises:
             ValueError: if ``build`` makes another model for this point than it did then.
@@ -99,7 +101,9 @@ class Kept:
         try:
             with open(figures, encoding="utf-8") as file:
                 there = json.load(file)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
+            return None
+        if not (_is_whole(there) and os.path.isfile(model)):
             return None
         first, _ = self._plan.made(trial)
         if there["first"] != digest_of(first):
@@ -111,6 +115,14 @@ class Kept:
             trial, there["score"], there["history"], there["error"], _reading(model, first),
             there["first"], there["higher"],
         )  # fmt: skip
+
+
+def _is_whole(there: Any) -> bool:
+    """Whether these are the figures of a result."""
+    kinds = {"first": str, "score": float, "history": dict, "error": str | None, "higher": bool}
+    return isinstance(there, dict) and all(
+        name in there and isinstance(there[name], kind) for name, kind in kinds.items()
+    )
 
 
 def _reading(path: str, like: Model) -> Callable[[], Model]:

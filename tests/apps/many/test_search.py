@@ -445,6 +445,31 @@ def test_a_trial_whose_files_were_cut_off_is_repeated(tmp_path: Path) -> None:
     assert all(json.loads(file.read_text())["score"] > 0 for file in files)
 
 
+DAMAGED = ["", "{}", "[]", "3", "[" * 100_000, '{"first": "", "score": "best"}']
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_trial_whose_figures_are_damaged_is_repeated(text: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"over": {"units": [2, 3]}, "folds": 2, "epochs": 1, "verbose": 0}
+    first = gpunn.search(build, X, Y, folder=tmp_path, **given)
+    next(tmp_path.glob("trials/*.json")).write_text(text)
+    assert_same(gpunn.search(build, X, Y, folder=tmp_path, **given), first)
+
+
+def test_a_trial_whose_model_is_gone_is_repeated(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"over": {"units": [2, 3]}, "folds": 2, "epochs": 1, "verbose": 0}
+    first = gpunn.search(build, X, Y, folder=tmp_path, **given)
+    next(tmp_path.glob("trials/*.gpunn")).unlink()
+    assert_same(gpunn.search(build, X, Y, folder=tmp_path, **given), first)
+
+
+@pytest.mark.parametrize("text", ["[]", "", "[" * 100_000], ids=["list", "empty", "deep"])
+def test_a_damaged_folder_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "search.json").write_text(text)
+    with pytest.raises(ValueError, match=r"Cannot read .*search\.json: it is damaged"):
+        gpunn.search(build, X, Y, over=[{}], folds=2, verbose=0, folder=tmp_path)
+
+
 def test_a_folder_is_of_one_search_at_a_time(tmp_path: Path) -> None:
     def again(k: int) -> Any:
         def search(logs: Any) -> None:
