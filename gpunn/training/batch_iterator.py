@@ -14,7 +14,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import PASS, POSITION
 from gpunn.backends.shared.interrupts import perform
-from gpunn.backends.shared.lockstep import lockstep
+from gpunn.backends.shared.lockstep import joint_of, lockstep
 from gpunn.backends.shared.order import Order
 from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.stored import MOST
@@ -282,7 +282,7 @@ class BatchIterator:
         passes = programs.backend.in_passes(program, *of, sums, first)
         if passes is not None:
             perform([partial(self._run_passes, programs, passes, steps, sums, record)], 1)
-            _adapt(programs, size, count * steps, started, at_once)
+            _adapt(programs, program, size, count * steps, started, at_once)
 
     def _run_passes(
         self, programs: Programs, program: Program, steps: int, sums: np.ndarray,
@@ -335,7 +335,7 @@ class BatchIterator:
                     end(batch - 1, programs.logs())
                 else:
                     programs.wait()
-                    _adapt(programs, size, now, started, at_once)
+                    _adapt(programs, program, size, now, started, at_once)
                 if progress:
                     programs.add_up()  # all ranks do; a progress bar on one reads the sums
                     callbacks.on_train_progress(done, self.samples())
@@ -350,9 +350,11 @@ class BatchIterator:
         return batch - first_batch
 
 
-def _adapt(programs: Programs, size: int, steps: int, started: float, before: int) -> None:
+def _adapt(
+    programs: Programs, program: Program | None, size: int, steps: int, started: float, before: int
+) -> None:
     """Adapt how many steps run at once, at most twice as many as before, to the time they took."""
-    if lockstep() is not None:  # the members run equally many
+    if lockstep() is not None and joint_of(program) is not None:  # the members run equally many
         programs.adapt(size, STEPS_IN_LOCKSTEP)
         return
     fit = int(steps * CHUNK_SECONDS / max(time.perf_counter() - started, 1e-9))

@@ -77,9 +77,16 @@ PyObject* new_lanes(PyTypeObject*, PyObject* arguments, PyObject*) {
 
 PyObject* run_lanes(PyObject* self, PyObject* arguments) {
     long long steps, passes = 1;
-    PyObject* given = nullptr;
-    if (!PyArg_ParseTuple(arguments, "L|LO!", &steps, &passes, &PyTuple_Type, &given))
+    PyObject *given = nullptr, *flag;
+    if (!PyArg_ParseTuple(arguments, "LO!|LO!", &steps, &PyArray_Type, &flag, &passes,
+                          &PyTuple_Type, &given))
         return nullptr;
+    PyArrayObject* const array = reinterpret_cast<PyArrayObject*>(flag);
+    if (PyArray_TYPE(array) != NPY_BOOL || PyArray_SIZE(array) != 1) {
+        PyErr_SetString(PyExc_TypeError, "the flag that ends a run is an array of one bool");
+        return nullptr;
+    }
+    const volatile uint8* const stopped = static_cast<uint8*>(PyArray_DATA(array));
     LanesOfPrograms& of = *reinterpret_cast<PyLanes*>(self)->of;
     std::vector<SizedCall> between;
     for (Py_ssize_t l = 0; given && l < PyTuple_Size(given); ++l) {
@@ -95,8 +102,8 @@ PyObject* run_lanes(PyObject* self, PyObject* arguments) {
     Py_BEGIN_ALLOW_THREADS
     of.lanes->begin();
     for (int64 pass = 0; pass < passes; ++pass) {
-        if (pass > 0 && !of.lanes->next_pass(calls)) break;
-        for (int64 step = 0; step < steps; ++step) of.lanes->perform();
+        if (*stopped || (pass > 0 && !of.lanes->next_pass(calls))) break;
+        for (int64 step = 0; step < steps && !*stopped; ++step) of.lanes->perform();
     }
     of.lanes->end();
     Py_END_ALLOW_THREADS
@@ -114,8 +121,9 @@ void drop_lanes(PyObject* self) {
 
 PyMethodDef lanes_methods[] = {
     {"run", run_lanes, METH_VARARGS,
-     "run(steps, passes=1, between=()): perform the steps of all programs, in so many passes; and "
-     "a bound call of each between two passes, which may end its run."},
+     "run(steps, stopped, passes=1, between=()): perform the steps of all programs, in so many "
+     "passes; and a bound call of each between two passes, which may end its run. ``stopped`` is "
+     "an array of one bool: once it is true, the run ends after a step."},
     {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef lanes_attributes[] = {
     {"bytes", bytes_of_lanes, nullptr, "Memory of the arrays in lanes.", nullptr},

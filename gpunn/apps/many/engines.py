@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -23,6 +25,7 @@ SHORT = 1e-4  # seconds of an epoch below which a thread would mostly wait for P
 OPERATIONS = 4e9  # that a core does in a second, about
 STEP = 3e-6  # seconds of a step without its operations, about
 AGAIN = 0.02  # seconds between two requests to stop
+PATIENCE = 0.5  # seconds until a run in lockstep, which sees no request, is ended after a step
 MOST_WEIGHTS = 2000  # of a network that runs in lockstep with others
 TOGETHER = 16  # networks in lockstep: one in each lane of vectors
 
@@ -44,30 +47,40 @@ def run(jobs: Sequence[Job], threads: int | None) -> None:
         for job in single:
             job.fit()
         single = []
-    groups = [*_groups(small), *([job] for job in single)]
+    groups = [Group(jobs, Lockstep(len(jobs))) for jobs in _groups(small)]
+    groups += [Group([job]) for job in single]
     if groups:
-        _in_threads(groups, most, lambda group: _train(group, group[0] in small))
+        _in_threads(groups, most, _train)
 
 
-def _train(group: Sequence[Job], lockstep: bool) -> None:
-    """Train a model, or some small ones in lockstep."""
-    if not lockstep:
-        return group[0].fit()
-    together = Lockstep(len(group))
+@dataclass
+class Group:
+    """A model that trains in a thread of its own, or small ones in lockstep."""
 
-    def fit(jobs: Sequence[Job]) -> None:
+    jobs: Sequence[Job]
+    together: Lockstep | None = None
+
+
+def _train(group: Group) -> None:
+    together = group.together
+    if together is None:
+        return group.jobs[0].fit()
+
+    def fit(member: Group) -> None:
         with together.member():
-            jobs[0].fit()
+            member.jobs[0].fit()
 
-    _in_threads([[job] for job in group], len(group), fit)
+    members = [Group([job], together) for job in group.jobs]
+    _in_threads(members, len(members), fit)
 
 
 def _in_threads(
-    groups: Sequence[Sequence[Job]], threads: int, train: Callable[[Sequence[Job]], None]
+    groups: Sequence[Group], threads: int, train: Callable[[Group], None]
 ) -> None:
     """Train each group of models in one of some threads."""
     pool = ThreadPoolExecutor(min(threads, len(groups)), thread_name_prefix="fit_many")
     futures: list[Future[None]] = []
+    first: list[Future[None]] = []  # of those that failed: others may end because of it
     try:
         futures += [pool.submit(train, group) for group in groups]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -75,24 +88,29 @@ def _in_threads(
         _stop(groups, futures)
         raise
     else:
-        if any(future.exception() for future in done):
+        first = [future for future in futures if future in done and future.exception()]
+        if first:
             _stop(groups, futures)
     finally:
         pool.shutdown(cancel_futures=True)
-    for future in futures:
+    for future in [*first, *futures]:
         if not future.cancelled():
             future.result()
 
 
-def _stop(groups: Sequence[Sequence[Job]], futures: Sequence[Future[None]]) -> None:
+def _stop(groups: Sequence[Group], futures: Sequence[Future[None]]) -> None:
     """Let no other model begin, and those in training stop after the batches that run."""
     for future in futures:
         future.cancel()
+    late = time.monotonic() + PATIENCE
     while True:
         running = [k for k, future in enumerate(futures) if not future.done()]
         for k in running:  # again and again: a `fit` that begins has reset it
-            for job in groups[k]:
+            for job in groups[k].jobs:
                 job.model.stop_training = True
+            together = groups[k].together
+            if together is not None and time.monotonic() > late:
+                together.stop()
         if not running or not wait([futures[k] for k in running], AGAIN).not_done:
             return
 

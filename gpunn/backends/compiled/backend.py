@@ -22,7 +22,7 @@ from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import Control
 from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
-from gpunn.backends.shared.lockstep import lockstep
+from gpunn.backends.shared.lockstep import joint_of, lockstep
 from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, ParallelRegion
 from gpunn.common.holds import Hold
 from gpunn.common.importing.light_dataclass import dataclass
@@ -105,7 +105,7 @@ class CompiledBackend(
         if next_pass is None or self.profiled:
             return None
         group: Any = lockstep()
-        joint = group and program.joint()  # type: ignore[attr-defined]
+        joint = joint_of(program) if group else None
         if joint is None and not isinstance(
             getattr(replay, "__self__", None), self.library.Program
         ):

@@ -68,15 +68,16 @@ class LaneRun(Run):
         # All passes are one run: members with the same number of them begin and end together.
         self.key = program.key, (steps, passes) if passes > 1 else 1
 
-    def perform(self, others: Sequence[Any], steps: int) -> None:
+    def perform(self, others: Sequence[Any], steps: int, stopped: np.ndarray) -> None:
         runs = [self, *others]
         for first in range(0, len(runs), NETWORKS):
             some = runs[first : first + NETWORKS]
             group = some[0].program.group([run.program for run in some[1:]])
             if self.passes > 1:
-                group.run(self.per_pass, self.passes, tuple(run.between for run in some))
+                between = tuple(run.between for run in some)
+                group.run(self.per_pass, stopped, self.passes, between)
             else:
-                group.run(steps)
+                group.run(steps, stopped)
 
 
 def _signature(call: Any) -> Hashable:

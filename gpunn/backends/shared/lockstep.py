@@ -10,6 +10,9 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
 
 WAITING_SECONDS = 0.2  # for members that do something else, before the others run without them
 
@@ -32,8 +35,9 @@ class Run(ABC):
         self.over.acquire()
 
     @abstractmethod
-    def perform(self, others: Sequence[Run], steps: int) -> None:
-        """Perform so many steps of this run and of others of the same key."""
+    def perform(self, others: Sequence[Run], steps: int, stopped: np.ndarray) -> None:
+        """Perform so many steps of this run and of others of the same key. Once ``stopped``, one
+        bool that another thread sets, is true, the runs end after a step."""
 
 
 class Lockstep:
@@ -47,6 +51,14 @@ class Lockstep:
         self._members = members
         self._waiting: list[Run] = []
         self._lock = threading.Lock()
+        self._stopped = np.zeros(1, bool)
+
+    def stop(self) -> None:
+        """End all runs after their running steps: each raises KeyboardInterrupt in its thread.
+
+        Runs may take long, and the threads that wait for them see no other request.
+        """
+        self._stopped[:] = True
 
     @contextmanager
     def member(self) -> Iterator[None]:
@@ -89,11 +101,13 @@ class Lockstep:
         for runs in groups.values():
             steps = min(run.steps for run in runs)
             try:
-                runs[0].perform(runs[1:], steps)
+                runs[0].perform(runs[1:], steps, self._stopped)
             except Exception as error:  # each of these threads raises it
                 for run in runs:
                     run.error = error
             for run in runs:
+                if self._stopped[0] and run.error is None:
+                    run.error = KeyboardInterrupt()
                 run.steps -= steps
                 if run.steps > 0 and run.error is None:
                     self._waiting.append(run)
@@ -106,6 +120,13 @@ class _OfThread(threading.local):
 
 
 _of_thread = _OfThread()
+
+
+def joint_of(program: Any) -> Any:
+    """Return a program as one that runs together with those of other threads; None for one of a
+    kind that never does, and for one that has to run by itself."""
+    joint = getattr(program, "joint", None)
+    return joint and joint()
 
 
 def lockstep() -> Lockstep | None:

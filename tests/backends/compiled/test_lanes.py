@@ -25,9 +25,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     perform = lanes.LaneRun.perform
 
-    def counted(self: Any, others: Sequence[Any], steps: int) -> None:
+    def counted(self: Any, others: Sequence[Any], *of: Any) -> None:
         sizes.append(1 + len(others))
-        perform(self, others, steps)
+        perform(self, others, *of)
 
     monkeypatch.setattr(lanes.LaneRun, "perform", counted)
     return sizes
@@ -42,15 +42,15 @@ def dense(seed: int, *hidden: Any, dtype: str = "float32", **options: Any) -> gp
     return model
 
 
-def together(fits: Sequence[Callable[[], Any]]) -> list[Any]:
+def together(fits: Sequence[Callable[[], Any]], group: Lockstep | None = None) -> list[Any]:
     """Call the functions in lockstep; return their results, or errors."""
-    group, found = Lockstep(len(fits)), [None] * len(fits)
+    group, found = group or Lockstep(len(fits)), [None] * len(fits)
 
     def call(k: int) -> None:
         with group.member():
             try:
                 found[k] = fits[k]()
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 found[k] = error
 
     threads = [threading.Thread(target=call, args=(k,)) for k in range(len(fits))]
@@ -232,3 +232,53 @@ def test_members_that_wait_for_each_other_do_not_hang(runs: list[int]) -> None:
 def test_wide_networks_run_by_themselves(runs: list[int]) -> None:
     check_equal(lambda s: dense(s, lambda: D(200, "relu"), lambda: D(200)))
     assert not runs
+
+
+def test_networks_that_run_eagerly_run_by_themselves(runs: list[int]) -> None:
+    check_equal(lambda s: dense(s, lambda: D(4), run_eagerly=True), epochs=20, batch_size=35)
+    assert not runs
+
+
+def test_a_run_that_is_stopped_ends_after_a_step(
+    runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = data(1 << 15)
+    group, perform = Lockstep(2), lanes.LaneRun.perform
+
+    def stopping(self: Any, others: Sequence[Any], *of: Any) -> None:
+        thread = threading.Thread(target=group.stop)
+        thread.start()
+        perform(self, others, *of)
+        thread.join()
+
+    monkeypatch.setattr(lanes.LaneRun, "perform", stopping)
+    models = [NETWORKS["dense"](seed) for seed in range(2)]
+    fits = [lambda m=m: m.fit(x, y, epochs=9, batch_size=1, verbose=0) for m in models]
+    assert [type(error) for error in together(fits, group)] == [KeyboardInterrupt] * 2
+    for seed, model in enumerate(models):
+        done = int(model.optimizer.iterations)
+        assert done < len(x)
+        alone = NETWORKS["dense"](seed)
+        alone.fit(x, y, batch_size=1, steps_per_epoch=done, verbose=0)
+        np.testing.assert_allclose(weights(model), weights(alone), rtol=2e-4, atol=1e-5)
+        model.fit(x[:99], y[:99], verbose=0)  # it can be trained on
+        assert np.isfinite(weights(model)).all()
+
+
+def test_one_that_runs_by_itself_soon_sees_a_request_to_stop(runs: list[int]) -> None:
+    x, y = data(1 << 15)
+    models = [dense(s, lambda: D(200, "gelu"), lambda: D(200)) for s in range(2)]
+    ended = threading.Event()
+
+    def stop() -> None:
+        while not ended.wait(0.02):
+            for model in models:
+                model.stop_training = True
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    together([lambda m=m: m.fit(x, y, batch_size=1, verbose=0) for m in models])
+    ended.set()
+    thread.join()
+    assert not runs
+    assert all(int(model.optimizer.iterations) < len(x) for model in models)
