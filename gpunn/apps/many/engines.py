@@ -25,6 +25,7 @@ SHORT = 1e-4  # seconds of an epoch below which a thread would mostly wait for P
 OPERATIONS = 4e9  # that a core does in a second, about
 STEP = 3e-6  # seconds of a step without its operations, about
 AGAIN = 0.02  # seconds between two requests to stop
+WAKING = 0.2  # seconds after which the calling thread looks for Ctrl-C
 PATIENCE = 0.5  # seconds until a run in lockstep, which sees no request, is ended after a step
 MOST_WEIGHTS = 2000  # of a network that runs in lockstep with others
 TOGETHER = 16  # networks in lockstep: one in each lane of vectors
@@ -83,12 +84,14 @@ def _in_threads(
     first: list[Future[None]] = []  # of those that failed: others may end because of it
     try:
         futures += [pool.submit(train, group) for group in groups]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        left = set(futures)
+        while left and not first:  # not one long wait: Ctrl-C may come to another thread
+            done, left = wait(futures, WAKING, FIRST_EXCEPTION)
+            first = [future for future in futures if future in done and future.exception()]
     except BaseException:  # Ctrl-C
         _stop(groups, futures)
         raise
     else:
-        first = [future for future in futures if future in done and future.exception()]
         if first:
             _stop(groups, futures)
     finally:

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -555,3 +556,18 @@ def test_one_bar_counts_the_epochs_of_all(monkeypatch: pytest.MonkeyPatch) -> No
     shown = terminal.getvalue()
     assert "0/100 " in shown and "2 models: 4 epochs in " in shown
     assert shown.count("Epoch") == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals of threads")
+def test_ctrl_c_that_another_thread_receives_stops_all() -> None:
+    def interrupt(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    many = [build(k) for k in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        gpunn.fit_many(
+            many, X, Y, epochs=20_000, verbose=0, threads=2,
+            callbacks=lambda k: [LambdaCallback(on_epoch_end=interrupt if k else None)],
+        )  # fmt: skip
+    assert all(len(model.history.history["loss"]) < 20_000 for model in many)
