@@ -225,7 +225,7 @@ def estimators() -> dict[str, Callable[..., Any]]:
     known = {"hidden_layer_sizes": (3,), "epochs": 4, "random_state": 1, "batch_size": 4}
     return {
         name: partial(getattr(sklearn, name), **known)
-        for name in sklearn.__all__ if "Auto" not in name
+        for name in sklearn.__all__ if "Auto" not in name and "Search" not in name
     }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from gpunn.backends import used_within
 from gpunn.common.config import floatx, set_floatx
 
+from .engines import WAKING
 from .trials import Plan, Result, Trial
 
 CHUNKS = 4  # for each worker, at least
@@ -232,7 +233,7 @@ class _Futures:
                         self._replace()
                     else:
                         running[future] = left.pop()
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, WAKING, FIRST_COMPLETED)
                 broken = False
                 for future in done:
                     chunk, error = running.pop(future), future.exception()
