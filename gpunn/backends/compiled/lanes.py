@@ -71,13 +71,21 @@ class LaneRun(Run):
     def perform(self, others: Sequence[Any], steps: int, stopped: np.ndarray) -> None:
         runs = [self, *others]
         for first in range(0, len(runs), NETWORKS):
-            some = runs[first : first + NETWORKS]
-            group = some[0].program.group([run.program for run in some[1:]])
-            if self.passes > 1:
-                between = tuple(run.between for run in some)
-                group.run(self.per_pass, stopped, self.passes, between)
-            else:
-                group.run(steps, stopped)
+            for group, some in _groups(runs[first : first + NETWORKS]):
+                if self.passes > 1:
+                    between = tuple(run.between for run in some)
+                    group.run(self.per_pass, stopped, self.passes, between)
+                else:
+                    group.run(steps, stopped)
+
+
+def _groups(runs: Sequence[LaneRun]) -> list[tuple[Any, Sequence[LaneRun]]]:
+    """Return the networks of these runs as one group, or each by itself, which gives the same bits,
+    if their arrays are laid out in different ways."""
+    try:
+        return [(runs[0].program.group([run.program for run in runs[1:]]), runs)]
+    except ValueError:
+        return [(run.program.group([]), [run]) for run in runs]
 
 
 def _signature(call: Any) -> Hashable:

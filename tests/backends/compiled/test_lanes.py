@@ -160,7 +160,7 @@ def test_integers_as_inputs_and_data_of_their_own(runs: list[int]) -> None:
     assert max(runs) == 3
 
 
-def test_bits_do_not_depend_on_the_neighbours() -> None:
+def test_bits_do_not_depend_on_the_neighbours(runs: list[int]) -> None:
     x, y = data()
 
     def trained(seeds: Sequence[int]) -> dict[int, np.ndarray]:
@@ -175,6 +175,7 @@ def test_bits_do_not_depend_on_the_neighbours() -> None:
     for seeds in ((3,), (4, 3), (1, 2, 3, 0)):
         for seed, found in trained(seeds).items():
             np.testing.assert_array_equal(found, every[seed])
+    assert {1, 2, 4, 5} <= {*runs}
 
 
 def test_one_that_stops_or_diverges_leaves_the_others_alone(runs: list[int]) -> None:
@@ -282,3 +283,24 @@ def test_one_that_runs_by_itself_soon_sees_a_request_to_stop(runs: list[int]) ->
     thread.join()
     assert not runs
     assert all(int(model.optimizer.iterations) < len(x) for model in models)
+
+
+def test_networks_that_cannot_be_a_group_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = data()
+    group = lanes.LaneProgram.group
+
+    def refused(self: lanes.LaneProgram, others: Sequence[lanes.LaneProgram]) -> Any:
+        if others:
+            raise ValueError("their arrays are laid out differently")
+        return group(self, others)
+
+    def trained() -> list[np.ndarray]:
+        models = [NETWORKS["dropout"](seed) for seed in range(3)]
+        together([lambda m=m: m.fit(x, y, epochs=3, batch_size=16, verbose=0) for m in models])
+        return [weights(model) for model in models]
+
+    monkeypatch.setattr(program, "LEAST_STEPS", 1)
+    expected = trained()
+    monkeypatch.setattr(lanes.LaneProgram, "group", refused)
+    for one, other in zip(trained(), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
