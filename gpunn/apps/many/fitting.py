@@ -67,9 +67,10 @@ def fit_many(
             (rows,), in any order and with repetitions, or a mask of all rows.
         validation_rows: The same for the rows to validate on, with their ``sample_weight``.
             Without it, ``validation_data`` or ``validation_split`` say it, as in `Model.fit`.
-        batch_size, epochs, validation_split, validation_data, shuffle, initial_epoch,
-            steps_per_epoch, validation_steps, validation_batch_size, validation_freq,
-            validation_strategy: As in `Model.fit`, for each model.
+        batch_size, epochs, shuffle, initial_epoch, steps_per_epoch: As in `Model.fit`, for each
+            model.
+        validation_split, validation_data, validation_steps, validation_batch_size: Likewise.
+        validation_freq, validation_strategy: Likewise.
         verbose: 0 is silent; otherwise one bar counts the epochs of all models, where it can be
             shown, and a line at the end says what was trained.
         callbacks: Callbacks for all models, of which each gets copies of its own; paths need
