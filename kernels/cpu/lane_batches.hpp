@@ -97,10 +97,11 @@ class Gather : public Work {
     static constexpr int64 AHEAD = 256;  // rows that are found at once
 
   public:
-    Gather(Shared& shared, const Calls& calls, const Gather* before)
+    Gather(Shared& shared, const Calls& calls, const Rule&)
         : shared(shared), calls(calls), operation(*calls[0]->operation),
           region(shared.region_of(calls[0]->words[10].array, 1)),
-          offset(static_cast<char*>(calls[0]->words[10].array) - region->begin), same(before) {
+          offset(static_cast<char*>(calls[0]->words[10].array) - region->begin),
+          same(static_cast<const Gather*>(shared.gather)) {
         const Word* w = calls[0]->words;
         width = w[2].integer;
         shuffled = w[4].integer;
@@ -121,15 +122,19 @@ class Gather : public Work {
         }
         if (same && (shuffled != same->shuffled || first != same->first || batch != same->batch))
             same = nullptr;
+        if (!same) rows.resize(std::size_t(std::max(batch, AHEAD) * NETWORKS));
+        shared.gather = this;
     }
 
     // Whether all networks are at the same place of their orders.
     void begin() override {
+        const std::size_t one = shared.first;
         known = 0;
         together = shuffled;
-        for (int l = 1; l < NETWORKS; ++l)
-            together = together && last[l] == last[0] &&
-                       counters[l][POSITION] == counters[0][POSITION];
+        for (std::size_t l = 0; l < calls.size(); ++l)
+            together = together && (!shared.active[l] ||
+                                    (last[l] == last[one] &&
+                                     counters[l][POSITION] == counters[one][POSITION]));
     }
 
     void perform() override {
@@ -174,10 +179,10 @@ class Gather : public Work {
             return;
         }
         const int64 size_of_one = std::max<int64>(batch, 1);
-        const int64 left = (last[0] + 1 - counters[0][POSITION] - first) / size_of_one;
+        const std::size_t one = shared.first;
+        const int64 left = (last[one] + 1 - counters[one][POSITION] - first) / size_of_one;
         const int64 some = std::max<int64>(1, std::min(left, AHEAD / size_of_one));
         const int64 count = together ? some : 1;
-        rows.resize(std::size_t(batch * count * NETWORKS));
         find_rows(batch * count);
         at = rows.data();
         known = count - 1;
@@ -233,7 +238,8 @@ class Gather : public Work {
 // The end of a step, for each network.
 class Advance : public Work {
   public:
-    Advance(Shared& shared, const Calls& calls) : shared(shared), rows(calls[0]->words[1].integer) {
+    Advance(Shared& shared, const Calls& calls, const Rule&)
+        : shared(shared), rows(calls[0]->words[1].integer) {
         for (std::size_t l = 0; l < calls.size(); ++l) {
             counters[l] = argument<int64*>(calls[l]->words[0]);
             totals[l] = argument<const double*>(calls[l]->words[2]);
@@ -345,14 +351,15 @@ template <typename T> class RowActivation : public Work {
           words(w, w + operation->parameters.size()), rows(w[3].integer), features(w[4].integer),
           forward(operation->name == "row_activation"),
           bias(forward ? shared.lanes<T>(w[1].array) : nullptr), x(shared, w[0], rows, features),
-          dy(shared, forward ? Word{nullptr} : w[1], rows, features), out(shared, w[6], rows, features) {
+          dy(shared, forward ? Word{nullptr} : w[1], rows, features),
+          out(shared, w[6], rows, features) {
         words[3].integer = rows * NETWORKS;
+        if (bias) sums.resize(std::size_t(rows * features * NETWORKS));
     }
 
     void perform() override {
         T* given = x.read();
         if (bias) {
-            sums.resize(std::size_t(rows * features * NETWORKS));
             for (int64 r = 0; r < rows; ++r)
                 for (int l = 0; l < NETWORKS; ++l)
                     for (int64 f = 0; f < features; ++f) {

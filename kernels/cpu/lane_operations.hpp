@@ -22,7 +22,9 @@ struct Shared {
     bool active[NETWORKS] = {};
     std::vector<Region> regions;
     std::vector<SomeOfOrder> orders = std::vector<SomeOfOrder>(NETWORKS);
+    std::size_t first = 0;  // a network that is active
     bool schedules = false;  // whether rates change within a run
+    const Work* gather = nullptr;  // the last one that was made
 
     Region* region_of(const void* array, int64 bytes) {
         for (Region& region : regions)
@@ -38,17 +40,36 @@ struct Shared {
     }
 };
 
-// For each operation with a rule: its arguments that are in lanes, and the numbers that count
-// elements of a row, or of all.
+struct Rule;
+typedef Work* Make(Shared& shared, const Calls& calls, const Rule& rule);
+
+// How an operation is performed. Each list has the places of arguments.
 struct Rule {
     const char* name;
-    std::initializer_list<int> lanes, counts;
-    int inner = -1;  // a number that must be one
+    std::initializer_list<int> lanes;  // arrays that are in lanes
+    // In these, networks may differ. Arrays among them are each network's own; all other arguments
+    // are equal, with the contents of their arrays.
+    std::initializer_list<int> own;
+    Make* make;
+    std::initializer_list<int> counts = {};  // numbers of elements of a row, or of all
+    int one = -1;                            // a number that must be one
+    int none = -1;                           // an array that must not be there
 };
+
+template <typename Made> Work* made(Shared& shared, const Calls& calls, const Rule& rule) {
+    return new Made(shared, calls, rule);
+}
+template <template <typename> class Made>
+Work* made_of_type(Shared& shared, const Calls& calls, const Rule&) {
+    if (calls[0]->operation->choices[0] == "float32") return new Made<float>(shared, calls);
+    return new Made<double>(shared, calls);
+}
+
 // -- one network after the other
 
 class OneByOne : public Work {
   public:
+    OneByOne(Shared& shared, const Calls& calls, const Rule&) : OneByOne(shared, calls) {}
     OneByOne(Shared& shared, const Calls& calls) : shared(shared), calls(calls) {
         const Operation& operation = *calls[0]->operation;
         for (std::size_t i = 0; i < operation.parameters.size(); ++i) {
@@ -103,6 +124,15 @@ class MoreColumns : public Work {
     }
     void perform() override { operation->perform(words.data()); }
 
+    // One by one if networks have different numbers, such as the rate of a dropout.
+    static Work* make(Shared& shared, const Calls& calls, const Rule& rule) {
+        for (const SizedCall* call : calls)
+            for (int i : rule.own)
+                if (call->words[i].integer != calls[0]->words[i].integer)
+                    return new OneByOne(shared, calls);
+        return new MoreColumns(shared, calls, rule);
+    }
+
   private:
     const Operation* operation;
     std::vector<Word> words;
@@ -113,31 +143,25 @@ class MoreColumns : public Work {
 
 // An operation on the groups of parameters: on all lanes at once, if the networks have the same
 // rates and have made as many updates.
-class OnGroups : public Work {
+template <int table> class OnGroups : public Work {
   public:
-    OnGroups(Shared& shared, const Calls& calls, const Rule& rule, int table, bool with_rates)
+    OnGroups(Shared& shared, const Calls& calls, const Rule& rule)
         : shared(shared), calls(calls), operation(calls[0]->operation), one_by_one(shared, calls),
-          words(calls[0]->words, calls[0]->words + operation->parameters.size()),
-          table(std::size_t(table)), groups(words[this->table + 1].integer) {
-        for (int i : rule.lanes) {
-            Word& word = words[std::size_t(i)];
-            word.array = shared.lanes<void>(word.array);
-        }
-        scaled.resize(std::size_t(groups));
-        words[this->table].array = scaled.data();
-        if (with_rates) compared = {{this->table, -1}, {7, -1}, {9, UPDATES}, {10, LEARNING_RATE}};
-        else compared = {{this->table, -1}};
-        if (operation->name == "accumulate_gradients") compared.push_back({5, UPDATES});
+          rule(rule), words(calls[0]->words, calls[0]->words + operation->parameters.size()),
+          scaled(std::size_t(words[table + 1].integer)) {
+        for (int i : rule.lanes) at(i).array = shared.lanes<void>(at(i).array);
     }
 
     void begin() override {
-        together = are_equal();
-        const ParameterGroup* rows = argument<const ParameterGroup*>(calls[0]->words[table]);
-        for (int64 k = 0; k < groups; ++k) {
-            scaled[std::size_t(k)] = rows[k];
-            scaled[std::size_t(k)].start *= NETWORKS;
-            scaled[std::size_t(k)].stop *= NETWORKS;
+        for (int i : rule.own) at(i) = calls[shared.first]->words[i];
+        const ParameterGroup* rows = argument<const ParameterGroup*>(at(table));
+        for (std::size_t k = 0; k < scaled.size(); ++k) {
+            scaled[k] = rows[k];
+            scaled[k].start *= NETWORKS;
+            scaled[k].stop *= NETWORKS;
         }
+        at(table).array = scaled.data();
+        together = are_equal();
     }
     void perform() override {
         if (shared.schedules ? are_equal() : together) operation->perform(words.data());
@@ -145,34 +169,34 @@ class OnGroups : public Work {
     }
 
   private:
-    struct Compared {
-        std::size_t argument;
-        int element;  // -1: all of them
-    };
     Shared& shared;
     const Calls calls;
     const Operation* operation;
     OneByOne one_by_one;
+    const Rule& rule;
     std::vector<Word> words;
-    const std::size_t table;
-    const int64 groups;
     std::vector<ParameterGroup> scaled;
-    std::vector<Compared> compared;
     bool together = false;
 
+    Word& at(int i) { return words[std::size_t(i)]; }
+
+    // Of the control block, only what an update reads: the rest differs, as the pass does.
     bool are_equal() const {
-        for (std::size_t l = 1; l < calls.size(); ++l)
-            for (const Compared& what : compared) {
-                const bool whole = what.element < 0;
-                const std::size_t bytes = whole ? std::size_t(calls[0]->bytes[what.argument]) : 8;
-                const auto of = [&](const SizedCall* call) {
-                    const char* array = static_cast<char*>(call->words[what.argument].array);
-                    return whole ? array : array + 8 * what.element;
+        const SizedCall& one = *calls[shared.first];
+        for (std::size_t l = 0; l < calls.size(); ++l)
+            for (int i : rule.own) {
+                const bool counts = operation->parameters[std::size_t(i)].type == Type::int64;
+                const bool whole = !counts && i != RATES;
+                const int64 first = counts ? 8 * UPDATES : whole ? 0 : 8 * LEARNING_RATE;
+                const std::size_t bytes = whole ? std::size_t(one.bytes[i]) : 8;
+                const auto of = [&](const SizedCall& call) {
+                    return static_cast<const char*>(call.words[i].array) + first;
                 };
-                if (shared.active[l] && std::memcmp(of(calls[0]), of(calls[l]), bytes)) return false;
+                if (shared.active[l] && std::memcmp(of(one), of(*calls[l]), bytes)) return false;
             }
         return true;
     }
+    static constexpr int RATES = 10;  // the place of the rates among the arguments of an update
 };
 
 }  // namespace

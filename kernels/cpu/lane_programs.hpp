@@ -119,6 +119,24 @@ void drop_lanes(PyObject* self) {
     drop<PyLanes>(self, &PyLanes::calls);
 }
 
+PyObject* tuple_of(const std::vector<int>& numbers) {
+    PyObject* tuple = PyTuple_New(Py_ssize_t(numbers.size()));
+    for (std::size_t i = 0; tuple && i < numbers.size(); ++i)
+        PyTuple_SetItem(tuple, Py_ssize_t(i), PyLong_FromLong(numbers[i]));
+    return tuple;
+}
+
+// {name: (places in lanes, places in which networks may differ)}
+PyObject* table_of_lanes() {
+    PyObject* all = PyDict_New();
+    for (const LaneRule& rule : lane_rules()) {
+        PyObject* places = Py_BuildValue("(NN)", tuple_of(rule.lanes), tuple_of(rule.own));
+        PyDict_SetItemString(all, rule.name, places);
+        Py_XDECREF(places);
+    }
+    return all;
+}
+
 PyMethodDef lanes_methods[] = {
     {"run", run_lanes, METH_VARARGS,
      "run(steps, stopped, passes=1, between=()): perform the steps of all programs, in so many "

@@ -7,23 +7,27 @@
 namespace {
 
 const Rule RULES[] = {
-    {"gather", {10}, {}},
-    {"advance", {}, {}},
-    {"matmul", {0, 1, 2}, {}},
-    {"loss", {0, 1, 2, 3, 9, 10, 11}, {}},
-    {"row_activation", {0, 1, 6}, {}},
-    {"row_activation_gradient", {0, 1, 6}, {}},
-    {"update", {0, 1, 2, 3, 4}, {}},
-    {"accumulate_gradients", {0, 1}, {}},
-    {"clip_values", {0}, {}},
-    {"bias_activation", {0, 1, 5, 6}, {4}},
-    {"activation_gradient", {0, 1, 5}, {3}},
-    {"column_sums", {0, 4}, {2}},
-    {"affine", {0, 5}, {3}},
-    {"dropout_gradient", {0, 1, 5}, {3}},
-    {"batch_statistics", {0, 6, 7, 8, 9, 10}, {2}, 3},
-    {"normalize", {0, 1, 2, 3, 4, 10, 11}, {7, 9}, 8},
-    {"normalize_gradient", {0, 1, 2, 3, 4, 14, 15, 16, 17, 18}, {7, 10}, 8},
+    {"gather", {10}, {0, 1, 3, 5}, made<Gather>},
+    {"advance", {}, {0, 2}, made<Advance>},
+    {"matmul", {0, 1, 2}, {}, made_of_type<Product>},
+    {"loss", {0, 1, 2, 3, 9, 10, 11}, {12}, made_of_type<Loss>},
+    {"row_activation", {0, 1, 6}, {}, made_of_type<RowActivation>, {}, -1, 5},
+    {"row_activation_gradient", {0, 1, 6}, {}, made_of_type<RowActivation>},
+    {"update", {0, 1, 2, 3, 4}, {5, 7, 9, 10}, made<OnGroups<5>>},
+    {"accumulate_gradients", {0, 1}, {2, 5}, made<OnGroups<2>>},
+    {"clip_values", {0}, {1}, made<OnGroups<1>>},
+    {"bias_activation", {0, 1, 5, 6}, {}, MoreColumns::make, {4}},
+    {"activation_gradient", {0, 1, 5}, {}, MoreColumns::make, {3}},
+    {"column_sums", {0, 4}, {}, MoreColumns::make, {2}},
+    {"affine", {0, 5}, {}, MoreColumns::make, {3}},
+    {"dropout_gradient", {0, 1, 5}, {2}, MoreColumns::make, {3}},
+    {"batch_statistics", {0, 6, 7, 8, 9, 10}, {}, MoreColumns::make, {2}, 3},
+    {"normalize", {0, 1, 2, 3, 4, 10, 11}, {}, MoreColumns::make, {7, 9}, 8},
+    {"normalize_gradient", {0, 1, 2, 3, 4, 14, 15, 16, 17, 18}, {}, MoreColumns::make, {7, 10}, 8},
+    {"dropout", {0, 8, 9}, {1, 2, 3, 4, 5}, made<OneByOne>},
+    {"normal_noise", {0, 7, 8}, {1, 2, 3, 4}, made<OneByOne>},
+    {"penalties", {0, 1}, {3, 5, 7}, made<OneByOne>},
+    {"schedule", {}, {0, 1, 2}, made<OneByOne>},
 };
 
 const Rule* rule_of(const Operation& operation) {
@@ -32,8 +36,8 @@ const Rule* rule_of(const Operation& operation) {
     return nullptr;
 }
 
-bool is_array(const Operation& operation, std::size_t i) {
-    return operation.parameters[i].kind == Parameter::array;
+bool is_array(const Operation& operation, int i) {
+    return operation.parameters[std::size_t(i)].kind == Parameter::array;
 }
 
 // -- the group
@@ -59,20 +63,21 @@ class Group : public Lanes {
             const Operation& operation = *calls[0]->operation;
             if (operation.stops) return operation.name + " may end a step";
             shared.schedules = shared.schedules || operation.name == "schedule";
-            rules.push_back(rule_of(operation));
-            if (!rules.back()) continue;
-            if (!is_usable(calls, *rules.back())) rules.back() = nullptr;
-            else if (!are_alike(calls, *rules.back())) {
-                if (operation.name != "dropout_gradient") return operation.name + " differs";
-                rules.back() = nullptr;
-            }
+            const Rule* rule = rule_of(operation);
+            rules.push_back(rule && is_usable(*calls[0], *rule) ? rule : nullptr);
+            if (rules.back() && !are_alike(calls, *rule)) return operation.name + " differs";
         }
         for (std::size_t k = 0; k < steps; ++k)
             for (int i : rules[k] ? rules[k]->lanes : std::initializer_list<int>{})
                 add_region(*all[k][0], std::size_t(i));
-        for (std::size_t before = 0; before != shared.regions.size();) {
-            before = shared.regions.size();
-            join_regions();
+        join_regions();
+        for (std::size_t k = 0; k < steps; ++k) {
+            if (!rules[k] || rules[k]->make == &made<OneByOne>) continue;
+            const SizedCall& call = *all[k][0];
+            for (int i : rules[k]->own)
+                if (is_array(*call.operation, i) &&
+                    shared.region_of(call.words[i].array, call.bytes[i]))
+                    return call.operation->name + " has an array of its own that is in lanes";
         }
         for (const Calls& calls : all)
             if (!all_agree(calls)) return "their arrays are laid out differently";
@@ -80,36 +85,34 @@ class Group : public Lanes {
             memory.emplace_back(std::size_t((region.end - region.begin) * NETWORKS));
             region.lanes = memory.back().as<char>();
         }
-        const Gather* gather = nullptr;
-        for (std::size_t k = 0; k < steps; ++k) add_work(all[k], rules[k], gather);
+        for (std::size_t k = 0; k < steps; ++k)
+            works.emplace_back(rules[k] ? rules[k]->make(shared, all[k], *rules[k])
+                                        : new OneByOne(shared, all[k]));
         return "";
     }
 
     void begin() override {
         std::fill(shared.active, shared.active + shared.count, true);
         for (Region& region : shared.regions) region.read(0, region.end - region.begin);
-        for (const auto& work : works) work->begin();
+        begin_pass();
     }
     void perform() override {
         for (const auto& work : works) work->perform();
     }
     bool next_pass(const std::vector<const SizedCall*>& between) override {
-        bool any = false;
         for (int l = 0; l < shared.count; ++l) {
             if (!shared.active[l]) continue;
             const SizedCall& call = *between[std::size_t(l)];
             call.operation->perform(call.words);
-            if (*argument<const int64*>(call.words[call.operation->parameters.size() - 1])) {
-                bool alone[NETWORKS] = {};
-                alone[l] = true;
-                for (const Region& region : shared.regions)
-                    region.write(0, region.end - region.begin, alone);
-                shared.active[l] = false;
-            }
-            any = any || shared.active[l];
+            const std::size_t last = call.operation->parameters.size() - 1;
+            if (!*argument<const int64*>(call.words[last])) continue;
+            bool alone[NETWORKS] = {};
+            alone[l] = true;
+            for (const Region& region : shared.regions)
+                region.write(0, region.end - region.begin, alone);
+            shared.active[l] = false;
         }
-        for (const auto& work : works) work->begin();
-        return any;
+        return begin_pass();
     }
     void end() override {
         for (const Region& region : shared.regions)
@@ -126,38 +129,40 @@ class Group : public Lanes {
     std::vector<Aligned> memory;
     std::vector<std::unique_ptr<Work>> works;
 
-    // Whether a rule is for such arguments.
-    static bool is_usable(const Calls& calls, const Rule& rule) {
-        const Operation& operation = *calls[0]->operation;
-        const Word* first = calls[0]->words;
-        const std::vector<std::string>& types = operation.choices;
-        if (operation.name == "affine" && types[0] != types[1]) return false;
-        if (operation.name == "row_activation" && first[5].array) return false;
-        return rule.inner < 0 || first[rule.inner].integer == 1;
+    // Returns whether any network is active.
+    bool begin_pass() {
+        const bool* end = shared.active + shared.count;
+        const bool* first = std::find(shared.active, shared.active + shared.count, true);
+        if (first == end) return false;
+        shared.first = std::size_t(first - shared.active);
+        for (const auto& work : works) work->begin();
+        return true;
     }
 
-    // Whether the networks differ in nothing but arrays in lanes, and what a rule compares itself.
+    // Whether a rule is for such arguments.
+    static bool is_usable(const SizedCall& call, const Rule& rule) {
+        return (rule.one < 0 || call.words[rule.one].integer == 1) &&
+               (rule.none < 0 || !call.words[rule.none].array);
+    }
+
+    // Whether the networks differ in nothing else than a rule allows.
     static bool are_alike(const Calls& calls, const Rule& rule) {
         const Operation& operation = *calls[0]->operation;
-        const bool on_groups = rule.lanes.size() && !rule.counts.size() &&
-                               (operation.name == "update" || operation.name == "clip_values" ||
-                                operation.name == "accumulate_gradients");
-        const bool gathers = operation.name == "gather", sums = operation.name == "loss";
+        const auto is_in = [](std::initializer_list<int> places, int i) {
+            return std::find(places.begin(), places.end(), i) != places.end();
+        };
         for (const SizedCall* call : calls)
-            for (std::size_t i = 0; i < operation.parameters.size(); ++i) {
+            for (int i = 0; i < int(operation.parameters.size()); ++i) {
                 const Word &one = calls[0]->words[i], &other = call->words[i];
-                if (gathers && (i == 0 || i == 1 || i == 3 || i == 5)) continue;
-                if (operation.name == "advance" && i != 1) continue;
-                const bool array = is_array(operation, i);
-                if (array && (!one.array != !other.array || call->bytes[i] != calls[0]->bytes[i]))
-                    return false;
-                const bool in_lanes =
-                    std::find(rule.lanes.begin(), rule.lanes.end(), int(i)) != rule.lanes.end();
-                if (in_lanes || (array && (on_groups || (sums && i == 12)))) continue;
-                const std::size_t bytes = std::size_t(call->bytes[i]);
-                if (array ? one.array && std::memcmp(one.array, other.array, bytes)
-                          : one.integer != other.integer)
-                    return false;
+                if (is_in(rule.own, i)) continue;
+                if (!is_array(operation, i)) {
+                    if (one.integer != other.integer) return false;
+                    continue;
+                }
+                if (!one.array != !other.array) return false;
+                if (call->bytes[i] != calls[0]->bytes[i]) return false;
+                if (!one.array || is_in(rule.lanes, i)) continue;
+                if (std::memcmp(one.array, other.array, std::size_t(call->bytes[i]))) return false;
             }
         return true;
     }
@@ -215,43 +220,15 @@ class Group : public Lanes {
             }
         return true;
     }
-
-    template <typename T> Work* typed_work(const Calls& calls) {
-        const std::string& name = calls[0]->operation->name;
-        if (name == "matmul") return new Product<T>(shared, calls);
-        if (name == "loss") return new Loss<T>(shared, calls);
-        return new RowActivation<T>(shared, calls);
-    }
-
-    void add_work(const Calls& calls, const Rule* rule, const Gather*& gather) {
-        const Operation& operation = *calls[0]->operation;
-        const std::string name = rule ? rule->name : "";
-        Work* work;
-        if (name.empty()) {
-            work = new OneByOne(shared, calls);
-        } else if (name == "gather") {
-            Gather* made = new Gather(shared, calls, gather);
-            work = made;
-            gather = made;
-        } else if (name == "advance") {
-            work = new Advance(shared, calls);
-        } else if (name == "update") {
-            work = new OnGroups(shared, calls, *rule, 5, true);
-        } else if (name == "accumulate_gradients") {
-            work = new OnGroups(shared, calls, *rule, 2, false);
-        } else if (name == "clip_values") {
-            work = new OnGroups(shared, calls, *rule, 1, false);
-        } else if (rule->counts.size()) {
-            work = new MoreColumns(shared, calls, *rule);
-        } else {
-            const bool single = operation.choices[0] == "float32";
-            work = single ? typed_work<float>(calls) : typed_work<double>(calls);
-        }
-        works.emplace_back(work);
-    }
 };
 
 }  // namespace
+
+std::vector<LaneRule> lane_rules() {
+    std::vector<LaneRule> found;
+    for (const Rule& rule : RULES) found.push_back({rule.name, rule.lanes, rule.own});
+    return found;
+}
 
 std::unique_ptr<Lanes> lanes_of(const std::vector<std::vector<SizedCall>>& networks,
                                 std::string& reason) {

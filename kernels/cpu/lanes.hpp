@@ -29,6 +29,14 @@ class Lanes {
     virtual int64 bytes() const = 0;  // of that memory
 };
 
+// The places of an operation's arguments that are in lanes, and of those in which networks that are
+// performed together may differ.
+struct LaneRule {
+    const char* name;
+    std::vector<int> lanes, own;
+};
+std::vector<LaneRule> lane_rules();
+
 // Networks of equal steps, at most NETWORKS: for each its calls. Null, and the reason, if they cannot
 // be performed together.
 std::unique_ptr<Lanes> lanes_of(const std::vector<std::vector<SizedCall>>& networks,

@@ -417,5 +417,7 @@ PyMODINIT_FUNC JOINED(PyInit_, MODULE)() {
     PyModule_AddObjectRef(module, "Bound", reinterpret_cast<PyObject*>(bound_type));
     PyModule_AddObjectRef(module, "Program", reinterpret_cast<PyObject*>(program_type));
     PyModule_AddObjectRef(module, "Lanes", reinterpret_cast<PyObject*>(lanes_type));
+    PyModule_AddObject(module, "lane_rules", table_of_lanes());
+    PyModule_AddIntConstant(module, "NETWORKS", NETWORKS);
     return module;
 }

@@ -28,7 +28,7 @@ AGAIN = 0.02  # seconds between two requests to stop
 WAKING = 0.2  # seconds after which the calling thread looks for Ctrl-C
 PATIENCE = 0.5  # seconds until a run in lockstep, which sees no request, is ended after a step
 MOST_WEIGHTS = 2000  # of a network that runs in lockstep with others
-TOGETHER = 16  # networks in lockstep: one in each lane of vectors
+TOGETHER = 16  # networks in lockstep: as many as share vectors
 
 
 def run(jobs: Sequence[Job], threads: int | None) -> None:
@@ -40,8 +40,9 @@ def run(jobs: Sequence[Job], threads: int | None) -> None:
         KeyboardInterrupt: likewise.
     """
     most = _most_threads(jobs, threads)
-    small = [job for job in jobs if _is_small(job)]
-    single = [job for job in jobs if job not in small]
+    small, single = list[Job](), list[Job]()
+    for job in jobs:
+        (small if _is_small(job) else single).append(job)
     if single and (
         most == 1 or len(jobs) == 1 or (threads is None and all(map(_is_short, single)))
     ):

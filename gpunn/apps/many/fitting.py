@@ -54,10 +54,12 @@ def fit_many(
     Each model ends as ``models[i].fit(x[rows[i]], y[rows[i]], ...)`` alone would leave it: with the
     same bits, but for networks of at most 2,000 weights that run many steps at once. These share
     the vectors of the CPU, and agree to rounding. Neighbours and the number of threads change no
-    bit of either. A model whose loss becomes NaN or infinite
-    harms no other: a warning names it once all are through, and its history ends before that
-    epoch. Only if all diverge, an error is raised. Ctrl-C stops each model that is in training
-    after its running batches; ``model.history`` of all models keeps what is done.
+    bit of either.
+
+    A model whose loss becomes NaN or infinite harms no other: a warning names it once all are
+    through, and its history ends before that epoch. Only if all diverge, an error is raised. Ctrl-C
+    stops each model that is in training after its running batches; ``model.history`` of all models
+    keeps what is done.
 
     Args:
         models: Compiled models, which share no layers.

@@ -16,13 +16,11 @@ from sklearn.utils.validation import _check_method_params
 from gpunn.apps.many.engines import run
 from gpunn.apps.many.jobs import Job
 from gpunn.apps.many.kept import digest
-from gpunn.apps.many.searching import fit_arguments
+from gpunn.apps.many.searching import AT_ONCE, fit_arguments
 from gpunn.apps.many.shared import Shared, row_count
 from gpunn.apps.many.trials import NUMBERED
 
 from .estimator import TRAINED, GpunnEstimator, Pending
-
-AT_ONCE = 1024  # networks in memory that are not trained yet
 
 
 class GpunnSearchCV(GridSearchCV):

@@ -52,7 +52,6 @@ class CompiledBackend(
     """The backend of arrays in host memory with compiled loops."""
 
     name = "compiled"
-    takes_all_products = False  # instead of BLAS
 
     def parallel_region(self) -> AbstractContextManager[None]:
         return _CompiledRegion(self.library)
@@ -85,11 +84,7 @@ class CompiledBackend(
 
     def joint_program(self, step: Step) -> LaneProgram | None:
         """See `TracingBackend.joint_program`. Only small networks have one."""
-        self.takes_all_products = True
-        try:
-            calls = self.trace(step).calls
-        finally:
-            self.takes_all_products = False
+        calls = self.trace(step, own_products=True).calls
         if not all(isinstance(call, self.library.Bound) for call in calls):
             return None
         from .lanes import LaneProgram  # which few trainings need
@@ -119,8 +114,10 @@ class CompiledBackend(
     def _matmul(self, call: OpCall) -> None:
         operation = self._compiled("matmul", name_of(call.dtype))
         a, b, out, m, n, k = call.a, call.b, call.out, call.m, call.n, call.k
-        taken = self.takes_all_products or ours_is_faster(self.instructions, m, n, k)
-        if operation is None or not taken:
+        own = (self._trace is not None and self._trace.own_products) or ours_is_faster(
+            self.instructions, m, n, k
+        )
+        if operation is None or not own:
             super()._matmul(call)
             return
         strides = a.shape[1], b.shape[1], out.shape[1]

@@ -5,24 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunn.backends.shared.lockstep import Run
+from gpunn.backends.shared.lockstep import Lockstep, Run
 
-NETWORKS = 16  # at once
-MOST_BYTES = 1 << 19  # of the arrays of so many networks: wider ones fill vectors by themselves
-# Arguments in which networks of a group may differ: seeds, rates, data and what counts steps.
-_OWN = {
-    "gather": (0, 1, 3, 5), "dropout": (1, 2, 3, 4), "dropout_gradient": (2,),
-    "normal_noise": (1, 2, 3), "update": (5, 7), "schedule": (0,), "penalties": (3,),
-}
-_FORMULAS = {  # where the parameters of a formula are, which networks of a group have in common
-    "bias_activation": 2, "activation_gradient": 2, "row_activation": 2,
-    "row_activation_gradient": 2, "loss": 4,
-}
+MOST_BYTES = 1 << 19  # of the arrays of a group: wider networks fill vectors by themselves
 
 
 class LaneProgram:
@@ -34,8 +24,7 @@ class LaneProgram:
 
     def __init__(self, library: Any, calls: Sequence[Any]) -> None:
         self.library, self.calls = library, tuple(calls)
-        self.key: Hashable = tuple(map(_signature, calls))
-        self.groups: dict[tuple[int, ...], tuple[Any, ...]] = {}
+        self.key: Hashable = tuple(_signature(call, library.lane_rules) for call in calls)
 
     def is_small(self) -> bool:
         """Return whether such networks are faster in a group than one after the other."""
@@ -46,14 +35,6 @@ class LaneProgram:
 
     def run_of(self, steps: int, passes: int = 1, between: Any = None) -> LaneRun:
         return LaneRun(self, steps, passes, between)
-
-    def group(self, others: Sequence[LaneProgram]) -> Any:
-        """Return these networks as a group. The last group is kept."""
-        programs = self, *others
-        key = tuple(map(id, programs))
-        if key not in self.groups:
-            self.groups = {key: (self.library.Lanes(tuple(p.calls for p in programs)), programs)}
-        return self.groups[key][0]
 
 
 class LaneRun(Run):
@@ -68,37 +49,51 @@ class LaneRun(Run):
         # All passes are one run: members with the same number of them begin and end together.
         self.key = program.key, (steps, passes) if passes > 1 else 1
 
-    def perform(self, others: Sequence[Any], steps: int, stopped: np.ndarray) -> None:
+    def perform(self, others: Sequence[Any], steps: int, group: Lockstep) -> None:
+        together = self.program.library.NETWORKS
         runs = [self, *others]
-        for first in range(0, len(runs), NETWORKS):
-            for group, some in _groups(runs[first : first + NETWORKS]):
+        for first in range(0, len(runs), together):
+            for lanes, some in _lanes_of(runs[first : first + together], group):
                 if self.passes > 1:
                     between = tuple(run.between for run in some)
-                    group.run(self.per_pass, stopped, self.passes, between)
+                    lanes.run(self.per_pass, group.stopped, self.passes, between)
                 else:
-                    group.run(steps, stopped)
+                    lanes.run(steps, group.stopped)
 
 
-def _groups(runs: Sequence[LaneRun]) -> list[tuple[Any, Sequence[LaneRun]]]:
-    """Return the networks of these runs as one group, or each by itself, which gives the same bits,
-    if their arrays are laid out in different ways."""
-    try:
-        return [(runs[0].program.group([run.program for run in runs[1:]]), runs)]
-    except ValueError:
-        return [(run.program.group([]), [run]) for run in runs]
+def _lanes_of(
+    runs: Sequence[LaneRun], group: Lockstep
+) -> Iterator[tuple[Any, Sequence[LaneRun]]]:
+    """Yield the networks of these runs together or, if their arrays are laid out in different ways,
+    each by itself, which gives the same bits."""
+    calls = tuple(run.program.calls for run in runs)
+    key = tuple(map(id, calls))  # which the lanes keep alive
+    if key not in group.kept:
+        try:
+            group.kept[key] = runs[0].program.library.Lanes(calls)
+        except ValueError:
+            if len(runs) == 1:
+                raise
+            group.kept[key] = None
+    if group.kept[key] is None:
+        for run in runs:
+            yield from _lanes_of([run], group)
+    else:
+        yield group.kept[key], runs
 
 
-def _signature(call: Any) -> Hashable:
+def _signature(call: Any, rules: dict[str, Any]) -> Hashable:
     """Return the operation, and what networks of a group have in common of its arguments."""
-    name, *choices = call.key
-    own, formula = _OWN.get(name, ()), _FORMULAS.get(name)
-    common = [None if i in own else _common(value) for i, value in enumerate(call.arguments)]
-    if formula is not None:
-        common[formula] = call.arguments[formula].tobytes()
-    return name, *choices, *common
+    lanes, own = rules.get(call.key[0], (range(len(call.arguments)), ()))
+    return call.key, tuple(
+        None if place in own else _common(value, place in lanes)
+        for place, value in enumerate(call.arguments)
+    )
 
 
-def _common(value: Any) -> Hashable:
+def _common(value: Any, any_contents: bool) -> Hashable:
     if isinstance(value, tuple):
-        return tuple(map(_common, value))
-    return (value.dtype.char, value.size) if isinstance(value, np.ndarray) else value
+        return tuple(_common(entry, any_contents) for entry in value)
+    if not isinstance(value, np.ndarray):
+        return value
+    return value.dtype.char, value.size, b"" if any_contents else value.tobytes()

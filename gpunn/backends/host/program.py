@@ -57,10 +57,13 @@ class TracingBackend(Backend):
         else:
             self._trace.add_call_once(function, *args)
 
-    def trace(self, step: Step) -> CallRecorder:
+    def trace(self, step: Step, own_products: bool = False) -> CallRecorder:
         """Record the array calls of a step without performing them. If it does more than such
-        calls, this raises a NotTraceableError."""
-        self._trace = trace = CallRecorder()
+        calls, this raises a NotTraceableError.
+
+        ``own_products``: Whether the backend's own products are taken instead of BLAS.
+        """
+        self._trace = trace = CallRecorder(own_products)
         try:
             step()
         finally:

@@ -72,10 +72,12 @@ def _may_take_threads(function: Callable[..., Any], args: tuple[Any, ...]) -> bo
 class CallRecorder:
     """Replaces ``xp`` while a step is traced, and records the array calls without performing them.
 
-    ``threads``: whether BLAS may use several threads in one of them.
+    ``threads``: whether BLAS may use several threads in one of them. ``own_products``: see
+    `TracingBackend.trace`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_products: bool = False) -> None:
+        self.own_products = own_products
         self.calls: list[ArrayCall] = []
         self.threads = False
         self._once: set[Any] = set()

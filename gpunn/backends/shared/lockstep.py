@@ -35,9 +35,9 @@ class Run(ABC):
         self.over.acquire()
 
     @abstractmethod
-    def perform(self, others: Sequence[Run], steps: int, stopped: np.ndarray) -> None:
-        """Perform so many steps of this run and of others of the same key. Once ``stopped``, one
-        bool that another thread sets, is true, the runs end after a step."""
+    def perform(self, others: Sequence[Run], steps: int, group: Lockstep) -> None:
+        """Perform so many steps of this run and of others of the same key. Once the group is
+        ``stopped``, the runs end after a step."""
 
 
 class Lockstep:
@@ -45,20 +45,25 @@ class Lockstep:
 
     Args:
         members: The number of threads, each of which enters `member`.
+
+    Attributes:
+        stopped: One bool, which `stop` sets.
+        kept: What runs make to be performed together, by what it is made of.
     """
 
     def __init__(self, members: int) -> None:
         self._members = members
         self._waiting: list[Run] = []
         self._lock = threading.Lock()
-        self._stopped = np.zeros(1, bool)
+        self.stopped = np.zeros(1, bool)
+        self.kept: dict[Hashable, Any] = {}
 
     def stop(self) -> None:
         """End all runs after their running steps: each raises KeyboardInterrupt in its thread.
 
         Runs may take long, and the threads that wait for them see no other request.
         """
-        self._stopped[:] = True
+        self.stopped[:] = True
 
     @contextmanager
     def member(self) -> Iterator[None]:
@@ -101,12 +106,12 @@ class Lockstep:
         for runs in groups.values():
             steps = min(run.steps for run in runs)
             try:
-                runs[0].perform(runs[1:], steps, self._stopped)
+                runs[0].perform(runs[1:], steps, self)
             except Exception as error:  # each of these threads raises it
                 for run in runs:
                     run.error = error
             for run in runs:
-                if self._stopped[0] and run.error is None:
+                if self.stopped[0] and run.error is None:
                     run.error = KeyboardInterrupt()
                 run.steps -= steps
                 if run.steps > 0 and run.error is None:

@@ -287,12 +287,12 @@ def test_one_that_runs_by_itself_soon_sees_a_request_to_stop(runs: list[int]) ->
 
 def test_networks_that_cannot_be_a_group_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = data()
-    group = lanes.LaneProgram.group
+    library = cpu_kernels.library()
 
-    def refused(self: lanes.LaneProgram, others: Sequence[lanes.LaneProgram]) -> Any:
-        if others:
+    def refused(programs: tuple[Any, ...]) -> Any:
+        if len(programs) > 1:
             raise ValueError("their arrays are laid out differently")
-        return group(self, others)
+        return made(programs)
 
     def trained() -> list[np.ndarray]:
         models = [NETWORKS["dropout"](seed) for seed in range(3)]
@@ -300,7 +300,62 @@ def test_networks_that_cannot_be_a_group_run_one_by_one(monkeypatch: pytest.Monk
         return [weights(model) for model in models]
 
     monkeypatch.setattr(program, "LEAST_STEPS", 1)
-    expected = trained()
-    monkeypatch.setattr(lanes.LaneProgram, "group", refused)
+    expected, made = trained(), library.Lanes
+    monkeypatch.setattr(library, "Lanes", refused)
     for one, other in zip(trained(), expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+@pytest.mark.parametrize("bad", [0, 2])
+def test_others_go_on_counting_after_one_has_diverged(
+    bad: int, steps: int, runs: list[int]
+) -> None:
+    """Whether an update is due depends on the number of steps. Here several epochs are one run."""
+    x, _ = data()
+    targets = x[:, :1]
+
+    def make(k: int) -> gpunn.Model:
+        with gpunn.utils.seeded(k):
+            model = gpunn.Sequential([gpunn.Input((5,)), D(1)], backend="compiled")
+            rule = gpunn.optimizers.SGD(0.05, gradient_accumulation_steps=steps)
+            model.compile(rule, "mse")
+        return model
+
+    def fit(model: gpunn.Model, k: int) -> Any:
+        given = x * np.float32(6 if k == bad else 1)
+        return model.fit(given, targets, epochs=60, batch_size=35, verbose=0)
+
+    alone, models = ([make(k) for k in range(4)] for _ in range(2))
+    found = together([lambda m=m, k=k: fit(m, k) for k, m in enumerate(models)])
+    assert isinstance(found[bad], FloatingPointError)
+    assert 2 < len(models[bad].history.history["loss"]) < 60  # amid a run
+    for k in {*range(4)} - {bad}:
+        fit(alone[k], k)
+        np.testing.assert_allclose(weights(models[k]), weights(alone[k]), rtol=1e-4, atol=1e-6)
+    assert max(runs) > 1
+
+
+def test_sequences_of_several_lengths_run_by_themselves(runs: list[int]) -> None:
+    """What a loss adds up is divided by the number of steps then, in an operation of NumPy."""
+    rng = np.random.default_rng(0)
+    sets = [(rng.normal(size=(24, n, 3)).astype("float32"), rng.integers(0, 2, (24, n)))
+            for n in (4, 6)]  # fmt: skip
+
+    def make(seed: int) -> gpunn.Model:
+        with gpunn.utils.seeded(seed):
+            parts = [gpunn.Input((None, 3)), D(4, "tanh"), D(2, "softmax")]
+            model = gpunn.Sequential(parts, backend="compiled")
+            model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    def fit(model: gpunn.Model) -> list[Any]:
+        return [model.fit(*of, epochs=3, batch_size=6, verbose=0).history for of in sets]
+
+    alone, models = ([make(seed) for seed in range(3)] for _ in range(2))
+    expected = [fit(model) for model in alone]
+    for one, other in zip(together([lambda m=m: fit(m) for m in models]), expected, strict=True):
+        for history, reference in zip(one, other, strict=True):
+            for name, values in reference.items():
+                np.testing.assert_allclose(history[name], values, rtol=1e-4)
+    assert not runs
