@@ -12,29 +12,27 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .common.importing import collector as _collector
-
-with _collector.paused():
-    from . import callbacks, layers, losses, metrics, optimizers
-    from .backends import get_backend, use_backend
-    from .common import config
-    from .common.importing.aliases import AliasFinder
-    from .common.importing.lazy import advice as _advice
-    from .common.importing.lazy import lazy, offered, told_to_imports
-    from .compat import absent
-    from .layers import Input
-    from .models import Model, Sequential
+from .common import config
+from .common.importing.aliases import AliasFinder
+from .common.importing.lazy import advice as _advice
+from .common.importing.lazy import lazy, offered, told_to_imports
+from .compat import absent
 
 if TYPE_CHECKING:
     from . import (
         activations,
         backends,
+        callbacks,
         constraints,
         datasets,
         distribution,
         initializers,
+        layers,
+        losses,
+        metrics,
         models,
         ops,
+        optimizers,
         regularizers,
         saving,
         testing,
@@ -46,14 +44,16 @@ if TYPE_CHECKING:
     from .apps.many.searching import search
     from .apps.perceptron import Perceptron
     from .apps.web.notebook import playground
+    from .backends import get_backend, use_backend
     from .common import stored
     from .compat import backend
     from .compat.devices import device
     from .compat.keras_names import KerasTensor, Operation, name_scope
     from .initializers import Initializer
-    from .layers import InputSpec, Layer
+    from .layers import Input, InputSpec, Layer
     from .losses import Loss
     from .metrics import Metric
+    from .models import Model, Sequential
     from .ops import random
     from .ops.library.derivatives import grad, value_and_grad
     from .ops.running.step_function import function
@@ -165,12 +165,14 @@ _public, _ = lazy(
         ".ops.running.step_function": "function",
         ".ops.running.tape": "GradientTape",
         ".ops.running.transformations": "hessian jacobian jvp vjp",
+        ".backends": "get_backend use_backend",
         ".compat.devices": "device",
         ".compat.keras_names": "KerasTensor Operation name_scope",
         ".initializers": "Initializer",
-        ".layers": "InputSpec Layer",
+        ".layers": "Input InputSpec Layer",
         ".losses": "Loss",
         ".metrics": "Metric",
+        ".models": "Model Sequential",
         ".ops.variable": "Variable",
         ".optimizers": "Optimizer",
         ".regularizers": "Regularizer",

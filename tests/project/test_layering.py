@@ -333,6 +333,28 @@ def test_a_small_fit_imports_only_what_it_uses() -> None:
     assert len(modules) <= MODULES_OF_A_FIT, sorted(modules)
 
 
+FIRST = {
+    "losses.get('mae')": "MeanAbsoluteError",
+    "metrics.get('auc')": "AUC",
+    "optimizers.get('adamw')": "AdamW",
+    "initializers.get('zeros')": "Zeros",
+    "constraints.get('max_norm')": "MaxNorm",
+    "regularizers.get('l2')": "L2",
+    "activations.get('relu')": "Relu",
+    "callbacks.History()": "History",
+    "layers.deserialize({'class_name': 'LSTM', 'config': {'units': 3}})": "LSTM",
+    "saving.deserialize_keras_object({'class_name': 'Dense', 'config': {'units': 3}})": "Dense",
+    "Sequential()": "Sequential",
+    "get_backend()": "",
+}
+
+
+@pytest.mark.parametrize("call", FIRST)
+def test_whatever_a_program_uses_first_is_there(call: str) -> None:
+    found = fresh(f"import json, gpunn\nprint(json.dumps(type(gpunn.{call}).__name__))")
+    assert FIRST[call] in found
+
+
 WAYS = {
     "import gpunn as tf": "tf.keras.layers.Dense",
     "import gpunn as keras": "keras.layers.Dense",
@@ -399,7 +421,7 @@ def test_every_name_that_the_documents_use_is_offered() -> None:
 def test_every_module_that_is_loaded_is_keras_too() -> None:
     code = (
         "import importlib, json, sys\n"
-        "import gpunn\n"
+        "import gpunn.layers, gpunn.models\n"
         "names = [n for n in sys.modules if n.startswith('gpunn.') "
         "and not n.startswith('gpunn.keras')]\n"
         "found = {n: importlib.import_module('gpunn.keras' + n[5:]) is sys.modules[n] "

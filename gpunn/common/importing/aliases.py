@@ -32,12 +32,13 @@ class AliasFinder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return how to import an alias; None for any other name."""
-        for alias, real in self._aliases.items():
-            if f"{name}.".startswith(f"{alias}."):
-                real += name[len(alias) :]
-                loader: Any = _AliasLoader(real)
-                return ModuleSpec(name, loader) if find_spec(real) else None
-        return None
+        alias = name  # then the modules around it: this is asked for each import of a process
+        while alias not in self._aliases:
+            if not (alias := alias.rpartition(".")[0]):
+                return None
+        real = self._aliases[alias] + name[len(alias) :]
+        loader: Any = _AliasLoader(real)
+        return ModuleSpec(name, loader) if find_spec(real) else None
 
 
 class _AliasLoader:

@@ -16,6 +16,13 @@ from typing import Any
 
 from gpunn.common.names import closest, snake_case
 
+from .collector import paused
+
+# Packages that register parts when they are imported.
+_OF_PARTS = (
+    "activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics",
+    "models", "optimizers", "regularizers",
+)  # fmt: skip
 _NONE: Mapping[str, str] = MappingProxyType({})
 _of_kinds: dict[str, LazyPackage] = {}
 
@@ -68,17 +75,21 @@ class LazyPackage:
             AttributeError: for an unknown name; the closest one is suggested.
         """
         if name in self._modules:
-            found = getattr(import_module(self._modules[name], self._package), name)
+            found = getattr(self._imported(self._modules[name]), name)
         elif name in self._classes:
             found = self._beside(self._classes[name])
         elif not name.startswith("_") and find_spec(f"{self._package}.{name}"):
-            return import_module(f"{self._package}.{name}")
+            return self._imported(f".{name}")
         elif new := _now_named(self._package, name):
             return self.get(new)
         else:
             raise unknown(self._package, name, lambda: [*self._modules, *self._classes])
         setattr(sys.modules[self._package], name, found)
         return found
+
+    def _imported(self, module: str) -> Any:
+        with paused():
+            return import_module(module, self._package)
 
     def _beside(self, name: str) -> Any:
         """Return the object made of a class, which is always the same."""
@@ -102,6 +113,8 @@ class LazyPackage:
 def import_parts(kind: str | None = None, name: str | None = None) -> None:
     """Import the parts of ``kind`` that may be registered as ``name``; by default all parts of
     that kind, or of all kinds. An alias need not be among the names that a package exports."""
+    for name_of_package in _OF_PARTS:
+        import_module(f"gpunn.{name_of_package}")
     for of, package in list(_of_kinds.items()):
         if kind in (of, None):
             package.import_part(name)
