@@ -42,7 +42,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
             "ConvLSTM3D",
         ),
         (
-            "spectrograms, which need complex numbers; compute them with NumPy or SciPy before fit",
+            "layers of spectrograms; in a call, or in a Lambda, use ops.stft",
             "MelSpectrogram STFTSpectrogram",
         ),
         (
@@ -99,7 +99,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
          "smart_resize"),
     ],
     "initializers": [
-        ("initializers of spectrograms, which need complex numbers; compute them before fit",
+        ("initializers of spectrograms, which ops.stft computes without weights",
          "STFT STFTInitializer stft"),
     ],
     "backend": [

@@ -84,6 +84,10 @@ FUNCTIONS.later(
     "gpunn.ops.rare.signals",
     "bartlett blackman cdist corrcoef correlate geomspace hamming hanning kaiser",
 )
+FUNCTIONS.later(
+    "gpunn.ops.rare.spectra", "extract_sequences fft fft2 ifft2 irfft istft rfft stft"
+)
+FUNCTIONS.later("gpunn.ops.rare.decoding", "ctc_decode")
 FUNCTIONS.later("gpunn.ops.rare.counting", "histogram segment_min segment_prod unique")
 FUNCTIONS.later("gpunn.ops.rare.windows", "fold unfold")
 FUNCTIONS.later("gpunn.ops.rare.functions", "switch vectorize")

@@ -27,22 +27,11 @@ _EIGENVALUES = (
 )
 
 _COMPLEX = "it needs complex numbers, which tensors do not support: use NumPy, before fit"
-_NUMPY = "use NumPy before fit; a call does not support it"
-_CTC = "the likeliest path is ops.argmax(logits, -1), without repetitions and blanks"
 
 INSTEAD = {
     **dict.fromkeys(("eig", "eigvals"), _EIGENVALUES),
     "eigvalsh": "gpunn.ops.eigh returns eigenvalues and eigenvectors",
-    **dict.fromkeys(
-        ("fft", "fft2", "ifft2", "irfft", "istft", "rfft", "stft"),
-        _COMPLEX,
-    ),
-    **dict.fromkeys(
-        ("polar", "view_as_complex", "view_as_real"),
-        _COMPLEX,
-    ),
-    "extract_sequences": _NUMPY,
-    "ctc_decode": _CTC,
+    **dict.fromkeys(("polar", "view_as_complex", "view_as_real"), _COMPLEX),
     "jvp": "gpunn.jvp is this function",
     "psnr": "use 10 * ops.log10(most**2 / ops.mean(ops.square(x - y)))",
     "rearrange": "use ops.reshape and ops.transpose",

@@ -1,5 +1,5 @@
 """Cases of operations that are imported when they are first used."""
 
-from . import matrices, rare
+from . import matrices, rare, spectra
 
-__all__ = ["matrices", "rare"]
+__all__ = ["matrices", "rare", "spectra"]

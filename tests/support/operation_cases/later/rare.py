@@ -195,3 +195,22 @@ oracle(
         lambda a, b: a * k.sum(b), excluded={1})(a, b)),
     of(floats(3), by=lambda k, a: k.vectorize("no function")(a)), edges=(),
 )  # fmt: skip
+
+# -- labels
+
+LOGITS, STEPS = 3 * floats(3, 6, 4), np.array([6, 1, 4], np.int32)
+
+
+def beams(*arrays: np.ndarray, **options: Any) -> Call:
+    return of(*arrays, strategy="beam_search", eager_only=True, **options)
+
+
+oracle(
+    "ctc_decode",
+    *(of(LOGITS, STEPS, mask_index=k, merge_repeated=bool(k % 2)) for k in range(4)),
+    of(3 * floats(2, 1, 3), np.array([1, 1], np.int32)),
+    *(beams(LOGITS, STEPS, beam_width=n, mask_index=n % 4) for n in (1, 2, 5, 300)),
+    beams(LOGITS, STEPS, beam_width=20, top_paths=3), of(floats(3, 6), STEPS),
+    of(LOGITS, STEPS, strategy="fastest"),
+    values="keras", edges=(), smooth=False, ulps=16, scale="largest",
+)  # fmt: skip
