@@ -195,9 +195,10 @@ def _automatic() -> Backend:
     if gpu.is_usable():
         return get_backend("cupy")
     no_kernels = cpu_kernels.why_not()
-    told = gpu.is_seen() or (no_kernels is not None and cpu_kernels.hidden())
-    if snapshots.first_time("the backend") and told:
-        no_gpu = gpu.why_not() if gpu.is_seen() else None
+    if snapshots.first_time("the backend") and (
+        (seen := gpu.is_seen()) or (no_kernels is not None and cpu_kernels.hidden())
+    ):
+        no_gpu = gpu.why_not() if seen else None
         if no_kernels is None:
             message = f"the compiled backend ({cpu_kernels.chosen()}). {no_gpu}"
         else:

@@ -41,7 +41,7 @@ class Trainer(Objective):
 
     def __post_init__(self, compiled: Compiled) -> None:
         super().__post_init__(compiled)
-        optimizer, storage = self.optimizer, self.storage
+        storage = self.storage
         self.training = Programs(self, True)
         self.control = self.training.control
         self.evaluations: ObjectPool[Programs] = ObjectPool(lambda: Programs(self, False))
@@ -50,8 +50,7 @@ class Trainer(Objective):
             lambda parameters: [p.training_options for p in parameters], storage.parameters
         )
         self._made = Cached(lambda: Settings(self._parts(), handling), self._make)
-        if optimizer is not None:
-            optimizer.attach(self.control)
+        self._take_slots()  # before `look` reads the optimizer, which this changes
         self.look()
 
     # -- steps
@@ -95,16 +94,19 @@ class Trainer(Objective):
 
     def _make(self) -> None:
         """Reread which parameters are trained and how, and all parts; let programs be rebuilt."""
-        self.storage.refresh()
-        if self.optimizer is not None:
-            self.optimizer.add_slots(self.storage)  # a setting may take more of them
-            self.optimizer.drop_sums(self.storage)
+        self._take_slots()  # a setting may take more of them
         if self.version:  # it has been made
             check_unchanged(self.plan, self.storage)
             self._match()
         self.traceable = all(map(is_traceable, [*self.formulas, *self._rules()]))
         self.forget_programs()
+
+    def _take_slots(self) -> None:
+        """Add the optimizer's slots to the storage, and let it count here."""
+        self.storage.refresh()
         if self.optimizer is not None:
+            self.optimizer.add_slots(self.storage)
+            self.optimizer.drop_sums(self.storage)
             self.optimizer.attach(self.control)
 
     def _count(self) -> None:
