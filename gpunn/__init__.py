@@ -16,6 +16,7 @@ from .common import config
 from .common.importing.aliases import AliasFinder
 from .common.importing.lazy import advice as _advice
 from .common.importing.lazy import lazy, offered, told_to_imports
+from .common.registry import advice as _advice_on_parts
 from .compat import absent
 
 if TYPE_CHECKING:
@@ -179,6 +180,15 @@ _public, _ = lazy(
     },
 )
 _advice.append(absent.advice_of)
+
+
+def _of_part(kind: str, name: str) -> str | None:
+    from .compat.members import advice_of  # only for a message
+
+    return advice_of(kind, name)
+
+
+_advice_on_parts.append(_of_part)
 
 
 def _further(name: str) -> Any:

@@ -25,7 +25,7 @@ from gpunn.backends.cupy.driver import dry
 from gpunn.backends.cupy.launch.known_gpus import GPU, GPUS
 from gpunn.backends.cupy.launch.tasks import Product, Task
 from gpunn.common import registry
-from gpunn.compat import absent
+from gpunn.compat import absent, members
 from gpunn.core.operators import FUNCTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -252,7 +252,10 @@ PARTS: dict[str, tuple[str, str, Callable[[], str]]] = {
     "reference/operations.md": (
         "<!-- table of operations -->\n", "<!-- end of the table -->", table_of_operations
     ),
-    "reference/keras.md": ("<!-- not supported -->\n\n", "<!-- end of the table -->", absent.table),
+    "reference/keras.md": (
+        "<!-- not supported -->\n\n", "<!-- end of the table -->",
+        lambda: f"{absent.table()}\nNor do objects have these attributes:\n\n{members.table()}",
+    ),
     "reference/ops.md": (
         "<!-- list of operations -->\n\n", "<!-- end of the list -->", functions_and_differences
     ),

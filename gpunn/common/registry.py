@@ -55,6 +55,11 @@ last_change = 0
 the layers of a model change, or floatx does."""
 
 
+advice: list[Callable[[str, str], str | None]] = []
+"""The function of a kind and an attribute that its objects lack, which says what to do instead; set
+by `gpunn.compat`."""
+
+
 class _OfThread(threading.local):
     last_change = 0
 
@@ -137,6 +142,18 @@ class Entry:
         if not (self._rebuilt_when_set and rebuilt_with(self, name, value)):
             super().__setattr__(name, value)
         record_change()
+
+    if not TYPE_CHECKING:  # to which any attribute would exist
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error for an attribute that is missing: it says what to do instead of one
+            that Keras's objects have."""
+            if name[:1] != "_" and not hasattr(type(self), name):
+                for of_keras in advice:
+                    if message := of_keras(self._kind, name):
+                        message = f"{type(self).__name__}.{name}: {message}"
+                        raise AttributeError(message, name=name, obj=self)
+            return object.__getattribute__(self, name)  # which raises the error again
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)

@@ -99,7 +99,7 @@ ABSENT: dict[str, list[tuple[str, str]]] = {
          "smart_resize"),
     ],
     "initializers": [
-        ("initializers of spectrograms, which ops.stft computes without weights",
+        ("initializers of spectrograms; ops.stft computes them without weights",
          "STFT STFTInitializer stft"),
     ],
     "backend": [

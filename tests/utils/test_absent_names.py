@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import runpy
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 import gpunn
+from gpunn import layers
+from gpunn.common import registry
 from gpunn.compat.absent import ABSENT
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +24,16 @@ KERAS_NAMES = (ROOT / "tests" / "project" / "keras_names.txt").read_text().split
 NAMES = [
     (module, name) for module, rows in ABSENT.items() for _, names in rows for name in names.split()
 ]
+
+
+KERAS_MEMBERS = (ROOT / "tests" / "project" / "keras_members.txt").read_text().splitlines()
+BASES = {"Layer", "Loss", "Metric", "Optimizer", "Callback", "Initializer", "Regularizer",
+         "Constraint"}  # fmt: skip
+KINDS = {
+    "layers": "layer", "losses": "loss", "metrics": "metric", "optimizers": "optimizer",
+    "callbacks": "callback", "initializers": "initializer", "regularizers": "regularizer",
+    "constraints": "constraint",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES)
@@ -47,6 +60,7 @@ def test_the_list_of_names_is_that_of_the_installed_keras(keras: Any) -> None:
     written = runpy.run_path(str(ROOT / "tools" / "keras_names.py"))
     assert KERAS_NAMES[0] == f"# Keras {keras.__version__}"
     assert KERAS_NAMES[1:] == sorted(written["public_names"](keras))
+    assert [KERAS_NAMES[0], *written["members"](keras)] == KERAS_MEMBERS
 
 
 def test_each_name_of_keras_is_there_or_says_what_to_do() -> None:
@@ -59,6 +73,54 @@ def test_each_name_of_keras_is_there_or_says_what_to_do() -> None:
             if advice is None or "Did you mean" in str(error):
                 silent.append(f"{name}: {error}")
     assert not silent, "\n".join(silent)
+
+
+def objects_of(module: str, name: str) -> list[Any]:
+    """Return objects of a class of Keras's, by its name, or of any in the module for its base."""
+    if module == "models":
+        model = gpunn.Sequential([gpunn.Input((2,)), layers.Dense(1)])
+        model.compile("adam", "mse")
+        return [model]
+    known: dict[str, Any] = registry.entries(KINDS[module])
+    found = []
+    for cls in known.values() if name in BASES else [known[name]] if name in known else []:
+        with contextlib.suppress(TypeError, ValueError, IndexError):  # it needs one
+            found.append(cls(**cls.examples[0]))
+    return found[:1]
+
+
+def test_each_attribute_of_keras_s_objects_is_there_or_says_what_to_do() -> None:
+    silent, seen = [], 0
+    for line in KERAS_MEMBERS[1:]:
+        of, _, names = line.partition(":")
+        module, _, name = of.partition(",")[0].partition(".")
+        for found in objects_of(module, name):
+            for attribute in names.split():
+                seen += 1
+                try:
+                    getattr(found, attribute)
+                except AttributeError as error:
+                    if re.search(r"gpunn has no |has no (in|out)put", str(error)) is None:
+                        silent.append(f"{of}.{attribute}: {error}")
+    assert not silent, "\n".join(silent)
+    assert seen > 500
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda model: model.predict_classes(1), r"Sequential.predict_classes: .*argmax"),
+        (lambda model: model.optimizer.lr, "Adam.lr: .*learning_rate"),
+        (lambda model: model.to("cuda"), "which is PyTorch's: .*backend='cupy'"),
+        (lambda model: layers.Dense(2).kernel, r"Dense.kernel: .* its build.input_shape., first"),
+        (lambda model: model.layers[0].no_such, "'Dense' object has no attribute 'no_such'"),
+        (lambda model: layers.Dense(2).output, "has no output yet"),
+    ],
+)
+def test_an_attribute_that_is_missing_says_what_to_do(ask: Any, message: str) -> None:
+    (model,) = objects_of("models", "Model")
+    with pytest.raises(AttributeError, match=message):
+        ask(model)
 
 
 def test_what_is_imported_says_so_too() -> None:
