@@ -185,7 +185,7 @@ def penalized(y: Tensor, regularizer: Any) -> Tensor:
         return y
     name = getattr(regularizer, "function_name", type(regularizer).__name__)
     penalty = traced_call(regularizer, f"The regularizer {name!r}", lambda: regularizer(y))
-    add_loss(penalty / y.shape[0])
+    add_loss(penalty / max(1, y.shape[0]))  # of no rows it is 0
     return y
 
 

@@ -300,6 +300,14 @@ def test_unknown_names_are_refused() -> None:
         layers.Dense(3, bias_constraint="max_nrom")
 
 
+def test_no_samples_add_no_penalty() -> None:
+    layer = layers.Dense(3, activity_regularizer="l2")
+    for rows in (2, 0):
+        layer(np.ones((rows, 4)))
+        (penalty,) = layer.losses
+        assert (float(penalty) > 0) == (rows > 0)
+
+
 # -- rates by layer
 
 

@@ -366,10 +366,18 @@ def shape_of_output(cell: Any, states: Any = None) -> tuple[int, ...]:
 def first_states(cell: Any, batch: int, dtype: str) -> list[Any]:
     """Return the states of a cell before the first step, in a list."""
     if isinstance(cell, StackedRNNCells) and not replaces(type(cell), "get_initial_state"):
-        return [first_states(inner, batch, dtype) for inner in cell.cells]
+        return [_states_within(inner, batch, dtype) for inner in cell.cells]
     if hasattr(cell, "get_initial_state") and not is_built_in(cell):
         return as_list(cell.get_initial_state(batch_size=batch))
     return _zeros(cell, batch, dtype)
+
+
+def _states_within(cell: Any, batch: int, dtype: str) -> Any:
+    """Return the first states of one of several cells: no list, as in Keras, if it has a single
+    one and says so by a number alone."""
+    found = first_states(cell, batch, dtype)
+    is_alone = not (is_built_in(cell) or hasattr(cell, "get_initial_state"))
+    return found[0] if is_alone and isinstance(cell.state_size, int) else found
 
 
 def _zeros(cell: Any, batch: int | None, dtype: Any) -> list[Any]:
@@ -433,7 +441,7 @@ class StackedRNNCells(Layer):
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """Return the states of all cells before the first step of ``batch_size`` sequences."""
         dtype = next((p.dtype for p in self.weights), None) or "float32"
-        return [first_states(cell, batch_size or 1, dtype) for cell in self.cells]
+        return [_states_within(cell, batch_size or 1, dtype) for cell in self.cells]
 
     def build(self, input_shape: Shape) -> None:
         for cell in self.cells:

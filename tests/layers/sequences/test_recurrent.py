@@ -174,6 +174,45 @@ def test_states_stay_between_batches_and_epochs(every_backend: str, keras: Any, 
     near(*found)
 
 
+def stacked(library: Any) -> Any:
+    """An RNN of cells with one state and several, some of them without get_initial_state."""
+
+    class Sum(library.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, sizes: Any, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.state_size, self.units = sizes, sizes if isinstance(sizes, int) else sizes[0]
+
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(
+                name="kernel", shape=(shape[-1], self.units), initializer="ones"
+            )
+
+        def call(self, inputs: Any, states: Any) -> Any:
+            total = states[0] + library.ops.matmul(inputs, self.kernel)
+            return total, [total, *states[1:]]
+
+    cells = [Sum(3), library.layers.LSTMCell(2), Sum([4, 1]), library.layers.SimpleRNNCell(2)]
+    return library.layers.RNN([*cells, Sum([2])], return_state=True)
+
+
+def test_states_of_several_cells_have_keras_s_form(keras: Any) -> None:
+    x = data(2, STEPS, FEATURES)
+    ours, theirs = stacked(gpunn), stacked(keras)
+    theirs(x)
+    ours.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    found, expected = ours(x), theirs(x)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert isinstance(one, (list, tuple)) == isinstance(other, (list, tuple))
+        pairs = zip(one, other, strict=True) if isinstance(one, (list, tuple)) else [(one, other)]
+        for a, b in pairs:
+            np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), rtol=1e-5, atol=1e-6)
+    again = ours(x, initial_state=list(found[1:]))
+    other = theirs(x, initial_state=list(expected[1:]))
+    np.testing.assert_allclose(again[0], keras.ops.convert_to_numpy(other[0]), rtol=1e-5, atol=1e-6)
+
+
 def test_a_stateful_layer_says_which_batches_it_takes() -> None:
     model, _ = stateful(gpunn, "GRU")
     with pytest.raises(ValueError, match="batches of 4 sequences"):
