@@ -109,10 +109,9 @@ def _traced_penalty(self: Any, backend: Backend, w: Array, gradient: Array | Non
 def _on_arrays(regularizer: Any) -> ArrayFunction:
     """Return a regularizer as a function of arrays."""
     name = getattr(regularizer, "function_name", type(regularizer).__name__)
-    found: ArrayFunction = vars(regularizer).setdefault(
+    return vars(regularizer).setdefault(
         "_on_arrays", ArrayFunction(regularizer, f"The regularizer {name!r}", regularizer)
     )
-    return found
 
 
 def check_factor(name: str, value: Any) -> float:

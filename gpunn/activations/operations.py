@@ -20,8 +20,7 @@ def _operation(name: str, *arguments: str) -> Any:
     """Return a `call` that does an operation with these attributes as further arguments."""
 
     def call(self: Any, x: Tensor) -> Tensor:
-        found: Tensor = getattr(ops, name)(x, *(getattr(self, a) for a in arguments))
-        return found
+        return getattr(ops, name)(x, *(getattr(self, a) for a in arguments))
 
     return call
 

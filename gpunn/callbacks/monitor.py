@@ -47,8 +47,7 @@ class _MonitorCallback(Callback):
                 return measure.metric.direction
         for metric in trainer.layer_metrics if trainer else ():
             if metric.name == name and type(metric) is not Mean:  # that may be one of anything
-                direction: str = metric.direction
-                return direction
+                return metric.direction
         if name == "loss" or (trainer and name in trainer.loss_names):  # the loss of an output
             return "down"
         with contextlib.suppress(ValueError):

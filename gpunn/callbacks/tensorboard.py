@@ -202,8 +202,7 @@ def _images(weight: np.ndarray) -> list[np.ndarray]:
 def _batches(model: Any) -> int:
     """Return the number of a model's training batches so far."""
     of = getattr(model, "_training", None)  # whose class may define steps
-    found: int = (model._trainer if of is None else of.progress).batches
-    return found
+    return (model._trainer if of is None else of.progress).batches
 
 
 def _model_summary(model: Any) -> Any:

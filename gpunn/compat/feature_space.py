@@ -140,8 +140,7 @@ class FeatureSpace:
         own, hashed = self.num_discretization_bins, self.hashing_dim
         sizes = {"float_discretized": own, "integer_hashed": hashed, "string_hashed": hashed}
         options = {"num_bins": sizes[given]} if given in sizes else {}
-        made: Feature = getattr(self, given)(**options, name=name)
-        return made
+        return getattr(self, given)(**options, name=name)
 
     # -- kinds of features
 

@@ -278,8 +278,7 @@ class Parameter(Kept):
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return the device of the values."""
         self._storage()
-        device: tuple[int, int] = self.value.__dlpack_device__()
-        return device
+        return self.value.__dlpack_device__()
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype}>"

@@ -46,8 +46,7 @@ def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
     with _refusing(name, "cannot be read"):
         with open(name, "rb") as file:
             _header(file, os.path.getsize(name))
-        array: NDArray[Any] = np.load(name, allow_pickle=False)
-        return array
+        return np.load(name, allow_pickle=False)
 
 
 def headers(path: str | os.PathLike[str]) -> dict[str, Header]:

@@ -59,5 +59,4 @@ def frequent(
 
 def word_index(file: KerasFile, path: str | os.PathLike[str] | None) -> dict[str, int]:
     """Return the index of each word, from a JSON file."""
-    words: dict[str, int] = json.loads(find(file, path).read_text(encoding="utf-8"))
-    return words
+    return json.loads(find(file, path).read_text(encoding="utf-8"))

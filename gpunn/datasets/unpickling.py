@@ -68,8 +68,7 @@ def header_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _array(content: bytes) -> NDArray[Any]:
     file = io.BytesIO(content)
     if header_of(file)[1].hasobject:
-        found: NDArray[Any] = ArrayUnpickler(file).load()
-        return found
+        return ArrayUnpickler(file).load()
     file.seek(0)
     found = np.lib.format.read_array(file, allow_pickle=False)
     return found

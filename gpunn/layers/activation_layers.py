@@ -168,8 +168,7 @@ class Softmax(_OfArguments):
     @formula
     def call(self, x: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
         if mask is None:
-            y: Tensor = self.activation(x)
-            return y
+            return self.activation(x)
         self._check_mask(mask.shape, x.shape)
         mask = mask if mask.dtype == "bool" else mask > 0.5
         return ops.where(mask, self.activation(ops.where(mask, x, LEAST)), 0.0)

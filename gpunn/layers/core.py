@@ -354,8 +354,7 @@ class ActivationLayer(Layer):
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        y: Tensor = self.activation(x)  # type: ignore[attr-defined]
-        return y
+        return self.activation(x)  # type: ignore[attr-defined]
 
 
 class Activation(ActivationLayer):

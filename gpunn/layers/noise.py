@@ -113,8 +113,7 @@ class Dropout(_Dropping):
     noise_shape: Any = field(default=None, check=optional(_check_noise_shape), after="rate")
 
     def _noise_shape(self, shape: Sequence[int]) -> Sequence[int | None] | None:
-        found: Sequence[int | None] | None = self.noise_shape
-        return found
+        return self.noise_shape
 
 
 class _SpatialDropout(_Dropping):

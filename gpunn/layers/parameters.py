@@ -69,11 +69,10 @@ def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
 def weight_of(layer: Any, name: str, variable: Variable) -> Parameter:
     """Declare a weight with the values of a variable, which becomes an attribute of a layer."""
     first = variable.numpy()
-    made: Parameter = type(layer).parameter(
+    return type(layer).parameter(
         layer, variable.shape, lambda shape, dtype: first.astype(dtype), variable.own_name or name,
         variable.trainable, integers=integers_of(variable.declared),
     )
-    return made
 
 
 def declared(
@@ -83,8 +82,7 @@ def declared(
     the name when None, and ``options`` replace them."""
     kinds = ("initializer", "regularizer", "constraint")
     options = {kind: getattr(layer, f"{of or name}_{kind}") for kind in kinds} | options
-    made: Parameter = type(layer).parameter(layer, shape, name=name, **options)
-    return made
+    return type(layer).parameter(layer, shape, name=name, **options)
 
 
 def integers_of(dtype: Any) -> str | None:
@@ -191,8 +189,7 @@ class Stateless(ParameterHolder):
         if current() is not None:
             return called()
         storage = next((p.storage for p, _ in given if p.storage is not None), None)
-        found: tuple[Any, ...] = at_once(called, None if storage is None else storage.backend)
-        return found
+        return at_once(called, None if storage is None else storage.backend)
 
     def _paired(self, name: str, values: Sequence[Any]) -> list[tuple[Any, Any]]:
         """Return the weights in an attribute with these values, after checking both."""

@@ -333,8 +333,7 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     """
 
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
-        found: Tensor = cls(reduction="none", **options)(y_true, y_pred)
-        return found
+        return cls(reduction="none", **options)(y_true, y_pred)
 
     function.__name__ = snake_case(cls.__name__)
     shape, y_true, y_pred = "(..., n)", "[[0.0, 1.0], [1.0, 0.0]]", "[[0.25, 0.75], [0.5, 0.5]]"

@@ -179,8 +179,7 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
 
     def value(y_pred: Tensor, on_logits: bool = False) -> Tensor:
         given = y_true, y_pred, sample_weight, on_logits
-        found: Tensor = called(loss, partial(_reduced, loss), *given)
-        return found
+        return called(loss, partial(_reduced, loss), *given)
 
     logits = logits_for(loss, y_pred)  # before a softmax or sigmoid, which are fused as in `fit`
     return value(y_pred) if logits is None else skipping(value(logits, True), y_pred, value)

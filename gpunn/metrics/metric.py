@@ -235,8 +235,7 @@ class Metric(Formula):
     @property
     def _on_devices(self) -> list[tuple[Backend, Array, int]]:
         """What steps have counted: a backend, an array, and how often it counts everything."""
-        found: list[tuple[Backend, Array, int]] = self.__dict__.setdefault("_counted", [])
-        return found
+        return self.__dict__.setdefault("_counted", [])
 
     def _state_on(self, backend: Backend, of: int = 1) -> Array:
         """Return the array to which the steps of a backend add ``of`` times what they count."""

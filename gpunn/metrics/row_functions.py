@@ -80,8 +80,7 @@ _TOP_K = (TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy)
 
 def _row_function(cls: type[MeanOfRows]) -> Callable[..., Tensor]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
-        found: Tensor = tensors_of(cls(**options).values(y_true, y_pred))
-        return found
+        return tensors_of(cls(**options).values(y_true, y_pred))
 
     function.__name__ = snake_case(cls.__name__)
     each = " or for each element (..., n)" if cls.elementwise else ""
@@ -123,8 +122,7 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Tensor:
     (t, y), (mean_t, mean_y) = _with_means(y_true, y_pred, axis)
     t, y = t - mean_t, y - mean_y
     spread = ops.std(t, axis=axis, keepdims=True) * ops.std(y, axis=axis, keepdims=True)
-    found: Tensor = ops.mean(t * y / spread, axis=axis)
-    return found
+    return ops.mean(t * y / spread, axis=axis)
 
 
 def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Tensor:
@@ -147,8 +145,7 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: Any = -1) -> Tensor:
     (t, y), (mean_t, mean_y) = _with_means(y_true, y_pred, axis)
     both = (ops.var(x, axis=axis, keepdims=True) for x in (t, y))
     apart = sum(both) + ops.square(mean_t - mean_y) + epsilon()
-    found: Tensor = ops.mean(2 * (t - mean_t) * (y - mean_y) / apart, axis=axis)
-    return found
+    return ops.mean(2 * (t - mean_t) * (y - mean_y) / apart, axis=axis)
 
 
 def _with_means(y_true: Any, y_pred: Any, axis: Any) -> tuple[list[Tensor], list[Tensor]]:

@@ -39,8 +39,7 @@ def of_pairs(
     compute = elementwise(name)
 
     def function(x1: Any, x2: Any) -> Tensor:
-        found: Tensor = compute(*converted(x1, x2))
-        return found
+        return compute(*converted(x1, x2))
 
     kinds = {promoted: "", _numbers: ", bool to int32", float_pair: " of floats"}
     one = f"; promoted to one\n            dtype{kinds[converted]}" if converted in kinds else ""

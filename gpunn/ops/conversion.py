@@ -95,8 +95,7 @@ def _loaded(x: Any) -> Tensor | np.ndarray:
     if is_variable(x):
         return variable_value(x)
     if isinstance(x, (list, tuple)) and any(map(_has_tensor, x)):
-        stacked: Tensor = FUNCTIONS["stack"]([convert(entry) for entry in x])
-        return stacked
+        return FUNCTIONS["stack"]([convert(entry) for entry in x])
     try:
         array = np.asarray(x)
     except ValueError:
@@ -136,8 +135,7 @@ def _has_tensor(x: Any) -> bool:
 def variable_value(source: Any) -> Tensor:
     """Return the value of a parameter or variable: in a trace a leaf for each step, else now."""
     if (watcher := active.watcher) is not None and watcher.records:
-        result: Tensor = watcher.call(variable_value, (source,), {}, True)
-        return result
+        return watcher.call(variable_value, (source,), {}, True)
     trace = current()
     if trace is not None:
         found = trace.read(source)

@@ -109,8 +109,7 @@ def of_floats(
     applied: Any = elementwise(compute) if isinstance(compute, str) else compute
 
     def function(x: Any) -> Tensor:
-        found: Tensor = applied(floats(x))
-        return found
+        return applied(floats(x))
 
     function.__name__ = name = name or applied.name
     function.__doc__ = f"""Return {meaning}.

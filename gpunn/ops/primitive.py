@@ -99,8 +99,7 @@ class Primitive:
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Tensor:
         if (watcher := active.watcher) is not None and watcher.records:
-            result: Tensor = watcher.call(self, inputs, attributes, False)
-            return result
+            return watcher.call(self, inputs, attributes, False)
         tensors = [convert(x) for x in inputs]
         shapes = [t.shape for t in tensors]
         try:

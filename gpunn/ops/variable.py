@@ -188,8 +188,7 @@ class Variable(Kept):
         if self._place is None:
             return self._value.numpy()
         backend, array = self._place
-        found: np.ndarray = backend.read(array)
-        return found
+        return backend.read(array)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**vars(self), "_value": constant(self.stored(), self.dtype)}

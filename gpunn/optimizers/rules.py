@@ -103,8 +103,7 @@ def move_of(optimizer: Any) -> Move:
     )
     space: dict[str, Any] = dict(GLOBALS)
     exec(source, space)
-    move: Move = space["move"]
-    return move
+    return space["move"]
 
 
 def _array(name: str) -> str:

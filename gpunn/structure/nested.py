@@ -201,8 +201,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         """
         if not self._has_call:
             raise TypeError(f"{self.name}: only a model that defines call has its own parameters.")
-        made: Parameter = self._builder.source.add_weight(*args, **kwargs)
-        return made
+        return self._builder.source.add_weight(*args, **kwargs)
 
     def add_loss(self, loss: Any) -> None:
         """Inside `call`: add ``loss``, or each of a list; see `gpunn.layers.Layer.add_loss`.

@@ -117,8 +117,7 @@ def fit(
             loops.fit(model, programs, feed, check, callback_list, run, validation_freq, parted)
         if check is not None:
             record_doubt(model, trainer, check.data)
-        history: History = model.history
-        return history
+        return model.history
 
 
 def evaluate(
@@ -176,16 +175,14 @@ def test_on_batch(training: Training, x: Any, y: Any, sample_weight: Any) -> dic
         loops.warn_of_bad_loss(programs, logs)
         return logs
 
-    found: dict[str, float] = trainer.evaluations.call(tested)
-    return found
+    return trainer.evaluations.call(tested)
 
 
 def _validation_rows(source: Any, given: Any) -> Rows | Batches:
     """Return the data of the argument ``validation_data``."""
     parts = data.validation_parts(given, source.input_count, source.takes_x_alone)
     x, y, weight = fed(*parts, PREDICT_BATCH)
-    found: Rows | Batches = source.source(x, y, weight, None, "validation_data")[1]
-    return found
+    return source.source(x, y, weight, None, "validation_data")[1]
 
 
 def _check_passes(

@@ -297,5 +297,4 @@ def _rows_of_batch(feed: Any, counters: np.ndarray) -> np.ndarray:
     back = int(counters[BATCHES] - 1 - counters[BAD_BATCH])  # batches after it
     at = math.ceil(counters[POSITION] / size) - 1 - back
     number, at = number + at // of_pass, at % of_pass
-    found: np.ndarray = order.indices(number)[at * size : (at + 1) * size]
-    return found
+    return order.indices(number)[at * size : (at + 1) * size]

@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     except FileNotFoundError:
         raise RuntimeError(ELSEWHERE) from None
     sys.path.insert(0, str(folder.parent))
-    status: int = importlib.import_module("benchmarks.race.suite").run(
+    return importlib.import_module("benchmarks.race.suite").run(
         args.tier or (), args.against or (), args.quick, args.full, args.json, args.rows,
         args.instructions,
     )
-    return status

@@ -176,8 +176,7 @@ def _groups(
     if by is None:
         return equal_rows([x[:, 0] for x in inputs.values()])
     cells = table.column(by)
-    groups: np.ndarray = np.unique([cells[i] for i in target.rows], return_inverse=True)[1]
-    return groups
+    return np.unique([cells[i] for i in target.rows], return_inverse=True)[1]
 
 
 def _network(given: dict[str, Any]) -> dict[str, Any]:

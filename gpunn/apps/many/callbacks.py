@@ -129,5 +129,4 @@ def _paths(callback: Callback) -> dict[str, str]:
 
 def _fields(callback: Callback) -> dict[str, Any]:
     """Return the declared arguments of a callback; none if its constructor is handwritten."""
-    found: dict[str, Any] = getattr(type(callback).__init__, "fields", {})
-    return found
+    return getattr(type(callback).__init__, "fields", {})

@@ -90,8 +90,7 @@ def _pickled(plan: Plan, keep: Callable[[pickle.PickleBuffer], Any] | None) -> b
                 f"The search cannot be sent to other processes ({error}). Define build in a "
                 f"module, or install cloudpickle."
             ) from None
-        found: bytes = cloudpickle.dumps(plan, protocol=5, buffer_callback=keep)
-        return found
+        return cloudpickle.dumps(plan, protocol=5, buffer_callback=keep)
 
 
 def _read(folder: str) -> Plan:
@@ -105,8 +104,7 @@ def _read(folder: str) -> Plan:
         else:
             with open(name, "rb") as file:
                 buffers.append(file.read())
-    plan: Plan = pickle.loads(text, buffers=buffers)
-    return plan
+    return pickle.loads(text, buffers=buffers)
 
 
 def work(

@@ -219,8 +219,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable classes (rows,), or those that cost least."""
         outputs = self._outputs(X)
-        found: np.ndarray = self.classes_[self._decision.named(outputs)]
-        return found
+        return self.classes_[self._decision.named(outputs)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the metric of the predictions for X by the classes y (rows,).

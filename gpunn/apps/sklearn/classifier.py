@@ -185,8 +185,7 @@ class GpunnClassifier(ClassifierMixin, GpunnEstimator):
         if self._kind == "multilabel-indicator":
             return (found > 0.5).astype(np.int64)
         if self._kind not in SEVERAL:
-            chosen: np.ndarray = self.classes_[found.argmax(axis=1)]
-            return chosen
+            return self.classes_[found.argmax(axis=1)]
         columns = [of[p.argmax(axis=1)] for p, of in zip(found, self.classes_, strict=True)]
         return np.stack(columns, 1)
 

@@ -65,8 +65,7 @@ class Pending:
     def run(self) -> History:
         """Train the network."""
         given = {"y": self.y, "sample_weight": self.sample_weight, **self.given}
-        history: History = self.context.run(self.model.fit, self.x, **given)
-        return history
+        return self.context.run(self.model.fit, self.x, **given)
 
 
 @dataclass(eq=False, repr=False)
@@ -110,8 +109,7 @@ class GpunnEstimator(BaseEstimator):
     @cache
     def _get_param_names(cls) -> list[str]:
         """Return the names of the parameters, as scikit-learn asks for them in each clone."""
-        names: list[str] = super()._get_param_names()
-        return names
+        return super()._get_param_names()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -155,8 +155,7 @@ def in_columns(rows: Rows, pieces: bool, by: Rows) -> Rows | np.ndarray:
     if not pieces:
         return rows
     encode = Model(*joined(True, by))
-    found: np.ndarray = encode.predict(rows.inputs, batch_size=8192, verbose=0)
-    return found
+    return encode.predict(rows.inputs, batch_size=8192, verbose=0)
 
 
 @dataclass(frozen=True)

@@ -172,8 +172,7 @@ class ClassSets:
         """
         least, predicted = at(self.levels, level, self.rows), predicted.astype(np.float64)
         named = predicted[np.arange(len(predicted)), self.decision.named(predicted)]
-        found: np.ndarray = predicted >= np.minimum(least, named)[:, None]
-        return found
+        return predicted >= np.minimum(least, named)[:, None]
 
     def document(self) -> dict[str, Any]:
         """Return the entries for the model's file."""

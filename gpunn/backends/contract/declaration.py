@@ -178,8 +178,7 @@ class KernelCall:
 
     def arguments(self, call: OpCall) -> tuple[Any, ...]:
         """Return the arguments of the CPU kernel."""
-        found: tuple[Any, ...] = eval(self._arguments, _FUNCTIONS, call.__dict__)
-        return found
+        return eval(self._arguments, _FUNCTIONS, call.__dict__)
 
     def sizes(self, call: OpCall) -> tuple[int, int]:
         """Return (n, slices) in a call."""

@@ -136,7 +136,7 @@ class NumpyConvolution(TracingBackend):
             np.copyto(padded[:, top : top + height, left : left + width], x)
             x = padded
         n_, y_, x_, c_ = x.strides
-        windows: Array = np.lib.stride_tricks.as_strided(
+        return np.lib.stride_tricks.as_strided(
             x,
             (n, *geometry.windows, *geometry.window, channels),
             (
@@ -145,7 +145,6 @@ class NumpyConvolution(TracingBackend):
             ),
             writeable=False,
         )
-        return windows
 
     def _patches(self, x: Array, geometry: Geometry) -> Array:
         """Return the patch of each window, (samples * windows, cells * channels)."""

@@ -9,8 +9,7 @@ import numpy as np
 
 def objects_of(column: Any) -> list[Any]:
     """Return the values of a column as Python's objects."""
-    found: list[Any] = (getattr(column, "to_pylist", None) or column.to_list)()
-    return found
+    return (getattr(column, "to_pylist", None) or column.to_list)()
 
 
 def type_of(column: Any) -> Any:

@@ -84,8 +84,7 @@ class _AdaptivePooling(_ImageLayer):
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        y: Tensor = getattr(ops, self._pool)(x, self.output_size, self.data_format)
-        return y
+        return getattr(ops, self._pool)(x, self.output_size, self.data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         _, channels = self.sizes(input_shape)

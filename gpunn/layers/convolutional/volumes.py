@@ -271,8 +271,7 @@ class _GlobalVolumePooling(_GlobalPooling):
     def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
         axes = (1, 2, 3) if self.channels_last else (2, 3, 4)
         reduce = ops.mean if self._pool == "average_pool" else ops.max
-        y: Tensor = reduce(x, axes, keepdims=self.keepdims)
-        return y
+        return reduce(x, axes, keepdims=self.keepdims)
 
 
 class GlobalMaxPooling3D(_GlobalVolumePooling):

@@ -98,8 +98,7 @@ class _Mixing(RandomPictures):
         left = np.arange(_TRIES, 0, -1, dtype=x.dtype)[None]  # tries from each on
         rank = ops.where(ops.exp(u) + ops.exp(v) <= 1.0, left, (left == 1.0) * 0.5)
         first = rank == ops.max(rank, -1, keepdims=True)
-        found: Tensor = ops.sum(ops.where(first, ops.sigmoid(u - v), 0.0), -1, keepdims=True)
-        return found
+        return ops.sum(ops.where(first, ops.sigmoid(u - v), 0.0), -1, keepdims=True)
 
 
 class MixUp(_Mixing):

@@ -129,8 +129,7 @@ def function_of_numbers(formula: Formula, *given: str) -> Callable[..., float]:
     lines.append(f"    return {written(output)}")
     space: dict[str, Any] = {**GLOBALS, "xp": np}
     exec("\n".join(lines), space)
-    made: Callable[..., float] = space["function"]
-    return made
+    return space["function"]
 
 
 # -- calls for each element

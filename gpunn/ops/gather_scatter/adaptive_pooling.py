@@ -50,5 +50,4 @@ def adaptive_pool(images: Any, size: Any, pool: Callable[..., Tensor], mean: boo
     if mean and (shares != 1).any():
         factors = np.broadcast_to(shares, y.shape[1:]).ravel().astype(y.dtype)
         y = reshape(reshape(y, (len(y), factors.size)) * factors, y.shape)
-    found: Tensor = images.back(reshape(y, (len(y), *y.shape[2:])) if flat else y)
-    return found
+    return images.back(reshape(y, (len(y), *y.shape[2:])) if flat else y)

@@ -20,8 +20,7 @@ from .sampling import Batched
 
 def flat_of(x: Tensor) -> Tensor:
     """Return each image of a batch as a row, (batch, values), also of an empty batch."""
-    y: Tensor = ops.reshape(x, (len(x), math.prod(x.shape[1:])))
-    return y
+    return ops.reshape(x, (len(x), math.prod(x.shape[1:])))
 
 
 def planes_of(x: Tensor) -> list[Tensor]:
@@ -35,8 +34,7 @@ def planes_of(x: Tensor) -> list[Tensor]:
 
 def joined(planes: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
     """Return images of this shape with these colors."""
-    y: Tensor = ops.reshape(ops.stack(planes, -1), shape)
-    return y
+    return ops.reshape(ops.stack(planes, -1), shape)
 
 
 def hsv_of(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -113,5 +113,4 @@ def sobel_edges(images: Any, data_format: str | None = None) -> Tensor:
     kernel = np.stack([_SOBEL, _SOBEL.T], -1)[:, :, None].repeat(channels, 2).astype(x.dtype)
     both = ops.reshape(ops.depthwise_conv(x, kernel, padding="same"), (*x.shape, 2))
     parts = [given.back(both[..., k]) for k in range(2)]
-    y: Tensor = ops.stack([ops.cast(part, x.dtype) for part in parts], -1)
-    return y
+    return ops.stack([ops.cast(part, x.dtype) for part in parts], -1)

@@ -31,8 +31,7 @@ def cubic(b: float, c: float) -> Kernel:
     def kernel(x: np.ndarray) -> np.ndarray:
         near = (12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b
         far = (-b - 6 * c) * x**3 + (6 * b + 30 * c) * x**2 + (-12 * b - 48 * c) * x
-        found: np.ndarray = np.where(x < 1, near, far + 8 * b + 24 * c) / 6
-        return found
+        return np.where(x < 1, near, far + 8 * b + 24 * c) / 6
 
     return kernel
 

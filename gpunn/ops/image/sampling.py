@@ -104,8 +104,7 @@ def sampled(
             weight = ops.broadcast_to(weight, (batch, count))
             part = part * ops.reshape(weight, (-1, 1))
         total = part if total is None else total + part
-    y: Tensor = ops.reshape(total, (batch, count, channels))
-    return y
+    return ops.reshape(total, (batch, count, channels))
 
 
 def sampled_along(

@@ -167,8 +167,7 @@ def at_once(function: Callable[[], Any], backend: Backend | None = None) -> Any:
 def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -> Tensor:
     """Compute dy f'(x) for a function that works on each element, or each row, of ``x``."""
     if x.is_constant:
-        found: Tensor = grad(lambda x: sum_(function(x) * dy))(x)
-        return found
+        return grad(lambda x: sum_(function(x) * dy))(x)
     y = function(x)
     (dx,) = gradients([y], [x], [convert(dy, y.dtype)])
     return zeros_like(x) if dx is None else dx
@@ -291,8 +290,7 @@ def or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Ten
 
 def _own_weights(applied: Tensor) -> list[Parameter]:
     """Return the parameters of the layer that computes the tensor."""
-    found: list[Parameter] = applied.attributes["layer"]._own_parameters
-    return found
+    return applied.attributes["layer"]._own_parameters
 
 
 class _AtOnce:

@@ -25,8 +25,7 @@ T = transposed
 def inverse(x: Tensor) -> Tensor:
     """Return the inverses of square matrices."""
     eye = ops.eye(x.shape[-1], dtype=x.dtype)
-    found: Tensor = solve(x, ops.broadcast_to(eye, x.shape))
-    return found
+    return solve(x, ops.broadcast_to(eye, x.shape))
 
 
 def _diagonal(d: Tensor) -> Tensor:

@@ -220,8 +220,7 @@ def _beyond_8() -> list[float]:
             total, term = total + term, term * (2 * k - 1) ** 2 / (8 * k * x)
         return np.where(x < 200, np.i0(near) * np.exp(-near) * np.sqrt(near), total)
 
-    found: list[float] = chebinterpolate(scaled, 20).tolist()
-    return found
+    return chebinterpolate(scaled, 20).tolist()
 
 
 def _i0(x: Tensor) -> Tensor:

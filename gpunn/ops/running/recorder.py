@@ -322,8 +322,7 @@ def _another(t: Tensor) -> Tensor:
         return made
     watcher, active.watcher = active.watcher, None
     try:
-        found: Tensor = reshape(reshape(t, (*t.shape, 1)), t.shape)
-        return found
+        return reshape(reshape(t, (*t.shape, 1)), t.shape)
     finally:
         active.watcher = watcher
 

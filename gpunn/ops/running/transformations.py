@@ -144,8 +144,7 @@ def jvp(
             ) from None
         return result, _with(result, or_zeros(found, ys))
 
-    found: tuple[Any, Any] = at_once(called) if current() is None else called()
-    return found
+    return at_once(called) if current() is None else called()
 
 
 def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:

@@ -48,5 +48,4 @@ class ByWeight(Optimizer):
 
 def root_of_mean_square(x: Tensor) -> Tensor:
     """The root of the mean of all squares."""
-    found: Tensor = ops.sqrt(ops.mean(x * x))
-    return found
+    return ops.sqrt(ops.mean(x * x))

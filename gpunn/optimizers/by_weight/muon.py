@@ -137,5 +137,4 @@ class Muon(ByWeight):
             square = ops.matmul(x, ops.transpose(x))
             both = self.muon_b * square + self.muon_c * ops.matmul(square, square)
             x = self.muon_a * x + ops.matmul(both, x)
-        found: Tensor = ops.transpose(x) if tall else x
-        return found
+        return ops.transpose(x) if tall else x

@@ -82,8 +82,7 @@ def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     if registry.is_model(entry["class_name"]):
         return model_to_keras(entry) | shared_number(entry)
     if entry["class_name"] != "InputLayer":
-        made: dict[str, Any] = to_keras(entry, "layer")
-        return made
+        return to_keras(entry, "layer")
     config = entry["config"]
     shape = [config["batch_size"], *config["shape"]]
     made = {"batch_shape": shape, "dtype": dtype_of(config), "name": config["name"]}

@@ -121,5 +121,4 @@ def _weights(file: Any, place: str, count: int) -> list[float]:
         raise ValueError(
             f"the file has {entry} at '{place}'; a weight for each of {count} entries expected."
         )
-    weights: list[float] = np.asarray(entry[:count], np.float64).tolist()
-    return weights
+    return np.asarray(entry[:count], np.float64).tolist()

@@ -53,8 +53,7 @@ def steps(graph: Graph, t: Tensor, rows: str, results: Any) -> str:
     """Return the name of what is carried into each step, or out of it."""
     start = t.attributes["start"]
     ends = graph.integers([start]), graph.integers([start + t.attributes["length"]])
-    name: str = graph.add("Slice", rows, *ends, graph.integers([0]))
-    return name
+    return graph.add("Slice", rows, *ends, graph.integers([0]))
 
 
 OPERATORS: dict[str, Any] = {"scan": scanned, "result of a loop": result, "steps of a loop": steps}

@@ -146,8 +146,7 @@ class OnnxGraph(ImageOperators):
             inputs = [self.add("Cast", x, to=TYPES["int32"]) for x in inputs]
         whole = given == {"int32"} and getattr(self, f"_whole_{kind}", None)
         if whole:
-            made_whole: str = whole(t, *inputs)
-            return made_whole
+            return whole(t, *inputs)
         if "float64" in given and kind in FLOATS_ALONE and self._types["float64"] != 1:
             raise NotExportable(f"the operation {kind!r} of float64")
         if kind in ONE_TO_ONE:
@@ -162,8 +161,7 @@ class OnnxGraph(ImageOperators):
             return self.name_of(t.primitive.composed(*t.inputs, **t.attributes))
         if made is None:
             raise NotExportable(f"the operation {kind!r}")
-        name: str = made(t, *inputs)
-        return name
+        return made(t, *inputs)
 
     def _shape(self, shape: Any) -> str:
         """Add a shape for ONNX: the axis that grows with the batch is -1."""

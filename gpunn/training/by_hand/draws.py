@@ -52,8 +52,7 @@ def draws_of(progress: Progress) -> StepDraws:
     """Return the random numbers of a model's own steps."""
     if progress.draws is None:
         progress.draws = StepDraws(progress.seed, progress.seeded)
-    found: StepDraws = progress.draws
-    return found
+    return progress.draws
 
 
 def _seeds(seed: int) -> dict[str, int]:

@@ -76,8 +76,7 @@ class OwnPrograms:
 
     def step(self, shard: Shard | None = None) -> Function:
         """Return the step, for a shard of the rows."""
-        step: Function = self.trainer.steps.function(self._name, shard)
-        return step
+        return self.trainer.steps.function(self._name, shard)
 
     def follow(self) -> bool:
         """Return False: a step looks by itself at what it uses."""

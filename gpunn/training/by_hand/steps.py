@@ -119,8 +119,7 @@ def steps_of(model: Any) -> Steps:
         )
     if training.steps is None:
         training.steps = Steps(model)
-    found: Steps = training.steps
-    return found
+    return training.steps
 
 
 def unpacked(data: Any) -> tuple[Any, Any, Any]:
@@ -144,8 +143,7 @@ def train_step(model: Any, data: Any) -> dict[str, Any]:
     if not weights:
         raise ValueError(f"{model.name}: there are no weights to train.")
     model.optimizer.apply(tape.gradient(scaled, weights), weights)
-    found: dict[str, Any] = model.compute_metrics(x, y, y_pred, weight)
-    return found
+    return model.compute_metrics(x, y, y_pred, weight)
 
 
 def test_step(model: Any, data: Any) -> dict[str, Any]:
@@ -153,8 +151,7 @@ def test_step(model: Any, data: Any) -> dict[str, Any]:
     x, y, weight = unpacked(data)
     y_pred = model(x, training=False)
     _count(model, _loss(model, x, y, y_pred, weight, False), x)
-    found: dict[str, Any] = model.compute_metrics(x, y, y_pred, weight)
-    return found
+    return model.compute_metrics(x, y, y_pred, weight)
 
 
 def predict_step(model: Any, data: Any) -> Any:
@@ -250,8 +247,7 @@ def compute_metrics(model: Any, y: Any, y_pred: Any, weight: Any) -> dict[str, A
     """Implement `Model.compute_metrics`; see there."""
     if y is not None:
         update_compiled(model, y, y_pred, weight)
-    found: dict[str, Any] = model.get_metrics_result()
-    return found
+    return model.get_metrics_result()
 
 
 def update_compiled(model: Any, y: Any, y_pred: Any, weight: Any = None) -> None:

@@ -310,8 +310,7 @@ def trainer_of(model: Any) -> OwnTrainer:
     steps = steps_of(model)
     if steps.trainer is None:
         steps.trainer = OwnTrainer(model, steps)
-    found: OwnTrainer = steps.trainer
-    return found
+    return steps.trainer
 
 
 def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) -> dict[str, float]:
@@ -324,8 +323,7 @@ def on_batch(model: Any, name: str, x: Any, y: Any, weight: Any, by_class: Any) 
         rows = trainer.source(x, y, weight, by_class, method)[1]
         batch = rows if isinstance(rows, OwnRows) else next(rows.begin(0))
         if name == "test_step":
-            logs: dict[str, float] = trainer.call(OwnPrograms.on_batch, batch)
-            return logs
+            return trainer.call(OwnPrograms.on_batch, batch)
         ranks = launch.current()
         if ranks.size > 1:
             agreement.compare_data(ranks, trainer.built, batch)

@@ -143,8 +143,7 @@ class Strings(Sequence[str]):
         """Return what was made of the strings under a name before, or make it."""
         if name not in self._kept:
             self._kept[name] = make()
-        found: T = self._kept[name]
-        return found
+        return self._kept[name]
 
     def __len__(self) -> int:
         return PIECE * len(self._pieces) + len(self._rest)

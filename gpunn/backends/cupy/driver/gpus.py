@@ -41,8 +41,7 @@ def limit_memory(number: int, size: int) -> None:
 
 
 def _current(number: int) -> AbstractContextManager[Any]:
-    device: AbstractContextManager[Any] = _cupy().cuda.Device(number)
-    return device
+    return _cupy().cuda.Device(number)
 
 
 def _cupy() -> Any:
