@@ -136,8 +136,22 @@ def work(
         set_floatx(plan.floatx)
         with used_within(plan.backend), threadpoolctl.threadpool_limits(1, "blas"):
             return plan.train(trials, digests=digests)
+    except Exception as error:
+        _check_sendable(error)
+        raise
     finally:
         set_floatx(before)
+
+
+def _check_sendable(error: Exception) -> None:
+    """Raise the text of an error that no other process could read: it would seem to have died."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        for note in getattr(error, "__notes__", ()):
+            told.add_note(note)
+        raise told from error
 
 
 def over_executor(

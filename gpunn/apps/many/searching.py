@@ -106,7 +106,8 @@ def search(
     Raises:
         ValueError, TypeError: for invalid arguments, before any training; for a folder of another
             search.
-        Exception: of ``build`` or a training, with the trial in its notes.
+        Exception: of ``build`` or a training, with the trial in its notes. Of another process, one
+            that cannot be pickled comes as a RuntimeError with its text.
 
     >>> import gpunn
     >>> x, y = gpunn.datasets.toy.spirals(60)

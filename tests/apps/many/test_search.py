@@ -363,6 +363,14 @@ def test_an_error_of_build_in_a_process_names_the_trial() -> None:
     assert "{'units': -1}, seed 0, fold" in raised.value.__notes__[0]
 
 
+def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
+    over = {"units": [4, 5]}
+    with ProcessPoolExecutor(1) as pool, pytest.raises(RuntimeError) as raised:
+        gpunn.search(searched.refusing, X, Y, over=over, folds=2, verbose=0, executor=pool)
+    assert str(raised.value) == "Peculiar: 5 units: not today"
+    assert "{'units': 5}, seed 0, fold" in raised.value.__notes__[0]
+
+
 # -- a folder
 
 

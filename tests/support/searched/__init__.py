@@ -54,3 +54,17 @@ def by_hand(point: dict[str, Any], seed: int, rows: Any, held: Any, **fit: Any) 
 
 def weights(model: Any) -> np.ndarray:
     return np.concatenate([array.ravel() for array in model.get_weights()])
+
+
+class Peculiar(Exception):
+    """An error that can be pickled, and not be read again."""
+
+    def __init__(self, units: int, why: str) -> None:
+        super().__init__(f"{units} units: {why}")
+
+
+def refusing(units: int) -> gpunn.Sequential:
+    """Refuse 5 units."""
+    if units == 5:
+        raise Peculiar(units, "not today")
+    return build(units, 0.1)
