@@ -128,8 +128,8 @@ def _is_small(job: Job) -> bool:
     if model.backend.name != "compiled" or model.count_params() > MOST_WEIGHTS:
         return False
     steps = math.ceil(job.row_count / (arguments["batch_size"] or 32))
-    validates = job.validation_rows is not None or any(
-        arguments[name] for name in ("validation_split", "validation_data")
+    validates = arguments["validation_split"] or any(
+        given is not None for given in (job.validation_rows, arguments["validation_data"])
     )
     if not (validates or job.callbacks):  # several epochs are one run
         steps *= max(1, arguments["epochs"] - arguments["initial_epoch"] - 1)

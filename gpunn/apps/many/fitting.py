@@ -88,7 +88,8 @@ def fit_many(
         The history of each model.
 
     Raises:
-        ValueError, TypeError: for invalid arguments, before any training.
+        ValueError, TypeError: for invalid arguments, before any training; for rows with invalid
+            values, before a model trains on them.
         gpunn.models.NonFiniteLossError: if all models diverge.
         RuntimeError: if a model is already being trained.
 
@@ -106,8 +107,7 @@ def fit_many(
     >>> [history.history["val_loss"][-1] < 0.1 for history in histories]
     [True, True, True]
     """
-    models = list(models)
-    check_models(models)
+    models = check_models(models)
     verbose = check_verbose(verbose)
     threads = check_integer("threads", threads, 1, None)
     arguments = {
@@ -131,6 +131,8 @@ def fit_many(
     parts = callbacks_of(callbacks, range(len(models)), copied=len(models) > 1)
     given = rows, validation_rows, sample_weight, class_weight, parts
     jobs = jobs_of(models, x, y, *given, arguments)
+    for job in jobs:
+        job.check()
     epochs = max(0, arguments["epochs"] - arguments["initial_epoch"])
     progress = Progress(len(jobs), "model", epochs * len(jobs), "epoch", verbose)
     if verbose:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import Callback, History
+from gpunn.feeding.batches import fed
 from gpunn.models import Model, NonFiniteLossError
+from gpunn.structure.nested import TRAINS
 
 from .shared import Shared, taken
 
@@ -67,6 +69,28 @@ class Job:
             losses and not math.isfinite(losses[-1])
         )
 
+    def check(self) -> None:
+        """Check the first rows as `fit` checks all, before any model trains: their shapes and
+        weights are those of all.
+
+        Raises:
+            Exception: what `fit` would raise for these rows.
+        """
+        if not self.model._own_steps.isdisjoint(TRAINS):
+            return  # its own steps decide what they read
+        rows = np.arange(min(2, self.row_count)) if self.rows is None else self.rows[:2]
+        given = *self.data.take(rows), taken(self.sample_weight, rows)
+        training = self.model._training
+        try:
+            with training.exclusively("fit"):
+                training.source(*fed(*given, len(rows)), self.class_weight, "fit")
+        except Exception as error:
+            error.add_note(f"In the first rows of {self}.")
+            raise
+
+    def __str__(self) -> str:
+        return f"model {self.number} ({self.model.name!r})"
+
     def fit(self) -> None:
         """Train the model as `Model.fit` does on its rows.
 
@@ -92,7 +116,7 @@ class Job:
             error = diverged
         except Exception as other:
             if not self.keeps_errors:
-                other.add_note(f"In the training of model {self.number} ({self.model.name!r}).")
+                other.add_note(f"In the training of {self}.")
                 raise
             error = other
         finally:

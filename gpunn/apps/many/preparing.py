@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,16 @@ def jobs_of(
     ]
 
 
-def check_models(models: Sequence[Any]) -> None:
-    """Check that these are compiled models which can be trained at the same time.
+def check_models(models: Iterable[Any]) -> list[Model]:
+    """Return compiled models, checked to be ones which can be trained at the same time.
 
     Raises:
         TypeError: for something else.
         ValueError: for none, one that is not compiled, and two that are or hold the same.
     """
+    if not isinstance(models, Iterable):
+        raise TypeError(f"models must be a list of compiled models; got {models!r:.80}.")
+    models = list(models)
     if not models:
         raise ValueError("models is empty: there is nothing to train.")
     owners: dict[int, int] = {}
@@ -83,6 +86,7 @@ def check_models(models: Sequence[Any]) -> None:
                 f"models[{before}] and models[{number}] {what}: they cannot train at the same "
                 f"time. Make new layers for each, as a function does that returns a model."
             )
+    return models
 
 
 def make_ready(model: Model, what: str, x: Any, y: Any) -> None:

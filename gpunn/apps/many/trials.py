@@ -150,6 +150,7 @@ class Plan:
             job.class_weight = fits.pop("class_weight", job.class_weight)
             job.arguments = {**self.arguments, "epochs": trial.epochs, **fits}
             job.number, job.context = trial.number, context
+            job.check()
         return jobs
 
     def train(

@@ -482,10 +482,17 @@ def sharing() -> list[Any]:
     return models
 
 
+def wide() -> Any:
+    model = gpunn.Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
 CALLBACK = LambdaCallback()
 LINE: list[Any] = [[1.0], [2.0]]
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "no models": (lambda: [], {}, ValueError, "models is empty"),
+    "one model": (line, {}, TypeError, "models must be a list of compiled"),
     "no model": (lambda: [line(), 3], {}, TypeError, r"models\[1\] must be a gpunn.Model; got 3"),
     "not compiled": (
         lambda: [line(), uncompiled()], {}, ValueError, r"models\[1\] .* not compiled"),
@@ -509,6 +516,14 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "weights": (lambda: [line()], {"sample_weight": [1.0]}, ValueError, "sample_weight has 1 rows"),
     "classes": (lambda: [line()], {"class_weight": [None, None]}, ValueError,
                 "class_weight has 2 entries for 1 models"),
+    "columns": (lambda: [line(), wide()], {}, ValueError, r"x has shape .* takes \(batch, 2\)"),
+    "a class": (lambda: [line(), line()], {"class_weight": [None, {1: -1.0}]}, ValueError,
+                r"class_weight\[1\] must be finite and at least 0"),
+    "weights of one": (
+        lambda: [line(), line()], {"sample_weight": [None, np.ones((2, 2, 2))]}, ValueError,
+        r"sample_weight has shape \(2, 2, 2\)"),
+    "validation data": (lambda: [line()], {"validation_data": np.ones((2, 1))}, ValueError,
+                        "validation_data must be"),
     "callbacks": (lambda: [line()], {"callbacks": EarlyStopping}, TypeError, "is a class"),
     "lists": (lambda: [line()], {"callbacks": [[], []]}, ValueError, "callbacks has 2 entries"),
     "same callback": (
@@ -525,12 +540,13 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
 def test_wrong_arguments_are_refused_before_any_work(case: str) -> None:
     make, given, error, message = REFUSED[case]
     models = make()
-    before = [m.get_weights() for m in models if isinstance(m, gpunn.Model)]
+    each = models if isinstance(models, list) else [models]
+    before = [m.get_weights() for m in each if isinstance(m, gpunn.Model)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(error, match=message):
             gpunn.fit_many(models, **{"x": LINE, "y": LINE, "verbose": 0, **given})
-    after = [m.get_weights() for m in models if isinstance(m, gpunn.Model)]
+    after = [m.get_weights() for m in each if isinstance(m, gpunn.Model)]
     assert str(before) == str(after)
 
 
