@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunn.apps.kept import KeptResults
 from gpunn.backends import get_backend
+from gpunn.backends.shared.interrupts import ended_by
 from gpunn.distribution.launch import size
 
 from .candidates import Candidate, Fold, NetworkModel, Problem, usable
@@ -190,8 +191,14 @@ class _Run:
         """Add the paths of the trials on some of the folds."""
         # Ranks have to train in the same order, and a GPU trains one network at a time.
         pool = ThreadPoolExecutor(1 if size() > 1 or get_backend().name.startswith("cupy") else 2)
+        ended = np.zeros(1, bool)
+
+        def one(trial: Trial, fold: int) -> tuple[np.ndarray, float]:
+            with ended_by(ended):
+                return self._one(trial, fold)
+
         try:
-            futures = [[pool.submit(self._one, t, k) for k in range(start, stop)] for t in trials]
+            futures = [[pool.submit(one, t, k) for k in range(start, stop)] for t in trials]
             for done, (trial, mine) in enumerate(zip(trials, futures, strict=True), 1):
                 found = [future.result() for future in mine]
                 trial.paths += [path for path, _ in found]
@@ -201,6 +208,7 @@ class _Run:
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
+            ended[0] = True  # networks that train stop after their steps
             pool.shutdown(cancel_futures=True)
 
     def _one(self, trial: Trial, fold: int) -> tuple[np.ndarray, float]:

@@ -151,6 +151,15 @@ def test_an_interrupt_keeps_the_best_that_is_complete(monkeypatch: pytest.Monkey
         planned(table, rows, SHORT, budget=Budget(2e10))
 
 
+def test_an_interrupt_ends_the_networks_in_training() -> None:
+    def progress(fold: int, done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    given = {**SHORT, "epochs": 10**7}
+    plan = planned(waves(), np.arange(200), given, progress=progress, budget=Budget(1e30))
+    assert plan.choice.interrupted and plan.kind == "linear model"
+
+
 def test_a_diverging_network_is_no_answer() -> None:
     given = {**SHORT, "rate": 1e6}
     plan = planned(line(**ONCE), np.arange(120), given, budget=Budget(LITTLE))
