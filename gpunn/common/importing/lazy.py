@@ -34,7 +34,8 @@ class LazyPackage:
         package: ``__name__`` of the package.
         modules: By module, relative to the package, the names that it defines.
         others: By class, the names of an object made of it; without ``make``, of the class itself.
-        make: Name of the package's function of a class that makes this object.
+        make: Name of the package's function of a class that makes this object, which is also named
+            like the class in snake_case, if ``__all__`` lists that.
         kind: Kind of the parts that the package defines, see `gpunn.common.registry`.
 
     >>> names = LazyPackage("gpunn.layers", {".dense": "Dense"}, {"Dense": "Affine"})
@@ -76,20 +77,28 @@ class LazyPackage:
         """
         if name in self._modules:
             found = getattr(self._imported(self._modules[name]), name)
-        elif name in self._classes:
-            found = self._beside(self._classes[name])
+        elif (of := self._class_of(name)) is not None:
+            found = self._beside(of)
         elif not name.startswith("_") and find_spec(f"{self._package}.{name}"):
             return self._imported(f".{name}")
         elif new := _now_named(self._package, name):
             return self.get(new)
         else:
-            raise unknown(self._package, name, lambda: [*self._modules, *self._classes])
+            raise unknown(
+                self._package, name, lambda: [*self._modules, *self._classes, *self.names()]
+            )
         setattr(sys.modules[self._package], name, found)
         return found
 
     def _imported(self, module: str) -> Any:
         with paused():
             return import_module(module, self._package)
+
+    def _class_of(self, name: str) -> str | None:
+        """Return the class that another name, or the name of an object, stands for."""
+        if self._make and name not in self._classes and name in self.names():
+            return next((one for one in self._modules if snake_case(one) == name), None)
+        return self._classes.get(name)
 
     def _beside(self, name: str) -> Any:
         """Return the object made of a class, which is always the same."""
