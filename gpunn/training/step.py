@@ -12,15 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunn.backends.contract import expression as ir
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.control import Control
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    ROWS,
-    Expression,
-    ExpressionOutput,
-    Instruction,
-)
 from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.importing.light_dataclass import dataclass
@@ -187,8 +181,8 @@ class HeadLoss:
             backend.metric(*measure)
 
 
-_ENTRIES = Expression(
-    "float64", (ROWS, COLUMNS), (Instruction("add", (0, 1)),), (ExpressionOutput(2),)
+_ENTRIES = ir.Expression(
+    "float64", (ir.ROWS, ir.COLUMNS), (ir.Instruction("add", (0, 1)),), (ir.ExpressionOutput(2),)
 )
 """The number of each entry of a window, from its first entry; float64 holds any int32."""
 

@@ -13,19 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.contract import OpCall
+from gpunn.backends.contract import expression as ir
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    ELEMENTS,
-    MOST_COLUMNS,
-    ONE,
-    ROW_REDUCTIONS,
-    ROWS,
-    BroadcastAxes,
-    Expression,
-    Instruction,
-    filling,
-)
 from gpunn.common.importing.light_dataclass import dataclass
 
 from .loops import Loop
@@ -37,7 +26,7 @@ _WITH_NUMBERS = frozenset(
      "less_equal", "greater", "greater_equal")
 )
 """Functions of which one operand may be a single number."""
-SUMS = ROW_REDUCTIONS | {"column_sum"}
+SUMS = ir.ROW_REDUCTIONS | {"column_sum"}
 _POWERS: dict[float | None, str] = {
     -1.0: "reciprocal", 0.5: "sqrt", 1.0: "copy", 2.0: "square",
 }
@@ -91,7 +80,7 @@ class CompiledExpressions(CompiledOperations):
 
 @lru_cache(1024)
 def _encoded(
-    expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
+    expression: ir.Expression, rows: int, columns: int, dtypes: tuple[str, ...]
 ) -> tuple[Any, ...] | None:
     """Return the operation's arguments without arrays; None if the expression is too large."""
     found = _program(expression, rows, columns, dtypes)
@@ -113,7 +102,7 @@ def is_filling_with_zeros(call: Any, array: Array) -> bool:
     if call.key != ("expression", dtype):
         return False
     *found, _, written = call.arguments
-    zeros = _encoded(filling(dtype, 0.0, 1.0), 1, array.size, (dtype,))
+    zeros = _encoded(ir.filling(dtype, 0.0, 1.0), 1, array.size, (dtype,))
     assert zeros is not None
     return (
         len(written) == 1 and written[0].size == array.size
@@ -123,7 +112,7 @@ def is_filling_with_zeros(call: Any, array: Array) -> bool:
 
 
 def _program(
-    expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]
+    expression: ir.Expression, rows: int, columns: int, dtypes: tuple[str, ...]
 ) -> tuple[_Encoder, ExpressionCode] | None:
     """Return the steps of an expression, for blocks as long as its registers allow."""
     for most, most_used in ((LONG_BLOCK, CACHED_BYTES), (BLOCK, _FILE_BYTES)):
@@ -152,21 +141,21 @@ class _Blocks(NamedTuple):
     by_rows: bool
 
     @staticmethod
-    def of(expression: Expression, rows: int, columns: int, most: int = BLOCK) -> _Blocks | None:
+    def of(expression: ir.Expression, rows: int, columns: int, most: int = BLOCK) -> _Blocks | None:
         """Return the blocks; their size depends only on the columns, so that sums have one order.
 
         ``most`` are the bytes of a register. With sums it must be `BLOCK`, else the result is None.
         """
         functions = {step.function for step in expression.instructions}
-        folds = functions & ROW_REDUCTIONS
+        folds = functions & ir.ROW_REDUCTIONS
         if not rows * columns or (most != BLOCK and functions & SUMS):
             return None
-        if not folds and {*expression.value_axes} <= {ONE, ELEMENTS}:
+        if not folds and {*expression.value_axes} <= {ir.ONE, ir.ELEMENTS}:
             rows, columns = 1, rows * columns
         most //= np.dtype(expression.dtype).itemsize
         if columns <= most:
             return _Blocks(rows, columns, min(rows, most // columns), columns, False)
-        if folds and columns <= MOST_COLUMNS:
+        if folds and columns <= ir.MOST_COLUMNS:
             return _Blocks(rows, columns, 1, columns, False)
         if folds and "column_sum" in functions:
             return None
@@ -182,7 +171,7 @@ class _Encoder:
     """Encodes an expression with outputs of these dtypes as steps for these blocks, in sections by
     when they are performed."""
 
-    expression: Expression
+    expression: ir.Expression
     blocks: _Blocks
     dtypes: tuple[str, ...]
     sections: tuple[list[ExpressionStep], ...] = field(default_factory=lambda: ([], [], [], []))
@@ -197,7 +186,7 @@ class _Encoder:
         needed = self._needed()
         steps = filter(None, map(self._step, needed))
         self._folded = {
-            self._source(step.operands[0]) for step in steps if step.function in ROW_REDUCTIONS
+            self._source(step.operands[0]) for step in steps if step.function in ir.ROW_REDUCTIONS
         }
         for number in range(len(self.expression.value_axes)):
             if number in needed:
@@ -216,7 +205,7 @@ class _Encoder:
 
     # -- values
 
-    def _step(self, number: int) -> Instruction | None:
+    def _step(self, number: int) -> ir.Instruction | None:
         """Return the instruction that computes a value; None for an input."""
         place = number - len(self.expression.inputs)
         if place < 0:
@@ -225,9 +214,9 @@ class _Encoder:
         if step.function == "power" and (exponent := self._step(step.operands[1])) is not None:
             known = exponent.number if exponent.function == "constant" else None
             if known in _POWERS:
-                return Instruction(_POWERS[known], step.operands[:1])
+                return ir.Instruction(_POWERS[known], step.operands[:1])
         if step.function == "multiply" and step.operands[0] == step.operands[1]:
-            return Instruction("square", step.operands[:1])
+            return ir.Instruction("square", step.operands[:1])
         return step
 
     def _source(self, number: int) -> int:
@@ -249,15 +238,15 @@ class _Encoder:
 
     def _add_value(self, number: int) -> None:
         axes, step = self.expression.value_axes[number], self._step(number)
-        when = _ONCE if axes == ONE else _COLUMN if axes == COLUMNS else _BLOCK
+        when = _ONCE if axes == ir.ONE else _COLUMN if axes == ir.COLUMNS else _BLOCK
         operands = () if step is None else tuple(map(self._source, step.operands))
         when = self._when[number] = max([when, *(self._when[operand] for operand in operands)])
         if step is not None and step.function == "column_sum":
             self._add_sum(number, operands[0])
             return
-        folds = step is not None and step.function in ROW_REDUCTIONS
+        folds = step is not None and step.function in ir.ROW_REDUCTIONS
         kept = step is None or when != _BLOCK or (folds and self.blocks.by_rows)
-        out = self._registers[number] = Register(axes == ONE and not folds, kept)
+        out = self._registers[number] = Register(axes == ir.ONE and not folds, kept)
         if step is None:
             folded = number in self._folded
             self.sections[when].append(
@@ -302,22 +291,22 @@ class _Encoder:
         )
         self._store(number, when, out)
 
-    def _operand(self, number: int, axes: BroadcastAxes, when: int) -> tuple[Register, bool]:
+    def _operand(self, number: int, axes: ir.BroadcastAxes, when: int) -> tuple[Register, bool]:
         """Return an operand's register for a step with a result of these axes, and whether it is
         one number."""
         register, own = self._registers[number], self.expression.value_axes[number]
-        if own == ONE or (own == ROWS and self.blocks.height == 1):
+        if own == ir.ONE or (own == ir.ROWS and self.blocks.height == 1):
             return register, own != axes
-        if own == ROWS and axes == ELEMENTS:
+        if own == ir.ROWS and axes == ir.ELEMENTS:
             return self._spread(number, axes, when, register, "repeat"), False
         return register, False
 
     def _spread(
-        self, number: int, axes: BroadcastAxes, when: int, read: Register, how: str = "spread"
+        self, number: int, axes: ir.BroadcastAxes, when: int, read: Register, how: str = "spread"
     ) -> Register:
         key = number, axes, when
         if key not in self._registers:
-            out = self._registers[key] = Register(axes == ONE, when != _BLOCK)
+            out = self._registers[key] = Register(axes == ir.ONE, when != _BLOCK)
             self.sections[when].append(ExpressionStep(how, axes, out, (read,)))
         return self._registers[key]
 
@@ -338,7 +327,7 @@ class _Encoder:
 
         A reduction reads some elements past the end of its operand, which an array may not have.
         """
-        if self.expression.value_axes[number] == ELEMENTS and number not in self._folded:
+        if self.expression.value_axes[number] == ir.ELEMENTS and number not in self._folded:
             for output in self._stored.get(number, ()):
                 same = self.dtypes[output] == self.expression.dtype
                 if same and not self.expression.outputs[output].accumulate:
@@ -353,7 +342,9 @@ class _Encoder:
             self.sections[when].append(step)
 
 
-def listing(expression: Expression, rows: int, columns: int, dtypes: tuple[str, ...]) -> list[str]:
+def listing(
+    expression: ir.Expression, rows: int, columns: int, dtypes: tuple[str, ...]
+) -> list[str]:
     """Return the steps of an expression as readable lines; none if NumPy computes it."""
     made = _program(expression, rows, columns, dtypes)
     if made is None:

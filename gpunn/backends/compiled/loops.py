@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    ELEMENTS,
-    ONE,
-    ROW_REDUCTIONS,
-    Expression,
-    ExpressionOutput,
-    Instruction,
-)
+from gpunn.backends.contract import expression as ir
 from gpunn.common.importing.light_dataclass import dataclass
 
-_AXES = {ONE: "1", COLUMNS: "c", ELEMENTS: "e"}
-_APART = ROW_REDUCTIONS | {"column_index"}
+_AXES = {ir.ONE: "1", ir.COLUMNS: "c", ir.ELEMENTS: "e"}
+_APART = ir.ROW_REDUCTIONS | {"column_index"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +25,7 @@ class Loop:
         sums: the indices of outputs that are column sums.
     """
 
-    expression: Expression
+    expression: ir.Expression
     key: str
     constants: tuple[float, ...]
     others: tuple[int, ...]
@@ -41,16 +33,16 @@ class Loop:
 
     @staticmethod
     @lru_cache(1024)
-    def of(expression: Expression) -> Loop | None:
+    def of(expression: ir.Expression) -> Loop | None:
         """Return the loop of an expression; None if it is not such a loop."""
         if any(step.function in _APART for step in expression.instructions):
             return None
         loop = _without_sums(expression)
         value_axes = loop.value_axes
-        elementwise = {value_axes[output.value] for output in loop.outputs} == {ELEMENTS}
+        elementwise = {value_axes[output.value] for output in loop.outputs} == {ir.ELEMENTS}
         if not elementwise or not {*value_axes} <= {*_AXES}:
             return None
-        sums = [expression.value_axes[output.value] != ELEMENTS for output in expression.outputs]
+        sums = [expression.value_axes[output.value] != ir.ELEMENTS for output in expression.outputs]
         return Loop(
             loop,
             _key(loop),
@@ -60,11 +52,11 @@ class Loop:
         )
 
 
-def _without_sums(expression: Expression) -> Expression:
+def _without_sums(expression: ir.Expression) -> ir.Expression:
     """Replace column sums by their operands, as the last outputs."""
     first = len(expression.inputs)
     numbers = list(range(first))  # the new index of each value
-    steps: list[Instruction] = []
+    steps: list[ir.Instruction] = []
     summed: dict[int, int] = {}
     for number, step in enumerate(expression.instructions, first):
         operands = tuple(numbers[k] for k in step.operands)
@@ -72,16 +64,16 @@ def _without_sums(expression: Expression) -> Expression:
         if step.function == "column_sum":
             summed[number] = operands[0]
         else:
-            steps.append(Instruction(step.function, operands, step.number))
+            steps.append(ir.Instruction(step.function, operands, step.number))
     written = [
-        ExpressionOutput(numbers[output.value], output.accumulate)
+        ir.ExpressionOutput(numbers[output.value], output.accumulate)
         for output in expression.outputs if output.value not in summed
     ]
-    added = [ExpressionOutput(summed[o.value]) for o in expression.outputs if o.value in summed]
-    return Expression(expression.dtype, expression.inputs, tuple(steps), (*written, *added))
+    added = [ir.ExpressionOutput(summed[o.value]) for o in expression.outputs if o.value in summed]
+    return ir.Expression(expression.dtype, expression.inputs, tuple(steps), (*written, *added))
 
 
-def _key(expression: Expression) -> str:
+def _key(expression: ir.Expression) -> str:
     given = " ".join(_AXES[axes] for axes in expression.inputs)
     steps = [" ".join([s.function, *map(str, s.operands)]) for s in expression.instructions]
     return "; ".join([given, *steps, " ".join(str(output.value) for output in expression.outputs)])

@@ -15,15 +15,7 @@ from dataclasses import field
 from itertools import groupby, pairwise
 from operator import itemgetter
 
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    ELEMENTS,
-    ONE,
-    OPERANDS,
-    ROW_REDUCTIONS,
-    ROWS,
-    BroadcastAxes,
-)
+from gpunn.backends.contract import expression as ir
 from gpunn.common.importing.light_dataclass import dataclass
 
 PAIRS = (
@@ -33,20 +25,20 @@ PAIRS = (
 """Two functions fused into one step; the second takes the result of the first."""
 _PAIRS = tuple(map("_".join, PAIRS))
 FUNCTIONS = [
-    *OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
+    *ir.OPERANDS, "load", "store", "place", "repeat", "spread", "begin_sum", "end_sum", "run",
     "end_run", *_PAIRS,
 ]
 """The functions of steps, by number: ``make formulas`` writes the numbers for the kernels."""
 _NUMBERS = {name: number for number, name in enumerate(FUNCTIONS)}
 # The following is also in kernels/cpu/strips.hpp, and in expressions.cpp beside it.
-_AXES = {ONE: 0, ROWS: 1, COLUMNS: 2, ELEMENTS: 3}
-_NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ROW_REDUCTIONS))
-IN_RUNS = frozenset((*OPERANDS, *_PAIRS)) - _NO_RUN
+_AXES = {ir.ONE: 0, ir.ROWS: 1, ir.COLUMNS: 2, ir.ELEMENTS: 3}
+_NO_RUN = frozenset(("constant", "column_index", "copy", "column_sum", *ir.ROW_REDUCTIONS))
+IN_RUNS = frozenset((*ir.OPERANDS, *_PAIRS)) - _NO_RUN
 """Element-wise functions."""
 ACCUMULATOR, REGISTER, NUMBER = range(3)  # where an operand is
 _FORMS = 32
 
-_IN_TURN = frozenset((*ROW_REDUCTIONS, "repeat"))  # the result must not overwrite the operands
+_IN_TURN = frozenset((*ir.ROW_REDUCTIONS, "repeat"))  # the result must not overwrite the operands
 
 
 @dataclass(eq=False)
@@ -76,7 +68,7 @@ class ExpressionStep:
     """
 
     function: str
-    axes: BroadcastAxes
+    axes: ir.BroadcastAxes
     out: Register | None = None
     operands: tuple[Register, ...] = ()
     array: int = -1
@@ -106,7 +98,7 @@ def _word(*numbers: int) -> int:
 
 def in_runs(steps: Sequence[ExpressionStep]) -> list[list[ExpressionStep]]:
     """Reorder the steps into runs as long as possible, with single steps between them."""
-    waves: dict[Register, tuple[int, BroadcastAxes | None]] = {}
+    waves: dict[Register, tuple[int, ir.BroadcastAxes | None]] = {}
     keys: dict[ExpressionStep, tuple[int, int]] = {}
     for step in steps:
         run, wave = step.axes if step.function in IN_RUNS else None, 0
@@ -203,7 +195,7 @@ class ExpressionCode:
             for run in section:
                 numbers = [step.encoded(place) for step in run]
                 if run[0].function in IN_RUNS:
-                    end = ExpressionStep("end_run", ONE).encoded(place)
+                    end = ExpressionStep("end_run", ir.ONE).encoded(place)
                     begin = ExpressionStep("run", run[0].axes, array=len(run) + 1).encoded(place)
                     numbers = [begin, *numbers, end]
                 lines += numbers

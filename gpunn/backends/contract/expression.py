@@ -3,7 +3,8 @@
 An expression is computed over a matrix (rows, columns). Each of its values varies with the
 elements, with the rows, with the columns, or not at all. It is broadcast where it meets a larger
 value. `gpunn.ops.fusion` builds expressions from user code; a backend compiles each to one loop or
-one kernel.
+one kernel. They are the intermediate representation between the two: other modules import this one
+as ``ir``.
 """
 
 from __future__ import annotations

@@ -9,17 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.contract import OpCall
+from gpunn.backends.contract import expression as ir
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    ELEMENTS,
-    ROW_REDUCTIONS,
-    ROWS,
-    BroadcastAxes,
-    Expression,
-    ExpressionOutput,
-    Instruction,
-)
 from gpunn.common.numeric.dtypes import name_of
 
 from .launch.codegen import WARP
@@ -31,21 +22,22 @@ MOST_SHARED = 1 << 18
 """The most elements of one long row that may share a launch with tasks in slices of batch rows: a
 group of threads does each slice."""
 
-_ADDITIONS = Instruction("add", (0, 1)), Instruction("add", (1, 0))
+_ADDITIONS = ir.Instruction("add", (0, 1)), ir.Instruction("add", (1, 0))
+_RELU = ir.Instruction("relu", (2,))
 _EPILOGUES: dict[Any, str] = {
-    **{((add,), (ExpressionOutput(2),)): "bias" for add in _ADDITIONS},
-    **{((add, Instruction("relu", (2,))), (ExpressionOutput(3),)): "relu" for add in _ADDITIONS},
+    **{((add,), (ir.ExpressionOutput(2),)): "bias" for add in _ADDITIONS},
+    **{((add, _RELU), (ir.ExpressionOutput(3),)): "relu" for add in _ADDITIONS},
 }
 """Epilogues of a product, by the instructions and outputs of an expression with two inputs."""
 
-Written = tuple[ExpressionOutput, Array]
+Written = tuple[ir.ExpressionOutput, Array]
 """An output of an expression, and its array."""
 
 
 class BoundExpression(NamedTuple):
     """An expression over a matrix, and the arrays of its inputs."""
 
-    expression: Expression
+    expression: ir.Expression
     rows: int
     columns: int
     inputs: Sequence[Array]
@@ -55,7 +47,7 @@ class CupyExpressions(CupySums):
     """Expressions built from user code; a part of `CupyBackend`."""
 
     def _expression(self, call: OpCall) -> None:
-        expression: Expression = call.expression
+        expression: ir.Expression = call.expression
         if self._is_epilogue(expression, call.inputs, call.outputs):
             return
         sums: list[Written] = []
@@ -71,25 +63,26 @@ class CupyExpressions(CupySums):
             self._sum(expression.dtype, summand, array, output.accumulate)
 
     def _is_epilogue(
-        self, expression: Expression, inputs: Sequence[Array], outputs: Sequence[Array]
+        self, expression: ir.Expression, inputs: Sequence[Array], outputs: Sequence[Array]
     ) -> bool:
         """Make it the epilogue of the preceding product if it adds a bias in place, with or without
         relu; return whether it is one."""
         kind = _EPILOGUES.get((expression.instructions, expression.outputs))
-        if kind is None or {*expression.inputs} != {ELEMENTS, COLUMNS}:
+        if kind is None or {*expression.inputs} != {ir.ELEMENTS, ir.COLUMNS}:
             return False
-        at = expression.inputs.index(ELEMENTS)
+        at = expression.inputs.index(ir.ELEMENTS)
         x, bias, out = inputs[at], inputs[1 - at], outputs[0]
         same = self.overlap(x, out) == "same" and x.dtype == bias.dtype == expression.dtype
         return same and self._as_epilogue(kind, out, bias.reshape(-1))
 
     def _weigh(self, x: Array, weights: Array) -> None:
         """x *= the weight of each row, in place: each thread writes the elements that it reads."""
-        product = Instruction("multiply", (0, 1))
-        made = Expression(x.dtype.name, (ELEMENTS, ROWS), (product,), (ExpressionOutput(2),))
+        product = ir.Instruction("multiply", (0, 1))
+        inputs, outputs = (ir.ELEMENTS, ir.ROWS), (ir.ExpressionOutput(2),)
+        made = ir.Expression(x.dtype.name, inputs, (product,), outputs)
         rows, columns = x.shape
         bound = BoundExpression(made, rows, columns, [x, weights.reshape(-1, 1)])
-        self._compute(bound, [(ExpressionOutput(2), x)])
+        self._compute(bound, [(*outputs, x)])
 
     def _summands(
         self, bound: BoundExpression, others: list[Written], sums: list[Written]
@@ -105,7 +98,7 @@ class CupyExpressions(CupySums):
             if value not in found:
                 shape = expression.value_axes[value].shape(rows, columns)
                 found[value] = self.scratch(shape, expression.dtype, f"summand {len(others)}")
-                others.append((ExpressionOutput(value), found[value]))
+                others.append((ir.ExpressionOutput(value), found[value]))
         return found
 
     def _sum(self, dtype: str, x: Array, out: Array, accumulate: bool) -> None:
@@ -120,9 +113,9 @@ class CupyExpressions(CupySums):
         )
         self._column_sums(asked)
         if not plain:
-            copy = Expression(dtype, (COLUMNS,), (Instruction("copy", (0,)),), ())
+            copy = ir.Expression(dtype, (ir.COLUMNS,), (ir.Instruction("copy", (0,)),), ())
             bound = BoundExpression(copy, 1, sums.size, [sums])
-            self._compute(bound, [(ExpressionOutput(1, accumulate), out)])
+            self._compute(bound, [(ir.ExpressionOutput(1, accumulate), out)])
 
     def _compute(self, bound: BoundExpression, outputs: Sequence[Written]) -> None:
         """Compute these values of an expression, none of them a sum of columns."""
@@ -143,22 +136,22 @@ class CupyExpressions(CupySums):
         pieces = -(-columns // PIECE)
         folds = {
             value for value in range(len(inputs), len(expression.value_axes))
-            if expression.instruction(value).function in ROW_REDUCTIONS
+            if expression.instruction(value).function in ir.ROW_REDUCTIONS
         }
         firsts = [pair for pair in outputs if pair[0].value not in folds]
         parts: dict[int, Array] = {}
         for value in dict.fromkeys(output.value for output, _ in outputs if output.value in folds):
-            shape = BroadcastAxes(expression.value_axes[value].rows, True).shape(rows, pieces)
+            shape = ir.BroadcastAxes(expression.value_axes[value].rows, True).shape(rows, pieces)
             name = f"pieces of {len(parts)} in {expression.dtype}"
             parts[value] = self.scratch(shape, expression.dtype, name)
-            firsts.append((ExpressionOutput(value), parts[value]))
+            firsts.append((ir.ExpressionOutput(value), parts[value]))
         self._ask_for(_composed(bound, firsts, pieces=True), bound, firsts, pieces)
         for value, array in parts.items():
             function = expression.instruction(value).function
-            axes = BroadcastAxes(expression.value_axes[value].rows, True)
-            fold = Expression(expression.dtype, (axes,), (Instruction(function, (0,)),), ())
+            axes = ir.BroadcastAxes(expression.value_axes[value].rows, True)
+            fold = ir.Expression(expression.dtype, (axes,), (ir.Instruction(function, (0,)),), ())
             of_rows = [
-                (ExpressionOutput(1, o.accumulate), a) for o, a in outputs if o.value == value
+                (ir.ExpressionOutput(1, o.accumulate), a) for o, a in outputs if o.value == value
             ]
             self._compute(BoundExpression(fold, len(array), pieces, [array]), of_rows)
 

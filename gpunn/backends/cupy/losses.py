@@ -7,15 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from gpunn.backends.contract import OpCall
+from gpunn.backends.contract import expression as ir
 from gpunn.backends.contract.backend import Array
-from gpunn.backends.contract.expression import (
-    ELEMENTS,
-    ONE,
-    ROWS,
-    Expression,
-    ExpressionOutput,
-    Instruction,
-)
 
 from .expressions import CupyExpressions
 from .launch.codegen import BLOCK
@@ -101,30 +94,31 @@ class CupyLosses(CupyExpressions):
 
 
 @lru_cache(64)
-def _differs(dtype: str, number: int) -> Expression:
+def _differs(dtype: str, number: int) -> ir.Expression:
     """Return the expression of 1 for each integer of a column that is not this number, else 0."""
-    steps = Instruction("constant", number=float(number)), Instruction("not_equal", (0, 1))
-    return Expression(dtype, (ROWS,), steps, (ExpressionOutput(2),))
+    steps = ir.Instruction("constant", number=float(number)), ir.Instruction("not_equal", (0, 1))
+    return ir.Expression(dtype, (ir.ROWS,), steps, (ir.ExpressionOutput(2),))
 
 
 @lru_cache(64)
-def _counted_weights(dtype: str, rows: int, given: int) -> Expression:
+def _counted_weights(dtype: str, rows: int, given: int) -> ir.Expression:
     """Return the expression of the weights of `CupyLosses._counted`; ``rows`` is 0 for a sum."""
-    inputs = ROWS, ONE, *[ROWS] * given
+    inputs = ir.ROWS, ir.ONE, *[ir.ROWS] * given
     first = len(inputs)
     steps = [
-        Instruction("constant", number=1.0), Instruction("maximum", (1, first)),
-        Instruction("constant", number=float(rows)), Instruction("divide", (first + 2, first + 1)),
-        Instruction("multiply", (0, first + 3 if rows else first)),
+        ir.Instruction("constant", number=1.0), ir.Instruction("maximum", (1, first)),
+        ir.Instruction("constant", number=float(rows)),
+        ir.Instruction("divide", (first + 2, first + 1)),
+        ir.Instruction("multiply", (0, first + 3 if rows else first)),
     ]
     if given:
-        steps.append(Instruction("multiply", (first + 4, 2)))
-    last = ExpressionOutput(first + len(steps) - 1)
-    return Expression(dtype, inputs, tuple(steps), (last,))
+        steps.append(ir.Instruction("multiply", (first + 4, 2)))
+    last = ir.ExpressionOutput(first + len(steps) - 1)
+    return ir.Expression(dtype, inputs, tuple(steps), (last,))
 
 
 @lru_cache(8)
-def _kept(dtype: str) -> Expression:
+def _kept(dtype: str) -> ir.Expression:
     """Return the expression of a matrix whose rows are kept where a column is not 0, else 0."""
-    steps = Instruction("constant", number=0.0), Instruction("where", (0, 1, 2))
-    return Expression(dtype, (ROWS, ELEMENTS), steps, (ExpressionOutput(3),))
+    steps = ir.Instruction("constant", number=0.0), ir.Instruction("where", (0, 1, 2))
+    return ir.Expression(dtype, (ir.ROWS, ir.ELEMENTS), steps, (ir.ExpressionOutput(3),))

@@ -10,14 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    MOST_COLUMNS,
-    OPERANDS,
-    ROW_REDUCTIONS,
-    TRUTHS,
-    BroadcastAxes,
-)
+from gpunn.backends.contract import expression as ir
 from gpunn.ops.dtypes import LEAST, MOST, is_float
 from gpunn.ops.tensor import Tensor
 
@@ -28,7 +21,7 @@ Rule = Callable[[Group, Tensor], "Member | None"]
 
 def _elementwise(group: Group, t: Tensor) -> Member | None:
     function, value_axes = t.primitive.lowering, group.axes_of_tensor(t)
-    if value_axes is None or t.dtype != ("bool" if function in TRUTHS else group.dtype):
+    if value_axes is None or t.dtype != ("bool" if function in ir.TRUTHS else group.dtype):
         return None
     if function == "equal" and (places := _one_hot(group, t, value_axes)) is not None:
         return places
@@ -40,7 +33,7 @@ def _elementwise(group: Group, t: Tensor) -> Member | None:
     return Member(group.do(function, *operands), value_axes)
 
 
-def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | None:
+def _one_hot(group: Group, t: Tensor, value_axes: ir.BroadcastAxes) -> Member | None:
     """Lower integers, or floats, that are compared with column indices."""
     places, others = (
         [x for x in t.inputs if x.is_constant],
@@ -53,7 +46,7 @@ def _one_hot(group: Group, t: Tensor, value_axes: BroadcastAxes) -> Member | Non
     columns = group.axes_within(y.shape, t, value_axes)
     exact = group.dtype == "float64" or group.columns <= 1 << 24  # column indices are exact
     counted = exact and np.array_equal(np.asarray(y.value).ravel(), np.arange(group.columns))
-    if columns != COLUMNS or not counted or not group.can_read(x, along):
+    if columns != ir.COLUMNS or not counted or not group.can_read(x, along):
         return None
     assert along is not None
     return Member(group.do("equal", group.read(x, along), group.do("column_index")), value_axes)
@@ -66,12 +59,12 @@ def _fold(group: Group, t: Tensor) -> Member | None:
     if t.dtype != group.dtype or value_axes is None or not group.can_read(x, value_axes):
         return None
     over = group.over(x.shape, value_axes, axes)
-    long = group.columns > MOST_COLUMNS
+    long = group.columns > ir.MOST_COLUMNS
     if over is None or (over.rows and t.primitive.lowering != "row_sum") or (over.columns and long):
         return None
     value = group.fold(t.primitive.lowering, group.read(x, value_axes), over)
-    rest = BroadcastAxes(value_axes.rows and not over.rows, value_axes.columns and not over.columns)
-    return Member(value, rest)
+    rows, columns = value_axes.rows and not over.rows, value_axes.columns and not over.columns
+    return Member(value, ir.BroadcastAxes(rows, columns))
 
 
 def _cast(group: Group, t: Tensor) -> Member | None:
@@ -130,8 +123,8 @@ def _same(group: Group, t: Tensor) -> Member | None:
 
 
 RULES: dict[str, Rule] = {
-    **{name: _elementwise for name in OPERANDS},
-    **dict.fromkeys(ROW_REDUCTIONS, _fold),
+    **{name: _elementwise for name in ir.OPERANDS},
+    **dict.fromkeys(ir.ROW_REDUCTIONS, _fold),
     "cast": _cast,
     "broadcast": _broadcast,
     "same": _same,

@@ -9,16 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.contract import expression as ir
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.backends.contract.expression import (
-    ELEMENTS,
-    ONE,
-    BroadcastAxes,
-    Expression,
-    ExpressionOutput,
-    Instruction,
-    filling,
-)
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.ops.primitive import Work
 
@@ -27,22 +19,22 @@ def fill(backend: Backend, number: float, array: Array, accumulate: bool = False
     """Write a number to all elements of an array, or add it, as an expression that is part of a
     step's program. Integers must be representable in float32."""
     dtype = name_of(array.dtype) if array.dtype.kind == "f" else "float32"
-    made = filling(dtype, number, math.copysign(1.0, number), accumulate)
+    made = ir.filling(dtype, number, math.copysign(1.0, number), accumulate)
     backend.expression(made, 1, array.size, [], [array.reshape(1, -1)])
 
 
 @lru_cache(256)
 def _of_elements(
-    function: str, dtype: str, numbers: tuple[int | None, ...], axes: BroadcastAxes,
+    function: str, dtype: str, numbers: tuple[int | None, ...], axes: ir.BroadcastAxes,
     accumulate: bool,
-) -> Expression:
+) -> ir.Expression:
     """Return the expression of arrays, for which ``numbers`` has None, and numbers, in order."""
-    constants = [Instruction("constant", number=float(n)) for n in numbers if n is not None]
+    constants = [ir.Instruction("constant", number=float(n)) for n in numbers if n is not None]
     arrays = numbers.count(None)
     places = {True: iter(range(arrays)), False: iter(range(arrays, len(numbers)))}
-    steps = *constants, Instruction(function, tuple(next(places[n is None]) for n in numbers))
-    return Expression(
-        dtype, (axes,) * arrays, steps, (ExpressionOutput(len(numbers), accumulate),)
+    steps = *constants, ir.Instruction(function, tuple(next(places[n is None]) for n in numbers))
+    return ir.Expression(
+        dtype, (axes,) * arrays, steps, (ir.ExpressionOutput(len(numbers), accumulate),)
     )
 
 
@@ -52,7 +44,7 @@ def write_elements(
 ) -> None:
     """out = one of the `OPERANDS` of contiguous arrays of its size and whole numbers, or += with
     ``accumulate``. All must be exact in float32, if ``out`` is not of floats."""
-    axes = ELEMENTS if out.size > 1 else ONE
+    axes = ir.ELEMENTS if out.size > 1 else ir.ONE
     dtype = name_of(out.dtype) if out.dtype.kind == "f" else "float32"
     numbers = tuple(None if hasattr(x, "dtype") else x for x in operands)
     made = _of_elements(function, dtype, numbers, axes, accumulate)

@@ -7,9 +7,8 @@ recomputes in each pass the values of an element that it needs. A separate part 
 Constants are parameters of the part, not text: expressions that differ only in them share one
 kernel, so that an expression with a constant that changes every epoch is compiled once.
 
->>> from gpunn.backends.contract.expression import Instruction
->>> dense = Expression("float32", (ELEMENTS, COLUMNS), (
-...     Instruction("add", (0, 1)), Instruction("relu", (2,))), (ExpressionOutput(3),))
+>>> dense = ir.Expression("float32", (ir.ELEMENTS, ir.COLUMNS), (
+...     ir.Instruction("add", (0, 1)), ir.Instruction("relu", (2,))), (ir.ExpressionOutput(3),))
 >>> print(text_of(dense, ("float32",) * 3))
 #include "expressions.cuh"
 <BLANKLINE>
@@ -39,21 +38,11 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from gpunn.backends.contract.expression import (
-    COLUMNS,
-    ELEMENTS,
-    MOST_COLUMNS,
-    ONE,
-    ROW_REDUCTIONS,
-    ROWS,
-    BroadcastAxes,
-    Expression,
-    ExpressionOutput,
-)
+from gpunn.backends.contract import expression as ir
 
 from .kernel_source import add, dtype_named, type_name
 
-PIECE = MOST_COLUMNS
+PIECE = ir.MOST_COLUMNS
 """Columns that a warp reduces if rows are split into pieces."""
 
 _STARTS = {"row_sum": "{0}(0)", "row_max": "math::minus_infinity<{0}>()"}
@@ -68,19 +57,19 @@ _LINE = 100  # characters
 _INDENT = " " * 4
 
 
-def text_of(expression: Expression, dtypes: Sequence[str], **options: bool) -> str:
+def text_of(expression: ir.Expression, dtypes: Sequence[str], **options: bool) -> str:
     """Return the CUDA source of the part that computes an expression; see `Composition` for the
     arguments. Instead of a column sum, it writes the operand of the sum."""
     steps = dict(enumerate(expression.instructions, len(expression.inputs)))
     outputs = [
-        ExpressionOutput(steps[output.value].operands[0])
+        ir.ExpressionOutput(steps[output.value].operands[0])
         if output.value in steps and steps[output.value].function == "column_sum" else output
         for output in expression.outputs
     ]
     return Composition(replace(expression, outputs=tuple(outputs)), dtypes, **options).text
 
 
-def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> Composition:
+def compose(expression: ir.Expression, dtypes: Sequence[str], **options: bool) -> Composition:
     """Return the composition of an expression, and add its part to the parts of kernels.
 
     Expressions that differ only in their constants share it.
@@ -92,7 +81,7 @@ def compose(expression: Expression, dtypes: Sequence[str], **options: bool) -> C
 
 @cache
 def _composed(
-    expression: Expression,
+    expression: ir.Expression,
     dtypes: tuple[str, ...],
     options: tuple[tuple[str, bool], ...],
 ) -> Composition:
@@ -122,7 +111,7 @@ class Composition:
 
     def __init__(
         self,
-        expression: Expression,
+        expression: ir.Expression,
         dtypes: Sequence[str],
         rows: bool = True,
         columns: bool = True,
@@ -134,10 +123,10 @@ class Composition:
         self._types = [type_name(dtype) for dtype in dtypes]
         self.live = self._closure(output.value for output in expression.outputs)
         self.constants = [v for v in self.live if self._function(v) == "constant"]
-        self.folds = [v for v in self.live if self._function(v) in ROW_REDUCTIONS]
+        self.folds = [v for v in self.live if self._function(v) in ir.ROW_REDUCTIONS]
         self._value_axes = expression.value_axes
         self.flat = self._flatten(rows, columns)
-        self.axes = ONE
+        self.axes = ir.ONE
         for value in self.live:
             self.axes = self.axes.with_(expression.value_axes[value])
 
@@ -174,10 +163,12 @@ class Composition:
         if self.folds or any(self._function(value) == "column_index" for value in self.live):
             return False
         whole = self._expression.value_axes
-        short = [BroadcastAxes(e.rows and rows, e.columns and columns) for e in whole]
+        short = [ir.BroadcastAxes(e.rows and rows, e.columns and columns) for e in whole]
         for value_axes in (whole, short):
-            if len({value_axes[value] for value in self.live} - {ONE}) < 2:
-                self._value_axes = tuple(ELEMENTS if axes != ONE else ONE for axes in value_axes)
+            if len({value_axes[value] for value in self.live} - {ir.ONE}) < 2:
+                self._value_axes = tuple(
+                    ir.ELEMENTS if axes != ir.ONE else ir.ONE for axes in value_axes
+                )
                 return True
         return False
 
@@ -187,7 +178,7 @@ class Composition:
         found: dict[int, int] = {}
         for value in self.live:
             level = max((found[operand] for operand in self._operands(value)), default=0)
-            found[value] = level + (self._function(value) in ROW_REDUCTIONS)
+            found[value] = level + (self._function(value) in ir.ROW_REDUCTIONS)
         return found
 
     # -- text
@@ -213,7 +204,7 @@ class Composition:
             yield f"{mark}{type_}* {self._output(number)}"
         yield from (f"{self._type} v{value}" for value in self.constants)
 
-    def _mark(self, axes: BroadcastAxes) -> str:
+    def _mark(self, axes: ir.BroadcastAxes) -> str:
         return "ROW_SLICED " if axes.rows else ""
 
     def _output(self, number: int) -> str:
@@ -228,16 +219,18 @@ class Composition:
         return [self._defined(value, {}) for value in same if value not in self.constants]
 
     def _is_of_all(self, value: int) -> bool:
-        return self._value_axes[value] == ONE and not self._levels[value]
+        return self._value_axes[value] == ir.ONE and not self._levels[value]
 
     def _elements(self) -> list[str]:
         if self.flat:
-            head, places = "for (int64 i : threads.elements(n)) {", {ELEMENTS: "i"}
-            first = {ONE: "i == 0"}
+            head, places = "for (int64 i : threads.elements(n)) {", {ir.ELEMENTS: "i"}
+            first = {ir.ONE: "i == 0"}
         else:
             head = "for (MatrixPlace at(threads, rows, columns); at.inside(); at.next()) {"
-            places = {ELEMENTS: "at.element", ROWS: "at.row", COLUMNS: "at.column"}
-            first = {ONE: "at.element == 0", ROWS: "at.column == 0", COLUMNS: "at.row == 0"}
+            places = {ir.ELEMENTS: "at.element", ir.ROWS: "at.row", ir.COLUMNS: "at.column"}
+            first = {
+                ir.ONE: "at.element == 0", ir.ROWS: "at.column == 0", ir.COLUMNS: "at.row == 0",
+            }
         lines = [self._defined(v, places) for v in self.live if not self._is_of_all(v)]
         for number, output in enumerate(self._expression.outputs):
             axes = self._value_axes[output.value]
@@ -250,14 +243,14 @@ class Composition:
             of_level = [value for value in self.live if self._levels[value] == level]
             alone = [v for v in of_level if not self._value_axes[v].columns]
             lines += [
-                self._defined(value, {ROWS: "row"}) for value in alone
+                self._defined(value, {ir.ROWS: "row"}) for value in alone
                 if not self._is_of_all(value) and value not in self.folds
             ]
             for number, output in enumerate(self._expression.outputs):
                 if output.value in alone:
                     lines.append(self._of_row(number))
             lines += self._pass([value for value in of_level if self._value_axes[value].columns])
-        if any(self._value_axes[value] == ELEMENTS for value in self.live):
+        if any(self._value_axes[value] == ir.ELEMENTS for value in self.live):
             lines.insert(0, "const int64 start = row * columns;")
         head = ["const int lane = threadIdx.x % WARP;"]
         if self._pieces:
@@ -282,7 +275,7 @@ class Composition:
             return []
         ends = [*(self._operands(fold)[0] for fold in folds)]
         ends += [self._expression.outputs[number].value for number in outputs]
-        places = {ELEMENTS: "start + column", COLUMNS: "column"}
+        places = {ir.ELEMENTS: "start + column", ir.COLUMNS: "column"}
         inner = [
             self._defined(value, places) for value in self._closure(ends, self.folds)
             if self._value_axes[value].columns
@@ -314,7 +307,7 @@ class Composition:
             first.append("piece == 0")
         return self._written(number, place, " && ".join([*first, "lane == 0"]))
 
-    def _defined(self, value: int, places: dict[BroadcastAxes, str]) -> str:
+    def _defined(self, value: int, places: dict[ir.BroadcastAxes, str]) -> str:
         """Return the line that computes or reads a value."""
         if value < self._inputs:
             text = f"in{value}[{places.get(self._value_axes[value], '0')}]"
@@ -324,7 +317,7 @@ class Composition:
             function, operands, _ = self._expression.instruction(value)
             text = f"elements::{function}({', '.join(f'v{operand}' for operand in operands)})"
             if function == "column_index":
-                text = f"{self._type}({places[COLUMNS]})"
+                text = f"{self._type}({places[ir.COLUMNS]})"
         return f"const {self._type} v{value} = {text};"
 
     def _written(self, number: int, place: str, condition: str | None) -> str:
