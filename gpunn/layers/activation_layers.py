@@ -33,7 +33,6 @@ def _check_slope(name: str, value: Any) -> Any:
 class _OfArguments(ActivationLayer):
     """Layer whose activation follows from its arguments, even if they are set later."""
 
-    _abstract = True
     _of: ClassVar[type[activations.Activation]]
     curve: ClassVar[tuple[str, ...]]  # names of these arguments
 

@@ -59,7 +59,6 @@ class Merging(Layer):
 class _InTurn(Merging):
     """y = an operation of two inputs, applied to one input after the other; samples broadcast."""
 
-    _abstract = True
     _reads_integers = True
 
     def check_shapes(self, shapes: Sequence[Shape]) -> None:
@@ -89,8 +88,6 @@ class _InTurn(Merging):
 
 class _InTurnWithMasks(_InTurn):
     """The same, where a masked step of one input leaves the other inputs as they are."""
-
-    _abstract = True
 
     def call(self, xs: Sequence[Tensor], mask: Sequence[Any] | None = None) -> Tensor:
         if mask is None or all(m is None for m in mask):

@@ -23,7 +23,6 @@ __all__ = ["ElementLoss"]
 class _StatedLoss(Stated, BothAtOnce):
     """Base class of both kinds."""
 
-    _abstract = True
     _not_watched = Stated._not_watched | BothAtOnce._not_watched
     states_slope = False
     mean = False

@@ -19,8 +19,6 @@ from .loss import ReductionFirst
 class _Focal(ReductionFirst):
     """Base class of both: the weight (1 - p)^gamma, smoothed targets, probabilities or logits."""
 
-    _abstract = True
-
     gamma: float = field(default=2.0, check=check_not_negative)
     from_logits: bool = field(default=False, check=check_flag)
     label_smoothing: float = field(default=0.0, check=check_fraction)

@@ -24,7 +24,6 @@ def _check_axes(name: str, value: Any) -> Any:
 class _Overlap(ReductionFirst):
     """Base class of both, with sums over axes or over all."""
 
-    _abstract = True
     predictions = "probabilities"
 
     axis: Any = field(default=None, check=_check_axes, kw_only=True, placed=True, after="name")

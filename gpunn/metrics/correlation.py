@@ -25,7 +25,6 @@ def _check_axes(name: str, value: Any) -> Any:
 class _Correlation(Mean):
     """Base class of means over rows of a correlation along an axis; ``of`` is its function."""
 
-    _abstract = True
     _of_variables = True
     direction = "up"
     sparse = False

@@ -47,7 +47,6 @@ class _OverUnion(Metric):
     """Base class: a confusion matrix, and from it the mean over classes of
     ``TP / (TP + FP + FN)``. A subclass has the attributes below, as arguments or constants."""
 
-    _abstract = True
     _of_variables = True
 
     num_classes = 2

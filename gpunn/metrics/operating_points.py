@@ -32,7 +32,6 @@ def _precision(tp: Any, fp: Any, tn: Any, fn: Any) -> np.ndarray:
 class _AtOnePoint(Levels):
     """Base class of metrics that choose among thresholds by one rate, and report another."""
 
-    _abstract = True
     asked: ClassVar[str]  # the argument that the first of the rates must reach
     rates: ClassVar[tuple[Rate, Rate]]  # the one that is asked for, and the one that is reported
 

@@ -10,7 +10,7 @@ from gpunn.common.fields import field
 from gpunn.ops.tensor import Tensor
 
 from .means import averaged
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 
 
 class Adadelta(Optimizer):
@@ -46,9 +46,7 @@ class Adadelta(Optimizer):
 
     examples = ({"learning_rate": 1.0}, {"rho": 0.8, "weight_decay": 0.05, "clipnorm": 0.1})
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         s = averaged(slots["accumulated_grad"], g * g, self.rho)
         e = slots["accumulated_delta_var"]
         d = ops.sqrt(e + self.epsilon) * g / ops.sqrt(s + self.epsilon)

@@ -9,7 +9,7 @@ from gpunn.common.arguments import check_not_negative
 from gpunn.common.fields import field
 from gpunn.ops.tensor import Tensor
 
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 
 
 class Adagrad(Optimizer):
@@ -53,8 +53,6 @@ class Adagrad(Optimizer):
     def first_values(self) -> dict[str, float]:  # type: ignore[override]
         return {"accumulator": self.initial_accumulator_value}
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         s = slots["accumulator"] + g * g
         return w - rate * g / ops.sqrt(s + self.epsilon), {"accumulator": s}

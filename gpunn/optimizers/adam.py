@@ -11,7 +11,7 @@ from gpunn.common.registry import Examples
 from gpunn.ops.tensor import Tensor
 
 from .means import one_minus_power
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 from .rules import with_options
 
 
@@ -90,9 +90,7 @@ class Adam(Optimizer):
     def slot_names(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("m", "v", "v_max") if self.amsgrad else ("m", "v")
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         m, v = slots["m"], slots["v"]
         m = m + (g - m) * (1 - self.beta_1)
         v = v + (g * g - v) * (1 - self.beta_2)

@@ -6,7 +6,7 @@ from gpunn import ops
 from gpunn.ops.tensor import Tensor
 
 from .means import _TwoMeans, one_minus_power
-from .optimizer import Tensors
+from .optimizer import Moved, Tensors
 
 
 class Adamax(_TwoMeans):
@@ -34,9 +34,7 @@ class Adamax(_TwoMeans):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.05})
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         m = slots["m"] + (g - slots["m"]) * (1 - self.beta_1)
         u = ops.maximum(self.beta_2 * slots["u"], ops.abs(g))
         a = rate / one_minus_power(self.beta_1, t)

@@ -9,7 +9,7 @@ from gpunn.common.arguments import check_not_negative, requirement
 from gpunn.common.fields import field
 from gpunn.ops.tensor import Tensor
 
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 
 _check_power = requirement("a number of at most 0", lambda value: value <= 0)
 
@@ -72,9 +72,7 @@ class Ftrl(Optimizer):
     def first_values(self) -> dict[str, float]:  # type: ignore[override]
         return {"accumulator": self.initial_accumulator_value}
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         n, power = slots["accumulator"] + g * g, -self.learning_rate_power
         now, before = ops.power(n, power), ops.power(slots["accumulator"], power)
         z = slots["linear"] + g + 2 * self.l2_shrinkage_regularization_strength * w

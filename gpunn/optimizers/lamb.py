@@ -6,7 +6,7 @@ from gpunn import ops
 from gpunn.ops.tensor import Tensor
 
 from .means import _TwoMeans, one_minus_power
-from .optimizer import Tensors
+from .optimizer import Moved, Tensors
 
 
 class Lamb(_TwoMeans):
@@ -39,9 +39,7 @@ class Lamb(_TwoMeans):
 
     examples = ({"learning_rate": 0.01}, {"learning_rate": 0.02, "weight_decay": 0.5})
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         m = slots["m"] + (g - slots["m"]) * (1 - self.beta_1)
         v = slots["v"] + (g * g - slots["v"]) * (1 - self.beta_2)
         scale, root_scale = (1 / one_minus_power(beta, t) for beta in (self.beta_1, self.beta_2))

@@ -10,7 +10,7 @@ from gpunn.common.fields import field
 from gpunn.ops.tensor import Tensor
 
 from .means import averaged
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 
 
 def _check_share(name: str, value: Any) -> float:
@@ -51,9 +51,7 @@ class Lion(Optimizer):
 
     examples = ({"learning_rate": 0.01}, {"beta_1": 0.5, "beta_2": 0.8, "weight_decay": 0.05})
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         c = averaged(slots["m"], g, self.beta_1)
         m = averaged(slots["m"], g, self.beta_2)
         return w - rate * ops.sign(c), {"m": m}

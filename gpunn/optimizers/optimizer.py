@@ -54,6 +54,8 @@ EXCLUDED = "excluded_from_weight_decay"
 """The entry of configurations for weights that are excluded; other optimizers lack it."""
 Slots = dict[str, Array]
 Tensors = Mapping[str, Tensor]
+Moved = tuple[Tensor, Tensors]
+"""A weight after a step, and its slots."""
 
 _positive = optional(check_positive)
 
@@ -539,7 +541,7 @@ class Optimizer(CustomSteps, Formula):
 
     def rule(
         self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> Tensor | tuple[Tensor, Tensors]:
+    ) -> Tensor | Moved:
         """Compute the update of one weight, with operations of `gpunn.ops` on scalars.
 
         It is called once and traced. Floats that it reads from ``self`` may change between

@@ -10,7 +10,7 @@ from gpunn.common.fields import field
 from gpunn.ops.tensor import Tensor
 
 from .means import averaged
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 from .rules import with_options
 
 
@@ -68,9 +68,7 @@ class RMSprop(Optimizer):
             *(["momentum"] if self.momentum else []),
         )
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         v = averaged(slots["velocity"], g * g, self.rho)
         changed, spread = {"velocity": v}, v
         if self.centered:

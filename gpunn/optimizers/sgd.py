@@ -13,7 +13,7 @@ from gpunn.common.registry import is_own
 from gpunn.ops.tensor import Tensor
 
 from .learning_rate import given_schedule
-from .optimizer import Optimizer, Tensors
+from .optimizer import Moved, Optimizer, Tensors
 from .rules import with_options
 from .schedules import LearningRateSchedule
 
@@ -98,9 +98,7 @@ class SGD(Optimizer):
         momentum = self._control.rates[PARAMETERS]
         return float(momentum) if isinstance(momentum, np.floating) else momentum
 
-    def rule(
-        self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    def rule(self, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor) -> Moved:
         step = rate * g
         if "momentum" not in slots:
             return w - step, {}

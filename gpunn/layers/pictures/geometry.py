@@ -61,8 +61,6 @@ def _mirrored(x: Tensor, axis: int, chosen: Tensor) -> Tensor:
 class _Moving(RandomPictures):
     """Base class of layers whose pictures have other pixels at other places."""
 
-    _abstract = True
-
     fill_mode: str = field(
         default="reflect",
         check=choice(*(mode for mode in FILL_MODES if mode != "mirror")),

@@ -20,7 +20,6 @@ __all__ = ["AutoContrast", "Equalization"]
 
 
 class _OfChannels(Pictures):
-    _abstract = True
 
     value_range: Any = field(default=(0, 255), check=check_value_range)
 

@@ -28,7 +28,6 @@ def _check_alpha(name: str, value: Any) -> float:
 
 
 class _Mixing(RandomPictures):
-    _abstract = True
 
     data_format: Any = field(default=None, kw_only=True, placed=True)
 

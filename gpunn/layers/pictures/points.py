@@ -25,8 +25,6 @@ __all__ = [
 class _Points(RandomPictures):
     """Base class of layers whose pictures have values in a range."""
 
-    _abstract = True
-
     value_range: Any = field(
         default=(0, 255), check=check_value_range, kw_only=True, placed=True
     )

@@ -123,8 +123,6 @@ def product(
 class _UnitsCell(RecurrentWeights, Cell):
     """Base class of cells of units: inputs (batch, features), states (batch, units)."""
 
-    _abstract = True
-
     @property
     def state_size(self) -> Any:
         return self.units

@@ -23,8 +23,6 @@ from .gated import OfCell
 class _OfImages(_ImageLayer):
     """Base class of these layers, and of their cells: it has their arguments."""
 
-    _abstract = True
-
     filters: int = field(check=check_positive_integer)
     kernel_size: Any = field()
     strides: Any = field(default=1)
@@ -56,7 +54,6 @@ class _OfImages(_ImageLayer):
 class _Cell2D(_OfImages, Cell):
     """One step of `ConvLSTM2D`."""
 
-    _abstract = True
     gates = 4
     implementation = 1
 
@@ -112,14 +109,12 @@ class _Cell2D(_OfImages, Cell):
 
 
 class _Cell1D(_Cell2D):
-    _abstract = True
     _rank = 1
 
 
 class _ConvLSTM(_OfImages, OfCell):
     """Base class of the layers."""
 
-    _abstract = True
     _name_of_cell = "conv_lstm_cell"
 
     activity_regularizer: Any = field(

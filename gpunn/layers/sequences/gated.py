@@ -42,7 +42,6 @@ class OfCell(Recurrent):
 
 
 class _OfUnits(RecurrentWeights, OfCell):
-    _abstract = True
     _most_axes = 3
 
     activity_regularizer: Any = field(

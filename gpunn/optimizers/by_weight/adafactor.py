@@ -11,7 +11,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from ..means import averaged
-from ..optimizer import Tensors
+from ..optimizer import Moved, Tensors
 from .by_weight import ByWeight, root_of_mean_square
 
 _check_decay = requirement("a number below 0", lambda value: value < 0)
@@ -62,7 +62,7 @@ class Adafactor(ByWeight):
 
     def rule_of(
         self, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    ) -> Moved:
         keep, square = 1 - t**self.beta_2_decay, g * g + self.epsilon_1
         r, c = slots["row_means"], slots["column_means"]  # each mean at all places it is of
         if w.ndim < 2:

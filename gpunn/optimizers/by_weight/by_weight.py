@@ -9,7 +9,7 @@ from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from ..optimizer import Optimizer, Tensors
+from ..optimizer import Moved, Optimizer, Tensors
 from .updating import decay_of, no_state, update_by_tensors, updated
 
 
@@ -28,7 +28,7 @@ class ByWeight(Optimizer):
 
     def rule_of(
         self, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    ) -> Moved:
         """Return the new weights and the slots that change; arguments are those of `rule`, each of
         the shape of ``weight``, whose name and path may select what is computed."""
         raise TypeError(f"{type(self).__name__} must define rule_of(...).")

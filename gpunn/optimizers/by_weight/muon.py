@@ -22,7 +22,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from ..means import one_minus_power
-from ..optimizer import Tensors
+from ..optimizer import Moved, Tensors
 from .by_weight import ByWeight
 
 
@@ -114,7 +114,7 @@ class Muon(ByWeight):
 
     def rule_of(
         self, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    ) -> Moved:
         m, v = slots["momentum"], slots["velocity"]
         if self.is_by_adam(weight):
             m = m + (g - m) * (1 - self.adam_beta_1)

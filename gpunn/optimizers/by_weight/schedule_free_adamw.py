@@ -11,7 +11,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from ..means import one_minus_power
-from ..optimizer import Tensors
+from ..optimizer import Moved, Tensors
 from .by_weight import ByWeight
 
 
@@ -62,7 +62,7 @@ class ScheduleFreeAdamW(ByWeight):
 
     def rule_of(
         self, weight: Parameter, w: Tensor, g: Tensor, slots: Tensors, rate: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    ) -> Moved:
         if self.warmup_steps:
             rate = rate * ops.minimum(t / self.warmup_steps, 1.0)
         before, b = slots["momentum"], self.beta_1
