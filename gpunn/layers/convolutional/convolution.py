@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
@@ -47,21 +46,20 @@ class _Windowed(_ImageLayer):
         """Return the number of output channels."""
         return self.filters
 
-    def geometry(self, input_shape: Shape) -> Geometry:
-        """Return how its windows lie on images of this shape, the batch axis first."""
+    def _windows(self, input_shape: Shape) -> list[int]:
         sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
         return self.windows_on(input_shape, *sizes)
 
     def _built_on(self, input_shape: Shape) -> int:
         """Return the number of channels, after checking that a window fits if sizes are known."""
         if None not in input_shape[1:]:
-            self.geometry(input_shape)
-        return self.image(input_shape)[1]
+            self._windows(input_shape)
+        return self.sizes(input_shape)[1]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        _, channels = self.image(input_shape)
-        windows = self.geometry(input_shape).windows
-        return self.shape_of(input_shape[0], windows, self._filters_of(channels))
+        _, channels = self.sizes(input_shape)
+        filters = self._filters_of(channels)
+        return self.shape_of(input_shape[0], self._windows(input_shape), filters)
 
 
 class _Filtering(_Windowed):

@@ -55,11 +55,6 @@ class _ImageLayer(Layer):
         *image, channels = sizes if self.channels_last else [*sizes[1:], sizes[0]]
         return tuple(image), channels
 
-    def image(self, input_shape: Shape) -> tuple[Pair, int]:
-        """Return the height and width of an image, 0 if it may be any, and its channels."""
-        sizes, channels = self.sizes(input_shape)
-        return pair_of(sizes), channels
-
     def shape_of(self, batch: int | None, image: Sequence[int], channels: int) -> Shape:
         """Return the shape of a batch of images of this size."""
         axes = image[-self._rank :]
@@ -71,17 +66,26 @@ class _ImageLayer(Layer):
         window: Sequence[int],
         strides: Sequence[int],
         padding: str,
-        dilation: Sequence[int] = (1, 1),
-    ) -> Geometry:
-        """Return how windows lie on images of this shape; a ValueError if not even one fits."""
-        image, _ = self.image(input_shape)
-        sizes = pair_of(window), pair_of(strides), padding, pair_of(dilation)
+        dilation: Sequence[int] = (1, 1, 1),
+    ) -> list[int]:
+        """Return the number of windows along each axis; a ValueError if not even one fits."""
+        sizes, _ = self.sizes(input_shape)
+        whole = sizes, window, strides, dilation[: self._rank]
+        parts: list[Any] = [whole]
+        if self._rank == 3:  # each axis of a volume by itself
+            parts = [[(n,) for n in axis] for axis in zip(*whole, strict=True)]
+        found: list[int] = []
         try:
-            return Geometry.fit(image, *sizes)
+            for part in parts:
+                image, shape, steps, apart = map(pair_of, part)
+                windows = Geometry.fit(image, shape, steps, padding, apart).windows
+                found += windows[-len(part[0]) :]
         except ValueError as error:
+            things = "volumes" if self._rank == 3 else "images"
             raise ValueError(
-                f"{self.name}: {error}. Use a smaller window, padding='same', or larger images."
+                f"{self.name}: {error}. Use a smaller window, padding='same', or larger {things}."
             ) from None
+        return found
 
     def _with_bias(self, y: Tensor, bias: Parameter | None) -> Tensor:
         """Return y + the bias of each channel, if there is one."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_padding
@@ -20,10 +19,6 @@ from .images import _ImageLayer
 class _Pooling(_ImageLayer):
     _pool = "max_pool"
     """The operation."""
-
-    def geometry(self, input_shape: Shape) -> Geometry:
-        """Return how its windows lie on images of this shape, the batch axis first."""
-        raise TypeError(f"{type(self).__name__} must define geometry(input_shape).")
 
     def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
         """Return an operation's result for its windows."""
@@ -47,24 +42,18 @@ class _WindowPooling(_Pooling):
         super().__post_init__()
         self.strides = self.strides or self.pool_size
 
-    def geometry(self, input_shape: Shape) -> Geometry:
-        return self.windows_on(input_shape, self.pool_size, self.strides, self.padding)
-
     def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
         return pool(x, self.pool_size, self.strides, self.padding, self.data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        _, channels = self.image(input_shape)
-        return self.shape_of(input_shape[0], self.geometry(input_shape).windows, channels)
+        _, channels = self.sizes(input_shape)
+        windows = self.windows_on(input_shape, self.pool_size, self.strides, self.padding)
+        return self.shape_of(input_shape[0], windows, channels)
 
 
 class _GlobalPooling(_Pooling):
     data_format: str | None = field(default=None, kw_only=True, placed=True)
     keepdims: bool = field(default=False, check=check_flag)
-
-    def geometry(self, input_shape: Shape) -> Geometry:
-        image, _ = self.image(input_shape)
-        return Geometry.fit(image, image, (1, 1), "valid")  # one window, the whole image
 
     def pooled(self, pool: Callable[..., Tensor], x: Tensor) -> Tensor:
         axes = [axis + (not self.channels_last) for axis in range(1, self._rank + 1)]

@@ -28,7 +28,7 @@ class _Transposed(OfKernel):
             )
 
     def build(self, input_shape: Shape) -> None:
-        _, channels = self.image(input_shape)
+        _, channels = self.sizes(input_shape)
         self.kernel = declared(self, "kernel", (*self.kernel_size, self.filters, channels))
         self.bias = declared(self, "bias", (self.filters,)) if self.use_bias else None
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_sizes
 from gpunn.common.fields import field
 from gpunn.layers.layer import formula
-from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -78,7 +76,7 @@ class ZeroPadding3D(_Shifting):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         deep, *sides = self._ends()
         around = [(0, 0), *sides, (0, 0)] if self.channels_last else [(0, 0), (0, 0), *sides]
-        return _in_two(
+        return _in_two(  # backends pad images by a kernel
             x, self.channels_last,
             lambda image, form: ops.pad(image, around),
             lambda step, form: ops.pad(step, [(0, 0), deep, (0, 0)]),
@@ -129,22 +127,6 @@ class UpSampling3D(_UpSampling):
     data_format: str | None = field(default=None, kw_only=True, placed=True)
 
 
-def _windows(
-    layer: Any, sizes: tuple[int, ...], window: tuple[int, ...], dilation: Any = (1, 1, 1)
-) -> list[int]:
-    """Return the number of windows along each axis; a ValueError if not even one fits."""
-    axes = zip(sizes, window, layer.strides, dilation, strict=True)
-    try:
-        return [
-            Geometry.fit((1, n), (1, size), (1, by), layer.padding, (1, apart)).windows[1]
-            for n, size, by, apart in axes
-        ]
-    except ValueError as error:
-        raise ValueError(
-            f"{layer.name}: {error}. Use a smaller window, padding='same', or larger volumes."
-        ) from None
-
-
 class Conv3D(_Convolution):
     """Convolve volumes: ``y = activation(x * W + b)``, with the same small window W at every place.
 
@@ -172,17 +154,6 @@ class Conv3D(_Convolution):
 
     strides = (1, 1, 1)
     dilation_rate = (1, 1, 1)
-
-    def _built_on(self, input_shape: Shape) -> int:
-        sizes, channels = self.sizes(input_shape)
-        if None not in input_shape[1:]:
-            _windows(self, sizes, self.kernel_size, self.dilation_rate)
-        return channels
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        sizes, channels = self.sizes(input_shape)
-        windows = _windows(self, sizes, self.kernel_size, self.dilation_rate)
-        return self.shape_of(input_shape[0], windows, self._filters_of(channels))
 
 
 class Conv3DTranspose(_Transposed):
@@ -221,11 +192,6 @@ class _VolumePooling(_WindowPooling):
             lambda image, form: pool(image, size, strides, self.padding, form),
             lambda step, form: pool(step, deep, by, self.padding, form),
         )  # fmt: skip
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        sizes, channels = self.sizes(input_shape)
-        windows = _windows(self, sizes, self.pool_size)
-        return self.shape_of(input_shape[0], windows, channels)
 
 
 class MaxPooling3D(_VolumePooling):

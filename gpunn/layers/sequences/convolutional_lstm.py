@@ -74,7 +74,7 @@ class _Cell2D(_OfImages, Cell):
                 f"{tuple(input_shape)}. Give Input all lengths after that of the steps."
             )
         sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
-        windows, channels = self.windows_on(input_shape, *sizes).windows, self.image(input_shape)[1]
+        windows, channels = self.windows_on(input_shape, *sizes), self.sizes(input_shape)[1]
         self._state = self.shape_of(None, windows, self.filters)[1:]
         width = 4 * self.filters
         self.kernel = declared(self, "kernel", (*self.kernel_size, channels, width))
