@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -83,15 +83,10 @@ def use_backend(name: str) -> None:
     _chosen = name
 
 
-@contextmanager
-def used_within(name: str | Backend) -> Iterator[None]:
+def used_within(name: str | Backend) -> AbstractContextManager[None]:
     """A ``with`` block in which this backend is chosen, in this thread."""
     get_backend(name)
-    token = _chosen_here.set(name)
-    try:
-        yield
-    finally:
-        _chosen_here.reset(token)
+    return snapshots.set_within(_chosen_here, name)
 
 
 def get_backend(name: str | Backend | None = None) -> Backend:

@@ -12,6 +12,7 @@ import numpy as np
 from . import registry
 from .importing.lazy import offer
 from .numeric.dtypes import name_of
+from .snapshots import set_within
 
 __all__ = [
     "disable_interactive_logging", "eagerly", "enable_interactive_logging", "epsilon", "floatx",
@@ -195,11 +196,8 @@ def eagerly(asked: bool) -> Iterator[None]:
     >>> runs_eagerly()
     False
     """
-    before = _eager_here.set(asked or _eager_here.get())
-    try:
+    with set_within(_eager_here, asked or _eager_here.get()):
         yield
-    finally:
-        _eager_here.reset(before)
 
 
 def resolve_dtype(dtype: Any) -> str:

@@ -6,11 +6,13 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import numpy as np
+
+from .snapshots import set_within
 
 _MASK64 = (1 << 64) - 1
 _lock = threading.Lock()
@@ -78,11 +80,8 @@ def seeded(seed: int) -> Iterator[None]:
     >>> bool((weights()[0] == weights()[0]).all())
     True
     """
-    before = _of_block.set(_source_of(seed))
-    try:
+    with set_within(_of_block, _source_of(seed)):
         yield
-    finally:
-        _of_block.reset(before)
 
 
 def seeded_context(seed: int) -> Context:
@@ -113,8 +112,7 @@ class Draws:
         return self._made.integers(low, high)
 
 
-@contextmanager
-def drawing_from(source: Draws) -> Iterator[None]:
+def drawing_from(source: Draws) -> AbstractContextManager[None]:
     """A ``with`` block in which gpunn draws seeds from ``source``, in this thread only.
 
     >>> import gpunn
@@ -124,11 +122,7 @@ def drawing_from(source: Draws) -> Iterator[None]:
     >>> numbers() == numbers()
     True
     """
-    before = _of_block.set(source)
-    try:
-        yield
-    finally:
-        _of_block.reset(before)
+    return set_within(_of_block, source)
 
 
 def _source_of(seed: Any) -> np.random.Generator:

@@ -11,7 +11,7 @@ import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from importlib import import_module
 from inspect import isfunction
@@ -25,7 +25,7 @@ from .names import closest, first_few, nearest, snake_case
 from .nested import replaced
 from .overrides import is_framework
 from .signatures import GIVEN, arguments, given_to, record
-from .snapshots import restored_after
+from .snapshots import restored_after, set_within
 
 FUNCTION = "function"  # the kind of user-defined functions, which are registered like classes
 OBJECT = "object"  # the kind of other classes of users, which have a get_config
@@ -397,14 +397,9 @@ def with_further(classes: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     return further
 
 
-@contextmanager
-def known(further: Mapping[tuple[str, str], Any]) -> Iterator[None]:
+def known(further: Mapping[tuple[str, str], Any]) -> AbstractContextManager[None]:
     """A ``with`` block in which lookups of this thread find what `with_further` returned."""
-    token = _further.set(further)
-    try:
-        yield
-    finally:
-        _further.reset(token)
+    return set_within(_further, further)
 
 
 def also(classes: Mapping[str, Any], work: Callable[[], Result]) -> Result:

@@ -1,10 +1,13 @@
-"""Snapshots of process-wide tables, and messages that are printed only once."""
+"""What holds within a ``with`` block only, and messages that are printed only once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 @contextmanager
@@ -24,6 +27,24 @@ def restored_after(*tables: dict[Any, Any]) -> Iterator[None]:
         for table, entries in zip(tables, before, strict=True):
             table.clear()
             table.update(entries)
+
+
+@contextmanager
+def set_within(variable: ContextVar[Value], value: Value) -> Iterator[None]:
+    """A ``with`` block in which a context variable has this value.
+
+    >>> unit = ContextVar("unit", default="m")
+    >>> with set_within(unit, "km"):
+    ...     unit.get()
+    'km'
+    >>> unit.get()
+    'm'
+    """
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
 _seen: dict[str, object] = {}

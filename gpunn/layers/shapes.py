@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from itertools import product
 from typing import Any, NamedTuple
 
+from gpunn.common.snapshots import set_within
+
 Shape = tuple[int | None, ...]
 """With the batch axis first; None for any length, as in Keras."""
 LENGTHS = ((88, 104), (24, 40), (8, 12), (3, 5))
@@ -224,11 +226,8 @@ def over_lengths(
         made = []
         try:
             for length in pair:
-                token = _length.set(length)
-                try:
+                with set_within(_length, length):
                     made.append(found(filled(length, known)))
-                finally:
-                    _length.reset(token)
             return common(*made)
         except Exception as error:  # the length may be too short, or too long, for the layer
             first = first or error

@@ -6,8 +6,8 @@ Keras describes a part as ``{"module", "class_name", "config", "registered_name"
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
@@ -18,6 +18,7 @@ from gpunn.common.names import snake_case
 from gpunn.common.nested import replaced
 from gpunn.common.overrides import is_framework, replaces
 from gpunn.common.signatures import arguments, signature
+from gpunn.common.snapshots import set_within
 from gpunn.optimizers.optimizer import EXCLUDED
 
 MODULES = {
@@ -84,14 +85,9 @@ def _graphs() -> Any:
 # -- to Keras
 
 
-@contextmanager
-def written_in(dtype: str) -> Iterator[None]:
+def written_in(dtype: str) -> AbstractContextManager[None]:
     """A context in which layers are described that have no dtype of their own, in this one."""
-    token = _DTYPE.set(dtype)
-    try:
-        yield
-    finally:
-        _DTYPE.reset(token)
+    return set_within(_DTYPE, dtype)
 
 
 def dtype_of(config: Mapping[str, Any]) -> str:
