@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn import activations
 from gpunn.activations.rows import check_axis
-from gpunn.common.arguments import optional
+from gpunn.common.arguments import optional, requirement
 from gpunn.common.fields import field
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
@@ -24,10 +24,7 @@ LEAST = -1e30
 """In place of a masked entry: its exponential is 0, and differences are finite."""
 
 
-def _check_slope(name: str, value: Any) -> Any:
-    if value is None or not value >= 0:
-        raise ValueError(f"{name} must be at least 0; got {value!r}.")
-    return value
+_check_slope = requirement("at least 0", lambda value: value is not None and value >= 0)
 
 
 class _OfArguments(ActivationLayer):

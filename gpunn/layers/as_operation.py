@@ -107,7 +107,7 @@ def _application_gradient(
     trains = trace is None or trace.trains
     token = _backward(dy, y, *xs, layer=layer, trains=trains, wants=tuple(wants))
     if trace is not None and trains:
-        trace.add_backward(token)
+        trace.calls.append(token)
     parts: list[Tensor | None] = []
     at = 0
     for x, wanted in zip(xs, wants, strict=True):
@@ -201,7 +201,7 @@ def by_passes(layer: Any, x: Any, training: bool | None = None) -> Tensor:
     _check_unassigned(layer, trace)
     number, entries = trace.next_draw(), trace.entries(xs[0].shape)
     y = _applied(*xs, layer=layer, training=is_training(training), number=number, entries=entries)
-    trace.add_layer(y)
+    trace.applied.append(y)
     return y
 
 

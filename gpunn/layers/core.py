@@ -117,9 +117,7 @@ class InputLayer(Layer):
             config["dtype"] = self.data_dtype
         return config
 
-    @property
-    def _gives_on_host(self) -> bool:
-        return True
+    _gives_on_host = True
 
     @property
     def _gives_text(self) -> bool:

@@ -23,7 +23,7 @@ from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.library.derivatives import as_tensors, at_once
 from gpunn.ops.primitive import place_in_user_code
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import current
+from gpunn.ops.trace import current, tracing
 from gpunn.ops.variable import Variable
 
 from .shapes import (
@@ -174,8 +174,7 @@ class Stateless(ParameterHolder):
         ]
 
         def called() -> tuple[Any, ...]:
-            trace = current()
-            assert trace is not None
+            trace = tracing()
             values = [(p, convert(value, p.dtype)) for p, value in given]
             with trace.own_losses() as added, trace.reading(values, keeps=False):
                 # A layer would compute at once, with its own weights, for what is no tensor.

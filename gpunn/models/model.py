@@ -93,7 +93,8 @@ class Model(TrainableModel):
         """Create what every model owns: its builder, and its training."""
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
-        name = name or unique_name(self._default_name())
+        default = "functional" if type(self) is Model else snake_case(type(self).__name__)
+        name = name or unique_name(default)
         self._builder = Builder(name, source, dtype, backend)
         self._training = Training(self._builder)
         self._applications = []
@@ -133,11 +134,6 @@ class Model(TrainableModel):
                 f"{type(self).__name__} with {name}. See docs/reference/own-training.md."
             )
         super().__setattr__(name, value)
-
-    @classmethod
-    def _default_name(cls) -> str:
-        """Return the default name of a model, without a number."""
-        return "functional" if cls is Model else snake_case(cls.__name__)
 
     # -- what it is built of
 

@@ -313,18 +313,6 @@ class Trace:
                 "Differentiate a function instead: gpunn.grad(f)(x)."
             )
 
-    def add_loss(self, loss: Tensor) -> None:
-        """Add a scalar to the model's loss."""
-        self.losses.append(loss)
-
-    def add_layer(self, y: Tensor) -> None:
-        """Add the output of a layer that is applied with its passes on arrays."""
-        self.applied.append(y)
-
-    def add_backward(self, token: Tensor) -> None:
-        """Add the backward pass of such a layer, which trains its weights."""
-        self.calls.append(token)
-
     def add_source(self, t: Tensor, source: Any) -> None:
         """Let a tensor stand for a parameter or variable, as the argument of a function."""
         self.sources[id(t)] = t, source
@@ -464,6 +452,11 @@ def _known_by(value: Any) -> Any:
 def current() -> Trace | None:
     """Return the active trace of this thread, if any."""
     return _active.traces[-1] if _active.traces else None
+
+
+def tracing() -> Trace:
+    """Return the active trace of this thread, where there is one."""
+    return _active.traces[-1]
 
 
 def called(part: Any, function: Callable[..., Any], *args: Any) -> Any:

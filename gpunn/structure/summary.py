@@ -41,9 +41,10 @@ def summary_text(model: Any, width: int, show_trainable: bool, expand_nested: bo
     rule = "-" * min(width, sum(columns))
 
     def lines_of(cells: list[str]) -> list[str]:
+        indents = [" " * (len(cell) - len(cell.lstrip())) for cell in cells]
         parts = [
-            textwrap.wrap(cell, n - 1, subsequent_indent=" " * _indent(cell)) or [""]
-            for cell, n in zip(cells, columns, strict=True)
+            textwrap.wrap(cell, n - 1, subsequent_indent=indent) or [""]
+            for cell, n, indent in zip(cells, columns, indents, strict=True)
         ]
         return [
             "".join(
@@ -108,10 +109,6 @@ def _totals(model: Any) -> Iterator[str]:
         counts.append(("Optimizer params", len(model._storage.slots) * trained + 2))
     for label, count in [("Total params", sum(n for _, n in counts)), *counts]:
         yield f"{label}: {count:,} ({readable_bytes(count * itemsize)})"
-
-
-def _indent(cell: str) -> int:
-    return len(cell) - len(cell.lstrip())
 
 
 def _rows(

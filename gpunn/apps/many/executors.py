@@ -188,7 +188,8 @@ def over_executor(
                             if attempts[trial.number] < 2 or len(chunk) > 1:
                                 alone.append([trial])
                             else:
-                                yield [_lost(trial)]
+                                why = "The process that trained it died, twice."
+                                yield [Result(trial, float("nan"), {}, why)]
                         continue
                     for whole in (b"", sent.whole) if found is None else ():  # another machine
                         again = *arguments, chunk, digests, whole or None
@@ -202,10 +203,6 @@ def over_executor(
 
 def _given(arguments: tuple[Any, ...], chunk: list[Trial]) -> tuple[Any, ...]:
     return arguments
-
-
-def _lost(trial: Trial) -> Result:
-    return Result(trial, float("nan"), {}, "The process that trained it died, twice.")
 
 
 def _is_lost(error: BaseException) -> bool:

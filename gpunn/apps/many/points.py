@@ -43,7 +43,7 @@ def points_of(over: Any, trials: int | None, random_state: int) -> list[Point]:
 
 
 def _of_mapping(over: Mapping[Any, Any], trials: int | None, random_state: int) -> list[Point]:
-    draws = [name for name, values in over.items() if _is_drawn(values)]
+    draws = [name for name, values in over.items() if hasattr(values, "rvs") or callable(values)]
     for name, values in over.items():
         if not isinstance(name, str):
             raise TypeError(f"over: the arguments are strings; got {name!r}.")
@@ -71,10 +71,6 @@ def _of_mapping(over: Mapping[Any, Any], trials: int | None, random_state: int) 
         random = np.random.default_rng([random_state, number])
         found.append({n: _drawn(over[n], values, random) for n, values in lists.items()})
     return found
-
-
-def _is_drawn(values: Any) -> bool:
-    return hasattr(values, "rvs") or callable(values)
 
 
 def _drawn(given: Any, values: list[Any] | None, random: np.random.Generator) -> Any:

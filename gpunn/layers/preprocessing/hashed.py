@@ -64,9 +64,7 @@ class Hashing(OfCodes, HostLayer):
     )
     sparse: bool = field(default=False, check=refuse_sparse)
 
-    @property
-    def gives_integers(self) -> bool:
-        return True
+    gives_integers = True
 
     def encode(self, x: Any, argument: str = "x") -> np.ndarray:
         array = _as_array(x)

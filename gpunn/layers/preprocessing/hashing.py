@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_choice, check_flag
+from gpunn.common.arguments import check_flag, choice, optional
 from gpunn.common.fields import field
 
 from .encoding import check_codes
@@ -18,10 +18,6 @@ __all__ = ["HashingVectorizer"]
 
 _WORD = re.compile(r"\w+")
 MASK = (1 << 32) - 1
-
-
-def _check_norm(name: str, value: Any) -> str | None:
-    return None if value is None else check_choice(name, value, ("l1", "l2"))
 
 
 class HashingVectorizer(RowEncoder):
@@ -57,7 +53,7 @@ class HashingVectorizer(RowEncoder):
     examples = ({"n_features": 4}, {"n_features": 3, "norm": None, "alternate_sign": False})
 
     n_features: int = field(default=256, check=check_codes)
-    norm: str | None = field(default="l2", check=_check_norm)
+    norm: str | None = field(default="l2", check=optional(choice("l1", "l2")))
     alternate_sign: bool = field(default=True, check=check_flag)
 
     @property

@@ -35,9 +35,7 @@ class RowEncoder(HostLayer):
         """
         raise TypeError(f"{type(self).__name__} must define rows_of(values, argument).")
 
-    @property
-    def _gives_on_host(self) -> bool:
-        return True
+    _gives_on_host = True
 
     def _encoded_shapes(self, shapes: Sequence[SampleShape], found: Any) -> list[SampleShape]:
         if math.prod(shapes[0]) != 1:

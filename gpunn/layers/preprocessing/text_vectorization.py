@@ -133,9 +133,7 @@ class TextVectorization(StringLookup):
                 f"{output_mode!r}."
             )
 
-    @property
-    def _gives_on_host(self) -> bool:
-        return True
+    _gives_on_host = True
 
     @property
     def gives_integers(self) -> bool:

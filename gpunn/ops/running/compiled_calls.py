@@ -224,7 +224,7 @@ class CompiledCall:
             return t if number is None else made[number]
 
         for loss in self.trace.losses:
-            trace.add_loss(replacement(loss))
+            trace.losses.append(replacement(loss))
         for source, value in self._assigned:
             trace.assign(source, replacement(value))
         return replaced(replacement, self.result)

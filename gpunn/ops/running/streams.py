@@ -12,7 +12,7 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.core.draws import STREAMS
 from gpunn.ops.primitive import Primitive, Work
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import current
+from gpunn.ops.trace import tracing
 
 Results = Mapping[str, Array]
 DROPPED, MASK = "dropout", "mask of dropout"
@@ -126,8 +126,7 @@ def noisy(x: Tensor, deviation: float, key: int | None, multiplies: bool = False
 
 def _next_stream(shape: Sequence[int], key: int | None) -> dict[str, Any]:
     """Return what identifies the numbers of an array of this shape: the next stream of a trace."""
-    trace = current()
-    assert trace is not None
+    trace = tracing()
     return {"seed": key, "number": trace.next_draw(), "entries": trace.entries(shape)}
 
 

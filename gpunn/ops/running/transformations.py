@@ -26,7 +26,7 @@ from gpunn.ops.library.derivatives import (
 )
 from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import current
+from gpunn.ops.trace import current, tracing
 
 from .jacobians import jacobian_of
 from .tape import GradientTape
@@ -64,8 +64,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     """
     _require_function("vjp", function)
     with GradientTape(persistent=True) as tape:
-        trace = current()
-        assert trace is not None
+        trace = tracing()
         by, result = _applied("vjp", InTrace(trace), function, primals, {}, range(len(primals)))
     ys = [*found_in(result, Tensor)]
     outside = current() is None
@@ -127,8 +126,7 @@ def jvp(
     ]
 
     def called() -> tuple[Any, Any]:
-        trace = current()
-        assert trace is not None
+        trace = tracing()
         by, result = _applied("jvp", InTrace(trace), function, primals, {}, range(len(primals)))
         ys = [*found_in(result, Tensor)]
         us = [argument(y) for y in ys]  # any values do: what follows depends on none of them
@@ -221,8 +219,7 @@ def _jacobian(
             return parts if isinstance(argnums, Sequence) else parts[0]
 
         def called() -> Any:
-            trace = current()
-            assert trace is not None
+            trace = tracing()
             by, result = _applied(what, InTrace(trace), function, args, kwargs, numbers)
             return replaced(lambda y: by_each(by, y), result)
 

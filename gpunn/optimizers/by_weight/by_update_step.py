@@ -15,7 +15,7 @@ import numpy as np
 from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.trace import Trace, current
+from gpunn.ops.trace import Trace, current, tracing
 from gpunn.ops.variable import Variable
 
 from .updating import Tensors, decay_of, is_due, update_by_tensors, updated
@@ -201,8 +201,7 @@ def rule_of(
 ) -> tuple[Tensor, Tensors]:
     """Return the weight and the slots after the user's `update_step`."""
     own = _slots_of(self, weight)
-    trace = current()
-    assert trace is not None
+    trace = tracing()
     vars(self)["_in_update"] = rate, t - 1
     try:
         values = [(weight, w), *((slot, slots[name]) for name, slot in own.items())]

@@ -50,11 +50,6 @@ class _File:
             return self.group(root, "model_weights")
         return root
 
-    @property
-    def is_legacy(self) -> bool:
-        """Whether it has names of layers: else it is a ``.weights.h5`` file of Keras 3."""
-        return _listed(self.root, "layer_names") or "model_weights" in self.root
-
     def group(self, parent: Any, name: str) -> Any:
         found = parent.get(name)
         if not hasattr(found, "keys"):
@@ -207,7 +202,8 @@ def load_weights(
     """
     model._require_values("load_weights")
     with _opened(path) as file:
-        if not file.is_legacy:
+        # Without names of layers it is a .weights.h5 file of Keras 3.
+        if not (_listed(file.root, "layer_names") or "model_weights" in file.root):
             if by_name:
                 raise ValueError(
                     "by_name=True is only for legacy .h5 files of Keras: leave it out."
@@ -224,11 +220,6 @@ def _is_old(version: str | None) -> bool:
 
 
 # -- weights
-
-
-def _own_order(layer: Any) -> list[Parameter]:
-    """Return the parameters of a layer or model in the order of legacy files."""
-    return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
 def _set_by_place(
@@ -303,7 +294,8 @@ def _match(
     layer: Any, name: str, entries: list[Any], found: dict[int, np.ndarray], allow_nan: bool,
     skip_mismatch: bool,
 ) -> None:
-    _match_all(layer.name, _own_order(layer), name, entries, found, allow_nan, skip_mismatch)
+    own = [*layer.trainable_weights, *layer.non_trainable_weights]  # the order of legacy files
+    _match_all(layer.name, own, name, entries, found, allow_nan, skip_mismatch)
 
 
 def _match_all(

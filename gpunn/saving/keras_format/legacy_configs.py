@@ -109,14 +109,11 @@ def _layer(entry: Any, old: bool, first: bool = False) -> dict[str, Any]:
             config = without_code(config)
         config = _arguments(name, entry["class_name"], config, old, first)
     made = {**entry, "class_name": name, "config": config}
-    if not old and "module" not in entry and _is_operation(name, config):
+    # An operation on tensors, a + b: a layer is trainable or not.
+    is_operation = "trainable" not in config and snake_case(name) in FUNCTIONS
+    if not old and "module" not in entry and is_operation:
         made["module"] = "keras.ops"
     return made
-
-
-def _is_operation(name: str, config: Mapping[str, Any]) -> bool:
-    """Whether an operation on tensors is described, ``a + b``: a layer is trainable or not."""
-    return "trainable" not in config and snake_case(name) in FUNCTIONS
 
 
 def _model(config: Mapping[str, Any], old: bool) -> dict[str, Any]:

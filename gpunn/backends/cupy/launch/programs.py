@@ -143,7 +143,9 @@ class CupyProgram:
         if mode == "plain":
             return GraphProgram(backend, self._step, self._traceable)
         tasks, profile = self._trace(epilogues=mode == "fused")
-        constants = is_one_of_many(tasks)
+        # Where a step goes on to the next batch of its data, it pays to compile kernels for its
+        # sizes. Predictions come in any size, and each would be compiled.
+        constants = any(task.name == "advance" for task in tasks)
         program: GraphProgram | PersistentProgram
         if mode == "persistent":
             program = PersistentProgram(backend, tasks, profile.operations, constants, forced)
@@ -168,12 +170,6 @@ class CupyProgram:
 def fused(tasks: Sequence[Task]) -> list[FusedLaunch]:
     """Return the launches of a step in the mode ``fused``."""
     return fuse(with_small_parts(tasks))
-
-
-def is_one_of_many(tasks: Sequence[Task]) -> bool:
-    """Return whether a step goes on to the next batch of its data: then it pays to compile kernels
-    for its sizes. Predictions come in any size, and each would be compiled."""
-    return any(task.name == "advance" for task in tasks)
 
 
 class FusedStep:

@@ -181,12 +181,8 @@ def graph_step_seconds(
     products = [x for operation in operations for x in operation.products]
     library = sum(not (parts and is_small(x)) for x in products)
     fixed = kernels * gpu.kernel + GRAPH_LAUNCH / GRAPH_STEPS + library * LIBRARY
-    return fixed + _latency(operations, gpu) + work_seconds(operations, gpu, parts)
-
-
-def _latency(operations: Sequence[ProfiledOperation], gpu: GPU) -> float:
-    """Return the time that the operations of a step take however small their arrays are."""
-    return len(operations) * PART_CYCLES / gpu.clock
+    fixed += len(operations) * PART_CYCLES / gpu.clock  # however small their arrays are
+    return fixed + work_seconds(operations, gpu, parts)
 
 
 def is_narrow(operations: Sequence[ProfiledOperation]) -> bool:
