@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parents[1] / "gpunn"
-HEADER = "# Below the docstring: written by `make exports` from the modules of this folder.\n"
+HEADER = (
+    "# Below the docstring: written by `make exports` from the modules of this folder.\n"
+    "# ruff: noqa: F403, F405\n"
+)
 WIDTH = 100
 snake_case = runpy.run_path(str(PACKAGE / "common" / "names.py"))["snake_case"]
 
@@ -150,6 +153,7 @@ def statements(folder: Path) -> str:
     }
     found = list(parts(modules))
     names = {module: assigned(body, "__all__") for module, body in modules.items()}
+    lists = {module: sorted(listed or ()) for module, listed in names.items()}
     for module, listed in names.items():
         if listed is None:
             names[module] = [part.name for part in found if part.module == module]
@@ -167,7 +171,11 @@ def statements(folder: Path) -> str:
     if beside is row_function:
         names["loss"] = [*names["loss"], row_function.__name__]
     imports = [f"from . import {', '.join(inner)}\n"] if inner else []
-    imports += [import_from(module, listed) for module, listed in names.items() if listed]
+    imports += [
+        # A module that lists its names is not listed again.
+        import_from(module, ["*"] if sorted(listed) == lists[module] else listed)
+        for module, listed in names.items() if listed
+    ]
     beside_lines = [*lines.values(), *(f"{one}: Any  # of a module above" for one in above)]
     block = ["".join(imports), "".join(f"{line}\n" for line in beside_lines)]
     homes = {f".{module}": listed for module, listed in names.items() if listed}

@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Activation functions and their gradients.
 
 Each activation is an object that is called on an array (``relu(x)``) and registers itself:
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 from gpunn.common.importing.lazy import lazy
 
 if TYPE_CHECKING:
-    from .activation import Activation, deserialize, get, serialize
-    from .curves import check_properties, curve
+    from .activation import *
+    from .curves import *
     from .gated import Gelu, HardSilu, Mish, Silu
-    from .halving import glu
+    from .halving import *
     from .neurons import Gaussian, HardSigmoid, Linear, Ramp, Sigmoid, Sign, Softsign, Step, Tanh
     from .operations import (
         HardShrink,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         TanhShrink,
         Threshold,
     )
-    from .properties import Properties
+    from .properties import *
     from .rectifiers import Celu, Elu, Exponential, LeakyRelu, Relu, Relu6, Selu, Softplus
     from .rows import LogSoftmax, Softmax
 

@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Callbacks: hooks into training. Names and defaults are Keras's."""
 
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,8 @@ from gpunn.common.importing.lazy import lazy
 
 if TYPE_CHECKING:
     from .backup_and_restore import BackupAndRestore
-    from .callback import Callback
-    from .callback_list import CallbackList
+    from .callback import *
+    from .callback_list import *
     from .csv_logger import CSVLogger
     from .early_stopping import EarlyStopping
     from .gradient_monitor import GradientMonitor

@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Layers, the building blocks of models."""
 
 from typing import TYPE_CHECKING
@@ -50,25 +51,10 @@ if TYPE_CHECKING:
         UpSampling3D,
         ZeroPadding3D,
     )
-    from .core import Activation, Flatten, Input, InputLayer, Rescaling, Reshape
+    from .core import *
     from .dense import Dense
-    from .layer import Layer, deserialize, get, serialize
-    from .merging import (
-        Add,
-        Average,
-        Concatenate,
-        Maximum,
-        Minimum,
-        Multiply,
-        Subtract,
-        add,
-        average,
-        concatenate,
-        maximum,
-        minimum,
-        multiply,
-        subtract,
-    )
+    from .layer import *
+    from .merging import *
     from .noise import (
         AlphaDropout,
         Dropout,
@@ -85,52 +71,37 @@ if TYPE_CHECKING:
         RMSNormalization,
         UnitNormalization,
     )
-    from .operations import Lambda
-    from .passing import ActivityRegularization, Identity, Permute, RepeatVector
-    from .pictures.colors import RandomBrightness, RandomContrast
-    from .pictures.geometry import (
-        RandomFlip,
-        RandomRotation,
-        RandomShear,
-        RandomTranslation,
-        RandomZoom,
-    )
-    from .pictures.histograms import AutoContrast, Equalization
-    from .pictures.mixing import CutMix, MixUp
-    from .pictures.points import (
-        RandomColorDegeneration,
-        RandomColorJitter,
-        RandomGrayscale,
-        RandomHue,
-        RandomInvert,
-        RandomPosterization,
-        RandomSaturation,
-        Solarization,
-    )
-    from .pictures.sizes import CenterCrop, RandomCrop, Resizing
-    from .pictures.windows import RandomErasing, RandomGaussianBlur, RandomSharpness
-    from .preprocessing.crossing import HashedCrossing
-    from .preprocessing.datetimes import DatetimeEncoder
-    from .preprocessing.discretization import Discretization
-    from .preprocessing.encoding import CategoryEncoding
-    from .preprocessing.hashed import Hashing
-    from .preprocessing.hashing import HashingVectorizer
-    from .preprocessing.imputation import MissingIndicator, SimpleImputer
-    from .preprocessing.lookups import IntegerLookup, StringLookup
-    from .preprocessing.normalization import Normalization
-    from .preprocessing.text_vectorization import TextVectorization
-    from .products import Dot, dot
-    from .sequences.attention import AdditiveAttention, Attention
+    from .operations import *
+    from .passing import *
+    from .pictures.colors import *
+    from .pictures.geometry import *
+    from .pictures.histograms import *
+    from .pictures.mixing import *
+    from .pictures.points import *
+    from .pictures.sizes import *
+    from .pictures.windows import *
+    from .preprocessing.crossing import *
+    from .preprocessing.datetimes import *
+    from .preprocessing.discretization import *
+    from .preprocessing.encoding import *
+    from .preprocessing.hashed import *
+    from .preprocessing.hashing import *
+    from .preprocessing.imputation import *
+    from .preprocessing.lookups import *
+    from .preprocessing.normalization import *
+    from .preprocessing.text_vectorization import *
+    from .products import *
+    from .sequences.attention import *
     from .sequences.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
     from .sequences.convolutional_lstm import ConvLSTM1D, ConvLSTM2D
-    from .sequences.einsum_dense import EinsumDense
-    from .sequences.embedding import Embedding, ReversibleEmbedding
+    from .sequences.einsum_dense import *
+    from .sequences.embedding import *
     from .sequences.gated import GRU, LSTM, SimpleRNN
     from .sequences.masking import Masking
-    from .sequences.multi_head import GroupQueryAttention, MultiHeadAttention
+    from .sequences.multi_head import *
     from .sequences.recurrent import RNN
     from .sequences.wrappers import Bidirectional, TimeDistributed
-    from .wrapping import InputSpec, SpectralNormalization, Wrapper
+    from .wrapping import *
 
     AvgPool1D = AveragePooling1D
     AvgPool2D = AveragePooling2D

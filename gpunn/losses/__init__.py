@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Losses: functions that training minimizes. Call them on arrays, or name them in ``compile``."""
 
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
         SparseCategoricalCrossentropy,
     )
     from .divergence import KLDivergence, Poisson
-    from .elements import ElementLoss
+    from .elements import *
     from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
     from .loss import Loss, deserialize, get, row_function, serialize
     from .margin import CategoricalHinge, Circle, Hinge, PerceptronCriterion, SquaredHinge

@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Metrics: figures reported about training and evaluation."""
 
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
         TrueNegatives,
         TruePositives,
     )
-    from .focal import binary_focal_crossentropy, categorical_focal_crossentropy
-    from .functions import classification_report, confusion_matrix, roc_auc, roc_curve
+    from .focal import *
+    from .functions import *
     from .iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
     from .losses import (
         BinaryCrossentropy,
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
         SparseCategoricalCrossentropy,
         SquaredHinge,
     )
-    from .means import Mean, MeanMetricWrapper, MeanOfRows
-    from .metric import Metric
+    from .means import *
+    from .metric import *
     from .operating_points import (
         PrecisionAtRecall,
         RecallAtPrecision,
@@ -60,46 +61,7 @@ if TYPE_CHECKING:
         SpecificityAtSensitivity,
     )
     from .regression import R2Score
-    from .row_functions import (
-        BCE,
-        KLD,
-        MAE,
-        MAPE,
-        MSE,
-        MSLE,
-        bce,
-        binary_accuracy,
-        binary_crossentropy,
-        categorical_accuracy,
-        categorical_crossentropy,
-        categorical_hinge,
-        concordance_correlation,
-        deserialize,
-        get,
-        hinge,
-        huber,
-        kl_divergence,
-        kld,
-        kullback_leibler_divergence,
-        log_cosh,
-        logcosh,
-        mae,
-        mape,
-        mean_absolute_error,
-        mean_absolute_percentage_error,
-        mean_squared_error,
-        mean_squared_logarithmic_error,
-        mse,
-        msle,
-        pearson_correlation,
-        poisson,
-        serialize,
-        sparse_categorical_accuracy,
-        sparse_categorical_crossentropy,
-        sparse_top_k_categorical_accuracy,
-        squared_hinge,
-        top_k_categorical_accuracy,
-    )
+    from .row_functions import *
     from .sums import Sum
 else:
     __getattr__, __dir__ = lazy(

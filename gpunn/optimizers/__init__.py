@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Optimizers: rules that update parameters from gradients."""
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .lamb import Lamb
     from .lion import Lion
     from .nadam import Nadam
-    from .optimizer import Optimizer, deserialize, get, serialize
+    from .optimizer import *
     from .rmsprop import RMSprop
     from .sgd import SGD
 

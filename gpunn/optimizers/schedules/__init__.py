@@ -1,4 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
+# ruff: noqa: F403, F405
 """Schedules: a learning rate or momentum as a function of the number of batches so far.
 
 ``Adam(learning_rate=schedule)`` and ``SGD(momentum=schedule)`` accept a schedule instead
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         PiecewiseConstantDecay,
         PolynomialDecay,
     )
-    from .schedule import LearningRateSchedule, deserialize, get, serialize
+    from .schedule import *
 else:
     __getattr__, __dir__ = lazy(
         __name__,
