@@ -14,168 +14,110 @@ from typing import Any
 
 from gpunn.common.importing.lazy import is_imported, told_to_imports
 
-# By module: the reason and alternative, and the names it applies to.
-ABSENT: dict[str, list[tuple[str, str]]] = {
-    "layers": [
-        (
-            "mixtures of random changes; put layers such as RandomShear, RandomRotation, "
-            "RandomColorJitter, RandomPosterization, Solarization and Equalization in a row",
-            "RandAugment AugMix",
-        ),
-        (
-            "projections and waves of pictures; RandomShear, RandomRotation, RandomZoom and "
-            "RandomTranslation move their pixels",
-            "RandomPerspective RandomElasticTransform",
-        ),
-        ("layer of that name; gpunn.Sequential applies layers in a row", "Pipeline"),
-        (
-            "equalization in tiles; layers.Equalization and AutoContrast change whole pictures",
-            "ContrastLimitedAdaptiveHistogramEqualization",
-        ),
-        (
-            "boxes of objects in pictures; keep Keras for them, or use NumPy before fit",
-            "MaxNumBoundingBoxes",
-        ),
-        (
-            "recurrent convolutions of three axes; apply Conv3D and Flatten to each step, in "
-            "TimeDistributed, before an LSTM",
-            "ConvLSTM3D",
-        ),
-        (
-            "layers of spectrograms; in a call, or in a Lambda, use ops.stft",
-            "MelSpectrogram STFTSpectrogram",
-        ),
-        (
-            "layers of other frameworks inside its own; write the layer with gpunn.ops in a call",
-            "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer",
-        ),
-    ],
-    "optimizers": [
-        (
-            "optimizers around others; in train_step, let an optimizer for each part of the "
-            "weights apply the gradients of that part",
-            "MultiOptimizer OptimizerMap",
-        ),
-        (
-            "optimizers of older kinds, nor has Keras 3; gpunn.optimizers.Adam and its like take "
-            "learning_rate and the other arguments",
-            "legacy",
-        ),
-    ],
-    "callbacks": [
-        (
-            "such callback; CSVLogger, ModelCheckpoint and BackupAndRestore write files, and "
-            "LambdaCallback calls a function",
-            "RemoteMonitor OrbaxCheckpoint",
-        ),
-    ],
-    "utils": [
-        (
-            "graphs in Graphviz's language; plot_model draws a picture",
-            "model_to_dot",
-        ),
-        (
-            "loaders of sound; read the files into arrays, for example with the module wave",
-            "audio_dataset_from_directory",
-        ),
-        (
-            "generators of pictures; utils.image_dataset_from_directory reads folders, and random "
-            "layers such as RandomFlip and RandomRotation change pictures in the step",
-            "ImageDataGenerator",
-        ),
-        (
-            "tokenizers, nor has Keras 3; layers.TextVectorization learns a vocabulary and makes "
-            "codes of texts",
-            "Tokenizer text_to_word_sequence",
-        ),
-        (
-            "boxes of objects in pictures; keep Keras for them, or use NumPy before fit",
-            "bounding_boxes",
-        ),
-        ("configurations of that kind; a dictionary or a dataclass serves", "Config"),
-        ("way back from tensors; model.inputs has the inputs of a model", "get_source_inputs"),
-        ("older forms of descriptions; gpunn.saving has today's functions", "legacy"),
-        ("resizing under that name; gpunn.ops.image.resize and layers.Resizing do it",
-         "smart_resize"),
-    ],
-    "initializers": [
-        ("initializers of spectrograms; ops.stft computes them without weights",
-         "STFT STFTInitializer stft"),
-    ],
-    "backend": [
-        ("other epsilon; losses and layers have arguments for theirs", "set_epsilon"),
-        ("numbers of names; give layers a name", "get_uid"),
-    ],
-    "saving": [
-        ("editor of files; load_model, change the model, and save it", "KerasFileEditor"),
-    ],
-    "config": [
-        ("limit of steps for all fits; pass steps_per_epoch to fit",
-         "max_steps_per_epoch set_max_steps_per_epoch"),
-        ("half precision by policies; config.set_floatx chooses float32 or float64",
-         "dtype_policy set_dtype_policy"),
-        ("unsafe files; loading never runs code, and custom_objects names your classes",
-         "enable_unsafe_deserialization"),
-        ("modules of Flax; a layer of your own has a call", "is_nnx_enabled"),
-        ("other frameworks below; gpunn.use_backend chooses numpy, compiled or cupy",
-         "set_backend"),
-        ("other epsilon; losses and layers have arguments for theirs", "set_epsilon"),
-    ],
-    "distribution": [
-        ("meshes of devices; gpunn.distribution.DataParallel trains over several processes, one "
-         "for each GPU",
-         "DeviceMesh TensorLayout distribute_tensor"),
-        ("lists of devices there; gpunn.device and gpunn doctor name them",
-         "get_device_count list_devices"),
-    ],
-    "datasets.reuters": [
-        ("names of the topics; the file has numbers from 0 to 45", "get_label_names"),
-    ],
-    "ops.image": [
-        ("such operation on pictures; use gpunn.ops in a call, or prepare the arrays before fit",
-         "scale_and_translate ssim elastic_transform extract_patches_3d"),
-    ],
-    "": [
-        (
-            "models that are trained already; keep Keras for them",
-            "applications",
-        ),
-        (
-            "half precision by policies; gpunn.config and compile say which precision products "
-            "have",
-            "mixed_precision DTypePolicy FloatDTypePolicy dtype_policies",
-        ),
-        (
-            "graphs of tensors apart from models; Model(inputs, outputs) is called in the same way",
-            "Function",
-        ),
-        ("weights of few bits; keep Keras for this model", "Quantizer quantizers"),
-        (
-            "such scopes; models and layers have stateless_call",
-            "StatelessScope SymbolicScope",
-        ),
-        (
-            "recomputation of activations; smaller batches with gradient_accumulation_steps of an "
-            "optimizer take less memory",
-            "RematScope remat",
-        ),
-        ("teachers of models; a loss of your own calls one", "distillation"),
-        ("module for exports; model.export writes ONNX files", "export"),
-        ("module of older names; load_model reads .h5 files", "legacy"),
-        ("functions of nested lists and dictionaries; the package optree has them", "tree"),
-        ("drawings of boxes in pictures; matplotlib makes them", "visualization"),
-        ("wrappers under that name; gpunn.sklearn has the estimators", "wrappers"),
-        (
-            "strategies for several devices; gpunn.distribution.DataParallel trains over several "
-            "processes, one for each GPU",
-            "distribute",
-        ),
-        (
-            "descriptions of tensors as TensorFlow has them; Dataset.from_generator takes "
-            "output_types, such as (tf.int32, tf.float32), in place of output_signature",
-            "TensorSpec RaggedTensorSpec",
-        ),
-    ],
+# By module: the names, and the reason and alternative.
+ABSENT: dict[str, dict[str, str]] = {
+    "layers": {
+        "RandAugment AugMix": "mixtures of random changes; put layers such as RandomShear, "
+        "RandomRotation, RandomColorJitter, RandomPosterization, Solarization and Equalization in "
+        "a row",
+        "RandomPerspective RandomElasticTransform": "projections and waves of pictures; "
+        "RandomShear, RandomRotation, RandomZoom and RandomTranslation move their pixels",
+        "Pipeline": "layer of that name; gpunn.Sequential applies layers in a row",
+        "ContrastLimitedAdaptiveHistogramEqualization": "equalization in tiles; "
+        "layers.Equalization and AutoContrast change whole pictures",
+        "MaxNumBoundingBoxes": "boxes of objects in pictures; keep Keras for them, or use NumPy "
+        "before fit",
+        "ConvLSTM3D": "recurrent convolutions of three axes; apply Conv3D and Flatten to each "
+        "step, in TimeDistributed, before an LSTM",
+        "MelSpectrogram STFTSpectrogram": "layers of spectrograms; in a call, or in a Lambda, use "
+        "ops.stft",
+        "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer": "layers of other frameworks inside its "
+        "own; write the layer with gpunn.ops in a call",
+    },
+    "optimizers": {
+        "MultiOptimizer OptimizerMap": "optimizers around others; in train_step, let an optimizer "
+        "for each part of the weights apply the gradients of that part",
+        "legacy": "optimizers of older kinds, nor has Keras 3; gpunn.optimizers.Adam and its like "
+        "take learning_rate and the other arguments",
+    },
+    "callbacks": {
+        "RemoteMonitor OrbaxCheckpoint": "such callback; CSVLogger, ModelCheckpoint and "
+        "BackupAndRestore write files, and LambdaCallback calls a function",
+    },
+    "utils": {
+        "model_to_dot": "graphs in Graphviz's language; plot_model draws a picture",
+        "audio_dataset_from_directory": "loaders of sound; read the files into arrays, for "
+        "example with the module wave",
+        "ImageDataGenerator": "generators of pictures; utils.image_dataset_from_directory reads "
+        "folders, and random layers such as RandomFlip and RandomRotation change pictures in the "
+        "step",
+        "Tokenizer text_to_word_sequence": "tokenizers, nor has Keras 3; layers.TextVectorization "
+        "learns a vocabulary and makes codes of texts",
+        "bounding_boxes": "boxes of objects in pictures; keep Keras for them, or use NumPy before "
+        "fit",
+        "Config": "configurations of that kind; a dictionary or a dataclass serves",
+        "get_source_inputs": "way back from tensors; model.inputs has the inputs of a model",
+        "legacy": "older forms of descriptions; gpunn.saving has today's functions",
+        "smart_resize": "resizing under that name; gpunn.ops.image.resize and layers.Resizing do "
+        "it",
+    },
+    "initializers": {
+        "STFT STFTInitializer stft": "initializers of spectrograms; ops.stft computes them without "
+        "weights",
+    },
+    "backend": {
+        "set_epsilon": "other epsilon; losses and layers have arguments for theirs",
+        "get_uid": "numbers of names; give layers a name",
+    },
+    "saving": {
+        "KerasFileEditor": "editor of files; load_model, change the model, and save it",
+    },
+    "config": {
+        "max_steps_per_epoch set_max_steps_per_epoch": "limit of steps for all fits; pass "
+        "steps_per_epoch to fit",
+        "dtype_policy set_dtype_policy": "half precision by policies; config.set_floatx chooses "
+        "float32 or float64",
+        "enable_unsafe_deserialization": "unsafe files; loading never runs code, and "
+        "custom_objects names your classes",
+        "is_nnx_enabled": "modules of Flax; a layer of your own has a call",
+        "set_backend": "other frameworks below; gpunn.use_backend chooses numpy, compiled or cupy",
+        "set_epsilon": "other epsilon; losses and layers have arguments for theirs",
+    },
+    "distribution": {
+        "DeviceMesh TensorLayout distribute_tensor": "meshes of devices; "
+        "gpunn.distribution.DataParallel trains over several processes, one for each GPU",
+        "get_device_count list_devices": "lists of devices there; gpunn.device and gpunn doctor "
+        "name them",
+    },
+    "datasets.reuters": {
+        "get_label_names": "names of the topics; the file has numbers from 0 to 45",
+    },
+    "ops.image": {
+        "scale_and_translate ssim elastic_transform extract_patches_3d": "such operation on "
+        "pictures; use gpunn.ops in a call, or prepare the arrays before fit",
+    },
+    "": {
+        "applications": "models that are trained already; keep Keras for them",
+        "mixed_precision DTypePolicy FloatDTypePolicy dtype_policies": "half precision by "
+        "policies; gpunn.config and compile say which precision products have",
+        "Function": "graphs of tensors apart from models; Model(inputs, outputs) is called in the "
+        "same way",
+        "Quantizer quantizers": "weights of few bits; keep Keras for this model",
+        "StatelessScope SymbolicScope": "such scopes; models and layers have stateless_call",
+        "RematScope remat": "recomputation of activations; smaller batches with "
+        "gradient_accumulation_steps of an optimizer take less memory",
+        "distillation": "teachers of models; a loss of your own calls one",
+        "export": "module for exports; model.export writes ONNX files",
+        "legacy": "module of older names; load_model reads .h5 files",
+        "tree": "functions of nested lists and dictionaries; the package optree has them",
+        "visualization": "drawings of boxes in pictures; matplotlib makes them",
+        "wrappers": "wrappers under that name; gpunn.sklearn has the estimators",
+        "distribute": "strategies for several devices; gpunn.distribution.DataParallel trains "
+        "over several processes, one for each GPU",
+        "TensorSpec RaggedTensorSpec": "descriptions of tensors as TensorFlow has them; "
+        "Dataset.from_generator takes output_types, such as (tf.int32, tf.float32), in place of "
+        "output_signature",
+    },
 }
 
 
@@ -184,7 +126,7 @@ UNUSED = {"ImageDataGenerator", "Tokenizer"}  # many a program imports it, and d
 
 def advice_for(module: str, name: str) -> str | None:
     """Return the message for a name that Keras has in this module and gpunn leaves out."""
-    for reason, names in ABSENT.get(module, ()):
+    for names, reason in ABSENT.get(module, {}).items():
         if name in names.split():
             return f"gpunn has no {reason}."
     return None
@@ -246,7 +188,7 @@ def table() -> str:
     """Return the rows of `docs/reference/keras.md`."""
     rows = ["| names | gpunn has no |", "| --- | --- |"]
     for module, entries in ABSENT.items():
-        for reason, names in entries:
+        for names, reason in entries.items():
             path = f"{module}." if module else ""
             listed = ", ".join(f"`{path}{name}`" for name in names.split())
             rows.append(f"| {listed} | {reason} |")

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PLACES = {"ops.random": "random"}  # where Keras has them
 KERAS_NAMES = (ROOT / "tests" / "project" / "keras_names.txt").read_text().splitlines()
 NAMES = [
-    (module, name) for module, rows in ABSENT.items() for _, names in rows for name in names.split()
+    (module, name) for module, rows in ABSENT.items() for names in rows for name in names.split()
 ]
 
 
