@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -113,42 +113,6 @@ class Learnt:
             last.set_weights([w / np.float32(factor) for w in last.get_weights()])
 
 
-class Candidate(Protocol):
-    """A way to learn from rows, with a path of solutions among which cross-validation chooses."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def is_network(self) -> bool: ...
-
-    @property
-    def logs(self) -> bool: ...
-
-    @property
-    def pieces(self) -> bool: ...
-
-    def document(self) -> dict[str, Any]:
-        """Return the settings for the model's file."""
-
-    def work(self, rows: int, width: int, outputs: int) -> float:
-        """Estimate the cost of learning from rows, in multiplications."""
-
-    def parameters(self, width: int, outputs: int) -> int:
-        """Return how many values it learns from inputs of a width, see `width_of`."""
-
-    def training(self, rows: int, at: int) -> str:
-        """Say how the solution at a place of the path is learned from some number of rows."""
-
-    def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
-        """Return the predictions for the rows to check by, by each solution on the path."""
-
-    def learn(
-        self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
-    ) -> Learnt:
-        """Return the solution at a place of the path; the callbacks are for its training."""
-
-
 def in_columns(rows: Rows, pieces: bool, by: Rows) -> Rows | np.ndarray:
     """Return prepared rows as a linear model takes them: with ``pieces`` an array of numbers in the
     pieces that other rows define, and of the other columns."""
@@ -179,17 +143,21 @@ class LinearModel:
         return said + (", logarithm of the target" if self.logs else "")
 
     def document(self) -> dict[str, Any]:
+        """Return the settings for the model's file."""
         return {"linear": True, "logs": self.logs, "pieces": self.pieces}
 
     def work(self, rows: int, width: int, outputs: int) -> float:
+        """Estimate the cost of learning from rows, in multiplications."""
         if outputs == 1:
             return 2.0 * rows * width**2 + 10.0 * width**3
         return 4.0 * rows * width * outputs * linear.STEPS + 1e8
 
     def parameters(self, width: int, outputs: int) -> int:
+        """Return how many values it learns from inputs of a width, see `width_of`."""
         return Network(()).parameters(width, outputs)
 
     def training(self, rows: int, at: int) -> str:
+        """Say how the solution at a place of the path is learned from some number of rows."""
         # Logistic regression has the first ones.
         return f"penalty {linear.OF_RIDGE[at]:g}"
 
@@ -202,6 +170,7 @@ class LinearModel:
         return linear.ridge(x, scale.learned(y)[:, 0])
 
     def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
+        """Return the predictions for the rows to check by, by each solution on the path."""
         check = in_columns(part.check, self.pieces, part.train)
         x = np.asarray(check.joined() if isinstance(check, Rows) else check, np.float64)
         scale = problem.scale(part.y, self.logs)
@@ -214,6 +183,7 @@ class LinearModel:
     def learn(
         self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
+        """Return the solution at a place of the path; the callbacks are for its training."""
         scale = problem.scale(y, self.logs)
         solutions = self._solutions(problem, rows, y, scale)
         kernel, bias = next(w for i, w in enumerate(solutions) if i == at)
@@ -262,6 +232,10 @@ class NetworkModel(Network):
                 callbacks=[*callbacks],
             )
         return Learnt(model, scale)
+
+
+Candidate = LinearModel | NetworkModel
+"""A way to learn from rows, with a path of solutions among which cross-validation chooses."""
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
