@@ -14,18 +14,19 @@ class Functions(dict[str, Callable[..., Any]]):
     """Operations by name. Some are imported when they are first used.
 
     >>> functions = Functions()
-    >>> functions.later("math", "sqrt")
-    >>> "sqrt" in functions, list(functions), len(functions)
-    (True, ['sqrt'], 1)
+    >>> functions.later("gpunn.ops", {"library.norms": "norm normalize"})
+    >>> "norm" in functions, list(functions), len(functions)
+    (True, ['norm', 'normalize'], 2)
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._modules: dict[str, str] = {}
 
-    def later(self, module: str, names: str) -> None:
-        """Name operations that a module registers when it is imported."""
-        self._modules |= dict.fromkeys(names.split(), module)
+    def later(self, package: str, names: Mapping[str, str]) -> None:
+        """Name operations by the module of a package that registers them when it is imported."""
+        for module, listed in names.items():
+            self._modules |= dict.fromkeys(listed.split(), f"{package}.{module}")
 
     def __missing__(self, name: str) -> Callable[..., Any]:
         import_module(self._modules[name])

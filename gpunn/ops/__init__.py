@@ -38,59 +38,40 @@ from .table import complaint, operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor
 
-FUNCTIONS.later(
-    "gpunn.ops.library.bits",
-    "bitwise_and bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift "
-    "bitwise_xor left_shift right_shift",
-)
-FUNCTIONS.later(
-    "gpunn.ops.library.control",
-    "associative_scan cond custom_gradient fori_loop map scan vectorized_map while_loop",
-)
-FUNCTIONS.later("gpunn.ops.library.linear", "cross inner kron vdot")
-FUNCTIONS.later("gpunn.ops.library.norms", "norm normalize")
-FUNCTIONS.later("gpunn.ops.library.order", "argsort sort top_k")
-FUNCTIONS.later(
-    "gpunn.ops.library.search",
-    "argpartition bincount digitize in_top_k isin multi_hot nonzero searchsorted unravel_index",
-)
-FUNCTIONS.later(
-    "gpunn.ops.library.splitting",
-    "append array_split depth_to_space dsplit dstack hsplit select space_to_depth vsplit",
-)
-FUNCTIONS.later(
-    "gpunn.ops.library.statistics",
-    "average median nanmax nanmean nanmin nanprod nanstd nansum nanvar percentile quantile",
-)
-FUNCTIONS.later(
-    "gpunn.ops.library.updates", "scatter scatter_update segment_max segment_sum slice_update"
-)
-FUNCTIONS.later(
-    "gpunn.ops.matrices.factors", "cholesky eigh lu_factor matrix_rank qr svd"
-)
-FUNCTIONS.later(
-    "gpunn.ops.matrices.systems",
-    "cholesky_inverse det inv logdet lstsq pinv slogdet solve solve_triangular",
-)
-FUNCTIONS.later(
-    "gpunn.ops.rare.missing",
-    "nanargmax nanargmin nancumprod nancumsum nanmedian nanpercentile nanquantile",
-)
-FUNCTIONS.later(
-    "gpunn.ops.rare.numbers",
-    "angle conj conjugate gcd i0 imag isreal lcm ldexp nextafter real view",
-)
-FUNCTIONS.later(
-    "gpunn.ops.rare.signals",
-    "bartlett blackman cdist corrcoef correlate geomspace hamming hanning kaiser",
-)
-FUNCTIONS.later(
-    "gpunn.ops.rare.spectra", "extract_sequences fft fft2 ifft2 irfft istft rfft stft"
-)
-FUNCTIONS.later("gpunn.ops.rare.decoding", "ctc_decode")
-FUNCTIONS.later("gpunn.ops.rare.counting", "histogram segment_min segment_prod unique")
-FUNCTIONS.later("gpunn.ops.rare.windows", "fold unfold")
-FUNCTIONS.later("gpunn.ops.rare.functions", "switch vectorize")
+FUNCTIONS.later(__name__, {
+    "library.bits": (
+        "bitwise_and bitwise_invert bitwise_left_shift bitwise_not bitwise_or "
+        "bitwise_right_shift bitwise_xor left_shift right_shift"
+    ),
+    "library.control": (
+        "associative_scan cond custom_gradient fori_loop map scan vectorized_map while_loop"
+    ),
+    "library.linear": "cross inner kron vdot",
+    "library.norms": "norm normalize",
+    "library.order": "argsort sort top_k",
+    "library.search": (
+        "argpartition bincount digitize in_top_k isin multi_hot nonzero searchsorted "
+        "unravel_index"
+    ),
+    "library.splitting": (
+        "append array_split depth_to_space dsplit dstack hsplit select space_to_depth vsplit"
+    ),
+    "library.statistics": (
+        "average median nanmax nanmean nanmin nanprod nanstd nansum nanvar percentile "
+        "quantile"
+    ),
+    "library.updates": "scatter scatter_update segment_max segment_sum slice_update",
+    "matrices.factors": "cholesky eigh lu_factor matrix_rank qr svd",
+    "matrices.systems": "cholesky_inverse det inv logdet lstsq pinv slogdet solve solve_triangular",
+    "rare.missing": "nanargmax nanargmin nancumprod nancumsum nanmedian nanpercentile nanquantile",
+    "rare.numbers": "angle conj conjugate gcd i0 imag isreal lcm ldexp nextafter real view",
+    "rare.signals": "bartlett blackman cdist corrcoef correlate geomspace hamming hanning kaiser",
+    "rare.spectra": "extract_sequences fft fft2 ifft2 irfft istft rfft stft",
+    "rare.decoding": "ctc_decode",
+    "rare.counting": "histogram segment_min segment_prod unique",
+    "rare.windows": "fold unfold",
+    "rare.functions": "switch vectorize",
+})
 # The module `trace`, imported above, has the same name as this operation.
 globals()["trace"] = FUNCTIONS["trace"]
 # Pickles of earlier versions find operations where they were defined.
