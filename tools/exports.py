@@ -114,15 +114,6 @@ def rank(name: str) -> int:
     return 0 if name.isupper() else 1 if name[0].isupper() else 2
 
 
-def import_from(module: str, names: Iterable[str]) -> str:
-    """Return the import statement, formatted as ruff does."""
-    ordered = sorted(names, key=lambda name: (rank(name), name.lower()))
-    line = f"from .{module} import {', '.join(ordered)}\n"
-    if len(line) <= WIDTH - 4:  # in a block
-        return line
-    return "".join([f"from .{module} import (\n", *(f"    {n},\n" for n in ordered), ")\n"])
-
-
 def strings(key: str, names: Iterable[str]) -> str:
     """Return an entry of a dictionary, ``"key": "name name",``, formatted as ruff does."""
     text = " ".join(sorted(names, key=lambda name: (rank(name), name.lower())))
@@ -153,7 +144,6 @@ def statements(folder: Path) -> str:
     }
     found = list(parts(modules))
     names = {module: assigned(body, "__all__") for module, body in modules.items()}
-    lists = {module: sorted(listed or ()) for module, listed in names.items()}
     for module, listed in names.items():
         if listed is None:
             names[module] = [part.name for part in found if part.module == module]
@@ -168,14 +158,14 @@ def statements(folder: Path) -> str:
     above = ABOVE.get(name, {})
     public = {*inner, *above, *itertools.chain(*names.values(), *others.values())}
 
+    imports = [f"from . import {', '.join(inner)}\n"] if inner else []
     if beside is row_function:
         names["loss"] = [*names["loss"], row_function.__name__]
-    imports = [f"from . import {', '.join(inner)}\n"] if inner else []
-    imports += [
-        # A module that lists its names is not listed again.
-        import_from(module, ["*"] if sorted(listed) == lists[module] else listed)
-        for module, listed in names.items() if listed
-    ]
+    for module in filter(names.get, names):
+        # With whatever else the module defines: `__all__` says what the package exports.
+        imports.append(f"from .{module} import *\n")
+        if beside is row_function and module == "loss":  # which does not list it
+            imports.append(f"from .loss import {row_function.__name__}\n")
     beside_lines = [*lines.values(), *(f"{one}: Any  # of a module above" for one in above)]
     block = ["".join(imports), "".join(f"{line}\n" for line in beside_lines)]
     homes = {f".{module}": listed for module, listed in names.items() if listed}
@@ -189,6 +179,7 @@ def statements(folder: Path) -> str:
     return (
         f"from typing import TYPE_CHECKING{', Any' if above else ''}\n\n"
         "from gpunn.common.importing.lazy import lazy\n\n"
+        f"__all__ = [\n{wrapped},\n]\n\n"
         "if TYPE_CHECKING:\n"
         f"{textwrap.indent(chr(10).join(filter(None, block)), '    ')}"
         "else:\n"
@@ -198,8 +189,7 @@ def statements(folder: Path) -> str:
         f"{dictionary(aliases) if aliases else ''}"
         f"{make}"
         f'        kind="{kind_of(modules.values())}",\n'
-        "    )\n\n"
-        f"__all__ = [\n{wrapped},\n]\n"
+        "    )\n"
     )
 
 

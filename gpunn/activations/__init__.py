@@ -12,27 +12,29 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "Activation", "Celu", "Elu", "Exponential", "Gaussian", "Gelu", "HardShrink", "HardSigmoid",
+    "HardSilu", "HardTanh", "LeakyRelu", "Linear", "LogSigmoid", "LogSoftmax", "Mish", "Properties",
+    "Ramp", "Relu", "Relu6", "Selu", "Sigmoid", "Sign", "Silu", "SoftShrink", "Softmax", "Softplus",
+    "Softsign", "SparsePlus", "SparseSigmoid", "Sparsemax", "Squareplus", "Step", "Tanh",
+    "TanhShrink", "Threshold", "celu", "check_properties", "curve", "deserialize", "elu",
+    "exponential", "gaussian", "gelu", "get", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
+    "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "ramp",
+    "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "soft_shrink", "softmax",
+    "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "step",
+    "swish", "tanh", "tanh_shrink", "threshold",
+]
+
 if TYPE_CHECKING:
     from .activation import *
     from .curves import *
-    from .gated import Gelu, HardSilu, Mish, Silu
+    from .gated import *
     from .halving import *
-    from .neurons import Gaussian, HardSigmoid, Linear, Ramp, Sigmoid, Sign, Softsign, Step, Tanh
-    from .operations import (
-        HardShrink,
-        HardTanh,
-        LogSigmoid,
-        SoftShrink,
-        Sparsemax,
-        SparsePlus,
-        SparseSigmoid,
-        Squareplus,
-        TanhShrink,
-        Threshold,
-    )
+    from .neurons import *
+    from .operations import *
     from .properties import *
-    from .rectifiers import Celu, Elu, Exponential, LeakyRelu, Relu, Relu6, Selu, Softplus
-    from .rows import LogSoftmax, Softmax
+    from .rectifiers import *
+    from .rows import *
 
     celu = Celu()
     elu = Elu()
@@ -91,16 +93,3 @@ else:
         make="get",
         kind="activation",
     )
-
-__all__ = [
-    "Activation", "Celu", "Elu", "Exponential", "Gaussian", "Gelu", "HardShrink", "HardSigmoid",
-    "HardSilu", "HardTanh", "LeakyRelu", "Linear", "LogSigmoid", "LogSoftmax", "Mish", "Properties",
-    "Ramp", "Relu", "Relu6", "Selu", "Sigmoid", "Sign", "Silu", "SoftShrink", "Softmax", "Softplus",
-    "Softsign", "SparsePlus", "SparseSigmoid", "Sparsemax", "Squareplus", "Step", "Tanh",
-    "TanhShrink", "Threshold", "celu", "check_properties", "curve", "deserialize", "elu",
-    "exponential", "gaussian", "gelu", "get", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
-    "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "ramp",
-    "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "soft_shrink", "softmax",
-    "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "step",
-    "swish", "tanh", "tanh_shrink", "threshold",
-]

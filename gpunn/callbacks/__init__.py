@@ -6,29 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
+    "History", "LambdaCallback", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint",
+    "OptunaPruning", "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter",
+    "StopAtTarget", "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard",
+    "TerminateOnNaN",
+]
+
 if TYPE_CHECKING:
-    from .backup_and_restore import BackupAndRestore
+    from .backup_and_restore import *
     from .callback import *
     from .callback_list import *
-    from .csv_logger import CSVLogger
-    from .early_stopping import EarlyStopping
-    from .gradient_monitor import GradientMonitor
-    from .history import History
-    from .lambda_callback import LambdaCallback
-    from .learning_rate_finder import LearningRateFinder
-    from .learning_rates import LearningRateScheduler, ReduceLROnPlateau
-    from .model_checkpoint import ModelCheckpoint
-    from .optuna_pruning import OptunaPruning
-    from .progress_bar import ProgressBar
-    from .stopping import (
-        StopAfter,
-        StopAtTarget,
-        StopOnSmallChange,
-        StopOnSmallGradient,
-        TerminateOnNaN,
-    )
-    from .swap_ema_weights import SwapEMAWeights
-    from .tensorboard import TensorBoard
+    from .csv_logger import *
+    from .early_stopping import *
+    from .gradient_monitor import *
+    from .history import *
+    from .lambda_callback import *
+    from .learning_rate_finder import *
+    from .learning_rates import *
+    from .model_checkpoint import *
+    from .optuna_pruning import *
+    from .progress_bar import *
+    from .stopping import *
+    from .swap_ema_weights import *
+    from .tensorboard import *
 
     ProgbarLogger = ProgressBar
     Report: Any  # of a module above
@@ -61,11 +63,3 @@ else:
         },
         kind="callback",
     )
-
-__all__ = [
-    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
-    "History", "LambdaCallback", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint",
-    "OptunaPruning", "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter",
-    "StopAtTarget", "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard",
-    "TerminateOnNaN",
-]

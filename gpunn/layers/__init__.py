@@ -6,71 +6,54 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D",
+    "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D", "AdaptiveMaxPooling1D",
+    "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "Add", "AdditiveAttention", "AlphaDropout",
+    "Attention", "AutoContrast", "Average", "AveragePooling1D", "AveragePooling2D",
+    "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D", "BatchNormalization",
+    "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",
+    "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D",
+    "Convolution1D", "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose",
+    "Convolution3D", "Convolution3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D", "CutMix",
+    "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot",
+    "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D",
+    "GlobalMaxPool3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
+    "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer",
+    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
+    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPool3D",
+    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum", "MissingIndicator",
+    "MixUp", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
+    "RMSNormalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast", "RandomCrop", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
+    "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPosterization", "RandomRotation",
+    "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D",
+    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer",
+    "SimpleRNN", "SimpleRNNCell", "Softmax", "Solarization", "SpatialDropout1D", "SpatialDropout2D",
+    "SpatialDropout3D", "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract",
+    "TextVectorization", "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D",
+    "UpSampling3D", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average",
+    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
+    "subtract",
+]
+
 if TYPE_CHECKING:
-    from .activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
-    from .convolutional.convolution import Conv1D, Conv2D
-    from .convolutional.images import (
-        Cropping1D,
-        Cropping2D,
-        UpSampling1D,
-        UpSampling2D,
-        ZeroPadding1D,
-        ZeroPadding2D,
-    )
-    from .convolutional.pooling import (
-        AdaptiveAveragePooling1D,
-        AdaptiveAveragePooling2D,
-        AdaptiveMaxPooling1D,
-        AdaptiveMaxPooling2D,
-        AveragePooling1D,
-        AveragePooling2D,
-        GlobalAveragePooling1D,
-        GlobalAveragePooling2D,
-        GlobalMaxPooling1D,
-        GlobalMaxPooling2D,
-        MaxPooling1D,
-        MaxPooling2D,
-    )
-    from .convolutional.separate import (
-        DepthwiseConv1D,
-        DepthwiseConv2D,
-        SeparableConv1D,
-        SeparableConv2D,
-    )
-    from .convolutional.transposed import Conv1DTranspose, Conv2DTranspose
-    from .convolutional.volumes import (
-        AdaptiveAveragePooling3D,
-        AdaptiveMaxPooling3D,
-        AveragePooling3D,
-        Conv3D,
-        Conv3DTranspose,
-        Cropping3D,
-        GlobalAveragePooling3D,
-        GlobalMaxPooling3D,
-        MaxPooling3D,
-        UpSampling3D,
-        ZeroPadding3D,
-    )
+    from .activation_layers import *
+    from .convolutional.convolution import *
+    from .convolutional.images import *
+    from .convolutional.pooling import *
+    from .convolutional.separate import *
+    from .convolutional.transposed import *
+    from .convolutional.volumes import *
     from .core import *
-    from .dense import Dense
+    from .dense import *
     from .layer import *
     from .merging import *
-    from .noise import (
-        AlphaDropout,
-        Dropout,
-        GaussianDropout,
-        GaussianNoise,
-        SpatialDropout1D,
-        SpatialDropout2D,
-        SpatialDropout3D,
-    )
-    from .normalization import (
-        BatchNormalization,
-        GroupNormalization,
-        LayerNormalization,
-        RMSNormalization,
-        UnitNormalization,
-    )
+    from .noise import *
+    from .normalization import *
     from .operations import *
     from .passing import *
     from .pictures.colors import *
@@ -92,15 +75,15 @@ if TYPE_CHECKING:
     from .preprocessing.text_vectorization import *
     from .products import *
     from .sequences.attention import *
-    from .sequences.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
-    from .sequences.convolutional_lstm import ConvLSTM1D, ConvLSTM2D
+    from .sequences.cells import *
+    from .sequences.convolutional_lstm import *
     from .sequences.einsum_dense import *
     from .sequences.embedding import *
-    from .sequences.gated import GRU, LSTM, SimpleRNN
-    from .sequences.masking import Masking
+    from .sequences.gated import *
+    from .sequences.masking import *
     from .sequences.multi_head import *
-    from .sequences.recurrent import RNN
-    from .sequences.wrappers import Bidirectional, TimeDistributed
+    from .sequences.recurrent import *
+    from .sequences.wrappers import *
     from .wrapping import *
 
     AvgPool1D = AveragePooling1D
@@ -223,37 +206,3 @@ else:
         },
         kind="layer",
     )
-
-__all__ = [
-    "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D",
-    "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D", "AdaptiveMaxPooling1D",
-    "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "Add", "AdditiveAttention", "AlphaDropout",
-    "Attention", "AutoContrast", "Average", "AveragePooling1D", "AveragePooling2D",
-    "AveragePooling3D", "AvgPool1D", "AvgPool2D", "AvgPool3D", "BatchNormalization",
-    "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",
-    "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D",
-    "Convolution1D", "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose",
-    "Convolution3D", "Convolution3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D", "CutMix",
-    "DatetimeEncoder", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot",
-    "Dropout", "EinsumDense", "Embedding", "Equalization", "Flatten", "GRUCell", "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D",
-    "GlobalMaxPool3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
-    "GroupNormalization", "GroupQueryAttention", "HashedCrossing", "Hashing", "HashingVectorizer",
-    "Identity", "Input", "InputLayer", "InputSpec", "IntegerLookup", "LSTMCell", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPool3D",
-    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum", "MissingIndicator",
-    "MixUp", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute",
-    "RMSNormalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
-    "RandomContrast", "RandomCrop", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
-    "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPosterization", "RandomRotation",
-    "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "ReLU",
-    "RepeatVector", "Rescaling", "Reshape", "Resizing", "ReversibleEmbedding", "SeparableConv1D",
-    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleImputer",
-    "SimpleRNN", "SimpleRNNCell", "Softmax", "Solarization", "SpatialDropout1D", "SpatialDropout2D",
-    "SpatialDropout3D", "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract",
-    "TextVectorization", "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D",
-    "UpSampling3D", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average",
-    "concatenate", "deserialize", "dot", "get", "maximum", "minimum", "multiply", "serialize",
-    "subtract",
-]

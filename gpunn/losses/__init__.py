@@ -6,31 +6,34 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "BCE", "CTC", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy",
+    "BinaryFocalCrossentropy", "CategoricalCrossentropy", "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy", "CategoricalHinge", "Circle", "CosineSimilarity", "Dice",
+    "ElementLoss", "EuclideanDistance", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
+    "MeanSquaredLogarithmicError", "PerceptronCriterion", "Poisson",
+    "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky", "bce", "binary_crossentropy",
+    "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy", "categorical_hinge", "circle", "cosine_similarity",
+    "ctc", "deserialize", "dice", "euclidean_distance", "get", "half_squared_error", "hinge",
+    "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae",
+    "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
+    "sparse_categorical_crossentropy", "squared_hinge", "tversky",
+]
+
 if TYPE_CHECKING:
-    from .alignment import CTC
-    from .crossentropy import (
-        BinaryCrossentropy,
-        CategoricalCrossentropy,
-        CategoricalGeneralizedCrossEntropy,
-        SparseCategoricalCrossentropy,
-    )
-    from .divergence import KLDivergence, Poisson
+    from .alignment import *
+    from .crossentropy import *
+    from .divergence import *
     from .elements import *
-    from .focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
-    from .loss import Loss, deserialize, get, row_function, serialize
-    from .margin import CategoricalHinge, Circle, Hinge, PerceptronCriterion, SquaredHinge
-    from .regions import Dice, Tversky
-    from .regression import (
-        CosineSimilarity,
-        EuclideanDistance,
-        HalfSquaredError,
-        Huber,
-        LogCosh,
-        MeanAbsoluteError,
-        MeanAbsolutePercentageError,
-        MeanSquaredError,
-        MeanSquaredLogarithmicError,
-    )
+    from .focal import *
+    from .loss import *
+    from .loss import row_function
+    from .margin import *
+    from .regions import *
+    from .regression import *
 
     binary_crossentropy = bce = BCE = row_function(BinaryCrossentropy)
     binary_focal_crossentropy = row_function(BinaryFocalCrossentropy)
@@ -90,20 +93,3 @@ else:
         make="row_function",
         kind="loss",
     )
-
-__all__ = [
-    "BCE", "CTC", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy",
-    "BinaryFocalCrossentropy", "CategoricalCrossentropy", "CategoricalFocalCrossentropy",
-    "CategoricalGeneralizedCrossEntropy", "CategoricalHinge", "Circle", "CosineSimilarity", "Dice",
-    "ElementLoss", "EuclideanDistance", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
-    "LogCosh", "Loss", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
-    "MeanSquaredLogarithmicError", "PerceptronCriterion", "Poisson",
-    "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky", "bce", "binary_crossentropy",
-    "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
-    "categorical_generalized_cross_entropy", "categorical_hinge", "circle", "cosine_similarity",
-    "ctc", "deserialize", "dice", "euclidean_distance", "get", "half_squared_error", "hinge",
-    "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae",
-    "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
-    "sparse_categorical_crossentropy", "squared_hinge", "tversky",
-]

@@ -6,63 +6,45 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "AUC", "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "Accuracy", "BinaryAccuracy",
+    "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy", "CategoricalCrossentropy",
+    "CategoricalHinge", "ConcordanceCorrelation", "ConfusionMatrix", "CosineSimilarity",
+    "EuclideanDistance", "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives",
+    "HalfSquaredError", "Hinge", "Huber", "IoU", "KLDivergence", "LogCoshError", "Mean",
+    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanIoU", "MeanMetricWrapper",
+    "MeanOfRows", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric", "OneHotIoU",
+    "OneHotMeanIoU", "PearsonCorrelation", "PerceptronCriterion", "Poisson", "Precision",
+    "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError",
+    "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity", "SquaredHinge", "Sum",
+    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "bce", "binary_accuracy",
+    "binary_crossentropy", "binary_focal_crossentropy", "categorical_accuracy",
+    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge",
+    "classification_report", "concordance_correlation", "confusion_matrix", "deserialize", "get",
+    "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
+    "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "mse", "msle", "pearson_correlation", "poisson", "roc_auc",
+    "roc_curve", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
+]
+
 if TYPE_CHECKING:
-    from .accuracy import (
-        Accuracy,
-        BinaryAccuracy,
-        CategoricalAccuracy,
-        SparseCategoricalAccuracy,
-        SparseTopKCategoricalAccuracy,
-        TopKCategoricalAccuracy,
-    )
-    from .auc import AUC
-    from .confusion import ConfusionMatrix
-    from .correlation import ConcordanceCorrelation, PearsonCorrelation
-    from .counts import (
-        F1Score,
-        FalseNegatives,
-        FalsePositives,
-        FBetaScore,
-        Precision,
-        Recall,
-        TrueNegatives,
-        TruePositives,
-    )
+    from .accuracy import *
+    from .auc import *
+    from .confusion import *
+    from .correlation import *
+    from .counts import *
     from .focal import *
     from .functions import *
-    from .iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-    from .losses import (
-        BinaryCrossentropy,
-        CategoricalCrossentropy,
-        CategoricalHinge,
-        CosineSimilarity,
-        EuclideanDistance,
-        HalfSquaredError,
-        Hinge,
-        Huber,
-        KLDivergence,
-        LogCoshError,
-        MeanAbsoluteError,
-        MeanAbsolutePercentageError,
-        MeanSquaredError,
-        MeanSquaredLogarithmicError,
-        PerceptronCriterion,
-        Poisson,
-        RootMeanSquaredError,
-        SparseCategoricalCrossentropy,
-        SquaredHinge,
-    )
+    from .iou import *
+    from .losses import *
     from .means import *
     from .metric import *
-    from .operating_points import (
-        PrecisionAtRecall,
-        RecallAtPrecision,
-        SensitivityAtSpecificity,
-        SpecificityAtSensitivity,
-    )
-    from .regression import R2Score
+    from .operating_points import *
+    from .regression import *
     from .row_functions import *
-    from .sums import Sum
+    from .sums import *
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -109,26 +91,3 @@ else:
         },
         kind="metric",
     )
-
-__all__ = [
-    "AUC", "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "Accuracy", "BinaryAccuracy",
-    "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy", "CategoricalCrossentropy",
-    "CategoricalHinge", "ConcordanceCorrelation", "ConfusionMatrix", "CosineSimilarity",
-    "EuclideanDistance", "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives",
-    "HalfSquaredError", "Hinge", "Huber", "IoU", "KLDivergence", "LogCoshError", "Mean",
-    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanIoU", "MeanMetricWrapper",
-    "MeanOfRows", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric", "OneHotIoU",
-    "OneHotMeanIoU", "PearsonCorrelation", "PerceptronCriterion", "Poisson", "Precision",
-    "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError",
-    "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity", "SquaredHinge", "Sum",
-    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "bce", "binary_accuracy",
-    "binary_crossentropy", "binary_focal_crossentropy", "categorical_accuracy",
-    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge",
-    "classification_report", "concordance_correlation", "confusion_matrix", "deserialize", "get",
-    "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
-    "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "pearson_correlation", "poisson", "roc_auc",
-    "roc_curve", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
-]

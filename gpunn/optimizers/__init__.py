@@ -6,23 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
+    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW",
+    "deserialize", "get", "schedules", "serialize",
+]
+
 if TYPE_CHECKING:
     from . import schedules
-    from .adadelta import Adadelta
-    from .adagrad import Adagrad
-    from .adam import Adam
-    from .adamax import Adamax
-    from .adamw import AdamW
-    from .by_weight.adafactor import Adafactor
-    from .by_weight.muon import Muon
-    from .by_weight.schedule_free_adamw import ScheduleFreeAdamW
-    from .ftrl import Ftrl
-    from .lamb import Lamb
-    from .lion import Lion
-    from .nadam import Nadam
+    from .adadelta import *
+    from .adagrad import *
+    from .adam import *
+    from .adamax import *
+    from .adamw import *
+    from .by_weight.adafactor import *
+    from .by_weight.muon import *
+    from .by_weight.schedule_free_adamw import *
+    from .ftrl import *
+    from .lamb import *
+    from .lion import *
+    from .nadam import *
     from .optimizer import *
-    from .rmsprop import RMSprop
-    from .sgd import SGD
+    from .rmsprop import *
+    from .sgd import *
 
     LossScaleOptimizer: Any  # of a module above
 else:
@@ -48,9 +54,3 @@ else:
         },
         kind="optimizer",
     )
-
-__all__ = [
-    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
-    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW",
-    "deserialize", "get", "schedules", "serialize",
-]

@@ -66,7 +66,8 @@ class LazyPackage:
         if kind:
             _of_kinds[kind] = self
         for module in modules:  # it would take the place of its name when it is imported
-            if (name := module.rpartition(".")[2]) in self._modules.keys() | self._classes:
+            name = module.rpartition(".")[2]
+            if name in self._modules or self._class_of(name) is not None:
                 self.get(name)
 
     def get(self, name: str) -> Any:
@@ -82,7 +83,7 @@ class LazyPackage:
         elif not name.startswith("_") and find_spec(f"{self._package}.{name}"):
             return self._imported(f".{name}")
         elif new := _now_named(self._package, name):
-            return self.get(new)
+            return getattr(sys.modules[self._package], new)
         else:
             raise unknown(
                 self._package, name, lambda: [*self._modules, *self._classes, *self.names()]

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
+__all__ = [
+    "Constant", "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
+    "LearningRateSchedule", "OneCycle", "PiecewiseConstantDecay", "PolynomialDecay", "deserialize",
+    "get", "serialize",
+]
+
 if TYPE_CHECKING:
-    from .cosine import CosineDecay, CosineDecayRestarts, OneCycle
-    from .decay import (
-        Constant,
-        ExponentialDecay,
-        InverseTimeDecay,
-        PiecewiseConstantDecay,
-        PolynomialDecay,
-    )
+    from .cosine import *
+    from .decay import *
     from .schedule import *
 else:
     __getattr__, __dir__ = lazy(
@@ -35,9 +35,3 @@ else:
         },
         kind="schedule",
     )
-
-__all__ = [
-    "Constant", "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
-    "LearningRateSchedule", "OneCycle", "PiecewiseConstantDecay", "PolynomialDecay", "deserialize",
-    "get", "serialize",
-]
