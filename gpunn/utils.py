@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from gpunn.saving.custom_objects import (
 )
 from gpunn.structure.drawing import draw
 
-from .common.importing.lazy import offered
+from .common.importing.lazy import lazy
 from .compat.absent import unused
 from .compat.feature_space import FeatureSpace
 from .loaders.files import get_file
@@ -92,26 +91,23 @@ __all__ = [
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
-_get, __dir__ = offered(__name__)
-_ELSEWHERE = {
-    **dict.fromkeys(
-        ("Progbar", "is_keras_tensor", "normalize", "split_dataset", "standardize_dtype"),
-        "gpunn.compat.keras_utils",
-    ),
-    "clear_session": "gpunn.compat.backend",
-    **dict.fromkeys(
-        ("deserialize_keras_object", "get_registered_name", "get_registered_object",
-         "register_keras_serializable", "serialize_keras_object"),
-        "gpunn.saving",
-    ),
-}
-"""Names of other modules, which are imported when they are first used."""
+_get, __dir__ = lazy(
+    __name__,
+    {
+        "gpunn.compat.backend": "clear_session",
+        "gpunn.compat.keras_utils": (
+            "Progbar is_keras_tensor normalize split_dataset standardize_dtype"
+        ),
+        "gpunn.saving": (
+            "deserialize_keras_object get_registered_name get_registered_object "
+            "register_keras_serializable serialize_keras_object"
+        ),
+    },
+)
 PARTS = ("image", "sequence", "text", "timeseries")  # of `keras.preprocessing`, this module
 
 
 def _part(name: str) -> Any:
-    if name in _ELSEWHERE:
-        return getattr(import_module(_ELSEWHERE[name]), name)
     return sys.modules[__name__] if name in PARTS else _get(name)
 
 

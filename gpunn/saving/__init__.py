@@ -1,3 +1,4 @@
+# ruff: noqa: F403, F405
 """Saving of models, weights and checkpoints: safetensors with JSON, without any code."""
 
 from typing import TYPE_CHECKING
@@ -6,23 +7,10 @@ from gpunn.common.importing.lazy import lazy
 from gpunn.common.registry import register_serializable
 
 if TYPE_CHECKING:
-    from .checkpoint import load_checkpoint, save_checkpoint
-    from .custom_objects import (
-        CustomObjectScope,
-        custom_object_scope,
-        get_custom_objects,
-        get_registered_name,
-        get_registered_object,
-    )
-    from .keras_objects import deserialize_keras_object, serialize_keras_object
-    from .model_files import (
-        load_model,
-        load_weights,
-        model_from_json,
-        model_to_json,
-        save_model,
-        save_weights,
-    )
+    from .checkpoint import *
+    from .custom_objects import *
+    from .keras_objects import *
+    from .model_files import *
 else:
     __getattr__, __dir__ = lazy(
         __name__,
