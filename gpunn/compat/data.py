@@ -266,7 +266,6 @@ class Dataset(Samples):
 
         if self._length in (None, math.inf):
             return self._from([self], begin, self._length)
-        assert self._length is not None
         left = self._length - ((size - 1) * stride if drop_remainder else 0)
         return self._from([self], begin, max(0, math.ceil(left / shift)))
 

@@ -31,7 +31,6 @@ class NormalizedWeights:
     ) -> None:
         self._backend, self._ranks = backend, ranks
         normalized, reduction = buffers.normalized, loss.reduction
-        assert normalized is not None
         shape, dtype = normalized.shape, normalized.dtype.name
         self._total = backend.zeros((1,), normalized.dtype)  # of all ranks
         trace = trace_for(backend, Mode.function(training=True))

@@ -286,7 +286,6 @@ def make_model(settings: dict[str, Any]) -> Sequential:
 
 def _summary(settings: dict[str, Any], model: Sequential) -> str:
     sizes = "-".join(map(str, (784, *settings["hidden"], 10)))
-    assert model.optimizer is not None
     return (
         f"{settings['dataset']}: {sizes}, {model.count_params():,} parameters, "
         f"{settings['optimizer']} at {model.optimizer.learning_rate:g}, "

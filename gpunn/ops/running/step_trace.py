@@ -157,7 +157,6 @@ class StepComputation:
         copied = self._in_program_order(groups, stages)
         arrays = {id(t): array for t, array in inputs}
         for t in trace._watched:
-            assert t.value is not None
             arrays[id(t)] = backend.upload(t.value).reshape(t.shape)
         again = {id(variable.source) for variable in trace.assigned}
         copies: dict[int, list[Work]] = {}  # by the stage after which they are made

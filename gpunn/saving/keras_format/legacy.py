@@ -315,11 +315,7 @@ def _match_all(
                 raise ValueError(f"{what} {tuple(p.shape)}.")
             warn(f"{p.path} stays as it is: {what} {tuple(p.shape)}.")
             continue
-        array = found[id(p)] = entry[()]
-        if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(
-                f"the array {place!r} holds NaN or infinity. Pass allow_nan=True to load it anyway."
-            )
+        found[id(p)] = states.loaded(entry, place, allow_nan)
 
 
 def _warn_of(layer: Any, what: str) -> None:

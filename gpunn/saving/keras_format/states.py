@@ -218,7 +218,7 @@ def read(file: Any, model: Any, allow_nan: bool = False, skip_mismatch: bool = F
         if saves_itself(holder, ["load_own_variables"]):
             group = file.get(place)
             entries = group.items() if hasattr(group, "items") else ()
-            arrays = {n: _array(x, f"{place}/{n}", allow_nan) for n, x in entries if _of_numbers(x)}
+            arrays = {n: loaded(x, f"{place}/{n}", allow_nan) for n, x in entries if _of_numbers(x)}
             stores.append((holder, arrays))
             continue
         try:
@@ -258,7 +258,7 @@ def _arrays(
                 f"the file has {_shown(entry)} at '{place}/{name}'; {p.path} has the shape "
                 f"{tuple(p.shape)}."
             )
-        found[id(p)] = _array(entry, f"{place}/{name}", allow_nan)
+        found[id(p)] = loaded(entry, f"{place}/{name}", allow_nan)
     return found
 
 
@@ -288,7 +288,7 @@ def _shown(entry: Any) -> str:
     return f"{what} {entry.shape}"
 
 
-def _array(entry: Any, place: str, allow_nan: bool) -> np.ndarray:
+def loaded(entry: Any, place: str, allow_nan: bool) -> np.ndarray:
     """Return an array of a file, which must be finite."""
     array = np.asarray(entry[()])  # else one of shape () is a scalar
     if not allow_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -358,7 +358,7 @@ def read_optimizer(file: Any, model: Any, allow_nan: bool = False) -> bool:
     # All shapes are compared before anything is read: a file may claim any.
     if len(entries) != len(shapes) or not all(map(_fits, entries.values(), shapes)):
         return False
-    steps, *arrays = (_array(entry, place, allow_nan) for place, entry in entries.items())
+    steps, *arrays = (loaded(entry, place, allow_nan) for place, entry in entries.items())
     slots = zip(own, arrays[fixed : fixed + len(own)], strict=True)
     tensors |= {slot.name: slot.read(array) for slot, array in slots if slot.read is not None}
     tensors["counters"][UPDATES] = tensors["counters"][BATCHES] = int(steps)
