@@ -199,18 +199,14 @@ def _is_data(x: Any) -> bool:
     return hasattr(x, "__array__") and not isinstance(x, Operators)
 
 
-def _tensor(x: Any) -> Tensor:
-    return convert(x)
-
-
 def data_as_tensors(x: Any) -> Any:
     """Convert the arrays, and the nested lists with floats, in what a function is called with."""
-    return mapped(_tensor, x, _is_data)
+    return mapped(convert, x, _is_data)
 
 
 def as_tensors(x: Any) -> Any:
     """Convert the arrays, and the nested lists of numbers, in ``x``."""
-    return mapped(_tensor, x, lambda entry: is_number(entry) and not np.isscalar(entry))
+    return mapped(convert, x, lambda entry: is_number(entry) and not np.isscalar(entry))
 
 
 def _single(y: Any) -> Tensor:
