@@ -57,6 +57,7 @@ class InputLayer(Layer):
 
     _reshapes = True
     _is_scalar = False  # in operations for their shapes alone; no model has such an input
+    _undescribed = ("trainable",)
     examples = ({"shape": (3, 4)},)
 
     def __init__(
@@ -112,7 +113,6 @@ class InputLayer(Layer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config["shape"] = list(config.pop("input_shape"))
-        del config["trainable"]
         if self.data_dtype is not None:
             config["dtype"] = self.data_dtype
         return config

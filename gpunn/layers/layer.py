@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, cast
@@ -104,6 +104,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         "_initializer": check_initializer, "_regularizer": check_regularizer,
     }
     __experimental__ = frozenset({"is_view", "stream_seed", "takes_list"})
+    _undescribed: ClassVar[Container[str]] = ()  # arguments that `get_config` leaves out
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             ("__call__", "stateless_call", "quantized_call", "symbolic_call"),
@@ -622,7 +623,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = registry.serialize(self.activity_regularizer)
         used = {*config, "dtype", "learning_rate_multiplier", "input_shape", "activity_regularizer"}
-        return config | registry.all_described(given_to(self, used))
+        config |= registry.all_described(given_to(self, used))
+        return {name: value for name, value in config.items() if name not in self._undescribed}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

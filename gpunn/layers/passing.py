@@ -55,6 +55,7 @@ class ActivityRegularization(Identity):
     ([[1.0, -3.0]], [2.0])
     """
 
+    _undescribed = ("activity_regularizer",)  # l1 and l2 say it
     examples = ({"l1": 0.01, "l2": 0.02},)
 
     l1: float = field(default=0.0, check=check_not_negative)
@@ -63,11 +64,6 @@ class ActivityRegularization(Identity):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.activity_regularizer = regularizers.L1L2(self.l1, self.l2)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["activity_regularizer"]  # l1 and l2 say it
-        return config
 
 
 def _check_dims(name: str, value: Any) -> tuple[int, ...]:

@@ -85,6 +85,7 @@ class TextVectorization(StringLookup):
     [[4, 1, 3, 0], [1, 2, 0, 0]]
     """
 
+    _undescribed = _SETTLED
     examples: ClassVar[Examples] = (
         {"vocabulary": ["a", "b"], "output_sequence_length": 4},
         {"vocabulary": ["a", "b", "a b"], "output_mode": "count", "ngrams": 2},
@@ -242,8 +243,6 @@ class TextVectorization(StringLookup):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        for name in _SETTLED:
-            config.pop(name, None)
         for name in ("standardize", "split"):
             if callable(value := config[name]):
                 config[name] = name_of(FUNCTION, value)

@@ -68,6 +68,7 @@ class Embedding(Layer):
     examples = ({"input_dim": 3, "output_dim": 2}, {"input_dim": 5, "output_dim": 1})
 
     _reads_integers = True
+    _undescribed = ("weights",)
 
     input_dim: int = field(check=check_units)
     output_dim: int = field(check=check_units)
@@ -133,11 +134,6 @@ class Embedding(Layer):
     def _check_values(self, array: np.ndarray, argument: str) -> None:
         """Raise an error for data other than integers from 0 to ``input_dim`` - 1."""
         check_codes_below(self.input_dim, array, argument, self.name, PlaceError, IntegerError)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["weights"]
-        return config
 
 
 class ReversibleEmbedding(Embedding):

@@ -71,6 +71,7 @@ class Bidirectional(Stateful):
     """
 
     supports_masking = True
+    _undescribed = ("weights",)
     examples: ClassVar[Any] = (
         {"layer": {"class_name": "GRU", "config": {"units": 3, "name": "forward_a"}}},
         {
@@ -141,11 +142,6 @@ class Bidirectional(Stateful):
             after += own
         outputs = found if self.merge_mode is None else [MERGED[self.merge_mode](*found)]
         return outputs[0] if len(outputs + after) == 1 else (*outputs, *after)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["weights"]
-        return config
 
 
 def _copy(layer: Any, prefix: str, **changes: Any) -> Any:
