@@ -17,7 +17,7 @@ from gpunn.ops.tensor import Tensor
 
 from .base import RandomPictures, check_range, from_zero
 from .colors import check_value_range
-from .points import _Points
+from .points import RandomHue, _Points
 
 __all__ = ["RandomErasing", "RandomGaussianBlur", "RandomSharpness"]
 
@@ -37,10 +37,7 @@ class RandomSharpness(_Points):
     [10.0, 50.0, 10.0]
     """
 
-    examples = (
-        {"factor": 0.5, "value_range": [-9.0, 9.0]},
-        {"factor": [0.1, 0.9], "value_range": [-9.0, 9.0], "data_format": "channels_first"},
-    )
+    examples = RandomHue.examples
 
     factor: Any = field(check=check_range(0, 1))
 
