@@ -69,7 +69,7 @@ def _check_apart(numbers: Sequence[int], found: Sequence[Sequence[Callback]]) ->
 
 
 def _in_own_file(callback: Callback, number: int) -> Callback:
-    """Return the callback, or one whose paths have the number of the model for ``{model}``."""
+    """Return the callback, or a copy whose paths have the number of the model for ``{model}``."""
     own = {
         name: MODEL.sub(lambda found: format(number, (found[1] or ":")[1:]), path)
         for name, path in _paths(callback).items()
@@ -77,9 +77,12 @@ def _in_own_file(callback: Callback, number: int) -> Callback:
     }
     if not own:
         return callback
-    fields = _fields(callback)
-    given = {name: getattr(callback, of.attribute or name) for name, of in fields.items()}
-    return type(callback)(**{**given, **own})
+    made = _copied(callback)
+    for name, path in own.items():
+        setattr(made, name, path)
+    if hasattr(made, "__post_init__"):  # which may derive other paths
+        made.__post_init__()
+    return made
 
 
 def _is_list(entry: Any) -> bool:
@@ -117,16 +120,12 @@ def _copied(callback: Callback) -> Callback:
 
 
 def _paths(callback: Callback) -> dict[str, str]:
-    """Return the arguments of a callback that are declared as paths, with their values."""
-    kinds = [annotations_of(cls) for cls in type(callback).__mro__]
-    typed = {name: str(kind) for each in kinds for name, kind in each.items()}
-    return {
-        name: os.fspath(getattr(callback, of.attribute or name))
-        for name, of in _fields(callback).items()
-        if "PathLike" in typed.get(name, "")
+    """Return the arguments of a callback, or of its bases, that are declared as paths, with their
+    values."""
+    values = {
+        name: getattr(callback, name, None)
+        for cls in type(callback).__mro__  # a handwritten constructor has no fields
+        for name, kind in annotations_of(cls).items()
+        if name in getattr(vars(cls).get("__init__"), "fields", ()) and "PathLike" in str(kind)
     }
-
-
-def _fields(callback: Callback) -> dict[str, Any]:
-    """Return the declared arguments of a callback; none if its constructor is handwritten."""
-    return getattr(type(callback).__init__, "fields", {})
+    return {name: os.fspath(path) for name, path in values.items() if path is not None}

@@ -21,9 +21,11 @@ from gpunn.callbacks import (
     Callback,
     CSVLogger,
     EarlyStopping,
+    GradientMonitor,
     LambdaCallback,
     ModelCheckpoint,
     ReduceLROnPlateau,
+    Report,
     TerminateOnNaN,
 )
 from gpunn.common.names import plain
@@ -342,6 +344,28 @@ def test_a_callback_that_was_used_before_is_copied_without_its_model() -> None:
     assert callback.count == 2
 
 
+class InFolder(CSVLogger):
+    """A callback with a constructor of its own."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder / name)
+        self.folder = folder
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: InFolder(path, "{model}.csv"),
+        lambda path: GradientMonitor(1, path / "{model}.csv", verbose=0),
+        lambda path: Report(path / "{model}.csv"),
+    ],
+)
+def test_a_callback_of_any_kind_writes_a_file_for_each_model(make: Any, tmp_path: Path) -> None:
+    models = [build(0), build(1)]
+    gpunn.fit_many(models, X, Y, callbacks=[make(tmp_path)], verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.csv", "1.csv"]
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -349,6 +373,7 @@ def test_a_callback_that_was_used_before_is_copied_without_its_model() -> None:
         lambda path: ModelCheckpoint(path / "{epoch}.gpunn"),
         lambda path: BackupAndRestore(path / "backup"),
         lambda path: lambda k: [CSVLogger(path / "same.csv")],
+        lambda path: InFolder(path, "log.csv"),
     ],
 )
 def test_files_that_two_models_would_write_are_refused(make: Any, tmp_path: Path) -> None:
