@@ -8,7 +8,6 @@ import numbers
 from collections.abc import Callable, Sequence
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import KW_ONLY, dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -106,10 +105,14 @@ class GpunnEstimator(BaseEstimator):
     matmul_precision: str | None = None
 
     @classmethod
-    @cache
     def _get_param_names(cls) -> list[str]:
-        """Return the names of the parameters, as scikit-learn asks for them in each clone."""
-        return super()._get_param_names()
+        """Return the names of the parameters, which scikit-learn reads from the constructor for
+        each clone: here once for each constructor."""
+        of, names = vars(cls).get("_known_names", (None, ()))
+        if of is not cls.__init__:
+            names = tuple(super()._get_param_names())
+            cls._known_names = cls.__init__, names
+        return list(names)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -148,6 +148,30 @@ def test_clones_and_copies() -> None:
     assert joblib.load(file).predict_proba(X).tobytes() == fitted.predict_proba(X).tobytes()
 
 
+def test_a_subclass_may_add_parameters_and_change_its_constructor() -> None:
+    class Wide(GpunnClassifier):
+        def __init__(self, width: int = 3, **others: Any) -> None:
+            super().__init__(hidden_layer_sizes=(width,), **others)
+            self.width = width
+
+        @classmethod
+        def _get_param_names(cls) -> list[str]:
+            names: list[str] = super()._get_param_names()
+            names.append("epochs")
+            return names
+
+    for _ in range(2):
+        assert Wide._get_param_names() == ["width", "epochs"]
+    assert clone(Wide(5).set_params(epochs=7)).get_params() == {"width": 5, "epochs": 7}
+
+    def init(self: Any, width: int = 3, depth: int = 1, **others: Any) -> None:
+        GpunnClassifier.__init__(self, hidden_layer_sizes=(width,) * depth, **others)
+        self.width, self.depth = width, depth
+
+    Wide.__init__ = init  # type: ignore[assignment, method-assign]
+    assert clone(Wide(width=5, depth=2)).get_params() == {"width": 5, "depth": 2, "epochs": 200}
+
+
 def test_random_state_decides_and_disturbs_no_one() -> None:
     before = np.random.get_state()[1].tobytes()  # noqa: NPY002
     one, same, other = (classifier(random_state=s, dropout=0.2).fit(X, Y) for s in (1, 1, 2))
