@@ -29,8 +29,9 @@ def _inside(at: Tensor, n: int, mode: str) -> Tensor:
         around = ops.mod(at, 2.0 * n)
         return ops.minimum(around, 2.0 * n - 1.0 - around)
     if mode == "mirror":  # about the last pixel: d c b | a b c d | c b a
-        s = float(max(n - 1, 1))
-        return ops.minimum(ops.abs(ops.mod(at + s, 2 * s) - s), float(n - 1))
+        period = 2.0 * max(n - 1, 1)
+        around = ops.mod(at, period)
+        return ops.minimum(ops.minimum(around, period - around), float(n - 1))
     return ops.clip(at, 0.0, float(n - 1))
 
 
@@ -43,7 +44,8 @@ def _neighbours(
         found = [(ops.round(at), None)]
     else:
         low = ops.floor(at)
-        found = [(low, low + 1.0 - at), (low + 1.0, at - low)]
+        part = at - low  # exact, also where low + 1 is no float
+        found = [(low, 1.0 - part), (low + 1.0, part)]
     if mode != "constant":
         return [(_inside(k, n, mode), None, weight) for k, weight in found]
     return [

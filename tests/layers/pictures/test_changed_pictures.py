@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
 
 import gpunn
 from gpunn import layers, ops
@@ -276,6 +277,18 @@ def test_map_coordinates(keras: Any, fill_mode: str, order: int) -> None:
     expected = keras.ops.image.map_coordinates(whole.astype("int32"), at[:2], order, fill_mode)
     assert found.dtype == "int32"
     assert_allclose(found, keras.ops.convert_to_numpy(expected))
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "wrap", "mirror", "reflect"])
+def test_map_coordinates_far_away(fill_mode: str, order: int) -> None:
+    """Beside SciPy, where the next whole number is no float32."""
+    x = np.arange(1.0, 6.0)
+    at = np.array([[2.0**24, 2.0**24 + 2, -(2.0**24) - 6, 3e9, -3e9]])
+    mode = {"constant": "grid-constant", "wrap": "grid-wrap"}.get(fill_mode, fill_mode)
+    expected = ndimage.map_coordinates(x, at, order=order, mode=mode, cval=7.0)
+    found = ops.image.map_coordinates(x, at, order, fill_mode, 7.0)
+    assert_allclose(found, expected)
 
 
 def test_integers_stay_integers(keras: Any) -> None:
