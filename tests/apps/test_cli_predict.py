@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from little_memory import process_limited
 from PIL import Image
 
 import gpunn
@@ -109,6 +110,30 @@ def test_images_are_padded_and_scaled(tmp_path):
     assert read[0].tolist() == [5] * 28
     steps = ["200x300 L image", "padded to a square", "scaled to 28x28", "inverted"]
     assert done == steps
+
+
+@pytest.mark.parametrize("size", [(90, 37), (37, 90), (60, 60), (500, 1), (1, 500), (3, 2)])
+@pytest.mark.parametrize("shape", [(28, 20), (9, 64, 3)])
+def test_padding_and_scaling_are_those_of_a_square(tmp_path, size, shape):
+    pixels = np.random.default_rng(4).integers(0, 256, (size[1], size[0], *shape[2:]), np.uint8)
+    pixels[[0, -1]] = pixels[:, [0, -1]] = 200
+    side, image = max(size), Image.fromarray(pixels)
+    square = Image.new(image.mode, (side, side), (200,) * len(image.mode))
+    square.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
+    expected = np.asarray(square.resize(shape[1::-1], Image.Resampling.BILINEAR), int)
+    image.save(tmp_path / "image.png")
+    read, _ = read_image(str(tmp_path / "image.png"), shape, "no")
+    assert abs(read - expected).max() <= 1  # rounded once more
+
+
+@pytest.mark.parametrize("size", [(200_000, 2), (2, 200_000)])
+def test_a_long_picture_takes_no_memory_of_a_square(tmp_path, size):
+    Image.new("L", size, 60).save(tmp_path / "long.png")
+    with process_limited(1 << 28):
+        read, _ = read_image(str(tmp_path / "long.png"), (28, 28))
+    assert (read == 60).all()
+    with pytest.raises(ValueError, match="too long to be padded to a square"):
+        read_image(str(tmp_path / "long.png"), (28, 28), max_pixels=5_000_000)
 
 
 def pages(images, seed=0):

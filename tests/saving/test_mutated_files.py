@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from little_memory import process_limited
 from properties.mutations import changed_archive, changed_tensors, cut, flipped
 
 import gpunn
 from gpunn import layers
 
 pytest.importorskip("h5py")
-resource = pytest.importorskip("resource")  # of Unix
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 MOST_BYTES = 50_000_000
@@ -48,22 +45,6 @@ CHANGES = {
 }  # fmt: skip
 
 
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """A block in which this process, HDF5 included, gets at most `MOST_BYTES` more: tracing each
-    allocation of Python's would take most of the time."""
-    limits, statm = resource.getrlimit(resource.RLIMIT_AS), Path("/proc/self/statm")
-    if not statm.exists():  # of Linux
-        yield
-        return
-    now = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (now + MOST_BYTES, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-
-
 @pytest.mark.parametrize("seeds", [
     range(5),
     *(pytest.param(range(k, k + 600), marks=pytest.mark.more) for k in range(0, 3000, 600)),
@@ -80,7 +61,7 @@ def test_a_changed_file_is_read_or_refused(ending: str, seeds: range, tmp_path: 
     for seed in seeds:
         path.write_bytes(CHANGES[ending](data, random.Random(seed)))
         try:
-            with little_memory():
+            with process_limited(MOST_BYTES):
                 if ending == ".weights.h5":
                     model.load_weights(path)
                 else:

@@ -1,10 +1,12 @@
-"""A device with little free memory."""
+"""A device, or a process, with little free memory."""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,25 @@ def limited(backend: Backend, spare: int) -> Iterator[None]:
         yield
     finally:
         pool.set_limit(0)
+
+
+@contextmanager
+def process_limited(most: int) -> Iterator[None]:
+    """A block in which this process, its libraries included, gets at most ``most`` bytes more:
+    tracing each allocation of Python's would take most of the time."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():  # of Linux
+        yield
+        return
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (now + most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 @contextmanager

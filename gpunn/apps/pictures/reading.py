@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.loaders.opening import MAX_PIXELS, opened
+from gpunn.loaders.opening import MAX_PIXELS, LargeImage, opened
 
 from .digits import as_mnist, edge, has_dark_ink
 
@@ -34,7 +34,8 @@ def read_image(
     Raises:
         ImportError: without Pillow.
         DamagedImage: if the file is not an image.
-        ValueError: if the image is too large, or ``shape`` is not the shape of an image.
+        LargeImage: if the image has too many pixels, or is too long.
+        ValueError: if ``shape`` is not the shape of an image.
     """
     if len(shape) != 2 and not (len(shape) == 3 and shape[2] == 3):
         raise ValueError(f"{path}: the model takes samples of shape {shape}, not images.")
@@ -73,9 +74,20 @@ def read_image(
         if image.width != image.height:
             done.append("padded to a square")
         side = max(image.size)
+        # First along the longer side: the square of a long row of pixels would be immense.
+        wide = image.width >= image.height
+        padded = (width, side) if wide else (side, height)
+        if padded[0] * padded[1] > max_pixels:
+            raise LargeImage(
+                f"{path} is an image of {image.width:,} x {image.height:,} pixels, which is too "
+                f"long to be padded to a square: --max-pixels is {max_pixels:,}. Crop it."
+            )
         around = np.median(edge(np.asarray(image)), axis=0).astype(int)
-        square = Image.new(mode, (side, side), tuple(np.atleast_1d(around).tolist()))
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        band = image.resize(
+            (width, image.height) if wide else (image.width, height), Image.Resampling.BILINEAR
+        )
+        square = Image.new(mode, padded, tuple(np.atleast_1d(around).tolist()))
+        square.paste(band, ((padded[0] - band.width) // 2, (padded[1] - band.height) // 2))
         image = square.resize((width, height), Image.Resampling.BILINEAR)
         done.append(f"scaled to {width}x{height}")
     pixels = np.array(image)
