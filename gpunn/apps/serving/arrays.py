@@ -195,6 +195,8 @@ def _array(place: str, values: Any, shape: tuple[Any, ...], dtype: str) -> np.nd
     expected = f"{place} must be rows of {wanted}, each of shape {said}"
     try:
         array = np.array(values, object if texts else None)
+        if array.dtype == object and all(type(value) in (int, float, bool) for value in array.flat):
+            array = array.astype(np.float64)  # whole numbers of more than 64 bits
     except (ValueError, OverflowError):  # rows of different lengths
         raise Refused(400, expected) from None
     holds_truths = not texts and _holds_truths(values, array.ndim)

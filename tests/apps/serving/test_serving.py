@@ -137,6 +137,13 @@ def test_it_says_what_it_takes(running: Client) -> None:
         assert answer.status == 200 and answer.read() == b""
 
 
+def test_a_whole_number_of_any_length_is_a_number(running: Client) -> None:
+    """As JavaScript writes 1e20."""
+    _, expected = running.predict({"inputs": [[1e20, 2.0, -1e20]]})
+    assert "outputs" in expected
+    assert running.predict({"inputs": [[10**20, 2, -(10**20)]]}) == (200, expected)
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -170,6 +177,9 @@ def test_it_says_what_it_takes(running: Client) -> None:
         ('{"inputs": [[1, 2, -Infinity]]}', "-Infinity is not a finite number"),
         ('{"inputs": [[1, 2, 1e39]]}', "beyond float32"),
         ('{"inputs": [[1, 2, 1e400]]}', "beyond float32"),
+        (f'{{"inputs": [[1, 2, {10**40}]]}}', "beyond float32"),
+        (f'{{"inputs": [[1, {10**20}, "3"]]}}', "of numbers"),
+        (f'{{"inputs": [[true, 2, {10**20}]]}}', "of numbers"),
         ('{"inputs": [[1, 2, 1' + "0" * 400 + "]]}", "of numbers"),
         ('{"inputs": [[1, 2, 1' + "0" * 5000 + "]]}", "not JSON"),
     ],
