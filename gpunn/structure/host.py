@@ -75,14 +75,11 @@ class Fed:
         if layer._gives_on_host:
             self._on_host[id(application.outputs[0])] = places[-1]
             return []
-        # A model's plan declares what its steps read.
-        inner = layer._plan if layer._kind == "model" else None
-        dtypes = (None,) * len(host.fed) if inner is None else inner.input_dtypes
         return [
             self.number(inputs[INPUT - n])
             if n < 0
-            else self._feed(places[n], sample_of(inputs[host.source(n)].sample, dtype))
-            for n, dtype in zip(host.fed, dtypes, strict=True)
+            else self._feed(places[n], _encoded(layer, k, inputs[host.source(n)].sample))
+            for k, n in enumerate(host.fed)
         ]
 
     def _of(self, tensor: SymbolicTensor, reader: str) -> int:
@@ -97,3 +94,13 @@ class Fed:
         """Return the work on the host; None if there is none."""
         host = self._host
         return host if host.steps or host.checks else None
+
+
+def _encoded(layer: Any, number: int, given: SampleShape) -> SampleShape:
+    """Return the shape of what the steps of a layer read, encoded from ``given``. A model's plan
+    declares it, since a layer in it may encode a text as several numbers; lengths that it leaves
+    open are the given ones."""
+    if layer._kind != "model":
+        return sample_of(given, None)
+    shape, dtype = layer._plan.input_shapes[number], layer._plan.input_dtypes[number]
+    return sample_of(given if None in shape and len(shape) == len(given) else shape, dtype)

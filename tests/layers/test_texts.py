@@ -237,3 +237,22 @@ def test_pages_and_onnx_refuse_it(tmp_path: Path) -> None:
     model = gpunn.Sequential([gpunn.Input((1,), dtype="string"), layer, layers.Dense(1)])
     with pytest.raises(Exception, match="TextVectorization"):
         model.export(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("mode", ["int", "multi_hot"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_a_model_of_texts_is_a_layer_of_another(mode: str, shape: tuple[int, ...]) -> None:
+    length = {"output_sequence_length": 4} if mode == "int" else {}
+    vectorize = layers.TextVectorization(10, output_mode=mode, **length)
+    vectorize.adapt(["a b", "c d"])
+    inside = [layers.Embedding(10, 3), layers.Flatten()] if mode == "int" else []
+    model = gpunn.Sequential([
+        gpunn.Input(shape, dtype="string"), vectorize, *inside, layers.Dense(2)
+    ])  # fmt: skip
+    x = np.array(["a b c", "d", "e a a a a"], object).reshape(-1, *shape)
+    expected = model.predict(x, verbose=0)
+    text = gpunn.Input(shape, dtype="string")
+    whole = gpunn.Model(text, layers.Rescaling(2.0)(model(text)))
+    assert_allclose(whole.predict(x, verbose=0), 2 * expected, rtol=1e-6)
+    whole.compile("sgd", "mse")
+    assert np.isfinite(whole.fit(x, expected, verbose=0).history["loss"][0])

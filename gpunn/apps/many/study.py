@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunn.common.arguments import check_integer
 from gpunn.common.names import counted
-from gpunn.layers import Average, Input
+from gpunn.common.nested import TreeDef
+from gpunn.layers import Average, Identity, Input
 from gpunn.models import Model
+from gpunn.ops.dtypes import is_float
 
 from .points import Point
 from .trials import Result
@@ -187,17 +188,21 @@ def averaged(models: Sequence[Model]) -> Model:
         member = copy.deepcopy(model)
         member.name = f"member_{k}"
         members.append(member)
-    shapes, names = members[0].input_shape, ["x"]
-    with suppress(AttributeError):  # of a model that defines its own call
-        names = members[0].input_names
-    shapes = [shapes] if len(names) == 1 else list(shapes)
-    inputs = [Input(shape[1:], name=n) for shape, n in zip(shapes, names, strict=True)]
-    given: Any = inputs[0] if len(inputs) == 1 else inputs
+    first, combine = members[0], Average if len(members) > 1 else Identity
+    taken: Sequence[Any] = first.inputs
+    inputs = [
+        Input(tensor.shape[1:], dtype=None if is_float(tensor.dtype) else tensor.dtype, name=name)
+        for tensor, name in zip(taken, first.input_names, strict=True)
+    ]
+    given = TreeDef.of(first.input).pack(inputs)
     each = [member(given) for member in members]
-    several = isinstance(each[0], (list, tuple))
-    columns = zip(*each, strict=True) if several else [each]
-    mean = [Average()(list(column)) if len(members) > 1 else column[0] for column in columns]
-    model = Model(given, mean if several else mean[0], name="ensemble")
+    form = TreeDef.of(each[0])
+    columns = zip(*map(form.unpack, each), strict=True)
+    mean = [
+        combine(name=name)([*column] if len(column) > 1 else column[0])
+        for name, column in zip(first.output_names, columns, strict=True)
+    ]
+    model = Model(given, form.pack(mean), name="ensemble")
     config = models[0].get_compile_config()
     if config is not None:
         model.compile_from_config(config)

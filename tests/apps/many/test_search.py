@@ -243,6 +243,32 @@ def test_an_ensemble_of_several_inputs_and_outputs() -> None:
         np.testing.assert_allclose(found[k], np.mean([one[k] for one in each], axis=0), atol=1e-6)
 
 
+def test_an_ensemble_of_dictionaries() -> None:
+    def made() -> Any:
+        a, b = layers.Input((1,), name="a"), layers.Input((1,), dtype="string", name="b")
+        codes = layers.StringLookup(vocabulary=["one", "two"], output_mode="one_hot")(b)
+        both = layers.Concatenate()([a, codes])
+        model = gpunn.Model({"a": a, "b": b}, {"p": layers.Dense(1)(both), "q": layers.Dense(2)(a)})
+        model.compile("sgd", {"p": "mse", "q": "mse"}, metrics={"p": ["mae"]})
+        return model
+
+    x = {"a": X[:, :1], "b": np.array([["one"], ["two"]] * 30, object)}
+    y = {"p": X[:, 1:], "q": X}
+    study = gpunn.search(made, x, y, over=[{}], seeds=2, folds=2, epochs=1, verbose=0)
+    ensemble = study.ensemble(4)
+    found = ensemble.predict(x, verbose=0)
+    each = [model.predict(x, verbose=0) for model in study.models]
+    assert found.keys() == {"p", "q"}
+    for name in found:
+        expected = np.mean([one[name] for one in each], axis=0)
+        np.testing.assert_allclose(found[name], expected, atol=1e-6)
+    figures = ensemble.evaluate(x, y, verbose=0, return_dict=True)
+    assert figures["p_mae"] == pytest.approx(np.abs(found["p"] - y["p"]).mean(), rel=1e-5)
+    alone = study.ensemble(1).predict(x, verbose=0)
+    best = each[int(np.argmin([result.score for result in study.results]))]
+    np.testing.assert_array_equal(alone["q"], best["q"])
+
+
 def test_a_higher_figure_may_be_better() -> None:
     study = gpunn.search(build, X, Y, over=OVER, monitor="val_accuracy", folds=3, epochs=3,
                          verbose=0)  # fmt: skip
