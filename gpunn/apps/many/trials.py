@@ -204,7 +204,7 @@ def _score(job: Job, monitor: str) -> float:
         known = ", ".join(sorted(job.history.history)) or "none"
         more = " Pass folds, validation_split or validation_data." if "val_" in monitor else ""
         raise ValueError(f"monitor={monitor!r} is not among the figures of fit: {known}.{more}")
-    for callback in job.callbacks:
+    for callback in reversed(job.callbacks):  # the last one that restores weights decides
         if isinstance(callback, EarlyStopping) and callback.best_weights is not None:
             freq = job.arguments["validation_freq"]
             validated = [e for e in job.history.epoch if loops.validates(e, freq)]

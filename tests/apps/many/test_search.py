@@ -100,10 +100,11 @@ def test_what_build_does_not_take_goes_to_fit() -> None:
         np.testing.assert_array_equal(weights(model), weights(alone))
 
 
-def test_the_score_is_of_the_weights_that_the_model_has() -> None:
+@pytest.mark.parametrize("before", [[], [EarlyStopping("loss", restore_best_weights=True)]])
+def test_the_score_is_of_the_weights_that_the_model_has(before: list[Any]) -> None:
     stop = EarlyStopping(patience=2, restore_best_weights=True, start_from_epoch=2)
     study = gpunn.search(build, X, Y, over={"rate": [0.5, 0.3]}, folds=FOLDS, epochs=15,
-                         callbacks=stop, verbose=0)  # fmt: skip
+                         callbacks=[*before, stop], verbose=0)  # fmt: skip
     differ = 0
     for result, model in zip(study.results, study.models, strict=True):
         _, held = FOLDS[result.trial.fold]
