@@ -15,8 +15,8 @@ WIDE = 30  # times the least value is the largest, from which an axis is logarit
 def plotted(study: Any, ax: Any) -> Any:
     """Return the figure of `Study.plot`."""
     names = list(dict.fromkeys(name for point in study.points for name in point))
-    kinds = {name: {str(point.get(name)) for point in study.points} for name in names}
-    names = [name for name in names if len(kinds[name]) > 1] or names[:1]
+    kinds = {name: {str(point.get(name, "")) for point in study.points} for name in names}
+    names = [name for name in names if len(kinds[name]) > 1] or names[:1] or ["point"]
     if ax is not None and len(names) != 1:
         raise ValueError(f"ax is for one argument; these differ: {', '.join(names)}.")
     panels = new_panels(len(names), 3)[1] if ax is None else [new_axes(ax)]
@@ -26,7 +26,7 @@ def plotted(study: Any, ax: Any) -> Any:
 
 
 def _draw(panel: Any, name: str, study: Any) -> None:
-    values: list[Any] = [point.get(name) for point in study.points]
+    values: list[Any] = [point.get(name, "") for point in study.points]
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     kinds: list[Any] = sorted({*values}) if numbers else list(dict.fromkeys(map(str, values)))
     place = {kind: kind if numbers else k for k, kind in enumerate(kinds)}

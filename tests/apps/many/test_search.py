@@ -290,6 +290,14 @@ def test_the_plot_shows_each_model_over_what_differs(plain: Any) -> None:
         plain.plot(ax=axes[0])
 
 
+def test_the_plot_of_seeds_alone_has_a_dot_for_each() -> None:
+    study = gpunn.search(build, X, Y, over=[{}], seeds=3, validation_split=0.2, verbose=0)
+    (ax,) = study.plot().axes
+    assert ax.get_xlabel() == "point"
+    scores = [y for _, y in ax.collections[0].get_offsets().tolist()]
+    assert scores == [result.score for result in study.results]
+
+
 @pytest.mark.parametrize("form", [np.ndarray.tolist, lambda a: tuple(map(tuple, a.tolist()))])
 def test_data_may_be_lists(form: Any, plain: Any) -> None:
     found = gpunn.search(build, form(X), Y.tolist(), **GIVEN)
