@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Program
 from gpunn.backends.contract.control import PASS, POSITION
-from gpunn.backends.shared.interrupts import perform
+from gpunn.backends.shared.interrupts import end_if_asked, perform
 from gpunn.backends.shared.lockstep import joint_of, lockstep
 from gpunn.backends.shared.order import Order
 from gpunn.common.importing.light_dataclass import dataclass
@@ -226,6 +226,7 @@ class BatchIterator:
 
     def run(self, programs: Programs, callbacks: Any, first_batch: int, model: Any) -> int:
         """Run one epoch; return the number of steps."""
+        end_if_asked()
         if self._whole is not None:
             return self._repeat(programs, *self._whole)
         if isinstance(self.data, Rows):
@@ -310,6 +311,7 @@ class BatchIterator:
         for piece, steps, size in self.epoch(programs, self.remaining_steps(first_batch)):
             program = None
             while steps > 0:
+                end_if_asked()
                 until, at_once = next_watched(batch), programs.steps_at_once.get(size, 1)
                 if ranks.size > 1:  # one of them may watch a batch, or be slower
                     until, at_once = _agreed(ranks, until, at_once)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.host.program import LEAST_STEPS
+from gpunn.backends.shared.interrupts import end_if_asked, ended_by, perform
 from gpunn.backends.shared.lockstep import Lockstep
 from gpunn.distribution.launch import size
 from gpunn.structure.nested import TRAINS
@@ -24,9 +24,7 @@ from .jobs import Job
 SHORT = 1e-4  # seconds of an epoch below which a thread would mostly wait for Python
 OPERATIONS = 4e9  # that a core does in a second, about
 STEP = 3e-6  # seconds of a step without its operations, about
-AGAIN = 0.02  # seconds between two requests to stop
 WAKING = 0.2  # seconds after which the calling thread looks for Ctrl-C
-PATIENCE = 0.5  # seconds until a run in lockstep, which sees no request, is ended after a step
 MOST_WEIGHTS = 2000  # of a network that runs in lockstep with others
 TOGETHER = 16  # networks in lockstep: as many as share vectors
 
@@ -36,7 +34,7 @@ def run(jobs: Sequence[Job], threads: int | None) -> None:
 
     Raises:
         Exception: what a `fit` raised besides `NonFiniteLossError`; the other models stop after
-            the batches that run.
+            the batches that run, as after Ctrl-C.
         KeyboardInterrupt: likewise.
     """
     most = _most_threads(jobs, threads)
@@ -49,10 +47,11 @@ def run(jobs: Sequence[Job], threads: int | None) -> None:
         for job in single:
             job.fit()
         single = []
-    groups = [Group(jobs, Lockstep(len(jobs))) for jobs in _groups(small)]
+    ended = np.zeros(1, bool)
+    groups = [Group(jobs, Lockstep(len(jobs), ended)) for jobs in _groups(small)]
     groups += [Group([job]) for job in single]
     if groups:
-        _in_threads(groups, most, _train)
+        _in_threads(groups, most, _train, ended)
 
 
 @dataclass
@@ -73,50 +72,43 @@ def _train(group: Group) -> None:
             member.jobs[0].fit()
 
     members = [Group([job], together) for job in group.jobs]
-    _in_threads(members, len(members), fit)
+    _in_threads(members, len(members), fit, together.stopped)
 
 
 def _in_threads(
-    groups: Sequence[Group], threads: int, train: Callable[[Group], None]
+    groups: Sequence[Group], threads: int, train: Callable[[Group], None], ended: np.ndarray
 ) -> None:
-    """Train each group of models in one of some threads."""
+    """Train each group of models in one of some threads.
+
+    After an error of one or Ctrl-C, ``ended`` is true, (1,): no other model begins, and each `fit`
+    ends as Ctrl-C ends it.
+    """
     pool = ThreadPoolExecutor(min(threads, len(groups)), thread_name_prefix="fit_many")
     futures: list[Future[None]] = []
-    first: list[Future[None]] = []  # of those that failed: others may end because of it
+
+    def within(group: Group) -> None:
+        try:
+            with ended_by(ended):
+                train(group)
+        except BaseException:
+            ended[0] = True
+            raise
+
+    def begin() -> None:
+        futures.extend(pool.submit(within, group) for group in groups)
+
     try:
-        futures += [pool.submit(train, group) for group in groups]
-        left = set(futures)
-        while left and not first:  # not one long wait: Ctrl-C may come to another thread
-            done, left = wait(futures, WAKING, FIRST_EXCEPTION)
-            first = [future for future in futures if future in done and future.exception()]
-    except BaseException:  # Ctrl-C
-        _stop(groups, futures)
+        perform([begin], 1)  # Ctrl-C waits: no thread trains of which the pool does not know
+        while wait(futures, WAKING).not_done:  # not one long wait: another thread may get Ctrl-C
+            end_if_asked()
+    except BaseException:
+        ended[0] = True
         raise
-    else:
-        if first:
-            _stop(groups, futures)
     finally:
         pool.shutdown(cancel_futures=True)
-    for future in [*first, *futures]:
-        if not future.cancelled():
-            future.result()
-
-
-def _stop(groups: Sequence[Group], futures: Sequence[Future[None]]) -> None:
-    """Let no other model begin, and those in training stop after the batches that run."""
-    for future in futures:
-        future.cancel()
-    late = time.monotonic() + PATIENCE
-    while True:
-        running = [k for k, future in enumerate(futures) if not future.done()]
-        for k in running:  # again and again: a `fit` that begins has reset it
-            for job in groups[k].jobs:
-                job.model.stop_training = True
-            together = groups[k].together
-            if together is not None and time.monotonic() > late:
-                together.stop()
-        if not running or not wait([futures[k] for k in running], AGAIN).not_done:
-            return
+    errors = [error for future in futures if (error := future.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
+        raise error  # others were interrupted because of it
 
 
 def _is_small(job: Job) -> bool:

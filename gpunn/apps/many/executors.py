@@ -10,18 +10,23 @@ import os
 import pickle
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-from dataclasses import replace
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
+from glob import escape, glob
 from typing import Any
 
 import numpy as np
 
 from gpunn.backends import used_within
+from gpunn.backends.shared.interrupts import ended_by
 from gpunn.common.config import floatx, set_floatx
+from gpunn.saving.lock import FolderLock
 
 from .engines import WAKING
 from .trials import Plan, Result, Trial
@@ -31,7 +36,29 @@ MOST = 64  # trials in a chunk
 SMALL = 1 << 26  # bytes of an array that a process reads; a larger one is mapped
 # What executors raise if a process dies, by the name of the class: they are not imported.
 LOST = ("BrokenProcessPool", "TerminatedWorkerError", "KilledWorker", "WorkerCrashedError")
-_plans: dict[str, Plan] = {}  # of this process
+PREFIX = "gpunn-search-"
+OLD = 600  # seconds after which a folder that no process has locked is removed
+
+
+@dataclass
+class _Known:
+    """A plan that this process has.
+
+    Attributes:
+        ended: whether nobody waits for its trials any more, (1,).
+        folder: where it was read, which is there until then.
+    """
+
+    plan: Plan
+    ended: np.ndarray = field(default_factory=lambda: np.zeros(1, bool))
+    folder: str = ""
+
+    def look(self, result: Result | None = None) -> None:
+        """Set ``ended`` if the folder is gone."""
+        self.ended |= bool(self.folder) and not os.path.isdir(self.folder)
+
+
+_plans: dict[str, _Known] = {}  # of this process
 
 
 class Sent:
@@ -46,25 +73,30 @@ class Sent:
 
     def __init__(self, plan: Plan, writes: bool) -> None:
         self.key = uuid.uuid4().hex
-        self.folder = tempfile.mkdtemp(prefix="gpunn-search-") if writes else ""
-        self._plan, self._writes = plan, writes
+        self.folder = os.path.join(tempfile.gettempdir(), PREFIX + self.key) if writes else ""
+        self._lock = FolderLock(self.folder)
+        self._plan, self._known = plan, _Known(plan, folder=self.folder)
 
     def __enter__(self) -> Sent:
-        _plans[self.key] = self._plan
-        try:
-            if self._writes:
+        _plans[self.key] = self._known
+        if self.folder:
+            _remove_left()
+            try:
                 self._write()
-        except BaseException:
-            self.__exit__()
-            raise
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._known.ended[0] = True
         _plans.pop(self.key, None)
         if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder, self._lock)
 
     def _write(self) -> None:
+        os.mkdir(self.folder, 0o700)  # others may not read the data
+        self._lock.take()
         buffers: list[pickle.PickleBuffer] = []
         text = _pickled(self._plan, buffers.append)
         for k, buffer in enumerate(buffers):
@@ -77,6 +109,20 @@ class Sent:
     def whole(self) -> bytes:
         """The plan, for a process that does not see the folder."""
         return _pickled(self._plan, None)
+
+
+def _remove(folder: str, lock: FolderLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.remove_folder()
+
+
+def _remove_left() -> None:
+    """Remove the folders of searches whose process was killed."""
+    for folder in glob(os.path.join(escape(tempfile.gettempdir()), f"{PREFIX}*")):
+        with suppress(OSError):  # of another user, or just removed
+            lock = FolderLock(folder)
+            if time.time() - os.stat(folder).st_mtime > OLD and lock.take():
+                _remove(folder, lock)
 
 
 def _pickled(plan: Plan, keep: Callable[[pickle.PickleBuffer], Any] | None) -> bytes:
@@ -115,32 +161,34 @@ def work(
     Args:
         home: the process that searches.
     """
-    plan = _plans.get(key)
-    if plan is None:
+    known = _plans.get(key)
+    if known is None:
         if whole is not None:
-            plan = pickle.loads(whole)
+            known = _Known(pickle.loads(whole))
         else:
             try:
-                plan = _read(folder)
+                known = _Known(_read(folder), folder=folder)
             except FileNotFoundError:
                 return None
         _plans.clear()  # those of earlier searches
-        _plans[key] = plan
-    plan = replace(plan, threads=1)  # as many workers as cores train already
-    if os.getpid() == home:
-        return plan.train(trials, digests=digests)
-    import threadpoolctl
-
-    before = floatx()
-    try:
-        set_floatx(plan.floatx)
-        with used_within(plan.backend), threadpoolctl.threadpool_limits(1, "blas"):
+        _plans[key] = known
+    known.look()
+    plan = replace(known.plan, threads=1)  # as many workers as cores train already
+    with ended_by(known.ended):
+        if os.getpid() == home:
             return plan.train(trials, digests=digests)
-    except Exception as error:
-        _check_sendable(error)
-        raise
-    finally:
-        set_floatx(before)
+        import threadpoolctl
+
+        before = floatx()
+        try:
+            set_floatx(plan.floatx)
+            with used_within(plan.backend), threadpoolctl.threadpool_limits(1, "blas"):
+                return plan.train(trials, known.look, digests)
+        except Exception as error:
+            _check_sendable(error)
+            raise
+        finally:
+            set_floatx(before)
 
 
 def _check_sendable(error: Exception) -> None:
@@ -171,34 +219,31 @@ def over_executor(
             f"executor must be one of concurrent.futures, a joblib.Parallel, a client of Dask or "
             f"an mpi4py.futures.MPIPoolExecutor; got {executor!r:.80}."
         )
-    with Sent(plan, not isinstance(executor, ThreadPoolExecutor)) as sent:
+    engine = _Joblib(executor) if joblib else _Futures(executor)
+    writes = not isinstance(executor, ThreadPoolExecutor)
+    with closing(engine), Sent(plan, writes) as sent:
         arguments = sent.key, sent.folder, os.getpid()
-        engine = _Joblib(executor) if joblib else _Futures(executor)
-        try:
-            waiting = _chunks(trials, engine.workers)
-            attempts: dict[int, int] = {}
-            alone: list[list[Trial]] = []
-            while waiting or alone:
-                now = waiting or [alone.pop()]
-                waiting = []
-                for chunk, found in engine.run(now, lambda c: (*arguments, c, digests, None)):
-                    if isinstance(found, BaseException):
-                        for trial in chunk:
-                            attempts[trial.number] = attempts.get(trial.number, 0) + 1
-                            if attempts[trial.number] < 2 or len(chunk) > 1:
-                                alone.append([trial])
-                            else:
-                                why = "The process that trained it died, twice."
-                                yield [Result(trial, float("nan"), {}, why)]
-                        continue
-                    for whole in (b"", sent.whole) if found is None else ():  # another machine
-                        again = *arguments, chunk, digests, whole or None
-                        ((_, found),) = engine.run([chunk], partial(_given, again))
-                        if found is not None:  # perhaps it has got the plan with another chunk
-                            break
-                    yield found
-        finally:
-            engine.close()
+        waiting = _chunks(trials, engine.workers)
+        attempts: dict[int, int] = {}
+        alone: list[list[Trial]] = []
+        while waiting or alone:
+            now = waiting or [alone.pop()]
+            waiting = []
+            for chunk, found in engine.run(now, lambda c: (*arguments, c, digests, None)):
+                if isinstance(found, BaseException):
+                    for trial in chunk:
+                        attempts[trial.number] = attempts.get(trial.number, 0) + 1
+                        if attempts[trial.number] < 2 or len(chunk) > 1:
+                            alone.append([trial])
+                        else:
+                            yield [_lost(trial)]
+                    continue
+                for whole in (b"", sent.whole) if found is None else ():  # another machine
+                    again = *arguments, chunk, digests, whole or None
+                    ((_, found),) = engine.run([chunk], partial(_given, again))
+                    if found is not None:  # perhaps it has got the plan with another chunk
+                        break
+                yield found
 
 
 def _given(arguments: tuple[Any, ...], chunk: list[Trial]) -> tuple[Any, ...]:

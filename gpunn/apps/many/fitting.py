@@ -58,8 +58,8 @@ def fit_many(
 
     A model whose loss becomes NaN or infinite harms no other: a warning names it once all are
     through, and its history ends before that epoch. Only if all diverge, an error is raised. Ctrl-C
-    stops each model that is in training after its running batches; ``model.history`` of all models
-    keeps what is done.
+    ends the `fit` of each model that is in training, as its own Ctrl-C would: after the running
+    batches, without ``on_train_end``. ``model.history`` of all models keeps what is done.
 
     Args:
         models: Compiled models, which share no layers.

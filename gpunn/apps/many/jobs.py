@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.shared.interrupts import end_if_asked
 from gpunn.callbacks import Callback, History
 from gpunn.feeding.batches import fed
 from gpunn.models import Model, NonFiniteLossError
@@ -100,6 +101,7 @@ class Job:
         self.context.run(self._fit)
 
     def _fit(self) -> None:
+        end_if_asked()
         given, weight = dict(self.arguments), self.sample_weight
         if self.validation_rows is not None:
             held = *self.data.take(self.validation_rows), taken(weight, self.validation_rows)

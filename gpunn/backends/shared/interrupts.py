@@ -4,6 +4,9 @@ A step changes weights, the optimizer's state and counters one after the other, 
 calls from Python. An interrupt between two of them would leave a step half done. So a signal
 that arrives within a step waits for its end. An interrupt that is raised without a signal, as by
 `PyThreadState_SetAsyncExc`, lets the step end if it comes between two calls.
+
+Python delivers signals to the main thread alone. Where others work for it, `ended_by` passes on
+that they shall end.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+import numpy as np
 
 # `signal` wraps these two in enumerations, which take ten times as long.
 _get_handler: Callable[[int], Any] = _signal.getsignal
@@ -119,3 +125,44 @@ def _handler() -> _Handler | None:
         before = before.before  # left there by a call that was itself interrupted
     signalled = threading.main_thread().ident  # the thread to which Python delivers signals
     return _Handler(before) if callable(before) and threading.get_ident() == signalled else None
+
+
+class _OfThread(threading.local):
+    ended: np.ndarray | None = None
+
+
+_of_thread = _OfThread()
+
+
+@contextmanager
+def ended_by(ended: np.ndarray) -> Iterator[None]:
+    """Return a ``with`` block in which `end_if_asked` looks at a flag.
+
+    Args:
+        ended: one bool, (1,).
+
+    Raises:
+        KeyboardInterrupt: if the flag is set already.
+
+    >>> ended = np.zeros(1, bool)
+    >>> try:
+    ...     with ended_by(ended):
+    ...         ended[0] = True
+    ...         end_if_asked()
+    ... except KeyboardInterrupt:
+    ...     "ended"
+    'ended'
+    """
+    before, _of_thread.ended = _of_thread.ended, ended
+    try:
+        end_if_asked()
+        yield
+    finally:
+        _of_thread.ended = before
+
+
+def end_if_asked() -> None:
+    """Raise KeyboardInterrupt, as Ctrl-C does in the main thread, if the flag of this thread is
+    set."""
+    if _of_thread.ended is not None and _of_thread.ended[0]:
+        raise KeyboardInterrupt

@@ -45,24 +45,22 @@ class Lockstep:
 
     Args:
         members: The number of threads, each of which enters `member`.
+        stopped: One bool, (1,), which may be set from elsewhere: all runs end after their running
+            steps, and each raises KeyboardInterrupt in its thread.
 
     Attributes:
-        stopped: One bool, which `stop` sets.
         kept: What runs make to be performed together, by what it is made of.
     """
 
-    def __init__(self, members: int) -> None:
+    def __init__(self, members: int, stopped: np.ndarray | None = None) -> None:
         self._members = members
         self._waiting: list[Run] = []
         self._lock = threading.Lock()
-        self.stopped = np.zeros(1, bool)
+        self.stopped = np.zeros(1, bool) if stopped is None else stopped
         self.kept: dict[Hashable, Any] = {}
 
     def stop(self) -> None:
-        """End all runs after their running steps: each raises KeyboardInterrupt in its thread.
-
-        Runs may take long, and the threads that wait for them see no other request.
-        """
+        """Set ``stopped``."""
         self.stopped[:] = True
 
     @contextmanager
