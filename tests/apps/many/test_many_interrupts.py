@@ -246,7 +246,7 @@ def test_processes_begin_no_other_trial_and_no_file_stays(tmp_path: Path, tempor
             verbose=0, executor=pool, callbacks=pressing,
         )  # fmt: skip
     assert 1 <= len([*marks.iterdir()]) <= 2
-    assert not [*temporary.iterdir()]
+    assert [path.name for path in temporary.iterdir()] == ["pressed"]
 
 
 class Failing(Executor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class Pressing(gpunn.callbacks.Callback):
         Path(self.marks, f"{os.getpid()}-{time.monotonic_ns()}").touch()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if len([*Path(self.marks).iterdir()]) == 1:
+        with suppress(FileExistsError):  # another trial has sent it
+            Path(self.temporary, "pressed").touch(exist_ok=False)
             os.kill(self.process, signal.SIGINT)
         while [*Path(self.temporary).glob("gpunn-search-*")]:
             time.sleep(0.01)
