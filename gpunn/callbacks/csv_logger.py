@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from gpunn.common.arguments import check_path
-from gpunn.common.atomic_files import atomic_write
+from gpunn.common.atomic_files import atomic_write, make_folder_of
 from gpunn.common.fields import field
 from gpunn.common.stored import Integer, Several, Text
 
@@ -24,7 +24,8 @@ class CSVLogger(Callback):
     is written as ``NA``.
 
     Args:
-        filename: the file; it is written when the first epoch ends.
+        filename: the file, in a folder that is created if it does not exist; it is written when
+            the first epoch ends.
         separator: between the values.
         append: append to an existing file instead of overwriting it. Its columns stay; those that
             it lacks are added, with ``NA`` in the rows that are there.
@@ -61,6 +62,7 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._reset()
+        make_folder_of(self.filename)
         if self.append:
             self._read()
 

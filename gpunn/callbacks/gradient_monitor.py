@@ -15,6 +15,7 @@ from gpunn import activations
 from gpunn.activations import curve
 from gpunn.backends import get_backend
 from gpunn.common.arguments import check_path, check_positive_integer, optional
+from gpunn.common.atomic_files import make_folder_of
 from gpunn.common.fields import field
 from gpunn.common.stored import ByName, Several, Text
 from gpunn.core.by_rows import complete_gradients
@@ -62,7 +63,7 @@ class GradientMonitor(Callback):
 
     Args:
         frequency: epochs between inspections; with ``"auto"`` they take 2% of the time.
-        filename: a CSV file for the figures; it is overwritten.
+        filename: a CSV file for the figures; it is overwritten, and its folder created.
         log_dir: a folder for TensorBoard (needs the extra ``tensorboard``).
         verbose: 1 prints each finding once per layer; 0 only records it.
 
@@ -213,6 +214,7 @@ class GradientMonitor(Callback):
     def _write_file(self, records: list[dict[str, Any]], mode: str) -> None:
         if self.filename is None:
             return
+        make_folder_of(self.filename)
         with open(self.filename, mode, newline="", encoding="utf-8") as file:
             rows = csv.DictWriter(file, _COLUMNS)
             if mode == "w":

@@ -40,6 +40,11 @@ def atomic_write(path: Path, pieces: Iterable[Any]) -> None:
             os.close(descriptor)
 
 
+def make_folder_of(path: Path) -> None:
+    """Create the folder of the file ``path``, and those above it, unless it is there."""
+    os.makedirs(os.path.dirname(os.path.realpath(path)), exist_ok=True)
+
+
 def leftovers(path: Path) -> list[str]:
     """Return temporary files that killed processes left while they wrote the file ``path``."""
     folder, name = os.path.split(os.path.abspath(path))

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from gpunn.common.atomic_files import Path, atomic_write
+from gpunn.common.atomic_files import Path, atomic_write, make_folder_of
 from gpunn.common.names import closest, warn
 
 VERSION = 2  # files of version 1 had no checksum of the JSON
@@ -72,7 +72,7 @@ def write(path: Path, document: dict[str, Any]) -> None:
     file = _file_of(path)
     data = safetensors.save(tensors, {_KEY: text})
     _check_length(int.from_bytes(data[:8], "little"), file)
-    os.makedirs(os.path.dirname(os.path.realpath(file)), exist_ok=True)
+    make_folder_of(file)
     if file == os.fspath(path):
         atomic_write(file, [data])
         return

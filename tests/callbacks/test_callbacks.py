@@ -438,6 +438,24 @@ def test_terminate_on_nan_reads_the_running_loss(capsys):
     assert "Batch 1: the loss is inf" in capsys.readouterr().out
 
 
+FILES = {
+    "CSVLogger": lambda path: callbacks.CSVLogger(path),
+    "CSVLogger that appends": lambda path: callbacks.CSVLogger(path, append=True),
+    "GradientMonitor": lambda path: callbacks.GradientMonitor(filename=path, verbose=0),
+    "ModelCheckpoint": lambda path: callbacks.ModelCheckpoint(path),
+    "BackupAndRestore": lambda path: callbacks.BackupAndRestore(path, delete_checkpoint=False),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_folder_of_a_file_is_created(name, tmp_path):
+    model = gpunn.Sequential([gpunn.Input((1,)), gpunn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    path = tmp_path / "new" / "deep" / "file.gpunn"
+    model.fit([[1.0]], [[2.0]], verbose=0, callbacks=FILES[name](path))
+    assert path.exists()
+
+
 def test_csv_quotes_what_has_to_be_quoted(tmp_path):
     logger = callbacks.CSVLogger(tmp_path / "f")
     logger.on_train_begin()

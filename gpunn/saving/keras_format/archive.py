@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import io
 import json
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common import registry
-from gpunn.common.atomic_files import Path, atomic_write
+from gpunn.common.atomic_files import Path, atomic_write, make_folder_of
 from gpunn.common.names import warn
 from gpunn.common.nested import replaced
 from gpunn.common.overrides import replaces
@@ -99,7 +98,7 @@ def save_weights(model: Any, path: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    os.makedirs(os.path.dirname(os.path.realpath(path)), exist_ok=True)
+    make_folder_of(path)
     atomic_write(path, [data])
 
 
