@@ -55,9 +55,11 @@ class _MonitorCallback(Callback):
         with contextlib.suppress(ValueError):
             lookup("loss", name)
             return "down"
+        prefix = self.monitor.removesuffix(name)
+        known = [prefix + one for one in trainer.log_names] if trainer else []
         raise ValueError(
-            f"{type(self).__name__} cannot tell whether a higher or lower {self.monitor!r} is "
-            f"better: pass mode='max' or mode='min'."
+            f"monitor={self.monitor!r}: it is unknown whether a higher or a lower one is better. "
+            f"Pass mode='max' or mode='min'.{closest(self.monitor, known)}"
         )
 
     def _is_improvement(self, value: float, reference: float | None) -> bool:

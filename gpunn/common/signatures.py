@@ -59,15 +59,16 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method whose error about an unknown keyword names the one that is meant, as Python
-    does from 3.13 on. Its traceback of Ctrl-C is short.
+    """Return a method or function whose error about an unknown keyword names the one that is meant,
+    as Python does from 3.13 on. Its traceback of Ctrl-C is short.
 
     >>> suggesting(lambda self, epochs=1: None)(0, epoch=5)
     Traceback (most recent call last):
     TypeError: <lambda>() got an unexpected keyword argument 'epoch'. Did you mean 'epochs'?
     """
     code = method.__code__
-    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = [name for name in names if name != "self"]
 
     @functools.wraps(method)
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -75,7 +76,7 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
             if name not in known:
                 raise TypeError(
                     f"{method.__name__}() got an unexpected keyword argument {name!r}."
-                    f"{closest(name, [*known])}"
+                    f"{closest(name, known)}"
                 )
         try:
             return method(*args, **kwargs)

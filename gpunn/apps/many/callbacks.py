@@ -71,7 +71,7 @@ def _check_apart(numbers: Sequence[int], found: Sequence[Sequence[Callback]]) ->
 def _in_own_file(callback: Callback, number: int) -> Callback:
     """Return the callback, or a copy whose paths have the number of the model for ``{model}``."""
     own = {
-        name: MODEL.sub(lambda found: format(number, (found[1] or ":")[1:]), path)
+        name: MODEL.sub(lambda found: _formatted(number, found), path)
         for name, path in _paths(callback).items()
         if MODEL.search(path)
     }
@@ -83,6 +83,15 @@ def _in_own_file(callback: Callback, number: int) -> Callback:
     if hasattr(made, "__post_init__"):  # which may derive other paths
         made.__post_init__()
     return made
+
+
+def _formatted(number: int, found: re.Match[str]) -> str:
+    try:
+        return format(number, (found[1] or ":")[1:])
+    except ValueError as error:
+        raise ValueError(
+            f"callbacks: {found[0]!r} in a path: {error}. Write {{model}} or {{model:03d}}."
+        ) from None
 
 
 def _is_list(entry: Any) -> bool:

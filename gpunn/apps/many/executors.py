@@ -214,7 +214,7 @@ def over_executor(
     if hasattr(executor, "get_executor"):  # a client of Dask
         executor = executor.get_executor()
     joblib = callable(executor) and hasattr(executor, "n_jobs")
-    if not joblib and not callable(getattr(executor, "submit", None)):
+    if isinstance(executor, type) or not (joblib or callable(getattr(executor, "submit", None))):
         raise TypeError(
             f"executor must be one of concurrent.futures, a joblib.Parallel, a client of Dask or "
             f"an mpi4py.futures.MPIPoolExecutor; got {executor!r:.80}."
@@ -236,7 +236,8 @@ def over_executor(
                         if attempts[trial.number] < 2 or len(chunk) > 1:
                             alone.append([trial])
                         else:
-                            yield [_lost(trial)]
+                            why = "The process that trained it died, twice."
+                            yield [Result(trial, float("nan"), {}, why)]
                     continue
                 for whole in (b"", sent.whole) if found is None else ():  # another machine
                     again = *arguments, chunk, digests, whole or None

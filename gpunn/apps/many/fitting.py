@@ -8,7 +8,8 @@ from typing import Any
 from gpunn.callbacks import History
 from gpunn.callbacks.streams import check_verbose
 from gpunn.common.arguments import check_integer
-from gpunn.common.names import counted, listed, shorten, warn
+from gpunn.common.names import counted, listed, warn
+from gpunn.common.signatures import suggesting
 from gpunn.models import Model
 
 from .callbacks import callbacks_of
@@ -25,6 +26,7 @@ INTERRUPTED = (
 )
 
 
+@suggesting
 def fit_many(
     models: Sequence[Model],
     x: Any,
@@ -143,7 +145,6 @@ def fit_many(
             run(jobs, threads)
     except KeyboardInterrupt as stop:
         stop.add_note(INTERRUPTED)
-        shorten(stop)
         raise
     _name_diverged(jobs)
     return [job.history for job in jobs]

@@ -35,13 +35,19 @@ def folds_of(given: Any, y: Any, rows: int) -> list[Fold]:
     if isinstance(given, (int, np.integer)) or given is True:
         count = check_integer("folds", given, 2)
         if count > rows:
-            raise ValueError(f"folds={count} of {rows} rows leave folds without a row.")
+            raise ValueError(
+                f"folds={count} of {rows} rows leave folds without a row: use at most {rows}."
+            )
         labels = _labels(y, rows)
         found, numbers = np.unique(labels, return_inverse=True)
         of = numbered(numbers.reshape(-1), len(found) if len(found) > 1 else 0, count, Rules())
         return [(np.flatnonzero(of != k), np.flatnonzero(of == k)) for k in range(count)]
-    if hasattr(given, "split") and not isinstance(given, str):
-        given = given.split(np.zeros((rows, 1)), _one_array(y))
+    if hasattr(given, "split") and not isinstance(given, (str, type)):
+        try:
+            given = [*given.split(np.zeros((rows, 1)), _one_array(y))]
+        except ValueError as error:  # of one that needs groups
+            error.add_note("folds may also be a list: [*folds.split(x, y, groups)].")
+            raise
     try:
         pairs = [(train, held) for train, held in given]
     except (TypeError, ValueError):

@@ -37,6 +37,7 @@ class Job:
             only that of a model that diverges.
         when_done: is called with the job, in the thread that trained it.
         history: of the epochs that are done.
+        what: which training it is, in messages.
         error: what ended the training early.
         is_done: whether it ended, by an error too, but not by Ctrl-C.
     """
@@ -54,6 +55,7 @@ class Job:
     when_done: Callable[[Job], None] | None = None
     keeps_errors: bool = False
     history: History = field(default_factory=History)
+    what: str = ""
     error: Exception | None = None
     is_done: bool = False
 
@@ -118,7 +120,7 @@ class Job:
             error = diverged
         except Exception as other:
             if not self.keeps_errors:
-                other.add_note(f"In the training of {self}.")
+                other.add_note(f"In {self.what or f'the training of {self}'}.")
                 raise
             error = other
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def _of_mapping(over: Mapping[Any, Any], trials: int | None, random_state: int) 
         if not isinstance(name, str):
             raise TypeError(f"over: the arguments are strings; got {name!r}.")
         if name not in draws and (
-            isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__")
+            isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__len__")
         ):
             raise TypeError(
                 f"over[{name!r}] must be a list of values, a distribution with rvs, or a function "

@@ -40,10 +40,11 @@ def jobs_of(
     chosen = row_numbers("rows", rows, count, data.rows)
     held_out = row_numbers("validation_rows", validation_rows, count, data.rows)
     weights = [weight if weight is None else converted(weight, False) for weight in weights]
-    for weight in weights:
+    for number, weight in enumerate(weights):
         if weight is not None and (found := row_count(weight)) != data.rows:
             raise ValueError(
-                f"sample_weight has {found} rows, x has {data.rows}; they must be equal."
+                f"sample_weight has {found} rows for models[{number}], x has {data.rows}; they "
+                f"must be equal, since rows= takes those of each model."
             )
     each = zip(chosen, held_out, weights, classes, callbacks, strict=True)
     return [
@@ -61,7 +62,7 @@ def check_models(models: Iterable[Any]) -> list[Model]:
         TypeError: for something else.
         ValueError: for none, one that is not compiled, and two that are or hold the same.
     """
-    if not isinstance(models, Iterable):
+    if isinstance(models, (Model, Mapping)) or not isinstance(models, Iterable):
         raise TypeError(f"models must be a list of compiled models; got {models!r:.80}.")
     models = list(models)
     if not models:

@@ -128,6 +128,8 @@ def search(
     check_integer("threads", threads, 1, None)
     halving = check_integer("halving", halving, 2, None)
     check_choice("mode", mode, ("auto", "min", "max"))
+    if not isinstance(monitor, str):
+        raise TypeError(f"monitor must be the name of a figure of fit; got {monitor!r:.80}.")
     if not callable(build) or isinstance(build, Model):
         raise TypeError(
             f"build must be a function that returns a compiled model; got {build!r:.80}."

@@ -146,11 +146,14 @@ def row_numbers(name: str, given: Any, count: int, rows: int) -> list[np.ndarray
 def _numbers(name: str, given: Any, rows: int) -> np.ndarray | None:
     if given is None:
         return None
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        array = np.empty(())
     if array.ndim != 1 or (array.dtype.kind not in "biu" and array.size):
         raise TypeError(
             f"{name} must be row numbers, or True and False for each row; got "
-            f"{_described(array)}."
+            + (f"shape {array.shape} and dtype {array.dtype}." if array.ndim else f"{given!r:.80}.")
         )
     if array.dtype.kind == "b":
         if len(array) != rows:
@@ -164,10 +167,6 @@ def _numbers(name: str, given: Any, rows: int) -> np.ndarray | None:
             f"{name} holds the row {low if low < 0 else high}; x has the rows 0 to {rows - 1}."
         )
     return array.astype(np.int64, copy=False)
-
-
-def _described(array: np.ndarray) -> str:
-    return f"an array of shape {array.shape} and dtype {array.dtype}"
 
 
 def for_each(name: str, given: Any, count: int, single: Callable[[Any], bool]) -> Sequence[Any]:

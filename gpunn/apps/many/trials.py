@@ -123,6 +123,11 @@ class Plan:
             model = context.run(self.build, **own)
             if not isinstance(model, Model):
                 raise TypeError(f"build must return a compiled gpunn.Model; got {model!r:.80}.")
+            if not model.compiled:
+                raise ValueError(
+                    f"build returned {model.name!r}, which is not compiled: call its "
+                    f"compile(optimizer=..., loss=...) first."
+                )
             check_models([model])
             if model in _made:
                 raise ValueError(
@@ -150,6 +155,7 @@ class Plan:
             job.class_weight = fits.pop("class_weight", job.class_weight)
             job.arguments = {**self.arguments, "epochs": trial.epochs, **fits}
             job.number, job.context = trial.number, context
+            job.what = f"the trial of {trial}"
             job.check()
         return jobs
 
