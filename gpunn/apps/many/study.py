@@ -155,7 +155,10 @@ class Study:
         return averaged(chosen)
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Plot the scores over each argument that differs: a dot for a model, a line of means.
+        """Plot the scores over each argument that differs: a dot for a model, a mark for the mean.
+
+        A line joins the means of a grid, or of a single argument. Points that lack an argument
+        have it as "default".
 
         Args:
             ax: axes to draw in, if one argument differs.
@@ -165,7 +168,7 @@ class Study:
 
         Raises:
             ImportError: without matplotlib.
-            ValueError: for ``ax`` if several arguments differ.
+            ValueError: for ``ax`` if several arguments differ, and for points without arguments.
         """
         from .plotting import plotted
 

@@ -523,7 +523,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         lambda: [line(), uncompiled()], {}, ValueError, r"models\[1\] .* not compiled"),
     "twice": (lambda: [line()] * 2, {}, ValueError, r"models\[0\] and models\[1\] are the same"),
     "shared": (sharing, {}, ValueError, "share the layer 'both'"),
-    "one model": (lambda: line(), {}, TypeError, "models must be a list .*; got <Seq"),
+    "a model alone": (lambda: line(), {}, TypeError, "models must be a list .*; got <Seq"),
     "named models": (lambda: {"a": line()}, {}, TypeError, "models must be a list"),
     "batches": (lambda: [line()], {"x": iter([])}, TypeError, "x must be arrays"),
     "y": (lambda: [line()], {"y": [[1.0]]}, ValueError, "y"),

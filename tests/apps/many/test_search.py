@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import searched
 from scipy import stats
 from searched import X, Y, build, by_hand, weights
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 import gpunn
 from gpunn import layers
@@ -226,21 +227,44 @@ def test_the_best_the_table_and_the_ensemble(plain: Any, tmp_path: Path) -> None
         assert accuracy == pytest.approx(np.mean((expected > 0.5) == np.reshape(Y, (-1, 1))))
 
 
-def test_an_ensemble_of_several_inputs_and_outputs() -> None:
+class Own(gpunn.Model):
+    """A model whose call takes and returns dictionaries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p, self.q = layers.Dense(1), layers.Dense(2)
+
+    def call(self, x: Any) -> Any:  # type: ignore[override]
+        both = gpunn.ops.concatenate([x["a"], x["b"]], -1)
+        return {"p": self.p(both), "q": self.q(both)}
+
+
+@pytest.mark.parametrize("kind", ["lists", "dictionaries", "its own call"])
+def test_an_ensemble_of_several_inputs_and_outputs(kind: str) -> None:
     def made() -> Any:
-        a, b = layers.Input((1,), name="a"), layers.Input((1,), name="b")
-        both = layers.Concatenate()([a, b])
-        outputs = [layers.Dense(1, name="p")(both), layers.Dense(2, name="q")(both)]
-        model = gpunn.Model([a, b], outputs)
-        model.compile("sgd", ["mse", "mse"])
+        if kind == "its own call":
+            model = Own()
+        else:
+            a, b = layers.Input((1,), name="a"), layers.Input((1,), name="b")
+            both = layers.Concatenate()([a, b])
+            outputs = [layers.Dense(1, name="p")(both), layers.Dense(2, name="q")(both)]
+            lists = kind == "lists"
+            model = gpunn.Model(
+                [a, b] if lists else {"a": a, "b": b},
+                outputs if lists else dict(zip("pq", outputs, strict=True)),
+            )
+        model.compile("sgd", ["mse", "mse"] if kind == "lists" else {"p": "mse", "q": "mse"})
         return model
 
-    x, y = [X[:, :1], X[:, 1:]], [X[:, :1], X]
+    x: Any = [X[:, :1], X[:, 1:]]
+    y: Any = [X[:, :1], X]
+    if kind != "lists":
+        x, y = dict(zip("ab", x, strict=True)), dict(zip("pq", y, strict=True))
     study = gpunn.search(made, x, y, over=[{}], seeds=3, folds=2, epochs=1, verbose=0)
     found = study.ensemble(3).predict(x, verbose=0)
     order = np.argsort([r.score for r in study.results], kind="stable")[:3]
     each = [study.models[k].predict(x, verbose=0) for k in order]
-    for k in range(2):
+    for k in range(2) if kind == "lists" else "pq":
         np.testing.assert_allclose(found[k], np.mean([one[k] for one in each], axis=0), atol=1e-6)
 
 
@@ -270,6 +294,23 @@ def test_an_ensemble_of_dictionaries() -> None:
     np.testing.assert_array_equal(alone["q"], best["q"])
 
 
+def test_an_ensemble_takes_the_frame_that_its_models_take(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"city": ["Oslo", "Rome", "Lima", "Rome"] * 15, "area": X[:, 0] * 30})
+
+    def made() -> Any:
+        space = gpunn.utils.FeatureSpace({"city": "string_categorical", "area": "float_normalized"})
+        space.adapt(frame)
+        model = gpunn.Model(space.get_inputs(), layers.Dense(1)(space.get_encoded_features()))
+        model.compile("sgd", "mse")
+        return model
+
+    study = gpunn.search(made, frame, Y, over=[{}], seeds=3, folds=2, verbose=0)
+    study.ensemble(6).save(tmp_path / "ensemble.gpunn")
+    found = gpunn.models.load_model(tmp_path / "ensemble.gpunn").predict(frame, verbose=0)
+    each = [model.predict(frame, verbose=0) for model in study.models]
+    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+
+
 def test_a_higher_figure_may_be_better() -> None:
     study = gpunn.search(build, X, Y, over=OVER, monitor="val_accuracy", folds=3, epochs=3,
                          verbose=0)  # fmt: skip
@@ -278,6 +319,34 @@ def test_a_higher_figure_may_be_better() -> None:
     lowest = gpunn.search(build, X, Y, over=OVER, monitor="val_accuracy", mode="min", folds=3,
                           epochs=3, verbose=0)  # fmt: skip
     assert lowest.best.score == min(study.scores)
+
+
+def test_an_error_in_a_training_names_the_trial() -> None:
+    with pytest.raises(ValueError, match="batch_size must be") as raised:
+        gpunn.search(build, X, Y, over={"batch_size": [8, 0]}, folds=2, verbose=0)
+    assert "{'batch_size': 0}, seed 0, fold 0" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize("kind", ["grid", "draws", "a single argument", "points"])
+def test_a_line_joins_means_that_can_be_compared(kind: str) -> None:
+    over: Any = {
+        "grid": {"units": [3, 4, 5], "rate": [0.1, 0.01]},
+        "draws": [{"units": 3 + k, "rate": 0.1 / (k + 1)} for k in range(3)],
+        "a single argument": {"units": [3, 4, 5]},
+        "points": [{"units": 3}, {"rate": 0.1}, {"units": 3, "rate": 0.01}],
+    }[kind]
+    study = gpunn.search(build, X, Y, over=over, folds=2, verbose=0)
+    joined = [ax.lines[0].get_linestyle() != "None" for ax in study.plot().axes]
+    assert joined == [kind in ("grid", "a single argument")] * len(joined)
+    if kind == "points":
+        labels = [[t.get_text() for t in ax.get_xticklabels()] for ax in study.plot().axes]
+        assert labels == [["3", "default"], ["default", "0.1", "0.01"]]
+
+
+def test_points_without_arguments_have_no_plot() -> None:
+    study = gpunn.search(build, X, Y, over={}, folds=2, verbose=0)
+    with pytest.raises(ValueError, match="plot draws the scores over the arguments"):
+        study.plot()
 
 
 def test_the_plot_shows_each_model_over_what_differs(plain: Any) -> None:
@@ -548,6 +617,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "empty": ({"over": []}, ValueError, "over has no points"),
     "no values": ({"over": {"units": []}}, ValueError, r"over\['units'\] is empty"),
     "text": ({"over": {"units": "abc"}}, TypeError, r"over\['units'\] must be a list"),
+    "a set": ({"over": {"units": {4, 5}}}, TypeError, r"over\['units'\] must be a list"),
     "draws": ({"over": {"rate": stats.uniform()}}, ValueError, "say how many points to draw"),
     "trials": ({"trials": 3, "over": [{}]}, ValueError, "a list has its own points"),
     "seeds": ({"seeds": []}, ValueError, "seeds must be"),
@@ -562,12 +632,17 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "one fold": ({"folds": 1}, ValueError, "folds must be"),
     "many folds": ({"folds": 61}, ValueError, "leave folds without a row"),
     "no folds": ({"folds": "five"}, TypeError, "folds must be"),
+    "folds by groups": ({"folds": GroupKFold(2)}, ValueError, "groups"),
+    "class of folds": ({"folds": KFold}, TypeError, "folds must be"),
     "rows": ({"folds": [([0], [99])]}, ValueError, r"held out\[0\] holds the row 99"),
     "monitor": ({"monitor": "val_f1"}, ValueError, "val_f1"),
+    "shortened monitor": ({"monitor": "val_acc"}, ValueError, "Did you mean 'val_accuracy'"),
+    "no monitor": ({"monitor": 3}, TypeError, "monitor must be the name of a figure of fit; got 3"),
     "unknown": ({"epoch": 3}, TypeError, r"no argument 'epoch'. Did you mean 'epochs'"),
     "halving": ({"halving": 1}, ValueError, "halving must be"),
     "epochs": ({"halving": 2, "over": {"epochs": [1]}}, ValueError, "halving chooses the epochs"),
     "executor": ({"executor": 3}, TypeError, "executor must be"),
+    "class of executors": ({"executor": ThreadPoolExecutor}, TypeError, "executor must be"),
     "folder": ({"over": {"units": [object()]}, "folder": "here"}, TypeError, "folder keeps points"),
 }  # fmt: skip
 
