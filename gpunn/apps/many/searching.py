@@ -138,6 +138,8 @@ def search(
     points, chosen = points_of(over, trials, random_state), seeds_of(seeds)
     if halving is not None and any("epochs" in point for point in points):
         raise ValueError("halving chooses the epochs: leave them out of over.")
+    if halving is not None and epochs == 1:
+        raise ValueError(f"halving={halving} divides epochs, which is 1: pass epochs=... as well.")
     parts = folds_of(folds, y, row_count(x))
     arguments = fit_arguments(fit)
     validates = arguments["validation_data"] is not None or arguments["validation_split"]

@@ -640,6 +640,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no monitor": ({"monitor": 3}, TypeError, "monitor must be the name of a figure of fit; got 3"),
     "unknown": ({"epoch": 3}, TypeError, r"no argument 'epoch'. Did you mean 'epochs'"),
     "halving": ({"halving": 1}, ValueError, "halving must be"),
+    "one epoch": ({"halving": 2, "epochs": 1}, ValueError, "halving=2 divides epochs, which is 1"),
     "epochs": ({"halving": 2, "over": {"epochs": [1]}}, ValueError, "halving chooses the epochs"),
     "executor": ({"executor": 3}, TypeError, "executor must be"),
     "class of executors": ({"executor": ThreadPoolExecutor}, TypeError, "executor must be"),
