@@ -26,6 +26,7 @@ from gpunn.callbacks import (
     ModelCheckpoint,
     ReduceLROnPlateau,
     Report,
+    TensorBoard,
     TerminateOnNaN,
 )
 from gpunn.common.names import plain
@@ -313,6 +314,22 @@ def test_callbacks_act_on_each_model(tmp_path: Path) -> None:
         for a, b in zip(saved.get_weights(), expected, strict=True):
             np.testing.assert_array_equal(a, b)
     assert len({len(history.epoch) for history in histories}) > 1, "they stop at different epochs"
+
+
+WRITING: dict[str, Any] = {
+    "CSVLogger": CSVLogger,
+    "GradientMonitor": lambda path: GradientMonitor(filename=path, verbose=0),
+    "ModelCheckpoint": ModelCheckpoint,
+    "Report": Report,
+    "TensorBoard": TensorBoard,
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_each_model_has_its_own_file(name: str, tmp_path: Path) -> None:
+    callback = WRITING[name](tmp_path / "{model}.gpunn")
+    gpunn.fit_many([line(), line()], LINE, LINE, verbose=0, callbacks=callback)
+    assert {path.name for path in tmp_path.iterdir()} == {"0.gpunn", "1.gpunn"}
 
 
 def test_callbacks_may_be_a_function_or_lists() -> None:
