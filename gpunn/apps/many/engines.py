@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -83,32 +85,44 @@ def _in_threads(
     After an error of one or Ctrl-C, ``ended`` is true, (1,): no other model begins, and each `fit`
     ends as Ctrl-C ends it.
     """
-    pool = ThreadPoolExecutor(min(threads, len(groups)), thread_name_prefix="fit_many")
-    futures: list[Future[None]] = []
+    waiting, running, over = iter(groups), set[int](), SimpleQueue[None]()
+    errors = list[BaseException]()
 
-    def within(group: Group) -> None:
-        try:
-            with ended_by(ended):
-                train(group)
-        except BaseException:
-            ended[0] = True
-            raise
+    def work(number: int) -> None:
+        for group in waiting:
+            try:
+                with ended_by(ended):
+                    train(group)
+            except BaseException as error:
+                ended[0] = True
+                errors.append(error)
+        running.discard(number)
+        over.put(None)
 
     def begin() -> None:
-        futures.extend(pool.submit(within, group) for group in groups)
+        for number in range(min(threads, len(groups))):
+            running.add(number)
+            try:
+                Thread(target=work, args=(number,), name=f"fit_many_{number}").start()
+            except BaseException:
+                running.discard(number)
+                raise
 
+    # Python's pools and futures may be left with a wrong lock where Ctrl-C comes to their methods.
     try:
-        perform([begin], 1)  # Ctrl-C waits: no thread trains of which the pool does not know
-        while wait(futures, WAKING).not_done:  # not one long wait: another thread may get Ctrl-C
+        perform([begin], 1)  # Ctrl-C waits: no thread trains of which nobody knows
+        while running:  # not one long wait: another thread may get Ctrl-C
+            with suppress(Empty):
+                over.get(timeout=WAKING)
             end_if_asked()
-    except BaseException:
+    except BaseException as error:
         ended[0] = True
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
-        raise error  # others were interrupted because of it
+        errors.append(error)
+    while running:
+        with suppress(Empty):
+            over.get(timeout=WAKING)
+    for first in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
+        raise first  # others were interrupted because of it
 
 
 def _is_small(job: Job) -> bool:
