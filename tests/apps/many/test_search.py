@@ -343,12 +343,6 @@ def test_a_line_joins_means_that_can_be_compared(kind: str) -> None:
         assert labels == [["3", "default"], ["default", "0.1", "0.01"]]
 
 
-def test_points_without_arguments_have_no_plot() -> None:
-    study = gpunn.search(build, X, Y, over={}, folds=2, verbose=0)
-    with pytest.raises(ValueError, match="plot draws the scores over the arguments"):
-        study.plot()
-
-
 def test_the_plot_shows_each_model_over_what_differs(plain: Any) -> None:
     axes = plain.plot().axes
     assert [ax.get_xlabel() for ax in axes] == ["units", "rate"]
