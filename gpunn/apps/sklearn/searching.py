@@ -165,9 +165,13 @@ def _train(fits: list[_Fit], n_jobs: int | None) -> None:
         run(jobs, n_jobs if n_jobs is not None and n_jobs > 0 else None)
 
 
-def _text(estimator: GpunnEstimator) -> str:
-    """Return a text of the parameters, in which places in memory are left out."""
-    return NUMBERED.sub("", repr(estimator))
+def _are_alike(one: GpunnEstimator, other: GpunnEstimator) -> bool:
+    """Whether parameters are equal, or have equal texts but for places in memory."""
+    a, b = one.get_params(deep=False), other.get_params(deep=False)
+    return type(one) is type(other) and all(
+        a[name] is b[name] or NUMBERED.sub("", repr(a[name])) == NUMBERED.sub("", repr(b[name]))
+        for name in a
+    )
 
 
 def _handing_out(trained: Iterator[_Fit]) -> Callable[..., bool]:
@@ -180,7 +184,7 @@ def _handing_out(trained: Iterator[_Fit]) -> Callable[..., bool]:
             found is None
             or not found.is_done
             or found.key != digest([X, y, sample_weight])
-            or _text(found.estimator) != _text(estimator)
+            or not _are_alike(found.estimator, estimator)
         ):
             return False
         if found.error is not None:
