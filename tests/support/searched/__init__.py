@@ -86,4 +86,4 @@ class Pressing(gpunn.callbacks.Callback):
             Path(self.temporary, "pressed").touch(exist_ok=False)
             os.kill(self.process, signal.SIGINT)
         while [*Path(self.temporary).glob("gpunn-search-*")]:
-            time.sleep(0.01)
+            os.sched_yield()
