@@ -175,6 +175,7 @@ def test_an_optimizer_takes_a_setting_with_slots_of_its_own_between_fits(
     ],
     ids=lambda layer: layer.name,
 )
+@gpunn.utils.seeded(7)
 def test_attention_drops_with_the_rate_set_later(layer: Any) -> None:
     given = ([STEPS, STEPS],) if isinstance(layer, layers.Attention) else (STEPS, STEPS)
     plain = layer(*given, training=False).numpy()

@@ -546,7 +546,8 @@ def test_a_source_tree_is_built_for_this_cpu_unless_asked(tmp_path: Path) -> Non
 
     sources = len(list((ROOT / "kernels" / "cpu").glob("*.cpp")))
     best = [name for name in cpu_kernels.of_this_cpu() if name != "avx512"][-1]
-    unknown = sources if "avx512" in cpu_kernels.of_this_cpu() else 0  # tried, and rejected
+    # Tried and rejected, and once more for what the compiler says.
+    unknown = sources + 1 if "avx512" in cpu_kernels.of_this_cpu() else 0
     assert sources < build() <= 1 + sources + unknown
     assert modules(there) == of_modules(best)
     build(GPUNN_BUILD="all")
