@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +37,17 @@ class AliasFinder:
                 return None
         real = self._aliases[alias] + name[len(alias) :]
         loader: Any = _AliasLoader(real)
-        return ModuleSpec(name, loader) if find_spec(real) else None
+        return ModuleSpec(name, loader) if name == alias or _exists(real) else None
+
+
+def _exists(name: str) -> bool:
+    """Whether a module exists, in a package that has been imported by another name.
+
+    Finders hold the lock of all imports. To import a package here, as `importlib.util.find_spec`
+    does, may wait for a thread that waits for this lock.
+    """
+    path = getattr(sys.modules.get(name.rpartition(".")[0]), "__path__", None)
+    return path is not None and any(finder.find_spec(name, path) for finder in list(sys.meta_path))
 
 
 class _AliasLoader:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
+from threading import RLock
 from types import FrameType, MappingProxyType
 from typing import Any
 
@@ -25,6 +27,7 @@ _OF_PARTS = (
 )  # fmt: skip
 _NONE: Mapping[str, str] = MappingProxyType({})
 _of_kinds: dict[str, LazyPackage] = {}
+_turn = RLock()
 
 
 class LazyPackage:
@@ -92,7 +95,7 @@ class LazyPackage:
         return found
 
     def _imported(self, module: str) -> Any:
-        with paused():
+        with _in_turn(), paused():
             return import_module(module, self._package)
 
     def _class_of(self, name: str) -> str | None:
@@ -103,7 +106,8 @@ class LazyPackage:
 
     def _beside(self, name: str) -> Any:
         """Return the object made of a class, which is always the same."""
-        made = self.get(self._make)(self.get(name)) if self._make else self.get(name)
+        with _in_turn():
+            made = self.get(self._make)(self.get(name)) if self._make else self.get(name)
         return self._made.setdefault(name, made)  # another thread may have made one
 
     def names(self) -> list[str]:
@@ -118,6 +122,22 @@ class LazyPackage:
             if name in (None, known, known.lower(), snake_case(known)):
                 self.get(known)
         self._parts.add(name)
+
+
+def _in_turn() -> AbstractContextManager[Any]:
+    """Return a ``with`` block that one thread at a time enters: modules that import each other
+    would be seen half made by others.
+
+    Below the import of a module, others may wait for that module and have this lock; there it is
+    not taken.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        if frame.f_code.co_name == "<module>" and module.startswith("gpunn."):
+            return nullcontext()
+        frame = frame.f_back
+    return _turn
 
 
 def import_parts(kind: str | None = None, name: str | None = None) -> None:
