@@ -335,7 +335,8 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
         return cls(reduction="none", **options)(y_true, y_pred)
 
-    function.__name__ = snake_case(cls.__name__)
+    function.__name__ = function.__qualname__ = snake_case(cls.__name__)
+    function.__module__ = "gpunn.losses"  # where pickle finds it
     shape, y_true, y_pred = "(..., n)", "[[0.0, 1.0], [1.0, 0.0]]", "[[0.25, 0.75], [0.5, 0.5]]"
     if cls.sparse:
         shape, y_true = "(...), the numbers of the classes", "[1, 0]"

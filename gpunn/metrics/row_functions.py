@@ -82,7 +82,7 @@ def _row_function(cls: type[MeanOfRows]) -> Callable[..., Tensor]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
         return tensors_of(cls(**options).values(y_true, y_pred))
 
-    function.__name__ = snake_case(cls.__name__)
+    function.__name__ = function.__qualname__ = snake_case(cls.__name__)
     each = " or for each element (..., n)" if cls.elementwise else ""
     function.__doc__ = _ROW_FUNCTION.format(
         name=function.__name__,

@@ -304,6 +304,17 @@ def test_a_metric_and_a_variable_keep_what_they_hold() -> None:
         assert copied(ops.exp(0.0) + variable).tolist() == [3.0, 4.0]
 
 
+@pytest.mark.parametrize("module", [gpunn.losses, gpunn.metrics, gpunn.activations])
+def test_functions_are_pickled_by_name_and_are_the_same_ones(module: Any) -> None:
+    """Like any function of a module, also those that are made of classes."""
+    names = [n for n in dir(module) if n not in ("get", "serialize", "deserialize")]
+    functions = {n: getattr(module, n) for n in names}
+    assert len(functions) > 20
+    for name, function in functions.items():
+        if callable(function) and not isinstance(function, gpunn.activations.Activation):
+            assert through_pickle(function) is function, name
+
+
 def test_what_cannot_be_pickled_is_pickles_own_error() -> None:
     model = gpunn.Sequential([gpunn.Input((2,)), layers.Lambda(lambda x: x + 1)])
     with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
