@@ -39,7 +39,8 @@ def ctc_decode(
     Returns:
         labels, int32 (paths, batch, steps), with -1 after the last label; and scores. Those of
         "greedy" are ``-sum of the largest logits`` (batch, 1), those of "beam_search" are log
-        probabilities (batch, paths): -infinity where there are fewer labels than ``top_paths``.
+        probabilities (batch, paths): -infinity where there are fewer labels than ``top_paths``, and
+        NaN, without labels, where logits are NaN or infinite.
 
     Raises:
         ValueError: if a shape, the strategy, a number or the blank does not fit.
@@ -76,7 +77,11 @@ def ctc_decode(
     scores = np.full((inputs.shape[0], paths), -np.inf, inputs.dtype)
     logs = ops.log_softmax(inputs).numpy()
     for sample, length in enumerate(lengths.numpy()):
-        best = _search(logs[sample, : max(length, 0)], width, blank)[:paths]
+        steps = logs[sample, : max(length, 0)]
+        if np.isnan(steps).any():
+            scores[sample] = np.nan
+            continue
+        best = _search(steps, width, blank)[:paths]
         for place, (found, score) in enumerate(best):
             labels[place, sample, : len(found)], scores[sample, place] = found, score
     return constant(labels, "int32"), constant(scores, inputs.dtype)

@@ -248,7 +248,8 @@ def _weights(window: Any, length: int, fft_length: int, dtype: str) -> Tensor:
         return constant(np.ones(fft_length), dtype)
     if isinstance(window, str):
         a, b = WINDOWS[check_choice("window", window, list(WINDOWS))]
-        weights = constant(a - b * np.cos(2 * np.pi * np.arange(length) / length), dtype)
+        turns = np.arange(length) / length if length > 1 else 0.5  # one sample is in the middle
+        weights = constant(np.full(length, a - b * np.cos(2 * np.pi * turns)), dtype)
     else:
         weights = ops.cast(convert(window), dtype)
         if weights.shape != (length,):
@@ -273,8 +274,8 @@ def stft(
         fft_length: n of `rfft`: at least ``sequence_length``. A window is in the middle, between
             zeros.
         window: what samples are multiplied by: "hann", ``0.5 - 0.5 cos(2 pi t)``, "hamming",
-            ``0.54 - 0.46 cos(2 pi t)`` (t from 0 to below 1), a tensor (sequence_length,), or None
-            for all ``fft_length`` samples unchanged.
+            ``0.54 - 0.46 cos(2 pi t)`` (t from 0 to below 1; of one sample, 0.5), a tensor
+            (sequence_length,), or None for all ``fft_length`` samples unchanged.
         center: whether x is continued by ``fft_length // 2`` samples on both sides, as in a mirror,
             so that window t has its middle at sample ``t * sequence_stride``.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -42,6 +44,18 @@ def test_labels_that_do_not_exist_have_no_probability() -> None:
     labels, scores = ops.ctc_decode(np.zeros((1, 1, 2)), [1], "beam_search", top_paths=4)
     assert labels.tolist() == [[[-1]], [[1]], [[-1]], [[-1]]]
     assert scores.numpy()[0] == pytest.approx([np.log(0.5), np.log(0.5), -np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_have_no_labels_as_in_keras(value: float) -> None:
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
+    logits[0, 1, 2] = logits[1, 4, 2] = value  # the latter is after the end of its sequence
+    how: Any = {"strategy": "beam_search", "top_paths": 2}
+    lengths = np.array([5, 4, 5], np.int32)
+    wanted, totals = keras.ops.ctc_decode(logits, lengths, **how)
+    labels, scores = ops.ctc_decode(logits, lengths, **how)
+    np.testing.assert_array_equal(labels, np.asarray(wanted))
+    np.testing.assert_allclose(scores, np.asarray(totals), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "beam_search"])

@@ -7,6 +7,7 @@ from typing import Any
 import emulated  # noqa: F401  makes the backend known
 import numpy as np
 import pytest
+import scipy.signal
 from numpy.testing import assert_allclose
 from operation_cases.case import floats
 from operation_cases.computed import BACKENDS
@@ -49,6 +50,15 @@ def test_a_window_is_weighed_and_lies_between_zeros(way: dict[str, Any]) -> None
     expected = np.array([np.fft.rfft(x[k : k + n] * weights) for k in begins])
     real, imag = ops.stft(x, **way, center=False)
     assert_allclose(real.numpy() + 1j * imag.numpy(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", ["hann", "hamming"])
+def test_a_window_of_one_sample_keeps_it(window: str) -> None:
+    x = floats(2, 9)
+    shape = scipy.signal.get_window(window, 1)
+    real, imag = ops.stft(x, 1, 2, 4, window=window, center=False)
+    expected = shape * x[:, 1:7:2, None] * np.exp(-0.5j * np.pi * np.arange(3))
+    assert_allclose(real.numpy() + 1j * imag.numpy(), expected, rtol=0, atol=1e-6)
 
 
 def test_no_rows_are_no_error() -> None:
