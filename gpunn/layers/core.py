@@ -17,6 +17,7 @@ from gpunn.ops.dtypes import bounds, standard
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
+from . import operations  # noqa: F401  what operations on symbolic tensors do
 from .arguments import check_data_format
 from .layer import Layer, formula
 from .shapes import Shape, check_shape, dtype_of, sample_of

@@ -346,6 +346,11 @@ FIRST = {
     "saving.deserialize_keras_object({'class_name': 'Dense', 'config': {'units': 3}})": "Dense",
     "Sequential()": "Sequential",
     "get_backend()": "",
+    "ops.exp(gpunn.Input((3,)))": "SymbolicTensor",
+    "Input((3,)) * 2": "SymbolicTensor",
+    "Input((3,))[:, 0]": "SymbolicTensor",
+    "layers.Masking()(gpunn.Input((4, 3)))": "SymbolicTensor",
+    "KerasTensor((None, 3)) + 1": "SymbolicTensor",
 }
 
 
