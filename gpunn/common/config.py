@@ -210,7 +210,7 @@ def resolve_dtype(dtype: Any) -> str:
         return _floatx
     try:
         name = name_of(np.dtype(dtype))
-    except TypeError:
+    except (TypeError, ValueError):  # the latter for a dictionary, which NumPy takes for fields
         name = str(dtype)
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {dtype!r}.")

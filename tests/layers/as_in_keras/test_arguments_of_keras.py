@@ -175,8 +175,9 @@ def test_integers_of_lookups() -> None:
     assert words(["a b"]).dtype == "int32"
     with pytest.raises(ValueError, match="requires output_mode='int'"):
         layers.TextVectorization(vocabulary=["a"], output_mode="count", dtype="int32")
-    with pytest.raises(ValueError, match="dtype must be"):
-        layers.Dense(2, dtype="int32")
+    for dtype in ("int32", {"class_name": "DTypePolicy", "config": {"name": "float32"}}):
+        with pytest.raises(ValueError, match="dtype must be"):
+            layers.Dense(2, dtype=dtype)
 
 
 def test_no_texts() -> None:
