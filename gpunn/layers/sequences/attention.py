@@ -82,8 +82,9 @@ class Attention(Layer):
             self.concat_score_weight = self.add_weight((), "ones", name="concat_score_weight")
 
     def _check_shapes(self, shapes: Any) -> None:
-        several = isinstance(shapes, (list, tuple)) and 2 <= len(shapes) <= 3
-        if not several or any(len(shape) < 3 for shape in shapes):
+        # One tensor has a shape of numbers.
+        each = [shape if isinstance(shape, (list, tuple)) else () for shape in shapes]
+        if not 2 <= len(each) <= 3 or any(len(shape) < 3 for shape in each):
             raise ValueError(
                 f"{self.name}: expected a list [query, value] or [query, value, key] of tensors "
                 f"(batch, ..., steps, features); got the shapes {shapes!r}."

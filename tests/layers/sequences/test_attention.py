@@ -376,6 +376,7 @@ def test_second_derivatives_of_blocks(
         (lambda: layers.GroupQueryAttention(2, 3, 2), "multiple of num_key_value_heads"),
         (lambda: layers.GroupQueryAttention(2, 2, 2)(DEEP, DEEP), "three axes"),
         (lambda: layers.Attention()([Q]), "list"),
+        (lambda: layers.Attention()(gpunn.Input((4, 3))), "expected a list .query, value."),
         (lambda: layers.Attention()([Q, V]), "as many features"),
         (lambda: layers.Attention()([Q, K], mask=VALUES), "list"),
         (lambda: layers.Attention(score_mode="sum"), "score_mode"),
