@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .common import config
+from .common.importing import collector as _collector
 from .common.importing.aliases import AliasFinder
 from .common.importing.lazy import advice as _advice
 from .common.importing.lazy import lazy, offered, told_to_imports
 from .common.registry import advice as _advice_on_parts
 from .compat import absent
 
+# Python may find a deadlock where threads import a package, and a module of it, at the same time:
+# these two packages, which all others need, are imported before.
+with _collector.paused():
+    from . import backends, ops
+
 if TYPE_CHECKING:
     from . import (
         activations,
-        backends,
         callbacks,
         constraints,
         datasets,
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
         losses,
         metrics,
         models,
-        ops,
         optimizers,
         regularizers,
         saving,
