@@ -7,7 +7,7 @@ suggests the closest known name.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -126,7 +126,12 @@ UNUSED = {"ImageDataGenerator", "Tokenizer"}  # many a program imports it, and d
 
 def advice_for(module: str, name: str) -> str | None:
     """Return the message for a name that Keras has in this module and gpunn leaves out."""
-    for names, reason in ABSENT.get(module, {}).items():
+    return advice_in(ABSENT.get(module, {}), name)
+
+
+def advice_in(entries: Mapping[str, str], name: str) -> str | None:
+    """Return the message for a name among entries like those of a module in `ABSENT`."""
+    for names, reason in entries.items():
         if name in names.split():
             return f"gpunn has no {reason}."
     return None

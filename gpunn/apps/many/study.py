@@ -168,7 +168,7 @@ class Study:
 
         Raises:
             ImportError: without matplotlib.
-            ValueError: for ``ax`` if several arguments differ, and for points without arguments.
+            ValueError: for ``ax`` if several arguments differ.
         """
         from .plotting import plotted
 

@@ -59,10 +59,6 @@ class Lockstep:
         self.stopped = np.zeros(1, bool) if stopped is None else stopped
         self.kept: dict[Hashable, Any] = {}
 
-    def stop(self) -> None:
-        """Set ``stopped``."""
-        self.stopped[:] = True
-
     @contextmanager
     def member(self) -> Iterator[None]:
         """Return a ``with`` block in which the programs of this thread run in lockstep."""

@@ -247,7 +247,7 @@ def test_a_run_that_is_stopped_ends_after_a_step(
     group, perform = Lockstep(2), lanes.LaneRun.perform
 
     def stopping(self: Any, others: Sequence[Any], *of: Any) -> None:
-        thread = threading.Thread(target=group.stop)
+        thread = threading.Thread(target=group.stopped.fill, args=(True,))
         thread.start()
         perform(self, others, *of)
         thread.join()
