@@ -27,7 +27,9 @@ from gpunn.core.recording import recorded, refuse
 
 from .operators import ASSIGNED, FUNCTIONS, Kept
 
-ALIGNMENT = 16  # elements: segments begin on a cache line, which cuBLAS also prefers
+# Elements: segments begin on a cache line, which cuBLAS also prefers. Small ones share a line: in a
+# network of a few units, most of an update would else be of the gaps.
+ALIGNMENT, ALIGNMENT_OF_SMALL = 16, 4
 
 SEGMENT = np.dtype(
     [
@@ -353,11 +355,13 @@ class ParameterStorage:
 
     @staticmethod
     def _layout(parameters: list[Parameter], table: np.ndarray) -> int:
-        offset = 0
+        end = 0
         for row, parameter in enumerate(parameters):
-            table[row]["offset"], table[row]["size"] = offset, parameter.size
-            offset += -(-parameter.size // ALIGNMENT) * ALIGNMENT
-        return offset
+            power = 1 << max(parameter.size - 1, 0).bit_length()
+            start = _aligned(end, min(max(power, ALIGNMENT_OF_SMALL), ALIGNMENT))
+            table[row]["offset"], table[row]["size"] = start, parameter.size
+            end = start + parameter.size
+        return _aligned(end, ALIGNMENT)
 
     def _first_values(self, parameter: Parameter) -> np.ndarray:
         if parameter.storage is not None:
@@ -440,3 +444,7 @@ class ParameterStorage:
         index = [p for p in self.parameters if p.trained].index(parameter)
         offset, size = (int(self.segments[index][name]) for name in ("offset", "size"))
         return flat[offset : offset + size].reshape(parameter.shape)
+
+
+def _aligned(number: int, alignment: int) -> int:
+    return -(-number // alignment) * alignment
