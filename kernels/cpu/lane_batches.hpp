@@ -1,7 +1,10 @@
 // Products, batches, losses and activations of rows, of networks in lanes.
 #pragma once
 #include "lane_operations.hpp"
+#include "rows.hpp"
 #include "steps.hpp"
+
+#include <memory>
 
 namespace {
 
@@ -94,7 +97,8 @@ template <typename T> class Product : public Work {
 
 // The rows of a batch in lanes. Each network has an order of its own, and may have data of its own.
 class Gather : public Work {
-    static constexpr int64 AHEAD = 256;  // rows that are found at once
+    static constexpr int64 AHEAD = 64;          // rows that are found at once
+    static constexpr int64 MOST_BYTES = 1 << 12;  // of rows that are read at once
 
   public:
     Gather(Shared& shared, const Calls& calls, const Rule&)
@@ -123,13 +127,16 @@ class Gather : public Work {
         if (same && (shuffled != same->shuffled || first != same->first || batch != same->batch))
             same = nullptr;
         if (!same) rows.resize(std::size_t(std::max(batch, AHEAD) * NETWORKS));
+        bytes = batch * width * size * NETWORKS;
+        most = plain && bytes ? std::min(MOST_BYTES / bytes, AHEAD) : 0;
+        if (most > 1) memory = std::make_unique<Aligned>(std::size_t(most * bytes));
         shared.gather = this;
     }
 
     // Whether all networks are at the same place of their orders.
     void begin() override {
         const std::size_t one = shared.first;
-        known = 0;
+        known = left = 0;
         together = shuffled;
         for (std::size_t l = 0; l < calls.size(); ++l)
             together = together && (!shared.active[l] ||
@@ -139,16 +146,19 @@ class Gather : public Work {
 
     void perform() override {
         if (!same) find_rows();
-        const uint32* row = found();
-        if (!plain) return convert(row);
-        const int64 bytes = width * size;
-        for (int64 i = 0; i < batch; ++i, row += NETWORKS) {
-            From from;
-            for (int l = 0; l < NETWORKS; ++l) from[l] = source[l] + int64(row[l]) * bytes;
-            char* to = region->lanes + (offset + i * bytes) * NETWORKS;
-            if (size == 8) to_lanes(from, 0, width, reinterpret_cast<double*>(to));
-            else to_lanes(from, 0, width, reinterpret_cast<float*>(to));
+        if (!plain) return convert(found());
+        char* to = region->lanes + offset * NETWORKS;
+        if (most <= 1) return read(found(), batch, to);
+        // Several batches at once: a processor waits if it loads a vector that was just stored in
+        // pieces.
+        if (left == 0) {
+            next = memory->as<char>();
+            left = std::min(1 + found_ahead(), most);
+            read(found(), left * batch, memory->as<char>());
         }
+        std::memcpy(to, next, std::size_t(bytes));
+        next += bytes;
+        --left;
     }
 
   private:
@@ -168,8 +178,23 @@ class Gather : public Work {
     const uint32* at = nullptr;
     int64 known = 0;           // batches whose rows are known, and not yet used
     bool together = false;
+    int64 bytes, most;  // of a batch in lanes; batches that are read at once
+    std::unique_ptr<Aligned> memory;
+    const char* next = nullptr;  // of the batches in this memory
+    int64 left = 0;              // of them
 
     const uint32* found() const { return same ? same->found() : at; }
+    int64 found_ahead() const { return same ? same->found_ahead() : known; }
+
+    void read(const uint32* row, int64 count, char* to) const {
+        const int64 bytes = width * size;
+        for (int64 i = 0; i < count; ++i, row += NETWORKS, to += bytes * NETWORKS) {
+            From from;
+            for (int l = 0; l < NETWORKS; ++l) from[l] = source[l] + int64(row[l]) * bytes;
+            if (size == 8) to_lanes(from, 0, width, reinterpret_cast<double*>(to));
+            else to_lanes(from, 0, width, reinterpret_cast<float*>(to));
+        }
+    }
 
     // In the usual case, the rows of several batches are found at once.
     void find_rows() {
@@ -293,30 +318,40 @@ template <typename T> class InRows {
     std::vector<T> copy;
 };
 
+static_assert(NETWORKS == LANES, "a chunk has an element of each network");
+
 template <typename T> class Loss : public Work {
   public:
     Loss(Shared& shared, const Calls& calls)
-        : shared(shared), operation(calls[0]->operation), w(calls[0]->words),
-          words(w, w + operation->parameters.size()), rows(w[7].integer),
-          predictions(shared, w[0], rows, w[8].integer), targets(shared, w[1], rows, w[8].integer),
-          gradient(shared, w[9], rows, w[8].integer), values(shared.lanes<T>(w[10].array)),
-          matches(shared.lanes<bool>(w[11].array)) {
-        words[2].array = shared.lanes<void>(w[2].array);
-        words[3].array = shared.lanes<void>(w[3].array);
-        words[7].integer = rows * NETWORKS;
-        words[10].array = values;
-        words[11].array = matches;
+        : shared(shared), operation(*calls[0]->operation), unit(calls[0]->words[6].number),
+          rows(calls[0]->words[7].integer),
+          words(calls[0]->words, calls[0]->words + operation.parameters.size()) {
+        const int64 classes = words[8].integer;
+        if (classes > LONGEST) {  // as rows of single networks
+            for (int i : {0, 1, 9}) in_rows.emplace_back(shared, words[std::size_t(i)], rows, classes);
+            words[7].integer = rows * NETWORKS;
+        }
+        for (int i : {0, 1, 2, 3, 9, 10, 11}) {
+            Word& word = words[std::size_t(i)];
+            word.array = shared.lanes<void>(word.array);
+        }
+        values = argument<const T*>(words[10]);
+        matches = argument<const bool*>(words[11]);
         words[12].array = none;
         for (int l = 0; l < shared.count; ++l)
             totals[l] = argument<double*>(calls[std::size_t(l)]->words[12]);
     }
 
     void perform() override {
-        words[0].array = predictions.read();
-        words[1].array = targets.read();
-        words[9].array = gradient.array();
-        operation->perform(words.data());
-        gradient.write();
+        if (in_rows.empty()) {
+            operation.perform_in_lanes(words.data());
+        } else {
+            words[0].array = in_rows[0].read();
+            words[1].array = in_rows[1].read();
+            words[9].array = in_rows[2].array();
+            operation.perform(words.data());
+            in_rows[2].write();
+        }
         double sums[NETWORKS] = {}, right[NETWORKS] = {};
         for (int64 r = 0; r < rows; ++r)
             for (int l = 0; l < NETWORKS; ++l) sums[l] += double(values[r * NETWORKS + l]);
@@ -324,22 +359,23 @@ template <typename T> class Loss : public Work {
             for (int l = 0; l < NETWORKS; ++l) right[l] += double(matches[r * NETWORKS + l]);
         for (int l = 0; l < shared.count; ++l) {
             if (!shared.active[l]) continue;
-            totals[l][0] += w[6].number * sums[l];
+            totals[l][0] += unit * sums[l];
             totals[l][1] += double(rows);
             if (matches) totals[l][2] += right[l];
         }
     }
 
   private:
+    static constexpr int64 LONGEST = ShortRows<T>::LONGEST;
     Shared& shared;
-    const Operation* operation;
-    const Word* w;
-    std::vector<Word> words;
+    const Operation& operation;
+    const double unit;
     const int64 rows;
+    std::vector<Word> words;
+    std::vector<InRows<T>> in_rows;  // predictions, targets and gradient, where they are copied
     double* totals[NETWORKS];
-    InRows<T> predictions, targets, gradient;
-    T* values;
-    bool* matches;
+    const T* values;
+    const bool* matches;
     double none[4] = {};
 };
 

@@ -148,8 +148,22 @@ void short_row(const Formula<T>& loss, const T* y, const T* targets, const int32
 template <typename T, template <typename> class Formula>
 ONCE void all_losses(const T* predictions, const T* targets, const int32* labels,
                      const T* weights, const double* parameters, double scale, int64 rows,
-                     int64 classes, T* gradient, T* row_losses, bool* row_matches) {
+                     int64 classes, T* gradient, T* row_losses, bool* row_matches,
+                     bool in_lanes = false) {
     const Formula<T> formula(parameters);
+    const auto perform = [&](const auto& group, int64 r) {
+        const int64 start = r * classes;
+        loss_rows<T, Formula>(
+            group, formula, predictions + start, targets ? targets + start : nullptr,
+            labels ? labels + r : nullptr, weights ? weights + r : nullptr, T(scale), classes,
+            gradient ? gradient + start : nullptr, row_losses + r,
+            row_matches ? row_matches + r : nullptr);
+    };
+    if (in_lanes) {
+        for (int64 r = 0; r < rows; ++r)
+            perform(ShortRows<T>::in_lanes(classes), r * LANES);
+        return;
+    }
     if constexpr (ADDS_ELEMENTS<Formula>) {
         if (rows == 1 && classes <= Vector<T>::lanes && !row_matches) {
             const auto in = [&](auto vector) {
@@ -160,14 +174,7 @@ ONCE void all_losses(const T* predictions, const T* targets, const int32* labels
             return;
         }
     }
-    each_rows<T>(rows, classes, [&](const auto& group, int64 r) {
-        const int64 start = r * classes;
-        loss_rows<T, Formula>(
-            group, formula, predictions + start, targets ? targets + start : nullptr,
-            labels ? labels + r : nullptr, weights ? weights + r : nullptr, T(scale), classes,
-            gradient ? gradient + start : nullptr, row_losses + r,
-            row_matches ? row_matches + r : nullptr);
-    });
+    each_rows<T>(rows, classes, perform);
 }
 
 // Also totals += (unit sum(w l), rows) and, with row_matches, the correct predictions. Of several
@@ -187,6 +194,15 @@ void loss(const T* predictions, const T* targets, const int32* labels, const T* 
     totals[2] += double(right);
 }
 
+// For networks in lanes, without the totals.
+template <typename T, template <typename> class Formula>
+void loss_in_lanes(const T* predictions, const T* targets, const int32* labels, const T* weights,
+                   const double* parameters, double scale, double, int64 rows, int64 classes,
+                   T* gradient, T* row_losses, bool* row_matches, double*) {
+    all_losses<T, Formula>(predictions, targets, labels, weights, parameters, scale, rows, classes,
+                           gradient, row_losses, row_matches, true);
+}
+
 // Losses as a metric: state += (sum(w l), sum(w)) over the rows with weights w (1 if null).
 template <typename T, template <typename> class Formula>
 void metric_of_losses(const T* predictions, const T* targets, const int32* labels,
@@ -197,10 +213,16 @@ void metric_of_losses(const T* predictions, const T* targets, const int32* label
     add_to_mean(row_losses, weights, rows, state);
 }
 
+template <typename T, template <typename> class Formula> void add_loss(const char* formula) {
+    [[maybe_unused]] Operation& added = add<&loss<T, Formula>>("loss", {name_of<T>(), formula});
+#ifndef FOR_BROWSERS
+    added.perform_in_lanes = &Unpacked<&loss_in_lanes<T, Formula>>::perform;
+#endif
+    add<&metric_of_losses<T, Formula>>("metric_of_losses", {name_of<T>(), formula});
+}
+
 template <typename T> void add_losses() {
-#define ADD(Formula)                                                              \
-    add<&loss<T, Formula>>("loss", {name_of<T>(), #Formula});                      \
-    add<&metric_of_losses<T, Formula>>("metric_of_losses", {name_of<T>(), #Formula});
+#define ADD(Formula) add_loss<T, Formula>(#Formula);
     EACH_LOSS(ADD)
 #undef ADD
 }

@@ -107,6 +107,8 @@ struct Operation {
     // Whether it may find a reason to end a program in the middle of a step. If so, its last array
     // is int64, and the first element of that is then not 0.
     bool stops = false;
+    // The same for networks in lanes (lanes.hpp), or null. The arguments are those of one network.
+    void (*perform_in_lanes)(const Word* arguments) = nullptr;
 };
 
 // All operations, in the order in which their files register them.

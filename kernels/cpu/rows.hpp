@@ -148,7 +148,8 @@ template <typename T, typename F> inline T together(Chunk<T> x, F f) {
 
 #endif
 
-// Up to LANES short rows: chunk k holds element k of each.
+// Up to LANES short rows: chunk k holds element k of each. They are one after the other in memory, or
+// in lanes: the first elements of LANES rows, then their second ones, and so on.
 template <typename T> class ShortRows {
     typedef Vector<T> V;
 
@@ -161,6 +162,7 @@ template <typename T> class ShortRows {
     }
 
     ShortRows(int64 rows, int64 features) : rows(int(rows)), features(int(features)) {}
+    static ShortRows in_lanes(int64 features) { return {LANES, features, true}; }
 
     template <typename Work> void each(Work work) const {
         for (int k = 0; k < features; ++k) work(k);
@@ -175,8 +177,8 @@ template <typename T> class ShortRows {
     };
     // With `padded`, a vector load may read beyond the last element.
     template <bool padded = false> ONCE void read(const T* x, Input& input) const {
-        if (features == 1) {
-            input.chunks[0] = chunk_of(x, rows);
+        if (features == 1 || are_in_lanes) {
+            for (int k = 0; k < features; ++k) input.chunks[k] = chunk_of(x + k * LANES, rows);
             return;
         }
         for (int c = 0; c < features; c += V::lanes) {
@@ -206,8 +208,8 @@ template <typename T> class ShortRows {
         return output;
     }
     ONCE void finish(const Output& output, T* out) const {
-        if (features == 1) {
-            write(output.chunks[0], rows, out);
+        if (features == 1 || are_in_lanes) {
+            for (int k = 0; k < features; ++k) write(output.chunks[k], rows, out + k * LANES);
             return;
         }
         for (int c = 0; c < features; c += V::lanes) {
@@ -250,6 +252,10 @@ template <typename T> class ShortRows {
 
   private:
     const int features;
+    const bool are_in_lanes = false;
+
+    ShortRows(int rows, int64 features, bool are_in_lanes)
+        : rows(rows), features(int(features)), are_in_lanes(are_in_lanes) {}
 };
 
 // One row in chunks of neighbouring elements.
