@@ -68,6 +68,10 @@ of_thread = _OfThread()
 """Its ``last_change`` is that number for the changes that this thread makes."""
 
 
+_NAMED = {"layer", "loss", "metric", "model", "optimizer"}
+"""Kinds of parts whose constructors give them a name."""
+
+
 class Entry:
     """Base class of everything that is looked up by name: set ``_kind`` on the base class.
 
@@ -153,6 +157,14 @@ class Entry:
                     if message := of_keras(self._kind, name):
                         message = f"{type(self).__name__}.{name}: {message}"
                         raise AttributeError(message, name=name, obj=self)
+            made = {"name", "_builder"} & vars(self).keys()  # by its base's constructor
+            if not made and self._kind in _NAMED and not is_framework(type(self).__init__):
+                cls = type(self).__name__
+                message = (
+                    f"{cls}.{name}: super().__init__() was not called: put it in the first line of "
+                    f"{cls}.__init__."
+                )
+                raise AttributeError(message, name=name, obj=self)
             return object.__getattribute__(self, name)  # which raises the error again
 
     def __delattr__(self, name: str) -> None:
@@ -502,6 +514,9 @@ def named(work: Callable[[], Result]) -> Result:
 
 
 SHARED_ID = "shared_object_id"
+BUILD = "build_config"
+"""The entry of a layer whose class says itself what it is built from."""
+BUILDS = "get_build_config", "build_from_config"
 """The key, as in Keras, of the number of a layer that several parts of one description share."""
 
 
@@ -624,7 +639,7 @@ def all_described(given: Mapping[str, Any]) -> dict[str, Any]:
 def is_description(x: Any) -> bool:
     """Whether a value has the form of what `serialize` returns."""
     keys = {*x} if isinstance(x, dict) and isinstance(x.get(KIND, ""), str) else set()
-    return keys - {SHARED_ID, KIND} == {"class_name", "config"}
+    return keys - {SHARED_ID, KIND, BUILD} == {"class_name", "config"}
 
 
 def with_parts(cls: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -662,6 +677,9 @@ def serialize(entry: Any) -> dict[str, Any] | None:
             f"Put @gpunn.saving.register_serializable() above the class."
         )
     document = {"class_name": name, "config": config}
+    if kind == "layer" and overrides.replaces(cls, *BUILDS):
+        built: Any = entry.get_build_config()
+        document |= {} if built is None else {BUILD: built}
     if kind in ("layer", "model") and (shared := _shared.get()) is not None:
         shared.number(entry, document)
     return document
@@ -692,7 +710,10 @@ def deserialize(document: Any, kind: str) -> Any:
             if kind == OBJECT:
                 given = with_parts(cls, config)
                 return cls.from_config(given) if hasattr(cls, "from_config") else cls(**given)
-            return cls.from_config(dict(config))
+            made = cls.from_config(dict(config))
+            if BUILD in document and overrides.replaces(cls, *BUILDS):
+                made.build_from_config(document[BUILD])
+            return made
         except TypeError as error:
             raise ValueError(
                 f"The {kind} {name!r} does not accept its stored config: {error}"

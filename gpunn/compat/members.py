@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .absent import advice_in
 
-_SAVED = "model.save(path) keeps the weights and the state of the optimizer; see also get_weights"
 _STEPS = "fit, evaluate and predict compile steps; a train_step(data) of your own replaces theirs"
 _KERAS_2 = "nor has Keras 3: "
 _PYTORCH = "which is PyTorch's: "
@@ -32,11 +31,7 @@ ABSENT: dict[str, dict[str, str]] = {
         ),
         "add_variable": "other name for add_weight",
         "add_update updates": f"lists of updates, {_KERAS_2}assign to a weight in call",
-        "get_build_config build_from_config": (
-            "description of shapes apart from files; build(input_shape) makes the weights"
-        ),
         "compute_output_spec symbolic_call": "other call on a KerasTensor; write layer(x)",
-        "metrics_variables": "list of them all; each of metrics has its variables",
         "path": "paths of layers; weights have a path, and layers a name",
         "eval train": (
             f"mode, {_PYTORCH}fit trains, predict and evaluate do not, and a call "
@@ -79,7 +74,6 @@ ABSENT: dict[str, dict[str, str]] = {
         ),
     },
     "model": {
-        "get_state_tree set_state_tree": f"trees of states; {_SAVED}",
         "make_train_function make_test_function make_predict_function train_function "
         "test_function predict_function": f"functions of steps; {_STEPS}",
         "jit_compile": f"switch for compilers; {_STEPS}",
@@ -93,9 +87,7 @@ ABSENT: dict[str, dict[str, str]] = {
         "reset_states": f"reset_states, {_KERAS_2}reset_state() of a stateful layer does it",
     },
     "optimizer": {
-        "set_weights get_weights weights load_own_variables save_own_variables": (
-            f"weights of optimizers to set; {_SAVED}"
-        ),
+        "get_weights weights": f"lists of weights, {_KERAS_2}variables has the state",
         "add_optimizer_variables add_variable_from_reference add_variable add_slot": (
             "variables to add later; slots=('m',) of the class names those that update gets"
         ),

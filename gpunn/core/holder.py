@@ -107,6 +107,16 @@ class ParameterHolder:
     )  # fmt: skip
 
     @property
+    def metrics_variables(self) -> list[Any]:
+        """The variables of all its metrics, in order.
+
+        >>> import gpunn
+        >>> gpunn.layers.Dense(2).metrics_variables
+        []
+        """
+        return [v for metric in self.metrics for v in metric.variables]  # type: ignore[attr-defined]
+
+    @property
     def _own_parameters(self) -> list[Parameter]:
         """The parameters that it has declared itself."""
         raise TypeError(f"{type(self).__name__} must define _own_parameters.")
@@ -204,6 +214,42 @@ class ParameterHolder:
         with self._access().writing():
             for parameter, array in zip(self.weights, arrays, strict=True):
                 parameter.assign(array)
+
+    def _shape_of_build(self) -> Any:
+        """Return the input shape (None, ...) that it is built for; None if it is not."""
+        raise TypeError(f"{type(self).__name__} must define _shape_of_build().")
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Return what `build_from_config` builds an equal object from; None if it is not built.
+
+        A class may replace both. Files then hold what it returns, as JSON-serializable values.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.Dense(2)
+        >>> layer.build((None, 3))
+        >>> layer.get_build_config()
+        {'input_shape': (None, 3)}
+        """
+        shape = self._shape_of_build()
+        return None if shape is None else {"input_shape": shape}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Build it as `get_build_config` has described.
+
+        Args:
+            config: ``input_shape``; or ``shapes_dict``, the arguments of `build` by name.
+
+        >>> import gpunn
+        >>> layer = gpunn.layers.Dense(2)
+        >>> layer.build_from_config({"input_shape": (None, 3)})
+        >>> layer.kernel.shape
+        (3, 2)
+        """
+        if "shapes_dict" in config:
+            self.build(**config["shapes_dict"])  # type: ignore[attr-defined]
+        elif (shape := config.get("input_shape")) is not None:
+            plain = isinstance(shape, list) and not any(isinstance(n, list) for n in shape)
+            self.build(tuple(shape) if plain else shape)  # type: ignore[attr-defined]
 
     def save_own_variables(self, store: dict[str, Any]) -> None:
         """Put what a file holds of this layer or model, without those inside, into ``store``.

@@ -111,7 +111,6 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             "write call(x), or forward(call) and backward(call), its derivative",
         ),
         "compute_output_spec": "write compute_output_shape(input_shape)",
-        "build_from_config": "write build(input_shape)",
         "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
         "inherits one that skips it",
     }
@@ -209,6 +208,9 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         >>> layer.built, layer.kernel.shape
         (True, (3, 2))
         """
+
+    def _shape_of_build(self) -> Any:
+        return None if self.input_shape is None else with_batch_axis(self.input_shape)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs for tensors (batch, ...), with `gpunn.ops` and layers.

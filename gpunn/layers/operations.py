@@ -125,7 +125,8 @@ class Operation(Layer):
         if key not in self._known:
             while len(self._known) >= MOST_KNOWN:
                 del self._known[next(iter(self._known))]
-            self._known[key] = over_lengths(list(shapes), self._try)
+            found = over_lengths(list(shapes), self._try)
+            self._known[key] = self._with_unknown([(None, *shape) for shape in shapes], found)
         return self._known[key]
 
     def _try(self, shapes: Sequence[SampleShape]) -> list[SampleShape]:
@@ -162,7 +163,20 @@ class Operation(Layer):
             found = trace_of(lambda *xs: self._results(xs, lambda p: p), given)[1]
             return [sample_of(y.shape, y.dtype) for y in map(convert, found)]
 
-        return over_lengths([t.shape for t in tensors], results, lengths=LENGTHS + DIVISIBLE)
+        shapes = [t.shape for t in tensors]
+        found = over_lengths(shapes, results, lengths=LENGTHS + DIVISIBLE)
+        return self._with_unknown(shapes, found)
+
+    def _with_unknown(self, shapes: Sequence[Any], found: list[SampleShape]) -> list[SampleShape]:
+        """Return the shapes of the results. A diagonal is as long as the shorter of two axes: if
+        one of these is unknown, so is its length, whatever lengths were tried."""
+        if self.operation not in ("diagonal", "diag") or len(shapes[0]) < 2:
+            return found
+        given = signature(FUNCTIONS[self.operation]).bind(*self.arguments, **self.options).arguments
+        axes = (given.get("axis1", 0), given.get("axis2", 1))
+        if None not in (shapes[0][axis] for axis in axes):
+            return found
+        return [sample_of([*y[:-1], None], dtype_of(y)) for y in found]
 
     def for_shapes(self, tensors: Sequence[SymbolicTensor], why: str) -> Any:
         """Return results that have only a shape and a dtype; ``why`` no model can compute them."""

@@ -24,6 +24,7 @@ from gpunn.core.recording import recorded
 from gpunn.losses.on_tensors import masked
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.dtypes import first_inexact
+from gpunn.ops.state_variable import StateVariable
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Trace, current
 from gpunn.ops.variable import Variable
@@ -170,8 +171,39 @@ class Metric(Formula):
 
     @property
     def variables(self) -> list[Variable]:
+        """The variables that `add_weight` created, in order; of a built-in mean ``total`` and
+        ``count``, of what the object itself has counted.
+
+        >>> from gpunn.metrics import Mean
+        >>> mean = Mean()
+        >>> mean.update_state([1.0, 3.0])
+        >>> [(v.name, float(v)) for v in mean.variables]
+        [('total', 4.0), ('count', 2.0)]
+        """
+        return self._own_variables or self._sums_as_variables()
+
+    @property
+    def _own_variables(self) -> list[Variable]:
         """The variables that `add_weight` created, in order."""
         return list(vars(self).get("_variables", ()))
+
+    def _sums_as_variables(self) -> list[Variable]:
+        """The state of a mean as variables."""
+        if self._of_tensors or not (self._of_rows or self._is_mean):
+            return []
+
+        def of(place: int, name: str) -> StateVariable:
+            def put(value: np.ndarray) -> None:
+                sums = self._sums()
+                sums[place] = value
+                self._put_sums(sums)
+
+            def read() -> np.ndarray:
+                return np.array(self._sums()[place])
+
+            return StateVariable(f"{self.name}/{name}", (), "float64", read, put)
+
+        return [of(place, name) for place, name in enumerate(("total", "count"))]
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         """Record the shape of the predictions, if the state depends on it."""
@@ -261,7 +293,7 @@ class Metric(Formula):
         self.__dict__.pop("_state", None)
         for backend, array, _ in self._on_devices:
             backend.write(array, np.zeros(array.shape))
-        for variable in self.variables:
+        for variable in self._own_variables:
             variable.reset()
 
     def stateless_update_state(self, metric_variables: Any, *args: Any, **kwargs: Any) -> list[Any]:

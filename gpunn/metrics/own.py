@@ -28,12 +28,12 @@ from gpunn.ops.trace import current
 
 
 def state_size(metric: Any) -> int:
-    return sum(math.prod(v.shape) for v in metric.variables)
+    return sum(math.prod(v.shape) for v in metric._own_variables)
 
 
 def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
     at = 0
-    for v in metric.variables:
+    for v in metric._own_variables:
         size = math.prod(v.shape)
         yield v, slice(at, at + size)
         at += size
@@ -62,7 +62,7 @@ def accumulate(
             before = [trace.placeholder(array) + convert(v.first, "float64") for v, array in places]
             if metric.output_sample is not None:
                 given[1] = reshape(given[1], (len(y_pred), *metric.output_sample))
-            with trace.initial_values(zip(metric.variables, before, strict=True)) as lent:
+            with trace.initial_values(zip(metric._own_variables, before, strict=True)) as lent:
                 _update(metric, given)
             targets = [
                 Destination(convert(one.now, "float64") - convert(v.first, "float64"), array)
@@ -94,7 +94,7 @@ def _update(metric: Any, given: list[Tensor]) -> None:
 
 def sums(metric: Any, kept: Any = None) -> np.ndarray:
     """Return the state that the metric's variables hold, as `compute` takes it."""
-    changes = [np.ravel(v.stored() - v.first) for v in metric.variables]
+    changes = [np.ravel(v.stored() - v.first) for v in metric._own_variables]
     return np.concatenate([np.zeros(0), *changes])
 
 
@@ -106,13 +106,13 @@ def put_sums(metric: Any, state: np.ndarray) -> None:
 
 def value(metric: Any, state: np.ndarray) -> Any:
     """Return what `result` returns for a state on the host: an array, or arrays by name."""
-    before = [v.as_tensor() for v in metric.variables]
+    before = [v.as_tensor() for v in metric._own_variables]
     try:
         for v, at in _slices(metric):
             v.assign(constant(v.first + state[at].reshape(v.shape), "float64"))
         return replaced(_array, metric.result())
     finally:
-        for v, given in zip(metric.variables, before, strict=True):
+        for v, given in zip(metric._own_variables, before, strict=True):
             v.assign(given)
 
 

@@ -228,6 +228,9 @@ class Model(TrainableModel):
         else:
             builder.build(builder.samples(input_shape))
 
+    def _shape_of_build(self) -> Any:
+        return self.input_shape if self.built else None
+
     @property
     def inputs(self) -> list[SymbolicTensor]:
         """The symbolic inputs; raises AttributeError before they are known.

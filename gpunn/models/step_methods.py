@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gpunn.ops.tensor import Tensor
-from gpunn.structure.nested import NestedModel
+
+from .state_tree import StateTree
 
 if TYPE_CHECKING:
     from gpunn.training.training import Training
 
 
-class StepMethods(NestedModel):
+class StepMethods(StateTree):
     """The part of `Model` that `fit`, `evaluate` and `predict` call for each batch, if its class
     replaces a method of it."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.backends.contract.control import UPDATES
-from gpunn.common.config import floatx
 from gpunn.core.recording import recorded
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import current
@@ -27,7 +26,8 @@ class CustomSteps:
         >>> gpunn.optimizers.SGD().built
         False
         """
-        return "_collects" not in vars(self) and "_built_for" in vars(self)
+        known = "_built_for" in vars(self) or bool(self._slots.places)  # type: ignore[attr-defined]
+        return known and "_collects" not in vars(self)
 
     @built.setter
     def built(self, value: bool) -> None:
@@ -81,27 +81,82 @@ class CustomSteps:
         raise TypeError(f"{type(self).__name__} must define rule(...) or update_step(...).")
 
     @property
-    def variables(self) -> State:
-        """The values of its state as tensors: the number of steps; the learning rate, unless a
-        schedule computes it; and after `build` the slots of each weight, one slot after the other.
+    def variables(self) -> list[Any]:
+        """Its state, as variables that read and set it between steps: the number of steps; the
+        learning rate, unless a schedule computes it; and the slots of each weight that it was built
+        for or has updated, one slot after the other.
 
         >>> import gpunn
         >>> optimizer = gpunn.optimizers.SGD(0.1, momentum=0.9)
-        >>> optimizer.build([np.ones(2)])
-        >>> [v.tolist() for v in optimizer.variables[2:]]
-        [[0.0, 0.0]]
+        >>> optimizer.build([gpunn.Variable([1.0, 2.0], name="w")])
+        >>> [v.path for v in optimizer.variables]
+        ['sgd/iteration', 'sgd/learning_rate', 'sgd/w_momentum']
+        >>> optimizer.variables[2].assign([0.5, 0.0]).tolist(), optimizer.variables[2].tolist()
+        ([0.5, 0.0], [0.5, 0.0])
         """
-        from .on_arrays import Update
+        from .kept import numbers_of, slots_of
 
         if (trace := current()) is not None:
             trace.refuse_values(f"the state of {self.name}")  # type: ignore[attr-defined]
-        built: Sequence[Any] = vars(self).get("_built_for", ())
-        found = _numbers(self, _widest(built) if built else floatx())
-        if built:
-            places: list[Any] = Update.of(self, built).places
-            for name in self.all_slot_names:  # type: ignore[attr-defined]
-                found += [constant(p.storage.backend.read(_slot(name, p)), p.dtype) for p in places]
-        return found
+        places = self._places()
+        dtypes = [place.dtype for place in places]
+        wide = None if not places else "float64" if "float64" in dtypes else "float32"
+        return [*numbers_of(self, wide), *slots_of(self, places)]
+
+    def _places(self) -> list[Any]:
+        """Return where the slots are of the weights that it was built for, or else of all that it
+        has updated."""
+        kept: Any = self._slots  # type: ignore[attr-defined]
+        if (built := vars(self).get("_built_for")) is None:
+            return kept.places
+        from .on_arrays import Update
+
+        Update.of(self, built)  # they may have moved
+        return [kept.known(v) for v in built]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the state.
+
+        Args:
+            weights: Values for each of `variables`, such as those of another optimizer.
+
+        Raises:
+            ValueError: for another number or shape of them; then nothing is changed.
+
+        >>> import gpunn
+        >>> one, other = gpunn.optimizers.Adam(0.5), gpunn.optimizers.Adam(0.2)
+        >>> other.set_weights(one.variables)
+        >>> other.learning_rate
+        0.5
+        """
+        own = self.variables
+        _check("weights", weights, [v.shape for v in own])
+        for v, value in zip(own, [np.asarray(x) for x in weights], strict=True):
+            v.assign(value)
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Put the values of `variables` into ``store``, by their numbers.
+
+        >>> import gpunn
+        >>> store = {}; gpunn.optimizers.SGD(0.5).save_own_variables(store)
+        >>> {name: value.tolist() for name, value in store.items()}
+        {'0': 0, '1': 0.5}
+        """
+        store |= {str(k): v.numpy() for k, v in enumerate(self.variables)}
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Set what `save_own_variables` has put into ``store``.
+
+        Raises:
+            ValueError: if it has another number of values, or of other shapes.
+
+        >>> import gpunn
+        >>> optimizer = gpunn.optimizers.SGD(0.5)
+        >>> optimizer.load_own_variables({"0": 3, "1": 0.25})
+        >>> optimizer.iterations, optimizer.learning_rate
+        (3, 0.25)
+        """
+        self.set_weights([store[name] for name in sorted(store, key=int)])
 
     @recorded
     def stateless_apply(
@@ -230,10 +285,9 @@ class CustomSteps:
 
 
 def _numbers(optimizer: Any, dtype: str) -> State:
-    found = [constant(optimizer.steps_done, "int32")]
-    if optimizer.fixed_learning_rate is not None:
-        found.append(constant(optimizer.fixed_learning_rate, dtype))
-    return found
+    from .kept import numbers_of
+
+    return [v.as_tensor() for v in numbers_of(optimizer, dtype)]
 
 
 def _slot(name: str, parameter: Any) -> Any:

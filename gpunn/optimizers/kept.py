@@ -1,5 +1,5 @@
-"""`KeptSlots`: where the slots of each variable of an optimizer are, and their copies; and
-`Exclusion`, which says what is excluded from weight decay."""
+"""`KeptSlots`: where the slots of each variable of an optimizer are, and their copies; its state as
+variables; and `Exclusion`, which says what is excluded from weight decay."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
+from gpunn.backends.contract.control import UPDATES
 from gpunn.common import registry
+from gpunn.common.config import floatx
 from gpunn.common.holds import Exclusive
 from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.names import plain
 from gpunn.core.operators import Operators
 from gpunn.core.storage import Parameter, ParameterStorage
+from gpunn.ops.state_variable import StateVariable
 
 Flat = dict[str, Array]
 """The slots of a storage: for each name a flat array, laid out as its values are."""
+NAMES = {"m": "momentum", "v": "velocity", "u": "norm", "v_max": "velocity_hat"}
+"""Keras's names of slots that have another one here."""
 TOKEN = "_slots_token"
 """The attribute by which a variable and its copies are known."""
 
@@ -119,15 +125,20 @@ class KeptSlots:
         """The number of copies of slots that no variable has claimed."""
         return len(self._unclaimed)
 
+    @property
+    def places(self) -> list[Place]:
+        """The places of all variables that have slots, in the order in which they got them."""
+        return list(self._places.copy().values())
+
     def are_known(self, variables: Sequence[Any]) -> bool:
         """Whether any of these variables has slots, or a custom step updated any other."""
-        stepped = any(place.stepped for place in self._places.copy().values())
+        stepped = any(place.stepped for place in self.places)
         return stepped or any(self.find(v) is not None for v in variables)
 
     def copied(self) -> KeptSlots:
         """Return a copy, in which all slots are plain arrays that wait for their variables."""
         made, read = KeptSlots(), dict[int, np.ndarray]()
-        made._unclaimed = [place.copied(read) for place in self._places.copy().values()]
+        made._unclaimed = [place.copied(read) for place in self.places]
         made._unclaimed += self._unclaimed
         return made
 
@@ -151,7 +162,7 @@ class KeptSlots:
         """Return the variables that need a new storage for copies of them: they have none
         with all slots of the optimizer, or another variable there is gone."""
         found: list[Any] = []
-        counts = Counter(id(place.copies) for place in self._places.copy().values())
+        counts = Counter(id(place.copies) for place in self.places)
         for v in variables:
             place = self.find(v)
             copies = None if place is None else place.copies
@@ -187,7 +198,7 @@ class KeptSlots:
         read: dict[int, np.ndarray] = {}
         before = {id(v): place.copied(read) for _, v, place, _ in new if place is not None}
         before |= self._claimed([v for _, v, place, _ in new if place is None])
-        tokens = {place.token for place in self._places.copy().values()}
+        tokens = {place.token for place in self.places}
         for p, v, place, at in new:
             for name, values in before[id(v)].values.items() if id(v) in before else ():
                 if name in flat:
@@ -265,6 +276,59 @@ def _owner(variable: Any) -> Any:
 
 def _path(variable: Any) -> str | None:
     return variable.path if isinstance(variable, Parameter) else None
+
+
+def numbers_of(optimizer: Any, dtype: str | None = None) -> list[StateVariable]:
+    """Return the number of steps; and the learning rate, unless a schedule computes it."""
+
+    def set_steps(value: np.ndarray) -> None:
+        optimizer.control_on(_backend_of(optimizer)).set(UPDATES, int(value))
+
+    def set_rate(value: np.ndarray) -> None:
+        optimizer.learning_rate = float(value)
+
+    def steps() -> np.ndarray:
+        return np.array(optimizer.steps_done, np.int32)
+
+    path, dtype = optimizer.name, dtype or floatx()
+    found = [StateVariable(f"{path}/iteration", (), "int32", steps, set_steps)]
+    if optimizer.fixed_learning_rate is not None:
+        found.append(StateVariable(
+            f"{path}/learning_rate", (), dtype,
+            lambda: np.array(optimizer.fixed_learning_rate, dtype), set_rate,
+        ))  # fmt: skip
+    return found
+
+
+def slots_of(optimizer: Any, places: list[Place]) -> list[StateVariable]:
+    """Return the slots at these places, one slot after the other."""
+    return [
+        _slot(optimizer, name, place)
+        for name in optimizer.all_slot_names for place in places
+        if name in place.flat
+    ]
+
+
+def _slot(optimizer: Any, name: str, place: Place) -> StateVariable:
+    variable, storage = place.variable(), place.storage()
+    of = getattr(variable, "path", None) or getattr(variable, "name", None) or "variable"
+    path = f"{optimizer.name}/{of.replace('/', '_')}_{NAMES.get(name, name)}"
+
+    def read() -> np.ndarray:
+        return place.backend.read(place.flat[name][place.at]).reshape(place.shape)
+
+    def put(value: np.ndarray) -> None:
+        flat = place.flat[name]
+        place.backend.write(flat[place.at], np.ravel(value).astype(flat.dtype))
+
+    access = None if storage is None else storage.access
+    dtype = str(place.flat[name].dtype)
+    return StateVariable(path, tuple(place.shape), dtype, read, put, access)
+
+
+def _backend_of(optimizer: Any) -> Backend:
+    control = optimizer._control
+    return get_backend() if control is None else control.backend
 
 
 class Exclusion:

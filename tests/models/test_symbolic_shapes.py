@@ -165,3 +165,17 @@ def test_a_mix_of_the_samples_of_integers_is_refused(keras: Any) -> None:
         model = library.Model(x, library.ops.take(table, x, axis=0))
         found.append(model.predict(numbers, batch_size=2, verbose=0))
     assert_allclose(found[0], found[1])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+@pytest.mark.parametrize(
+    ("shape", "how"),
+    [
+        ((5,), {}), ((5,), {"offset": 1}), ((5, 6), {}), ((None, 4), {"axis1": 1, "axis2": 2}),
+        ((5, 6), {"axis1": 1, "axis2": 2}), ((5, 6), {"axis1": -1, "axis2": -2}),
+        ((5, None, 6), {"axis1": 3, "axis2": 1}), ((None, 6), {"axis1": -1, "axis2": 0}),
+    ],
+)  # fmt: skip
+def test_a_diagonal_is_of_unknown_length_where_an_axis_is(keras: Any, shape: Any, how: Any) -> None:
+    ours, theirs = (m.ops.diagonal(m.Input(shape), **how).shape for m in (gpunn, keras))
+    assert tuple(ours) == tuple(theirs)

@@ -34,7 +34,8 @@ def ctc_decode(
         top_paths: how many labels "beam_search" returns for each sample, the likeliest first.
         merge_repeated: whether "greedy" takes a class that is repeated from step to step as one
             label. "beam_search" always does, as `ctc_loss`.
-        mask_index: the class that is the blank; None for the last one.
+        mask_index: the class that is the blank; None for the last one. With -1, "greedy" takes no
+            class as the blank.
 
     Returns:
         labels, int32 (paths, batch, steps), with -1 after the last label; and scores. Those of
@@ -61,7 +62,7 @@ def ctc_decode(
             f"{lengths.dtype} {lengths.shape}."
         )
     classes = inputs.shape[2]
-    blank = check_integer("mask_index", mask_index, 0, classes - 1)
+    blank = check_integer("mask_index", mask_index, -1 if strategy == "greedy" else 0, classes - 1)
     if blank >= classes:
         raise ValueError(f"mask_index must be one of {classes} classes; got {blank}.")
     if strategy == "greedy":

@@ -24,10 +24,10 @@ from .parts import (
     dtype_of,
     entry_of,
     from_keras,
+    further_entries,
     is_part,
     known_as,
     own_entry,
-    shared_number,
     to_keras,
 )
 
@@ -80,7 +80,7 @@ def model_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
 def layer_to_keras(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return Keras's description of a layer, or of a model used as one."""
     if registry.is_model(entry["class_name"]):
-        return model_to_keras(entry) | shared_number(entry)
+        return model_to_keras(entry) | further_entries(entry)
     if entry["class_name"] != "InputLayer":
         return to_keras(entry, "layer")
     config = entry["config"]

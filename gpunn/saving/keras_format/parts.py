@@ -110,7 +110,7 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
     """Return Keras's description of a part from `registry.serialize`'s, or raise a ValueError
     that names the part or argument that Keras does not have."""
     if kind == "model":
-        return _graphs().model_to_keras(entry) | shared_number(entry)
+        return _graphs().model_to_keras(entry) | further_entries(entry)
     name, config = entry["class_name"], entry["config"]
     cls = registry.lookup(kind, name)
     if is_framework(cls) and name in NOT_IN_KERAS.get(kind, "").split():
@@ -132,12 +132,13 @@ def to_keras(entry: Mapping[str, Any], kind: str) -> Any:
         made = entry_of(MODULES[kind], cls.__name__, config)
     else:
         made = own_entry(cls, config)
-    return made | shared_number(entry)
+    return made | further_entries(entry)
 
 
-def shared_number(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry that says that others describe the same layer: it is Keras's too."""
-    return {key: entry[key] for key in (registry.SHARED_ID,) if key in entry}
+def further_entries(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries that say that others describe the same layer, and what a user's class is
+    built from: they are Keras's too."""
+    return {key: entry[key] for key in (registry.SHARED_ID, registry.BUILD) if key in entry}
 
 
 def _is_omitted(name: str, cls: type, key: str, config: Mapping[str, Any]) -> bool:
@@ -223,7 +224,7 @@ def complete_shared_numbers(document: Any) -> None:
             if registry.SHARED_ID not in x:
                 without[like] = x
             elif (first := without.pop(like, None)) and _alike(first["config"], x["config"]):
-                first.update(shared_number(x))
+                first.update(further_entries(x))
         for value in x.values() if isinstance(x, dict) else x if isinstance(x, list) else ():
             visit(value)
 
@@ -259,7 +260,7 @@ def from_keras(entry: Any, kind: str) -> Any:
         config = without_code(config)
     # Not the name of the class: custom_objects may have another one for it.
     found = {"class_name": known_as(entry, kind), "config": arguments_of(cls, config)}
-    return found | shared_number(entry)
+    return found | further_entries(entry)
 
 
 def class_of(entry: Mapping[str, Any], kind: str) -> Any:

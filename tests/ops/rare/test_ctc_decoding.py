@@ -79,3 +79,16 @@ def test_no_samples_and_no_steps(strategy: str) -> None:
 def test_what_does_not_fit_says_what_is_expected(how: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=f"ctc_decode: {message}"):
         ops.ctc_decode(**{"inputs": np.zeros((2, 4, 3)), "sequence_lengths": [4, 2], **how})
+
+
+@pytest.mark.parametrize("merge_repeated", [True, False])
+def test_without_a_blank_all_classes_are_labels_as_in_keras(merge_repeated: bool) -> None:
+    logits = np.random.default_rng(1).normal(size=(4, 6, 3)).astype(np.float32)
+    lengths = np.array([6, 4, 1, 5], np.int32)
+    how: Any = {"merge_repeated": merge_repeated, "mask_index": -1}
+    wanted, totals = keras.ops.ctc_decode(logits, lengths, **how)
+    labels, scores = ops.ctc_decode(logits, lengths, **how)
+    np.testing.assert_array_equal(labels, np.asarray(wanted))
+    np.testing.assert_allclose(scores, np.asarray(totals), rtol=1e-6)
+    with pytest.raises(ValueError, match="mask_index must be an integer of at least 0; got -1"):
+        ops.ctc_decode(logits, lengths, "beam_search", mask_index=-1)
