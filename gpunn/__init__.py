@@ -140,6 +140,8 @@ _MODULES = {
     "config": "gpunn.common.config",
     "plots": "gpunn.apps.plots",
     "random": "gpunn.ops.random",
+    "mixed_precision": "gpunn.compat.mixed_precision",
+    "dtype_policies": "gpunn.compat.mixed_precision",
     "tensorflow.keras": "gpunn",
     "stored": "gpunn.common.stored",
     "ops.given": "gpunn.ops.op_arguments",
@@ -201,6 +203,9 @@ def _further(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "preprocessing":
         return _public("utils")
+    if name in ("mixed_precision", "dtype_policies", "DTypePolicy", "FloatDTypePolicy"):
+        found = _import_module(f"{__name__}.mixed_precision")
+        return getattr(found, name, found)
     if name in ("image", "summary", "tensorflow", "train"):
         found = _import_module(f"{__name__}.tensorflow")
         return found if name == "tensorflow" else getattr(found, name)

@@ -89,6 +89,8 @@ TOOLS: dict[str, Any] = {  # what the tests' own tools take from Keras's interna
     "SUPPORTS_COMPLEX_DTYPES": False, "IS_THREAD_SAFE": True,
     "keras_export": lambda *names, **_: lambda part: part,
     "Functional": gpunn.Model, "GroupedQueryAttention": gpunn.layers.GroupQueryAttention,
+    "get_keras_mask": lambda x: getattr(x, "_keras_mask", None),
+    "set_keras_mask": lambda x, mask: setattr(x, "_keras_mask", mask),
     "global_seed_generator": lambda: gpunn.random.SeedGenerator(0),
     "removesuffix": str.removesuffix,
     "random.normal": gpunn.random.normal, "random.uniform": gpunn.random.uniform,
@@ -119,6 +121,8 @@ class Names(types.ModuleType):
         for tool in (inside, ".".join(inside.split(".")[-2:]), name):
             if tool in TOOLS:
                 return TOOLS[tool]
+        if source(path) is not None:  # a module, such as that of a function of its name
+            return importlib.import_module(path)
         for space in self._spaces():
             with contextlib.suppress(AttributeError, ImportError):
                 found = getattr(space, name)
@@ -127,8 +131,6 @@ class Names(types.ModuleType):
         if inside.startswith("ops.") and name[0].isupper():
             with contextlib.suppress(AttributeError):
                 return operation_class(name)
-        if source(path) is not None:
-            return importlib.import_module(path)
         return Absent(path)
 
     def _spaces(self) -> Sequence[Any]:

@@ -208,6 +208,9 @@ def resolve_dtype(dtype: Any) -> str:
     """
     if dtype is None:
         return _floatx
+    if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):  # Keras's, of a policy
+        dtype = dtype["config"].get("name", dtype)
+    dtype = getattr(dtype, "variable_dtype", dtype)  # of a policy
     try:
         name = name_of(np.dtype(dtype))
     except (TypeError, ValueError):  # the latter for a dictionary, which NumPy takes for fields

@@ -75,8 +75,6 @@ ABSENT: dict[str, dict[str, str]] = {
     "config": {
         "max_steps_per_epoch set_max_steps_per_epoch": "limit of steps for all fits; pass "
         "steps_per_epoch to fit",
-        "dtype_policy set_dtype_policy": "half precision by policies; config.set_floatx chooses "
-        "float32 or float64",
         "enable_unsafe_deserialization": "unsafe files; loading never runs code, and "
         "custom_objects names your classes",
         "is_nnx_enabled": "modules of Flax; a layer of your own has a call",
@@ -98,8 +96,6 @@ ABSENT: dict[str, dict[str, str]] = {
     },
     "": {
         "applications": "models that are trained already; keep Keras for them",
-        "mixed_precision DTypePolicy FloatDTypePolicy dtype_policies": "half precision by "
-        "policies; gpunn.config and compile say which precision products have",
         "Function": "graphs of tensors apart from models; Model(inputs, outputs) is called in the "
         "same way",
         "Quantizer quantizers": "weights of few bits; keep Keras for this model",

@@ -23,9 +23,7 @@ ABSENT: dict[str, dict[str, str]] = {
             "recomputation of activations; smaller batches with gradient_accumulation_steps of an "
             "optimizer take less memory"
         ),
-        "dtype_policy input_dtype": (
-            "policies of precision; compute_dtype and variable_dtype are float32 or float64"
-        ),
+        "input_dtype": "such attribute; compute_dtype is float32 or float64",
         "add_metric": (
             f"add_metric, {_KERAS_2}make a metric in __init__, and call its update_state in call"
         ),

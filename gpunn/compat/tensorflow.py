@@ -22,7 +22,7 @@ from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 
-from . import backend, data, devices
+from . import backend, data, devices, mixed_precision
 from .absent import advice_for, place_of
 
 # From TensorFlow's name of an operation to Keras's.
@@ -343,6 +343,8 @@ CONFIG: dict[str, Any] = {
     "disable_flash_attention": lambda: None,
     "is_flash_attention_enabled": lambda: False,
     "backend": backend.backend,
+    "dtype_policy": mixed_precision.dtype_policy,
+    "set_dtype_policy": mixed_precision.set_dtype_policy,
     "set_image_data_format": backend.set_image_data_format,
     "image_data_format": backend.image_data_format,
 }

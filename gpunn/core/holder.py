@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,6 +106,17 @@ class ParameterHolder:
         lambda self: resolve_dtype(self.dtype), None, None,
         "The dtype of its floats: `dtype`, or the default.",
     )  # fmt: skip
+
+    @property
+    def dtype_policy(self) -> Any:
+        """The dtype of its floats, as a policy.
+
+        >>> import gpunn
+        >>> gpunn.layers.Dense(2, dtype="float64").dtype_policy.name
+        'float64'
+        """
+        policies = import_module("gpunn.compat.mixed_precision")  # which few programs need
+        return policies.DTypePolicy(self.compute_dtype)
 
     @property
     def metrics_variables(self) -> list[Any]:

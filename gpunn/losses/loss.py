@@ -17,6 +17,7 @@ from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
 from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import closest, snake_case
+from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework, replaces
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
@@ -209,8 +210,12 @@ class Loss(Formula):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss as a tensor: a number, or one per row with ``reduction="none"``.
 
-        Steps of sequences that the mask of ``y_pred`` leaves out do not count, as in Keras.
+        Steps of sequences that the mask of ``y_pred`` leaves out do not count, as in Keras. A
+        `call` of one's own gets tensors in lists and dictionaries, if ``y_pred`` holds such.
         """
+        several = isinstance(y_pred, (dict, list, tuple))
+        if several and next(found_in(y_pred, Tensor), None) is not None:
+            return on_tensors.of_groups(self, y_true, y_pred, sample_weight)
         if (mask := getattr(y_pred, "_keras_mask", None)) is not None:
             on_tensors.check_mask(self, mask)
             sample_weight = on_tensors.masked(mask, sample_weight, self, y_true)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.config import floatx
+from gpunn.common.nested import found_in, replaced
 from gpunn.ops.arithmetic import divide_no_nan, not_equal
 from gpunn.ops.conversion import cast, convert
 from gpunn.ops.dtypes import first_inexact, floating
@@ -185,6 +186,15 @@ def reduced(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     return value(y_pred) if logits is None else skipping(value(logits, True), y_pred, value)
 
 
+def of_groups(loss: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> Tensor:
+    """`Loss.__call__` of targets and predictions in lists and dictionaries, which `call` gets."""
+    first = next(found_in(y_pred, Tensor))
+    dtype = loss.dtype or floating(first.dtype)
+    given = (replaced(lambda x: convert(x, dtype), y) for y in (y_true, y_pred))
+    weights = None if sample_weight is None else convert(sample_weight, dtype)
+    return _total(loss, convert(loss.call(*given), dtype), weights, None)
+
+
 def _reduced(
     loss: Any, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, on_logits: bool
 ) -> Tensor:
@@ -199,10 +209,15 @@ def _reduced(
             return mean_loss * float(rows) if loss.reduction == "sum" else mean_loss
     both = fitting(y_true, y_pred) if loss._of_tensors else (y_true, y_pred)
     values = convert(loss.call(*both))
+    if sample_weight is not None and loss._joins_samples(both[1].ndim):
+        raise ValueError(_weighs_a_batch(loss))
+    return _total(loss, values, sample_weight, y_true)
+
+
+def _total(loss: Any, values: Tensor, sample_weight: Tensor | None, y_true: Any) -> Tensor:
+    """Return the values of samples, weighted, as the reduction of a loss says."""
     weights: Tensor | None = None
     if sample_weight is not None:
-        if loss._joins_samples(both[1].ndim):
-            raise ValueError(_weighs_a_batch(loss))
         weights = convert(sample_weight, values.dtype)
         if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
             weights = reshape(weights, weights.shape[:-1])

@@ -24,10 +24,9 @@ from gpunn.core.recording import recorded
 from gpunn.losses.on_tensors import masked
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.dtypes import first_inexact
-from gpunn.ops.state_variable import StateVariable
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Trace, current
-from gpunn.ops.variable import Variable
+from gpunn.ops.variable import StateVariable, Variable
 
 from . import own
 
@@ -131,6 +130,7 @@ class Metric(Formula):
 
     def __post_init__(self) -> None:
         self.name = self.name or snake_case(type(self).__name__)
+        self.dtype = self.dtype or floatx()
 
     # Not annotated: type checkers take annotated attributes for constructor arguments.
     output_sample = cast("tuple[int, ...] | None", None)
@@ -284,6 +284,10 @@ class Metric(Formula):
             state["_state"] = Metric._sums(self)
         return state
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        vars(self)["dtype"] = vars(self).get("dtype") or floatx()  # a pickle of an earlier version
+
     @recorded
     def reset_state(self) -> None:
         """Forget all batches. A model calls it before every pass over the data, whose sums start
@@ -351,9 +355,6 @@ class Metric(Formula):
     def __call__(self, *args: Any, **kwargs: Any) -> float:
         self.update_state(*args, **kwargs)
         return self.result()
-
-    def get_config(self) -> dict[str, Any]:
-        return {name: value for name, value in super().get_config().items() if name != "dtype"}
 
 
 # Attributes of a custom class that defines `update_state`: see `own`.

@@ -21,6 +21,12 @@ class StepMethods(StateTree):
     if TYPE_CHECKING:
         _training: Training
 
+    @property
+    def _joint_losses(self) -> Any:
+        """The losses of `compile`, if there is one of several outputs together; else None."""
+        compiled = self._training.compiled
+        return None if compiled is None else compiled.joint
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train on one batch of tensors; return numbers for the logs, by name.
 
@@ -103,6 +109,8 @@ class StepMethods(StateTree):
         >>> model.compute_loss(y=[[1.0]], y_pred=[[3.0]]).tolist()
         4.0
         """
+        if (joint := self._joint_losses) is not None:
+            return joint.compute(self, y, y_pred, sample_weight)
         return _steps().compute_loss(self, y, y_pred, sample_weight)
 
     def compute_metrics(
@@ -138,7 +146,10 @@ class StepMethods(StateTree):
         >>> [metric.name for metric in model.metrics]
         ['loss', 'mae']
         """
-        return _steps().metrics_of(self)
+        found = _steps().metrics_of(self)
+        if (joint := self._joint_losses) is not None:
+            found[1:1] = joint.means
+        return found
 
     @property
     def compiled_loss(self) -> Any:

@@ -139,7 +139,9 @@ class TrainableModel(StepMethods):
         Args:
             optimizer: Name or object; with None the model can be evaluated but not trained.
             loss: Name or object. For several outputs, a list, or a dictionary by output name, in
-                which None means no loss; a single loss applies to every output. Without a loss,
+                which None means no loss; a single loss applies to every output. In a list beside
+                outputs in a dictionary or tuple, each loss gets all of them, as Keras's does:
+                ``[of_all, {"a": "mse", "b": "mae"}]``. Without a loss,
                 training minimizes the losses that layers add by `add_loss`, and y is optional.
             loss_weights: Factor of each output's loss in the minimized sum.
             metrics: List of names, objects or functions, not weighted; for several outputs a
@@ -370,7 +372,7 @@ class TrainableModel(StepMethods):
         steps = None if steps is None else check_integer("steps", steps, 1)
         check_verbose(verbose)
         try:
-            if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
+            if (custom := _custom_trainer(self, PREDICTS)):
                 return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
             return predicting.predict(self, x, size, steps, callbacks)
         except KeyboardInterrupt as stop:
@@ -406,7 +408,7 @@ class TrainableModel(StepMethods):
         >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10: rate times gradient
         [[0.1]]
         """
-        if self._own_steps and (custom := _custom_trainer(self, TRAINS)):
+        if (custom := _custom_trainer(self, TRAINS)):
             logs = custom.on_batch(self, "train_step", x, y, sample_weight, class_weight)
             return _result(logs, return_dict)
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
@@ -430,7 +432,7 @@ class TrainableModel(StepMethods):
         >>> model.test_on_batch([[1.0], [2.0]], [[2.0], [4.0]], return_dict=True)
         {'loss': 10.0, 'mae': 3.0}
         """
-        if self._own_steps and (custom := _custom_trainer(self, TESTS)):
+        if (custom := _custom_trainer(self, TESTS)):
             logs = custom.on_batch(self, "test_step", x, y, sample_weight, None)
             return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
@@ -449,7 +451,7 @@ class TrainableModel(StepMethods):
         >>> gpunn.Sequential([gpunn.Input((2,)), line]).predict_on_batch([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
-        if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
+        if (custom := _custom_trainer(self, PREDICTS)):
             return custom.predict(custom.trainer_of(self), x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
 
@@ -618,8 +620,10 @@ class TrainableModel(StepMethods):
 
 
 def _custom_trainer(model: TrainableModel, names: tuple[str, ...]) -> Any:
-    """Return the module that trains a model by its own steps, if its class defines one of these."""
-    if model._own_steps.isdisjoint(names):
+    """Return the module that trains a model by its own steps, if its class defines one of these, or
+    a loss of several outputs together takes them."""
+    joint = names != PREDICTS and model._joint_losses is not None
+    if not joint and model._own_steps.isdisjoint(names):
         return None
     from gpunn.training.by_hand import trainer
 
@@ -628,7 +632,7 @@ def _custom_trainer(model: TrainableModel, names: tuple[str, ...]) -> Any:
 
 def _trainer_for(model: TrainableModel, names: tuple[str, ...]) -> Any:
     """Return what trains and evaluates a model, whose class may define one of these steps."""
-    custom = model._own_steps and _custom_trainer(model, names)
+    custom = _custom_trainer(model, names)
     return custom.trainer_of(model) if custom else model._training
 
 

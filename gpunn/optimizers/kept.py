@@ -23,7 +23,7 @@ from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.names import plain
 from gpunn.core.operators import Operators
 from gpunn.core.storage import Parameter, ParameterStorage
-from gpunn.ops.state_variable import StateVariable
+from gpunn.ops.variable import StateVariable
 
 Flat = dict[str, Array]
 """The slots of a storage: for each name a flat array, laid out as its values are."""

@@ -33,16 +33,19 @@ class Compiled:
         losses: The losses; None for an output without a loss.
         loss_weights: Factors in the sum of the losses; None if none were given.
         metrics, weighted_metrics: Lists, as given.
+        joint: The losses in place of these, if there is one of several outputs together.
     """
 
     losses: list[Loss | None]
     loss_weights: list[float] | None
     metrics: list[list[Any]]
     weighted_metrics: list[list[Any]]
+    joint: Any = None
 
     @classmethod
     def of(
-        cls, names: Sequence[str], loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
+        cls, names: Sequence[str], loss: Any, loss_weights: Any, metrics: Any,
+        weighted_metrics: Any, joint: Any = None,
     ) -> Compiled:
         """Collect the arguments for outputs with these names; a single output's name is empty.
 
@@ -53,8 +56,9 @@ class Compiled:
             metrics=given_metrics("metrics", metrics, names),
             weighted_metrics=given_metrics("weighted_metrics", weighted_metrics, names),
             loss_weights=given_loss_weights(loss_weights, names), losses=given_losses(loss, names),
+            joint=joint,
         )
-        for k, name in enumerate(names):
+        for k, name in enumerate(names if joint is None else ()):
             measured = found.metrics[k] or found.weighted_metrics[k]
             if found.losses[k] is None and measured and len(names) > 1:
                 raise ValueError(
@@ -66,6 +70,8 @@ class Compiled:
     @property
     def loss(self) -> Any:
         """The loss, or the losses of several outputs; None if no output has one."""
+        if self.joint is not None:
+            return self.joint.loss
         if not any(self.losses):
             return None
         return self.losses[0] if len(self.losses) == 1 else self.losses
@@ -78,9 +84,10 @@ class Compiled:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of `compile`, with the parts themselves."""
+        joint = self.joint
         return {
-            "loss": _each(self.losses),
-            "loss_weights": self.loss_weights,
+            "loss": _each(self.losses) if joint is None else joint.loss,
+            "loss_weights": self.loss_weights if joint is None else joint.weights,
             "metrics": _each(self.metrics),
             "weighted_metrics": _each(self.weighted_metrics),
         }
@@ -99,6 +106,7 @@ class Compiled:
             "loss_weights": self.loss_weights,
             "metrics": named(self.metrics),
             "weighted_metrics": named(self.weighted_metrics),
+            **({} if self.joint is None else self.joint.get_config()),
         }
 
 

@@ -180,7 +180,16 @@ class Training:
         """Return the arguments of `compile` for the outputs, in the order of `PARTS`."""
         names = self.target_names()
         if len(names) > 1:
-            form = self._builder.known_graph("outputs").output_form
+            form, (loss, loss_weights, *metrics) = (
+                self._builder.known_graph("outputs").output_form, given
+            )
+            if isinstance(loss, (list, tuple, Mapping)):
+                from .by_hand.joint_losses import JointLosses  # which few models have
+
+                if joint := JointLosses.of(form, names, loss, loss_weights):
+                    metrics = [form.flat(x, part, True)
+                               for x, part in zip(metrics, PARTS[2:], strict=True)]
+                    return Compiled.of(names, None, None, *metrics, joint=joint)
             given = [form.flat(x, part, True) for x, part in zip(given, PARTS, strict=True)]
         return Compiled.of(names, *given)
 

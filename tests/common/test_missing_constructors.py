@@ -26,7 +26,7 @@ class Net(gpunn.Model):
     def __init__(self) -> None:
         self.line = layers.Dense(2)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, training: bool | None = None) -> Any:
         return self.line(x)
 
 
@@ -87,4 +87,4 @@ def test_another_attribute_that_is_missing_is_named() -> None:
             super().__init__()
 
     with pytest.raises(AttributeError, match="'Whole' object has no attribute 'factor'"):
-        _ = Whole().factor
+        _ = getattr(Whole(), "factor")  # noqa: B009

@@ -140,6 +140,7 @@ def test_weights_of_an_optimizer_are_set_from_another(keras: Any) -> None:
         third.load_own_variables(store)
         assert int(third.iterations) == 1 and float(third.learning_rate) == 0.5
         assert [v.name for v in third.variables[:2]] == ["iteration", "learning_rate"]
+        assert third.variables[0] == 1
         third.variables[0].assign(5)
         assert int(third.iterations) == 5
 
