@@ -178,20 +178,17 @@ class Training:
 
     def _arguments(self, given: Sequence[Any]) -> Compiled:
         """Return the arguments of `compile` for the outputs, in the order of `PARTS`."""
-        names = self.target_names()
+        names, joint = self.target_names(), None
         if len(names) > 1:
-            form, (loss, loss_weights, *metrics) = (
-                self._builder.known_graph("outputs").output_form, given
-            )
-            if isinstance(loss, (list, tuple, Mapping)):
+            form = self._builder.known_graph("outputs").output_form
+            if isinstance(given[0], (list, tuple, Mapping)):
                 from .by_hand.joint_losses import JointLosses  # which few models have
 
-                if joint := JointLosses.of(form, names, loss, loss_weights):
-                    metrics = [form.flat(x, part, True)
-                               for x, part in zip(metrics, PARTS[2:], strict=True)]
-                    return Compiled.of(names, None, None, *metrics, joint=joint)
+                joint = JointLosses.of(form, names, *given[:2])
+            given = given if joint is None else [None, None, *given[2:]]
             given = [form.flat(x, part, True) for x, part in zip(given, PARTS, strict=True)]
-        return Compiled.of(names, *given)
+        loss, loss_weights, metrics, weighted_metrics = given
+        return Compiled.of(names, loss, loss_weights, metrics, weighted_metrics, joint)
 
     def target_names(self) -> list[str]:
         """Return the names of the outputs; a single output has an empty name."""
