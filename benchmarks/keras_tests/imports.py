@@ -91,6 +91,7 @@ TOOLS: dict[str, Any] = {  # what the tests' own tools take from Keras's interna
     "Functional": gpunn.Model, "GroupedQueryAttention": gpunn.layers.GroupQueryAttention,
     "get_keras_mask": lambda x: getattr(x, "_keras_mask", None),
     "set_keras_mask": lambda x, mask: setattr(x, "_keras_mask", mask),
+    "ops.random": gpunn.random,
     "global_seed_generator": lambda: gpunn.random.SeedGenerator(0),
     "removesuffix": str.removesuffix,
     "random.normal": gpunn.random.normal, "random.uniform": gpunn.random.uniform,

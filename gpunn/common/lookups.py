@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from . import registry
 
@@ -64,6 +64,10 @@ _EXAMPLES = {  # of each kind: the module, an object, and what `get` takes for i
 }
 
 
+_OPTIONAL = "optimizer", "loss", "metric"
+"""Kinds of which None stands for none, as in Keras."""
+
+
 def described_as(other: Callable[..., Any]) -> Callable[[Function], Function]:
     """Return a decorator that gives a function the docstring of another."""
 
@@ -96,7 +100,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
                 arguments.{also}
 
         Returns:
-            The {kind}, whose class derives from `{base}`.
+            The {kind}, whose class derives from `{base}`.{none}
 
         Raises:
             ValueError: for an unknown name; the message suggests the closest known one.
@@ -106,6 +110,8 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         >>> type({module}.get({identifier})).__name__
         '{name}'
         """
+        if identifier is None and kind in _OPTIONAL:
+            return cast("Part", None)
         return registry.get(kind, identifier)
 
     def serialize_part(part: Any) -> dict[str, Any] | None:
@@ -155,6 +161,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         "kind": kind, "base": base.__name__, "module": module, "example": example,
         "package": "gpunn.optimizers" if kind == "schedule" else "gpunn",
         "identifier": identifier, "name": example.partition("(")[0],
+        "none": " None for None." if kind in _OPTIONAL else "",
         "also": "".join(f"\n{'':16}{line}" for line in _ALSO.get(kind, ())),
     }
     for function in (get_part, serialize_part, deserialize_part):

@@ -163,7 +163,12 @@ class Progbar:
         interval: Seconds between two updates that are shown.
         stateful_metrics: Names of values that are shown as they are; others are averaged over
             the steps.
+        stateless_metrics: In its place, names of those that are averaged; others are shown as they
+            are.
         unit_name: What a step is called.
+
+    Raises:
+        ValueError: for both kinds of names.
 
     >>> bar = Progbar(2, verbose=2)
     >>> bar.update(1, [("loss", 3.0)])
@@ -178,11 +183,16 @@ class Progbar:
         verbose: int = 1,
         interval: float = 0.05,
         stateful_metrics: Iterable[str] | None = None,
+        stateless_metrics: Iterable[str] | None = None,
         unit_name: str = "step",
     ) -> None:
+        if stateful_metrics is not None and stateless_metrics is not None:
+            raise ValueError("Only one of stateful_metrics and stateless_metrics can be given.")
         self.target, self.width, self.verbose = target, width, verbose
         self.interval, self.unit_name = interval, unit_name
-        self.stateful_metrics = set(stateful_metrics or ())
+        averaged = None if stateless_metrics is None else set(stateless_metrics)
+        self.stateless_metrics = averaged
+        self.stateful_metrics = set(stateful_metrics or ()) if averaged is None else None
         self._seen = 0
         self._sums: dict[str, tuple[float, int]] = {}
         self._shown = 0.0
@@ -203,9 +213,7 @@ class Progbar:
         last = self.target is not None and current >= self.target if finalize is None else finalize
         steps = max(current - self._seen, 1)
         for name, value in values or ():
-            before, count = (0.0, 0) if name in self.stateful_metrics else self._sums.get(
-                name, (0.0, 0)
-            )  # fmt: skip
+            before, count = self._sums.get(name, (0.0, 0)) if self._averages(name) else (0.0, 0)
             self._sums[name] = before + float(np.mean(value)) * steps, count + steps
         self._seen = current
         now = time.monotonic()
@@ -219,6 +227,11 @@ class Progbar:
         begin, end = ("\r", "\n" if last else "") if self.verbose == 1 else ("", "\n")
         sys.stdout.write(f"{begin}{line}{end}")
         sys.stdout.flush()
+
+    def _averages(self, name: str) -> bool:
+        if self.stateful_metrics is None:
+            return name in (self.stateless_metrics or ())
+        return name not in self.stateful_metrics
 
     def add(self, n: int, values: Sequence[tuple[str, Any]] | None = None) -> None:
         """Show the progress after ``n`` more steps; ``values`` are as for `update`."""

@@ -27,7 +27,6 @@ ABSENT: dict[str, dict[str, str]] = {
         "add_metric": (
             f"add_metric, {_KERAS_2}make a metric in __init__, and call its update_state in call"
         ),
-        "add_variable": "other name for add_weight",
         "add_update updates": f"lists of updates, {_KERAS_2}assign to a weight in call",
         "compute_output_spec symbolic_call": "other call on a KerasTensor; write layer(x)",
         "path": "paths of layers; weights have a path, and layers a name",

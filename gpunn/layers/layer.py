@@ -436,6 +436,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             integers=None if dtype is None else integers_of(dtype),
         )
 
+    add_variable = add_weight
+
     def parameter(
         self,
         shape: Sequence[int],

@@ -35,10 +35,30 @@ class Merging(Layer):
     most: ClassVar[int | None] = None
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """Return where a step of any input counts; None unless all inputs have a mask."""
+        """Return where a step of any input counts; None unless all inputs have a mask.
+
+        Raises:
+            ValueError: for inputs or masks that are no lists, or for another number of masks.
+        """
+        self._check_masks(inputs, mask)
         if mask is None or any(m is None for m in mask):
             return None
         return functools.reduce(ops.logical_or, mask)
+
+    def _check_masks(self, inputs: Any, mask: Any) -> None:
+        if mask is None:
+            return
+        for name, given in (("`mask`", mask), ("`inputs`", inputs)):
+            if not isinstance(given, (list, tuple)):
+                kind = type(given).__name__
+                raise ValueError(
+                    f"{self.name}.compute_mask: {name} should be a list. Got {kind}."
+                )
+        if len(mask) != len(inputs):
+            raise ValueError(
+                f"{self.name}.compute_mask: `inputs` and `mask` should have the same length. Got "
+                f"{len(inputs)} and {len(mask)}."
+            )
 
     def check(self, xs: Sequence[Tensor]) -> None:
         """Raise an error unless ``xs`` is a list of tensors of fitting number and shapes."""
@@ -255,6 +275,7 @@ class Concatenate(Merging):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """Return the masks one after the other, or along features, where any input counts; an
         input without a mask counts as a whole."""
+        self._check_masks(inputs, mask)
         if mask is None or all(m is None for m in mask):
             return None
         whole = [

@@ -54,7 +54,8 @@ class CustomSteps:
         variables = list(variables)
         if "_collects" in vars(self):  # a class's own `build` makes slots
             return
-        Update.of(self, variables)  # which creates the slots, with first values
+        if variables:
+            Update.of(self, variables)  # which creates the slots, with first values
         vars(self)["_built_for"] = variables
 
     def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
@@ -107,7 +108,8 @@ class CustomSteps:
         """Return where the slots are of the weights that it was built for, or else of all that it
         has updated."""
         kept: Any = self._slots  # type: ignore[attr-defined]
-        if (built := vars(self).get("_built_for")) is None:
+        built: Sequence[Any] = vars(self).get("_built_for", ())
+        if not built:
             return kept.places
         from .on_arrays import Update
 
