@@ -134,6 +134,8 @@ def masked(mask: Any, weight: Any, loss: Any = None, y_true: Any = None) -> Tens
     if weight is None:
         return left
     weight = convert(weight, left.dtype)
+    if weight.ndim == left.ndim + 1 and weight.shape[-1] == 1:
+        weight = reshape(weight, weight.shape[:-1])
     return left * (expand_dims(weight, -1) if weight.ndim == left.ndim - 1 else weight)
 
 

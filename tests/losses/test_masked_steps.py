@@ -109,3 +109,23 @@ def test_a_model_gives_the_mask_of_its_output(keras: Any) -> None:
         steps = library.layers.Embedding(7, 3, mask_zero=True)(inputs)
         model = library.Model(inputs, library.layers.Dense(2)(steps))
         np.testing.assert_array_equal(model(codes)._keras_mask, codes > 0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_weights_with_an_axis_more_are_those_of_the_steps(keras: Any, shape: Any) -> None:
+    y, p = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.1, 0.2, 0.3, 0.4])
+    weights, mask = np.array([0.4, 0.3, 0.2, 0.1]), np.array([True, False, True, True])
+    found = []
+    for m in (gpunn, keras):
+
+        class Squared(m.losses.Loss):  # type: ignore[misc, name-defined]
+            def call(self, y_true: Any, y_pred: Any) -> Any:
+                return (y_true - y_pred) ** 2
+
+        predictions = m.ops.convert_to_tensor(p)
+        predictions._keras_mask = m.ops.convert_to_tensor(mask)
+        value = Squared()(y, predictions, sample_weight=weights.reshape(shape))
+        found.append(float(m.ops.convert_to_numpy(value)))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    assert found[0] == pytest.approx(np.sum((weights * (y - p) ** 2)[mask]) / 3, rel=1e-6)
