@@ -41,19 +41,29 @@ PARTS = {"tree", *(f"backend.{part}" for part in BACKENDS_PARTS)}
 NAMESPACES = {name.rpartition(".")[0] for name in PUBLIC if name}
 
 
+CLASSES = {"LayerNorm": "layer_normalization", "RMSNorm": "rms_normalization"}
+"""Classes of operations that are named otherwise than their functions."""
+
+
 def operation_class(name: str) -> Any:
-    """Return the class that Keras's tests call for an operation: ``Pad(1)(x)`` is ``pad(x, 1)``."""
-    words = re.sub("(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name)
-    function = getattr(gpunn.ops, words.lower())
+    """Return the class that Keras's tests call for an operation: ``Pad(1)(x)`` is ``pad(x, 1)``,
+    and ``WhileLoop(cond, body)(x)`` is ``while_loop(cond, body, x)``."""
+    words = re.sub("(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    known = (CLASSES.get(name, words), name.lower())
+    function = next((getattr(gpunn.ops, n) for n in known if hasattr(gpunn.ops, n)), None)
+    if function is None:
+        raise AttributeError(name)
 
     class Called:
         def __init__(self, *args: Any, **options: Any) -> None:
             self.args, self.options = args, options
 
         def __call__(self, *tensors: Any, **options: Any) -> Any:
-            return function(*tensors, *self.args, **self.options | options)
+            before = name == "Einsum" or any(map(callable, self.args))
+            given = (*self.args, *tensors) if before else (*tensors, *self.args)
+            return function(*given, **self.options | options)
 
-        symbolic_call = compute_output_spec = __call__
+        symbolic_call = compute_output_spec = call = __call__
 
     return Called
 

@@ -42,7 +42,7 @@ def paths(tree: Any, path: str = "") -> list[str]:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_has_keras_s_paths_and_values(keras: Any, name: str) -> None:
     how = OPTIMIZERS[name]
-    models = [made(m, getattr(m.optimizers, name)(0.05, **how)) for m in (gpunn, keras)]
+    models = [made(m, getattr(m.optimizers, name)(0.05, name="o", **how)) for m in (gpunn, keras)]
     start = models[1].get_weights()
     for model in models:
         model.set_weights(start)
