@@ -106,6 +106,15 @@ class Callback(Entry):
         """Receive the training and validation data (or None), as gpunn prepared it: `Rows`, whose
         ``arrays`` have "x" and "y", or batches that are read once. Called before training."""
 
+    def _epochs_ahead(self) -> float:
+        """Return how many epochs from now on it can be told of when all of them are over: it stops
+        training after the last one at the earliest."""
+        return 0
+
+    def _note(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Be told of such an epoch, where no interrupt arrives."""
+        self.on_epoch_end(epoch, logs)
+
     def _print(self, text: str) -> None:
         """Print a line; of several ranks, only the first does."""
         if is_writer():

@@ -35,7 +35,6 @@ class CallbackList(Callback):
     Attributes:
         history: the `History` among the callbacks, or None.
         only_watch: whether all callbacks only watch the epochs, as declared in their own classes.
-        only_record: whether there is a `History` alone, to which epochs can be reported later.
 
     Raises:
         TypeError: for something that is not a `gpunn.callbacks.Callback`.
@@ -70,7 +69,6 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.together = self.callbacks
         self.only_watch = all([_only_watches(callback) for callback in self.callbacks])
-        self.only_record = self.only_watch and [type(c) for c in self.callbacks] == [History]
         self._listeners: dict[str, list[Callable[..., None]]] = {}
         if model is not None:
             self.set_model(model)
@@ -91,6 +89,13 @@ class CallbackList(Callback):
 
     def set_data(self, training: Any, validation: Any) -> None:
         self._call("set_data", training, validation)
+
+    def _epochs_ahead(self) -> float:
+        return min([c._epochs_ahead() for c in self.callbacks]) if self.only_watch else 0
+
+    def _note(self, epoch: int, logs: dict[str, Any]) -> None:
+        for callback in self.callbacks:
+            callback._note(epoch, logs)
 
     @cached_property
     def _watchers(self) -> list[Callback]:

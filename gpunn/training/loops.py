@@ -77,7 +77,7 @@ def fit(
         nonlocal logs
         epoch, logs = next(upcoming), trainer.logs_of(sums)
         _refuse_bad_loss(programs, feed, epoch, steps, logs, model, parted is None)
-        callbacks.history._add(epoch, logs)
+        callbacks._note(epoch, logs)
 
     for epoch in upcoming:
         if not first_batch:
@@ -109,10 +109,10 @@ def fit(
             ranks.compare_warnings()
         elif (
             validation is None
-            and callbacks.only_record
             and not (model.stop_training or trainer.layer_metrics)
+            and (ahead := callbacks._epochs_ahead())
         ):
-            feed.run_epochs(programs, epochs.stop - epoch - 1, record)
+            feed.run_epochs(programs, min(epochs.stop - epoch - 1, ahead), record)
         if model.stop_training or over:
             break
     trainer.finish()

@@ -27,6 +27,9 @@ class Patience(Callback):
         self.best, self.waited = math.inf, 0
         self.weights: list[Any] | None = None
 
+    def _epochs_ahead(self) -> float:
+        return 0 if self.restores else self.patience + 1 - self.waited
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = logs.get(self.monitor)
         if value is None:  # an epoch without validation

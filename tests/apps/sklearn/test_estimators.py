@@ -233,6 +233,18 @@ def test_training_stops_by_the_loss_or_by_rows_held_out() -> None:
     assert classifier(epochs=40, n_iter_no_change=None, tol=9).fit(X, Y).n_iter_ == 40
 
 
+@pytest.mark.parametrize("tol", [0.0, 0.003, 0.03])
+@pytest.mark.parametrize("patience", [1, 2, 6])
+def test_a_callback_that_sees_each_epoch_changes_nothing(patience: int, tol: float) -> None:
+    given: dict[str, Any] = {"tol": tol, "n_iter_no_change": patience}
+    seen: list[float] = []
+    watch = gpunn.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: seen.append(logs["loss"]))
+    alone = classifier(epochs=900, **given).fit(X, Y)  # its epochs may run together
+    watched = classifier(epochs=900, callbacks=watch, **given).fit(X, Y)
+    assert alone.loss_curve_ == watched.loss_curve_ == seen and alone.n_iter_ == watched.n_iter_
+    assert alone.predict_proba(X).tobytes() == watched.predict_proba(X).tobytes()
+
+
 def test_a_function_that_builds_the_network() -> None:
     seen = []
 
