@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -231,6 +231,23 @@ class Trainer(Objective):
         for number, metric in enumerate(self.layer_metrics):
             metric._put_sums(tensors[f"metric/{number}"])
         self.forget_programs()
+
+    def setting_back(self) -> Callable[[], None]:
+        """Return a function that sets back all that steps have changed since this call, of layers
+        without metrics of their own. Programs remain valid."""
+        storage, progress, backend = self.storage, self.progress, self.backend
+        arrays = [storage.values, storage.state, self.training.totals, *storage.slots.values()]
+        kept, counters = list(map(backend.read, arrays)), self.control.get()
+        passes = progress.passes, progress.pass_began, progress.control
+
+        def set_back() -> None:
+            with storage.access.writing():
+                for array, values in zip(arrays, kept, strict=True):
+                    backend.write(array, values)
+            self.control.restore(counters)
+            progress.passes, progress.pass_began, progress.control = passes
+
+        return set_back
 
     @staticmethod
     def _check_counters(counters: np.ndarray, values: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -182,12 +183,17 @@ def fit_arguments(fit: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: for one that it does not have.
     """
-    known = inspect.signature(Model.fit).parameters
+    known = _parameters_of_fit()
     for name in fit:
         if name not in known or name in _OF_SEARCH:
             raise TypeError(f"search() has no argument {name!r}.{closest(name, list(known))}")
     defaults = {name: of.default for name, of in known.items() if name not in _OF_SEARCH}
     return {**defaults, **fit}
+
+
+@cache
+def _parameters_of_fit() -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(Model.fit).parameters
 
 
 def _rounds(points: int, epochs: int, factor: int | None) -> list[int]:

@@ -15,7 +15,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from gpunn import losses
 from gpunn.feeding.frames import check_known
 
-from .estimator import GpunnEstimator, Targets
+from .estimator import GpunnEstimator
+from .preparation import Targets
 from .validation import check_targets
 
 SEVERAL = ("multiclass-multioutput", "multilabel-indicator")

@@ -6,7 +6,7 @@ import copy
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import Any
@@ -26,45 +26,13 @@ from gpunn.common.random import seeded_context
 from gpunn.feeding.frames import check_known
 from gpunn.feeding.sparse import SparseBatches, is_small
 
-from .preparation import MERGED, Scaling, merged
+from .preparation import MERGED, Pending, Prepared, Scaling, Targets, merged
 from .stopping import Patience
 from .validation import validated
 
 AUTO_BATCH = 200  # rows of a batch, as in scikit-learn's networks
 # Within a search: a function of what `fit` gets, which may make it an estimator that is trained.
 TRAINED: ContextVar[Callable[..., bool] | None] = ContextVar("trained", default=None)
-
-
-@dataclass
-class Targets:
-    """The targets of a network.
-
-    Attributes:
-        values: (rows, columns): class indices, 0 and 1, or numbers.
-        units: number of units of each output of the network.
-        stratify: the class of each row for a stratified split, or None.
-    """
-
-    values: np.ndarray
-    units: list[int]
-    stratify: np.ndarray | None = None
-
-
-@dataclass
-class Pending:
-    """A training that is prepared: what `Model.fit` gets, and the context it runs in."""
-
-    model: gpunn.Model
-    context: Context
-    x: Any
-    y: Any
-    sample_weight: Any
-    given: dict[str, Any]
-
-    def run(self) -> History:
-        """Train the network."""
-        given = {"y": self.y, "sample_weight": self.sample_weight, **self.given}
-        return self.context.run(self.model.fit, self.x, **given)
 
 
 @dataclass(eq=False, repr=False)
@@ -168,18 +136,19 @@ class GpunnEstimator(BaseEstimator):
         """Do all of `fit` before the training, which `Pending.run` and `_end` complete."""
         self._check_parameters()
         again = self.warm_start and hasattr(self, "model_")
-        return self._begin(X, y, sample_weight, int(self.epochs), first=not again, stops=True)
+        rows = self._prepared(X, y, sample_weight, first=not again)
+        return self._pending(rows, int(self.epochs), first=not again)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         self._check_parameters()
         if self.early_stopping:
             raise ValueError("partial_fit trains one epoch: early_stopping must be False.")
         first = not hasattr(self, "model_")
-        return self._end(self._begin(X, y, sample_weight, 1, first, stops=False).run())
+        rows = self._prepared(X, y, sample_weight, first)
+        return self._end(self._pending(rows, 1, first, stops=False).run())
 
-    def _begin(
-        self, X: Any, y: Any, sample_weight: Any, epochs: int, first: bool, stops: bool
-    ) -> Pending:
+    def _prepared(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Prepared:
+        """Return the rows as the network gets them; what is set of them does not depend on it."""
         X, y = validated(
             self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), multi_output=True,
             reset=first,
@@ -211,31 +180,41 @@ class GpunnEstimator(BaseEstimator):
             X = X.toarray() if sparse.issparse(X) else X
             X, values, weights = merged(X, values, weights)
         if first:
-            self._values: dict[str, list[Any]] = {}
             self._scale(X, values, weights)
         values, rows = self._learned(values), X.shape[0]
         batch = min(AUTO_BATCH, rows) if self.batch_size == "auto" else int(self.batch_size)
-        context = seeded_context(seed) if first else copy_context()
-        if first:
-            context.run(self._build, X.shape[1], targets.units)
+        outputs = len(targets.units)
         given: dict[str, Any] = {}
         if held_x is not None:
-            held_y = self._columns(self._learned(held_values))
+            held_y = _columns(self._learned(held_values), outputs)
             dense = self._scaling(held_x, self.dtype)
             given["validation_data"] = dense, held_y, self._each(held_weights)
             given["validation_freq"] = self.validation_freq
-        y, each = self._columns(values), self._each(weights)
+        y, each = _columns(values, outputs), self._each(weights)
         x = self._scaled(X, y, each, batch)
         if not large:
             given["batch_size"] = batch
-        given |= {
-            "epochs": epochs, "verbose": self.verbose, "shuffle": bool(self.shuffle),
-            "callbacks": self._callbacks(held_x is not None, stops),
-            "steps_per_epoch": self.steps_per_epoch,
-        }  # fmt: skip
         if large:  # whose batches bring them
             y = each = None
-        return Pending(self.model_, context, x, y, each, given)
+        return Prepared(X.shape[1], targets.units, x, y, each, given, seed)
+
+    def _pending(
+        self, rows: Prepared, epochs: int, first: bool, stops: bool = True, model: Any = None
+    ) -> Pending:
+        """Return the training; its network is built, unless ``model`` is one like it."""
+        context = seeded_context(rows.seed) if first else copy_context()
+        if first:
+            self._values: dict[str, list[Any]] = {}
+        if model is not None:
+            self.model_ = model
+        elif first:
+            context.run(self._build, rows.columns, rows.units)
+        given = {
+            **rows.given, "epochs": epochs, "verbose": self.verbose, "shuffle": bool(self.shuffle),
+            "callbacks": self._callbacks("validation_data" in rows.given, stops),
+            "steps_per_epoch": self.steps_per_epoch,
+        }  # fmt: skip
+        return Pending(self.model_, context, rows.x, rows.y, rows.sample_weight, given)
 
     def _end(self, history: History) -> Any:
         """Take over what a training brought, and return the estimator."""
@@ -260,13 +239,6 @@ class GpunnEstimator(BaseEstimator):
         return train_test_split(
             *arrays, test_size=self.validation_split, random_state=seed, stratify=stratify
         )
-
-    def _columns(self, values: np.ndarray) -> Any:
-        """Return the targets of each output of the network."""
-        outputs = len(self.model_.outputs)
-        if outputs == 1:
-            return values
-        return [np.ascontiguousarray(column) for column in values.T]
 
     def _each(self, weights: np.ndarray) -> np.ndarray | None:
         """Normalize weights to mean 1, so that sums are divided by the total; None for ones."""
@@ -391,6 +363,13 @@ def _dense(inputs: int, units: int, **options: Any) -> layers.Dense:
     bound = math.sqrt(6 / (inputs + units))
     first = initializers.RandomUniform(-bound, bound)
     return layers.Dense(units, bias_initializer=first, **options)
+
+
+def _columns(values: np.ndarray, outputs: int) -> Any:
+    """Return the targets of each output of the network."""
+    if outputs == 1:
+        return values
+    return [np.ascontiguousarray(column) for column in values.T]
 
 
 def _is_large(X: Any) -> bool:

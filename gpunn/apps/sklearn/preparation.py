@@ -1,17 +1,72 @@
-"""Preparation of rows for a network: scaling, weights, merged repetitions."""
+"""Preparation of rows for a network: targets, scaling, weights, merged repetitions."""
 
 from __future__ import annotations
 
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from gpunn.callbacks import History
 from gpunn.common.numeric.moments import size
+from gpunn.models import Model
 
 MERGED = 2048
 """Data of at most this many rows are sorted, and their equal rows merged."""
+
+
+@dataclass
+class Targets:
+    """The targets of a network.
+
+    Attributes:
+        values: (rows, columns): class indices, 0 and 1, or numbers.
+        units: number of units of each output of the network.
+        stratify: the class of each row for a stratified split, or None.
+    """
+
+    values: np.ndarray
+    units: list[int]
+    stratify: np.ndarray | None = None
+
+
+@dataclass
+class Prepared:
+    """What a training reads of the rows.
+
+    Attributes:
+        columns, units: numbers of inputs, and of units of each output, of the network.
+        x, y, sample_weight: as `Model.fit` takes them.
+        given: further arguments of it that depend on the rows.
+        seed: of the network and its training.
+    """
+
+    columns: int
+    units: list[int]
+    x: Any
+    y: Any
+    sample_weight: Any
+    given: dict[str, Any]
+    seed: int
+
+
+@dataclass
+class Pending:
+    """A training that is prepared: what `Model.fit` gets, and the context it runs in."""
+
+    model: Model
+    context: Context
+    x: Any
+    y: Any
+    sample_weight: Any
+    given: dict[str, Any]
+
+    def run(self) -> History:
+        """Train the network."""
+        given = {"y": self.y, "sample_weight": self.sample_weight, **self.given}
+        return self.context.run(self.model.fit, self.x, **given)
 
 
 @dataclass

@@ -12,8 +12,8 @@ from sklearn.base import RegressorMixin
 from gpunn import losses
 from gpunn.feeding.frames import from_column
 
-from .estimator import GpunnEstimator, Targets
-from .preparation import Scaling
+from .estimator import GpunnEstimator
+from .preparation import Scaling, Targets
 
 
 @dataclass(eq=False, repr=False)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.utils import indexable
@@ -20,7 +22,13 @@ from gpunn.apps.many.searching import AT_ONCE, fit_arguments
 from gpunn.apps.many.shared import Shared, row_count
 from gpunn.apps.many.trials import NUMBERED
 
-from .estimator import TRAINED, GpunnEstimator, Pending
+from .classifier import GpunnClassifier
+from .estimator import TRAINED, GpunnEstimator
+from .networks import Lent, Networks, plain
+from .preparation import Pending
+from .regressor import GpunnRegressor
+
+OURS = (GpunnClassifier, GpunnRegressor)  # whose methods show no network to anybody
 
 
 class GpunnSearchCV(GridSearchCV):
@@ -114,8 +122,10 @@ class GpunnSearchCV(GridSearchCV):
             _Fit(clone(self.estimator).set_params(**clone(setting, safe=False)), *part)
             for setting, part in product(ParameterGrid(self.param_grid), parts)
         ]
+        # Whether nobody but scikit-learn gets the estimators.
+        hidden = type(self.estimator) in OURS and plain(self.scoring) is not None
         for k in range(0, len(fits), AT_ONCE):
-            _train(fits[k : k + AT_ONCE], self.n_jobs)
+            _train(fits[k : k + AT_ONCE], self.n_jobs, Networks() if hidden else None)
         return fits, splits
 
 
@@ -128,11 +138,15 @@ class _Fit:
         self.estimator, self.rows, self.fit_params, self.key = estimator, rows, fit_params, key
         self.error: Exception | None = None
         self.is_done = False
+        self.lent: Lent | None = None
 
-    def begin(self) -> Pending | None:
+    def begin(self, networks: Networks | None) -> Pending | None:
         """Prepare the training; None if the fit raises an error that is to come when it is due."""
+        given = *self.rows, self.fit_params.get("sample_weight")
         try:
-            return self.estimator._begin_fit(*self.rows, **self.fit_params)
+            if networks is not None:
+                self.lent = networks.lent(self.estimator, given, self.key)
+            return self.lent.pending if self.lent else self.estimator._begin_fit(*given)
         except Exception:
             return None
 
@@ -141,28 +155,71 @@ class _Fit:
         if job.error is None:
             self.estimator._end(job.history)
 
+    def is_on(self, *given: Any) -> bool:
+        """Whether X, y and the weights are those of the fit."""
+        own = *self.rows, self.fit_params.get("sample_weight")
+        if all(isinstance(array, (np.ndarray, type(None))) for array in given):
+            return all(map(_are_equal, own, given))
+        return self.key == digest([*given])
 
-def _train(fits: list[_Fit], n_jobs: int | None) -> None:
+    def give_to(self, estimator: GpunnEstimator) -> None:
+        """Make an estimator one that is trained."""
+        if self.lent is not None:
+            self.lent.show()
+        estimator.__dict__.update(self.estimator.__dict__)
+
+
+class _Training(Job):
+    """The training of a fit, perhaps by a network that others train before and after."""
+
+    lent: Lent | None = None
+
+    def _fit(self) -> None:
+        if self.lent is not None:
+            try:
+                network = self.lent.take()
+            except Exception:
+                return  # it is raised when the fit is due
+            self.model, data = network.model, self.data
+            self.data = replace(data, x=network.placed("x", data.x), y=network.placed("y", data.y))
+            self.sample_weight = network.placed("weights", self.sample_weight)
+        super()._fit()
+        if self.lent is not None and self.error is None:
+            self.lent.give_back()
+
+
+def _train(fits: list[_Fit], n_jobs: int | None, networks: Networks | None) -> None:
     """Train the networks of fits together."""
     shared: dict[str, Shared] = {}
     jobs = []
     for number, fit in enumerate(fits):
-        pending = fit.begin()
+        pending = fit.begin(networks)
         if pending is None:
             continue
         x, y = pending.x, pending.y
         data = Shared(x, y, row_count(fit.rows[0]))
-        if y is not None:  # equal arrays of several settings become one
+        if y is not None and fit.lent is None:  # equal arrays of several settings become one
             data = shared.setdefault(digest([x, y]), data)
         given = {**pending.given}
         del given["verbose"]
         epochs, callbacks = given.pop("epochs"), given.pop("callbacks")
         arguments = {**fit_arguments(given), "epochs": epochs}
-        job = Job(number, pending.model, data, None, None, pending.sample_weight, None, callbacks,
-                  arguments, pending.context, fit.end, keeps_errors=True)  # fmt: skip
+        job = _Training(
+            number, pending.model, data, None, None, pending.sample_weight, None, callbacks,
+            arguments, pending.context, fit.end, keeps_errors=True,
+        )  # fmt: skip
+        job.lent = fit.lent
         jobs.append(job)
     if jobs:
         run(jobs, n_jobs if n_jobs is not None and n_jobs > 0 else None)
+
+
+def _are_equal(one: Any, other: np.ndarray | None) -> bool:
+    """Whether both are None, or arrays of the same bits."""
+    if one is None or other is None or other.dtype.hasobject:
+        return one is other or (other is not None and digest(one) == digest(other))
+    is_like = isinstance(one, np.ndarray) and (one.shape, one.dtype) == (other.shape, other.dtype)
+    return is_like and one.tobytes() == other.tobytes()
 
 
 def _are_alike(one: GpunnEstimator, other: GpunnEstimator) -> bool:
@@ -183,13 +240,13 @@ def _handing_out(trained: Iterator[_Fit]) -> Callable[..., bool]:
         if (
             found is None
             or not found.is_done
-            or found.key != digest([X, y, sample_weight])
+            or not found.is_on(X, y, sample_weight)
             or not _are_alike(found.estimator, estimator)
         ):
             return False
         if found.error is not None:
             raise found.error
-        estimator.__dict__.update(found.estimator.__dict__)
+        found.give_to(estimator)
         return True
 
     return take

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
 from gpunn.callbacks import LambdaCallback
-from gpunn.models import NonFiniteLossError
+from gpunn.models import Model, NonFiniteLossError
 from gpunn.sklearn import GpunnClassifier, GpunnRegressor, GpunnSearchCV
 
 X, Y = make_classification(90, 5, random_state=1)
@@ -84,6 +87,84 @@ def test_data_in_other_forms(X: Any, Y: Any) -> None:
     given: dict[str, Any] = {"param_grid": GRID, "cv": KFold(2)}
     found = GpunnSearchCV(CLASSIFIER, **given).fit(X, Y)
     assert_same(found, GridSearchCV(CLASSIFIER, **given).fit(X, Y), X)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_networks_that_train_in_turn_give_the_same(case: str) -> None:
+    estimator, given, params = CASES[case]
+    given = {"param_grid": GRID, **given}
+    expected = GridSearchCV(estimator, **given).fit(X, Y, **params)
+    for jobs in (1, 3):
+        assert_same(GpunnSearchCV(estimator, n_jobs=jobs, **given).fit(X, Y, **params), expected)
+
+
+MIXED: dict[str, list[Any]] = {
+    "random_state": [0, 1], "learning_rate": [None, 0.02, np.float32(0.1)], "epochs": [4, 9],
+    "batch_size": [7, "auto"], "n_iter_no_change": [1, None],
+}  # fmt: skip
+PARTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "dropout": (GpunnClassifier(5, dropout=0.3), Y, {}),
+    "wide": (GpunnRegressor(6, dtype="float64", metrics=["mae"]), np.stack([Y, X[:, 0]], 1), {}),
+    "two outputs": (GpunnClassifier(5), np.stack([Y, np.arange(90) % 3], 1), {}),
+    "weights": (GpunnClassifier(5, class_weight="balanced"), Y, {"sample_weight": WEIGHTS}),
+    "unsorted": (GpunnRegressor(5, shuffle=False, loss="mae", optimizer="rmsprop"), X[:, 1], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_settings_of_other_seeds_rates_and_batches(part: str) -> None:
+    estimator, y, params = PARTS[part]
+    given: dict[str, Any] = {"cv": KFold(2), "refit": False}
+    if isinstance(estimator, GpunnClassifier) and y is Y:  # which differs by any bit
+        given["scoring"] = "neg_log_loss"
+    expected = GridSearchCV(estimator, MIXED, **given).fit(X, y, **params)
+    assert len(set(expected.cv_results_["mean_test_score"])) > 12
+    assert_same(GpunnSearchCV(estimator, MIXED, **given).fit(X, y, **params), expected)
+
+
+def test_searches_of_several_threads_share_nothing() -> None:
+    grid = {"learning_rate": [0.003, 0.03], "activation": ["relu", "tanh"]}
+    estimators = [GpunnClassifier(5, epochs=20, random_state=k % 2) for k in range(4)]
+    targets = [Y, Y, 1 - Y, np.arange(90) % 3]
+    expected = [
+        GridSearchCV(one, grid, cv=3).fit(X, y)
+        for one, y in zip(estimators, targets, strict=True)
+    ]
+    searches = [GpunnSearchCV(one, grid, cv=3, n_jobs=2) for one in estimators]
+    with ThreadPoolExecutor(len(searches)) as pool:
+        found = list(pool.map(lambda search, y: search.fit(X, y), searches, targets))
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+def test_who_sees_an_estimator_may_keep_it() -> None:
+    kept: list[tuple[Any, float, Any, Any]] = []
+
+    def scored(estimator: Any, X: Any, y: Any) -> float:
+        score = float(estimator.score(X, y))
+        kept.append((estimator, score, X, y))
+        return score
+
+    search = GpunnSearchCV(CLASSIFIER, GRID, cv=3, scoring=scored, refit=False).fit(X, Y)
+    assert [score for _, score, *_ in kept] == np.stack(
+        [search.cv_results_[f"split{k}_test_score"] for k in range(3)], axis=1
+    ).ravel().tolist()  # fmt: skip
+    for estimator, score, x, y in kept:
+        assert estimator.score(x, y) == score
+    assert len({id(estimator.model_) for estimator, *_ in kept}) == 12
+
+
+def test_a_search_leaves_no_network_behind() -> None:
+    def networks() -> int:
+        gc.collect()
+        return sum(isinstance(one, Model) for one in gc.get_objects())
+
+    before, x = networks(), X.copy()
+    data = weakref.ref(x)
+    search = GpunnSearchCV(CLASSIFIER, GRID, cv=3).fit(x, Y)
+    assert networks() == before + 1, "that of the best estimator"
+    del x, search
+    assert networks() == before and data() is None
 
 
 def test_folds_that_differ_each_time_are_drawn_once() -> None:
