@@ -1,6 +1,7 @@
 // Element-wise passes without a formula: conversion, columns.
 #include "../formulas/types.cuh"
 #include "operation.hpp"
+#include "vectors.hpp"
 
 namespace {
 
@@ -33,29 +34,53 @@ void copy_columns(const T* x, int64 x_width, int64 start, int64 rows, int64 widt
     }
 }
 
-// out (features,) (+)= the sum over the rows of x (rows, features). SOME_ROWS at a time are summed
-// first, so that a sum over many rows does not lose small values next to a large one.
+// out (+)= the sums over the rows of `count` vectors of neighbouring columns, in registers. SOME_ROWS
+// at a time are summed first, so that a sum over many rows does not lose small values next to a large
+// one.
+template <typename T, int count, typename Load, typename Store>
+inline void sums_of(const T* x, int64 rows, int64 features, bool accumulate, T* out, Load load,
+                    Store store) {
+    typedef Vector<T> V;
+    constexpr int64 SOME_ROWS = 256;
+    typename V::type total[count], partial[count];
+    UNROLLED
+    for (int k = 0; k < count; ++k) total[k] = V::zero();
+    for (int64 start = 0; start < rows; start += SOME_ROWS) {
+        const int64 some = rows - start < SOME_ROWS ? rows - start : SOME_ROWS;
+        UNROLLED
+        for (int k = 0; k < count; ++k) partial[k] = V::zero();
+        for (int64 r = 0; r < some; ++r, x += features) {
+            UNROLLED
+            for (int k = 0; k < count; ++k) partial[k] = partial[k] + load(x + k * V::lanes);
+        }
+        UNROLLED
+        for (int k = 0; k < count; ++k) total[k] = total[k] + partial[k];
+    }
+    UNROLLED
+    for (int k = 0; k < count; ++k) {
+        T* into = out + k * V::lanes;
+        store(into, accumulate ? load(into) + total[k] : total[k]);
+    }
+}
+
+// out (features,) (+)= the sum over the rows of x (rows, features)
 template <typename T>
 void column_sums(const T* x, int64 rows, int64 features, bool accumulate, T* out) {
-    constexpr int64 SOME_ROWS = 256, COLUMNS = 128;
+    constexpr int VECTORS = 8;
     if (rows == 1) {
         write(out, features, accumulate, [=](int64 c) { return x[c]; });
         return;
     }
-    for (int64 first = 0; first < features; first += COLUMNS) {
-        const int64 columns = features - first < COLUMNS ? features - first : COLUMNS;
-        T total[COLUMNS] = {}, partial[COLUMNS];
-        for (int64 start = 0; start < rows; start += SOME_ROWS) {
-            const int64 stop = rows - start < SOME_ROWS ? rows : start + SOME_ROWS;
-            for (int64 c = 0; c < columns; ++c) partial[c] = T(0);
-            for (int64 r = start; r < stop; ++r) {
-                const T* row = x + r * features + first;
-                for (int64 c = 0; c < columns; ++c) partial[c] += row[c];
-            }
-            for (int64 c = 0; c < columns; ++c) total[c] += partial[c];
-        }
-        write(out + first, columns, accumulate, [&](int64 c) { return total[c]; });
-    }
+    constexpr int64 columns = VECTORS * Vector<T>::lanes;
+    const int64 whole = features / columns * columns;
+    for (int64 c = 0; c < whole; c += columns)
+        sums_of<T, VECTORS>(x + c, rows, features, accumulate, out + c,
+                            [](const T* p) { return Vector<T>::load(p); },
+                            [](T* p, const typename Vector<T>::type& v) { Vector<T>::store(p, v); });
+    each_vector<T>(features - whole, [&](int64 c, auto load, auto store) {
+        c += whole;
+        sums_of<T, 1>(x + c, rows, features, accumulate, out + c, load, store);
+    });
 }
 
 template <typename Source> void add_affine(const char* source) {
