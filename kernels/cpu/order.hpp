@@ -3,8 +3,6 @@
 #include "../formulas/random.cuh"
 #include "operation.hpp"
 
-#include <cstring>
-
 // The order of a pass, for some of its places at a time. Most steps need only a few, and need them
 // for each array that they gather.
 struct SomeOfOrder {
@@ -24,24 +22,32 @@ struct SomeOfOrder {
         seed = of_seed;
         pass = of_pass;
         const OrderKeys keys(seed, pass);
-        for (uint32 i = 0; i < count; i += TOGETHER) compute(place + i, rows, keys, row_at + i);
-    }
-
-    // As `order_row` for each place from `place` on, in vectors.
-    static void compute(uint32 place, uint32 rows, const OrderKeys keys, uint32* row_at) {
         const int bits = order_bits(rows);
-        uint32 some[TOGETHER];
-        for (uint32 i = 0; i < TOGETHER; ++i)  // beyond the last place: any, computed for nothing
-            some[i] = order_mixed(place + i < rows ? place + i : place, bits, keys);
-        for (uint32 outside = 1; outside;) {
-            outside = 0;
-            for (uint32 i = 0; i < TOGETHER; ++i) {
-                const uint32 x = some[i], next = order_mixed(x, bits, keys);
-                outside |= uint32(x >= rows);
-                some[i] = x >= rows ? next : x;
-            }
+        for (uint32 i = 0; i < count; i += TOGETHER)  // beyond the last place: for nothing
+            for (uint32 k = 0; k < TOGETHER; ++k)
+                row_at[i + k] = order_mixed(place + i + k, bits, keys);
+        // As `order_row` does, the network goes on where there is no such row: there alone.
+        uint32 at[PLACES], left = 0;
+        for (uint32 i = 0; i < count; ++i) {
+            at[left] = i;
+            left += row_at[i] >= rows;
         }
-        std::memcpy(row_at, some, sizeof some);
+        while (left) {
+            uint32 again = 0;
+            for (uint32 start = 0; start < left; start += TOGETHER) {
+                const uint32 some = left - start < TOGETHER ? left - start : TOGETHER;
+                uint32 x[TOGETHER] = {};
+                for (uint32 k = 0; k < some; ++k) x[k] = row_at[at[start + k]];
+                for (uint32 k = 0; k < TOGETHER; ++k) x[k] = order_mixed(x[k], bits, keys);
+                for (uint32 k = 0; k < some; ++k) {
+                    const uint32 i = at[start + k];
+                    row_at[i] = x[k];
+                    at[again] = i;
+                    again += x[k] >= rows;
+                }
+            }
+            left = again;
+        }
     }
 };
 
