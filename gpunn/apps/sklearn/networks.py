@@ -7,6 +7,7 @@ is for estimators that a search drops.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -36,6 +37,7 @@ class Networks:
         self._rows: dict[Hashable, tuple[Prepared, dict[str, Any]]] = {}
         self._arrays: dict[str, tuple[Any, Any]] = {}
         self._checked: set[Hashable] = set()
+        self._turns = Counter[Hashable]()
         self._alike: dict[Hashable, list[_Network]] = {}
 
     def lent(
@@ -72,7 +74,9 @@ class Networks:
             rows.columns, tuple(rows.units), known.get("_kind"), rate is None,
             *(kind for name, kind in kinds.items() if name not in NOT_OF_NETWORK),
         )  # fmt: skip
-        return Lent(self._alike.setdefault(of_network, []), estimator, rows)
+        self._turns[of_network] += 1
+        free = self._alike.setdefault(of_network, [])
+        return Lent(free, estimator, rows, self._turns[of_network])
 
 
 class _Network:
@@ -124,10 +128,13 @@ class Lent:
 
     Args:
         free: networks that differ in their learning rates alone and train no fit now.
+        turn: of the fit among those of such networks.
     """
 
-    def __init__(self, free: list[_Network], estimator: GpunnEstimator, rows: Prepared) -> None:
-        self._free, self._estimator, self._rows = free, estimator, rows
+    def __init__(
+        self, free: list[_Network], estimator: GpunnEstimator, rows: Prepared, turn: int
+    ) -> None:
+        self._free, self._estimator, self._rows, self.turn = free, estimator, rows, turn
         self._network: _Network | None = None
         self._weights: list[np.ndarray] | None = None
         epochs, model = int(estimator.epochs), self._any().model

@@ -210,6 +210,8 @@ def _train(fits: list[_Fit], n_jobs: int | None, networks: Networks | None) -> N
         )  # fmt: skip
         job.lent = fit.lent
         jobs.append(job)
+    # Fits that train at once are of different networks, if there are any: fewer are built.
+    jobs.sort(key=lambda job: job.lent.turn if job.lent else 0)
     if jobs:
         run(jobs, n_jobs if n_jobs is not None and n_jobs > 0 else None)
 
