@@ -239,7 +239,7 @@ def _product_seconds(task: Task, gpu: GPU) -> float:
     windows = int(values["samples"]) * counts[0] * counts[1]
     width = counts[2] * counts[3] * int(values["channels"])
     if task.name == "few_rows_gradient":
-        return convolution.few_rows_seconds(width, int(values["filters"]), windows, gpu)
+        return roofline.few_rows_seconds(width, int(values["filters"]), windows, gpu)
     rows, terms = (windows, width) if task.name == "convolution" else (width, windows)
     sizes = rows, int(values["filters"]), terms, int(values.get("pieces", 1))
     return convolution.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)

@@ -104,6 +104,40 @@ def test_a_product_of_a_persistent_step_takes_as_many_cycles_as_it_did(name: str
             assert agree(cycles, measured), (part, measured, cycles)
 
 
+@every_table
+def test_a_gradient_with_few_rows_takes_as_long_as_it_did(name: str) -> None:
+    """By the library, and by the kernel in its place, which no table has yet."""
+    table, workload = TABLES[name]
+    launches, gpu = table["launches"].get(workload, ()), gpu_of(table)
+    gradients = [
+        x for each in operations_of(workload, gpu) if each.name == "convolution_gradient"
+        for x in each.products if x.transposed == "a" and x.m <= roofline.FEW
+    ]
+    if not (gradients and launches):
+        return
+    (sizes,) = ((x.m, x.n, x.k) for x in gradients)
+    own = [each["seconds"] for each in launches if each["parts"] == ["few_rows_gradient"]]
+    for measured in own:
+        assert agree(roofline.few_rows_seconds(*sizes, gpu), measured)
+    if not own:  # it is the last product of the step
+        library = [each["seconds"] for each in launches if each["parts"] == ["Product"]][-1]
+        assert agree(roofline.product_seconds(*sizes, gpu), library)
+        assert roofline.few_rows_seconds(*sizes, gpu) < library  # so it was replaced
+
+
+def test_a_step_with_few_rows_is_predicted_with_their_kernel() -> None:
+    """It is chosen where the prediction says so: then the step is faster by what it saves."""
+    gpu = find_gpu("NVIDIA H200")
+    assert gpu is not None
+    operations = operations_of("W4", gpu)
+    assert sum(x.name == "convolution_gradient" for x in operations) == 2
+    fused, library = (roofline.work_seconds(operations, gpu, parts) for parts in (True, False))
+    saved = roofline.product_seconds(9, 32, 86528, gpu) - roofline.few_rows_seconds(
+        9, 32, 86528, gpu
+    )
+    assert library - fused == pytest.approx(saved, rel=0.3) and saved > 0
+
+
 @pytest.mark.parametrize("transposed", PARTS)
 def test_a_product_without_rows_takes_no_time(transposed: str) -> None:
     """One of several ranks may have no rows of a batch."""

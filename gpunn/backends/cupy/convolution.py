@@ -11,11 +11,10 @@ from gpunn.backends.contract import OpCall
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.shared.geometry import Geometry
 
-from .launch.codegen import BLOCK, WARP
+from .launch.codegen import BLOCK
 from .launch.fuse import MOST_IN_SLICE
-from .launch.known_gpus import GPU
 from .launch.protocols import EPILOGUES
-from .launch.roofline import product_seconds
+from .launch.roofline import FEW, takes_few_rows
 from .launch.task_backend import TaskBackend
 
 PATCH_BYTES = 1 << 26  # of some samples at a time
@@ -26,9 +25,7 @@ MOST_ELEMENTS = 1 << 30  # of an array, which it counts in 32 bits
 PIECES = 128  # at most, of the sums of a kernel's gradient; each is
 PIECE = 512  # terms or more
 RATE = 0.6  # relative to the rate of the library's products. ASSUMED.
-FEW = 32  # as there: rows of a kernel's gradient that a thread adds up in registers
-WINDOWS = 32  # that a thread adds up, or more
-ROW_CYCLES = 2, 12  # of a warp for each row and window, with constant sizes and without. ASSUMED.
+WINDOWS = 32  # that a thread adds up in registers, or more
 
 # In operations of the library's products: what a GPU does of them in the time of a byte of patches
 # from memory, of one from the L2 cache, and of a launch, for each multiprocessor. Chosen so that no
@@ -156,15 +153,14 @@ class CupyConvolution(TaskBackend):
     def _has_few_rows(self, call: OpCall, sizes: tuple[int, int, int]) -> bool:
         """Return whether a kernel's gradient has few rows, and is predicted to be faster with a
         thread for each filter than by the library, which keeps few blocks busy with it."""
-        (rows, filters, windows), gpu, x = sizes, self.kernels.gpu, call.x
+        (rows, filters, windows), x = sizes, call.x
         if rows > FEW or call.precision or self._is_persistent():
             return False
         if max(x.size, windows * (filters + rows)) >= MOST_ELEMENTS:
             return False
-        patches = 0 if call.geometry.trivial else 2 * windows * rows * x.itemsize / gpu.bandwidth
-        library = product_seconds(rows, filters, windows, gpu) + patches
+        patches = 0 if call.geometry.trivial else 2 * windows * rows * x.itemsize
         fused = self._traced is not None  # then its kernel has the sizes as constants
-        return few_rows_seconds(rows, filters, windows, gpu, fused) + 2 * gpu.kernel < library
+        return takes_few_rows(*sizes, self.kernels.gpu, patches, fused)
 
     def _is_persistent(self) -> bool:
         """Whether a step is traced for a persistent kernel."""
@@ -276,14 +272,6 @@ def cost(rows: int, columns: int, terms: int, pieces: int, multiprocessors: int)
     height, width = _tile(columns)
     tile = 2 * height * width * -(-terms // DEPTH) * DEPTH
     return tile / pieces * max(_tiles(rows, columns) * pieces, multiprocessors) / RATE
-
-
-def few_rows_seconds(
-    rows: int, filters: int, windows: int, gpu: GPU, constants: bool = True
-) -> float:
-    """Return the predicted time of a gradient with few rows, without its last sum."""
-    warps, cycles = windows * -(-filters // WARP), ROW_CYCLES[0 if constants else 1]
-    return warps * (rows + 1) * cycles / (gpu.multiprocessors * gpu.clock)
 
 
 def _tile(columns: int) -> tuple[int, int]:

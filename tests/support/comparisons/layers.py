@@ -12,6 +12,7 @@ import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.cupy import convolution as cupy_convolution
+from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.precision import PRECISIONS, rounded
@@ -223,7 +224,8 @@ def convolution_with_few_rows(gpu: Backend, sample: Sample) -> None:
     most = 32 // geometry.cells
     shape, filters = (samples, *size, 1 + sample.rows % most), 1 + sample.columns % 40
     pixels = Geometry(geometry.image, geometry.image, (1, 1))
-    with patch.multiple(cupy_convolution, ROW_CYCLES=(-np.inf, -np.inf), WINDOWS=7):
+    always = patch.object(roofline, "ROW_CYCLES", (-np.inf, -np.inf))
+    with always, patch.object(cupy_convolution, "WINDOWS", 7):
         both_ways_of_convolution(gpu, sample, geometry, shape, filters)
         both_ways_of_convolution(gpu, sample, pixels, shape, filters)
 

@@ -73,6 +73,12 @@ COLUMNS_CYCLES = 225
 
 ROWS_AT_ONCE, READS_AT_ONCE, QUAD = 4, 16, 4  # see products.cu
 
+FEW = 32  # rows of a convolution's gradient that a thread adds up in registers, see convolution.cu
+
+ROW_CYCLES = 2, 12
+"""Clock cycles of a warp there for each row and window, with constant sizes and without. ASSUMED:
+`INSIDE` is older than this kernel, and has what it replaces, 9 x 32 sums of the library."""
+
 INSIDE = "benchmarks/results/nvidia-h200-2026-11-26-012323/inside.json"
 """Where launches of fused steps and clock cycles of persistent steps are from. Clock cycles are
 taken to be the same on other GPUs."""
@@ -93,6 +99,24 @@ def product_seconds(m: int, n: int, k: int, gpu: GPU) -> float:
     depth = min(k, max(LEAST_DEPTH, k * busy, k / MOST_PIECES)) if busy < 1 else k
     rate = PRODUCT_EFFICIENCY * gpu.flops / gpu.multiprocessors  # of one block
     return max(1.0, busy) * depth * 2 * TILE * TILE / rate
+
+
+def few_rows_seconds(
+    rows: int, filters: int, windows: int, gpu: GPU, constants: bool = True
+) -> float:
+    """Return the predicted time of a convolution's gradient with few rows, without its last sum."""
+    warps, cycles = windows * -(-filters // WARP), ROW_CYCLES[0 if constants else 1]
+    return warps * (rows + 1) * cycles / (gpu.multiprocessors * gpu.clock)
+
+
+def takes_few_rows(
+    rows: int, filters: int, windows: int, gpu: GPU, patches: int, constants: bool = True
+) -> bool:
+    """Return whether that kernel is predicted to be faster than the library, which keeps few blocks
+    busy and has ``patches`` bytes written and read first."""
+    library = product_seconds(rows, filters, windows, gpu) + patches / gpu.bandwidth
+    few_rows = few_rows_seconds(rows, filters, windows, gpu, constants)
+    return rows <= FEW and few_rows + 2 * gpu.kernel < library
 
 
 def working_set(operations: Sequence[ProfiledOperation]) -> int:
@@ -136,26 +160,35 @@ def operation_seconds(
 ) -> float:
     """Return the time of one operation's traffic or arithmetic on a GPU, whichever is longer; of
     both for a convolution, whose patches are written before its products. ``parts``: whether small
-    products are parts of launches, not the library's."""
-    arithmetic = sum(
-        product_cycles(x, x.m, gpu) / gpu.clock
-        if parts and is_small(x) else product_seconds(x.m, x.n, x.k, gpu) * x.stack
-        for x in operation.products
-    )
+    products are parts of launches, and gradients with few rows have their kernel; else they are the
+    library's."""
+    size = _item_size([operation])
     patches = _patches(operation)
-    if patches:
-        moved = operation.bytes + 2 * patches * _item_size([operation])
-        return moved / bandwidth + arithmetic
+    few = [
+        parts and operation.name == "convolution_gradient" and x.transposed == "a"
+        and takes_few_rows(x.m, x.n, x.k, gpu, 2 * size * elements)
+        for x, elements in zip(operation.products, patches, strict=True)
+    ]
+    arithmetic = sum(
+        few_rows_seconds(x.m, x.n, x.k, gpu) if by_rows
+        else product_cycles(x, x.m, gpu) / gpu.clock if parts and is_small(x)
+        else product_seconds(x.m, x.n, x.k, gpu) * x.stack
+        for x, by_rows in zip(operation.products, few, strict=True)
+    )
+    written = sum(elements for elements, by_rows in zip(patches, few, strict=True) if not by_rows)
+    if written:
+        return (operation.bytes + 2 * written * size) / bandwidth + arithmetic
     return max(operation.bytes / bandwidth, arithmetic or operation.flops / gpu.flops)
 
 
-def _patches(operation: ProfiledOperation) -> int:
-    """Return how many elements the patches of a convolution have, which are written and read."""
+def _patches(operation: ProfiledOperation) -> list[int]:
+    """Return for each product of a convolution how many elements its patches have, which are
+    written and read; 0 for those of other operations."""
     if "kernel" not in operation.shapes:
-        return 0
+        return [0] * len(operation.products)
     sizes = [x.m * (x.n if x.transposed == "b" else x.k) for x in operation.products]
     alone = math.prod(operation.shapes["x"])  # of an image whose patches are its pixels
-    return sum(size for size in sizes if size > alone)
+    return [size if size > alone else 0 for size in sizes]
 
 
 def work_seconds(
@@ -258,5 +291,5 @@ def _cycles(operation: ProfiledOperation, batch: int, gpu: GPU) -> float:
     by_rows = any(shape and shape[0] == batch for shape in shapes)
     most = max((math.prod(shape) for shape in shapes), default=0)
     rows = math.ceil(batch / resident) / batch if by_rows else 1 / resident  # of one block
-    passes = [math.ceil(size * rows / BLOCK) for size in (most, _patches(operation))]
+    passes = [math.ceil(size * rows / BLOCK) for size in (most, sum(_patches(operation)))]
     return products + PART_CYCLES + PASS_CYCLES * (max(passes[0] - 1, 0) + passes[1])
