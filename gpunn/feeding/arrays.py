@@ -22,6 +22,7 @@ from .frames import from_column, from_frame, is_column, is_frame
 from .memory import memory_error_of_data
 
 CHUNK = 1 << 18  # elements checked or converted at a time, to avoid a second copy of a data set
+SMALL = 1 << 16  # bytes that the host checks faster than it asks a device to
 LARGEST = {name: float(np.finfo(name).max) for name in ("float32", "float64")}
 
 
@@ -178,9 +179,6 @@ def on_device(
 ) -> Array:
     """Move ``array`` to the device, in its `stored_dtype`; write it to ``into`` if given.
 
-    An array that can be copied as it is goes at once. Any other is converted in pieces, without a
-    second array of its size.
-
     Raises:
         OutOfMemoryError: if the array does not fit on the device.
     """
@@ -189,10 +187,7 @@ def on_device(
             if stored == array.dtype or is_ready(backend, array, stored):
                 return backend.upload(array)
             into = backend.empty(array.shape, stored)
-        whole = stored == array.dtype and array.flags.c_contiguous
-        for rows in [slice(None)] if whole else pieces(array):
-            with backend.stream_lock:
-                backend.write(into[rows], array[rows].astype(stored, copy=False))
+        backend.write(into, array)
         return into
     except MemoryError as error:
         raise memory_error_of_data(error, argument, array, backend) from error
@@ -286,6 +281,29 @@ def check_finite(backend: Backend, array: Any, dtype: str, argument: str, first:
     for rows in pieces(array):
         if not is_finite(backend, array[rows], dtype):
             _refuse_non_finite(backend, array[rows], first + rows.start, dtype, argument)
+
+
+def is_checked_there(backend: Backend, array: Any) -> bool:
+    """Whether a device finds faster than the host whether its copy of an array is finite."""
+    large = array.nbytes > SMALL or backend.owns(array)
+    return large and backend.xp is not np and array.dtype.kind == "f" and array.size > 0
+
+
+def check_placed(
+    backend: Backend, array: Any, placed: Array, dtype: str, argument: str, first: int = 0
+) -> Callable[[], None]:
+    """Check as `check_finite` does, where `is_checked_there`: in ``placed``, the device's copy.
+
+    The returned function raises the error. It waits for the device.
+    """
+    contiguous = backend.owns(placed) and placed.flags.c_contiguous  # not windows of a series
+    is_fine = backend.within_later(placed, LARGEST[dtype]) if contiguous else lambda: False
+
+    def complain() -> None:
+        if not is_fine():
+            check_finite(backend, array, dtype, argument, first)
+
+    return complain
 
 
 @_of_series

@@ -8,6 +8,7 @@ before the first step, and are the same on every backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from gpunn.common.nested import is_group
 from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
-from .arrays import as_array, check_exact, check_finite, read
+from .arrays import as_array, check_exact, check_finite, check_placed, is_checked_there, read
 from .classes import BOTH_WEIGHTS, class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
@@ -166,9 +167,19 @@ def to_rows(
             argument = f"{where}sample_weight{suffix}"
             array, own = _weights(spec, target, weight, rows, argument)
             take("weights", k, array, argument, own or class_weight is not None)
-    for array, (argument, _) in zip(arrays, spec.inputs, strict=True):
-        check_finite(backend, array, dtype, f"{where}{argument}")
-    return place(spec, given, made, call, names)
+    inputs_there = []  # that are checked on the device
+    for name, array in zip(map(partial(name_of, "x"), range(len(arrays))), arrays, strict=True):
+        if is_checked_there(backend, array):
+            inputs_there.append((name, array))
+        else:
+            check_finite(backend, array, dtype, names[name])
+    placed = place(spec, given, made, call, names)
+    for check in [
+        check_placed(backend, array, placed.arrays[name], dtype, names[name])
+        for name, array in inputs_there
+    ]:
+        check()
+    return placed
 
 
 def _each_target(spec: Spec, y: Any, rows: int, name: str) -> dict[str, Any]:

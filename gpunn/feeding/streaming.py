@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from gpunn.common.importing.light_dataclass import dataclass
 from .arrays import CHUNK, stored_dtype
 from .rows import Rows
 
-CHUNK_BYTES = 1 << 26  # of a piece; there are two on the host and two on the device
+CHUNK_BYTES = 1 << 26  # of a piece; there are two on the device
 CHUNK_FRACTION = 16  # a piece takes at most this fraction (1/16) of the free memory
 
 
@@ -32,8 +33,8 @@ class _Piece:
 class Chunks:
     """Streams the rows of each pass through device arrays that hold two pieces.
 
-    While the steps work on one piece, the host gathers the rows of the next but one, in
-    the order of the pass. The steps read the pieces one after the other.
+    The host gathers the rows of a piece in the order of the pass, while those before are copied.
+    The last copies end while the steps work on the piece before.
 
     A piece of the rows, which are on the host, holds a whole number of batches.
 
@@ -56,9 +57,9 @@ class Chunks:
         )
         capacity = 2 * self._size
         self._sources = {name: np.asarray(a) for name, a in rows.arrays.items()}
-        arrays = {n: self._backend.empty((capacity, *shapes[n]), dtypes[n]) for n in shapes}
-        self._host = {n: self._backend.pinned((capacity, *shapes[n]), dtypes[n]) for n in shapes}
-        self.rows = Rows(arrays)
+        self.rows = Rows(
+            {n: self._backend.empty((capacity, *shapes[n]), dtypes[n]) for n in shapes}
+        )
         self.order = Order(capacity, None)
         self._pieces: deque[_Piece] = deque()  # the steps read the first
         self._next = 0  # first row of the pass that is in no piece yet
@@ -85,9 +86,7 @@ class Chunks:
             pieces.clear()
             self._number = pass_number
         if pieces and row == pieces[0].stop:
-            done = pieces.popleft()
-            done.sending.wait()  # long since: its rows were read
-            self._load(done.half, pass_number)
+            self._load(pieces.popleft().half, pass_number)
         elif not pieces or not pieces[0].start <= row < pieces[0].stop:
             pieces.clear()
             self._next = row
@@ -114,19 +113,23 @@ class Chunks:
         if self._chosen is not None:
             rows = self._chosen[rows]
         here = slice(half * self._size, half * self._size + stop - start)
-        for name, source in self._sources.items():
-            self._gather(name, source, rows, self._host[name][here])
-        arrays = self.rows.arrays
-        sending = self._backend.send([(arrays[n][here], self._host[n][here]) for n in arrays])
+        sending = self._backend.send([
+            (self.rows.arrays[name][here], partial(self._gather, name, rows))
+            for name in self._sources
+        ])
         self._pieces.append(_Piece(half, start, stop, sending))
         self._next = stop
 
     def _gather(
-        self, name: str, source: np.ndarray, rows: slice | np.ndarray, out: np.ndarray
+        self, name: str, rows: slice | np.ndarray, some: slice, out: np.ndarray
     ) -> None:
+        """Write some of these rows of a source."""
+        source = self._sources[name]
         if isinstance(rows, slice):
-            np.copyto(out, source[rows], casting="unsafe")
-        elif source.dtype == out.dtype:
+            np.copyto(out, source[rows][some], casting="unsafe")
+            return
+        rows = rows[some]
+        if source.dtype == out.dtype:
             # mode="clip" because "raise" would buffer the output; the rows are in range.
             source.take(rows, axis=0, out=out, mode="clip")
         else:

@@ -239,6 +239,7 @@ class BatchIterator:
         with region, programs.memory_for(self.batch_size, rows, self):
             try:
                 steps = self._run(programs, callbacks, first_batch, model)
+                programs.wait()  # for a last batch from the host
             finally:
                 if self._chunks is not None:
                     self._chunks.settle()
@@ -325,6 +326,7 @@ class BatchIterator:
                 if watched or called or isinstance(piece, Rows):
                     program = None if self._follow(programs) else program
                 if isinstance(piece, Rows):
+                    programs.wait()  # for the batch before: the host has made this one meanwhile
                     programs.run_batch(piece, self._sharded)
                 else:
                     program = program or piece()
@@ -335,7 +337,7 @@ class BatchIterator:
                     if ranks.size > 1:
                         average_state(ranks, self.trainer.built)  # a callback may save it
                     end(batch - 1, programs.logs())
-                else:
+                elif not isinstance(piece, Rows):
                     programs.wait()
                     _adapt(programs, program, size, now, started, at_once)
                 if progress:

@@ -22,7 +22,14 @@ from gpunn.core.plan import KEPT_SHAPES, Node, Plan, check_unchanged
 from gpunn.core.settings import Cached, Settings
 from gpunn.core.storage import ParameterStorage
 from gpunn.core.workspace import Pool, Workspace
-from gpunn.feeding.arrays import check_finite, is_finite, on_device, stored_dtype
+from gpunn.feeding.arrays import (
+    check_finite,
+    check_placed,
+    is_checked_there,
+    is_finite,
+    on_device,
+    stored_dtype,
+)
 from gpunn.feeding.memory import memory_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
@@ -178,16 +185,31 @@ class Predictor:
             with backend.parallel_region():
                 return self.storage.access.read(self._in_pieces, contexts, xs, where, first)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
-            if not is_finite(backend, x, dtype):
+            if not (is_checked_there(backend, x) or is_finite(backend, x, dtype)):
                 check_finite(backend, x, dtype, where + argument, first)
-        if not (self._on_host or all(map(backend.owns, xs))):
-            stored = [stored_dtype(x, spec.dtype_of(name_of("x", k))) for k, x in enumerate(xs)]
-            xs = [
-                x if backend.owns(x) else on_device(backend, x, dtype, where + argument)
-                for x, dtype, (argument, _) in zip(xs, stored, spec.inputs, strict=True)
-            ]
+        xs, checks = (xs, ()) if self._on_host else self._placed(xs, where, first)
         number = self._number() if self.may_draw else 0
-        return self.storage.access.read(contexts.call, self._outputs, xs, number, added)
+        try:
+            outputs = self.storage.access.read(contexts.call, self._outputs, xs, number, added)
+        except Exception:  # such as that of an index which is NaN
+            for check in checks:
+                check()
+            raise
+        for check in checks:
+            check()
+        return outputs
+
+    def _placed(
+        self, xs: Sequence[Any], where: str, first: int
+    ) -> tuple[Sequence[Array], Sequence[Callable[[], None]]]:
+        """Return inputs on the device, and checks of them that wait for it."""
+        backend, placed, checks = self.spec.backend, list[Array](), list[Callable[[], None]]()
+        for k, (x, (argument, _)) in enumerate(zip(xs, self.spec.inputs, strict=True)):
+            stored, name = stored_dtype(x, self.spec.dtype_of(name_of("x", k))), where + argument
+            placed.append(x if backend.owns(x) else on_device(backend, x, stored, name))
+            if is_checked_there(backend, x):
+                checks.append(check_placed(backend, x, placed[-1], self.spec.dtype, name, first))
+        return placed, checks
 
     def plan_for(self, training: bool | None) -> Plan | None:
         """Return the plan, whose layers are checked, for a call in training. Otherwise return that

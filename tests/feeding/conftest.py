@@ -15,7 +15,7 @@ from gpunn.feeding import memory, rows, streaming
 def nothing_kept() -> Iterator[None]:
     """No data of an earlier call is kept, and every copy to the emulated GPU was waited for."""
     for sending in list(emulated.STREAM.sent):
-        sending.sources = []  # left by an interrupted call of another test
+        sending.wait()  # also those of an interrupted call of another test
     emulated.STREAM.lost = 0
     memory.forget_kept_data()  # also by tests of other folders
     yield
@@ -23,7 +23,7 @@ def nothing_kept() -> Iterator[None]:
     if any(sending.sources for sending in emulated.STREAM.sent):
         gc.collect()  # a copy that nobody waited for counts as lost when it is freed
     lost, emulated.STREAM.lost = emulated.STREAM.lost, 0
-    assert not lost
+    assert not lost and not any(sending.copies for sending in emulated.STREAM.sent)
 
 
 @pytest.fixture

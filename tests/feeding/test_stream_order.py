@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from gpunn.backends.cupy.driver import cuda
+from gpunn.backends.cupy.launch import ring
+from gpunn.backends.cupy.launch.ring import Ring
 from gpunn.backends.shared.order import Order
 from gpunn.feeding import rows, streaming
 
@@ -69,14 +71,17 @@ class Array(np.ndarray):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_the_streams_do_first_each_step_reads_its_rows(seed: int) -> None:
+def test_whatever_the_streams_do_first_each_step_reads_its_rows(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run CuPy's part of the backend on simulated streams; the host runs ahead of them too."""
+    monkeypatch.setattr(ring, "SIZE", 70)  # a piece of the data takes several buffers
     gpu = SimulatedGpu(seed)
     steps = Stream(gpu)
     queue: Any = cuda.CupyStream(gpu, steps)
     device: Any = SimpleNamespace(
         empty=lambda shape, dtype: np.zeros(shape, dtype).view(Array),
-        pinned=queue.pinned, send=queue.send, free_bytes=lambda: None,
+        send=Ring(queue).send, free_bytes=lambda: None,
     )  # fmt: skip
     at: list[int] = []
     control: Any = SimpleNamespace(place=lambda row, place: at.append(place))

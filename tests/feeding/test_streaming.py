@@ -244,6 +244,18 @@ def test_what_should_have_waited_shows(streamed: Any, monkeypatch: pytest.Monkey
         patch.setattr(emulated.Sending, "wait", emulated.Sending.join)
         with pytest.raises(RuntimeError, match="written while it was being copied"):
             outcome(network("emulated"))
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming.Chunks, "settle", lambda self: None)
+        with pytest.raises(Crash):
+            outcome(network("emulated"), callbacks=[Crashing(3)])
+    pending = [sending for sending in emulated.STREAM.sent if sending.copies]
+    assert pending
+    for sending in pending:
+        sending.wait()
+    del pending, sending
+    backend = gpunn.get_backend("emulated")
+    with backend.stream_lock:
+        emulated.STREAM.send([(backend.empty((2,), np.int8), backend.pinned((2,), np.int8))])
     gc.collect()
     assert emulated.STREAM.lost
     emulated.STREAM.lost = 0

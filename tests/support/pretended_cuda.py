@@ -343,6 +343,11 @@ class Stream(emulated.Stream):
     def keep(self, memory: np.ndarray) -> None:
         self._memory.append(memory)
 
+    @property
+    def pending(self) -> int:
+        """How much of its work nothing has waited for."""
+        return len(self._work)
+
     def use(self) -> None:
         emulated.use(self)
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
+from functools import partial
 from threading import local
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -18,6 +19,10 @@ from gpunn.common.config import runs_eagerly
 Array = Any  # numpy.ndarray or cupy.ndarray: nothing outside the backends cares which
 Own = TypeVar("Own", bound="Device")
 Kept = TypeVar("Kept")
+Fill = Callable[[slice, np.ndarray], None]
+"""Writes these rows of what is copied to an array of the host."""
+Kinds = Sequence[tuple[tuple[int, ...], Any]]
+"""Shapes and dtypes of arrays."""
 FEW = 1 << 10
 """Elements of an array that is checked fastest by another one, of their magnitudes."""
 
@@ -65,7 +70,35 @@ class Sending:
         """Make the device begin later work after these copies. The host does not wait here."""
 
     def wait(self) -> None:
-        """Wait until the copies have finished: then the host arrays may be overwritten."""
+        """Wait until the copies have finished."""
+
+
+class Parcel:
+    """Arrays that are written together, and read together: on a device, each by one copy.
+
+    Attributes:
+        arrays: the arrays on the device; zeros at first.
+    """
+
+    arrays: list[Array]
+
+    def __init__(self, device: Device, kinds: Kinds) -> None:
+        self._device = device
+        self.arrays = [device.zeros(shape, dtype) for shape, dtype in kinds]
+
+    def write(self, sources: Sequence[Any]) -> None:
+        """Write values to the arrays; see `Device.write`."""
+        for into, source in zip(self.arrays, sources, strict=True):
+            self._device.write(into, source)
+
+    def read(self) -> list[np.ndarray]:
+        """Return copies on the host. This waits for the device."""
+        return list(map(self._device.read, self.arrays))
+
+    def read_later(self) -> list[Callable[[], np.ndarray]]:
+        """Return for each array a function that returns what `read` returns now; a device is waited
+        for then, unless what it computes may be an error."""
+        return [partial(_itself, values) for values in self.read()]
 
 
 class Device(ABC):
@@ -138,6 +171,17 @@ class Device(ABC):
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array of zeros on the device."""
 
+    def parcel(self, kinds: Kinds) -> Parcel:
+        """Return new arrays of these shapes and dtypes.
+
+        >>> from gpunn.backends import get_backend
+        >>> parcel = get_backend().parcel([((2,), "float32"), ((), "int32")])
+        >>> parcel.write([np.ones(2), np.array(3)])
+        >>> parcel.read()
+        [array([1., 1.], dtype=float32), array(3, dtype=int32)]
+        """
+        return Parcel(self, kinds)
+
     @abstractmethod
     def upload(self, source: Any) -> Array:
         """Return ``source`` (NumPy array, or anything with ``__dlpack__``) on the device.
@@ -161,20 +205,21 @@ class Device(ABC):
         """Return a NumPy copy of ``array``. Only this method waits for the device."""
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return an uninitialised host array that `send` can copy from."""
+        """Return an uninitialised host array that the device can read by itself."""
         return np.empty(shape, dtype)
 
-    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
-        """Start copying host arrays, made by `pinned`, to device arrays.
+    def send(self, copies: Sequence[tuple[Array, Fill]]) -> Sending:
+        """Start copying rows of the host to device arrays.
 
         The copies start after all work submitted so far, and run at the same
-        time as later work, until `Sending.join` is called.
+        time as later work, until `Sending.join` is called. The host has called the functions, and
+        may change what they read, when this returns.
 
         Args:
-            copies: pairs (device array, host array).
+            copies: pairs of a C-contiguous device array, and a function that writes its rows.
         """
-        for target, source in copies:
-            self.write(target, source)
+        for target, fill in copies:
+            fill(slice(0, len(target)), target)
         return Sending()
 
     def named(self, name: str, work: Callable[..., None]) -> Callable[..., None]:
@@ -205,9 +250,14 @@ class Device(ABC):
             with np.errstate(over="ignore"):  # min and max below do not overflow
                 if float(flat.dot(flat)) <= limit:  # the fastest pass over an array
                     return True
-        # With a NaN, both min and max are NaN.
-        with self.stream_lock:
-            return -limit <= float(array.min()) <= float(array.max()) <= limit
+        return self.within_later(array, limit)()
+
+    def within_later(self, array: Array, limit: float) -> Callable[[], bool]:
+        """Return a function that returns `within` for the values that an array has now. A device
+        looks at its own arrays after earlier work; the function waits for it."""
+        with self.stream_lock:  # with a NaN, both are NaN
+            found = -limit <= float(array.min()) <= float(array.max()) <= limit
+        return lambda: found
 
     def borrowed(self, array: Array) -> Array:
         """Return an array in the memory of another one, which may be freed while this one exists.
@@ -317,6 +367,10 @@ class Device(ABC):
             a.nbytes == b.nbytes and a.__array_interface__["data"] == b.__array_interface__["data"]
         )
         return "same" if same else "part"
+
+
+def _itself(values: np.ndarray) -> np.ndarray:
+    return values
 
 
 def _add_to_bins(xp: Any, bins: Array, amounts: Array, state: Array) -> None:

@@ -144,11 +144,14 @@ class DeviceArray(np.ndarray):
         return _call(lambda: plain[key], (), {})
 
     def set(self, values: np.ndarray, stream: Any = None) -> None:
-        """Copy an array of the host, as CuPy does: at once, unless its memory is page-locked."""
+        """Copy an array of the host, as CuPy does: at once, unless its memory is page-locked. Of up
+        to 64 KiB of other memory CUDA keeps a copy, and the host goes on."""
         assert type(values) is np.ndarray
         assert (self.shape, self.dtype) == (values.shape, values.dtype)
         stream, target = stream or current_stream(), self.view(np.ndarray)
-        if PAGE_LOCKED.has(values.ctypes.data):
+        is_locked = bool(values.size) and PAGE_LOCKED.has(values.ctypes.data)
+        if is_locked or values.nbytes <= 1 << 16:
+            values = values if is_locked else values.copy()
             stream.perform(lambda: np.copyto(target, values))
             return
         stream.synchronize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Sequence
@@ -72,6 +73,9 @@ class EmulatedStream(Stream):
         poison(array)
         return array
 
+    def is_pinned(self, values: np.ndarray) -> bool:
+        return PAGE_LOCKED.has(values.ctypes.data)
+
     def send(self, copies: Any) -> Sending:
         self.refuse("send")
         for target, source in copies:
@@ -107,21 +111,33 @@ class Sending:
     """Pending copies, done as late or as early as allowed.
 
     Device code that fails to wait for them finds old values. If the host fails to wait, the next
-    `send` from the same memory raises an error.
+    `send` from the same memory raises an error. Whoever waits for some copies waits for those sent
+    before, too: they are made in order.
     """
+
+    _numbers = itertools.count()
 
     def __init__(self, copies: list[tuple[np.ndarray, np.ndarray]]) -> None:
         self.copies = copies
         self.sources = [source for _, source in copies]
+        self.number = next(self._numbers)
+
+    def _so_far(self) -> list[Sending]:
+        weak: set[Any] = STREAM.sent.data.copy()  # type: ignore[attr-defined]  # at once: threads
+        sent = [reference() for reference in weak]
+        found = [other for other in sent if other is not None and other.number < self.number]
+        return [*sorted(found, key=lambda other: other.number), self]
 
     def join(self) -> None:
-        for target, source in self.copies:
-            target[...] = source
-        self.copies = []
+        for sending in self._so_far():
+            for target, source in sending.copies:
+                target[...] = source
+            sending.copies = []
 
     def wait(self) -> None:
         self.join()
-        self.sources = []
+        for sending in self._so_far():
+            sending.sources = []
 
     def __del__(self) -> None:
         STREAM.lost += bool(self.sources)  # its arrays may belong to something else by now

@@ -157,13 +157,16 @@ class CupyStream:
         if not values.size:
             return
         array.set(values, stream=self._stream)
-        memory = self._cupy.cuda.runtime.pointerGetAttributes(values.ctypes.data)
-        if memory.type != UNREGISTERED:  # page-locked: the copy may not even have begun
+        if self.is_pinned(values):  # the copy may not even have begun
             self._stream.synchronize()
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         return np.ndarray(shape, dtype, self._cupy.cuda.alloc_pinned_memory(size))
+
+    def is_pinned(self, values: np.ndarray) -> bool:
+        memory = self._cupy.cuda.runtime.pointerGetAttributes(values.ctypes.data)
+        return bool(memory.type != UNREGISTERED)
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
         self._copies.wait_event(self._stream.record())

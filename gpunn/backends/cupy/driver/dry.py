@@ -113,6 +113,9 @@ class _Stream(nullcontext[None]):
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
 
+    def is_pinned(self, values: np.ndarray) -> bool:
+        return False
+
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
         for target, source in copies:
             target[...] = source

@@ -123,10 +123,15 @@ class Stream(Current, Protocol):
         change ``values`` afterwards."""
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """See `Backend.pinned`."""
+        """Return an uninitialised array of the host in page-locked memory."""
+
+    def is_pinned(self, values: np.ndarray) -> bool:
+        """Return whether an array of the host, which is not empty, is in page-locked memory."""
 
     def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
-        """See `Backend.send`."""
+        """Start copying arrays of the host, made by `pinned`, to arrays of the device, after all
+        work submitted so far, and all copies sent so far. They must not be written to before
+        the copies have ended."""
 
     def sum_over(self, ranks: Ranks) -> RankSum:
         """Return a function that submits the sum of an array over these ranks, in place."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunn.backends.contract import OpCall, OpDeclaration
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
-from gpunn.backends.contract.device import Own, Sending
+from gpunn.backends.contract.device import Fill, Kinds, Own, Parcel, Sending
 from gpunn.backends.contract.gather_scatter import Check
 from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
@@ -25,12 +25,16 @@ from . import persistent
 from .codegen import BLOCK, PARAMETER_BYTES, Kernel, parameter_bytes
 from .fuse import FusedLaunch, configure, fuse
 from .modes import LaunchModeError, forced_mode
+from .parcel import PackedParcel
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
+from .ring import SIZE, Ring
 from .stream_lock import Sent, StreamLock
 from .tasks import Launch, PartTask, Product, SumOverRanks, Task, region
 
 DRAWN_AT_ONCE = 8  # random numbers drawn by one thread
-LARGE = 1 << 20  # bytes of an array
+PAGEABLE = 1 << 16
+"""Bytes that CUDA copies from ordinary memory without waiting for earlier work: it keeps a copy.
+See "Concurrent Execution between Host and Device" in the CUDA C++ Programming Guide."""
 
 
 class UntraceableModule:
@@ -78,7 +82,7 @@ class TaskBackend(Backend):
         self.kernels = kernels
         self.blas = blas
         self.precisions = blas.precisions
-        self._stream = stream
+        self._stream, self._ring = stream, Ring(stream)
         self._free = free
         self._nvtx = nvtx
         self._prepared: dict[Kernel, KernelLauncher] = {}
@@ -116,6 +120,9 @@ class TaskBackend(Backend):
         with self.stream_lock:
             return self._xp.zeros(shape, dtype)
 
+    def parcel(self, kinds: Kinds) -> Parcel:
+        return PackedParcel(self, kinds, PAGEABLE)
+
     def upload(self, source: Any) -> Array:
         ours = self._xp.ndarray
         if self.owns(source):
@@ -127,11 +134,11 @@ class TaskBackend(Backend):
         if isinstance(source, ours) and not self.owns(source):
             return self._copied_here(source)
         with self.stream_lock:
-            plain = self._is_on_host(source) and source.flags.c_contiguous
-            if plain and source.nbytes >= LARGE and source.dtype.isnative:
-                # CuPy's `asarray` first copies it to pinned memory, with one thread.
+            large = self._is_on_host(source) and source.nbytes > PAGEABLE
+            plain = large and source.dtype.isnative and source.dtype.kind in "biuf"
+            if plain and not source.flags.fnc:  # a GPU transposes faster than the host
                 made = self._xp.empty(source.shape, source.dtype)
-                self._stream.write(made, np.asarray(source))
+                self._copy(made, np.asarray(source))
                 return made
             return self._xp.ascontiguousarray(self._xp.asarray(source))
 
@@ -156,14 +163,31 @@ class TaskBackend(Backend):
 
     def write(self, target: Array, source: Any) -> None:
         with self.stream_lock:
-            alike = self._is_on_host(source) and (source.shape, source.dtype) == (
-                target.shape, target.dtype
-            )
-            if alike and target.flags.c_contiguous:
+            alike = self._is_on_host(source) and source.shape == target.shape
+            whole = alike and target.flags.c_contiguous and source.dtype.kind in "biuf"
+            if whole and (source.dtype == target.dtype or source.nbytes > PAGEABLE):
                 # Without a second array on the device; of a memory map, as an ordinary array.
-                self._stream.write(target, np.asarray(source))
+                self._copy(target, np.asarray(source))
             else:
                 target[...] = self._xp.asarray(source)
+
+    def _copy(self, target: Array, source: np.ndarray) -> None:
+        """Copy an array of the host to a C-contiguous one of the same shape on the device."""
+        same = source.dtype == target.dtype
+        if same and (source.nbytes <= PAGEABLE or self._stream.is_pinned(source)):
+            self._stream.write(target, source)
+            return
+        if not source.flags.c_contiguous and source[:1].nbytes > SIZE:
+            source = np.ascontiguousarray(source)
+        if source.flags.c_contiguous:
+            source, target = source.reshape(-1), target.reshape(-1)
+
+        def fill(rows: slice, out: np.ndarray) -> None:
+            with np.errstate(over="ignore"):  # of a float64: it is infinite in float32
+                np.copyto(out, source[rows], casting="unsafe")
+
+        # An interrupt must not come between a copy and what waits for it.
+        perform([lambda: self._ring.send([(target, fill)]).join()], 1)
 
     def read(self, array: Array) -> np.ndarray:
         with self.stream_lock:
@@ -174,9 +198,16 @@ class TaskBackend(Backend):
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return self._stream.pinned(shape, dtype)
 
-    def send(self, copies: Sequence[tuple[Array, np.ndarray]]) -> Sending:
+    def send(self, copies: Sequence[tuple[Array, Fill]]) -> Sending:
+        sent: list[Sending] = []
         with self.stream_lock:
-            return Sent(self._stream.send(copies), self.stream_lock)
+            try:
+                perform([lambda: sent.append(self._ring.send(copies))], 1)
+            except BaseException:  # an interrupt: nobody else will wait for them
+                for sending in sent:
+                    sending.wait()
+                raise
+        return Sent(sent[0], self.stream_lock)
 
     def synchronize(self) -> None:
         with self.stream_lock:
@@ -203,6 +234,21 @@ class TaskBackend(Backend):
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, self._xp.ndarray) and self._stream.reaches(array)
+
+    def within_later(self, array: Array, limit: float) -> Callable[[], bool]:
+        if not self.owns(array):
+            return super().within_later(array, limit)
+        with self.stream_lock:
+            found = self._xp.empty((2,), array.dtype)
+            array.min(out=found[0])
+            array.max(out=found[1])
+
+        def within() -> bool:
+            with self.stream_lock:
+                low, high = self._stream.read(found).tolist()
+            return bool(-limit <= low <= high <= limit)
+
+        return within
 
     def free_bytes(self) -> int | None:
         with self.stream_lock:
