@@ -49,6 +49,7 @@ OTHERS = (
     "tests/backends/test_emulated_training.py", "tests/backends/test_uploads.py",
     "tests/feeding/test_device_memory.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
+    "tests/by_hand/test_results_of_functions.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
     "tests/utils/test_tensorflow.py",
     "tests/ops/gather_scatter/test_indices_out_of_range.py", "tests/utils/test_crossing.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Number
 from typing import Any, Protocol
 
@@ -75,6 +75,7 @@ class Tensor(Operators):
     position = 0  # the place in its trace
     home: Home | None = None
     _array: Any = None  # of the home's backend
+    _later: Callable[[], np.ndarray] | None = None  # reads values that belong on the host
     part_of: Any = None  # the variable and the key of ``v[key]``
     skips: Any = None  # a tensor and a function of it, see `gradients.skipping`
 
@@ -113,6 +114,17 @@ class Tensor(Operators):
         made.is_constant = True
         return made
 
+    @classmethod
+    def later(cls, read: Callable[[], np.ndarray], shape: Shape, dtype: str) -> Tensor:
+        """Create a constant on the host whose values are read when someone looks at them.
+
+        >>> Tensor.later(lambda: np.ones(2, "float32"), (2,), "float32").tolist()
+        [1.0, 1.0]
+        """
+        made = cls(shape, dtype)
+        made._later, made.is_constant = read, True
+        return made
+
     def put(self, home: Home, array: Any) -> None:
         """Give it values: an array of the backend of ``home``, which is never written to again.
 
@@ -121,7 +133,7 @@ class Tensor(Operators):
         >>> t.tolist()
         [1.0, 2.0]
         """
-        self.home, self._array = home, array
+        self.home, self._array, self._later = home, array, None
         self._value = array if type(array) is np.ndarray else None
 
     def array_at(self, backend: Any) -> Any:
@@ -165,11 +177,14 @@ class Tensor(Operators):
             active.watcher.asked(self, "values of a tensor")
         if self._value is None and self.home is not None:
             self._value = self.home.backend.read(self._array)
+        elif self._value is None and (read := self._later) is not None:
+            self._value = np.array(read(), self.dtype, order="C")
+            self._later = None
         return self._value
 
     @value.setter
     def value(self, value: np.ndarray | None) -> None:
-        self._value, self._array, self.home = value, None, None
+        self._value, self._array, self.home, self._later = value, None, None, None
 
     @property
     def has_values(self) -> bool:
@@ -178,16 +193,20 @@ class Tensor(Operators):
         >>> constant(1.0, "float32").has_values, leaf((), "float32").has_values
         (True, False)
         """
-        return self._value is not None or self.home is not None
+        return self.home is not None or self._is_on_host
 
     @property
     def is_number(self) -> bool:
-        """Whether it is a single constant number that the host knows, without a device to wait for.
+        """Whether it is a single constant number that belongs on the host.
 
         >>> constant(1.0, "float32").is_number, constant([1.0, 2.0], "float32").is_number
         (True, False)
         """
-        return self.is_constant and self._value is not None and self.size == 1
+        return self.is_constant and self._is_on_host and self.size == 1
+
+    @property
+    def _is_on_host(self) -> bool:
+        return self._value is not None or self._later is not None
 
     @property
     def size(self) -> int:

@@ -136,7 +136,8 @@ class CompiledStep:
                 self._context.control = self._control
         blocks = [self._control, *((own, self._context.own_control) if trace.draws else ())]
         self._advanced = [*{id(block): block for block in blocks if block is not None}.values()]
-        self._arrays = [backend.zeros(t.shape, t.dtype) for t in leaves]
+        self._given = backend.parcel([(t.shape, t.dtype) for t in leaves])
+        self._arrays = self._given.arrays
         inputs = [*zip(leaves, self._arrays, strict=True)]
         for effect in trace.effects:
             effect.prepare(backend)
@@ -145,6 +146,7 @@ class CompiledStep:
             self._computation = StepComputation(
                 trace, backend, inputs, self._outputs, self._context
             )
+        self._kept = self._computation.kept
         self._zero = backend.zeros((1,), np.float64)
         self._program: Program = backend.program(self._step, True, {})
         self._rows: tuple[Any, OnRows] | None = None
@@ -197,9 +199,13 @@ class CompiledStep:
         return Result(self._result, lambda result: self._read(result, numbers))
 
     def values(self, arguments: Arguments) -> Any:
-        """Run it with these arguments, and return its result, in any thread."""
+        """Run it with these arguments, and return its result, in any thread. A device is waited for
+        when someone looks at values."""
         with self._lock:
-            return self.run(arguments).values()
+            self.run(arguments)
+            reads = zip(self._outputs, self._kept.read_later(), strict=True)
+            found = [Tensor.later(read, t.shape, t.dtype) for t, read in reads]
+            return self._filled(self._result, arguments.numbers, found)
 
     @property
     def backend(self) -> Any:
@@ -243,15 +249,17 @@ class CompiledStep:
     def _run_once(self, arrays: Sequence[np.ndarray], place: DrawPosition | None) -> None:
         if place is not None:
             self._draw_from(place, 1)
-        for into, array in zip(self._arrays, arrays, strict=True):
-            self._backend.write(into, array)
+        self._given.write(arrays)
         self._program.run(1)
 
     def _read(self, result: Any, numbers: Sequence[Any] = ()) -> Any:
         """Return the result with the values that the last run has computed."""
-        values: dict[int, Any] = {}
-        for t, array in zip(self._outputs, self._computation.outputs, strict=True):
-            values[id(t)] = constant(self._backend.read(array), t.dtype)
+        found = zip(self._outputs, self._kept.read(), strict=True)
+        return self._filled(result, numbers, [constant(array, t.dtype) for t, array in found])
+
+    def _filled(self, result: Any, numbers: Sequence[Any], outputs: Sequence[Tensor]) -> Any:
+        """Return the result with these values of the outputs."""
+        values = dict(zip(map(id, self._outputs), outputs, strict=True))
 
         def value_of(x: Any) -> Any:
             if isinstance(x, Placed):

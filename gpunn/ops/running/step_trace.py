@@ -130,7 +130,7 @@ class StepComputation:
 
     Args:
         inputs: the arrays of the leaves for its arguments.
-        outputs: tensors whose values are kept, in the arrays of the attribute ``outputs``.
+        outputs: tensors whose values are kept, in the arrays of the attribute ``kept``.
         context: the call that layers and random numbers inside it belong to.
     """
 
@@ -143,7 +143,7 @@ class StepComputation:
         context: Any,
     ) -> None:
         self._trace, self._backend = trace, backend
-        self.outputs = [backend.empty(t.shape, t.dtype) for t in outputs]
+        self.kept = backend.parcel([(t.shape, t.dtype) for t in outputs])
         groups = grouped(trace.effects)
         ends = [group[-1].position for group in groups]
         stages = [
@@ -151,7 +151,7 @@ class StepComputation:
             for group in groups
         ]
         assigned = [Destination(v.now, v.source.array_on(backend)) for v in trace.assigned]
-        kept = [Destination(t, a) for t, a in zip(outputs, self.outputs, strict=True)]
+        kept = [Destination(t, a) for t, a in zip(outputs, self.kept.arrays, strict=True)]
         stages.append([*kept, *assigned])
         join([destination.tensor for stage in stages for destination in stage])
         copied = self._in_program_order(groups, stages)

@@ -9,7 +9,7 @@
 - `codegen`: the source of a kernel composed of parts; `expressions`: the source of a part for
   user code;
 - `programs`: a step that is repeated, in one of the modes;
-- `ring`: copies from the host that overlap with the steps;
+- `ring`: copies from the host that overlap with the steps; `parcel`: arrays that one copy takes;
 - `protocols`: the interface of a GPU.
 
 It imports the contract and the shared modules, but not CuPy.
