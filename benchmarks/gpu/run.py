@@ -46,10 +46,10 @@ ROUNDS, EMULATED_ROUNDS, EMULATED_ROWS, EMULATED_KERNELS = 7, 2, 120, 8
 COMPARISONS = "test_kernels_agree_with_numpy"  # of test_gpu.py: most of its tests
 GPU, PARITY = ("tests/backends/test_gpu.py",), ("tests/backends/test_parity.py",)
 OTHERS = (
-    "tests/backends/test_emulated_training.py", "tests/backends/test_uploads.py",
+    "tests/backends/test_emulated_training.py", "tests/feeding/test_uploads.py",
     "tests/feeding/test_device_memory.py",
     "tests/feeding/test_streaming.py", "tests/by_hand/test_own_steps.py",
-    "tests/by_hand/test_results_of_functions.py",
+    "tests/ops/running/test_results_of_functions.py",
     "tests/loaders/test_series.py", "tests/ops/refused/test_arguments.py",
     "tests/utils/test_tensorflow.py",
     "tests/ops/gather_scatter/test_indices_out_of_range.py", "tests/utils/test_crossing.py",

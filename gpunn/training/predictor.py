@@ -184,13 +184,37 @@ class Predictor:
         if large and (added is None or not self.may_draw):
             with backend.parallel_region():
                 return self.storage.access.read(self._in_pieces, contexts, xs, where, first)
+        if not self._on_host:
+            return self._predict_there(contexts, xs, where, first, added)
         for x, (argument, _) in zip(xs, spec.inputs, strict=True):
-            if not (is_checked_there(backend, x) or is_finite(backend, x, dtype)):
+            if not is_finite(backend, x, dtype):
                 check_finite(backend, x, dtype, where + argument, first)
-        xs, checks = (xs, ()) if self._on_host else self._placed(xs, where, first)
+        number = self._number() if self.may_draw else 0
+        return self.storage.access.read(contexts.call, self._outputs, xs, number, added)
+
+    def _predict_there(
+        self, contexts: ObjectPool[Forward], xs: Sequence[Any], where: str, first: int,
+        added: list[np.ndarray] | None,
+    ) -> list[np.ndarray]:
+        """Predict on a device, which also checks large inputs."""
+        spec, backend = self.spec, self.spec.backend
+        names = [where + argument for argument, _ in spec.inputs]
+        there = [is_checked_there(backend, x) for x in xs]
+        for x, is_there, name in zip(xs, there, names, strict=True):
+            if not is_there:
+                check_finite(backend, x, spec.dtype, name, first)
+        stored = [stored_dtype(x, spec.dtype_of(name_of("x", k))) for k, x in enumerate(xs)]
+        placed = [
+            x if backend.owns(x) else on_device(backend, x, dtype, name)
+            for x, dtype, name in zip(xs, stored, names, strict=True)
+        ]
+        checks = [
+            check_placed(backend, x, array, spec.dtype, name, first)
+            for x, array, is_there, name in zip(xs, placed, there, names, strict=True) if is_there
+        ]
         number = self._number() if self.may_draw else 0
         try:
-            outputs = self.storage.access.read(contexts.call, self._outputs, xs, number, added)
+            outputs = self.storage.access.read(contexts.call, self._outputs, placed, number, added)
         except Exception:  # such as that of an index which is NaN
             for check in checks:
                 check()
@@ -198,18 +222,6 @@ class Predictor:
         for check in checks:
             check()
         return outputs
-
-    def _placed(
-        self, xs: Sequence[Any], where: str, first: int
-    ) -> tuple[Sequence[Array], Sequence[Callable[[], None]]]:
-        """Return inputs on the device, and checks of them that wait for it."""
-        backend, placed, checks = self.spec.backend, list[Array](), list[Callable[[], None]]()
-        for k, (x, (argument, _)) in enumerate(zip(xs, self.spec.inputs, strict=True)):
-            stored, name = stored_dtype(x, self.spec.dtype_of(name_of("x", k))), where + argument
-            placed.append(x if backend.owns(x) else on_device(backend, x, stored, name))
-            if is_checked_there(backend, x):
-                checks.append(check_placed(backend, x, placed[-1], self.spec.dtype, name, first))
-        return placed, checks
 
     def plan_for(self, training: bool | None) -> Plan | None:
         """Return the plan, whose layers are checked, for a call in training. Otherwise return that

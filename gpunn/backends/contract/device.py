@@ -97,7 +97,7 @@ class Parcel:
 
     def read_later(self) -> list[Callable[[], np.ndarray]]:
         """Return for each array a function that returns what `read` returns now; a device is waited
-        for then, unless what it computes may be an error."""
+        for then."""
         return [partial(_itself, values) for values in self.read()]
 
 
@@ -226,6 +226,14 @@ class Device(ABC):
         """Return ``work`` such that a profiler of the device shows this name over its launches, if
         the user asked for that."""
         return work
+
+    def record_check(self, check: Any) -> None:  # noqa: B027  errors are raised at once by default
+        """Register a `Check`, whose result is read after each wait for the device."""
+
+    @property
+    def checks(self) -> Sequence[Any]:
+        """The registered checks that are still referenced elsewhere."""
+        return ()
 
     @abstractmethod
     def synchronize(self) -> None:

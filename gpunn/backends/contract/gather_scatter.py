@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Check:
     Args:
         low, high: the bounds, both inclusive.
         complaint: makes the error.
+        of: the tensor whose values it checks, for whoever knows them.
 
     Attributes:
         found: on the device, the number of values out of bounds since the last error, and the
@@ -40,11 +42,14 @@ class Check:
     ValueError: 3
     """
 
-    def __init__(self, backend: Device, low: float, high: float, complaint: Complaint) -> None:
-        self.low, self.high, self.complaint = low, high, complaint
+    def __init__(
+        self, backend: Device, low: float, high: float, complaint: Complaint, of: Any = None
+    ) -> None:
+        self.low, self.high, self.complaint, self.of = low, high, complaint, of
         self._backend = backend
         self.found: Array = backend.empty((3,), np.int64)
         self.reset()
+        backend.record_check(self)
 
     def reset(self) -> None:
         self._backend.write(self.found, np.array(NOTHING, np.int64))

@@ -111,7 +111,7 @@ class _Checked(Primitive):
 
     def bind(self, computation: Any, out: Array, arrays: list[Any], y: Tensor) -> Work:
         backend, low, high = computation.backend, y.attributes["low"], y.attributes["high"]
-        check = Check(backend, low, high, _complaint_of(y.attributes))
+        check = Check(backend, low, high, _complaint_of(y.attributes), y)
         return partial(backend.check_range, out, check)
 
 

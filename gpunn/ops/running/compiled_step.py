@@ -147,6 +147,14 @@ class CompiledStep:
                 trace, backend, inputs, self._outputs, self._context
             )
         self._kept = self._computation.kept
+        # Checks of arguments, which the host makes too, before a step on a device that goes on.
+        places = {id(leaf): k for k, leaf in enumerate(leaves)}
+        checked = [check.of for check in backend.checks]
+        self._checked = [
+            (t, places[id(t.inputs[0])]) for t in checked
+            if t is not None and id(t.inputs[0]) in places
+        ]
+        self._may_fail = len(self._checked) < len(checked)
         self._zero = backend.zeros((1,), np.float64)
         self._program: Program = backend.program(self._step, True, {})
         self._rows: tuple[Any, OnRows] | None = None
@@ -189,6 +197,8 @@ class CompiledStep:
         numbers, arrays = arguments.numbers, arguments.arrays
         if self._formulas:
             arrays = [*arrays, *values_of(self._formulas, numbers)]
+        for t, k in self._checked:
+            t.primitive.now(self._backend, t.shape, t.dtype, [arrays[k]], t.attributes)
         with self._lock:
             for effect in self._trace.effects:
                 effect.before_each()
@@ -200,9 +210,11 @@ class CompiledStep:
 
     def values(self, arguments: Arguments) -> Any:
         """Run it with these arguments, and return its result, in any thread. A device is waited for
-        when someone looks at values."""
+        when someone looks at values, unless one of them may be an error."""
         with self._lock:
-            self.run(arguments)
+            result = self.run(arguments)
+            if self._may_fail:
+                return result.values()
             reads = zip(self._outputs, self._kept.read_later(), strict=True)
             found = [Tensor.later(read, t.shape, t.dtype) for t, read in reads]
             return self._filled(self._result, arguments.numbers, found)

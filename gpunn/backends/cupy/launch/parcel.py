@@ -6,14 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gpunn.backends.contract.device import Array, Kinds, Parcel
-
-if TYPE_CHECKING:
-    from .task_backend import TaskBackend
+from gpunn.backends.contract.device import Array, Device, Kinds, Parcel
 
 ALIGNED = 256  # bytes, as CUDA aligns the memory of arrays
 MOST = 1 << 20
@@ -24,7 +21,7 @@ class PackedParcel(Parcel):
     """Such arrays. A copy from ordinary memory does not wait for the device up to ``staged``
     bytes."""
 
-    def __init__(self, backend: TaskBackend, kinds: Kinds, staged: int) -> None:
+    def __init__(self, backend: Device, kinds: Kinds, staged: int) -> None:
         self._backend = backend
         size = sum(map(_size, kinds))
         self._block = backend.zeros((size,), np.uint8)
@@ -47,7 +44,7 @@ class PackedParcel(Parcel):
         return _cut(self._backend.read(self._block), self._kinds) if self.arrays else []
 
     def read_later(self) -> list[Callable[[], np.ndarray]]:
-        if self._block.nbytes > MOST or self._backend.checks:  # a check complains at the next read
+        if self._block.nbytes > MOST:
             return super().read_later()
         copy = self._backend.empty(self._block.shape, np.uint8)
         self._backend.write(copy, self._block)
@@ -58,7 +55,7 @@ class PackedParcel(Parcel):
 class _Unread:
     """Values of a parcel, which are read once."""
 
-    def __init__(self, backend: TaskBackend, block: Array, kinds: Kinds) -> None:
+    def __init__(self, backend: Device, block: Array, kinds: Kinds) -> None:
         self._backend, self._block, self._kinds = backend, block, kinds
         self._values: list[np.ndarray] = []
         self._lock = Lock()

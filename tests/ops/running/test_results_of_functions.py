@@ -177,23 +177,81 @@ def test_losses_that_are_looked_at_late_are_the_same(backend: Any) -> None:
         np.testing.assert_array_equal(weight, other)
 
 
-def refusal(places: list[int]) -> str:
-    function = gpunn.function(lambda x, k: ops.sum(ops.take(x, k, axis=0)))
+PLACES: dict[str, Callable[[Any, Any], Any]] = {
+    "an argument": lambda x, k: ops.sum(ops.take(x, k, axis=0)),
+    "computed": lambda x, k: ops.sum(ops.take(x, k * 2 - k, axis=0)),
+    "both": lambda x, k: ops.sum(ops.take(x, k, axis=0) + ops.take(x, k * 2 - k, axis=0)),
+    "in a scan": lambda x, k: ops.scan(
+        lambda carry, row: (carry + ops.sum(ops.take(row, k)), carry), 0.0, x[:, :]
+    )[0],
+}
+
+
+def refusal(function: Callable[[Any, Any], Any]) -> str:
+    function = gpunn.function(function)
     for x in X[:3]:
-        function(x, np.array([0, 4]))
+        function(x, np.array([0, 3]))
     with pytest.raises(ValueError) as refused:
-        function(X[0], np.array(places))
-    assert np.isfinite(float(function(X[1], np.array([0, 4]))))
+        function(X[0], np.array([7, 1]))
+    assert np.isfinite(float(function(X[1], np.array([0, 3]))))
     return str(refused.value)
 
 
-def test_values_that_are_errors_are_so_in_the_call(other: str) -> None:
+@pytest.mark.parametrize("place", PLACES)
+def test_values_that_are_errors_are_so_in_the_call(other: str, place: str) -> None:
     """In the same words, not where someone looks at the result."""
     found = []
     for name in ("numpy", other):
         gpunn.use_backend(name)
-        found.append(refusal([5, 1]))
-    assert found[0] == found[1] and "5" in found[0]
+        found.append(refusal(PLACES[place]))
+    assert found[0] == found[1] and "7" in found[0]
+
+
+def classifying() -> tuple[Any, Any]:
+    """A model, and a step that trains it and returns the loss and the accuracy."""
+    gpunn.utils.set_random_seed(2)
+    model = gpunn.Sequential([layers.Input((4,)), layers.Dense(3, activation="softmax")])
+    loss, optimizer = gpunn.losses.SparseCategoricalCrossentropy(), gpunn.optimizers.SGD(0.1)
+    model.build()
+
+    @gpunn.function
+    def step(x: Any, y: Any) -> Any:
+        with gpunn.GradientTape() as tape:
+            y_pred = model(x, training=True)
+            value = loss(y, y_pred)
+        optimizer.apply(tape.gradient(value, model.trainable_weights), model.trainable_weights)
+        return value, ops.mean(ops.cast(ops.equal(ops.argmax(y_pred, -1), y), "float32"))
+
+    return model, step
+
+
+@pytest.mark.all_backends
+def test_a_class_out_of_range_is_refused_before_a_weight_changes(backend: Any) -> None:
+    model, step = classifying()
+    for x in X[:3]:
+        step(x, np.array([0, 1, 2, 1, 0]))
+    assert step.compiled
+    before = model.get_weights()
+    with pytest.raises(IndexError, match=r"labels must be from 0 to 2.*; got 3 in a step"):
+        step(X[3], np.array([0, 1, 3, 1, 0]))
+    for weight, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, now)
+    assert np.isfinite(float(step(X[4], np.array([0, 1, 2, 1, 0]))[0]))
+
+
+def test_a_step_whose_labels_the_host_checks_is_not_waited_for(
+    gpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpunn.use_backend(gpu)
+    (_, step), backend, reads = classifying(), get_backend(), []
+    for x in X[:3]:
+        step(x, np.array([0, 1, 2, 1, 0]))
+    read = type(backend).read
+    with monkeypatch.context() as patch:
+        patch.setattr(type(backend), "read", lambda *args: reads.append(1) or read(*args))
+        losses = [step(x, np.array([0, 1, 2, 1, 0])) for x in X]
+        assert not reads
+    assert float(losses[-1][0]) < float(losses[0][0])
 
 
 @pytest.mark.all_backends
