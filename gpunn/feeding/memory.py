@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import local
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,9 +22,13 @@ FRACTION_OF_DATA = 0.8  # of the free memory; the rest is for the model and its 
 SPARE = 1.25  # factor for arrays not counted here: work arrays, dropout masks, rounding up
 
 
+Kept = WeakKeyDictionary[Device, dict[str, Any]]
+"""Arrays of data on devices, kept for later calls."""
+
+
 class _ThisThread(local):
     def __init__(self) -> None:
-        self.kept: WeakKeyDictionary[Device, dict[str, Any]] = WeakKeyDictionary()
+        self.kept = Kept()
 
 
 _this_thread = _ThisThread()
@@ -32,6 +37,16 @@ _this_thread = _ThisThread()
 def kept_data(backend: Backend) -> dict[str, Any]:
     """Return the arrays that this thread keeps on a device for later calls, see `rows`."""
     return _this_thread.kept.setdefault(backend.root, {})
+
+
+@contextmanager
+def keeping(kept: Kept) -> Iterator[None]:
+    """A ``with`` block in which this thread keeps such arrays in ``kept``."""
+    before, _this_thread.kept = _this_thread.kept, kept
+    try:
+        yield
+    finally:
+        _this_thread.kept = before
 
 
 def forget_kept_data() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from gpunn.apps.many.kept import digest
 from gpunn.common.random import seeded_context
+from gpunn.feeding.memory import Kept
 from gpunn.models import Model
 
 from .estimator import GpunnEstimator
@@ -89,6 +90,7 @@ class _Network:
         self._set_back: Callable[[], None] = trainer.setting_back()
         self._weights = [trainer.storage.values, trainer.storage.state]
         self._places: dict[Any, np.ndarray] = {}
+        self.kept = Kept()  # of its rows
 
     def renew(self, rate: Any) -> None:
         """Let it be as a new one of this learning rate; None for the optimizer's own."""

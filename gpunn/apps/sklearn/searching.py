@@ -21,6 +21,7 @@ from gpunn.apps.many.kept import digest
 from gpunn.apps.many.searching import AT_ONCE, fit_arguments
 from gpunn.apps.many.shared import Shared, row_count
 from gpunn.apps.many.trials import NUMBERED
+from gpunn.feeding.memory import keeping
 
 from .classifier import GpunnClassifier
 from .estimator import TRAINED, GpunnEstimator
@@ -175,16 +176,18 @@ class _Training(Job):
     lent: Lent | None = None
 
     def _fit(self) -> None:
-        if self.lent is not None:
-            try:
-                network = self.lent.take()
-            except Exception:
-                return  # it is raised when the fit is due
-            self.model, data = network.model, self.data
-            self.data = replace(data, x=network.placed("x", data.x), y=network.placed("y", data.y))
-            self.sample_weight = network.placed("weights", self.sample_weight)
-        super()._fit()
-        if self.lent is not None and self.error is None:
+        if self.lent is None:
+            return super()._fit()
+        try:
+            network = self.lent.take()
+        except Exception:
+            return  # it is raised when the fit is due
+        self.model, data = network.model, self.data
+        self.data = replace(data, x=network.placed("x", data.x), y=network.placed("y", data.y))
+        self.sample_weight = network.placed("weights", self.sample_weight)
+        with keeping(network.kept):
+            super()._fit()
+        if self.error is None:
             self.lent.give_back()
 
 
