@@ -290,7 +290,10 @@ class _Reading:
             access._readers[mine] = None
             if (writer := access._writers.holder) is None or writer.thread == mine.thread:
                 return  # every writer from now on sees this reader
-            del access._readers[mine]  # a writer has begun, and may not have seen this reader
+            # A writer has begun. It may not have seen this reader; if it has, it waits for it.
+            del access._readers[mine]
+            mine.release()
+            mine = self._hold = Hold(frame)
         access._asking[mine] = None
         with access._writers:
             access._readers[mine] = None
