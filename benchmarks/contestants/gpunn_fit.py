@@ -13,11 +13,13 @@ VARIANTS = {
     "gpunn": {"backend": "compiled"},
     "gpunn (NumPy)": {"backend": "numpy"},
     "gpunn (card)": {"backend": "cupy"},
+    "gpunn, data there (card)": {"backend": "cupy", "on_device": True},
 }
 CONVOLVES = True
 NOTE = (
     "fit with verbose=0. Nothing is prepared: fit takes the bytes, and scales each batch by the "
-    "model's Rescaling. predict is of a model without it, since everybody predicts floats."
+    "model's Rescaling. predict is of a model without it, since everybody predicts floats. Each "
+    "fit sends its data to a GPU, but for \"data there\", which has them there as others do."
 )
 
 
@@ -47,7 +49,7 @@ def network(work, backend, metrics=(), bytes_in=True, **options):
     return model
 
 
-def prepare(data, backend, verbose=0, callbacks=None):
+def prepare(data, backend, verbose=0, callbacks=None, on_device=False):
     if backend == "cupy" and os.environ.get("GPUNN_BACKEND") == "emulated":
         backend = "emulated"  # the GPU backend on machines without a GPU
         importlib.import_module(backend)
@@ -55,13 +57,16 @@ def prepare(data, backend, verbose=0, callbacks=None):
     keras.utils.set_random_seed(data.get("seed", 0))
     model = network(work, backend, bytes_in="largest" not in work)
     model.set_weights(data["weights"])
+    x, y = data["x"], data["y"]
+    if on_device:
+        x, y = model.backend.upload(x), model.backend.upload(y.astype("int32"))
     predictor, learned = None, True
 
     def epoch():
         nonlocal learned
         learned = True
         options = {"batch_size": work["batch"], "verbose": verbose, "callbacks": callbacks}
-        past = model.fit(data["x"], data["y"], **options).history
+        past = model.fit(x, y, **options).history
         return past["loss"][0], past["accuracy"][0]
 
     def accuracy():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Tell = Callable[[Report], None]
 
 OURS = f"gpunn {catalog.ON_GPU}"  # in the default launch mode
+DATA_THERE = f"gpunn, data there {catalog.ON_GPU}"  # as the others have them
 NEIGHBOURS = (
     catalog.SCAN, "PyTorch, CUDA graph of 25 steps", catalog.FUSED, catalog.JIT, catalog.EAGER,
     "PyTorch, torch.compile with CUDA graphs",
@@ -67,14 +68,14 @@ def keep_modes(run: Run, entries: list[Report]) -> dict[str, str]:
 def race_neighbours(run: Run, until: float, tell: Tell) -> Report:
     """Compare gpunn with the installed frameworks, each in one process for all workloads."""
     known = {variant.name: variant for variant in catalog.variants()}
-    programs, missing = [catalog.program(known[OURS])], {}
+    programs, missing = [catalog.program(known[name]) for name in (OURS, DATA_THERE)], {}
     for name in (f"{name} {catalog.ON_GPU}" for name in NEIGHBOURS):
         reason = catalog.why_absent(known[name].requires, on_gpu=True)
         if reason is None:
             programs.append(catalog.program(known[name]))
         else:
             missing[name] = reason
-    if len(programs) == 1:
+    if len(programs) == 2:  # both are gpunn's
         return {"missing": missing}
     with Race(programs, "W1", 0, run.folder, run.rows, deadline=until) as same:
         same.start_all()
