@@ -344,6 +344,11 @@ class Training:
             deferred, self._deferred = self._deferred, None
             if self.loss is None or len(self._builder.known_plan("outputs").outputs) > 1:
                 self._compile(**deferred)
+            if self.compiled.joint is not None:
+                raise ValueError(
+                    f"{method}: a loss of several outputs together takes a model whose outputs are "
+                    f"known: call {self.name} on a batch, or build it, before compile."
+                )
         self.build_for(x, y)
         if not self.can_train():
             raise ValueError(

@@ -165,3 +165,27 @@ def test_one_weight_for_each_sample_counts_for_the_group() -> None:
     assert_allclose(found, (weights * values).mean(), rtol=1e-5)
     with pytest.raises(ValueError, match="the loss 'a_b' is of several: pass one array for all"):
         model.evaluate(X, y, sample_weight={"a": weights, "b": weights}, verbose=0)
+
+
+def test_errors_say_what_is_expected() -> None:
+    model, product = made(gpunn, "dict"), product_of(gpunn)
+    with pytest.raises(ValueError, match="loss: there is no output 'c'; 'a', 'b' are expected"):
+        model.compile("sgd", [product, {"c": "mse"}])
+    with pytest.raises(ValueError, match="loss_weights must have a weight for each loss"):
+        model.compile("sgd", [product, {"a": "mse"}], loss_weights=[1.0])
+
+    class Own(gpunn.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = gpunn.layers.Dense(1), gpunn.layers.Dense(1)
+
+        def call(self, x: Any, training: bool | None = None) -> Any:
+            return {"a": self.a(x), "b": self.b(x)}
+
+    own, y = Own(), {"a": A, "b": B}
+    own.compile("sgd", [product])
+    with pytest.raises(ValueError, match=r"fit: a loss of several outputs .* before compile"):
+        own.fit(X, y, verbose=0)
+    own(X)
+    own.compile("sgd", [product])
+    assert list(own.fit(X, y, verbose=0).history) == ["loss"]

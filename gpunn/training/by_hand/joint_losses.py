@@ -63,7 +63,10 @@ class JointLosses:
             return None
         try:
             found = cls(form, names, loss, weights)
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError):
+            groups = [] if isinstance(loss, Mapping) else [x for x in loss if is_several(x)]
+            if any(isinstance(group, Mapping) for group in groups):
+                raise  # no other form has dictionaries in a list
             return None
         return found if found.is_joint else None
 
@@ -98,6 +101,10 @@ class JointLosses:
         keys = form.keys if form.kind is dict else range(len(names))
         parts = dict(zip(keys, form.parts or (TreeDef(),) * len(keys), strict=True))
         for key in loss if form.kind is dict else range(len(loss)):
+            if key not in parts:
+                raise ValueError(
+                    f"loss: there is no output {key!r}; {', '.join(map(repr, keys))} are expected."
+                )
             self._add(parts[key], names[key], loss[key], factors[key], (*path, key))
 
     def values(self, y: Any, y_pred: Any, sample_weight: Any) -> list[Tensor]:
