@@ -163,3 +163,17 @@ def test_means_have_total_and_count(keras: Any, name: str) -> None:
 def test_metrics_of_a_layer_have_variables(keras: Any) -> None:
     for m in (gpunn, keras):
         assert [v.name for v in twice(m).metrics_variables] == ["total", "count"]
+
+
+def test_where_trees_differ_from_kerass(keras: Any) -> None:
+    """Paths in a chain begin with the layer; `fit` counts elsewhere than in the metrics."""
+    trees = []
+    for m in (gpunn, keras):
+        model = m.Sequential([m.Input((3,)), m.layers.Dense(2, name="line")], name="chain")
+        model.compile("sgd", "mse")
+        model.fit(X, Y, verbose=0)
+        trees.append(model.get_state_tree("numpy_array"))
+    assert list(trees[0]["trainable_variables"]) == ["line"]
+    assert list(trees[1]["trainable_variables"]) == ["chain"]
+    counts = [float(tree["metrics_variables"]["loss"]["count"]) for tree in trees]
+    assert counts == [0.0, 8.0]
