@@ -13,7 +13,9 @@ from gpunn.common import registry
 from gpunn.common.arguments import check_number
 from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.nested import TreeDef, is_group
+from gpunn.common.overrides import is_framework
 from gpunn.losses import Loss
+from gpunn.losses.loss import FunctionLoss
 from gpunn.metrics import Mean
 from gpunn.ops.conversion import convert
 from gpunn.ops.tensor import Tensor
@@ -77,10 +79,14 @@ class JointLosses:
         if loss is None:
             return
         if not is_several(loss):
-            self.is_joint = self.is_joint or form.kind is not None
+            made = losses.get(loss)
+            if form.kind is not None:
+                own = isinstance(made, FunctionLoss) or not is_framework(type(made))
+                if not own:  # which compares one array with another
+                    raise ValueError(f"loss: {made.name!r} is of one output, not of several.")
+                self.is_joint = True
             weight = 1.0 if weights is None else check_number("loss_weights", weights)
-            name = _name(form, names, path)
-            self.entries.append(JointLoss(path, losses.get(loss), weight, name))
+            self.entries.append(JointLoss(path, made, weight, _name(form, names, path)))
             return
         kind = dict if isinstance(loss, Mapping) else type(loss)
         each = list(loss.values()) if kind is dict else list(loss)
