@@ -81,6 +81,10 @@ ABSENT: dict[str, dict[str, str]] = {
         "set_backend": "other frameworks below; gpunn.use_backend chooses numpy, compiled or cupy",
         "set_epsilon": "other epsilon; losses and layers have arguments for theirs",
     },
+    "dtype_policies": {
+        "AWQDTypePolicy DTypePolicyMap GPTQDTypePolicy Int4DTypePolicy QuantizedDTypePolicy "
+        "QuantizedFloat8DTypePolicy": "policies of few bits; keep Keras for this model",
+    },
     "distribution": {
         "DeviceMesh TensorLayout distribute_tensor": "meshes of devices; "
         "gpunn.distribution.DataParallel trains over several processes, one for each GPU",

@@ -22,7 +22,7 @@ from gpunn.common.names import closest
 from gpunn.core.operators import FUNCTIONS
 from gpunn.ops.tensor import Tensor
 
-from . import backend, data, devices, mixed_precision
+from . import backend, data, devices, dtype_policies
 from .absent import advice_for, place_of
 
 # From TensorFlow's name of an operation to Keras's.
@@ -343,8 +343,8 @@ CONFIG: dict[str, Any] = {
     "disable_flash_attention": lambda: None,
     "is_flash_attention_enabled": lambda: False,
     "backend": backend.backend,
-    "dtype_policy": mixed_precision.dtype_policy,
-    "set_dtype_policy": mixed_precision.set_dtype_policy,
+    "dtype_policy": dtype_policies.dtype_policy,
+    "set_dtype_policy": dtype_policies.set_dtype_policy,
     "set_image_data_format": backend.set_image_data_format,
     "image_data_format": backend.image_data_format,
 }

@@ -115,7 +115,7 @@ class ParameterHolder:
         >>> gpunn.layers.Dense(2, dtype="float64").dtype_policy.name
         'float64'
         """
-        policies = import_module("gpunn.compat.mixed_precision")  # which few programs need
+        policies = import_module("gpunn.compat.dtype_policies")  # which few programs need
         return policies.DTypePolicy(self.compute_dtype)
 
     @property

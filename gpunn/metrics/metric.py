@@ -302,8 +302,8 @@ class Metric(Formula):
 
     def stateless_update_state(self, metric_variables: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the state after a batch of arguments for `update_state`; this object keeps its
-        own. States are arrays, one for each of `variables`, or one if there are none; the empty
-        list stands for the state of this object.
+        own. States are arrays, one for each variable of a class of one's own, else one; `variables`
+        are a state, too, and the empty list stands for the state of this object.
 
         Raises:
             ValueError: if such a metric has other arrays.
@@ -329,22 +329,25 @@ class Metric(Formula):
         return twin._arrays()
 
     def _arrays(self) -> list[Any]:
-        return [v.numpy() for v in self.variables] or [self._state]
+        return [v.numpy() for v in self._own_variables] or [self._state]
 
     def _at(self, values: Any) -> Metric:
         """Return a copy with these arrays as its state."""
         if _step() is not None:
             raise NeedsValuesError(f"{self.name} has no stateless calls inside a step.")
         twin = deepcopy(self)
+        own = twin._own_variables
+        if not own and len(values) == len(twin.variables) and not any(map(np.shape, values)):
+            values = [np.array([np.asarray(v) for v in values])] if len(values) else ()
         shapes = [np.shape(a) for a in twin._arrays()]
         if len(values) and [np.shape(a) for a in values] != shapes:
             raise ValueError(
                 f"The state of the metric {self.name!r} has the shapes {shapes}; got "
                 f"{[np.shape(a) for a in values]}."
             )
-        for variable, value in zip(twin.variables, values, strict=False):
+        for variable, value in zip(own, values, strict=False):
             variable.assign(value)
-        if len(values) and not twin.variables:
+        if len(values) and not own:
             twin.__dict__["_state"] = np.array(values[0], np.float64)
         return twin
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpunn.common.config import floatx, resolve_dtype, set_floatx
+from gpunn.common.importing.lazy import offer
 
 from .loss_scaling import LossScaleOptimizer
 
@@ -13,6 +14,8 @@ __all__ = [
     "DTypePolicy", "FloatDTypePolicy", "LossScaleOptimizer", "Policy", "deserialize",
     "dtype_policy", "get", "global_policy", "serialize", "set_dtype_policy", "set_global_policy",
 ]  # fmt: skip
+
+offer(__name__)
 
 MIXED = "mixed_float16", "mixed_bfloat16"
 
