@@ -85,7 +85,7 @@ class CustomSteps:
     def variables(self) -> list[Any]:
         """Its state, as variables that read and set it between steps: the number of steps; the
         learning rate, unless a schedule computes it; and the slots of each weight that it was built
-        for or has updated, one slot after the other.
+        for or has updated, in Keras's order.
 
         >>> import gpunn
         >>> optimizer = gpunn.optimizers.SGD(0.1, momentum=0.9)
@@ -185,7 +185,7 @@ class CustomSteps:
         >>> weights[0].tolist(), int(state[0]), optimizer.iterations
         ([0.0, -1.0], 1, 0)
         """
-        from .kept import key_of
+        from .kept import in_order, key_of
         from .on_arrays import new_storages
         from .runs import Runs
 
@@ -201,9 +201,8 @@ class CustomSteps:
         own = {key_of(v): p for storage, of in storages
                for v, p in zip(of, storage.parameters, strict=True)}
         places: list[Any] = [own[key_of(v)] for v in built]
-        names = worker.all_slot_names
         numbers = _numbers(worker, _widest(places))
-        slots = [(name, p) for name in names for p in places]
+        slots = in_order(worker, places)
         wanted = [*[()] * len(numbers), *[p.shape for _, p in slots]]
         _check("optimizer_variables", optimizer_variables, wanted)
         _check("grads", grads, [p.shape for p in places])

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,10 +25,22 @@ from gpunn.core.operators import Operators
 from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.ops.variable import StateVariable
 
+Kept = TypeVar("Kept")
 Flat = dict[str, Array]
 """The slots of a storage: for each name a flat array, laid out as its values are."""
 NAMES = {"m": "momentum", "v": "velocity", "u": "norm", "v_max": "velocity_hat"}
 """Keras's names of slots that have another one here."""
+_MOMENTS = (("m", "v"), ("v_max",))
+SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Adadelta": (("accumulated_grad", "accumulated_delta_var"),), "Adagrad": (("accumulator",),),
+    "Adam": _MOMENTS, "AdamW": _MOMENTS, "Adamax": (("m", "u"),), "Lamb": (("m", "v"),),
+    "Lion": (("m",),), "Nadam": (("m", "v"),), "SGD": (("momentum",),),
+    "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),
+    "Ftrl": (("accumulator", "linear"),), "Adafactor": (("row_means", "column_means"),),
+    "Muon": (("momentum", "velocity"),), "ScheduleFreeAdamW": (("momentum", "velocity"),),
+}
+"""Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
+SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
 TOKEN = "_slots_token"
 """The attribute by which a variable and its copies are known."""
 
@@ -301,11 +313,19 @@ def numbers_of(optimizer: Any, dtype: str | None = None) -> list[StateVariable]:
 
 
 def slots_of(optimizer: Any, places: list[Place]) -> list[StateVariable]:
-    """Return the slots at these places, one slot after the other."""
+    """Return the slots at these places, in Keras's order."""
+    slots = in_order(optimizer, places)
+    return [_slot(optimizer, name, place) for name, place in slots if name in place.flat]
+
+
+def in_order(optimizer: Any, places: Sequence[Kept]) -> list[tuple[str, Kept]]:
+    """Return each slot's name with each place, in Keras's order."""
+    names = optimizer.all_slot_names
+    groups = *SHARED, *SLOTS.get(type(optimizer).__name__, (tuple(optimizer.slot_names),))
+    rest = tuple(name for name in names if not any(name in group for group in groups))
     return [
-        _slot(optimizer, name, place)
-        for name in optimizer.all_slot_names for place in places
-        if name in place.flat
+        (name, place)
+        for group in (*groups, rest) for place in places for name in group if name in names
     ]
 
 

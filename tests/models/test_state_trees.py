@@ -145,6 +145,38 @@ def test_weights_of_an_optimizer_are_set_from_another(keras: Any) -> None:
         assert int(third.iterations) == 5
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"use_ema": True}, {"gradient_accumulation_steps": 3}], ids=str
+)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_goes_on_from_the_numbered_state_of_keras(
+    keras: Any, name: str, options: dict[str, Any]
+) -> None:
+    """The slots of weights of one shape could be taken for each other."""
+    gradients = [np.full((2, 2), k, "float32") for k in (0.5, -3.0)]
+    weights = [np.full((2, 2), k, "float32") for k in (1.0, 2.0)]
+    store: dict[str, Any] = {}
+    found = []
+    for m in (keras, gpunn):
+        optimizer = getattr(m.optimizers, name)(0.1, **OPTIMIZERS[name], **options)
+        variables = [m.Variable(w, name=f"w{k}") for k, w in enumerate(weights)]
+        optimizer.build(variables)
+        if m is keras:
+            for _ in range(2):
+                optimizer.apply(list(map(m.ops.convert_to_tensor, gradients)), variables)
+            optimizer.save_own_variables(store)
+            store = {k: np.array(m.ops.convert_to_numpy(v)) for k, v in store.items()}
+            weights = [np.array(m.ops.convert_to_numpy(v)) for v in variables]
+        else:
+            optimizer.load_own_variables(store)
+        optimizer.apply(list(map(m.ops.convert_to_tensor, gradients)), variables)
+        names = [v.path.rpartition("/")[2] for v in optimizer.variables]
+        found.append((names, [m.ops.convert_to_numpy(v) for v in variables]))
+    (names, expected), (own_names, own) = found
+    assert own_names == names
+    assert_allclose(own, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["Mean", "MeanSquaredError", "CategoricalAccuracy"])
 def test_means_have_total_and_count(keras: Any, name: str) -> None:
     pairs = [[0.0, 1.0], [1.0, 0.0]], [[0.5, 1.0], [0.0, 1.0]]

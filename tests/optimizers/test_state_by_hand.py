@@ -206,7 +206,7 @@ def test_each_variable_is_computed_in_its_dtype(kind: str, first: str) -> None:
     for v, w, dtype in zip(held, wanted.w, dtypes, strict=True):
         assert_allclose(np.asarray(v), w, rtol=1e-9 if dtype == "float64" else 1e-4, atol=1e-12)
     optimizer.build(held)
-    assert [v.dtype for v in optimizer.variables[2:]] == dtypes * 2
+    assert [v.dtype for v in optimizer.variables[2:]] == [d for d in dtypes for _ in range(2)]
     values = [np.asarray(v) for v in held]
     after, _ = optimizer.stateless_apply(optimizer.variables, gradients[0], values)
     optimizer.apply(gradients[0])
@@ -237,7 +237,7 @@ def test_averages_belong_to_each_variable() -> None:
         optimizer.apply([g[n] for n in numbers], [held[n] for n in numbers])
         wanted.apply({n: g[n] for n in numbers})
     optimizer.build(held)
-    for v, w in zip(optimizer.variables[2 + 3 :], wanted.averages, strict=True):
+    for v, w in zip(optimizer.variables[2 : 2 + 3], wanted.averages, strict=True):
         assert_allclose(v.numpy(), w, rtol=1e-9)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.backends.contract.control import BATCHES, UPDATES
 from gpunn.common.names import counted, first_few, warn
 from gpunn.core.storage import Parameter
+from gpunn.optimizers.kept import SHARED, SLOTS
 
 from ..own_state import load_variables, saves_itself, variables_of, weights_stay_if_refused
 from .lookups import WEIGHTS_OF_CODES, is_lookup, write_weights_of
@@ -22,18 +23,7 @@ from .strings import check_strings
 
 MOST_PLACES = 100_000  # groups and arrays of a file
 MOST_EXPANSION = 100  # bytes that each byte of a file may stand for
-_MOMENTS = (("m", "v"), ("v_max",))
-SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "Adadelta": (("accumulated_grad", "accumulated_delta_var"),), "Adagrad": (("accumulator",),),
-    "Adam": _MOMENTS, "AdamW": _MOMENTS, "Adamax": (("m", "u"),), "Lamb": (("m", "v"),),
-    "Lion": (("m",),), "Nadam": (("m", "v"),), "SGD": (("momentum",),),
-    "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),
-    "Ftrl": (("accumulator", "linear"),), "Adafactor": (("row_means", "column_means"),),
-    "Muon": (("momentum", "velocity"),), "ScheduleFreeAdamW": (("momentum", "velocity"),),
-}
-"""Our slots by optimizer in Keras's order: group by group, and within one weight by weight."""
 WITH_PRODUCT = {"Nadam"}  # Keras keeps the product of the momentum's factors behind them
-SHARED = (("average",), ("gradient_accumulator",))  # before these, of any optimizer
 SCRATCH = {"direction"}  # slots that hold nothing between updates
 
 
