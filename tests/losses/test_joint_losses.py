@@ -189,3 +189,23 @@ def test_errors_say_what_is_expected() -> None:
     own(X)
     own.compile("sgd", [product])
     assert list(own.fit(X, y, verbose=0).history) == ["loss"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_loss_of_a_dictionary_in_a_list_trains(keras: Any, kind: Any) -> None:
+    """The targets beside it were read as one array of numbers."""
+    found = []
+    for m in (keras, gpunn):
+        x = m.Input((3,))
+        first, a, b = (m.layers.Dense(1, name=name)(x) for name in ("first", "one", "two"))
+        model = m.Model(x, kind([first, {"a": a, "b": b}]))
+        model.set_weights([*START, *START[2:]])
+        model.compile("sgd", kind(["mse", product_of(m)]))
+        y = kind([B, {"a": A, "b": B}])
+        history = model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+        found.append((history, model.train_on_batch(X, y, return_dict=True)))
+    (expected, batch), (history, own) = found
+    assert history.keys() == expected.keys() and own.keys() == batch.keys()
+    for name, values in expected.items():
+        assert_allclose(history[name], values, rtol=1e-4)
+        assert_allclose(float(own[name]), float(batch[name]), rtol=1e-4)

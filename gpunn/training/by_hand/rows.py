@@ -205,7 +205,8 @@ def _is_arrays(x: Any) -> bool:
 
 def arrays_of(x: Any, argument: str) -> Any:
     """Return arrays in the structure of ``x``."""
-    if _is_arrays(x):
+    holds_groups = isinstance(x, (list, tuple)) and any(isinstance(a, Mapping) for a in x)
+    if holds_groups or _is_arrays(x):
         return replaced(lambda a: _array(a, argument), x, lambda a: hasattr(a, "shape"))
     return _array(x, argument)
 
