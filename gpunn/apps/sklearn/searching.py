@@ -142,13 +142,14 @@ class _Fit:
         self.lent: Lent | None = None
 
     def begin(self, networks: Networks | None) -> Pending | None:
-        """Prepare the training; None if the fit raises an error that is to come when it is due."""
+        """Prepare the training; None if it fails with an error, which comes when it is due."""
         given = *self.rows, self.fit_params.get("sample_weight")
         try:
             if networks is not None:
                 self.lent = networks.lent(self.estimator, given, self.key)
             return self.lent.pending if self.lent else self.estimator._begin_fit(*given)
-        except Exception:
+        except Exception as error:  # again, it would draw another seed
+            self.error, self.is_done = error, True
             return None
 
     def end(self, job: Job) -> None:

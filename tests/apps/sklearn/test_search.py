@@ -191,6 +191,18 @@ def test_settings_that_fail_get_the_score_for_errors() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_settings_that_fail_draw_one_seed_for_each_fit() -> None:
+    estimator, grid = GpunnClassifier(4, epochs=2), {"learning_rate": [-1.0, 0.02, 0.1]}
+    found: list[Any] = []
+    expected: list[Any] = []
+    for kind, curves in ((GpunnSearchCV, found), (GridSearchCV, expected)):
+        np.random.seed(0)  # noqa: NPY002
+        search = kind(estimator, grid, cv=2, scoring="neg_log_loss").fit(X, Y)
+        curves += [search.best_estimator_.loss_curve_, search.best_score_]
+    assert found == expected
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_an_error_of_a_callback_is_that_of_its_fit() -> None:
     def fail(logs: Any) -> None:
         raise OSError("disk full")
