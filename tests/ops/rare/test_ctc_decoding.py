@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -47,7 +46,9 @@ def test_labels_that_do_not_exist_have_no_probability() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_have_no_labels_as_in_keras(value: float) -> None:
+def test_logits_that_are_no_numbers_have_no_labels_as_in_keras(
+    value: float, keras: Any
+) -> None:
     logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
     logits[0, 1, 2] = logits[1, 4, 2] = value  # the latter is after the end of its sequence
     how: Any = {"strategy": "beam_search", "top_paths": 2}
@@ -82,7 +83,9 @@ def test_what_does_not_fit_says_what_is_expected(how: dict[str, object], message
 
 
 @pytest.mark.parametrize("merge_repeated", [True, False])
-def test_without_a_blank_all_classes_are_labels_as_in_keras(merge_repeated: bool) -> None:
+def test_without_a_blank_all_classes_are_labels_as_in_keras(
+    merge_repeated: bool, keras: Any
+) -> None:
     logits = np.random.default_rng(1).normal(size=(4, 6, 3)).astype(np.float32)
     lengths = np.array([6, 4, 1, 5], np.int32)
     how: Any = {"merge_repeated": merge_repeated, "mask_index": -1}
