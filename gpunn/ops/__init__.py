@@ -54,11 +54,12 @@ FUNCTIONS.later(__name__, {
         "unravel_index"
     ),
     "library.splitting": (
-        "append array_split depth_to_space dsplit dstack hsplit select space_to_depth vsplit"
+        "append array_split depth_to_space dsplit dstack hsplit rearrange select space_to_depth "
+        "vsplit"
     ),
     "library.statistics": (
         "average median nanmax nanmean nanmin nanprod nanstd nansum nanvar percentile "
-        "quantile"
+        "psnr quantile"
     ),
     "library.updates": "scatter scatter_update segment_max segment_sum slice_update",
     "matrices.factors": "cholesky eigh lu_factor matrix_rank qr svd",

@@ -33,8 +33,6 @@ INSTEAD = {
     "eigvalsh": "gpunn.ops.eigh returns eigenvalues and eigenvectors",
     **dict.fromkeys(("polar", "view_as_complex", "view_as_real"), _COMPLEX),
     "jvp": "gpunn.jvp is this function",
-    "psnr": "use 10 * ops.log10(most**2 / ops.mean(ops.square(x - y)))",
-    "rearrange": "use ops.reshape and ops.transpose",
 }
 """Keras operations that are not supported here, and what to use instead."""
 

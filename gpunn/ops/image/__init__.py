@@ -3,7 +3,7 @@
 from gpunn.common.importing.lazy import offer
 
 from .colors import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
-from .filters import gaussian_blur, sobel_edges
+from .filters import gaussian_blur, sobel_edges, ssim
 from .framing import crop_images, pad_images
 from .patches import extract_patches
 from .projection import map_coordinates, perspective_transform
@@ -13,7 +13,7 @@ from .sampling import affine_transform
 __all__ = [
     "affine_transform", "crop_images", "extract_patches", "gaussian_blur", "hsv_to_rgb",
     "map_coordinates", "pad_images", "perspective_transform", "resize", "rgb_to_grayscale",
-    "rgb_to_hsv", "sobel_edges",
+    "rgb_to_hsv", "sobel_edges", "ssim",
 ]
 # Where doctest finds the examples of operations, which are defined in other modules.
 __test__ = {name: globals()[name] for name in __all__}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_number, check_pair
-from gpunn.ops.conversion import floats
+from gpunn.ops.conversion import floats, promoted
 from gpunn.ops.table import operation_named, ops
 from gpunn.ops.tensor import Tensor
 
@@ -114,3 +114,61 @@ def sobel_edges(images: Any, data_format: str | None = None) -> Tensor:
     both = ops.reshape(ops.depthwise_conv(x, kernel, padding="same"), (*x.shape, 2))
     parts = [given.back(both[..., k]) for k in range(2)]
     return ops.stack([ops.cast(part, x.dtype) for part in parts], -1)
+
+
+@operation_named("image.ssim")
+def ssim(
+    image1: Any,
+    image2: Any,
+    max_val: float = 1.0,
+    filter_size: int = 11,
+    filter_sigma: float = 1.5,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    data_format: str | None = None,
+) -> Tensor:
+    """Compute how alike images are (structural similarity): 1 for equal ones, at least -1.
+
+    With means m, variances v and the covariance v12 in windows that are weighted by a normal
+    distribution, it is the mean over windows and channels of ``(2 m1 m2 + c1)(2 v12 + c2) / ((m1^2
+    + m2^2 + c1)(v1 + v2 + c2))``. Source: Wang et al. 2004.
+
+    Args:
+        image1, image2, data_format: images of one shape; see `resize`.
+        max_val: the largest possible value, such as 1 or 255.
+        filter_size: length of both sides of a window, odd; it must fit into the images.
+        filter_sigma: standard deviation of the window's weights, above 0.
+        k1, k2: ``c1 = (k1 max_val)^2`` and ``c2 = (k2 max_val)^2`` keep the quotient finite.
+
+    Returns:
+        floats (batch,), or one number for single images.
+
+    Raises:
+        ValueError: for other shapes, sizes or numbers.
+
+    >>> from gpunn import ops
+    >>> x = ops.reshape(ops.arange(0.0, 1.0, 1 / 144), (12, 12, 1))
+    >>> ops.image.ssim(x, x).item(), ops.image.ssim(x, 1 - x).item() < 0
+    (1.0, True)
+    """
+    size = check_kernel_size("filter_size", filter_size)
+    if not check_number("filter_sigma", filter_sigma) > 0:
+        raise ValueError(f"filter_sigma must be above 0; got {filter_sigma!r}.")
+    given = [Batched(images, data_format) for images in (image1, image2)]
+    a, b = promoted(*(floats(one.x) for one in given))
+    if a.shape != b.shape or min(a.shape[1:3]) < size:
+        raise ValueError(
+            f"image1 and image2 must have one shape, of at least filter_size={size} pixels; got "
+            f"{a.shape} and {b.shape}."
+        )
+    weights = np.exp(-0.5 * ((np.arange(size) - size // 2) / filter_sigma) ** 2)
+    window = np.outer(weights, weights)[:, :, None, None] / weights.sum() ** 2
+    kernel = window.repeat(a.shape[-1], 2).astype(a.dtype)
+    m1, m2, of_a, of_b, both = (
+        ops.depthwise_conv(x, kernel) for x in (a, b, a * a, b * b, a * b)
+    )
+    c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
+    squares, product = m1 * m1 + m2 * m2, m1 * m2
+    alike = (2.0 * product + c1) * (2.0 * (both - product) + c2)
+    y = ops.mean(alike / ((squares + c1) * (of_a + of_b - squares + c2)), (1, 2, 3))
+    return ops.squeeze(y, 0) if given[0].alone else y

@@ -160,8 +160,8 @@ class Batched:
                 f"images (batch, height, width, channels), or one (height, width, channels), are "
                 f"expected; got shape {x.shape}."
             )
-        self._first, self._alone = data_format == "channels_first", x.ndim == 3
-        x = ops.expand_dims(x, 0) if self._alone else x
+        self._first, self.alone = data_format == "channels_first", x.ndim == 3
+        x = ops.expand_dims(x, 0) if self.alone else x
         self.x = moveaxis(x, 1, -1) if self._first else x
 
     def back(self, y: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class Batched:
         if is_float(y.dtype) and not is_float(self.x.dtype):
             y = ops.cast(ops.round(y), "int32")
         y = moveaxis(y, -1, 1) if self._first else y
-        return ops.squeeze(y, 0) if self._alone else y
+        return ops.squeeze(y, 0) if self.alone else y
 
 
 @operation_named("image.affine_transform")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -216,3 +218,56 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
         together = ops.transpose(apart, (0, 1, 3, 2, 4, 5))
     y = reshape(together, (n, rows * block_size, columns * block_size, rest))
     return moveaxis(y, -1, 1) if first else y
+
+
+_GROUP = r"\w+|\([\w\s]*\)"  # of a pattern: the name of an axis, or several for one axis
+
+
+@operation
+def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
+    """Split, reorder and merge axes as a pattern of names says, such as ``"b h w c -> b (h w) c"``.
+
+    Names in parentheses, ``(h w)``, are parts of one axis, the last one varying fastest. Source:
+    Rogozhnikov 2022, einops.
+
+    Args:
+        tensor: a tensor or array-like.
+        pattern: the axes before and after ``->``, with the same names on both sides.
+        axes_lengths: lengths of axes by name; of those in parentheses on the left, one may miss.
+
+    Raises:
+        ValueError: for a pattern of another form, and for lengths that do not fit the tensor.
+
+    >>> from gpunn import ops
+    >>> ops.rearrange([[1, 2, 3, 4]], "b (n two) -> n (two b)", two=2).tolist()
+    [[1, 2], [3, 4]]
+    """
+    x, sides = convert(tensor), pattern.split("->")
+    before, after = ([re.findall(r"\w+", one) for one in re.findall(_GROUP, side)]
+                     for side in (sides[0], sides[-1]))
+    names, places = (re.findall(r"\w+", side) for side in (sides[0], sides[-1]))
+    if (
+        len(sides) != 2 or re.sub(_GROUP, "", "".join(sides)).strip()
+        or len(set(names)) < len(names) or sorted(names) != sorted(places)
+    ):
+        raise ValueError(
+            f"pattern must have each axis once on both sides, such as 'b h w c -> b (h w) c'; got "
+            f"{pattern!r}."
+        )
+    sizes = {a: whole(n, a, 0) for a, n in axes_lengths.items()}
+    if len(before) != x.ndim or not sizes.keys() <= set(names):
+        raise ValueError(
+            f"pattern {pattern!r} has {len(before)} axes, {', '.join(names)}; got a tensor of "
+            f"shape {x.shape} and lengths of {', '.join(sizes) or 'none'}."
+        )
+    for n, group in zip(x.shape, before, strict=True):
+        unknown = [a for a in group if a not in sizes]
+        product = math.prod(sizes[a] for a in group if a in sizes)
+        sizes.update(dict.fromkeys(unknown, n // max(product, 1)))
+        if len(unknown) > 1 or math.prod(sizes[a] for a in group) != n:
+            raise ValueError(
+                f"({' '.join(group)}) must be an axis of {n}, with one unknown length at most; got "
+                f"{axes_lengths} for shape {x.shape}."
+            )
+    y = ops.transpose(reshape(x, [sizes[a] for a in names]), [names.index(a) for a in places])
+    return reshape(y, [math.prod(sizes[a] for a in group) for group in after])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.ops.arithmetic import equal
-from gpunn.ops.conversion import convert
+from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.dtypes import floating, is_float
 from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
 from gpunn.ops.library.order import sort
@@ -304,3 +304,30 @@ def _nan_extreme(
         return extreme(x, axis, keepdims)
     filled, gone = without_nan(x, value)
     return where(all_(gone, axis, keepdims), math.nan, extreme(filled, axis, keepdims))
+
+
+@operation
+def psnr(x1: Any, x2: Any, max_val: Any) -> Tensor:
+    """Compute the peak signal-to-noise ratio in decibels: ``10 log10(max_val^2 / mean((x1 -
+    x2)^2))``.
+
+    Args:
+        x1, x2: tensors of one shape, such as images and those rebuilt from them.
+        max_val: the largest possible value, such as 1 or 255.
+
+    Returns:
+        one number, of all values together; infinity for equal ones.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    >>> from gpunn import ops
+    >>> ops.psnr([0.0, 1.0], [0.1, 0.9], 1.0).round(3).item()
+    20.0
+    """
+    a, b = promoted(x1, x2)
+    if a.shape != b.shape:
+        raise ValueError(f"x1 and x2 must have one shape; got {a.shape} and {b.shape}.")
+    error = mean(square(averaged(a) - averaged(b)))
+    y = 20.0 * ops.log10(convert(max_val, error.dtype)) - 10.0 * ops.log10(error)
+    return cast(y, floating(a.dtype))

@@ -52,6 +52,45 @@ def test_the_result_is_keras_s(
         assert_allclose(y, expected, 1e-5, 2e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"filter_size": 5}, {"filter_size": 3, "filter_sigma": 0.5, "k1": 0.1, "k2": 0.2},
+     {"filter_size": 1, "max_val": 2.0}],
+    ids=str,
+)  # fmt: skip
+def test_likeness_and_its_gradient_are_keras_s(
+    keras: Any, every_backend: str, options: dict[str, Any]
+) -> None:
+    import torch
+
+    gpunn.use_backend(every_backend)
+    y = (0.8 * X + 0.2 * X[::-1]).astype("float32")
+    for data_format in ("channels_last", "channels_first"):
+        first = data_format == "channels_first"
+        a, b = (x.transpose(0, 3, 1, 2).copy() if first else x for x in (X, y))
+        more = {**options, "data_format": data_format}
+        given = torch.tensor(b, requires_grad=True)
+        expected = keras.ops.image.ssim(torch.tensor(a), given, **more)
+        (expected * torch.arange(3.0)).sum().backward()
+        variable = gpunn.Variable(b)
+        with gpunn.GradientTape() as tape:
+            found = ops.image.ssim(a, variable, **more)
+            total = ops.sum(found * np.arange(3.0, dtype="float32"))
+        assert_allclose(found, expected.detach(), 1e-5, 1e-6)
+        assert_allclose(tape.gradient(total, variable), given.grad, 1e-3, 1e-5)
+        assert_allclose(ops.image.ssim(a[1], b[1], **more), expected.detach()[1], 1e-5, 1e-6)
+        graph = gpunn.Input(a.shape[1:])
+        predicted = gpunn.Model(graph, ops.image.ssim(graph, 0.8 * graph, **more)).predict(a)
+        assert_allclose(predicted, keras.ops.image.ssim(a, 0.8 * a, **more), 1e-5, 1e-6)
+
+
+def test_likeness_of_integers_is_a_fraction(keras: Any) -> None:
+    a, b = ((x * 255).astype("uint8") for x in (X, 0.8 * X + 0.2 * X[::-1]))
+    expected = keras.ops.image.ssim(*(x.astype("float32") for x in (a, b)), 255.0, 5)
+    assert_allclose(ops.image.ssim(a, b, 255.0, 5), expected, 1e-5)
+    assert_array_equal(keras.ops.image.ssim(a, b, 255.0, 5), np.floor(expected))
+
+
 def test_colors_there_and_back() -> None:
     assert_allclose(ops.image.hsv_to_rgb(ops.image.rgb_to_hsv(X)), X, atol=1e-6)
     turned = np.asarray(ops.image.rgb_to_hsv(X)) + np.float32([1, 0, 0])
@@ -92,6 +131,10 @@ def test_gradients_are_those_of_pytorch(keras: Any, name: str) -> None:
         (lambda: ops.image.gaussian_blur(X, (3, 5)), "kernel_size must be an odd number"),
         (lambda: ops.image.gaussian_blur(X, 4), "kernel_size must be an odd number"),
         (lambda: ops.image.gaussian_blur(X, sigma=(0.0, 1.0)), "sigma must be a number above 0"),
+        (lambda: ops.image.ssim(X, X), "of at least filter_size=11 pixels; got"),
+        (lambda: ops.image.ssim(X, X[:2], filter_size=3), "image1 and image2 must have one shape"),
+        (lambda: ops.image.ssim(X, X, filter_size=4), "filter_size must be an odd number"),
+        (lambda: ops.image.ssim(X, X, 1.0, 3, 0.0), "filter_sigma must be above 0; got 0.0"),
         (lambda: ops.image.crop_images(X, 1, 1, 1), "exactly two of left_cropping, right_cropping"),
         (lambda: ops.image.crop_images(X, 4, 0, 4, 0), "do not fit images of height 6"),
         (lambda: ops.image.crop_images(X, 4, 0, target_height=5, target_width=1), "do not fit"),

@@ -51,6 +51,16 @@ oracle(
     of(floats(0), floats(2)), **EXACT,
 )  # fmt: skip
 
+oracle(
+    "rearrange", of(floats(2, 4, 6, 3), pattern="b h w c -> b c h w"),
+    of(floats(2, 4, 6, 3), pattern="b h w c -> (b h) w c"), of(A, pattern="a b->(b a)"),
+    of(floats(2, 4, 6, 3), pattern="b (h p) (w q) c -> (b p q) h w c", p=2, q=3),
+    of(floats(2, 4, 6, 3), pattern="b h w c -> h (c w b)"),
+    of(ints(6), pattern="(a b) -> b a", a=2),
+    of(A, pattern="a b -> a"), of(A, pattern="a b -> a c"), of(floats(2, 0), pattern="a b -> b a"),
+    of(floats(5), pattern="(a b) -> a b", a=2), of(A, pattern="a b"), values="keras", **EXACT,
+)  # fmt: skip
+
 CUTS = 2, [1, 3], [0, 2, 2], [3, 1], [-1], [9], [], 5, 0, -1, [1, -1], [2, 9], np.int64(2)
 oracle(
     "split", *(of(floats(4, 6), by=parts("split", cut, axis=k % 2)) for k, cut in enumerate(CUTS)),

@@ -58,6 +58,12 @@ for name in ("std", "nanstd"):
         name, along_axes(OVER), along_axes(EMPTY), NUMBERS, REFUSED, of(HOLES, axis=0),
         of(HOLES, axis=1), scale="largest", ulps=16, edges=EDGES, differs=[NO_SPREAD],
     )  # fmt: skip
+oracle(
+    "psnr", *(of(floats(*shape), floats(*shape, seed=1), max_val=most)
+              for shape, most in (((3, 4), 1.0), ((2, 4, 4, 3), 255), ((5,), 0.5), ((), 2))),
+    of(floats(3), floats(4), max_val=1.0), of(floats(3), floats(1), max_val=1.0),
+    values="keras", scale="one", ulps=64,
+)  # fmt: skip
 
 
 def from_initial(name: str) -> list[Call]:
