@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +34,7 @@ from .shapes import axis_of, listed, sizes_of, whole
 from .table import ops
 from .tensor import Tensor, constant
 from .trace import current
+from .variable import StateVariable, Variable
 
 __all__ = [
     "SeedGenerator", "beta", "binomial", "categorical", "check_seed", "draw_seed", "dropout",
@@ -42,6 +44,9 @@ __all__ = [
 offer(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+_counting = Lock()
 
 
 class SeedGenerator:
@@ -64,36 +69,73 @@ class SeedGenerator:
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
         self.name = name or unique_name("seed_generator")
         self.seed = check_seed("seed", seed)
-        self._generator = np.random.default_rng(draw_seed() if self.seed is None else self.seed)
+        self._at = [draw_seed() % 2**31 if self.seed is None else self.seed, 0]
+
+    @property
+    def state(self) -> Variable:
+        """The seed and the number of draws so far outside of calls, int32 (2,): a variable, to
+        which an earlier state can be assigned.
+
+        Raises:
+            ValueError: if the seed does not fit into int32.
+
+        >>> seed = SeedGenerator(1)
+        >>> first = normal((3,), seed=seed); seed.state.tolist()
+        [1, 1]
+        >>> _ = seed.state.assign([1, 0]); normal((3,), seed=seed).tolist() == first.tolist()
+        True
+        """
+        if self._at[0] >= 2**31:
+            raise ValueError(
+                f"SeedGenerator.state is int32: the seed must be below 2**31; got {self._at[0]}."
+            )
+
+        def put(numbers: np.ndarray) -> None:
+            self._at = numbers.tolist()
+
+        return StateVariable(
+            f"{self.name}/seed_generator_state", (2,), "int32",
+            lambda: np.array(self._at, np.int32), put,
+        )
 
     def generator(self) -> np.random.Generator:
-        """Return the NumPy generator for draws outside a call; each draw advances it.
+        """Return a new NumPy generator for the next draw outside a call, and count the draw.
 
         >>> SeedGenerator(1).generator().random() == SeedGenerator(1).generator().random()
         True
         """
-        return self._generator
+        with _counting:
+            seed, draws = self._at
+            self._at = [seed, draws + 1]
+        return np.random.default_rng([seed % 2**64, draws % 2**64])
 
     def next(self, ordered: bool = True) -> Tensor:
-        """Draw two integers, int32 (2,), outside a call; the next draw gives others.
+        """Return the state, int32 (2,), outside a call, and change it.
 
         Args:
-            ordered: accepted as in Keras, and ignored.
+            ordered: whether to count the draw; False changes both numbers, as in Keras.
 
         Raises:
             TypeError: inside a call, where the numbers would be the same in each step: pass the
                 generator itself as ``seed``.
+            ValueError: as for `state`.
 
         >>> seed = SeedGenerator(1)
-        >>> seed.next().tolist() == seed.next().tolist()
-        False
+        >>> seed.next().tolist(), seed.next().tolist()
+        ([1, 0], [1, 1])
         """
         if current() is not None:
             raise TypeError(
                 "SeedGenerator.next draws outside a call: inside, its numbers would be the same in "
                 "each step. Pass the generator itself, seed=generator."
             )
-        return convert(self._generator.integers(0, 2**31 - 1, 2, np.int32))
+        with _counting:
+            before = self.state.as_tensor()
+            seed, draws = self._at
+            self._at = [seed, draws + 1] if ordered else [
+                (n + 1) * 5387 % 933199 for n in (seed, draws)
+            ]
+        return convert(before)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""

@@ -243,6 +243,26 @@ def test_regression(weighted: bool, shift: float) -> None:
         np.testing.assert_allclose(found, value, rtol=1e-7, err_msg=metric.name)
 
 
+def test_an_adjusted_score_counts_rows(keras: Any) -> None:
+    random = np.random.default_rng(0)
+    y_true = random.normal(size=(12, 3))
+    y_pred = y_true + 0.5 * random.normal(size=y_true.shape)
+    weights = np.repeat([0.0, 1.0], [4, 8])
+
+    def adjusted(n: int, columns: int, first: int = 0) -> float:
+        plain = sklearn.r2_score(y_true[first:, :columns], y_pred[first:, :columns])
+        return 1 - (1 - plain) * (n - 1) / (n - 3)
+
+    # The columns, the first row that counts, and what n is in gpunn and in Keras.
+    for columns, first, rows, elements in ((1, 0, 12, 12), (3, 0, 12, 36), (1, 4, 8, 12)):
+        for module, n in ((gpunn, rows), (keras, elements)):
+            metric = module.metrics.R2Score(num_regressors=2)
+            given = weights if first else None
+            metric.update_state(y_true[:, :columns], y_pred[:, :columns], sample_weight=given)
+            expected = adjusted(n, columns, first)
+            np.testing.assert_allclose(float(metric.result()), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("y_pred", [[2.0, 2.0, 2.0], [2.0, 1.5, 2.0]], ids=str)
 def test_r2_of_targets_that_are_all_equal(y_pred: list[float]) -> None:
     assert metrics.R2Score()([2.0] * 3, y_pred) == sklearn.r2_score([2.0] * 3, y_pred)

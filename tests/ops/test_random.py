@@ -175,6 +175,10 @@ def test_a_generator_of_seeds_has_the_methods_of_keras(keras: Any) -> None:
         first, second = (np.asarray(seed.next()) for _ in range(2))
         assert first.shape == (2,) and not (first == second).all()
         assert (np.asarray(again.next()) == first).all()
+        states = [np.asarray(one.state) for one in (seed, again)]
+        states += [np.asarray(again.next(ordered=False)), np.asarray(again.state)]
+        assert_array_equal(states, [(7, 2), (7, 1), (7, 1), (43096, 10774)])
+        assert again.state.path.endswith("/seed_generator_state")
 
     class Drawing(layers.Layer):
         def call(self, x: Any) -> Any:
@@ -183,3 +187,39 @@ def test_a_generator_of_seeds_has_the_methods_of_keras(keras: Any) -> None:
     seed = random.SeedGenerator(7)
     with pytest.raises(TypeError, match="Pass the generator itself"):
         Drawing()(gpunn.Input((2,)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_generator_begins_again_at_a_state_that_is_assigned(keras: Any) -> None:
+    for module in (gpunn, keras):
+        seed = module.random.SeedGenerator(7)
+        draws = [np.asarray(module.random.normal((3,), seed=seed)) for _ in range(3)]
+        state = np.asarray(seed.state)
+        assert_array_equal(state, (7, 3))
+        seed.state.assign([7, 1])
+        for draw in draws[1:]:
+            assert_array_equal(module.random.normal((3,), seed=seed), draw)
+        module.random.SeedGenerator(8).state.assign(seed.state)
+        assert_array_equal(seed.state, state)
+        assert_array_equal(module.random.normal((3,), seed=7), draws[0])  # as in Keras
+    with pytest.raises(ValueError, match=r"must be below 2\*\*31; got 4294967296"):
+        _ = random.SeedGenerator(2**32).state
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_generator_counts_draws_of_calls_only_in_keras(keras: Any) -> None:
+    for module, state in ((gpunn, (7, 0)), (keras, (7, 2))):
+        seed = module.random.SeedGenerator(7)
+
+        class Noise(module.layers.Layer):  # type: ignore[misc, name-defined]
+            def __init__(self, inner: Any = seed, draw: Any = module.random.normal) -> None:
+                super().__init__()
+                self.inner, self.draw = inner, draw
+
+            def call(self, x: Any) -> Any:
+                return x + self.draw((4,), seed=self.inner)
+
+        model = module.Sequential([module.Input((4,)), Noise()])
+        before = np.asarray(seed.state)[1]
+        model.predict(np.ones((4, 4), np.float32), batch_size=2, verbose=0)
+        assert tuple(np.asarray(seed.state) - (0, before)) == state
