@@ -70,11 +70,13 @@ class TreeDef:
 
     Attributes:
         parts: The structures of the entries, if some of them are groups, or the group is in one.
+        named: The type of a named tuple, whose ``kind`` is tuple.
     """
 
     kind: type | None = None  # for a single value
     keys: tuple[str, ...] = ()
     parts: tuple[TreeDef, ...] = ()
+    named: type | None = None
 
     @classmethod
     def of(cls, given: Any, inside: bool = False) -> TreeDef:
@@ -92,7 +94,9 @@ class TreeDef:
             parts = tuple(cls.of(x, True) if is_group(x) else cls() for x in entries)
         if isinstance(given, Mapping):
             return cls(dict, tuple(given), parts)
-        return cls(tuple if isinstance(given, tuple) else list, (), parts)
+        if not isinstance(given, tuple):
+            return cls(list, (), parts)
+        return cls(tuple, (), parts, type(given) if hasattr(given, "_fields") else None)
 
     @property
     def is_nested(self) -> bool:
@@ -120,7 +124,7 @@ class TreeDef:
             values = [part.pack(left) for part in self.parts]
         if self.kind is dict:
             return dict(zip(self.keys, values, strict=True))
-        return self.kind(values)
+        return self.named(*values) if self.named else self.kind(values)
 
     def paths(self, names: Iterable[str]) -> list[str]:
         """Return the keys on the way to each value of a nested group. The value of a list has the

@@ -387,6 +387,8 @@ def _restored(argument: str, given: Any, form: Any, tensors: Mapping[tuple, Any]
     ]
     if name == "dict":
         return dict(zip(given, found, strict=True))
+    if hasattr(given, "_fields"):  # a named tuple, of a configuration that was in no file
+        return type(given)(*found)
     return tuple(found) if name == "tuple" else found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,6 +21,11 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(8, 6)).astype(np.float32)
 XS = {"a": {"b": X, "c": X + 1}, "d": [X * 2]}
 YS = {"p": X[:, :2], "q": [X[:, :1], X[:, 2:4]]}
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
 
 
 def graph(k: Any) -> Any:
@@ -192,3 +197,37 @@ def test_weights_of_nested_targets(keras: Any) -> None:
         model.compile("sgd", "mse")
         losses.append(model.evaluate(XS, YS, sample_weight=weight, verbose=0))
     assert_allclose(sorted(losses[0]), sorted(losses[1]), rtol=1e-5)
+
+
+def test_named_tuples_are_kerass(keras: Any, every_backend: str, tmp_path: Path) -> None:
+    gpunn.use_backend(every_backend)
+    given, targets = Pair(X, X[:, :2]), Pair(X[:, :2], X[:, 2:4])
+
+    def of(k: Any) -> dict[str, Any]:
+        x = Pair(k.Input((6,)), k.Input((2,)))
+        h = k.layers.Dense(2, kernel_initializer=k.initializers.Constant(0.1))(x.first)
+        model = k.Model(x, Pair(h + x.second, h * 2))
+
+        class Own(k.Model):  # type: ignore[misc, name-defined]
+            def call(self, x: Any) -> Any:
+                return Pair(x.first[:, :2] + x.second, x.second)
+
+        own, file = Own(), tmp_path / f"{k.__name__}.keras"
+        model.save(file)
+        found = {
+            "model": model.predict(given, verbose=0), "batch": model.predict_on_batch(given),
+            "call": model(given), "own call": own(given), "own": own.predict(given, verbose=0),
+            "clone": k.models.clone_model(model).predict(given, verbose=0),
+            "used": k.Model(x, model(x).first * model(x).second).predict(given, verbose=0),
+            "loaded": k.models.load_model(file).predict(given, verbose=0),
+        }  # fmt: skip
+        model.compile("sgd", Pair("mse", "mae"))
+        model.fit(given, targets, shuffle=False, verbose=0)
+        found["loss"] = np.asarray(model.evaluate(given, targets, verbose=0))
+        return found
+
+    ours, theirs = of(gpunn), of(keras)
+    for name, wanted in theirs.items():
+        assert isinstance(ours[name], Pair) == isinstance(wanted, Pair), name
+        for y, z in zip(leaves(ours[name]), leaves(wanted), strict=True):
+            assert_allclose(y, z, rtol=1e-5, atol=1e-6, err_msg=name)
