@@ -95,7 +95,7 @@ ABSENT: dict[str, dict[str, str]] = {
         "get_label_names": "names of the topics; the file has numbers from 0 to 45",
     },
     "ops.image": {
-        "scale_and_translate elastic_transform extract_patches_3d": "such operation on "
+        "scale_and_translate elastic_transform": "such operation on "
         "pictures; use gpunn.ops in a call, or prepare the arrays before fit",
     },
     "": {

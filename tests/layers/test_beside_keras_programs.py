@@ -77,6 +77,40 @@ def test_the_shape_of_a_weight_is_known_before_its_values(keras: Any) -> None:
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(("size", "strides", "rate"), [
+    (2, None, 1), ((2, 3, 1), (1, 2, 3), 1), (3, 2, 1), (2, 1, (1, 2, 3)),
+])  # fmt: skip
+def test_patches_of_volumes(keras: Any, every_backend: str, size, strides, rate, padding) -> None:
+    import torch
+
+    gpunn.use_backend(every_backend)
+    given = np.random.default_rng(0).normal(size=(2, 5, 6, 7, 2)).astype("float32")
+    options = {"strides": strides, "dilation_rate": rate, "padding": padding}
+    for data_format in ("channels_last", "channels_first"):
+        x = given if data_format == "channels_last" else given.transpose(0, 4, 1, 2, 3).copy()
+        more = {**options, "data_format": data_format}
+        theirs = torch.tensor(x, requires_grad=True)
+        expected = keras.ops.image.extract_patches_3d(theirs, size, **more)
+        weights = np.random.default_rng(1).normal(size=expected.shape).astype("float32")
+        (expected * torch.tensor(weights)).sum().backward()
+        ours = gpunn.Variable(x)
+        with gpunn.GradientTape() as tape:
+            found = gpunn.ops.image.extract_patches_3d(ours, size, **more)
+            total = gpunn.ops.sum(found * weights)
+        np.testing.assert_array_equal(found, expected.detach())
+        np.testing.assert_allclose(tape.gradient(total, ours), theirs.grad, rtol=1e-5, atol=1e-5)
+        alone = gpunn.ops.image.extract_patches_3d(x[1], size, **more)
+        np.testing.assert_array_equal(alone, expected.detach()[1])
+        graph = gpunn.Input(x.shape[1:])
+        model = gpunn.Model(graph, gpunn.ops.image.extract_patches_3d(graph, size, **more))
+        np.testing.assert_array_equal(model.predict(x, verbose=0), expected.detach())
+    with pytest.raises(ValueError, match=r"volumes \(batch, depth, height, width, channels\)"):
+        gpunn.ops.image.extract_patches_3d(given[0, 0], size)
+    with pytest.raises(ValueError, match="size must be an integer or three of them"):
+        gpunn.ops.image.extract_patches_3d(given, (2, 2))
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("size", "strides", "rate"), [
     (3, None, 1), (2, 1, 2), ((2, 4), (1, 3), 1), ((1, 2), 2, 1), ((2, 3), 1, (3, 1)),
 ])  # fmt: skip
 def test_patches(keras: Any, every_backend: str, size, strides, rate, padding) -> None:

@@ -5,15 +5,15 @@ from gpunn.common.importing.lazy import offer
 from .colors import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 from .filters import gaussian_blur, sobel_edges, ssim
 from .framing import crop_images, pad_images
-from .patches import extract_patches
+from .patches import extract_patches, extract_patches_3d
 from .projection import map_coordinates, perspective_transform
 from .resizing import resize
 from .sampling import affine_transform
 
 __all__ = [
-    "affine_transform", "crop_images", "extract_patches", "gaussian_blur", "hsv_to_rgb",
-    "map_coordinates", "pad_images", "perspective_transform", "resize", "rgb_to_grayscale",
-    "rgb_to_hsv", "sobel_edges", "ssim",
+    "affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "gaussian_blur",
+    "hsv_to_rgb", "map_coordinates", "pad_images", "perspective_transform", "resize",
+    "rgb_to_grayscale", "rgb_to_hsv", "sobel_edges", "ssim",
 ]
 # Where doctest finds the examples of operations, which are defined in other modules.
 __test__ = {name: globals()[name] for name in __all__}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
-from gpunn.common.arguments import check_choice, check_pair
+from gpunn.common.arguments import check_choice, check_pair, check_sizes
 from gpunn.ops.library.images import cells_of, sides_of
 from gpunn.ops.table import operation_named, ops
 from gpunn.ops.tensor import Tensor
@@ -56,3 +56,43 @@ def extract_patches(
         ) from None
     x = ops.pad(given.x, sides_of(geometry)) if padding == "same" else given.x
     return given.back(ops.concatenate([x[cells] for _, cells in cells_of(geometry)], axis=-1))
+
+
+@operation_named("image.extract_patches_3d")
+def extract_patches_3d(
+    volumes: Any,
+    size: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    dilation_rate: int | Sequence[int] = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Tensor:
+    """Cut volumes into patches, whose cells follow one another along the axis of channels.
+
+    Args:
+        volumes: (batch, depth, height, width, channels), or one without the batch axis.
+        size: (depth, height, width) of a patch, or one number for all, as in the next two
+            arguments.
+        strides, dilation_rate, padding, data_format: as in `extract_patches`.
+
+    Returns:
+        patches (batch, planes, rows, columns, depth x height x width x channels).
+
+    Raises:
+        ValueError: as in `extract_patches`.
+
+    >>> from gpunn import ops
+    >>> ops.image.extract_patches_3d(ops.zeros((4, 4, 6, 1)), 2).shape
+    (2, 2, 3, 8)
+    """
+    window, apart = check_sizes("size", size, 3), check_sizes("dilation_rate", dilation_rate, 3)
+    steps = window if strides is None else check_sizes("strides", strides, 3)
+    given = Batched(volumes, data_format, "depth, height, width", "volumes")
+    batch, depth, *plane, channels = given.x.shape
+    # The patches of each plane, and then of the planes above one another.
+    flat = ops.reshape(given.x, (batch * depth, *plane, channels))
+    flat = extract_patches(flat, window[1:], steps[1:], apart[1:], padding)
+    _, *cells, values = flat.shape
+    x = ops.reshape(flat, (batch, depth, cells[0] * cells[1], values))
+    x = extract_patches(x, (window[0], 1), (steps[0], 1), (apart[0], 1), padding)
+    return given.back(ops.reshape(x, (batch, x.shape[1], *cells, window[0] * values)))

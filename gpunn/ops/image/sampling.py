@@ -149,18 +149,23 @@ def transformed(
 
 
 class Batched:
-    """One image or several as (batch, height, width, channels), and back."""
+    """One image or several as (batch, height, width, channels), and back; or volumes, whose
+    ``sides`` are three."""
 
-    def __init__(self, images: Any, data_format: str | None) -> None:
+    def __init__(
+        self, images: Any, data_format: str | None, sides: str = "height, width",
+        what: str = "images",
+    ) -> None:
         x = convert(images)
         check_choice("data_format", data_format or "channels_last",
                      ("channels_last", "channels_first"))
-        if x.ndim not in (3, 4):
+        axes = sides.count(",") + 2
+        if x.ndim not in (axes, axes + 1):
             raise ValueError(
-                f"images (batch, height, width, channels), or one (height, width, channels), are "
-                f"expected; got shape {x.shape}."
+                f"{what} (batch, {sides}, channels), or one ({sides}, channels), are expected; got "
+                f"shape {x.shape}."
             )
-        self._first, self.alone = data_format == "channels_first", x.ndim == 3
+        self._first, self.alone = data_format == "channels_first", x.ndim == axes
         x = ops.expand_dims(x, 0) if self.alone else x
         self.x = moveaxis(x, 1, -1) if self._first else x
 
