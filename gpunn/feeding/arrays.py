@@ -97,7 +97,7 @@ def map_under(array: Any) -> tuple[mmap.mmap, int, str] | None:
     """Return the memory map that holds an array, its offset in the file, and the file's name."""
     start, name = 0, "a file"
     while array is not None and not isinstance(array, mmap.mmap):
-        if isinstance(array, np.memmap):
+        if isinstance(array, np.memmap) and array.offset is not None:  # not a copy
             start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
             name = os.fspath(array.filename) if array.filename is not None else name
         array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)

@@ -101,3 +101,16 @@ def test_nobody_keeps_the_file_open(path, backend):
     del x
     gc.collect()
     assert mapped() is None
+
+
+def test_a_copy_of_a_map_is_like_any_array(path):
+    x, y = np.load(path, mmap_mode="r"), np.zeros((ROWS, 1), np.float32)
+    for copied in (x.copy(), np.repeat(x, 2, axis=0)[::2]):
+        found, expected = network("numpy"), network("numpy")
+        found.set_weights(expected.get_weights())
+        assert found.fit(copied, y, verbose=0, shuffle=False).history == expected.fit(
+            np.array(x), y, verbose=0, shuffle=False
+        ).history
+        np.testing.assert_array_equal(
+            found.predict(copied, verbose=0), expected.predict(np.array(x), verbose=0)
+        )
