@@ -90,7 +90,8 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/training/test_custom_parts.py", "tests/by_hand/test_jacobians.py",
     "tests/by_hand/test_loops_by_hand.py", "tests/by_hand/test_programs_by_hand.py",
     "tests/by_hand/test_steps_by_hand.py", "tests/by_hand/test_tape_jacobians.py",
-    "tests/models/test_results_are_tensors.py", "tests/ops/loops/test_scans.py",
+    "tests/models/test_nested_groups.py", "tests/models/test_results_are_tensors.py",
+    "tests/ops/loops/test_scans.py",
     "tests/ops/gather_scatter/test_rearranging.py", "tests/losses/test_heads_by_hand.py",
 )  # fmt: skip
 

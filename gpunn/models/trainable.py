@@ -372,7 +372,7 @@ class TrainableModel(StepMethods):
         steps = None if steps is None else check_integer("steps", steps, 1)
         check_verbose(verbose)
         try:
-            if (custom := _custom_trainer(self, PREDICTS)):
+            if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
                 return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
             return predicting.predict(self, x, size, steps, callbacks)
         except KeyboardInterrupt as stop:
@@ -408,7 +408,7 @@ class TrainableModel(StepMethods):
         >>> print(line.kernel.numpy().round(4))  # 0 + 0.01 * 10: rate times gradient
         [[0.1]]
         """
-        if (custom := _custom_trainer(self, TRAINS)):
+        if custom := _custom_trainer(self, TRAINS):
             logs = custom.on_batch(self, "train_step", x, y, sample_weight, class_weight)
             return _result(logs, return_dict)
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
@@ -432,7 +432,7 @@ class TrainableModel(StepMethods):
         >>> model.test_on_batch([[1.0], [2.0]], [[2.0], [4.0]], return_dict=True)
         {'loss': 10.0, 'mae': 3.0}
         """
-        if (custom := _custom_trainer(self, TESTS)):
+        if custom := _custom_trainer(self, TESTS):
             logs = custom.on_batch(self, "test_step", x, y, sample_weight, None)
             return _result(logs, return_dict)
         return _result(fitting.test_on_batch(self._training, x, y, sample_weight), return_dict)
@@ -451,7 +451,7 @@ class TrainableModel(StepMethods):
         >>> gpunn.Sequential([gpunn.Input((2,)), line]).predict_on_batch([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
-        if (custom := _custom_trainer(self, PREDICTS)):
+        if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
             return custom.predict(custom.trainer_of(self), x, None, None, None)
         return predicting.predict_on_batch(self._training, x)
 

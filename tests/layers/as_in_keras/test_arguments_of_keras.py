@@ -175,9 +175,13 @@ def test_integers_of_lookups() -> None:
     assert words(["a b"]).dtype == "int32"
     with pytest.raises(ValueError, match="requires output_mode='int'"):
         layers.TextVectorization(vocabulary=["a"], output_mode="count", dtype="int32")
-    for dtype in ("int32", {"class_name": "DTypePolicy", "config": {"name": "float32"}}):
-        with pytest.raises(ValueError, match="dtype must be"):
-            layers.Dense(2, dtype=dtype)
+    with pytest.raises(ValueError, match="dtype must be"):
+        layers.Dense(2, dtype="int32")
+    policy = {"class_name": "DTypePolicy", "config": {"name": "float32"}}
+    assert layers.Dense(2, dtype=policy).compute_dtype == "float32"
+    policy["config"] = {"name": "mixed_float16"}
+    with pytest.raises(ValueError, match="dtype must be"):
+        layers.Dense(2, dtype=policy)
 
 
 def test_no_texts() -> None:
