@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from gpunn.ops.tensor import Tensor
+from gpunn.structure.nested import PREDICTS
 
 from .state_tree import StateTree
 
@@ -26,6 +28,13 @@ class StepMethods(StateTree):
         """The losses of `compile`, if there is one of several outputs together; else None."""
         compiled = self._training.compiled
         return None if compiled is None else compiled.joint
+
+    def _replaces_steps(self, names: Collection[str]) -> bool:
+        """Whether the steps of these methods are its class's own, or of losses of several outputs
+        together."""
+        if not self._own_steps.isdisjoint(names):
+            return True
+        return self._joint_losses is not None and names != PREDICTS
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train on one batch of tensors; return numbers for the logs, by name.

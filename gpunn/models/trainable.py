@@ -620,10 +620,8 @@ class TrainableModel(StepMethods):
 
 
 def _custom_trainer(model: TrainableModel, names: tuple[str, ...]) -> Any:
-    """Return the module that trains a model by its own steps, if its class defines one of these, or
-    a loss of several outputs together takes them."""
-    joint = names != PREDICTS and model._joint_losses is not None
-    if not joint and model._own_steps.isdisjoint(names):
+    """Return the module that trains a model by its own steps, if it has one of these."""
+    if not model._replaces_steps(names):
         return None
     from gpunn.training.by_hand import trainer
 

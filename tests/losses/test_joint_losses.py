@@ -209,3 +209,20 @@ def test_a_loss_of_a_dictionary_in_a_list_trains(keras: Any, kind: Any) -> None:
     for name, values in expected.items():
         assert_allclose(history[name], values, rtol=1e-4)
         assert_allclose(float(own[name]), float(batch[name]), rtol=1e-4)
+
+
+def test_many_models_train_with_it_as_each_alone() -> None:
+    def compiled() -> Any:
+        model = made(gpunn, "dict")
+        model.compile("sgd", [product_of(gpunn)])
+        return model
+
+    given: dict[str, Any] = {"sample_weight": np.arange(8.0), "epochs": 2, "shuffle": False}
+    alone, many = compiled(), [compiled(), compiled()]
+    expected = alone.fit(X, {"a": A, "b": B}, verbose=0, **given)
+    for model, found in zip(
+        many, gpunn.fit_many(many, X, {"a": A, "b": B}, verbose=0, **given), strict=True
+    ):
+        assert found.history == expected.history
+        for one, other in zip(model.get_weights(), alone.get_weights(), strict=True):
+            assert_array_equal(one, other)

@@ -129,7 +129,7 @@ def _is_small(job: Job) -> bool:
     """Whether a model trains in lockstep with others like it. This depends on the job alone: so do
     the results, to the last bit."""
     model, arguments = job.model, job.arguments
-    if not (model.built and model._own_steps.isdisjoint(TRAINS)):
+    if not model.built or model._replaces_steps(TRAINS):
         return False
     if model.backend.name != "compiled" or model.count_params() > MOST_WEIGHTS:
         return False

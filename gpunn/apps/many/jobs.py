@@ -79,7 +79,7 @@ class Job:
         Raises:
             Exception: what `fit` would raise for these rows.
         """
-        if not self.model._own_steps.isdisjoint(TRAINS):
+        if self.model._replaces_steps(TRAINS):
             return  # its own steps decide what they read
         rows = np.arange(min(2, self.row_count)) if self.rows is None else self.rows[:2]
         given = *self.data.take(rows), taken(self.sample_weight, rows)

@@ -93,7 +93,7 @@ def check_models(models: Iterable[Any]) -> list[Model]:
 def make_ready(model: Model, what: str, x: Any, y: Any) -> None:
     """Build a model for the data, in the order of the list, so that its first weights do not
     depend on threads."""
-    if not model._own_steps.isdisjoint(TRAINS):
+    if model._replaces_steps(TRAINS):
         return  # its own steps decide what they read
     try:
         with model._training.exclusively("fit"):
@@ -105,7 +105,7 @@ def make_ready(model: Model, what: str, x: Any, y: Any) -> None:
 
 def _takes_names(model: Model) -> bool:
     """Whether a model takes columns of a frame by their names."""
-    if not model._own_steps.isdisjoint(TRAINS):
+    if model._replaces_steps(TRAINS):
         return True
     spec = model._training.spec()
     return spec.by_name or (len(spec.given) == 1 and spec.given[0][1] in ((), (1,)))
