@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from gpunn.feeding.rows import Rows
 from gpunn.feeding.streaming import Chunks
 
 from .agreement import average_state, check_batch, join_batch
-from .programs import Programs
+from .programs import OnRows, Programs
 from .trainer import Trainer
 
 # Seconds for which a program runs without a pause. Between two runs the progress bar is updated,
@@ -37,6 +37,15 @@ STEPS_IN_LOCKSTEP = 1 << 15  # most steps of a run, where several programs run t
 Piece = tuple[Callable[[], Program] | Rows, int, int]
 """A function that returns a program, or a batch from the host; the number of steps; the rows of a
 step."""
+
+
+class Epoch(NamedTuple):
+    """A pass over rows in memory: ``steps`` of a program, and one of ``rest`` if its last batch is
+    smaller."""
+
+    program: OnRows
+    steps: int
+    rest: OnRows | None
 
 
 @dataclass(eq=False)
@@ -64,7 +73,7 @@ class BatchIterator:
         self.passes = 0  # passes of evaluations; `Progress` counts the passes of training
         self._resumed = False  # whether the iterator begins within an epoch
         self._prepared = False
-        self._whole: tuple[Program, int] | None = None  # see `_repeats`
+        self._whole: Epoch | None = None  # see `_repeats`
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
         self._sharded = isinstance(self.data, Batches) and self.data.sharded
@@ -228,7 +237,7 @@ class BatchIterator:
         """Run one epoch; return the number of steps."""
         end_if_asked()
         if self._whole is not None:
-            return self._repeat(programs, *self._whole)
+            return self._repeat(programs, self._whole)
         if isinstance(self.data, Rows):
             for name, array in self.data.mapped:
                 check_file(array, name)
@@ -247,24 +256,30 @@ class BatchIterator:
             self._whole = self._repeats(programs)
         return steps
 
-    def _repeats(self, programs: Programs) -> tuple[Program, int] | None:
-        """Return the program that is all of an epoch, and its steps, if so short an epoch can be
-        repeated without the checks in between."""
+    def _repeats(self, programs: Programs) -> Epoch | None:
+        """Return the programs of an epoch, if so short a one can be repeated without the checks in
+        between."""
         rows, order, size = self.data, self._order, self.batch_size
         if not isinstance(rows, Rows) or order is None or rows.mapped or rows.device is not None:
             return None
         steps, rest = divmod(order.rows, size)
-        short = not rest and self.limit is None and steps <= programs.steps_at_once.get(size, 0)
+        short = self.limit is None and 0 < steps <= programs.steps_at_once.get(size, 0)
         if not (short and programs.ranks.size == 1 and self.trainer.is_simple):
             return None
-        return programs.program(size, rows, order), steps
+        of = rows, order
+        return Epoch(
+            programs.program(size, *of), steps, programs.program(rest, *of) if rest else None
+        )
 
-    def _repeat(self, programs: Programs, program: Program, steps: int) -> int:
+    def _repeat(self, programs: Programs, epoch: Epoch, passes: Program | None = None) -> int:
+        """Run the programs of an epoch, or the one of several such ``passes``."""
         self._begin_pass(programs)
-        programs.run(program, steps)
+        programs.run(passes or epoch.program, epoch.steps)
+        if epoch.rest is not None and passes is None:
+            programs.run(epoch.rest, 1)
         programs.backend.synchronize()
         self.began = False
-        return steps
+        return epoch.steps + (epoch.rest is not None)
 
     def run_epochs(
         self, programs: Programs, most: int, record: Callable[[np.ndarray], None]
@@ -275,31 +290,33 @@ class BatchIterator:
         """
         if self._whole is None or not most:
             return
-        program, steps = self._whole
+        program, steps, rest = self._whole
         size, started = self.batch_size, time.perf_counter()
         at_once = programs.steps_at_once[size]
         count = min(most, EPOCHS_AT_ONCE, max(1, at_once // steps))
         sums = np.empty((count, *programs.totals.shape))
         first, of = self.trainer.progress.passes, (programs.control, programs.totals)
-        passes = programs.backend.in_passes(program, *of, sums, first)
+        passes = programs.backend.in_passes(program, *of, sums, first, rest)
         if passes is not None:
-            perform([partial(self._run_passes, programs, passes, steps, sums, record)], 1)
+            perform([partial(self._run_passes, programs, passes, self._whole, sums, record)], 1)
             _adapt(programs, program, size, count * steps, started, at_once)
 
     def _run_passes(
-        self, programs: Programs, program: Program, steps: int, sums: np.ndarray,
+        self, programs: Programs, passes: Program, epoch: Epoch, sums: np.ndarray,
         record: Callable[[np.ndarray], None],
     ) -> None:
-        first = self.trainer.progress.passes
+        first, order = self.trainer.progress.passes, self._order
+        assert order is not None
         programs.reset_totals()
         try:
-            self._repeat(programs, program, steps)
+            self._repeat(programs, epoch, passes)
         finally:
             counters = programs.control.get()
             done = int(counters[PASS]) - first
             self.trainer.progress.passes = first + done + 1
             sums[done] = programs.backend.read(programs.totals)
-            whole = counters[POSITION] == steps * self.batch_size  # whether the last pass is
+            whole = counters[POSITION] == order.rows  # whether the last pass is
+            programs.show((epoch.rest if whole and epoch.rest else epoch.program).batch)
             for row in sums[: done + whole]:
                 record(row)
 

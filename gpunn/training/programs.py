@@ -31,10 +31,11 @@ Entry = tuple[Batch, Program]
 
 
 class OnRows:
-    """A program, with the rows that it reads: they are in memory as long as this object exists."""
+    """A program, with the arrays of its batch and the rows that it reads: they are in memory as
+    long as this object exists."""
 
-    def __init__(self, program: Program, rows: Rows) -> None:
-        self.program, self.rows = program, rows
+    def __init__(self, program: Program, batch: Batch, rows: Rows) -> None:
+        self.program, self.batch, self.rows = program, batch, rows
 
     def run(self, steps: int) -> None:
         self.program.run(steps)
@@ -129,10 +130,8 @@ class Programs:
         while len(self._on_rows) >= self._most_programs:
             del self._on_rows[next(iter(self._on_rows))]
         self._on_rows[key] = entry  # the last place: most recently used
-        self.last_batch, program = entry
-        if self.training:
-            self.objective.storage.row_gradients = self.last_batch.workspace.by_rows
-        return OnRows(program, source)
+        batch, program = entry
+        return OnRows(program, batch, source)
 
     def on_batch(self, rows: Rows) -> dict[str, float]:
         """Run one step on a batch from the host; return loss and metrics."""
@@ -162,9 +161,8 @@ class Programs:
                 del self._on_batch[next(iter(self._on_batch))]
                 self.backend.release()  # work arrays of its size
         self._on_batch[key] = entry  # the last place: most recently used
-        self.last_batch, program = batch, _ = entry
-        if self.training:
-            self.objective.storage.row_gradients = batch.workspace.by_rows
+        batch, program = entry
+        self.show(batch)
         workspace, arrays = batch.workspace, rows.arrays
         workspace.put([arrays[name_of("x", k)][mine] for k in range(len(workspace.xs))])
         for name, into in batch.buffers_of(names):
@@ -173,6 +171,8 @@ class Programs:
 
     def run(self, program: Program, steps: int) -> None:
         """Run a program, during which no other thread writes the weights."""
+        if isinstance(program, OnRows):
+            self.show(program.batch)
         if self._eager and not runs_eagerly():
             with eagerly(True):
                 return self.run(program, steps)
@@ -184,6 +184,12 @@ class Programs:
                 if self.undo is not None:
                     self.undo.take_back()
                 raise
+
+    def show(self, batch: Batch) -> None:
+        """Let these arrays be those of the last batch."""
+        self.last_batch = batch
+        if self.training:
+            self.objective.storage.row_gradients = batch.workspace.by_rows
 
     @property
     def _eager(self) -> bool:

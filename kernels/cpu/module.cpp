@@ -170,10 +170,12 @@ bool goes_on(const PyBound* bound, const PyBound*& stopped) {
     return !stopped;
 }
 
-// The steps of a pass, how many of them are left, and the call between two passes.
+// The steps of a pass, how many of them are left, the program of one more step after them if there
+// is one, and the call between two passes.
 struct Pass {
     int64 steps, left;
-    const PyBound* between;
+    const PyProgram* rest = nullptr;
+    const PyBound* between = nullptr;
 };
 
 // Performs some steps, until it is time to check for signals; returns how many. The clock is read
@@ -204,16 +206,45 @@ int64 some_steps(const PyProgram* program, int64 most, Pass& pass, const PyBound
     return done;
 }
 
+const PyProgram* last_of(const PyProgram* program) {
+    return program->last ? reinterpret_cast<const PyProgram*>(program->last) : program;
+}
+
+// The same for passes that end with a step of another program.
+int64 some_steps_and_rests(const PyProgram* program, int64 most, Pass& pass,
+                           const PyBound*& stopped) {
+    using clock = std::chrono::steady_clock;
+    const clock::time_point end = clock::now() + BETWEEN_SIGNALS;
+    int64 done = 0;
+    while (done < most && !stopped && clock::now() < end) {
+        if (pass.left > 0) {
+            done += some_steps(program, std::min(most - done, pass.left), pass, stopped);
+            continue;
+        }
+        Pass one{1, 1};
+        const PyProgram* rest = done + 1 == most ? last_of(pass.rest) : pass.rest;
+        done += some_steps(rest, 1, one, stopped);
+        if (done < most && !stopped && goes_on(pass.between, stopped)) pass.left = pass.steps;
+    }
+    return done;
+}
+
 PyObject* run_program(PyObject* self, PyObject* arguments) {
     long long steps, passes = 1;
-    PyObject* between = nullptr;
-    if (!PyArg_ParseTuple(arguments, "L|LO!", &steps, &passes, bound_type, &between)) return nullptr;
+    PyObject *between = nullptr, *rest = Py_None;
+    if (!PyArg_ParseTuple(arguments, "L|LO!O", &steps, &passes, bound_type, &between, &rest))
+        return nullptr;
     if (passes > 1 && !between) {
         PyErr_SetString(PyExc_TypeError, "several passes take a bound call between two of them");
         return nullptr;
     }
-    Pass pass{steps, steps, reinterpret_cast<PyBound*>(between)};
-    int64 left = steps * passes;
+    if (rest != Py_None && (Py_TYPE(rest) != program_type || !between)) {
+        PyErr_SetString(PyExc_TypeError, "the rest of each of several passes is a program");
+        return nullptr;
+    }
+    Pass pass{steps, steps, rest == Py_None ? nullptr : reinterpret_cast<PyProgram*>(rest),
+              reinterpret_cast<PyBound*>(between)};
+    int64 left = (steps + (pass.rest != nullptr)) * passes;
     using clock = std::chrono::steady_clock;
     PyProgram* program = reinterpret_cast<PyProgram*>(self);
     const PyBound* stopped = nullptr;
@@ -223,9 +254,10 @@ PyObject* run_program(PyObject* self, PyObject* arguments) {
         PyThreadState* released = is_short ? nullptr : PyEval_SaveThread();
         const clock::time_point begun = clock::now();
         const PyProgram* last = reinterpret_cast<PyProgram*>(program->last);
-        const int64 done = last && left == 1
-                               ? some_steps(last, 1, pass, stopped)
-                               : some_steps(program, last ? left - 1 : left, pass, stopped);
+        const int64 done =
+            pass.rest ? some_steps_and_rests(program, left, pass, stopped)
+            : last && left == 1 ? some_steps(last, 1, pass, stopped)
+                                : some_steps(program, last ? left - 1 : left, pass, stopped);
         const std::chrono::duration<double, std::micro> taken = clock::now() - begun;
         if (released) PyEval_RestoreThread(released);
         if (done > 0) program->step_time = taken.count() / double(done);
@@ -234,9 +266,12 @@ PyObject* run_program(PyObject* self, PyObject* arguments) {
         interrupted = left > 0 && PyErr_CheckSignals();
     }
     if (!interrupted) Py_RETURN_NONE;
-    if (program->last) {  // an interrupted run has a last step too
+    const bool at_rest = pass.rest && pass.left == 0;
+    const PyProgram* next = at_rest ? pass.rest : program;
+    if (next->last) {  // an interrupted run has a last step too
         PyThreadState* released = PyEval_SaveThread();
-        some_steps(reinterpret_cast<PyProgram*>(program->last), 1, pass, stopped);
+        Pass one{1, 1};
+        some_steps(last_of(next), 1, at_rest ? one : pass, stopped);
         PyEval_RestoreThread(released);
     }
     return nullptr;
@@ -294,8 +329,9 @@ PyMethodDef operation_methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef program_methods[] = {
     {"run", run_program, METH_VARARGS,
-     "run(steps, passes=1, between=None): perform the calls so many times, in so many passes; and a "
-     "bound call between two passes, which may end the run."},
+     "run(steps, passes=1, between=None, rest=None): perform the calls so many times, in so many "
+     "passes, each of which ends with a step of the program ``rest``; and a bound call between two "
+     "passes, which may end the run."},
     {nullptr, nullptr, 0, nullptr}};
 PyMemberDef operation_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(PyOperation, call), READONLY, nullptr},

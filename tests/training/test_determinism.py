@@ -185,7 +185,7 @@ def test_epochs_between_which_nobody_looks_give_the_same_bits(
         tensors, document = model.training_state()
         results.append(
             ([(h.epoch, h.history) for h in histories], bits(model.get_weights()),
-             bits([*tensors.values()]), document)
+             bits([*tensors.values()]), document, bits([*model.gradients().values()]))
         )  # fmt: skip
     assert results[0] == results[1]
     assert len(results[0][0][1][0]) == 30 - given.get("initial_epoch", 0)
@@ -208,8 +208,29 @@ def test_a_process_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("backend", ["numpy", "compiled", "emulated"])
+def test_gradients_after_many_short_epochs_are_those_of_the_last_batch(backend: str) -> None:
+    """A smaller one, which reads few rows of the table."""
+    found = []
+    for callbacks in ([], [gpunn.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)]):
+        gpunn.utils.set_random_seed(3)
+        table = layers.Embedding(30_000, 2)
+        model = gpunn.Sequential(
+            [layers.Input((1,), dtype="int32"), table, layers.Flatten(), layers.Dense(1)],
+            backend=backend,
+        )
+        model.compile(gpunn.optimizers.SGD(0.1), "mse")
+        x = np.arange(7)[:, None]
+        model.fit(x, x / 7, batch_size=3, epochs=9, verbose=0, shuffle=False, callbacks=callbacks)
+        first, *_ = model.gradients().values()
+        assert np.unique(first.nonzero()[0]).tolist() == [6]
+        found.append(bits([*model.gradients().values(), *model.get_weights()]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])  # also a smaller last one
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
-def test_a_loss_that_becomes_infinite_ends_the_same_epoch(backend: str) -> None:
+def test_a_loss_that_becomes_infinite_ends_the_same_epoch(backend: str, batch_size: int) -> None:
     x, y = np.ones((4, 1)), np.zeros((4, 1))
     results = []
     for callbacks in ([], [gpunn.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)]):
@@ -218,7 +239,7 @@ def test_a_loss_that_becomes_infinite_ends_the_same_epoch(backend: str) -> None:
         model.set_weights([np.ones((1, 1)), np.zeros(1)])
         model.compile(gpunn.optimizers.SGD(0.7), "mse")  # each step multiplies the error by -1.8
         with pytest.raises(FloatingPointError) as caught:
-            model.fit(x, y, batch_size=1, epochs=1000, verbose=0, callbacks=callbacks)
+            model.fit(x, y, batch_size, epochs=1000, verbose=0, callbacks=callbacks)
         history, (tensors, document) = model.history, model.training_state()
         state = bits([*model.get_weights(), *tensors.values()])
         results.append((str(caught.value), history.epoch, history.history, state, document))

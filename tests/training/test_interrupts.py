@@ -367,8 +367,11 @@ def test_an_interrupt_ends_a_long_epoch_at_a_step(backend: str) -> None:
 
 
 @pytest.mark.traced
+@pytest.mark.parametrize("batch_size", [20, 25])  # also a smaller last batch
 @pytest.mark.parametrize("backend", ["compiled"])  # NumPy's epochs have Python between them
-def test_an_interrupt_among_short_epochs_leaves_their_history(backend: str) -> None:
+def test_an_interrupt_among_short_epochs_leaves_their_history(
+    backend: str, batch_size: int
+) -> None:
     """Nobody watches them, yet weights and history are those of the same number of steps."""
     x, y = data()
     watch = gpunn.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
@@ -376,14 +379,15 @@ def test_an_interrupt_among_short_epochs_leaves_their_history(backend: str) -> N
         model, alone = network(backend), network(backend)
         with Signals(random.Random(0)) as signals, pytest.raises(KeyboardInterrupt):
             signals.after(seconds)
-            model.fit(x, y, batch_size=20, epochs=10**9, verbose=0)
+            model.fit(x, y, batch_size, epochs=10**9, verbose=0)
         history, steps = model.history, model._trainer.batches
         epochs = len(history.epoch)
         assert 3 * epochs <= steps <= 3 * epochs + 3
-        expected = alone.fit(x, y, 20, epochs, verbose=0, callbacks=watch)
+        expected = alone.fit(x, y, batch_size, epochs, verbose=0, callbacks=watch)
         assert (history.epoch, history.history) == (expected.epoch, expected.history)
         if more := steps - 3 * epochs:
-            alone.fit(x, y, 20, epochs + 1, verbose=0, initial_epoch=epochs, steps_per_epoch=more)
+            some = {"initial_epoch": epochs, "steps_per_epoch": more}
+            alone.fit(x, y, batch_size, epochs + 1, verbose=0, **some)
         states = [{**m.training_state()[0]} for m in (model, alone)]
         if not more:  # the next epoch may have begun, without a step
             for state in states:

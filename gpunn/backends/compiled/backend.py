@@ -93,23 +93,28 @@ class CompiledBackend(
         return program if program.is_small() else None
 
     def in_passes(
-        self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
+        self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int,
+        rest: Program | None = None,
     ) -> Program | None:
         next_pass = self._compiled("next_pass")
-        replay = getattr(program, "replay", None)
         if next_pass is None or self.profiled:
             return None
         group: Any = lockstep()
-        joint = joint_of(program) if group else None
-        if joint is None and not isinstance(
-            getattr(replay, "__self__", None), self.library.Program
-        ):
+        joint = joint_of(program) if group and rest is None else None
+        alone = self._program_alone(program)
+        last = None if rest is None else self._program_alone(rest)
+        if joint is None and (alone is None or (rest is not None and last is None)):
             return None  # there is Python between two calls
         counters, stopped = control.counters, np.zeros(1, np.int64)
         between = next_pass.bind(totals, totals.size, sums, first, counters, stopped, _end)
         if joint is not None:
             return _JointPasses(group, joint, len(sums), between)
-        return _Passes(replay, len(sums), between)
+        return _Passes(alone, len(sums), between, last)
+
+    def _program_alone(self, program: Program) -> Any:
+        """Return the compiled program that performs the steps of ``program``, if one does."""
+        found = getattr(getattr(program, "replay", None), "__self__", None)
+        return found if isinstance(found, self.library.Program) else None
 
     def _matmul(self, call: OpCall) -> None:
         operation = self._compiled("matmul", name_of(call.dtype))
@@ -190,15 +195,16 @@ class CompiledBackend(
 
 @dataclass(frozen=True)
 class _Passes:
-    """A program of several passes: ``replay`` performs steps in passes, with the compiled call
-    ``between`` between two of them."""
+    """A program of several passes: ``program`` performs their steps, ``rest`` the last one if it
+    is another, and the compiled call ``between`` what is between two of them."""
 
-    replay: Any
+    program: Any
     count: int
     between: Any
+    rest: Any = None
 
     def run(self, steps: int) -> None:
-        self.replay(steps, self.count, self.between)
+        self.program.run(steps, self.count, self.between, self.rest)
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,8 @@ class Backend(Contract, Device):
         """See `program`."""
 
     def in_passes(
-        self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int
+        self, program: Program, control: Control, totals: Array, sums: np.ndarray, first: int,
+        rest: Program | None = None,
     ) -> Program | None:
         """Return a program whose ``run(steps)`` performs a pass of so many steps for each row of
         ``sums``; None if the host has to begin each pass.
@@ -182,6 +183,7 @@ class Backend(Contract, Device):
             control, totals: the control block and the sums that its steps update.
             sums: (passes, n) float64, on the host; ``totals`` are (n,).
             first: number of the first pass.
+            rest: performs one more step at the end of each pass, of a smaller batch.
         """
         return None
 

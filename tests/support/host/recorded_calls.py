@@ -39,7 +39,10 @@ class Recorder(types.ModuleType):
         super().__init__(module.__name__)
         self.file, self.module = file, module
         self.within, self.set_threads = module.within, module.set_threads
-        self.operations = {key: Operation(self, key) for key in module.operations}
+        # Without "next_pass", epochs begin in Python: a program that is recorded is of steps alone.
+        self.operations = {
+            key: Operation(self, key) for key in module.operations if key != ("next_pass",)
+        }
         self.Bound = Call
 
     def Program(self, calls: Sequence[Call], last: Program | None = None) -> Program:
