@@ -169,8 +169,11 @@ class LinearModel:
             return linear.logistic(x, y, problem.classes)
         return linear.ridge(x, scale.learned(y)[:, 0])
 
-    def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
-        """Return the predictions for the rows to check by, by each solution on the path."""
+    def path(
+        self, problem: Problem, part: Fold, seed: int, places: range | None = None
+    ) -> np.ndarray:
+        """Return the predictions for the rows to check by, by each solution on the path: all of
+        them, whichever ``places`` are asked for, since they cost little."""
         check = in_columns(part.check, self.pieces, part.train)
         x = np.asarray(check.joined() if isinstance(check, Rows) else check, np.float64)
         scale = problem.scale(part.y, self.logs)
@@ -197,12 +200,19 @@ class NetworkModel(Network):
 
     is_network = True
 
-    def path(self, problem: Problem, part: Fold, seed: int) -> np.ndarray:
+    def path(
+        self, problem: Problem, part: Fold, seed: int, places: range | None = None
+    ) -> np.ndarray:
+        """Return the predictions for the rows to check by, by each solution on the path; NaN for
+        those before the ``places`` that are asked for."""
+        whole = range(len(self.lengths(len(part.train))))
+        places = whole if places is None else whole[places.start : places.stop]
         found: list[np.ndarray] = []
         losses: list[float] = []
-        for at in range(len(self.lengths(len(part.train)))):
+        training = Training(self, problem, part.train, part.y, seed)
+        for at in places:
             try:
-                learnt = self.learn(problem, part.train, part.y, at, seed)
+                learnt = training.learn(at)
             except NonFiniteLossError:
                 shape = (len(part.truth), problem.classes)[: 2 if problem.classes else 1]
                 found.append(np.full(shape, np.nan))
@@ -211,27 +221,54 @@ class NetworkModel(Network):
             losses.append(float(problem.losses(found[-1], part.truth).mean()))
             if len(losses) - 1 - int(np.argmin(losses)) >= PATIENCE:
                 break
-        return np.stack(found)
+        return np.stack([np.full_like(found[0], np.nan)] * places.start + found)
 
     def learn(
         self, problem: Problem, rows: Rows, y: np.ndarray, at: int, seed: int, *callbacks: Callback
     ) -> Learnt:
-        classes, epochs = problem.classes, self.lengths(len(rows))[at]
-        batch, _ = self.for_rows(len(rows))
-        scale = problem.scale(y, self.logs)
+        return Training(self, problem, rows, y, seed, bool(callbacks)).learn(at, *callbacks)
+
+
+class Training:
+    """The training of a network, of one length after another: each begins anew.
+
+    Args:
+        watched: whether callbacks are told of metrics.
+    """
+
+    def __init__(
+        self, network: NetworkModel, problem: Problem, rows: Rows, y: np.ndarray, seed: int,
+        watched: bool = False,
+    ) -> None:
+        self.network, self.rows, self.seed = network, rows, seed
+        self.scale = problem.scale(y, network.logs)
+        self.targets = y.astype(np.int32) if problem.classes else self.scale.learned(y)
+        self.batch, _ = network.for_rows(len(rows))
+        metrics = ["accuracy"] if problem.classes else ["mae"]
         with seeded(seed):
-            model = built(self, rows, classes)
-            optimizer = self.made_optimizer(-(-len(rows) // batch) * epochs)
-            model.compile(optimizer, problem.loss, metrics=["accuracy"] if classes else ["mae"])
-            model.fit(
-                rows.inputs,
-                y if classes else scale.learned(y),
-                batch_size=batch,
+            self.model = built(network, rows, problem.classes)
+            optimizer = network.made_optimizer()
+            self.model.compile(optimizer, problem.loss, metrics=metrics if watched else None)
+        self._set_back = self.model._training.current_trainer().setting_back()
+
+    def learn(self, at: int, *callbacks: Callback) -> Learnt:
+        """Return the network after the training at a place of its lengths; it is the same one for
+        each."""
+        epochs = self.network.lengths(len(self.rows))[at]
+        steps = -(-len(self.rows) // self.batch) * epochs
+        self._set_back()
+        if self.network.optimizer is None:
+            self.model.optimizer.learning_rate = self.network.falling_rate(steps)
+        with seeded(self.seed):
+            self.model.fit(
+                self.rows.inputs,
+                self.targets,
+                batch_size=self.batch,
                 epochs=epochs,
                 verbose=0,
                 callbacks=[*callbacks],
             )
-        return Learnt(model, scale)
+        return Learnt(self.model, self.scale)
 
 
 Candidate = LinearModel | NetworkModel

@@ -18,6 +18,7 @@ from gpunn.common.names import counted
 from .candidates import Candidate, Fold, Problem
 
 MEMBERS = 5  # of an average, at most
+BESIDE = 1  # solutions on a path before and after the best one on some folds, for the others
 GAIN = 1e-4  # smallest relative fall of the loss for which a member is added
 
 
@@ -59,6 +60,16 @@ class Trial:
             sums += problem.losses(path[:places], part.truth).sum(axis=-1)
             rows += len(part.truth)
         return np.where(np.isfinite(sums), sums / rows, np.inf)  # infinite: it diverged
+
+    def places(self, problem: Problem, parts: Sequence[Fold]) -> range | None:
+        """Return where on its path further folds look, after those that it has seen: at the best
+        solution so far and beside it; None for all of it."""
+        seen = parts[: len(self.paths)]
+        losses = self.losses(problem, seen) if seen else np.empty(0)
+        if not np.isfinite(losses).any():
+            return None
+        best = int(losses.argmin())
+        return range(max(best - BESIDE, 0), best + BESIDE + 1)
 
     def best(self, problem: Problem, parts: Sequence[Fold]) -> Solution:
         """Return the solution with the least loss on these folds, which are the first ones."""

@@ -136,7 +136,7 @@ class Network:
         '25 epochs, batches of 16, AdamW at 0.003'
         """
         said = f"{counted(self.lengths(rows)[at], 'epoch')}, batches of {self.for_rows(rows)[0]}"
-        name = type(self.made_optimizer(1)).__name__
+        name = type(self.made_optimizer()).__name__
         return f"{said}, {name}" + ("" if self.rate is None else f" at {self.rate:g}")
 
     def lengths(self, rows: int) -> list[int]:
@@ -148,10 +148,14 @@ class Network:
         _, epochs = self.for_rows(rows)
         return [epochs] if self.epochs else [max(1, round(epochs * part)) for part in LENGTHS]
 
-    def made_optimizer(self, steps: int) -> Any:
+    def falling_rate(self, steps: int) -> CosineDecay:
+        """Return the learning rate of AdamW, which falls to 0 in so many steps."""
+        return CosineDecay(1e-3 if self.rate is None else self.rate, steps)
+
+    def made_optimizer(self) -> Any:
+        """Return the optimizer; before a training, AdamW is given its `falling_rate`."""
         if self.optimizer is None:
-            rate = 1e-3 if self.rate is None else self.rate
-            return AdamW(CosineDecay(rate, steps), weight_decay=self.decay, beta_2=0.99)
+            return AdamW(self.falling_rate(1), weight_decay=self.decay, beta_2=0.99)
         chosen = registry.lookup("optimizer", self.optimizer)
         return chosen() if self.rate is None else chosen(self.rate)
 

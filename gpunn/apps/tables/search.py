@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ WORK = 6e11  # multiplications that a search may take
 FINALISTS = 6  # candidates that see all folds, at most
 SPARE = 0.6  # of the minutes: what learning the answer takes is not part of the search
 FIRST = 5  # folds that all candidates see, if there are more
+FULL = 2  # folds on which each candidate's whole path is learned, see `Trial.places`
 FEWEST = 5  # candidates that are tried whatever they cost
 SAMPLE = 20_000  # rows that a search looks at, at most
 
@@ -193,27 +194,51 @@ class _Run:
         pool = ThreadPoolExecutor(1 if size() > 1 or get_backend().name.startswith("cupy") else 2)
         ended = np.zeros(1, bool)
 
-        def one(trial: Trial, fold: int) -> tuple[np.ndarray, float]:
+        def one(trial: Trial, fold: int, places: range | None) -> tuple[np.ndarray, float]:
             with ended_by(ended):
-                return self._one(trial, fold)
+                return self._one(trial, fold, places)
 
+        def begun(trial: Trial, folds: range) -> list[Future[tuple[np.ndarray, float]]]:
+            places = trial.places(self.problem, self.parts)
+            return [pool.submit(one, trial, fold, places) for fold in folds]
+
+        def take(trial: Trial, futures: list[Future[tuple[np.ndarray, float]]]) -> None:
+            found = [future.result() for future in futures]
+            trial.paths += [path for path, _ in found]
+            trial.seconds += [seconds for _, seconds in found]
+
+        first = range(start, min(max(start, FULL), stop))
+        others = range(first.stop, stop)
         try:
-            futures = [[pool.submit(one, t, k) for k in range(start, stop)] for t in trials]
-            for done, (trial, mine) in enumerate(zip(trials, futures, strict=True), 1):
-                found = [future.result() for future in mine]
-                trial.paths += [path for path, _ in found]
-                trial.seconds += [seconds for _, seconds in found]
-                if self.progress is not None:
-                    self.progress(start, done, len(trials))
+            # The next trial begins before one ends: both threads have work.
+            next_first, last = begun(trials[0], first), None
+            for done, trial in enumerate(trials):
+                mine = next_first
+                next_first = begun(trials[done + 1], first) if done + 1 < len(trials) else []
+                take(trial, mine)
+                mine = begun(trial, others)
+                if last is not None:
+                    take(*last)
+                    self._report(start, done, len(trials))
+                last = trial, mine
+            if last is not None:
+                take(*last)
+                self._report(start, len(trials), len(trials))
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
             ended[0] = True  # networks that train stop after their steps
             pool.shutdown(cancel_futures=True)
 
-    def _one(self, trial: Trial, fold: int) -> tuple[np.ndarray, float]:
+    def _report(self, start: int, done: int, of: int) -> None:
+        if self.progress is not None:
+            self.progress(start, done, of)
+
+    def _one(self, trial: Trial, fold: int, places: range | None) -> tuple[np.ndarray, float]:
         """Return the path on a fold, and the seconds that it took, also if it was kept."""
         key = f"{trial.number} {trial.candidate.document()} {fold}"
+        if places is not None:
+            key += f" {places.start}-{places.stop}"
         found = took = None
         if self.kept is not None:
             found, took = self.kept.get(key), self.kept.get(f"{key} seconds")
@@ -221,7 +246,7 @@ class _Run:
             start = time.perf_counter()
             sequence = np.random.SeedSequence([self.seed % 2**32, trial.number, fold])
             seed = int(sequence.generate_state(1)[0])
-            found = trial.candidate.path(self.problem, self.parts[fold], seed)
+            found = trial.candidate.path(self.problem, self.parts[fold], seed, places)
             took = np.array(time.perf_counter() - start)
             if self.kept is not None:
                 self.kept.put(f"{key} seconds", took)

@@ -60,7 +60,7 @@ def numbers(data: TableData, noise: float = 1.0) -> TableData:
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks learn the mean only, at once."""
 
-    def path(self: Any, problem: Problem, part: Fold, seed: int) -> np.ndarray:
+    def path(self: Any, problem: Problem, part: Fold, seed: int, places: Any) -> np.ndarray:
         if problem.classes:
             shares = np.bincount(part.y, minlength=problem.classes) / len(part.y)
             return np.tile(shares, (1, len(part.truth), 1))
@@ -151,7 +151,7 @@ def test_those_that_saw_all_folds_come_before_those_that_were_not_good_enough(
 ) -> None:
     """One network is right on the first folds and wrong on the others, where most do not come."""
 
-    def path(self: Any, problem: Problem, part: Fold, seed: int) -> np.ndarray:
+    def path(self: Any, problem: Problem, part: Fold, seed: int, places: Any) -> np.ndarray:
         early = part.rows.min() < 60  # of the folds from row 45 on, the first two
         error = (0.0 if early else 9.0) if self.decay == 0 == self.dropout else 1.0
         return part.truth[None] + error

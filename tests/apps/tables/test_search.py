@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_a_larger_budget_tries_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is learned: here the mean."""
     table, rows = waves(), np.arange(200)
 
-    def path(self: Any, problem: Any, part: Any, seed: int) -> np.ndarray:
+    def path(self: Any, problem: Any, part: Any, seed: int, places: Any) -> np.ndarray:
         return np.full((1, len(part.truth)), part.y.mean())
 
     monkeypatch.setattr(made.NetworkModel, "path", path)
@@ -127,6 +128,35 @@ def test_a_larger_budget_tries_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried[0] < tried[1] < tried[2]
     with pytest.raises(ValueError, match="--minutes must be positive; got -1"):
         Budget.for_minutes(-1.0)
+
+
+def test_folds_after_the_first_two_learn_the_best_length_and_those_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is learned: here the truth, with an error that is least after half of the epochs."""
+    parts, learned = dict[int, Any](), dict[tuple[str, int], list[int]]()
+    path = made.NetworkModel.path
+
+    def watched(self: Any, problem: Any, part: Any, *args: Any) -> np.ndarray:
+        parts[id(part.train)] = part
+        return path(self, problem, part, *args)
+
+    def learn(self: Any, at: int) -> Any:
+        part = parts[id(self.rows)]
+        learned.setdefault((self.network.name, int(part.rows[0])), []).append(at)
+        return SimpleNamespace(predict=lambda rows: part.truth + 1 + abs(at - 3))
+
+    monkeypatch.setattr(made.NetworkModel, "path", watched)
+    monkeypatch.setattr(made.Training, "learn", learn)
+    table, rows = waves(by_order=True), np.arange(200)
+    choice = planned(table, rows, {}, budget=Budget(LITTLE)).choice
+    folds = sorted({fold for _, fold in learned})
+    for name in {name for name, _ in learned}:
+        found = [learned[name, fold] for fold in folds if (name, fold) in learned]
+        assert found[:2] == [[0, 1, 2, 3, 4]] * 2 and found[2:] in ([], [[2, 3, 4]] * 3)
+    assert [2, 3, 4] in learned.values()
+    networks = [m for m in choice.finalists if isinstance(m.candidate, made.NetworkModel)]
+    assert {m.place for m in networks} == {3}
 
 
 def test_an_interrupt_keeps_the_best_that_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
