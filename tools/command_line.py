@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from gpunn.apps.cli import COMMANDS, module_of
+from gpunn.apps.cli import COMMANDS, module_of, texts_of
 from gpunn.apps.cli.parser import Parser
 
 
@@ -15,14 +15,15 @@ def generated() -> str:
 
 def command(name: str) -> Iterator[str]:
     module = module_of(name)
+    texts = texts_of(module.__doc__)
     parser = Parser(prog=f"gpunn {name}", add_help=False)
     module.add_arguments(parser)
-    yield from (f"## gpunn {name}", "", (module.__doc__ or "").strip(), "")
+    yield from (f"## gpunn {name}", "", texts["description"], "")
     yield from ("| argument | what it is |", "| --- | --- |")
     for action in parser._actions:  # argparse has no other list of them
         text = (action.help or "") % {**vars(action), "prog": parser.prog}
         yield f"| {argument(action)} | {' '.join(text.split()).replace('|', chr(92) + '|')} |"
-    lines = module.EXAMPLES.strip().splitlines()
+    lines = texts["epilog"].strip().splitlines()
     yield from ("", "```", *(line.removeprefix("  ") for line in lines), "```", "")
 
 

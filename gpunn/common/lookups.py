@@ -78,6 +78,12 @@ def described_as(other: Callable[..., Any]) -> Callable[[Function], Function]:
     return described
 
 
+def fill_in(function: Any, words: Mapping[str, str]) -> None:
+    """Replace each ``{word}`` in the docstring of a function that is made for several classes."""
+    for word, text in words.items():
+        function.__doc__ = (function.__doc__ or "").replace(f"{{{word}}}", text)
+
+
 def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
     """Return ``get``, ``serialize`` and ``deserialize`` for the kind of the base class ``base``.
 
@@ -165,8 +171,7 @@ def lookups(base: type[Part]) -> tuple[Get[Part], Serialize, Deserialize[Part]]:
         "also": "".join(f"\n{'':16}{line}" for line in _ALSO.get(kind, ())),
     }
     for function in (get_part, serialize_part, deserialize_part):
-        for word, text in words.items():
-            function.__doc__ = (function.__doc__ or "").replace(f"{{{word}}}", text)
+        fill_in(function, words)
         function.__name__ = function.__qualname__ = function.__name__.partition("_")[0]
         function.__module__ = base.__module__
         hints = function.__annotations__

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from gpunn.common.fields import field
+from gpunn.common.lookups import fill_in
 from gpunn.ops.elementwise import counting, elementwise
 from gpunn.ops.primitive import Gradients, broadcast_shape
 from gpunn.ops.table import ops
@@ -310,29 +311,28 @@ class _Function(Protocol):
     def __call__(self, inputs: Sequence[Any], **kwargs: Any) -> Any: ...
 
 
-_DESCRIPTION = """{what}, with a new `{layer}` layer.
-
-    Args:
-        inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
-        kwargs: arguments of the layer, such as ``name``.
-
-    Returns:
-        The result, a tensor of the shape that they broadcast to.
-
-    >>> {name}([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
-    {result}
-    """
-
-
 def _function(layer: type[Merging], result: list[list[float]]) -> _Function:
     """Return a function that merges inputs with a new layer; ``result`` is its example's."""
 
     def merge(inputs: Sequence[Any], **kwargs: Any) -> Any:
+        """{what}, with a new `{layer}` layer.
+
+        Args:
+            inputs: tensors, symbolic tensors or arrays (batch, ...) that broadcast.
+            kwargs: arguments of the layer, such as ``name``.
+
+        Returns:
+            The result, a tensor of the shape that they broadcast to.
+
+        >>> {name}([[[1.0, 9.0]], [[3.0, 6.0]]]).tolist()
+        {result}
+        """
         return layer(**kwargs)(inputs)
 
     name, what = layer.__name__.lower(), (layer.__doc__ or "").partition(":")[0]
     merge.__name__ = merge.__qualname__ = name
-    merge.__doc__ = _DESCRIPTION.format(what=what, layer=layer.__name__, name=name, result=result)
+    words = {"what": what, "layer": layer.__name__, "name": name, "result": str(result)}
+    fill_in(merge, words)
     return merge
 
 

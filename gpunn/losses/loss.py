@@ -15,7 +15,7 @@ from gpunn.common.arguments import check_dtype
 from gpunn.common.fields import field
 from gpunn.common.formula import Formula
 from gpunn.common.functions import OfFunction
-from gpunn.common.lookups import described_as, lookups
+from gpunn.common.lookups import described_as, fill_in, lookups
 from gpunn.common.names import closest, snake_case
 from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework, replaces
@@ -306,28 +306,6 @@ class BothAtOnce(ReductionFirst):
 
 _row_functions: dict[str, Callable[..., Tensor]] = {}
 
-_ROW_FUNCTION = """Compute the loss `gpunn.losses.{cls}` of each row, without a mean over the rows.
-
-The class has the formula. The function is Keras's; it takes arrays or tensors.
-
-Args:
-    y_true: targets {shape}.
-    y_pred: predictions, see the class.
-    **options: arguments of the class by name, except for ``reduction``.
-
-Returns:
-    A tensor (...) with the loss of each row.
-
-Raises:
-    ValueError: for shapes that do not match.
-
->>> from gpunn import losses
->>> y_true, y_pred = {y_true}, {y_pred}
->>> found = losses.{name}(y_true, y_pred)
->>> found.tolist() == losses.{cls}(reduction="none")(y_true, y_pred).tolist()
-True
-"""
-
 
 def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     """Return the loss as a function of arrays, with the options of the class; `get` accepts it.
@@ -338,6 +316,27 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
     """
 
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
+        """Compute the loss `gpunn.losses.{cls}` of each row, without a mean over the rows.
+
+        The class has the formula. The function is Keras's; it takes arrays or tensors.
+
+        Args:
+            y_true: targets {shape}.
+            y_pred: predictions, see the class.
+            **options: arguments of the class by name, except for ``reduction``.
+
+        Returns:
+            A tensor (...) with the loss of each row.
+
+        Raises:
+            ValueError: for shapes that do not match.
+
+        >>> from gpunn import losses
+        >>> y_true, y_pred = {y_true}, {y_pred}
+        >>> found = losses.{name}(y_true, y_pred)
+        >>> found.tolist() == losses.{cls}(reduction="none")(y_true, y_pred).tolist()
+        True
+        """
         return cls(reduction="none", **options)(y_true, y_pred)
 
     function.__name__ = function.__qualname__ = snake_case(cls.__name__)
@@ -347,9 +346,8 @@ def row_function(cls: type[Loss]) -> Callable[..., Tensor]:
         shape, y_true = "(...), the numbers of the classes", "[1, 0]"
     if cls._of_sequences:
         shape, y_true, y_pred = "(batch, labels)", "[[1], [1]]", "[[[0.0, 1.0]], [[1.0, 1.0]]]"
-    function.__doc__ = _ROW_FUNCTION.format(
-        name=function.__name__, cls=cls.__name__, shape=shape, y_true=y_true, y_pred=y_pred
-    )
+    words = {"shape": shape, "y_true": y_true, "y_pred": y_pred}
+    fill_in(function, {"name": function.__name__, "cls": cls.__name__, **words})
     return _row_functions.setdefault(function.__name__, recorded(function, always=False))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.common.config import epsilon
-from gpunn.common.lookups import described_as, lookups
+from gpunn.common.lookups import described_as, fill_in, lookups
 from gpunn.common.names import snake_case
 from gpunn.losses import (
     binary_crossentropy,
@@ -55,44 +55,43 @@ __all__ = [
 ]
 
 
-_ROW_FUNCTION = """Compute the values that `gpunn.metrics.{cls}` averages over the rows.
-
-The function is Keras's; it takes arrays or tensors.
-
-Args:
-    y_true: targets {shape}.
-    y_pred: predictions (..., n).
-    **options: arguments of the class by name.
-
-Returns:
-    A tensor (...){each} of 1 where the prediction is right, else 0.
-
-Raises:
-    ValueError: for shapes that do not match.
-
->>> from gpunn import metrics
->>> metrics.{name}({y_true}, [[0.25, 0.75], [0.25, 0.75]]{options}).tolist()
-{values}
-"""
-
 _TOP_K = (TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy)
 
 
 def _row_function(cls: type[MeanOfRows]) -> Callable[..., Tensor]:
     def function(y_true: Any, y_pred: Any, **options: Any) -> Tensor:
+        """Compute the values that `gpunn.metrics.{cls}` averages over the rows.
+
+        The function is Keras's; it takes arrays or tensors.
+
+        Args:
+            y_true: targets {shape}.
+            y_pred: predictions (..., n).
+            **options: arguments of the class by name.
+
+        Returns:
+            A tensor (...){each} of 1 where the prediction is right, else 0.
+
+        Raises:
+            ValueError: for shapes that do not match.
+
+        >>> from gpunn import metrics
+        >>> metrics.{name}({y_true}, [[0.25, 0.75], [0.25, 0.75]]{options}).tolist()
+        {values}
+        """
         return tensors_of(cls(**options).values(y_true, y_pred))
 
     function.__name__ = function.__qualname__ = snake_case(cls.__name__)
     each = " or for each element (..., n)" if cls.elementwise else ""
-    function.__doc__ = _ROW_FUNCTION.format(
-        name=function.__name__,
-        cls=cls.__name__,
-        shape="(...), the numbers of the classes" if cls.sparse else "(..., n)",
-        each=each,
-        y_true="[1, 0]" if cls.sparse else "[[0, 1], [1, 0]]",
-        options=", k=1" if issubclass(cls, _TOP_K) else "",
-        values="[[1.0, 1.0], [0.0, 0.0]]" if each else "[1.0, 0.0]",
-    )
+    fill_in(function, {
+        "name": function.__name__,
+        "cls": cls.__name__,
+        "shape": "(...), the numbers of the classes" if cls.sparse else "(..., n)",
+        "each": each,
+        "y_true": "[1, 0]" if cls.sparse else "[[0, 1], [1, 0]]",
+        "options": ", k=1" if issubclass(cls, _TOP_K) else "",
+        "values": "[[1.0, 1.0], [0.0, 0.0]]" if each else "[1.0, 0.0]",
+    })
     return function
 
 

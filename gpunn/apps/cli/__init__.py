@@ -1,4 +1,22 @@
-"""The ``gpunn`` command: one module per subcommand, and their shared code."""
+"""Train small neural networks on an NVIDIA GPU or on the CPU.
+
+examples:
+  gpunn train mnist                         train on MNIST, save to runs/mnist
+  gpunn evaluate runs/mnist/model.gpunn     evaluate on the test images
+  gpunn predict runs/mnist/model.gpunn seven.png
+  gpunn export runs/mnist/model.gpunn page.html   draw digits in the browser
+  gpunn serve runs/mnist/model.gpunn        answer predictions over HTTP
+  gpunn report runs/mnist                   write a report of the training
+  gpunn check-data pets.csv --target kind   look for problems in the data
+  gpunn playground                          watch a network learn in the browser
+  gpunn doctor                              show what this machine supports
+  gpunn bench --quick                       compare speed with other frameworks
+
+exit status: 0 success, 1 an error in the data or on the machine, 2 wrong usage,
+130 interrupted. Run `gpunn COMMAND --help` for the options of a command.
+"""
+
+# One module per subcommand, and their shared code. The docstring of each is its help.
 
 from __future__ import annotations
 
@@ -20,22 +38,6 @@ COMMANDS = (
     "train", "evaluate", "predict", "export", "serve", "report", "check-data", "playground",
     "doctor", "bench",
 )
-EXAMPLES = """\
-examples:
-  gpunn train mnist                         train on MNIST, save to runs/mnist
-  gpunn evaluate runs/mnist/model.gpunn     evaluate on the test images
-  gpunn predict runs/mnist/model.gpunn seven.png
-  gpunn export runs/mnist/model.gpunn page.html   draw digits in the browser
-  gpunn serve runs/mnist/model.gpunn        answer predictions over HTTP
-  gpunn report runs/mnist                   write a report of the training
-  gpunn check-data pets.csv --target kind   look for problems in the data
-  gpunn playground                          watch a network learn in the browser
-  gpunn doctor                              show what this machine supports
-  gpunn bench --quick                       compare speed with other frameworks
-
-exit status: 0 success, 1 an error in the data or on the machine, 2 wrong usage,
-130 interrupted. Run `gpunn COMMAND --help` for the options of a command.
-"""
 
 # Errors from a wrong file, value or machine, as opposed to a bug in the program.
 _ERRORS = (ValueError, OSError, RuntimeError, ImportError, FloatingPointError)
@@ -84,26 +86,22 @@ def module_of(command: str) -> Any:
     return import_module(f"{__name__}.{command.replace('-', '_')}")
 
 
+def texts_of(doc: str | None) -> dict[str, Any]:
+    """Return what stands above and below the options in the help of a command, of its docstring."""
+    above, _, below = (doc or "").partition("\n\n")
+    kept = argparse.RawDescriptionHelpFormatter  # with its line breaks
+    return {"description": above, "epilog": below, "formatter_class": kept}
+
+
 def _parser(words: Sequence[str]) -> Parser:
     """Return the parser of these words. It imports no other command's module."""
-    parser = Parser(
-        prog="gpunn",
-        description="Train small neural networks on an NVIDIA GPU or on the CPU.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="gpunn", **texts_of(__doc__))
     parser.add_argument("--version", action="version", version=f"gpunn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     asked = words[:1] if words and words[0] in COMMANDS else COMMANDS
     for name in asked:
         module = module_of(name)
-        command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.__doc__,
-            epilog=module.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        command = commands.add_parser(name, help=module.HELP, **texts_of(module.__doc__))
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

@@ -1,22 +1,5 @@
-"""Benchmark training and prediction on this machine against other frameworks."""
+"""Benchmark training and prediction on this machine against other frameworks.
 
-from __future__ import annotations
-
-import argparse
-import importlib
-import sys
-from pathlib import Path
-
-from gpunn.common.source_root import source_root
-
-from .arguments import positive
-
-HELP = "benchmark this machine against other frameworks"
-TIERS = (
-    "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
-    "together", "shapes",
-)
-EXAMPLES = """\
 tiers:
   operation    each operation of a step against its bound
   step, epoch  training of three networks on MNIST
@@ -40,6 +23,23 @@ benchmarks. Install the other frameworks with pip install "gpunn[bench]"; the
 missing ones are listed. Results go to benchmarks/results if everything was
 measured, else to runs/bench. Close other programs first.
 """
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from gpunn.common.source_root import source_root
+
+from .arguments import positive
+
+HELP = "benchmark this machine against other frameworks"
+TIERS = (
+    "operation", "step", "epoch", "accuracy", "inference", "cold", "memory", "callbacks",
+    "together", "shapes",
+)
 
 ELSEWHERE = (
     "The benchmarks are not part of an installation. Get gpunn's source tree from its repository "

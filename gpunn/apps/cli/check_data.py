@@ -1,23 +1,5 @@
-"""Look for problems in data before training a model on them."""
+"""Look for problems in data before training a model on them.
 
-from __future__ import annotations
-
-import argparse
-import os
-import sys
-import zipfile
-from typing import Any
-
-from gpunn.apps.data_checks import DataReport, check_data
-from gpunn.apps.data_checks.tables import TableCheck
-from gpunn.apps.tables import Table, read_table
-from gpunn.apps.tables.reading.columns import columns_of, target_name
-from gpunn.datasets.arrays import read_npz
-
-from .arguments import DATASETS, add_shared, positive, print_result
-
-HELP = "look for problems in data"
-EXAMPLES = """\
 examples:
   gpunn check-data mnist
   gpunn check-data flowers.csv --target species
@@ -38,6 +20,24 @@ the rows of a table from 1, --json from 0.
 An .npz file holds x and y, or x_train, y_train, x_test, y_test. The exit status
 is 1 if there is a finding at least as severe as --fail-on.
 """
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import zipfile
+from typing import Any
+
+from gpunn.apps.data_checks import DataReport, check_data
+from gpunn.apps.data_checks.tables import TableCheck
+from gpunn.apps.tables import Table, read_table
+from gpunn.apps.tables.reading.columns import columns_of, target_name
+from gpunn.datasets.arrays import read_npz
+
+from .arguments import DATASETS, add_shared, positive, print_result
+
+HELP = "look for problems in data"
 
 ROWS_SHOWN = 20  # per finding, in JSON
 

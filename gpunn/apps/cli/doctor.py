@@ -1,4 +1,26 @@
-"""Show what this machine has and test whether the backends work on it."""
+"""Show what this machine has and test whether the backends work on it.
+
+examples:
+  gpunn doctor
+  gpunn doctor --backend cupy               exit status 0 only if the GPU works
+  gpunn doctor --step                       profile a training step
+  gpunn doctor --step runs/mnist/model.gpunn
+  gpunn doctor --step model.gpunn --batch-size 64 --keep-mode
+  mpiexec -n 2 gpunn doctor --ranks         when do two processes pay
+
+--step needs no GPU. It lists each operation of the step (with its activation,
+loss or optimizer), the arrays that it accesses, the bytes that it reads and
+writes, its floating-point operations, and the number of kernels and matrix
+products that it launches: "-" if it shares another operation's launch, "xp" if
+CuPy's array functions replace a missing kernel. It then predicts the duration
+of the step on several GPUs and on this CPU, measures it here, and says which
+memory it takes and the largest batch that fits several GPUs. On a GPU it
+measures each launch mode, and says why a step is not captured in a CUDA graph,
+if it cannot be. A training takes the mode that is predicted to be the fastest;
+with --keep-mode it will take the one measured to be, from the next start of
+Python on, unless launch_modes.json in gpunn's cache folder is deleted.
+Modes agree within rounding.
+"""
 
 from __future__ import annotations
 
@@ -33,28 +55,6 @@ from gpunn.saving import load_model
 from .arguments import add_shared, positive
 
 HELP = "show what this machine has and test the backend"
-EXAMPLES = """\
-examples:
-  gpunn doctor
-  gpunn doctor --backend cupy               exit status 0 only if the GPU works
-  gpunn doctor --step                       profile a training step
-  gpunn doctor --step runs/mnist/model.gpunn
-  gpunn doctor --step model.gpunn --batch-size 64 --keep-mode
-  mpiexec -n 2 gpunn doctor --ranks         when do two processes pay
-
---step needs no GPU. It lists each operation of the step (with its activation,
-loss or optimizer), the arrays that it accesses, the bytes that it reads and
-writes, its floating-point operations, and the number of kernels and matrix
-products that it launches: "-" if it shares another operation's launch, "xp" if
-CuPy's array functions replace a missing kernel. It then predicts the duration
-of the step on several GPUs and on this CPU, measures it here, and says which
-memory it takes and the largest batch that fits several GPUs. On a GPU it
-measures each launch mode, and says why a step is not captured in a CUDA graph,
-if it cannot be. A training takes the mode that is predicted to be the fastest;
-with --keep-mode it will take the one measured to be, from the next start of
-Python on, unless launch_modes.json in gpunn's cache folder is deleted.
-Modes agree within rounding.
-"""
 
 KNOWN_LOSS = 0.0305288687  # of the self-test's network, by PyTorch in float64
 TOLERANCE = 1e-4  # relative; float32 rounding moves the loss by about 1e-6
@@ -64,32 +64,17 @@ BATCH = 32
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, "--backend")
-    parser.add_argument(
-        "--step",
-        nargs="?",
-        const="",
-        metavar="MODEL",
-        help="only list what a training step launches on a GPU and how long it takes, for a "
-        "saved model or for 784-128-dropout-10 with Adam",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=positive,
-        default=step_profile.BATCH,
-        metavar="N",
-        help="rows of the step of --step (default 32)",
-    )
-    parser.add_argument(
-        "--keep-mode",
-        action="store_true",
-        help="from now on launch the step of --step in the mode measured to be the fastest here",
-    )
-    parser.add_argument(
-        "--ranks",
-        action="store_true",
+    add = parser.add_argument
+    add("--step", nargs="?", const="", metavar="MODEL",
+        help="only list what a training step launches on a GPU and how long it takes, for a saved "
+        "model or for 784-128-dropout-10 with Adam")
+    add("--batch-size", type=positive, default=step_profile.BATCH, metavar="N",
+        help="rows of the step of --step (default 32)")
+    add("--keep-mode", action="store_true",
+        help="from now on launch the step of --step in the mode measured to be the fastest here")
+    add("--ranks", action="store_true",
         help="only measure what several processes gain, for 784-128-10 with Adam; start it with "
-        "mpiexec",
-    )
+        "mpiexec")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,17 @@
-"""Evaluate a saved model on test images or on a table."""
+"""Evaluate a saved model on test images or on a table.
+
+examples:
+  gpunn evaluate runs/mnist/model.gpunn
+  gpunn evaluate runs/mnist/model.gpunn --data fashion-mnist
+  gpunn evaluate runs/mnist/model.gpunn --data my-digits --json
+  gpunn evaluate runs/flowers/model.gpunn --data more-flowers.csv
+
+Tables are read as by `gpunn train`. Columns are matched by name, in any order;
+extra columns are ignored. The target must be one of the columns.
+For a model trained on a folder of pictures, DIR has a subfolder for each class.
+Otherwise it holds images and labels in MNIST's format and under its names,
+plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +47,6 @@ from .predict_table import read_for
 from .printing import metric
 
 HELP = "evaluate a saved model"
-EXAMPLES = """\
-examples:
-  gpunn evaluate runs/mnist/model.gpunn
-  gpunn evaluate runs/mnist/model.gpunn --data fashion-mnist
-  gpunn evaluate runs/mnist/model.gpunn --data my-digits --json
-  gpunn evaluate runs/flowers/model.gpunn --data more-flowers.csv
-
-Tables are read as by `gpunn train`. Columns are matched by name, in any order;
-extra columns are ignored. The target must be one of the columns.
-For a model trained on a folder of pictures, DIR has a subfolder for each class.
-Otherwise it holds images and labels in MNIST's format and under its names,
-plain or .gz: t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

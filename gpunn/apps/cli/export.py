@@ -1,22 +1,5 @@
-"""Export a saved model as a web page that runs it in any browser, or as ONNX."""
+"""Export a saved model as a web page that runs it in any browser, or as ONNX.
 
-from __future__ import annotations
-
-import argparse
-import os
-from typing import Any
-
-from gpunn.apps import trained_on
-from gpunn.apps.tables.table_model import TableModel
-from gpunn.apps.web.model_page import model_page
-from gpunn.apps.web.table_form import table_notes
-from gpunn.common.atomic_files import atomic_write
-from gpunn.common.names import counted, first_few
-
-from .arguments import add_shared, check_page, saved_model
-
-HELP = "export a saved model as a web page or as ONNX"
-EXAMPLES = """\
 examples:
   gpunn export runs/mnist/model.gpunn mnist.html
   gpunn export digits.gpunn digits.html --like mnist
@@ -36,6 +19,23 @@ has no counterpart in ONNX is named, and nothing is written.
 Whoever has the file has the model: its weights and the names of its classes.
 The command prints what the file holds of the data.
 """
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from gpunn.apps import trained_on
+from gpunn.apps.tables.table_model import TableModel
+from gpunn.apps.web.model_page import model_page
+from gpunn.apps.web.table_form import table_notes
+from gpunn.common.atomic_files import atomic_write
+from gpunn.common.names import counted, first_few
+
+from .arguments import add_shared, check_page, saved_model
+
+HELP = "export a saved model as a web page or as ONNX"
 ENDINGS = (".html", ".htm", ".onnx")
 
 

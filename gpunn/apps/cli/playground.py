@@ -1,4 +1,14 @@
-"""Open a page that trains networks in the browser, without Python or a network."""
+"""Open a page that trains networks in the browser, without Python or a network.
+
+examples:
+  gpunn playground                          open it in the browser
+  gpunn playground --save playground.html   a single file to keep or share
+
+The page needs no network. It offers several data sets or your own points (drawn
+or from a table), every activation, loss and optimizer, the output of each unit
+over the plane, and backpropagation step by step. The network can be copied as a
+gpunn script. The page works in Chromium, Firefox and Safari from 2023 on.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +23,6 @@ from gpunn.common.cache import cache_folder
 from .arguments import add_shared, check_page
 
 HELP = "watch networks learn on a web page"
-EXAMPLES = """\
-examples:
-  gpunn playground                          open it in the browser
-  gpunn playground --save playground.html   a single file to keep or share
-
-The page needs no network. It offers several data sets or your own points (drawn
-or from a table), every activation, loss and optimizer, the output of each unit
-over the plane, and backpropagation step by step. The network can be copied as a
-gpunn script. The page works in Chromium, Firefox and Safari from 2023 on.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,30 @@
-"""Print the predictions of a saved model for images or for the rows of a table."""
+"""Print the predictions of a saved model for images or for the rows of a table.
+
+examples:
+  gpunn predict runs/mnist/model.gpunn seven.png
+  gpunn predict runs/mnist/model.gpunn t10k-images-idx3-ubyte --json
+  gpunn predict runs/mnist/model.gpunn digits.npy
+  gpunn predict runs/flowers/model.gpunn new.csv --out predictions.csv
+
+Images of any size and kind are converted to the model's input: grey, light on
+dark (inverted if the edge is light). For a model of MNIST's digits, which its
+file records however it was trained, the image is cropped to the ink (inverted
+if that is dark), scaled to fit 20 x 20 and centred by mass; otherwise it is
+padded to a square and scaled. Then its values are scaled as in training. The
+steps are printed to standard error. Arrays (.npy, IDX) are used as they are,
+with a warning if their values are outside the range of training. The output
+has the three most probable classes, "blank" for an image without ink, and
+"unsure" below a probability determined in training.
+
+For a model trained on tables, FILE is a table. Columns are matched by name, in
+any order; extra columns are ignored. The output is the table with the
+prediction, the interval around it that holds the truth in 90% of cases, or the
+set of classes that does, the probability of each class, and whether it is
+unsure. --why adds the columns that moved the prediction most from that for a
+typical row: medians and the most frequent categories. It is CSV, written as
+FILE is: separator, decimal sign and encoding. Strings that begin with = + - @,
+which a spreadsheet would evaluate, get an apostrophe (unless --raw is given).
+"""
 
 from __future__ import annotations
 
@@ -25,32 +51,6 @@ from . import predict_table
 from .arguments import add_shared, positive, print_result, saved_model
 
 HELP = "predict images or a table with a saved model"
-EXAMPLES = """\
-examples:
-  gpunn predict runs/mnist/model.gpunn seven.png
-  gpunn predict runs/mnist/model.gpunn t10k-images-idx3-ubyte --json
-  gpunn predict runs/mnist/model.gpunn digits.npy
-  gpunn predict runs/flowers/model.gpunn new.csv --out predictions.csv
-
-Images of any size and kind are converted to the model's input: grey, light on
-dark (inverted if the edge is light). For a model of MNIST's digits, which its
-file records however it was trained, the image is cropped to the ink (inverted
-if that is dark), scaled to fit 20 x 20 and centred by mass; otherwise it is
-padded to a square and scaled. Then its values are scaled as in training. The
-steps are printed to standard error. Arrays (.npy, IDX) are used as they are,
-with a warning if their values are outside the range of training. The output
-has the three most probable classes, "blank" for an image without ink, and
-"unsure" below a probability determined in training.
-
-For a model trained on tables, FILE is a table. Columns are matched by name, in
-any order; extra columns are ignored. The output is the table with the
-prediction, the interval around it that holds the truth in 90% of cases, or the
-set of classes that does, the probability of each class, and whether it is
-unsure. --why adds the columns that moved the prediction most from that for a
-typical row: medians and the most frequent categories. It is CSV, written as
-FILE is: separator, decimal sign and encoding. Strings that begin with = + - @,
-which a spreadsheet would evaluate, get an apostrophe (unless --raw is given).
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,20 +1,5 @@
-"""Write a page about a run of `gpunn train`, or one that compares several runs."""
+"""Write a page about a run of `gpunn train`, or one that compares several runs.
 
-from __future__ import annotations
-
-import argparse
-import os
-import sys
-
-from gpunn.apps.reports import Record, read, report
-from gpunn.apps.reports.record import NAME
-from gpunn.common.atomic_files import atomic_write
-from gpunn.common.names import counted
-
-from .arguments import add_shared, check_page
-
-HELP = "write a report of a run, or compare several"
-EXAMPLES = """\
 examples:
   gpunn report runs/mnist                   writes runs/mnist/report.html
   gpunn report runs/*                       compares them, in runs/report.html
@@ -32,6 +17,21 @@ The page is made from run.jsonl, which `gpunn train` and
 callbacks.Report(record=...) write. The worst mistakes, and the training rows
 near them, are rows of your data: --no-data leaves them out.
 """
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from gpunn.apps.reports import Record, read, report
+from gpunn.apps.reports.record import NAME
+from gpunn.common.atomic_files import atomic_write
+from gpunn.common.names import counted
+
+from .arguments import add_shared, check_page
+
+HELP = "write a report of a run, or compare several"
 PAGE = "report.html"
 
 

@@ -1,24 +1,5 @@
-"""Serve the predictions of a saved model over HTTP."""
+"""Serve the predictions of a saved model over HTTP.
 
-from __future__ import annotations
-
-import argparse
-import math
-import os
-import signal
-import socket
-import sys
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from .arguments import add_shared, positive, saved_model
-
-if TYPE_CHECKING:
-    from gpunn.apps.serving import Server
-
-HELP = "serve a saved model's predictions over HTTP"
-EXAMPLES = """\
 examples:
   gpunn serve runs/flowers/model.gpunn
   gpunn serve model.keras --port 8080
@@ -40,6 +21,25 @@ The server has neither passwords nor encryption, and listens on 127.0.0.1, which
 other machines do not reach. Before you pass another --host, put a web server
 before it. SIGTERM or Ctrl-C ends it after the answers that it is computing.
 """
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .arguments import add_shared, positive, saved_model
+
+if TYPE_CHECKING:
+    from gpunn.apps.serving import Server
+
+HELP = "serve a saved model's predictions over HTTP"
 
 
 def _from_to(low: float, high: float, kind: type[float] = float) -> Callable[[str], float]:

@@ -1,4 +1,38 @@
-"""Train a network on a table, a folder of pictures or a data set, and save it."""
+"""Train a network on a table, a folder of pictures or a data set, and save it.
+
+examples:
+  gpunn train flowers.csv --target species
+  gpunn train sales.xlsx --target price --split order --leave-out customer
+  gpunn train visits.csv --target outcome --group patient --minutes 5
+  gpunn train photos/                       photos/cat/*.jpg, photos/dog/*.jpg
+  gpunn train mnist
+  gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
+  gpunn train fashion-mnist --optimizer sgd --learning-rate 0.1
+  gpunn train mnist --resume                continue a run that was interrupted
+
+Tables:
+A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
+Latin-1), Parquet or Excel. The type of each column is printed before training.
+Numbers are scaled, missing values filled with medians, and categories, dates
+and the words of texts encoded. Identifiers, constants and nearly unique strings
+of one or two words are left out. One row in five is held out for the verdict.
+On the others, cross-validation chooses among networks of several settings, the
+linear model, and averages of at most five of them. The verdict compares the
+choice with a constant and the linear model. Then the choice is trained on all
+rows and saved as one model, which prepares new tables in the same way.
+
+Pictures:
+Pictures are padded to squares and scaled; they are grey if all of them are.
+The network is convolutional and is trained in the same way.
+
+Data sets:
+Each completed epoch is saved: --resume continues an interrupted run and gives
+bit-identical results. Files of an earlier run are kept under another name, as
+model-1.gpunn and history-1.csv. The run is recorded in run.jsonl, from which
+`gpunn report` writes a page. The last 5,000 training images are held out to
+find the probability below which an answer is "unsure" (gpunn predict --help).
+Images stay bytes from 0 to 255; the saved model includes their scaling.
+"""
 
 from __future__ import annotations
 
@@ -43,40 +77,6 @@ from .arguments import (
 from .recording import RUN, record_note, recorder
 
 HELP = "train a network on a table, a folder of pictures, or MNIST"
-EXAMPLES = """\
-examples:
-  gpunn train flowers.csv --target species
-  gpunn train sales.xlsx --target price --split order --leave-out customer
-  gpunn train visits.csv --target outcome --group patient --minutes 5
-  gpunn train photos/                       photos/cat/*.jpg, photos/dog/*.jpg
-  gpunn train mnist
-  gpunn train mnist --hidden 256 128 --dropout 0.3 --epochs 20 --out runs/deep
-  gpunn train fashion-mnist --optimizer sgd --learning-rate 0.1
-  gpunn train mnist --resume                continue a run that was interrupted
-
-Tables:
-A table is a CSV-like file (any separator, decimal commas, UTF-8, UTF-16 or
-Latin-1), Parquet or Excel. The type of each column is printed before training.
-Numbers are scaled, missing values filled with medians, and categories, dates
-and the words of texts encoded. Identifiers, constants and nearly unique strings
-of one or two words are left out. One row in five is held out for the verdict.
-On the others, cross-validation chooses among networks of several settings, the
-linear model, and averages of at most five of them. The verdict compares the
-choice with a constant and the linear model. Then the choice is trained on all
-rows and saved as one model, which prepares new tables in the same way.
-
-Pictures:
-Pictures are padded to squares and scaled; they are grey if all of them are.
-The network is convolutional and is trained in the same way.
-
-Data sets:
-Each completed epoch is saved: --resume continues an interrupted run and gives
-bit-identical results. Files of an earlier run are kept under another name, as
-model-1.gpunn and history-1.csv. The run is recorded in run.jsonl, from which
-`gpunn report` writes a page. The last 5,000 training images are held out to
-find the probability below which an answer is "unsure" (gpunn predict --help).
-Images stay bytes from 0 to 255; the saved model includes their scaling.
-"""
 
 
 class Setting:
