@@ -19,7 +19,20 @@ from .parameters import declared
 from .shapes import Shape
 
 
-class Dense(Layer):
+class KernelAndBias(Layer):
+    """Base class of layers with a kernel and a bias: it has the arguments for them."""
+
+    _abstract = True
+
+    kernel_initializer: Any = field(default="glorot_uniform", kw_only=True, placed=True)
+    bias_initializer: Any = field(default="zeros", kw_only=True, placed=True)
+    kernel_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    bias_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    kernel_constraint: Any = field(default=None, kw_only=True, placed=True)
+    bias_constraint: Any = field(default=None, kw_only=True, placed=True)
+
+
+class Dense(KernelAndBias):
     """Compute ``y = activation(x W + b)``: each output is a weighted sum of all inputs.
 
     Shapes: x ``(batch, ..., inputs)`` -> y ``(batch, ..., units)``. W has the shape
@@ -79,14 +92,10 @@ class Dense(Layer):
     units: int = field(check=check_units)
     activation: Any = field(default=None)
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    bias_initializer: Any = field(default="zeros")
-    kernel_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
-    connections: Any = field(default=None)
+    activity_regularizer: Any = field(
+        default=None, kw_only=True, placed=True, after="bias_regularizer"
+    )
+    connections: Any = field(default=None, after="bias_constraint")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,7 +175,3 @@ def check_connections(given: Any, shape: tuple[int | None, int]) -> np.ndarray:
     if not binary:
         raise ValueError(f"connections must hold 0 and 1 (or False and True) only; got {given!r}.")
     return mask.astype(bool)
-
-
-def _rows(x: Any) -> Any:
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])

@@ -110,9 +110,8 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
         {"from_logits": True, "label_smoothing": 0.2},
     )
 
-    from_logits: bool = False
-    label_smoothing: float = field(default=0.0, check=_check_smoothing)
-    axis: int = field(default=-1)
+    label_smoothing: float = field(default=0.0, check=_check_smoothing, after="from_logits")
+    axis: int = field(default=-1, after="label_smoothing")
     name = "binary_crossentropy"
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
@@ -163,9 +162,8 @@ class CategoricalCrossentropy(_Crossentropy, RowLoss):
         {"from_logits": True, "label_smoothing": 0.2, "reduction": "sum"},
     )
 
-    from_logits: bool = False
-    label_smoothing: float = field(default=0.0, check=_check_smoothing)
-    axis: int = field(default=-1)
+    label_smoothing: float = field(default=0.0, check=_check_smoothing, after="from_logits")
+    axis: int = field(default=-1, after="label_smoothing")
     name = "categorical_crossentropy"
 
     def target(self, t: Tensor, classes: Tensor) -> Tensor:  # type: ignore[override]

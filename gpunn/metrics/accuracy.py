@@ -60,9 +60,8 @@ class BinaryAccuracy(MeanOfRows):
     targets = "bits"
     examples = ({}, {"threshold": 0.25, "name": "quarter"})
 
-    name: str | None = "binary_accuracy"
-    dtype: Any = None
-    threshold: float = field(default=0.5)
+    name = "binary_accuracy"
+    threshold: float = field(default=0.5, after="dtype")
 
     @property
     def predictions(self) -> str | None:  # type: ignore[override]

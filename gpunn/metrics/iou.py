@@ -131,7 +131,22 @@ def _of_each(weight: Any, shape: tuple[int, ...]) -> Tensor:
     return ops.cast(ops.reshape(ops.broadcast_to(wide, shape), (-1,)), "float64")
 
 
-class IoU(_OverUnion):
+class _OfClasses(_OverUnion):
+    """Base class of those for any number of classes: it has their common arguments."""
+
+    num_classes: int = field(check=check_positive_integer)
+    ignore_class: int | None = field(
+        default=None, check=_check_class, kw_only=True, placed=True, after="dtype"
+    )
+    sparse_y_pred: bool = field(
+        default=True, check=check_flag, kw_only=True, placed=True, after="ignore_class"
+    )
+    axis: int = field(
+        default=-1, check=_check_axis, kw_only=True, placed=True, after="sparse_y_pred"
+    )
+
+
+class IoU(_OfClasses):
     """Intersection over union: the mean over some classes of ``TP / (TP + FP + FN)``.
 
     Each class number, such as that of a pixel, counts once. Classes that are neither in the targets
@@ -166,15 +181,11 @@ class IoU(_OverUnion):
         {"num_classes": 5, "target_class_ids": [1], "ignore_class": 3, "sparse_y_pred": False},
     )
 
-    num_classes: int = field(check=check_positive_integer)
-    target_class_ids: Any = field(check=_check_ids)
-    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
+    target_class_ids: Any = field(check=_check_ids, after="num_classes")
     sparse_y_true: bool = field(default=True, check=check_flag, after="ignore_class")
-    sparse_y_pred: bool = field(default=True, check=check_flag, after="sparse_y_true")
-    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
 
 
-class MeanIoU(_OverUnion):
+class MeanIoU(_OfClasses):
     """Intersection over union: the mean over all classes of ``TP / (TP + FP + FN)``.
 
     Args:
@@ -189,14 +200,10 @@ class MeanIoU(_OverUnion):
 
     examples = ({"num_classes": 5, "sparse_y_pred": False},)
 
-    num_classes: int = field(check=check_positive_integer)
-    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
     sparse_y_true: bool = field(default=True, check=check_flag, after="ignore_class")
-    sparse_y_pred: bool = field(default=True, check=check_flag, after="sparse_y_true")
-    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
 
 
-class OneHotIoU(_OverUnion):
+class OneHotIoU(_OfClasses):
     """`IoU` of targets whose largest entry along ``axis`` is at the class.
 
     Args:
@@ -213,14 +220,11 @@ class OneHotIoU(_OverUnion):
     sparse_y_true = False
     examples = ({"num_classes": 5, "target_class_ids": [0, 2]},)
 
-    num_classes: int = field(check=check_positive_integer)
-    target_class_ids: Any = field(check=_check_ids)
-    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
-    sparse_y_pred: bool = field(default=False, check=check_flag, after="ignore_class")
-    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
+    target_class_ids: Any = field(check=_check_ids, after="num_classes")
+    sparse_y_pred = False
 
 
-class OneHotMeanIoU(_OverUnion):
+class OneHotMeanIoU(_OfClasses):
     """`MeanIoU` of targets whose largest entry along ``axis`` is at the class.
 
     Args:
@@ -237,10 +241,7 @@ class OneHotMeanIoU(_OverUnion):
     sparse_y_true = False
     examples = ({"num_classes": 5}, {"num_classes": 5, "ignore_class": 1})
 
-    num_classes: int = field(check=check_positive_integer)
-    ignore_class: int | None = field(default=None, check=_check_class, after="dtype")
-    sparse_y_pred: bool = field(default=False, check=check_flag, after="ignore_class")
-    axis: int = field(default=-1, check=_check_axis, after="sparse_y_pred")
+    sparse_y_pred = False
 
 
 class BinaryIoU(_OverUnion):

@@ -186,9 +186,8 @@ class Huber(_LossMetric):
 
     examples = ({}, {"delta": 0.5})
 
-    name: str | None = "huber"
-    dtype: Any = None
-    delta: float = field(default=1.0)
+    name = "huber"
+    delta: float = field(default=1.0, after="dtype")
 
 
 class LogCoshError(_PlainLossMetric):
@@ -224,9 +223,8 @@ class CosineSimilarity(_LossMetric):
 
     direction = "up"
 
-    name: str | None = "cosine_similarity"
-    dtype: Any = None
-    axis: int = field(default=-1)
+    name = "cosine_similarity"
+    axis: int = field(default=-1, after="dtype")
 
     def compute(self, state: np.ndarray) -> float:
         return -super().compute(state)
@@ -324,10 +322,9 @@ class BinaryCrossentropy(_LossMetric):
     aliases = ("bce", "BCE")
     examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
-    name: str | None = "binary_crossentropy"
-    dtype: Any = None
-    from_logits: bool = field(default=False)
-    label_smoothing: float = field(default=0)
+    name = "binary_crossentropy"
+    from_logits: bool = field(default=False, after="dtype")
+    label_smoothing: float = field(default=0, after="from_logits")
 
 
 class CategoricalCrossentropy(_LossMetric):
@@ -349,11 +346,10 @@ class CategoricalCrossentropy(_LossMetric):
 
     examples = ({}, {"from_logits": True, "label_smoothing": 0.1})
 
-    name: str | None = "categorical_crossentropy"
-    dtype: Any = None
-    from_logits: bool = field(default=False)
-    label_smoothing: float = field(default=0)
-    axis: int = field(default=-1)
+    name = "categorical_crossentropy"
+    from_logits: bool = field(default=False, after="dtype")
+    label_smoothing: float = field(default=0, after="from_logits")
+    axis: int = field(default=-1, after="label_smoothing")
 
 
 class SparseCategoricalCrossentropy(_LossMetric):
@@ -376,11 +372,12 @@ class SparseCategoricalCrossentropy(_LossMetric):
     sparse = True
     examples = ({}, {"from_logits": True})
 
-    name: str | None = "sparse_categorical_crossentropy"
-    dtype: Any = None
-    from_logits: bool = field(default=False)
-    ignore_class: int | None = field(default=None, check=optional(check_class_number))
-    axis: int = field(default=-1)
+    name = "sparse_categorical_crossentropy"
+    from_logits: bool = field(default=False, after="dtype")
+    ignore_class: int | None = field(
+        default=None, check=optional(check_class_number), after="from_logits"
+    )
+    axis: int = field(default=-1, after="ignore_class")
 
     def accumulate(
         self, backend: Backend, y_true: Array, y_pred: Array, weights: Array | None, state: Array

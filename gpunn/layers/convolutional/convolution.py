@@ -9,6 +9,7 @@ from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
 from gpunn.core.storage import Parameter
 from gpunn.layers.arguments import check_padding, check_padding_of_steps
+from gpunn.layers.dense import KernelAndBias
 from gpunn.layers.layer import formula
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
@@ -82,7 +83,7 @@ class _Filtering(_Windowed):
         y = self.activation(y if self.bias is None else y + self.bias)
         return y if self.channels_last else ops.moveaxis(y, -1, 1)
 
-class OfKernel(_ImageLayer):
+class OfKernel(KernelAndBias, _ImageLayer):
     """A layer with the arguments of a convolution."""
 
     _abstract = True
@@ -95,13 +96,9 @@ class OfKernel(_ImageLayer):
     dilation_rate: Any = field(default=(1, 1))
     activation: Any = field(default=None)
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    bias_initializer: Any = field(default="zeros")
-    kernel_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    kernel_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
+    activity_regularizer: Any = field(
+        default=None, kw_only=True, placed=True, after="bias_regularizer"
+    )
 
 
 class _Convolution(OfKernel, _Filtering):

@@ -14,22 +14,29 @@ from gpunn.ops.table import ops
 from .convolution import _Filtering, _Windowed
 
 
-class _Depthwise(_Filtering):
+class _OfEachChannel(_Windowed):
+    """Base class of both kinds: it has their common arguments."""
+
+    _abstract = True
+
+    data_format: str | None = field(default=None, kw_only=True, placed=True)
+    dilation_rate: Any = field(default=(1, 1), kw_only=True, placed=True)
+    activation: Any = field(default=None, kw_only=True, placed=True)
+    use_bias: bool = field(default=True, check=check_flag, kw_only=True, placed=True)
+    depthwise_initializer: Any = field(default="glorot_uniform", kw_only=True, placed=True)
+    bias_initializer: Any = field(default="zeros", kw_only=True, placed=True)
+    depthwise_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    bias_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
+    depthwise_constraint: Any = field(default=None, kw_only=True, placed=True)
+    bias_constraint: Any = field(default=None, kw_only=True, placed=True)
+
+
+class _Depthwise(_OfEachChannel, _Filtering):
     kernel_size: Any = field()
     strides: Any = field(default=(1, 1))
     padding: str = field(default="valid", check=check_padding)
     depth_multiplier: int = field(default=1, check=check_positive_integer)
-    data_format: str | None = field(default=None, kw_only=True, placed=True)
-    dilation_rate: Any = field(default=(1, 1))
-    activation: Any = field(default=None)
-    use_bias: bool = field(default=True, check=check_flag)
-    depthwise_initializer: Any = field(default="glorot_uniform")
-    bias_initializer: Any = field(default="zeros")
-    depthwise_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    depthwise_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)
@@ -98,26 +105,15 @@ class DepthwiseConv1D(_Depthwise):
     dilation_rate = 1
 
 
-class _Separable(_Windowed):
+class _Separable(_OfEachChannel):
     filters: int = field(check=check_positive_integer)
     kernel_size: Any = field()
     strides: Any = field(default=(1, 1))
     padding: str = field(default="valid", check=check_padding)
-    data_format: str | None = field(default=None, kw_only=True, placed=True)
-    dilation_rate: Any = field(default=(1, 1))
-    depth_multiplier: int = field(default=1, check=check_positive_integer)
-    activation: Any = field(default=None)
-    use_bias: bool = field(default=True, check=check_flag)
-    depthwise_initializer: Any = field(default="glorot_uniform")
-    pointwise_initializer: Any = field(default="glorot_uniform")
-    bias_initializer: Any = field(default="zeros")
-    depthwise_regularizer: Any = field(default=None)
-    pointwise_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    activity_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    depthwise_constraint: Any = field(default=None)
-    pointwise_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
+    depth_multiplier: int = field(default=1, check=check_positive_integer, after="dilation_rate")
+    pointwise_initializer: Any = field(default="glorot_uniform", after="depthwise_initializer")
+    pointwise_regularizer: Any = field(default=None, after="depthwise_regularizer")
+    pointwise_constraint: Any = field(default=None, after="depthwise_constraint")
 
     def build(self, input_shape: Shape) -> None:
         channels = self._built_on(input_shape)

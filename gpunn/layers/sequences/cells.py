@@ -14,6 +14,7 @@ from gpunn.common.fields import field
 from gpunn.common.overrides import replaces
 from gpunn.common.random import check_seed
 from gpunn.layers.arguments import check_units
+from gpunn.layers.dense import KernelAndBias
 from gpunn.layers.layer import Layer
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
@@ -39,7 +40,32 @@ def as_list(x: Any) -> list[Any]:
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
-class RecurrentWeights(Layer):
+class RecurrentKernel(KernelAndBias):
+    """Base class of cells with weights, and of the layers that make one: their common arguments."""
+
+    _abstract = True
+
+    recurrent_initializer: Any = field(
+        default="orthogonal", kw_only=True, placed=True, after="kernel_initializer"
+    )
+    recurrent_regularizer: Any = field(
+        default=None, kw_only=True, placed=True, after="kernel_regularizer"
+    )
+    recurrent_constraint: Any = field(
+        default=None, kw_only=True, placed=True, after="kernel_constraint"
+    )
+    dropout: float = field(
+        default=0.0, check=check_below_one, kw_only=True, placed=True, after="bias_constraint"
+    )
+    recurrent_dropout: float = field(
+        default=0.0, check=check_below_one, kw_only=True, placed=True, after="dropout"
+    )
+    seed: int | None = field(
+        default=None, check=check_seed, kw_only=True, placed=True, after="recurrent_dropout"
+    )
+
+
+class RecurrentWeights(RecurrentKernel):
     """Base class of cells of units, and of the layers that make one: it has their arguments."""
 
     _abstract = True
@@ -47,19 +73,7 @@ class RecurrentWeights(Layer):
     units: int = field(check=check_units)
     activation: Any = field(default="tanh")
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    recurrent_initializer: Any = field(default="orthogonal")
-    bias_initializer: Any = field(default="zeros")
-    kernel_regularizer: Any = field(default=None)
-    recurrent_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    kernel_constraint: Any = field(default=None)
-    recurrent_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
-    dropout: float = field(default=0.0, check=check_below_one)
-    recurrent_dropout: float = field(default=0.0, check=check_below_one)
-    seed: int | None = field(default=None, check=check_seed)
-    implementation: int = field(default=2, check=among(1, 2), kw_only=True)
+    implementation: int = field(default=2, check=among(1, 2), kw_only=True, after="seed")
 
 
 class Cell(Layer):

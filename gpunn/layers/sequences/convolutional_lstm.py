@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gpunn.common.arguments import check_below_one, check_flag, check_positive_integer
+from gpunn.common.arguments import check_flag, check_positive_integer
 from gpunn.common.fields import field
-from gpunn.common.random import check_seed
 from gpunn.layers.arguments import check_padding
 from gpunn.layers.convolutional.convolution import check_strides
 from gpunn.layers.convolutional.images import _ImageLayer
@@ -16,11 +15,11 @@ from gpunn.layers.shapes import Shape
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
-from .cells import Cell, Masks, declared_lstm_bias, lstm_step, product
+from .cells import Cell, Masks, RecurrentKernel, declared_lstm_bias, lstm_step, product
 from .gated import OfCell
 
 
-class _OfImages(_ImageLayer):
+class _OfImages(RecurrentKernel, _ImageLayer):
     """Base class of these layers, and of their cells: it has their arguments."""
 
     filters: int = field(check=check_positive_integer)
@@ -32,19 +31,7 @@ class _OfImages(_ImageLayer):
     activation: Any = field(default="tanh")
     recurrent_activation: Any = field(default="sigmoid")
     use_bias: bool = field(default=True, check=check_flag)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    recurrent_initializer: Any = field(default="orthogonal")
-    bias_initializer: Any = field(default="zeros")
-    unit_forget_bias: bool = field(default=True, check=check_flag)
-    kernel_regularizer: Any = field(default=None)
-    recurrent_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    kernel_constraint: Any = field(default=None)
-    recurrent_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
-    dropout: float = field(default=0.0, check=check_below_one)
-    recurrent_dropout: float = field(default=0.0, check=check_below_one)
-    seed: int | None = field(default=None, check=check_seed)
+    unit_forget_bias: bool = field(default=True, check=check_flag, after="bias_initializer")
 
     def __post_init__(self) -> None:
         super().__post_init__()

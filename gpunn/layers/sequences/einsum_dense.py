@@ -18,7 +18,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from ..arguments import check_units
-from ..layer import Layer
+from ..dense import KernelAndBias
 from ..parameters import declared
 from ..shapes import Shape
 
@@ -52,7 +52,7 @@ def _drawn(draw: VarianceScaling, fans: tuple[int, int], shape: Any, dtype: Any)
     return draw(fans, dtype).reshape(shape)
 
 
-class EinsumDense(Layer):
+class EinsumDense(KernelAndBias):
     """Compute ``y = activation(einsum(equation, x, kernel) + bias)``: a dense layer along any axes.
 
     The equation names the axes, as in `gpunn.ops.einsum`: ``"abc,cd->abd"`` is a `Dense` layer
@@ -89,12 +89,6 @@ class EinsumDense(Layer):
     output_shape: Any = field(check=_check_sizes, attribute="partial_output_shape")
     activation: Any = field(default=None)
     bias_axes: Any = field(default=None)
-    kernel_initializer: Any = field(default="glorot_uniform")
-    bias_initializer: Any = field(default="zeros")
-    kernel_regularizer: Any = field(default=None)
-    bias_regularizer: Any = field(default=None)
-    kernel_constraint: Any = field(default=None)
-    bias_constraint: Any = field(default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -81,7 +81,7 @@ class SimpleRNN(_OfUnits):
         {"units": 2, "return_sequences": True, "go_backwards": True, "activation": "sigmoid"},
     )
 
-    seed: int | None = field(default=None, after="unroll")
+    seed: int | None = field(default=None, kw_only=True, placed=True, after="unroll")
 
 
 class GRU(_OfUnits):

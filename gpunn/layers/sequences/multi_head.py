@@ -18,7 +18,7 @@ from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
 from ..arguments import check_units
-from ..layer import Layer
+from ..dense import KernelAndBias
 from ..noise import Dropout
 from ..shapes import check_shape
 from ..traced import penalized
@@ -29,7 +29,7 @@ from .einsum_dense import EinsumDense
 __all__ = ["GroupQueryAttention", "MultiHeadAttention"]
 
 
-class _Heads(Layer):
+class _Heads(KernelAndBias):
     """Base class of layers with projections to heads; a subclass has `_counts`."""
 
     _abstract = supports_masking = _builds_itself = True
@@ -48,17 +48,15 @@ class _Heads(Layer):
     flash_attention: Any = field(
         default=None, check=optional(check_flag), attribute="_flash", kw_only=True, placed=True
     )
-    kernel_initializer: Any = field(default="glorot_uniform", kw_only=True, placed=True)
-    bias_initializer: Any = field(default="zeros", kw_only=True, placed=True)
-    kernel_regularizer: Any = field(default=None, kw_only=True, placed=True)
-    bias_regularizer: Any = field(default=None, kw_only=True, placed=True)
     activity_regularizer: Any = field(
-        default=None, attribute="_activity", kw_only=True, placed=True
+        default=None, attribute="_activity", kw_only=True, placed=True, after="bias_regularizer"
     )
-    kernel_constraint: Any = field(default=None, kw_only=True, placed=True)
-    bias_constraint: Any = field(default=None, kw_only=True, placed=True)
-    use_gate: bool = field(default=False, check=check_flag, kw_only=True, placed=True)
-    seed: int | None = field(default=None, check=check_seed, kw_only=True, placed=True)
+    use_gate: bool = field(
+        default=False, check=check_flag, kw_only=True, placed=True, after="bias_constraint"
+    )
+    seed: int | None = field(
+        default=None, check=check_seed, kw_only=True, placed=True, after="use_gate"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
