@@ -6,9 +6,6 @@ from __future__ import annotations
 from gpunn.apps.sklearn import *
 
 __all__ = [
-    "GpunnAutoClassifier",
-    "GpunnAutoRegressor",
-    "GpunnClassifier",
-    "GpunnRegressor",
+    "GpunnAutoClassifier", "GpunnAutoRegressor", "GpunnClassifier", "GpunnRegressor",
     "GpunnSearchCV",
 ]

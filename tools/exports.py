@@ -168,11 +168,14 @@ def statements(folder: Path) -> str:
             imports.append(f"from .loss import {row_function.__name__}\n")
     beside_lines = [*lines.values(), *(f"{one}: Any  # of a module above" for one in above)]
     block = ["".join(imports), "".join(f"{line}\n" for line in beside_lines)]
-    homes = {f".{module}": listed for module, listed in names.items() if listed}
-    homes |= {module: [one] for one, module in above.items()}
     # An object is found by its class: only its other names are listed.
     aliases = {of: [one for one in own if one != snake_case(of)] for of, own in others.items()}
-    aliases = {of: listed for of, listed in aliases.items() if listed}
+    homes = {
+        f".{module}": ["=".join([one, *aliases.get(one, ())]) for one in listed]
+        for module, listed in names.items()
+        if listed
+    }
+    homes |= {module: [one] for one, module in above.items()}
     make = f'        make="{MAKE[beside]}",\n' if beside in MAKE else ""
     quoted = ", ".join(f'"{name}"' for name in sorted(public, key=lambda n: (rank(n), n)))
     wrapped = textwrap.indent(textwrap.fill(quoted, WIDTH - 4), "    ")
@@ -186,7 +189,6 @@ def statements(folder: Path) -> str:
         "    __getattr__, __dir__ = lazy(\n"
         "        __name__,\n"
         f"{dictionary(homes)}"
-        f"{dictionary(aliases) if aliases else ''}"
         f"{make}"
         f'        kind="{kind_of(modules.values())}",\n'
         "    )\n"

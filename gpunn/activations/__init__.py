@@ -75,7 +75,7 @@ else:
         {
             ".activation": "Activation deserialize get serialize",
             ".curves": "check_properties curve",
-            ".gated": "Gelu HardSilu Mish Silu",
+            ".gated": "Gelu HardSilu=hard_swish Mish Silu=swish",
             ".halving": "glu",
             ".neurons": "Gaussian HardSigmoid Linear Ramp Sigmoid Sign Softsign Step Tanh",
             ".operations": (
@@ -85,10 +85,6 @@ else:
             ".properties": "Properties",
             ".rectifiers": "Celu Elu Exponential LeakyRelu Relu Relu6 Selu Softplus",
             ".rows": "LogSoftmax Softmax",
-        },
-        {
-            "HardSilu": "hard_swish",
-            "Silu": "swish",
         },
         make="get",
         kind="activation",

@@ -50,16 +50,13 @@ else:
             ".learning_rates": "LearningRateScheduler ReduceLROnPlateau",
             ".model_checkpoint": "ModelCheckpoint",
             ".optuna_pruning": "OptunaPruning",
-            ".progress_bar": "ProgressBar",
+            ".progress_bar": "ProgressBar=ProgbarLogger",
             ".stopping": (
                 "StopAfter StopAtTarget StopOnSmallChange StopOnSmallGradient TerminateOnNaN"
             ),
             ".swap_ema_weights": "SwapEMAWeights",
             ".tensorboard": "TensorBoard",
             "gpunn.apps.reports": "Report",
-        },
-        {
-            "ProgressBar": "ProgbarLogger",
         },
         kind="callback",
     )

@@ -19,16 +19,7 @@ from . import (
 from .dataset import DatasetUnavailable
 
 __all__ = [
-    "DatasetUnavailable",
-    "boston_housing",
-    "california_housing",
-    "cifar10",
-    "cifar100",
-    "fashion_mnist",
-    "idx",
-    "imdb",
-    "mnist",
-    "reuters",
-    "toy",
+    "DatasetUnavailable", "boston_housing", "california_housing", "cifar10", "cifar100",
+    "fashion_mnist", "idx", "imdb", "mnist", "reuters", "toy",
 ]
 offer(__name__)

@@ -22,16 +22,10 @@ from .unpickling import header_of
 
 __all__ = ["headers", "read_npy", "read_npz"]
 
+# NotImplementedError: a compression that Python does not know; RuntimeError: a password.
 _BROKEN = (
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,  # a compression that Python does not know
-    OSError,
-    RuntimeError,  # a password
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
+    EOFError, KeyError, MemoryError, NotImplementedError, OSError, RuntimeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
 )
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gpunn.common.cache import cache_folder
 
 from . import idx
-from .routes import FAILURES, Route
+from .routes import FAILURES, Route, is_offline
 
 Images = NDArray[np.uint8]
 Split = tuple[Images, Images]
@@ -129,7 +129,7 @@ def _read_here(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images] |
 
 
 def _fetch(dataset: DataSet, tried: list[tuple[str, str]]) -> list[Images]:
-    if os.environ.get("GPUNN_OFFLINE", "") not in ("", "0"):
+    if is_offline():
         tried += [(route.name, "not tried, GPUNN_OFFLINE is set") for route in dataset.routes]
         raise DatasetUnavailable(_explain(dataset, tried))
     _print_status(f"fetching {dataset.title} ...")

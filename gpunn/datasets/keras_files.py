@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gpunn.common.cache import cache_folder
 
 from .dataset import DatasetUnavailable
 from .idx import DataFileError
-from .routes import FAILURES, download
+from .routes import FAILURES, download, is_offline
 
 Split = tuple[NDArray[Any], NDArray[Any]]
 ADDRESS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -130,13 +131,6 @@ def _check(file: KerasFile, path: Path) -> None:
 
 def digest_of(path: Path, kind: str) -> str:
     """Return the hash of a file as hexadecimal digits; ``kind`` is "md5" or "sha256"."""
-    found = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as content:
-        while piece := content.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
-
-
-def is_offline() -> bool:
-    """Whether `GPUNN_OFFLINE` prevents downloads."""
-    return os.environ.get("GPUNN_OFFLINE", "") not in ("", "0")
+        begin = partial(hashlib.new, kind, usedforsecurity=False)
+        return hashlib.file_digest(content, begin).hexdigest()

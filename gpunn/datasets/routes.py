@@ -10,6 +10,7 @@ A route imports what it needs only when it is used: most programs find their dat
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import sys
 import threading
@@ -32,6 +33,11 @@ TELL_SECONDS = 3.0
 MAX_BYTES = 128 << 20
 
 FAILURES = (OSError, zlib.error, idx.DataFileError)
+
+
+def is_offline() -> bool:
+    """Whether `GPUNN_OFFLINE` prevents downloads."""
+    return os.environ.get("GPUNN_OFFLINE", "") not in ("", "0")
 
 
 class Route(Protocol):

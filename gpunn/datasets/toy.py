@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 from gpunn.common.arguments import check_integer, check_number
 from gpunn.common.importing.lazy import offer
 
-__all__ = [
-    "eleven_points",
-    "moons",
-    "rings",
-    "separable",
-    "spirals",
-    "split",
-    "ten_points",
-    "xor",
-]
+__all__ = ["eleven_points", "moons", "rings", "separable", "spirals", "split", "ten_points", "xor"]
 offer(__name__)
 
 Problem = tuple[NDArray[np.float64], NDArray[np.int64]]

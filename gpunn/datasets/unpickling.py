@@ -31,13 +31,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 NOT_ARRAYS = (
-    pickle.UnpicklingError,
-    zlib.error,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
+    pickle.UnpicklingError, zlib.error, OSError, EOFError, ValueError, TypeError, AttributeError,
     IndexError,
 )
 

@@ -111,24 +111,29 @@ else:
         __name__,
         {
             ".activation_layers": "ELU LeakyReLU PReLU ReLU Softmax",
-            ".convolutional.convolution": "Conv1D Conv2D",
+            ".convolutional.convolution": "Conv1D=Convolution1D Conv2D=Convolution2D",
             ".convolutional.images": (
                 "Cropping1D Cropping2D UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D"
             ),
             ".convolutional.pooling": (
                 "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveMaxPooling1D "
-                "AdaptiveMaxPooling2D AveragePooling1D AveragePooling2D GlobalAveragePooling1D "
-                "GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D MaxPooling1D "
-                "MaxPooling2D"
+                "AdaptiveMaxPooling2D AveragePooling1D=AvgPool1D AveragePooling2D=AvgPool2D "
+                "GlobalAveragePooling1D=GlobalAvgPool1D GlobalAveragePooling2D=GlobalAvgPool2D "
+                "GlobalMaxPooling1D=GlobalMaxPool1D GlobalMaxPooling2D=GlobalMaxPool2D "
+                "MaxPooling1D=MaxPool1D MaxPooling2D=MaxPool2D"
             ),
             ".convolutional.separate": (
-                "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D"
+                "DepthwiseConv1D DepthwiseConv2D SeparableConv1D=SeparableConvolution1D "
+                "SeparableConv2D=SeparableConvolution2D"
             ),
-            ".convolutional.transposed": "Conv1DTranspose Conv2DTranspose",
+            ".convolutional.transposed": (
+                "Conv1DTranspose=Convolution1DTranspose Conv2DTranspose=Convolution2DTranspose"
+            ),
             ".convolutional.volumes": (
-                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D Conv3D "
-                "Conv3DTranspose Cropping3D GlobalAveragePooling3D GlobalMaxPooling3D "
-                "MaxPooling3D UpSampling3D ZeroPadding3D"
+                "AdaptiveAveragePooling3D AdaptiveMaxPooling3D AveragePooling3D=AvgPool3D "
+                "Conv3D=Convolution3D Conv3DTranspose=Convolution3DTranspose Cropping3D "
+                "GlobalAveragePooling3D=GlobalAvgPool3D GlobalMaxPooling3D=GlobalMaxPool3D "
+                "MaxPooling3D=MaxPool3D UpSampling3D ZeroPadding3D"
             ),
             ".core": "Activation Flatten Input InputLayer Rescaling Reshape",
             ".dense": "Dense",
@@ -181,28 +186,6 @@ else:
             ".sequences.recurrent": "RNN",
             ".sequences.wrappers": "Bidirectional TimeDistributed",
             ".wrapping": "InputSpec SpectralNormalization Wrapper",
-        },
-        {
-            "AveragePooling1D": "AvgPool1D",
-            "AveragePooling2D": "AvgPool2D",
-            "AveragePooling3D": "AvgPool3D",
-            "Conv1D": "Convolution1D",
-            "Conv1DTranspose": "Convolution1DTranspose",
-            "Conv2D": "Convolution2D",
-            "Conv2DTranspose": "Convolution2DTranspose",
-            "Conv3D": "Convolution3D",
-            "Conv3DTranspose": "Convolution3DTranspose",
-            "GlobalAveragePooling1D": "GlobalAvgPool1D",
-            "GlobalAveragePooling2D": "GlobalAvgPool2D",
-            "GlobalAveragePooling3D": "GlobalAvgPool3D",
-            "GlobalMaxPooling1D": "GlobalMaxPool1D",
-            "GlobalMaxPooling2D": "GlobalMaxPool2D",
-            "GlobalMaxPooling3D": "GlobalMaxPool3D",
-            "MaxPooling1D": "MaxPool1D",
-            "MaxPooling2D": "MaxPool2D",
-            "MaxPooling3D": "MaxPool3D",
-            "SeparableConv1D": "SeparableConvolution1D",
-            "SeparableConv2D": "SeparableConvolution2D",
         },
         kind="layer",
     )

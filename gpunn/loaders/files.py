@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gpunn.common.cache import cache_folder
 from gpunn.datasets.dataset import DatasetUnavailable
-from gpunn.datasets.keras_files import digest_of, is_offline
-from gpunn.datasets.routes import FAILURES, download
+from gpunn.datasets.keras_files import digest_of
+from gpunn.datasets.routes import FAILURES, download, is_offline
 
 if TYPE_CHECKING:
     import tarfile

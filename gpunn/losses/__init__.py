@@ -66,29 +66,20 @@ else:
         {
             ".alignment": "CTC",
             ".crossentropy": (
-                "BinaryCrossentropy CategoricalCrossentropy CategoricalGeneralizedCrossEntropy "
-                "SparseCategoricalCrossentropy"
+                "BinaryCrossentropy=bce=BCE CategoricalCrossentropy "
+                "CategoricalGeneralizedCrossEntropy SparseCategoricalCrossentropy"
             ),
-            ".divergence": "KLDivergence Poisson",
+            ".divergence": "KLDivergence=kld=KLD=kullback_leibler_divergence Poisson",
             ".elements": "ElementLoss",
             ".focal": "BinaryFocalCrossentropy CategoricalFocalCrossentropy",
             ".loss": "Loss deserialize get row_function serialize",
             ".margin": "CategoricalHinge Circle Hinge PerceptronCriterion SquaredHinge",
             ".regions": "Dice Tversky",
             ".regression": (
-                "CosineSimilarity EuclideanDistance HalfSquaredError Huber LogCosh "
-                "MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
-                "MeanSquaredLogarithmicError"
+                "CosineSimilarity EuclideanDistance HalfSquaredError Huber LogCosh=logcosh "
+                "MeanAbsoluteError=mae=MAE MeanAbsolutePercentageError=mape=MAPE "
+                "MeanSquaredError=mse=MSE MeanSquaredLogarithmicError=msle=MSLE"
             ),
-        },
-        {
-            "BinaryCrossentropy": "BCE bce",
-            "KLDivergence": "KLD kld kullback_leibler_divergence",
-            "LogCosh": "logcosh",
-            "MeanAbsoluteError": "MAE mae",
-            "MeanAbsolutePercentageError": "MAPE mape",
-            "MeanSquaredError": "MSE mse",
-            "MeanSquaredLogarithmicError": "MSLE msle",
         },
         make="row_function",
         kind="loss",

@@ -135,13 +135,8 @@ class Optimizer(CustomSteps, Formula):
     _refused: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
-                "apply",
-                "apply_gradients",
-                "stateless_apply",
-                "minimize",
-                "get_updates",
-                "_resource_apply_dense",
-                "_resource_apply_sparse",
+                "apply", "apply_gradients", "stateless_apply", "minimize", "get_updates",
+                "_resource_apply_dense", "_resource_apply_sparse",
             ),
             "write rule(w, g, slots, rate, t), the update of one weight, or update(backend, w, g, "
             "slots, learning_rate, updates, decay), which changes the flat array w in place",

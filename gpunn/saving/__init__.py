@@ -30,21 +30,8 @@ else:
 register_keras_serializable = register_serializable
 
 __all__ = [
-    "CustomObjectScope",
-    "custom_object_scope",
-    "deserialize_keras_object",
-    "get_custom_objects",
-    "get_registered_name",
-    "get_registered_object",
-    "load_checkpoint",
-    "load_model",
-    "load_weights",
-    "model_from_json",
-    "model_to_json",
-    "register_keras_serializable",
-    "register_serializable",
-    "save_checkpoint",
-    "save_model",
-    "save_weights",
-    "serialize_keras_object",
+    "CustomObjectScope", "custom_object_scope", "deserialize_keras_object", "get_custom_objects",
+    "get_registered_name", "get_registered_object", "load_checkpoint", "load_model", "load_weights",
+    "model_from_json", "model_to_json", "register_keras_serializable", "register_serializable",
+    "save_checkpoint", "save_model", "save_weights", "serialize_keras_object",
 ]

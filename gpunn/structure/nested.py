@@ -49,9 +49,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         ),
         **dict.fromkeys(
             (
-                "stateless_compute_loss",
-                "make_train_function",
-                "make_test_function",
+                "stateless_compute_loss", "make_train_function", "make_test_function",
                 "make_predict_function",
             ),
             "write train_step(data), test_step(data) or predict_step(data)",

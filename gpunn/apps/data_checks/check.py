@@ -18,20 +18,9 @@ from .checked_data import SEVERITIES, Data, Finding
 __all__ = ["DataCheckError", "DataReport", "Finding", "check_data"]
 
 CHECKS = (
-    checks.missing,
-    checks.labels,
-    checks.duplicates,
-    checks.imbalance,
-    checks.amount,
-    checks.constant,
-    checks.relevance,
-    checks.outliers,
-    checks.precision,
-    checks.scales,
-    checks.targets,
-    checks.order,
-    train_and_test.leakage,
-    train_and_test.shift,
+    checks.missing, checks.labels, checks.duplicates, checks.imbalance, checks.amount,
+    checks.constant, checks.relevance, checks.outliers, checks.precision, checks.scales,
+    checks.targets, checks.order, train_and_test.leakage, train_and_test.shift,
 )
 
 

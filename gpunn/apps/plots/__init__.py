@@ -20,20 +20,8 @@ from .networks import network
 from .surfaces import PathRecorder, error_surface
 
 __all__ = [
-    "PathRecorder",
-    "confusion_matrix",
-    "curves",
-    "decision_boundary",
-    "decision_slices",
-    "error_surface",
-    "first_layer",
-    "history",
-    "images",
-    "layer_activations",
-    "learning_curve",
-    "learning_rates",
-    "network",
-    "points",
-    "worst_mistakes",
+    "PathRecorder", "confusion_matrix", "curves", "decision_boundary", "decision_slices",
+    "error_surface", "first_layer", "history", "images", "layer_activations", "learning_curve",
+    "learning_rates", "network", "points", "worst_mistakes",
 ]
 offer(__name__)

@@ -13,9 +13,6 @@ from .regressor import GpunnRegressor
 from .searching import GpunnSearchCV
 
 __all__ = [
-    "GpunnAutoClassifier",
-    "GpunnAutoRegressor",
-    "GpunnClassifier",
-    "GpunnRegressor",
+    "GpunnAutoClassifier", "GpunnAutoRegressor", "GpunnClassifier", "GpunnRegressor",
     "GpunnSearchCV",
 ]

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from threading import RLock
-from types import FrameType, MappingProxyType
+from types import FrameType
 from typing import Any
 
 from gpunn.common.names import closest, snake_case
@@ -25,7 +25,6 @@ _OF_PARTS = (
     "activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics",
     "models", "optimizers", "regularizers",
 )  # fmt: skip
-_NONE: Mapping[str, str] = MappingProxyType({})
 _of_kinds: dict[str, LazyPackage] = {}
 _turn = RLock()
 
@@ -35,13 +34,13 @@ class LazyPackage:
 
     Args:
         package: ``__name__`` of the package.
-        modules: By module, relative to the package, the names that it defines.
-        others: By class, the names of an object made of it; without ``make``, of the class itself.
+        modules: By module, relative to the package, the names that it defines. After a class and
+            "=" comes the name of an object made of it; without ``make``, of the class itself.
         make: Name of the package's function of a class that makes this object, which is also named
             like the class in snake_case, if ``__all__`` lists that.
         kind: Kind of the parts that the package defines, see `gpunn.common.registry`.
 
-    >>> names = LazyPackage("gpunn.layers", {".dense": "Dense"}, {"Dense": "Affine"})
+    >>> names = LazyPackage("gpunn.layers", {".dense": "Dense=Affine"})
     >>> names.get("Affine").__name__, names.get("dense").__name__
     ('Dense', 'gpunn.layers.dense')
     >>> names.get("Afine")
@@ -50,19 +49,15 @@ class LazyPackage:
     """
 
     def __init__(
-        self,
-        package: str,
-        modules: Mapping[str, str],
-        others: Mapping[str, str] = _NONE,
-        *,
-        make: str = "",
-        kind: str = "",
+        self, package: str, modules: Mapping[str, str], *, make: str = "", kind: str = ""
     ) -> None:
         self._package = package
-        self._modules = {
-            name: module for module, names in modules.items() for name in names.split()
-        }
-        self._classes = {other: name for name, names in others.items() for other in names.split()}
+        self._modules: dict[str, str] = {}
+        self._classes: dict[str, str] = {}  # by the other names
+        for module, names in modules.items():
+            for name, *others in (one.split("=") for one in names.split()):
+                self._modules[name] = module
+                self._classes |= dict.fromkeys(others, name)
         self._make = make
         self._made: dict[str, Any] = {}  # by class
         self._parts: set[str | None] = set()  # those that `import_part` has imported
