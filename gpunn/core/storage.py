@@ -31,6 +31,7 @@ from .operators import ASSIGNED, FUNCTIONS, Kept
 # network of a few units, most of an update would else be of the gaps.
 ALIGNMENT, ALIGNMENT_OF_SMALL = 16, 4
 
+HANDLED = ("trainable", "multiplier", "decay", "l1", "l2")
 SEGMENT = np.dtype(
     [
         ("offset", np.int64),
@@ -407,21 +408,21 @@ class ParameterStorage:
     def refresh(self) -> None:
         """Read again which parameters are trained and how, and group them."""
         trained = [p for p in self.parameters if p.trained]
-        self.trained = [p for p in trained if self._trains(p)]
-        ends = [*self.segments["offset"].tolist(), self.values.size][1:]
+        starts = self.segments["offset"].tolist()
+        handled = [(self._trains(p), p.multiplier, self.decays(p)) for p in trained]
+        self.trained = [p for p, (trains, *_) in zip(trained, handled, strict=True) if trains]
+        rows = [(*one, *p.coefficients) for one, p in zip(handled, trained, strict=True)]
+        for name, column in zip(HANDLED, zip(*rows, strict=True), strict=False):
+            self.segments[name] = column
         self.groups: list[ParameterGroup] = []
-        for row, parameter, end in zip(self.segments, trained, ends, strict=True):
-            row["trainable"] = self._trains(parameter)
-            update = parameter.multiplier, self.decays(parameter)
-            row["multiplier"], row["decay"] = update
-            row["l1"], row["l2"] = parameter.coefficients
-            if not row["trainable"]:
+        ends = [*starts, self.values.size][1:]
+        for start, end, (trains, multiplier, decay) in zip(starts, ends, handled, strict=True):
+            if not trains:
                 continue
-            start = int(row["offset"])
             last = self.groups[-1] if self.groups else None
-            if last and (last.multiplier, last.decay) == update and last.stop == start:
+            if last and (last.multiplier, last.decay, last.stop) == (multiplier, decay, start):
                 start = self.groups.pop().start
-            self.groups.append(self._group(start, int(end), *update))
+            self.groups.append(self._group(start, end, multiplier, decay))
         table = np.array(
             [(g.start, g.stop, g.multiplier, g.decay) for g in self.groups], np.float64
         ).reshape(-1, 4)

@@ -94,8 +94,8 @@ class Trainer(Objective):
 
     def _make(self) -> None:
         """Reread which parameters are trained and how, and all parts; let programs be rebuilt."""
-        self._take_slots()  # a setting may take more of them
         if self.version:  # it has been made
+            self._take_slots()  # a setting may take more of them
             check_unchanged(self.plan, self.storage)
             self._match()
         self.traceable = all(map(is_traceable, [*self.formulas, *self._rules()]))
@@ -103,8 +103,9 @@ class Trainer(Objective):
 
     def _take_slots(self) -> None:
         """Add the optimizer's slots to the storage, and let it count here."""
-        self.storage.refresh()
-        if self.optimizer is not None:
+        if self.optimizer is None:
+            self.storage.refresh()
+        else:
             self.optimizer.add_slots(self.storage)
             self.optimizer.drop_sums(self.storage)
             self.optimizer.attach(self.control)
