@@ -231,16 +231,21 @@ def _product_seconds(task: Task, gpu: GPU) -> float:
     if isinstance(task, Product):
         m, n, k, *_ = task.matmul.sizes
         return roofline.product_seconds(m, n, k, gpu)
-    if task.name not in ("convolution", "kernel_gradient", "few_rows_gradient"):
+    name = task.name.removeprefix("pooled_")
+    if name not in ("convolution", "kernel_gradient", "few_rows_gradient"):
         return 0.0
     names = (parameter.name for parameter in part_named(task.name).parameters)
     values: dict[str, Any] = dict(zip(names, task.arguments, strict=True))
     _, _, *counts = values["geometry"].tolist()[:6]
     windows = int(values["samples"]) * counts[0] * counts[1]
+    if "pooling" in values:
+        _, _, *pools = values["pooling"].tolist()[:6]
+        cells = pools[2] * pools[3] if name == "convolution" else 1  # of others one has a gradient
+        windows = int(values["samples"]) * pools[0] * pools[1] * cells
     width = counts[2] * counts[3] * int(values["channels"])
-    if task.name == "few_rows_gradient":
+    if name == "few_rows_gradient":
         return roofline.few_rows_seconds(width, int(values["filters"]), windows, gpu)
-    rows, terms = (windows, width) if task.name == "convolution" else (width, windows)
+    rows, terms = (windows, width) if name == "convolution" else (width, windows)
     sizes = rows, int(values["filters"]), terms, int(values.get("pieces", 1))
     return convolution.cost(*sizes, gpu.multiprocessors) / (roofline.PRODUCT_EFFICIENCY * gpu.flops)
 

@@ -66,6 +66,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/models/test_training_fixed_in_graphs.py",
     "tests/layers/as_in_keras/test_adaptive_pooling.py",
     "tests/layers/as_in_keras/test_spectral_normalization.py",
+    "tests/layers/pictures/test_convolution_before_pooling.py",
     "tests/layers/pictures/test_colors_and_windows.py",
     "tests/layers/pictures/test_operations_on_pictures.py",
     "tests/metrics/test_iou_and_correlation.py",

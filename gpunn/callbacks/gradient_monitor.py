@@ -99,6 +99,7 @@ class GradientMonitor(Callback):
     _writer = cast("Any", None)
 
     def on_train_begin(self, logs: Logs = None) -> None:
+        self.model._training.keep_outputs()
         self._reset()
         self._due, self._before = False, None
         self._began, self._spent = time.perf_counter(), 0.0

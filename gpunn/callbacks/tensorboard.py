@@ -92,6 +92,8 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._training = True
+        if self.histogram_freq:
+            self.model.last_activations()  # from now on they are complete
         writer = self._writer("train")
         if self.write_graph:
             writer.file_writer.add_summary(_model_summary(self.model), 0)

@@ -176,6 +176,15 @@ class Workspace:
             if call.dy is not None and (call.trains or any(dx is not None for dx in call.dxs))
         ]
 
+    @property
+    def unread(self) -> list[Array]:
+        """The outputs of nodes that nothing reads after a step, unless it looks at all of them."""
+        wanted = [*self.ys, *(mask for mask in self.masks if mask is not None)]
+        overlap = self.backend.overlap
+        return [
+            call.y for call in self.calls if all(overlap(call.y, y) is None for y in wanted)
+        ]
+
     def _stored(self, number: int) -> str:
         """Return the storage dtype of an input, or the output of a node: inputs are never bool."""
         dtype = self.plan.dtypes[number]

@@ -524,6 +524,9 @@ class TrainableModel(StepMethods):
     def last_activations(self) -> dict[str, np.ndarray]:
         """Return the output of every layer in the last training step, by name; empty before one.
 
+        On a GPU, steps do not write the output of a convolution that only a pooling reads: it is
+        missing the first time. Steps after that write the outputs of all layers.
+
         >>> import gpunn
         >>> line = gpunn.layers.Dense(1, kernel_initializer="zeros")
         >>> model = gpunn.Sequential([gpunn.Input((1,)), line])

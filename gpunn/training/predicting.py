@@ -132,15 +132,19 @@ def last_activations(training: Training) -> dict[str, np.ndarray]:
     """See `gpunn.Model.last_activations`."""
     trainer = training.trainer
     batch = trainer.last_batch if trainer else None
+    training.keep_outputs()
     if trainer is None or batch is None:
         return {}
-    outputs: list[np.ndarray] = []
-    for call in batch.workspace.calls:
+    outputs: dict[str, np.ndarray] = {}
+    names = _call_names(batch.workspace.plan)
+    for name, call in zip(names, batch.workspace.calls, strict=True):
+        if not call.backend.is_written(call.y):
+            continue
         output = trainer.spec.backend.read(call.y)
         if call.activation is not getattr(call.layer, "activation", None):
             output = call.layer.activation(output).numpy()  # the loss took the logits
-        outputs.append(output)
-    return dict(zip(_call_names(batch.workspace.plan), outputs, strict=True))
+        outputs[name] = output
+    return outputs
 
 
 def _call_names(plan: Plan) -> list[str]:

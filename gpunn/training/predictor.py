@@ -96,7 +96,8 @@ class Forward:
             control=self._control, seed=self._seed, assigns=False,
             counts=False,
         )
-        return workspace, self.backend.program(workspace.forward, self._traceable)
+        unread = workspace.unread
+        return workspace, self.backend.program(workspace.forward, self._traceable, None, unread)
 
 
 class Forwards:
@@ -246,7 +247,10 @@ class Predictor:
         """Return the outputs of all nodes of the plan, for arrays on the device."""
 
         def work(forward: Forward) -> list[np.ndarray]:
-            run = forward.run(xs, self._number() if self.may_draw else 0)
+            run, backend = forward.run(xs, self._number() if self.may_draw else 0), forward.backend
+            if not all(backend.is_written(call.y) for call in run.calls):
+                with backend.stream_lock:
+                    run.forward()
             return [forward.backend.read(call.y) for call in run.calls]
 
         return self.storage.access.read(self._forwards.get().contexts.call, work)

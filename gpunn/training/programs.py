@@ -204,7 +204,8 @@ class Programs:
         step = ModelStep(batch, self.totals, given, source, order, self.undo)
         with eagerly(self._eager):
             whole = self.objective
-            program = self.backend.program(step, whole.traceable, whole.launch_modes)
+            unread = () if whole.progress.keeps_outputs else batch.workspace.unread
+            program = self.backend.program(step, whole.traceable, whole.launch_modes, unread)
         optimizer = objective.optimizer if self.training else None
         # The host computes a schedule without a functor before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())

@@ -28,7 +28,10 @@ class Progress:
         pass_began: Batches before the current pass, for streamed batches.
         control: The counters of the steps that trained last, if any.
         draws: The random numbers of steps that the model's class defines, once they are used.
+        keeps_outputs: Whether steps write the outputs of all layers, also those that nothing reads.
     """
+
+    keeps_outputs = False
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed, self.seeded = draw_seed() if seed is None else seed, times_seeded()

@@ -103,6 +103,13 @@ class Training:
         made._builder, made.progress = builder, copy.deepcopy(self.progress)
         return made
 
+    def keep_outputs(self) -> None:
+        """Let all steps from now on write the outputs of all layers."""
+        if not self.progress.keeps_outputs:
+            self.progress.keeps_outputs = True
+            if self._trainer is not None:
+                self._trainer.forget_programs()
+
     @property
     def name(self) -> str:
         """Name of the model."""

@@ -8,6 +8,7 @@ constexpr int DEPTH = 8;              // terms of the sums that a block reads at
 constexpr int DOWN = 6, ACROSS = 4;   // rows and columns that a thread computes of a tile
 constexpr int NARROW = 8, WIDE = 16;  // threads along a row of a tile, for few and many columns
 constexpr int FEW = 32;               // rows of a kernel's gradient that a thread adds up itself
+constexpr int PASSES = 4;             // in which the rows of a tile are pooled
 constexpr int PAD = 4;                // lanes that write the terms of a column meet other banks
 constexpr int32 OUTSIDE = -(1 << 30);  // of every image, also when a position is added to it
 
@@ -60,16 +61,25 @@ template <typename T> struct Tile {
     Position positions[ROWS];
 };
 
+// What all threads do after each pass over a tile's rows: nothing.
+struct Nothing {
+    __device__ void operator()(int32, int32) const {}
+};
+
 // A product of `rows` x `columns`: calls store(row, column, piece, sum) for each element of it, with
 // the sum of each of the `pieces` of its `terms`. The left factor is the value of the patches at
 // row_at(row) and term_at(term), the right one weight(term, column). Adjacent lanes read what is
 // adjacent in memory: terms or, for `rows_adjacent` and `columns_adjacent`, rows and columns.
-template <int LANES, bool rows_adjacent, typename T, typename RowAt, typename TermAt,
-          typename Weight, typename Store>
+//
+// The rows of a tile are stored in `passes`. After each, all threads call stored(row, column) with
+// the pass's first row and the tile's first column; then the tile's memory is free.
+template <int LANES, bool rows_adjacent, int passes = 1, typename T, typename RowAt,
+          typename TermAt, typename Weight, typename Store, typename Stored = Nothing>
 __device__ inline void tiles_of_product(ThreadGroup threads, Tile<T>& tile,
                                         const Patches<T>& patches, int32 rows, int32 columns,
                                         int32 terms, int32 pieces, bool columns_adjacent,
-                                        RowAt row_at, TermAt term_at, Weight weight, Store store) {
+                                        RowAt row_at, TermAt term_at, Weight weight, Store store,
+                                        Stored stored = {}) {
     constexpr int HEIGHT = BLOCK / LANES * DOWN, WIDTH = LANES * ACROSS;
     constexpr int TALL = HEIGHT + PAD, BROAD = WIDTH + PAD, READ = BLOCK / DEPTH;
     const int rank = int(threads.rank), first_term = rank % DEPTH, first = rank / DEPTH;
@@ -120,10 +130,13 @@ __device__ inline void tiles_of_product(ThreadGroup threads, Tile<T>& tile,
             }
             __syncthreads();  // the factors are replaced
         }
-        for (int i = 0; i < DOWN; ++i)
-            for (int j = 0; j < ACROSS; ++j)
-                if (row + down + i < rows && column + across + j < columns)
-                    store(row + down + i, column + across + j, piece, sums[i][j]);
+        for (int pass = 0; pass < passes; ++pass) {
+            for (int i = 0; i < DOWN && (passes == 1 || down / (HEIGHT / passes) == pass); ++i)
+                for (int j = 0; j < ACROSS; ++j)
+                    if (row + down + i < rows && column + across + j < columns)
+                        store(row + down + i, column + across + j, piece, sums[i][j]);
+            stored(row + HEIGHT / passes * pass, column);
+        }
     }
 }
 
@@ -158,6 +171,79 @@ BLOCK_PART void convolution(ThreadGroup threads, const T* x, COMPILE_TIME const 
     }
 }
 
+// The windows of a pooling on those of a convolution: they neither overlap nor leave the image.
+struct Pools {
+    Windows w;
+    int32 cells;    // of a window
+    int32 windows;  // of all images
+
+    __device__ Pools(const int32* geometry, int64 samples)
+        : w(geometry), cells(w.cells()), windows(int32(samples * w.windows())) {}
+
+    // The number of the convolution's window under a cell.
+    __device__ int32 under(int32 window, int32 cell) const {
+        const Place at(window, w.rows, w.columns, 1);
+        const int32 y = w.y(at.y, cell / w.cell_columns), x = w.x(at.x, cell % w.cell_columns);
+        return (int32(at.sample) * w.height + y) * w.width + x;
+    }
+};
+
+// out (samples, windows of the pooling, filters) = the largest result of a `convolution` with bias
+// and `relu` in each of them, whose cells are then adjacent rows of the product. Of a larger result
+// nothing is written. places = the first cell with the largest, where a gradient goes; NOWHERE for
+// NaN, and where relu is 0. A pass over a tile's rows has all cells of its windows.
+template <typename T>
+BLOCK_PART void pooled_convolution(ThreadGroup threads, const T* x,
+                                   COMPILE_TIME const int32* geometry,
+                                   COMPILE_TIME const int32* pooling, int64 samples,
+                                   int32 channels, const T* kernel, int32 filters, const T* bias,
+                                   bool relu, uint8* places, T* out) {
+    __shared__ Tile<T> tile;
+    T* const results = tile.rows[0].values;  // of a pass
+    const Patches<T> patches(x, geometry, samples, channels);
+    const Pools pools(pooling, samples);
+    const bool narrow = filters <= NARROW * ACROSS;
+    const int32 tall = BLOCK / (narrow ? NARROW : WIDE) * DOWN / PASSES;
+    const int32 broad = (narrow ? NARROW : WIDE) * ACROSS, rows = pools.windows * pools.cells;
+    auto row_at = [&](int32 row) {
+        return patches.window(row < rows ? pools.under(row / pools.cells, row % pools.cells)
+                                         : patches.windows);
+    };
+    auto term_at = [&](int32 term) { return patches.element(term); };
+    auto weight = [&](int32 term, int32 filter) { return kernel[term * filters + filter]; };
+    auto store = [&](int32 row, int32 filter, int32, T sum) {
+        if (bias) sum += bias[filter];
+        results[row % tall * broad + filter % broad] = relu ? elements::relu(sum) : sum;
+    };
+    auto pool = [&](int32 row, int32 column) {
+        __syncthreads();
+        for (int i = int(threads.rank); i < tall / pools.cells * broad; i += BLOCK) {
+            const int32 window = row / pools.cells + i / broad, filter = column + i % broad;
+            if (window >= pools.windows || filter >= filters) continue;
+            const T* cells = results + i / broad * pools.cells * broad + i % broad;
+            T largest = cells[0];
+            int32 place = 0;
+            for (int32 cell = 1; cell < pools.cells; ++cell) {
+                const T value = cells[cell * broad];
+                if (value > largest || value != value) largest = value, place = cell;
+            }
+            out[window * filters + filter] = largest;
+            const bool passes = relu ? largest > T(0) : largest == largest;
+            if (places) places[window * filters + filter] = passes ? uint8(place) : NOWHERE;
+        }
+        __syncthreads();  // `results` is written again
+    };
+    if (narrow) {
+        tiles_of_product<NARROW, false, PASSES>(threads, tile, patches, rows, filters,
+                                                patches.width, 1, true, row_at, term_at, weight,
+                                                store, pool);
+    } else {
+        tiles_of_product<WIDE, false, PASSES>(threads, tile, patches, rows, filters,
+                                              patches.width, 1, true, row_at, term_at, weight,
+                                              store, pool);
+    }
+}
+
 // partial (pieces, cells channels, filters) = patches^T dz, dz (windows, filters), for each of the
 // `pieces` of the windows: the gradient of the kernel is the sum of these.
 template <typename T>
@@ -182,6 +268,22 @@ BLOCK_PART void kernel_gradient(ThreadGroup threads, const T* x, COMPILE_TIME co
     }
 }
 
+// sums += the patch at a window times a factor
+template <typename T>
+__device__ inline void add_patch(const Patches<T>& patches, Position at, T factor, T (&sums)[FEW]) {
+    int32 down = 0, across = 0, channel = 0, cell = 0;  // of each row in turn: no division
+#pragma unroll
+    for (int32 row = 0; row < FEW; ++row)
+        if (row < patches.width) {
+            const int32 place = (down * patches.w.width + across) * patches.channels + channel;
+            sums[row] += patches.at(at, {place, down, across}) * factor;
+            if (++channel < patches.channels) continue;
+            channel = 0, across += patches.w.dilation_x;
+            if (++cell < patches.w.cell_columns) continue;
+            cell = across = 0, down += patches.w.dilation_y;
+        }
+}
+
 // partial (pieces, cells channels, filters) as in `kernel_gradient`, for patches of at most FEW
 // elements. A thread has a filter, and the sums of all elements of a patch in registers: the lanes of
 // a warp read neighbouring dz, and the same pixels.
@@ -196,24 +298,41 @@ ELEMENT_PART void few_rows_gradient(ThreadGroup threads, const T* x,
         const int32 start = int32(int64(patches.windows) * piece / pieces);
         const int32 stop = int32(int64(patches.windows) * (piece + 1) / pieces);
         T sums[FEW] = {};
-        for (int32 window = start; window < stop; ++window) {
-            const Position at = patches.window(window);
-            const T factor = dz[window * filters + filter];
-            int32 down = 0, across = 0, channel = 0, cell = 0;  // of each row in turn: no division
+        for (int32 window = start; window < stop; ++window)
+            add_patch(patches, patches.window(window), dz[window * filters + filter], sums);
 #pragma unroll
-            for (int32 row = 0; row < FEW; ++row)
-                if (row < patches.width) {
-                    const int32 place = (down * patches.w.width + across) * channels + channel;
-                    sums[row] += patches.at(at, {place, down, across}) * factor;
-                    if (++channel < channels) continue;
-                    channel = 0, across += patches.w.dilation_x;
-                    if (++cell < patches.w.cell_columns) continue;
-                    cell = across = 0, down += patches.w.dilation_y;
-                }
+        for (int32 row = 0; row < FEW; ++row)
+            if (row < patches.width)
+                partial[(piece * patches.width + row) * filters + filter] = sums[row];
+    }
+}
+
+// The same from the gradient dy of a `pooled_convolution`: dz is dy at its places, else 0. The sums
+// of dz are the gradient of the bias, partial_bias (pieces, filters).
+template <typename T>
+ELEMENT_PART void pooled_few_rows_gradient(ThreadGroup threads, const T* x,
+                                           COMPILE_TIME const int32* geometry,
+                                           COMPILE_TIME const int32* pooling, int64 samples,
+                                           int32 channels, const T* dy, const uint8* places,
+                                           int32 filters, int32 pieces, T* partial,
+                                           T* partial_bias) {
+    const Patches<T> patches(x, geometry, samples, channels);
+    const Pools pools(pooling, samples);
+    for (int64 i : threads.elements(int64(pieces) * filters)) {
+        const int32 piece = int32(i / filters), filter = int32(i % filters);
+        const int32 start = int32(int64(pools.windows) * piece / pieces);
+        const int32 stop = int32(int64(pools.windows) * (piece + 1) / pieces);
+        T sums[FEW] = {}, whole = T(0);
+        for (int32 window = start; window < stop; ++window) {
+            const int32 at = window * filters + filter;
+            if (places[at] == NOWHERE) continue;
+            whole += dy[at];
+            add_patch(patches, patches.window(pools.under(window, places[at])), dy[at], sums);
         }
 #pragma unroll
         for (int32 row = 0; row < FEW; ++row)
             if (row < patches.width)
                 partial[(piece * patches.width + row) * filters + filter] = sums[row];
+        partial_bias[i] = whole;
     }
 }

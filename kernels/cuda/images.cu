@@ -104,6 +104,28 @@ ELEMENT_PART void max_pooling_gradient(ThreadGroup threads, ROW_SLICED const T* 
     }
 }
 
+// out (samples, height, width, channels) = dy at the places of the largest pixels, else 0, of windows
+// that do not overlap; see `pooled_convolution`
+template <typename T>
+ELEMENT_PART void unpooling(ThreadGroup threads, ROW_SLICED const T* dy,
+                            ROW_SLICED const uint8* places, COMPILE_TIME const int32* geometry,
+                            int64 samples, int32 channels, ROW_SLICED T* out) {
+    const Windows w(geometry);
+    const int64 n = samples * w.pixels() * channels;
+    for (int64 i : threads.elements(n)) {
+        const Place at(i, w.height, w.width, channels);
+        const int32 row = at.y / w.cell_rows, column = at.x / w.cell_columns;
+        const int32 cell = at.y % w.cell_rows * w.cell_columns + at.x % w.cell_columns;
+        T value = T(0);
+        if (row < w.rows && column < w.columns) {
+            const int64 window = at.sample * w.windows() + int64(row) * w.columns + column;
+            const int64 place = window * channels + at.channel;
+            if (places[place] == cell) value = dy[place];
+        }
+        out[i] = value;
+    }
+}
+
 // The number of pixels under a window.
 __device__ inline int32 pixels_under(const Windows& w, int32 row, int32 column) {
     int32 down = 0, across = 0;

@@ -41,6 +41,8 @@ struct Windows {
     }
 };
 
+constexpr uint8 NOWHERE = 255;  // the place of the largest pixel of a window that passes no gradient
+
 // Element i of images of this size.
 struct Place {
     int64 sample;

@@ -48,7 +48,9 @@ GPU = emulated.make_backend()
 class Eager(CupyBackend):
     """The GPU without graphs: Python performs each step."""
 
-    def program(self, step: Step, traceable: bool = False, modes: Any = None) -> Any:
+    def program(
+        self, step: Step, traceable: bool = False, modes: Any = None, unread: Any = ()
+    ) -> Any:
         class Program:
             def run(program, steps: int) -> None:
                 with self.stream_lock:

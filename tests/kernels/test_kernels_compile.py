@@ -112,7 +112,7 @@ SINGLE = [
     *(f"{kernel}<float>" for kernel in (
         "patches", "patches_gradient", "max_pooling", "max_pooling_gradient", "average_pooling",
         "average_pooling_gradient", "crop_or_pad", "swap_axes", "convolution", "kernel_gradient",
-        "few_rows_gradient",
+        "few_rows_gradient", "pooled_convolution", "pooled_few_rows_gradient", "unpooling",
         "grouped_convolution", "grouped_image_gradient", "grouped_kernel_gradient",
     )),
     "dropout<float>", "dropout_gradient<float>", "column_sums<float>", "clip_values<float>",

@@ -52,7 +52,7 @@ LAMB = f"optimizer {label(Lamb())}"
 NORM = "constraint MinMaxNorm(min_value=0.0, max_value=1.0, rate=0.5, axis=-1)"
 WITH_BARRIERS = {
     "bins.cu": ("metric R2Score()",),
-    "convolution.cu": ("convolution_without_patches",),
+    "convolution.cu": ("convolution_without_patches", "pooled_convolution"),
     "constraints.cu": ("constraint UnitNorm(axis=0)",),
     "normalization.cu": ("batch_normalization",),
     "places.cu": ("rows_of_places",),
@@ -184,8 +184,29 @@ FAULTS = [
     ),
     Fault(
         "last window of a piece lost", "convolution.cu",
-        "window < stop; ++window", "window + 1 < stop; ++window",
+        "window < stop; ++window)\n            add",
+        "window + 1 < stop; ++window)\n            add",
         ("convolution_with_few_rows",),
+    ),
+    Fault(
+        "last window of a pass lost", "convolution.cu",
+        "i < tall / pools.cells * broad;", "i < (tall / pools.cells - 1) * broad;",
+        ("pooled_convolution",),
+    ),
+    Fault(
+        "the last of equal pixels", "convolution.cu",
+        "if (value > largest || value != value)", "if (!(value < largest))",
+        ("pooled_convolution",),
+    ),
+    Fault(
+        "a gradient where relu is 0", "convolution.cu",
+        "relu ? largest > T(0) : largest == largest", "largest == largest",
+        ("pooled_convolution",),
+    ),
+    Fault(
+        "windows beside the image", "images.cu",
+        "if (row < w.rows && column < w.columns) {", "if (row < w.rows) {",
+        ("pooled_convolution",),
     ),
     Fault(
         "cells not reversed", "convolution.cu",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -139,7 +139,8 @@ class Backend(Contract, Device):
         return current_profile(self) is not None
 
     def program(
-        self, step: Step, traceable: bool = False, modes: dict[str, str] | None = None
+        self, step: Step, traceable: bool = False, modes: dict[str, str] | None = None,
+        unread: Sequence[Array] = (),
     ) -> Program:
         """Return a `Program` that repeats ``step``, which calls only operations of this backend.
 
@@ -153,6 +154,8 @@ class Backend(Contract, Device):
                 A custom layer or formula guarantees neither: its step is called each time.
             modes: the `LAUNCH_MODES` of earlier steps, by a digest of their operations. The same
                 step takes the same mode, and so gives the same bits; a new one is added.
+            unread: arrays that nothing reads after a step, which may leave them as they were; see
+                `is_written`.
 
         Raises:
             RuntimeError: if the backend was not made by `isolated`: others may be using it.
@@ -161,10 +164,16 @@ class Backend(Contract, Device):
             raise RuntimeError("A program needs an isolated backend: use backend.isolated().")
         if runs_eagerly():
             return EagerProgram(self, step)
-        return self._program(step, traceable, {} if modes is None else modes)
+        return self._program(step, traceable, {} if modes is None else modes, unread)
+
+    def is_written(self, array: Array) -> bool:
+        """Return whether all programs so far write an array that was ``unread`` in one."""
+        return True
 
     @abstractmethod
-    def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
+    def _program(
+        self, step: Step, traceable: bool, modes: dict[str, str], unread: Sequence[Array]
+    ) -> Program:
         """See `program`."""
 
     def in_passes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -14,7 +15,6 @@ from gpunn.backends.contract.control import LEARNING_RATE, PARAMETERS, UPDATES, 
 from gpunn.backends.contract.formulas import OptimizerProtocol
 from gpunn.backends.shared.pieces import cut
 
-from .convolution import CupyConvolution
 from .gather_scatter import CupyGatherScatter
 from .launch.codegen import BLOCK
 from .launch.programs import CupyProgram
@@ -24,18 +24,21 @@ from .launch.tasks import PartTask, SumOverRanks
 from .losses import CupyLosses
 from .normalization import CupyNormalization
 from .penalties import CupyPenalties
+from .pooled import CupyPooled
 from .sums import COLUMN_TILE
 
 NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 
 
-class CupyBackend(CupyConvolution, CupyLosses, CupyNormalization, CupyPenalties, CupyGatherScatter):
+class CupyBackend(CupyPooled, CupyLosses, CupyNormalization, CupyPenalties, CupyGatherScatter):
     """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
     finds_first_nan = False
 
-    def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
-        return CupyProgram(self, step, traceable, modes)
+    def _program(
+        self, step: Step, traceable: bool, modes: dict[str, str], unread: Sequence[Array]
+    ) -> Program:
+        return CupyProgram(self, step, traceable, modes, unread)
 
     # -- products and element-wise passes
 

@@ -7,7 +7,7 @@ time. Tracing a step records these calls without performing them; the program re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -81,7 +81,9 @@ class TracingBackend(Backend):
         """
         return None
 
-    def _program(self, step: Step, traceable: bool, modes: dict[str, str]) -> Program:
+    def _program(
+        self, step: Step, traceable: bool, modes: dict[str, str], unread: Sequence[Array]
+    ) -> Program:
         return HostProgram(self, quiet(step), traceable)
 
     def parallel_region(self) -> AbstractContextManager[None]:

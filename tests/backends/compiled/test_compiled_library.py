@@ -74,7 +74,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
 # two, of queries and keys, and of their weights and values.
 WITH_PRODUCTS = {
     "attention", "convolution", "convolution_of_groups", "convolution_with_few_rows",
-    "convolution_without_patches", "products",
+    "convolution_without_patches", "pooled_convolution", "products",
     "rounded_products", "stacked_products",
     "fused_steps", "fused_updates", "persistent_steps", "persistent_scan", "persistent_updates",
     "persistent_evaluation",

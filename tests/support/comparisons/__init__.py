@@ -39,6 +39,7 @@ from .layers import (
     layer_normalization,
     layout,
     noise,
+    pooled_convolution,
     pooling,
     rounded_products,
     sums_of_many_rows,
@@ -91,7 +92,7 @@ def _comparisons() -> Iterator[tuple[str, Comparison]]:
     normalizations = (batch_normalization, layer_normalization, noise)
     on_images = (
         convolution, convolution_of_groups, convolution_with_few_rows, convolution_without_patches,
-        rounded_products, pooling, layout, sums_of_many_rows,
+        pooled_convolution, rounded_products, pooling, layout, sums_of_many_rows,
     )  # fmt: skip
     passes = (attention, column_sums, columns, dropout, many_bins)
     by_places = rows_of_places, checked_numbers

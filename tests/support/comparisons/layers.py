@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -12,6 +13,8 @@ import gpunn
 from gpunn.backends.contract.backend import Backend
 from gpunn.backends.contract.control import BATCHES, PASS, POSITION, Control
 from gpunn.backends.cupy import convolution as cupy_convolution
+from gpunn.backends.cupy import pooled as cupy_pooled
+from gpunn.backends.cupy.backend import CupyBackend
 from gpunn.backends.cupy.launch import roofline
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.backends.shared.order import Order
@@ -228,6 +231,59 @@ def convolution_with_few_rows(gpu: Backend, sample: Sample) -> None:
     with always, patch.object(cupy_convolution, "WINDOWS", 7):
         both_ways_of_convolution(gpu, sample, geometry, shape, filters)
         both_ways_of_convolution(gpu, sample, pixels, shape, filters)
+
+
+def pooled_convolution(gpu: Backend, sample: Sample) -> None:
+    """A step in which nothing but a pooling reads the results of a convolution: of the first layer,
+    whose images have no gradient, and of another one. Some windows have several largest pixels, or
+    no number; some pixels are in no window."""
+    geometry, (samples, *size, channels) = windows(sample)
+    filters, channels = 1 + sample.columns % 40, min(channels, 32 // geometry.cells)
+    pool = tuple(min(int(n), sample.rng.integers(1, 4)) for n in geometry.windows)
+    pool = pool if 24 % np.prod(pool) == 0 else (1, pool[1])
+    pools = Geometry.fit(geometry.windows, pool, pool, "valid")
+    formula = gpunn.activations.get(("relu", "linear")[sample.seed % 2])
+    bias = sample.normal(filters).round() if sample.rows % 5 else None
+    if bias is not None and sample.values == "undefined":
+        bias[sample.rng.random(filters) < 0.3] = np.nan
+    between = samples, *geometry.windows, filters  # the shape of what nothing reads
+
+    def layers(first: bool, backend: Backend, a: dict[str, Any]) -> None:
+        own, dtype = backend.isolated(), np.dtype(sample.dtype)
+        y, dy = own.zeros(between, dtype), own.zeros(between, dtype)
+
+        def step() -> None:
+            x, w, b = a["x"], a["w"], a.get("b")
+            own.convolution(x, w, b, formula, geometry, y, y)
+            own.max_pooling(y, pools, a["out"])
+            own.max_pooling_gradient(y, a["out"], a["d"], pools, dy)
+            dx = None if first else a["dx"]
+            own.convolution_gradient(x, w, formula, geometry, y, dy, a["dw"], a.get("db"), dx, True)
+
+        own.launch_mode = "fused"  # type: ignore[attr-defined]
+        program: Any = own.program(step, True, unread=[y])
+        program.run(1)
+        if isinstance(backend, CupyBackend):
+            launched = [task.name for launch in program.launches for task in launch.tasks]
+            assert launched[0] == "pooled_convolution" and not backend.read(y).any()
+            assert ("pooled_few_rows_gradient" if first else "unpooling") in launched
+
+    image, kernel = (samples, *size, channels), (*geometry.window, channels, filters)
+    shape = samples, *pools.windows, filters
+    given = {
+        name: sample.rng.integers(-1, 2, shape).astype(sample.dtype)
+        if sample.values != "normal" and name != "dw" else sample.normal(*shape)
+        for name, shape in (
+            ("x", image), ("dx", image), ("w", kernel), ("dw", kernel), ("out", shape), ("d", shape)
+        )
+    }  # fmt: skip
+    given |= {} if bias is None else {"b": bias, "db": sample.normal(filters)}
+    faster = patch.multiple(cupy_convolution, RATE=np.inf, BYTE=0, CACHED_BYTE=0)
+    for first in (True, False):
+        few = patch.object(roofline, "ROW_CYCLES", (-np.inf if first else np.inf,) * 2)
+        with faster, few, patch.object(cupy_pooled, "POOLED_WINDOWS", 7):
+            both = on_both(gpu, partial(layers, first), **given)
+        assert_alike(*both, sample.dtype, float(np.prod(between)))
 
 
 def convolution_of_groups(gpu: Backend, sample: Sample) -> None:

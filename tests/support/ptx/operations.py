@@ -89,7 +89,7 @@ setp.ne.{f32,f64}                         pred(T,T)      a < b || a > b
 setp.{equ,neu,ltu,leu,gtu,geu}.{f32,f64}  pred(T,T)      a != a || b != b || a COMPARED b
 setp.num.{f32,f64}                        pred(T,T)      a == a && b == b
 setp.nan.{f32,f64}                        pred(T,T)      a != a || b != b
-selp.{b16,b32,b64,f32,f64,u16,u32,u64}    T(T,T,pred)    c ? a : b
+selp.{b16,b32,b64,f32,f64,s16,u16,u32,u64} T(T,T,pred)    c ? a : b
 mov.{b32,b64,f32,f64,pred,u16,u32,u64}    T(T)           a
 cvta.to.global.u64                        T(T)           a
 cvt.f64.f32                               S(T)           S(a)

@@ -51,11 +51,13 @@ class CupyProgram:
     """
 
     def __init__(
-        self, backend: TaskBackend, step: Step, traceable: bool, modes: dict[str, str]
+        self, backend: TaskBackend, step: Step, traceable: bool, modes: dict[str, str],
+        unread: Sequence[Array] = (),
     ) -> None:
         self._backend = backend
         self._step = step
         self._traceable = traceable
+        self._unread = unread
         self._modes = modes
         self._program: GraphProgram | PersistentProgram | None = None
         self._checks: list[Check] = []
@@ -150,6 +152,7 @@ class CupyProgram:
         if mode == "persistent":
             program = PersistentProgram(backend, tasks, profile.operations, constants, forced)
         else:
+            tasks = backend.joined(tasks, profile, self._unread)
             step = FusedStep(backend, fused(tasks), constants)
             program = GraphProgram(backend, step, True, step.launches)
         outer = current_profile(backend)

@@ -18,7 +18,7 @@ from gpunn.backends.contract import OpCall, OpDeclaration
 from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, Step
 from gpunn.backends.contract.device import Fill, Kinds, Own, Parcel, Sending
 from gpunn.backends.contract.gather_scatter import Check
-from gpunn.backends.contract.profiling import ProfiledOperation, current_profile
+from gpunn.backends.contract.profiling import Profile, ProfiledOperation, current_profile
 from gpunn.backends.shared.interrupts import perform
 
 from . import persistent
@@ -29,7 +29,7 @@ from .parcel import PackedParcel
 from .protocols import KernelLauncher, KernelSet, Matmul, MatmulLibrary, Replay, Stream
 from .ring import SIZE, Ring
 from .stream_lock import Sent, StreamLock
-from .tasks import Launch, PartTask, Product, SumOverRanks, Task, region
+from .tasks import Conflict, Launch, PartTask, Product, Region, SumOverRanks, Task, region
 
 DRAWN_AT_ONCE = 8  # random numbers drawn by one thread
 PAGEABLE = 1 << 16
@@ -92,11 +92,21 @@ class TaskBackend(Backend):
         self._captured: list[Array] | None = None  # arrays of the capture in progress
         self._traced: list[Task] | None = None  # tasks of the step being traced
         self._epilogues = False  # whether products may take some of them as epilogues
+        self._unwritten = set[Region]()  # by its programs, since nothing reads them
 
     def isolated(self: Own) -> Own:
         own: Any = super().isolated()
         own._checks = WeakSet()
+        own._unwritten = set()
         return own
+
+    def forget_kept(self) -> None:
+        super().forget_kept()
+        self._unwritten.clear()
+
+    def is_written(self, array: Array) -> bool:
+        mine = region(array, True)
+        return all(mine.conflict(other) is Conflict.NONE for other in self._unwritten)
 
     def named(self, name: str, work: Callable[..., None]) -> Callable[..., None]:
         nvtx = self._nvtx
@@ -286,6 +296,13 @@ class TaskBackend(Backend):
         finally:
             self._traced, self.xp = None, self._xp
 
+    def joined(
+        self, tasks: Sequence[Task], profile: Profile, unread: Sequence[Array]
+    ) -> list[Task]:
+        """Return the tasks of a step, whose operations are in this profile, with those joined that
+        can be without an array of ``unread``; see `Backend.program`."""
+        return list(tasks)
+
     # -- launching
 
     def launch(self, launch: FusedLaunch, constants: bool) -> Launch:
@@ -406,7 +423,7 @@ class TaskBackend(Backend):
         if not isinstance(product, Product) or product.is_small:
             return False
         if product.add_epilogue(self.blas, kind, array, vector):
-            product.epilogue_operation = self._performing
+            product.joined.append(self._performing)
             return True
         return False
 

@@ -89,6 +89,7 @@ class Task:
         rows: the number of rows of its arrays if they can be taken row by row, else 0.
         flat: whether they can be cut anywhere: it computes each element from those at its place.
         operation: the operation that requested it, while a profile is made.
+        joined: further operations that it does, so that they need no launch.
     """
 
     stage: str | None = None
@@ -102,11 +103,12 @@ class Task:
     def __init__(self, touched: Iterable[tuple[Any, ...]] = ()) -> None:
         self.touched = list(touched)
         self.arguments: list[Any] = []
+        self.joined: list[ProfiledOperation | None] = []
 
     @property
     def operations(self) -> list[ProfiledOperation | None]:
         """The operations that it does completely or in part."""
-        return [self.operation]
+        return [self.operation, *self.joined]
 
     @property
     def by_slices(self) -> bool:
@@ -161,18 +163,11 @@ class PartTask(Task):
 
 
 class Product(Task):
-    """A matrix product; ``epilogue_operation`` is the operation that is its epilogue, so that it
-    needs no launch."""
-
-    epilogue_operation: ProfiledOperation | None = None
+    """A matrix product."""
 
     def __init__(self, matmul: Matmul) -> None:
         super().__init__([(matmul.a, False), (matmul.b, False), (matmul.out, True)])
         self.matmul = matmul
-
-    @property
-    def operations(self) -> list[ProfiledOperation | None]:
-        return [self.operation, self.epilogue_operation]
 
     @property
     def is_small(self) -> bool:
