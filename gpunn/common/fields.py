@@ -37,6 +37,7 @@ from inspect import Parameter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .importing.light_dataclass import constructor
 from .signatures import annotations_of
 
 if TYPE_CHECKING:
@@ -197,25 +198,17 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
         if getattr(cls, "_rebuilt_when_set", False):
             vars(self)["_is_made"] = True
 
-    names = {
-        name: name if of.default is Parameter.empty else f"{name}=fields[{name!r}].default"
-        for name, of in fields.items()
-    }
-    placed = [names[name] for name, of in fields.items() if not of.kw_only]
-    named = [names[name] for name, of in fields.items() if of.kw_only]
-    arguments = ", ".join(["self", *placed, *(["*"] if named else []), *named])
-    # Compiled, as in `dataclasses`, so that Python itself checks calls and writes the errors.
-    # The module name lets warnings distinguish gpunn's lines from the user's.
-    scope: dict[str, Any] = {"__name__": __name__, "fields": fields, "set_fields": set_fields}
-    exec(f"def __init__({arguments}): set_fields(self, locals())", scope)
-    made = scope["__init__"]
+    made = constructor(
+        cls, set_fields,
+        [name for name, of in fields.items() if not of.kw_only],
+        [name for name, of in fields.items() if of.kw_only],
+        {name: of.default for name, of in fields.items() if of.default is not Parameter.empty},
+        {
+            name: annotation
+            for base in reversed(cls.__mro__)
+            for name, annotation in annotations_of(base).items()
+            if name in fields
+        },
+    )
     made.fields = fields
-    made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
-    made.__annotations__ = {
-        name: annotation
-        for base in reversed(cls.__mro__)
-        for name, annotation in annotations_of(base).items()
-        if name in fields
-    }
-    made.__annotations__["return"] = "None"
     return made

@@ -207,3 +207,11 @@ def test_a_text_is_no_truth_value() -> None:
     layer = gpunn.layers.Dense(1)
     with pytest.raises(ValueError, match="trainable must be True or False; got 'False'"):
         layer.trainable = "False"  # type: ignore[assignment]
+
+
+def test_an_argument_without_a_default_does_not_follow_one_that_has_one() -> None:
+    with pytest.raises(TypeError, match="Late: first has no default, but follows size"):
+
+        class Late(gpunn.optimizers.Optimizer):  # type: ignore[misc]
+            size: int = field(default=1)
+            first: int = field()

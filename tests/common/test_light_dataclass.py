@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import pickle
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def test_objects_behave_as_of_a_dataclass(options: dict[str, bool]) -> None:
     def seen(maker: str) -> list[Any]:
         cls = made(maker, **options)
         one, same, other = cls("a", first=1), cls("a", first=2), cls("b", 3, note="x")
-        found: list[Any] = [repr(one), repr(other), one == same, one == other, one == ("a", 2)]
+        shown = str(inspect.signature(cls)).partition(" ->")[0]
+        found: list[Any] = [shown, repr(one), repr(other)]
+        found += [one == same, one == other, one == ("a", 2)]
         found += [dataclasses.replace(other, size=4, first=5).parts, copy.deepcopy(one).parts]
         for act in (
             lambda: hash(one) == hash(same), lambda: setattr(one, "size", 5),
