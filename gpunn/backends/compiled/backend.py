@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.backends.contract import OpCall, dropout_scale
+from gpunn.backends.contract import LATER, OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array, Program, Step
 from gpunn.backends.contract.control import Control
+from gpunn.backends.contract.operation import operations_later
 from gpunn.backends.host.trace import ArrayCall
 from gpunn.backends.numpy.backend import check_position
 from gpunn.backends.shared.lockstep import joint_of, lockstep
@@ -27,18 +28,21 @@ from gpunn.backends.shared.threads import SIZE_WORTH_THREADS, ParallelRegion
 from gpunn.common.holds import Hold
 from gpunn.common.importing.light_dataclass import dataclass
 
-from .convolution import CompiledConvolution
-from .expressions import CompiledExpressions
-from .gather_scatter import CompiledGatherScatter
-from .joining import join_updates
 from .losses import CompiledLosses
-from .normalization import CompiledNormalization
-from .operations import MASK64, Arguments, by_formula, compiled, name_of
+from .operations import MASK64, Arguments, CompiledOperations, by_formula, compiled, name_of
 from .products import ours_is_faster, ours_is_faster_in_stacks
 from .updates import CompiledUpdates
 
 if TYPE_CHECKING:
+    from .convolution import CompiledConvolution
+    from .expressions import CompiledExpressions
+    from .gather_scatter import CompiledGatherScatter
     from .lanes import LaneProgram
+    from .normalization import CompiledNormalization
+else:
+    CompiledConvolution, CompiledExpressions, CompiledGatherScatter, CompiledNormalization = (
+        operations_later(group, CompiledOperations, __package__) for group in LATER
+    )
 
 # Names of operations, by whether the activation is row-wise.
 FORWARD = {False: "bias_activation", True: "row_activation"}
@@ -75,6 +79,8 @@ class CompiledBackend(
                 continue
             together = [*neighbours]
             if len(together) == len(calls):
+                from .joining import join_updates  # which evaluations do not need
+
                 joint = join_updates(together, self.compiled_operations)
                 # The last step of a run stores the gradients, which others may read.
                 last = [] if joint == together else [program(together)]

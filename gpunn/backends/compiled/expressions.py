@@ -15,6 +15,7 @@ import numpy as np
 from gpunn.backends.contract import OpCall
 from gpunn.backends.contract import expression as ir
 from gpunn.backends.contract.backend import Array
+from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.common.importing.light_dataclass import dataclass
 
 from .loops import Loop
@@ -52,7 +53,7 @@ class CompiledExpressions(CompiledOperations):
             dtypes = tuple([name_of(out.dtype) for out in outputs])
             arguments = _encoded(expression, call.rows, call.columns, dtypes)
         if arguments is None:
-            super()._expression(call)
+            NumpyBackend._expression(self, call)
         else:
             self._do(operation, *arguments, tuple(call.inputs), tuple(outputs))
 

@@ -30,7 +30,11 @@ from .operation import operation
 from .passes import Passes, dropout_scale
 from .steps import Steps
 
-__all__ = ["Array", "Contract", "OpCall", "OpDeclaration", "dropout_scale", "operation"]
+__all__ = ["LATER", "Array", "Contract", "OpCall", "OpDeclaration", "dropout_scale", "operation"]
+
+
+LATER = Convolution, Expressions, GatherScatter, Normalization
+"""Groups of operations that few steps call: see `operations_later`."""
 
 
 class Contract(Passes, Expressions, Normalization, Convolution, GatherScatter, Steps):

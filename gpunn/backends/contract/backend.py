@@ -16,6 +16,7 @@ from .control import Control
 from .device import Array as Array
 from .device import Device
 from .formulas import FormulaProtocol
+from .operation import names_of
 from .profiling import Profile, current_profile
 
 Step = Callable[[], None]
@@ -85,7 +86,8 @@ class Backend(Contract, Device):
     None if products would not become faster: then requesting one has no effect."""
 
     def __init__(self) -> None:
-        lacking = [name for name in self.operations if not hasattr(self, f"_{name}")]
+        known = names_of(type(self))
+        lacking = [name for name in self.operations if f"_{name}" not in known]
         if lacking:
             raise TypeError(f"{type(self).__name__} must define _{', _'.join(lacking)}.")
         super().__init__()

@@ -232,7 +232,7 @@ class OpDeclaration:
 
     def __init__(
         self,
-        method: Callable[..., None],
+        method: Any,
         arrays: dict[str, Argument],
         where: tuple[str, ...],
         products: Callable[[OpCall], list[MatrixProduct]] | None,
@@ -240,21 +240,20 @@ class OpDeclaration:
     ) -> None:
         self.name, self.method, self.kernel = method.__name__, method, kernel
         self.arrays, self.where, self.products = arrays, where, products
-        parameters = signature(method).parameters
-        self.names = tuple(parameters)[1:]  # without self
-        self._defaults = {
-            name: p.default for name, p in parameters.items() if p.default is not p.empty
-        }
+        code, defaults = method.__code__, method.__defaults__ or ()  # quicker than its signature
+        self.names = code.co_varnames[1 : code.co_argcount]  # without self
+        last = self.names[len(self.names) - len(defaults) :]
+        self._defaults = dict(zip(last, defaults, strict=True))
         # The types of plain numbers: annotations are strings because of the __future__ import.
         self._plain = [
-            (name, {"int": index, "bool": bool}[p.annotation])
-            for name, p in parameters.items()
-            if p.annotation in ("int", "bool")
+            (name, {"int": index, "bool": bool}[method.__annotations__[name]])
+            for name in self.names
+            if method.__annotations__[name] in ("int", "bool")
         ]
         shapes = [a.shape for a in arrays.values() if isinstance(a.shape, str)]
         sizes = set[str]().union(*map(names_of_sizes, shapes))
-        if sizes & parameters.keys():
-            raise TypeError(f"{self.name}: {sizes & parameters.keys()} is a size and an argument.")
+        if sizes & {*self.names}:
+            raise TypeError(f"{self.name}: {sizes & {*self.names}} is a size and an argument.")
         self._conditions = [(text, compile(text, text, "eval")) for text in where]
 
     def bind(self, backend: Device, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCall:

@@ -6,6 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gpunn.common.importing.later_methods import methods_later
+from gpunn.common.names import snake_case
+
 from .declaration import Argument, KernelCall, MatrixProduct, OpCall, OpDeclaration
 from .device import Device
 from .profiling import current_profile
@@ -68,8 +71,24 @@ class Operations(Device):
             if hasattr(member, "operation")
         }
         for name, declared in cls.operations.items():
-            if declared.kernel is not None and not hasattr(cls, f"_{name}"):
+            if declared.kernel is not None and f"_{name}" not in names_of(cls):
                 setattr(cls, f"_{name}", _by_kernel(declared))
+
+
+def names_of(cls: type) -> set[str]:
+    """Return the names that a class and its bases define. To get an attribute may import it."""
+    return {name for base in cls.__mro__ for name in vars(base)}
+
+
+def operations_later(contract: type, base: type, package: str) -> Any:
+    """Return a class to inherit from: a backend's operations of a group of the contract.
+
+    When one is first used, they are imported from a class of the package, such as
+    ``numpy.gather_scatter.NumpyGatherScatter``.
+    """
+    module, name = snake_case(contract.__name__), package.rpartition(".")[2].title()
+    names = [f"_{name}" for name, member in vars(contract).items() if hasattr(member, "operation")]
+    return methods_later(base, f"{package}.{module}", name + contract.__name__, names)
 
 
 def _by_kernel(declared: OpDeclaration) -> Callable[[Any, OpCall], None]:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.backends.contract import OpCall, dropout_scale
+from gpunn.backends.contract import LATER, OpCall, dropout_scale
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import BAD_BATCH, BATCHES, PASS, POSITION, UPDATES
+from gpunn.backends.contract.operation import operations_later
+from gpunn.backends.host.program import TracingBackend
 from gpunn.backends.host.trace import without_blas
 from gpunn.backends.shared.functions import select
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
 
-from .convolution import NumpyConvolution
-from .expressions import NumpyExpressions
-from .gather_scatter import NumpyGatherScatter
-from .normalization import NumpyNormalization
 from .penalties import NumpyPenalties
 from .updates import NumpyUpdates
+
+if TYPE_CHECKING:
+    from .convolution import NumpyConvolution
+    from .expressions import NumpyExpressions
+    from .gather_scatter import NumpyGatherScatter
+    from .normalization import NumpyNormalization
+else:
+    NumpyConvolution, NumpyExpressions, NumpyGatherScatter, NumpyNormalization = (
+        operations_later(group, TracingBackend, __package__) for group in LATER
+    )
 
 _GENERATOR = ("generator of uniform numbers",)
 WORDS = 8  # float32 numbers of one block of Philox

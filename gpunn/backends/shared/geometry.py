@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from gpunn.common.importing.light_dataclass import dataclass
 
@@ -143,6 +144,11 @@ dilation=(1, 1))
             for i in range(windows.start, windows.stop):
                 counts[i] += 1
         return counts
+
+
+def planes(x: Any) -> Any:
+    """Return images (samples, height, width, channels); images of one axis have the height 1."""
+    return x if x.ndim == 4 else x.reshape(len(x), 1, *x.shape[1:])
 
 
 def _pair(values: list[int]) -> Pair:
