@@ -24,12 +24,10 @@ from gpunn.ops.conversion import convert, is_known, read_in_trace, tensors_of
 from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, Stated
 from gpunn.ops.gradients import gradients_of, with_gradient
-from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
 
-from .on_arrays import passes, traced
 from .properties import Properties
 
 __all__ = ["Activation", "deserialize", "get", "serialize"]
@@ -84,7 +82,8 @@ class Activation(Stated, Formula):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = vars(cls)
-        if "gradient" in own and len(signature(own["gradient"]).parameters) != 3:
+        is_own = not is_framework(cls)
+        if is_own and "gradient" in own and len(signature(own["gradient"]).parameters) != 3:
             raise TypeError(
                 f"{cls.__name__}.gradient must take two tensors, (saved, dy). A derivative on "
                 f"arrays is backward(backend, saved, dy, out). See {PAGE}."
@@ -97,7 +96,7 @@ class Activation(Stated, Formula):
             )
         if derived:
             cls.saves = "input"
-        if not is_framework(cls):
+        if is_own:
             cls._take_over(derived)
 
     @classmethod
@@ -126,6 +125,8 @@ class Activation(Stated, Formula):
 
     def gradient(self, saved: Tensor, dy: Tensor) -> Tensor:
         """Compute dy f'(x) from what `saves` names and the gradient of the output."""
+        from gpunn.ops.library.derivatives import derivative  # of a custom one
+
         return derivative(self.call, saved, dy)
 
     def forward(self, backend: Backend, x: Array, out: Array) -> None:
@@ -153,6 +154,8 @@ class Activation(Stated, Formula):
     def _functions(self, dtype: str) -> Sequence[Function]:
         if type(self).call is Activation.call:
             self.call(constant(0.0, "float32"))  # raises an error that names what is missing
+        from .on_arrays import passes, traced  # kernels compute most of them
+
         return traced(self) if self._is_traced else passes(self, dtype)
 
     def _of_functions(self) -> Settings:
@@ -295,7 +298,8 @@ _get, serialize, deserialize = lookups(Activation)
 
 @described_as(_get)
 def get(identifier: Any) -> Activation:
-    if identifier == "glu" or identifier is ops.glu:
+    named = getattr(identifier, "__name__", identifier)
+    if named == "glu" and (identifier == named or identifier is ops.glu):
         raise ValueError(
             "glu halves an axis of its input, which no activation of a layer may do. Apply "
             "activations.glu to the output of the layer, as in y = activations.glu(Dense(8)(x))."

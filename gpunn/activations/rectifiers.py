@@ -9,8 +9,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.shared.functions import bits_of
 from gpunn.common.arguments import check_above_zero, check_not_negative, optional, requirement
 from gpunn.common.fields import field
+from gpunn.common.numeric.normal import SELU_DEPTH, SELU_SCALE
 from gpunn.common.registry import Examples
-from gpunn.ops.library.activations import SELU_DEPTH, SELU_SCALE
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 

@@ -3,15 +3,17 @@ calls an operation by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 
-class Functions(dict[str, Callable[..., Any]]):
-    """Operations by name. Some are imported when they are first used.
+class Functions(dict[str, Any]):
+    """Functions by name, such as operations. Some are imported when they are first used.
+
+    A thread finds no function of a module that another one has imported in part: it waits.
 
     >>> functions = Functions()
     >>> functions.later("gpunn.ops", {"library.norms": "norm normalize"})
@@ -22,16 +24,21 @@ class Functions(dict[str, Callable[..., Any]]):
     def __init__(self) -> None:
         super().__init__()
         self._modules: dict[str, str] = {}
+        self._registered: dict[str, Any] = {}  # by modules that may be imported in part
 
-    def later(self, package: str, names: Mapping[str, str]) -> None:
-        """Name operations by the module of a package that registers them when it is imported."""
+    def later(self, package: str, names: Mapping[str, str | Sequence[str]]) -> None:
+        """Name functions by the module of a package that registers them when it is imported."""
         for module, listed in names.items():
-            self._modules |= dict.fromkeys(listed.split(), f"{package}.{module}")
+            each = listed.split() if isinstance(listed, str) else listed
+            self._modules |= dict.fromkeys(each, f"{package}.{module}")
 
-    def __missing__(self, name: str) -> Callable[..., Any]:
+    def __setitem__(self, name: str, function: Any) -> None:
+        is_first = name in self._modules and not super().__contains__(name)
+        dict.__setitem__(self._registered if is_first else self, name, function)
+
+    def __missing__(self, name: str) -> Any:
         import_module(self._modules[name])
-        self._modules.pop(name, None)
-        return self[name]
+        return self.setdefault(name, self._registered[name])
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self._modules
@@ -42,7 +49,7 @@ class Functions(dict[str, Callable[..., Any]]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    get, keys = Mapping.get, Mapping.keys  # type: ignore[assignment]
+    get, keys, update = Mapping.get, Mapping.keys, MutableMapping.update  # type: ignore[assignment]
     items, values = Mapping.items, Mapping.values  # type: ignore[assignment]
 
 

@@ -12,33 +12,28 @@ from typing import Any
 from gpunn.common.importing.lazy import offered
 from gpunn.core.operators import FUNCTIONS
 
-from . import (  # noqa: F401
-    arithmetic,
-    elementwise,
-    indexing,
-    joining,
-    making,
-    products,
-    reductions,
-    shapes,
-)
+from . import arithmetic, elementwise, products, reductions, shapes  # noqa: F401
 from .conversion import convert
-from .library import (  # noqa: F401
-    activations,
-    arrays,
-    diagonals,
-    images,
-    large_gradient_rules,
-    mathematics,
-    networks,
-    normalization,
-    special,
-)
 from .table import complaint, operation
 from .table import ops as by_name
 from .tensor import Tensor as Tensor
 
 FUNCTIONS.later(__name__, {
+    "gather_scatter.gather": "take take_along_axis",
+    "indexing": "get_item one_hot slice",
+    "joining": "concatenate hstack pad repeat split stack tile unstack vstack",
+    "making": (
+        "arange eye full full_like identity linspace ones ones_like tril triu zeros zeros_like"
+    ),
+    "library.activations": (
+        "celu elu gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu "
+        "log_sigmoid relu6 selu silu soft_shrink softsign sparse_plus sparse_sigmoid sparsemax "
+        "squareplus swish tanh_shrink threshold"
+    ),
+    "library.arrays": (
+        "array copy diff dtype empty empty_like fliplr flipud logspace meshgrid ptp roll rot90 "
+        "trapezoid"
+    ),
     "library.bits": (
         "bitwise_and bitwise_invert bitwise_left_shift bitwise_not bitwise_or "
         "bitwise_right_shift bitwise_xor left_shift right_shift"
@@ -46,13 +41,29 @@ FUNCTIONS.later(__name__, {
     "library.control": (
         "associative_scan cond custom_gradient fori_loop map scan vectorized_map while_loop"
     ),
+    "library.diagonals": "diag diagflat diagonal trace tri vander",
+    "library.images": (
+        "adaptive_average_pool adaptive_max_pool average_pool conv conv_transpose depthwise_conv "
+        "max_pool separable_conv"
+    ),
     "library.linear": "cross inner kron vdot",
+    "library.mathematics": (
+        "allclose cbrt deg2rad exp2 fabs fmax fmin fmod heaviside isclose isneginf isposinf log10 "
+        "log2 logaddexp2 nan_to_num rad2deg saturate_cast signbit sinc trunc"
+    ),
+    "library.networks": (
+        "binary_crossentropy categorical_crossentropy ctc_loss sparse_categorical_crossentropy"
+    ),
+    "library.normalization": (
+        "batch_normalization dot_product_attention layer_normalization rms_normalization"
+    ),
     "library.norms": "norm normalize",
     "library.order": "argsort sort top_k",
     "library.search": (
         "argpartition bincount digitize in_top_k isin multi_hot nonzero searchsorted "
         "unravel_index"
     ),
+    "library.special": "erf erfc erfinv",
     "library.splitting": (
         "append array_split depth_to_space dsplit dstack hsplit rearrange select space_to_depth "
         "vsplit"
@@ -73,10 +84,8 @@ FUNCTIONS.later(__name__, {
     "rare.windows": "fold unfold",
     "rare.functions": "switch vectorize",
 })
-# The module `trace`, imported above, has the same name as this operation.
-globals()["trace"] = FUNCTIONS["trace"]
-# Pickles of earlier versions find operations where they were defined.
-arrays.__getattr__ = mathematics.__getattr__ = by_name.__getattr__  # type: ignore[method-assign]
+# The module `trace`, imported above, has the same name as an operation.
+del globals()["trace"]
 # Keras also offers many operations under these names.
 nn = numpy = linalg = by_name
 # Where doctest finds the examples of operations, which are defined in other modules.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.config import floatx
+from gpunn.common.config import epsilon, floatx
 
 COMPUTED = ("bool", "int32", "float32", "float64")  # each promotes to those after it
 LEAST, MOST = -(2**31), 2**31 - 1  # of int32
@@ -237,3 +237,9 @@ def write_rounded(xp: Any, x: Array, out: Array, name: str) -> None:
         y = xp.where(xp.abs(x) < 2.0**-126, xp.rint(x * 2.0**133) * 2.0**-133, y)
         y = xp.where(xp.abs(y) > largest(name), xp.copysign(xp.inf, y), y)
     xp.copyto(out, xp.where(xp.isfinite(x), y, x).reshape(out.shape), casting="unsafe")
+
+
+def probabilities_kept(dtype: Any) -> tuple[float, float]:
+    """Return the bounds that probabilities are clipped to, in this dtype."""
+    number = np.dtype(dtype).type
+    return float(number(epsilon())), float(number(1.0 - epsilon()))

@@ -1,10 +1,10 @@
-"""The derivative of each primitive: elements, reductions, shapes.
+"""The derivative of each primitive: elements, reductions, shapes, products.
 
 A rule maps ``dy``, the gradient of a result ``y``, to the gradients of the primitive's inputs: what
 they change in y, times dy, in terms of other operations. It is given ``dy, y, *inputs``, and the
-attributes by name. None means that an input has no gradient, or that a function is flat. Products,
-convolution, pooling and normalization are in `gpunn.ops.library.large_gradient_rules`, factors of
-matrices in `gpunn.ops.matrices.rules`.
+attributes by name. None means that an input has no gradient, or that a function is flat. Elements
+that move, convolution, pooling and normalization are in `gpunn.ops.library.large_gradient_rules`,
+factors of matrices in `gpunn.ops.matrices.rules`.
 
 A derivative that is 0 for some elements selects it with `where`: 0 times dy is NaN where dy is
 infinite, as after sqrt(relu(x)).
@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from gpunn.core.operators import Functions
+
 from .conversion import convert
-from .gather_scatter.gather import put, taken
-from .indexing import placed
-from .joining import middle_of, part
 from .primitive import Gradients
+from .products import product
 from .shapes import reduced_to
 from .table import ops
-from .tensor import Shape, Tensor
+from .tensor import Tensor
 
 Rule = Callable[..., Gradients]
 LN2, LN10 = math.log(2), math.log(10)
@@ -107,36 +106,38 @@ def _shifted(x: Tensor, by: int, first: int) -> Tensor:
     return ops.pad(x[..., : max(n - by, 0)], widths, constant_values=first)
 
 
-def _part(dy: Tensor, y: Tensor, x: Tensor, axis: int, start: int, width: int) -> Gradients:
-    behind = x.shape[axis] - start - width
-    return (ops.pad(dy, [(0, 0)] * axis + [(start, behind)] + [(0, 0)] * (x.ndim - axis - 1)),)
-
-
-def _concatenate(dy: Tensor, y: Tensor, *xs: Tensor, axis: int) -> Gradients:
-    parts, at = [], 0
-    for x in xs:
-        parts.append(part(dy, axis=axis, start=at, width=x.shape[axis]))
-        at += x.shape[axis]
-    return parts
-
-
-def _scatter(
-    dy: Tensor, y: Tensor, before: Tensor, rows: Tensor, places: Tensor, merging: str,
-    shape: Shape, **how: Any,
+def _matmul(
+    dy: Tensor, y: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool
 ) -> Gradients:
-    if merging == "Sum":
-        return dy, taken(dy, places, **how), None
-    # Equal maxima share the gradient.
-    largest = taken(y, places, **how)
-    hits = ops.logical_or(
-        ops.equal(rows, largest), ops.logical_and(ops.isnan(rows), ops.isnan(largest))
-    )
-    count = put(ops.cast(hits, dy.dtype), places, shape, **how)
-    share = ops.where(count > 0, dy / ops.where(count > 0, count, 1.0), 0.0)
-    return None, ops.where(hits, taken(share, places, **how), 0.0), None
+    def of_a() -> Tensor:
+        if transpose_a:
+            return _summed(product(b, dy, transpose_b, True), a)
+        return _summed(product(dy, b, False, not transpose_b), a)
+
+    def of_b() -> Tensor:
+        if transpose_b:
+            return _summed(product(dy, a, True, transpose_a), b)
+        return _summed(product(a, dy, not transpose_a, False), b)
+
+    return of_a, of_b
 
 
-RULES: dict[str, Rule | None] = {
+def _summed(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Sum the gradient over the stack if the factor is one matrix, used for all."""
+    same = gradient.shape == factor.shape
+    return gradient if same else ops.sum(gradient, 0, keepdims=True)
+
+
+RULES = Functions()
+RULES.later("gpunn.ops", {"library.large_gradient_rules": [
+    "indexing", "placing", "pad", "part", "concatenate", "take", "scatter",
+    "conv", "conv by the image", "conv by the kernel",
+    "max_pool", "max_pool's gradient", "average_pool", "average_pool's gradient",
+    "normalization", "normalization of features",
+    "attention", "attention's gradient", "part of attention's gradient",
+    "dropout", "dropout's gradient", "noise",
+]})
+RULES.update({
     # -- functions of one element
     "negative": lambda dy, y, x: (-dy,),
     "abs": lambda dy, y, x: (ops.where(x == 0, 0.0, dy * ops.sign(x)),),
@@ -204,11 +205,6 @@ RULES: dict[str, Rule | None] = {
     "reshape": lambda dy, y, x, shape: (ops.reshape(dy, x.shape),),
     "transpose": lambda dy, y, x, axes: (ops.transpose(dy, np.argsort(axes).tolist()),),
     "broadcast_to": lambda dy, y, x, shape: (reduced_to(dy, x.shape),),
-    "indexing": lambda dy, y, x, key: (placed(dy, shape=x.shape, key=key),),
-    "placing": lambda dy, y, x, shape, key: (ops.get_item(dy, key),),
-    "pad": lambda dy, y, x, widths, value: (dy[middle_of(widths, x.shape)],),
-    "part": _part,
-    "concatenate": _concatenate,
-    "take": lambda dy, y, x, places, **how: (put(dy, places, x.shape, **how), None),
-    "scatter": _scatter,
-}
+    # -- products
+    "matmul": _matmul,
+})

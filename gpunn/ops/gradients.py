@@ -9,10 +9,9 @@ from .conversion import cast
 from .dtypes import is_float
 from .elementwise import copy
 from .gradient_rules import RULES, Rule
-from .indexing import joined_where_whole
-from .making import ones_like
 from .primitive import Gradients, Primitive
 from .shapes import reduced_to
+from .table import ops
 from .tensor import Tensor
 
 
@@ -63,7 +62,7 @@ def gradients(
     Raises:
         ValueError: if an operation in between has no derivative.
     """
-    given = cotangents or [ones_like(y) for y in outputs]
+    given = cotangents or [ops.ones_like(y) for y in outputs]
 
     sources_of: dict[int, Sequence[Tensor]] = {}
     asked = {id(x) for x in inputs}
@@ -95,6 +94,8 @@ def gradients(
 
     def total(t: Tensor) -> Tensor | None:
         if len(parts := found.get(id(t), [])) > 1:
+            from .indexing import joined_where_whole  # few models read a tensor twice
+
             first, *others = joined_where_whole(parts)
             parts[:] = [sum(others, first)]
         return parts[0] if parts else None

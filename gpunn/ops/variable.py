@@ -10,15 +10,13 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.common.config import floatx
 from gpunn.common.holds import Access
-from gpunn.core.operators import ASSIGNED, FUNCTIONS, READ, Kept
-from gpunn.core.recording import active, recorded, refuse
-from gpunn.core.storage import Parameter
+from gpunn.core.operators import FUNCTIONS, Kept
+from gpunn.core.recording import recorded, refuse
 
 from .conversion import convert, variable_value
-from .dtypes import MOST, floating, named, standard
-from .gather_scatter.checks import checked
+from .dtypes import floating, named, standard
+from .gather_scatter.checks import assign_in_trace
 from .tensor import Tensor, constant
 from .trace import current
 
@@ -362,40 +360,3 @@ class StateVariable(Variable):
 
     def __reduce__(self) -> Any:  # a copy is a variable of its own
         return Variable, (self.stored(), self.shape, self.dtype, False, self.name)
-
-
-def assign_in_trace(source: Any, value: Any) -> bool:
-    """Assign ``value`` to a parameter or variable if a trace is active; return whether it was."""
-    trace = current()
-    if trace is None:
-        return False
-    if isinstance(source, Parameter) and source.integers is not None:
-        value = _integers_of(source, value)
-    value = convert(value, source.dtype)
-    if isinstance(source, Parameter):
-        source.check(value)
-    trace.assign(source, value)
-    return True
-
-
-def read_in_trace(source: Any) -> np.ndarray | None:
-    """Return the values of a parameter or variable in the active trace, or refuse to; None for
-    those that are stored."""
-    trace = current()
-    if active.watcher is not None:
-        name = getattr(source, "path", None) or source.name
-        active.watcher.asked(source, f"the values of {name}")
-    return None if trace is None else trace.values_of(source)
-
-
-def _integers_of(source: Parameter, value: Any) -> Tensor:
-    """Convert a value for a parameter of integers stored as floats; each step checks its range, as
-    floats do not hold all integers."""
-    most = MOST if source.dtype == "float64" else 2**24
-    what = f"{source.path}, declared with dtype={source.integers!r} and stored as floats,"
-    whole = convert(convert(value, source.integers), "int32")
-    return convert(checked(whole, -most, most, what, OverflowError), source.dtype or floatx())
-
-
-ASSIGNED.append(assign_in_trace)
-READ.append(read_in_trace)

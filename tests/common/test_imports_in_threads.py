@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import gpunn
+from gpunn.core.operators import Functions
 
 ALIAS = """
 import faulthandler, sys, threading
@@ -99,3 +103,26 @@ def test_threads_may_use_different_names_first(seed: int) -> None:
         [sys.executable, "-c", NAMES, str(seed)], capture_output=True, text=True, check=False
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_an_operation_is_found_when_its_whole_module_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is registered before what it calls is there."""
+    (tmp_path / "late_operations.py").write_text(
+        "def first():\n    return second()\n"
+        "functions['first'] = first\n"
+        "other.start()\nother.join(0.1)\n"
+        "def second():\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    functions, found = Functions(), list[int]()
+    functions.later("pack", {"late_operations": "first"})
+    other = threading.Thread(target=lambda: found.append(functions["first"]()))
+    monkeypatch.setattr(builtins, "functions", functions, raising=False)
+    monkeypatch.setattr(builtins, "other", other, raising=False)
+    monkeypatch.setitem(sys.modules, "pack", ModuleType("pack"))
+    sys.modules["pack"].__path__ = [str(tmp_path)]
+    assert functions["first"]() == 3
+    other.join()
+    assert found == [3]

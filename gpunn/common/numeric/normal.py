@@ -1,4 +1,5 @@
-"""The tail of the normal distribution, as the exponential of a polynomial."""
+"""The tail of the normal distribution, as the exponential of a polynomial; and SELU's numbers, with
+which activations of that distribution keep it."""
 
 # erfc(z) = t exp(p(2 t - 1) - z^2) with t = 1 / (1 + 0.4 z), z >= 0: the polynomials p
 # interpolate log(erfcx(z) / t) at the Chebyshev points of 0 <= t <= 1. The largest error of
@@ -17,3 +18,5 @@ LONG = (
     -1.639467416588856e-06, 1.100409574283718e-06, 2.6403752918227255e-07,
     -1.956390094081784e-07, -2.3785532829670914e-08, 1.8895807067510747e-08,
 )
+SELU_SCALE = 1.0507009873554804934
+SELU_DEPTH = SELU_SCALE * 1.6732632423543772848

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gpunn.core.settings import Cached, Settings
 
-from .calls import GLOBALS, calls
-from .formulas import Formula
+if TYPE_CHECKING:
+    from .formulas import Formula
 
 Function = Callable[..., Any]
 PIECE = 1 << 17  # elements that fit in a cache together with work arrays
@@ -66,6 +66,8 @@ def function(
     >>> out.tolist()
     [2.0, 2.0]
     """
+    from .calls import GLOBALS, calls  # kernels compute most formulas
+
     arguments = ", ".join(["backend", *given, *outputs.values()])
     lines = [f"def function({arguments}):", "xp = backend.xp"]
     rows = [name for name, line in formula.outputs.items() if line.of_row]

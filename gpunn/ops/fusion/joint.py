@@ -13,18 +13,19 @@ from typing import Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.formulas import LINEAR
-from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.geometry import Geometry, planes
 from gpunn.ops.gradients import topological_sort
-from gpunn.ops.library.images import convolved, image_gradient, kernel_gradient, planes
 from gpunn.ops.primitive import Primitive, Work, one_after_another
 from gpunn.ops.shapes import reshaped
 from gpunn.ops.tensor import Tensor
 
-from .rules import RULES
-from .storing import stored
+from .storing import LOWERED, stored
 
 ACTIVATION, SLOPE = "activation", "activation's gradient"
 """The names of the primitives of `gpunn.activations`."""
+CONVOLVED = "conv"
+BY_IMAGE, BY_KERNEL = "conv's gradient by the image", "conv's gradient by the kernel"
+"""The names of the primitives of `gpunn.ops.library.images`."""
 
 
 def join(wanted: Sequence[Tensor]) -> None:
@@ -50,10 +51,14 @@ def join(wanted: Sequence[Tensor]) -> None:
     for t in order:
         if t.primitive.name == SLOPE and _is_of_filters(t.inputs[1]) and id(t) not in kept:
             _gradients_of_filters(t, readers.get(id(t), ()))
-        elif t.primitive is kernel_gradient:
+        elif _is(t, BY_KERNEL):
             _gradients_of_linear_filters(t, readers, places)
         elif _sums_rows(t) and not _is_elementwise(t.inputs[0]):
             _become(t, _bias_gradient, t.inputs)
+
+
+def _is(t: Tensor, name: str) -> bool:
+    return t.primitive is not None and t.primitive.name == name
 
 
 def _become(t: Tensor, primitive: Primitive, inputs: Sequence[Tensor], **attributes: Any) -> None:
@@ -101,13 +106,13 @@ def _is_of_filters(t: Tensor) -> bool:
 
 def _is_elementwise(t: Tensor) -> bool:
     """Whether an expression computes a tensor."""
-    return t.primitive is not None and t.primitive.lowering in RULES
+    return t.primitive is not None and t.primitive.lowering in LOWERED
 
 
 def _is_in_expression(t: Tensor, readers: Mapping[int, Sequence[Tensor]]) -> bool:
     """Whether an expression reads a tensor, or a view of it."""
     return any(
-        _is_in_expression(y, readers) if y.primitive.view else y.primitive.lowering in RULES
+        _is_in_expression(y, readers) if y.primitive.view else y.primitive.lowering in LOWERED
         for y in readers.get(id(t), ())
     )
 
@@ -118,13 +123,13 @@ def _is_in_expression(t: Tensor, readers: Mapping[int, Sequence[Tensor]]) -> boo
 def _with_bias(t: Tensor, readers: Mapping[int, Sequence[Tensor]], kept: Collection[int]) -> None:
     """Join an activation with the addition of a bias before, and a convolution before that."""
     z, formula = t.inputs[0], t.attributes["formula"]
-    if z.primitive is convolved and not z.is_constant:
+    if _is(z, CONVOLVED) and not z.is_constant:
         y, bias, filters = z, list[Tensor](), True
     elif z.ndim < 2 or not _adds_bias(z):
         return
     else:
         y, *bias = z.inputs
-        filters = y.primitive is convolved and _only(y, z, readers, kept)
+        filters = _is(y, CONVOLVED) and _only(y, z, readers, kept)
     x_and_kernel, how = y.inputs, y.attributes
     if formula.saves == "output":
         if not _only(z, t, readers, kept):
@@ -148,7 +153,7 @@ def _of_bias_alone(
     if z.ndim < 2 or not _adds_bias(z) or _is_in_expression(z, readers):
         return
     y, bias = z.inputs
-    if y.primitive is convolved and _only(y, z, readers, kept):
+    if _is(y, CONVOLVED) and _only(y, z, readers, kept):
         _become(z, _filters, [*y.inputs, bias], formula=LINEAR, **y.attributes)
     elif not _is_elementwise(y):
         _become(z, _biased, [y, bias], formula=LINEAR)
@@ -258,13 +263,13 @@ def _gradients_of_linear_filters(
     """
     x, dz = dkernel.inputs
     geometry = dkernel.attributes["geometry"]
-    of_image = [t for t in readers[id(dz)] if t.primitive is image_gradient and t.inputs[0] is dz]
+    of_image = [t for t in readers[id(dz)] if _is(t, BY_IMAGE) and t.inputs[0] is dz]
     kernel = of_image[0].inputs[1] if of_image else None
     parts = _parts(dz, readers[id(dz)], x, kernel)
     first = min(places[id(t)] for t in parts.values())
     is_known = any(
-        y.primitive in (convolved, _filters) and y.inputs[0] is x and places[id(y)] < first
-        and y.attributes["geometry"] is geometry
+        (_is(y, CONVOLVED) or y.primitive is _filters)
+        and y.inputs[0] is x and places[id(y)] < first and y.attributes["geometry"] is geometry
         for y in readers.get(id(x), ())
     )
     if len(parts) > 1 and is_known:
@@ -278,9 +283,9 @@ def _parts(
     """Return the gradients of a convolution of ``x`` among the readers of ``dz``."""
     parts: dict[str, Tensor] = {}
     for t in readers:
-        if t.primitive is image_gradient and t.inputs[0] is dz and t.inputs[1] is kernel:
+        if _is(t, BY_IMAGE) and t.inputs[0] is dz and t.inputs[1] is kernel:
             parts.setdefault("image", t)
-        elif t.primitive is kernel_gradient and t.inputs[1] is dz and t.inputs[0] is x:
+        elif _is(t, BY_KERNEL) and t.inputs[1] is dz and t.inputs[0] is x:
             parts.setdefault("kernel", t)
         elif _sums_rows(t):
             parts.setdefault("bias", t)

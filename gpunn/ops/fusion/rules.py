@@ -15,6 +15,7 @@ from gpunn.ops.dtypes import LEAST, MOST, is_float
 from gpunn.ops.tensor import Tensor
 
 from .group import Group, Member, Value
+from .storing import LOWERED
 
 Rule = Callable[[Group, Tensor], "Member | None"]
 
@@ -123,7 +124,7 @@ def _same(group: Group, t: Tensor) -> Member | None:
 
 
 RULES: dict[str, Rule] = {
-    **{name: _elementwise for name in ir.OPERANDS},
+    **dict.fromkeys(LOWERED, _elementwise),
     **dict.fromkeys(ir.ROW_REDUCTIONS, _fold),
     "cast": _cast,
     "broadcast": _broadcast,

@@ -7,13 +7,16 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from gpunn.backends.contract.expression import MOST_ARRAYS, MOST_INSTRUCTIONS
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.tensor import Shape, Tensor
 
-from .group import Group
-from .rules import RULES, joins
+from .storing import LOWERED
+
+if TYPE_CHECKING:
+    from .group import Group
 
 WINDOW = MOST_INSTRUCTIONS
 """The number of upcoming tensors among which a group is sought. It makes the time for a graph
@@ -84,7 +87,7 @@ class _Frontier:
         self._order = order
         self._number = {id(t): number for number, t in enumerate(order)}
         self._readers: dict[int, list[Tensor]] = {}
-        self._fusible = {id(t) for t in order if t.primitive.lowering in RULES and t.size > 0}
+        self._fusible = {id(t) for t in order if t.primitive.lowering in LOWERED and t.size > 0}
         self._computed = set[int]()
         self.lacking: dict[int, set[int]] = {}  # operands not computed yet, by `id`
         self._unseen: dict[int, int] = {}  # how many of these are not in the window
@@ -159,6 +162,8 @@ def _shapes(t: Tensor) -> Iterable[tuple[Shape, str]]:
 
 def _largest(near: Sequence[Tensor], frontier: _Frontier) -> Group | None:
     """Return the group with the most work among tensors that can be computed now, if any."""
+    from .group import Group  # not if each tensor is computed alone
+
     dtypes: dict[Shape, dict[str, int]] = {}
     for (shape, dtype), count in frontier.shapes.items():
         if count and is_float(dtype) and math.prod(shape):
@@ -189,6 +194,8 @@ def _has_refused_none(group: Group, near: Sequence[Tensor]) -> bool:
 
 def _grown(group: Group, near: Sequence[Tensor], frontier: _Frontier) -> Group:
     """Add all of these tensors that fit to the group, and return it."""
+    from .rules import joins
+
     inside, lacking = set[int](), frontier.lacking
     for t in near:
         if lacking[id(t)] <= inside and joins(group, t):

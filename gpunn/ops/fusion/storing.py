@@ -14,6 +14,9 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.ops.primitive import Work
 
+LOWERED = frozenset({*ir.OPERANDS, "cast", "broadcast", "same"})
+"""What an expression can compute, by `Primitive.lowering`: `rules` has a rule for each."""
+
 
 def fill(backend: Backend, number: float, array: Array, accumulate: bool = False) -> None:
     """Write a number to all elements of an array, or add it, as an expression that is part of a

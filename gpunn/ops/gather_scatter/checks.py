@@ -1,4 +1,5 @@
-"""Range checks of values: immediately where they are known, else in each step."""
+"""Range checks of values: immediately where they are known, else in each step; and values that
+parameters and variables get, or are asked for, in a trace."""
 
 from __future__ import annotations
 
@@ -11,12 +12,17 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.gather_scatter import Check, Complaint
+from gpunn.common.config import floatx
+from gpunn.core.operators import ASSIGNED, READ
+from gpunn.core.recording import active
+from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import is_float
+from gpunn.ops.dtypes import MOST, is_float
 from gpunn.ops.primitive import Primitive, Work, place_in_user_code
 from gpunn.ops.shapes import IntegerError
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.trace import current
 
 
 class PlaceError(IndexError, ValueError):
@@ -119,3 +125,43 @@ _checked = _Checked(
     "check", lambda x, **attributes: x, lambda shape, **attributes: shape, gradient="check",
     view=True,
 )
+
+
+# -- parameters and variables in a trace
+
+
+def assign_in_trace(source: Any, value: Any) -> bool:
+    """Assign ``value`` to a parameter or variable if a trace is active; return whether it was."""
+    trace = current()
+    if trace is None:
+        return False
+    if isinstance(source, Parameter) and source.integers is not None:
+        value = _integers_of(source, value)
+    value = convert(value, source.dtype)
+    if isinstance(source, Parameter):
+        source.check(value)
+    trace.assign(source, value)
+    return True
+
+
+def read_in_trace(source: Any) -> np.ndarray | None:
+    """Return the values of a parameter or variable in the active trace, or refuse to; None for
+    those that are stored."""
+    trace = current()
+    if active.watcher is not None:
+        name = getattr(source, "path", None) or source.name
+        active.watcher.asked(source, f"the values of {name}")
+    return None if trace is None else trace.values_of(source)
+
+
+def _integers_of(source: Parameter, value: Any) -> Tensor:
+    """Convert a value for a parameter of integers stored as floats; each step checks its range, as
+    floats do not hold all integers."""
+    most = MOST if source.dtype == "float64" else 2**24
+    what = f"{source.path}, declared with dtype={source.integers!r} and stored as floats,"
+    whole = convert(convert(value, source.integers), "int32")
+    return convert(checked(whole, -most, most, what, OverflowError), source.dtype or floatx())
+
+
+ASSIGNED.append(assign_in_trace)
+READ.append(read_in_trace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunn.common.numeric.normal import SELU_DEPTH, SELU_SCALE
 from gpunn.ops.arithmetic import clip, maximum, minimum, softplus
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import (
@@ -26,9 +27,6 @@ from gpunn.ops.reductions import largest, sum_
 from gpunn.ops.shapes import axis_of
 from gpunn.ops.table import operation
 from gpunn.ops.tensor import Tensor
-
-SELU_SCALE = 1.0507009873554804934
-SELU_DEPTH = SELU_SCALE * 1.6732632423543772848
 
 
 @operation

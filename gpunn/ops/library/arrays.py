@@ -280,3 +280,7 @@ def logspace(
     """
     found = ops.power(float(base), ops.linspace(start, stop, num, endpoint, axis=axis))
     return found if dtype is None else ops.cast(found, dtype)
+
+
+# Pickles of earlier versions find operations where they were defined.
+__getattr__ = ops.__getattr__

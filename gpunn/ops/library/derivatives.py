@@ -21,11 +21,11 @@ from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import argument, gradients
-from gpunn.ops.making import zeros_like
 from gpunn.ops.reductions import sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
+from gpunn.ops.table import ops
 from gpunn.ops.tensor import NeedsValuesError, Tensor, constant
 from gpunn.ops.trace import Mode, Trace, current
 
@@ -170,7 +170,7 @@ def derivative(function: Callable[[Tensor], Tensor], x: Tensor, dy: Any = 1.0) -
         return grad(lambda x: sum_(function(x) * dy))(x)
     y = function(x)
     (dx,) = gradients([y], [x], [convert(dy, y.dtype)])
-    return zeros_like(x) if dx is None else dx
+    return ops.zeros_like(x) if dx is None else dx
 
 
 def mapped(function: Callable[[Any], Any], x: Any, fits: Callable[[Any], bool]) -> Any:
@@ -278,7 +278,7 @@ class InTrace:
 
 def or_zeros(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
     """Return gradients, with zeros for those by what a result does not depend on."""
-    return [zeros_like(x) if g is None else g for g, x in zip(found, like, strict=True)]
+    return [ops.zeros_like(x) if g is None else g for g, x in zip(found, like, strict=True)]
 
 
 # -- immediately

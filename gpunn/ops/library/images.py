@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.backends.contract.formulas import LINEAR
-from gpunn.backends.shared.geometry import Geometry
+from gpunn.backends.shared.geometry import Geometry, planes
 from gpunn.ops.conversion import floats, promoted
 from gpunn.ops.fusion.storing import fill
 from gpunn.ops.primitive import Primitive
@@ -24,11 +24,6 @@ Sizes = int | Sequence[int]
 
 # -- convolution: linear in both of its inputs, as are its gradients. The contract's gradients take
 # arrays that they do not read here; scratch memory is passed for these. Images may have one axis.
-
-
-def planes(x: Array) -> Array:
-    """Return images (samples, height, width, channels); images of one axis have the height 1."""
-    return x if x.ndim == 4 else x.reshape(len(x), 1, *x.shape[1:])
 
 
 def _write_convolution(

@@ -1,4 +1,5 @@
-"""The derivative of each large primitive: products, convolution, pooling, normalization, attention.
+"""The derivative of each large primitive: convolution, pooling, normalization, attention; and of
+elements that move.
 
 As in `gpunn.ops.gradient_rules`, to whose table they are added. What is linear in an input has a
 derivative that is linear in dy, by a primitive that is its transpose. Modules that most networks do
@@ -13,10 +14,12 @@ from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.conversion import convert
+from gpunn.ops.gather_scatter.gather import put, taken
 from gpunn.ops.gradient_rules import RULES
 from gpunn.ops.gradients import gradients_of
+from gpunn.ops.indexing import placed
+from gpunn.ops.joining import middle_of, part
 from gpunn.ops.primitive import Gradients
-from gpunn.ops.products import product
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Shape, Tensor
 
@@ -33,26 +36,33 @@ from .images import (
 from .normalization import composed, of_blocks, part_of_blocks
 
 
-def _matmul(
-    dy: Tensor, y: Tensor, a: Tensor, b: Tensor, transpose_a: bool, transpose_b: bool
+def _part(dy: Tensor, y: Tensor, x: Tensor, axis: int, start: int, width: int) -> Gradients:
+    behind = x.shape[axis] - start - width
+    return (ops.pad(dy, [(0, 0)] * axis + [(start, behind)] + [(0, 0)] * (x.ndim - axis - 1)),)
+
+
+def _concatenate(dy: Tensor, y: Tensor, *xs: Tensor, axis: int) -> Gradients:
+    parts, at = [], 0
+    for x in xs:
+        parts.append(part(dy, axis=axis, start=at, width=x.shape[axis]))
+        at += x.shape[axis]
+    return parts
+
+
+def _scatter(
+    dy: Tensor, y: Tensor, before: Tensor, rows: Tensor, places: Tensor, merging: str,
+    shape: Shape, **how: Any,
 ) -> Gradients:
-    def of_a() -> Tensor:
-        if transpose_a:
-            return _summed(product(b, dy, transpose_b, True), a)
-        return _summed(product(dy, b, False, not transpose_b), a)
-
-    def of_b() -> Tensor:
-        if transpose_b:
-            return _summed(product(dy, a, True, transpose_a), b)
-        return _summed(product(a, dy, not transpose_a, False), b)
-
-    return of_a, of_b
-
-
-def _summed(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Sum the gradient over the stack if the factor is one matrix, used for all."""
-    same = gradient.shape == factor.shape
-    return gradient if same else ops.sum(gradient, 0, keepdims=True)
+    if merging == "Sum":
+        return dy, taken(dy, places, **how), None
+    # Equal maxima share the gradient.
+    largest = taken(y, places, **how)
+    hits = ops.logical_or(
+        ops.equal(rows, largest), ops.logical_and(ops.isnan(rows), ops.isnan(largest))
+    )
+    count = put(ops.cast(hits, dy.dtype), places, shape, **how)
+    share = ops.where(count > 0, dy / ops.where(count > 0, count, 1.0), 0.0)
+    return None, ops.where(hits, taken(share, places, **how), 0.0), None
 
 
 def _at_largest(g: Tensor, x: Tensor, y: Tensor, geometry: Geometry) -> Tensor:
@@ -124,8 +134,15 @@ def _part_of_attention(d: Tensor, y: Tensor, whole: Tensor, start: int, shape: S
     return (ops.pad(flat, ((start, whole.size - start - flat.size),)),)
 
 
-RULES |= {
-    "matmul": _matmul,
+RULES.update({
+    # -- elements that move
+    "indexing": lambda dy, y, x, key: (placed(dy, shape=x.shape, key=key),),
+    "placing": lambda dy, y, x, shape, key: (ops.get_item(dy, key),),
+    "pad": lambda dy, y, x, widths, value: (dy[middle_of(widths, x.shape)],),
+    "part": _part,
+    "concatenate": _concatenate,
+    "take": lambda dy, y, x, places, **how: (put(dy, places, x.shape, **how), None),
+    "scatter": _scatter,
     # -- convolution: linear in both of its inputs, as are its gradients
     "conv": lambda dy, y, x, kernel, geometry: (
         image_gradient(dy, kernel, geometry=geometry, channels=x.shape[-1]),
@@ -158,4 +175,4 @@ RULES |= {
     "dropout": lambda dy, y, x, rate, mask, **how: (_dropout(dy, mask, rate),),
     "dropout's gradient": lambda g, dx, dy, mask, rate: (_dropout(g, mask, rate), None),
     "noise": lambda dy, y, x, factors, **how: (dy if factors is None else dy * factors,),
-}
+})

@@ -324,3 +324,7 @@ def saturate_cast(x: Any, dtype: Any) -> Tensor:
         return clip(cast(x, "int32"), low, high)
     x = maximum(x, 0) if low == 0 else x
     return cast(x, name) if is_float(x.dtype) else cast(x, "int32")
+
+
+# Pickles of earlier versions find operations where they were defined.
+__getattr__ = ops.__getattr__

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from gpunn.common.config import epsilon
 from gpunn.ops.arithmetic import clip, logical_and, maximum
 from gpunn.ops.conversion import floats
+from gpunn.ops.dtypes import probabilities_kept
 from gpunn.ops.elementwise import abs_, cast, exp, log, log1p, where
 from gpunn.ops.gather_scatter.checks import checked, integers
 from gpunn.ops.gather_scatter.gather import take_unchecked
@@ -104,12 +103,6 @@ def categorical_cost_of_logits(t: Tensor, y: Tensor, axis: int = -1, clips: bool
         return dy * costs, dy * slope  # by y: softmax(y) sum(t) - t
 
     return with_gradient(cost, [t, y], gradient)
-
-
-def probabilities_kept(dtype: Any) -> tuple[float, float]:
-    """Return the bounds that probabilities are clipped to, in this dtype."""
-    number = np.dtype(dtype).type
-    return float(number(epsilon())), float(number(1.0 - epsilon()))
 
 
 def _logit(p: float) -> float:
