@@ -18,7 +18,6 @@ from .common.importing.aliases import AliasFinder
 from .common.importing.lazy import advice as _advice
 from .common.importing.lazy import lazy, offered, told_to_imports
 from .common.registry import advice as _advice_on_parts
-from .compat import absent
 
 # Python may find a deadlock where threads import a package, and a module of it, at the same time:
 # these two packages, which all others need, are imported before.
@@ -139,11 +138,19 @@ _public, _ = lazy(
         ".regularizers": "Regularizer",
     },
 )
-_advice.append(absent.advice_of)
+
+
+def _of_name(module: str, name: str) -> str | None:
+    from .compat.absent import advice_of  # only for a message
+
+    return advice_of(module, name)
+
+
+_advice.append(_of_name)
 
 
 def _of_part(kind: str, name: str) -> str | None:
-    from .compat.members import advice_of  # only for a message
+    from .compat.members import advice_of
 
     return advice_of(kind, name)
 

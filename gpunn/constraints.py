@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .activations import Relu
+from . import activations
 from .backends import get_backend
 from .backends.contract.backend import Array, Backend
 from .common import registry
@@ -25,7 +25,6 @@ from .common.functions import OfOneFunction
 from .common.importing.lazy import offer
 from .common.lookups import described_as, lookups
 from .ops.conversion import convert
-from .ops.fusion.formulas import recorded
 from .ops.fusion.in_place import Function, Stated, function
 from .ops.running.functions import ArrayFunction
 from .ops.table import ops
@@ -96,7 +95,7 @@ class NonNeg(_BuiltIn):
 
     def apply(self, backend: Backend, w: Array) -> None:
         flat = w.reshape(-1)
-        backend.bias_activation(flat, None, Relu(), flat)
+        backend.bias_activation(flat, None, activations.Relu(), flat)
 
 
 def _as_list(axis: Any) -> list[int]:
@@ -143,6 +142,8 @@ class _Norm(Stated, _BuiltIn):
         return wanted / (norm + self.epsilon)
 
     def _functions(self, dtype: str) -> tuple[Function]:
+        from .ops.fusion.formulas import recorded  # few models have a constraint
+
         factor = recorded(self, "factor", ["norm"])
         return (function(factor, ["norm"], {"factor": "factors"}, over={"factor": "norm"}),)
 

@@ -25,7 +25,6 @@ from .common.importing.lazy import offer
 from .common.lookups import described_as, lookups
 from .common.overrides import is_framework, replaces
 from .ops.conversion import convert, read_in_trace
-from .ops.library.derivatives import grad
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
 from .ops.table import ops
@@ -83,6 +82,8 @@ class Regularizer(Formula):
 
     def gradient(self, x: Any) -> Any:
         """Return the derivative with respect to the weights, by default of ``__call__``."""
+        from .ops.library.derivatives import grad  # training knows it
+
         return grad(self)(_as_tensor(x)).numpy()
 
     def penalty(self, backend: Backend, w: Array, gradient: Array | None) -> Any:

@@ -12,7 +12,6 @@ from gpunn.distribution.launch import is_writer
 
 from .callback import Callback, Logs
 from .history import History
-from .progress_bar import ProgressBar
 
 __all__ = ["CallbackList"]
 
@@ -64,8 +63,11 @@ class CallbackList(Callback):
             self.history = History()
             savers = (i for i, c in enumerate(self.callbacks) if c.saves_states)
             self.callbacks.insert(next(savers, len(self.callbacks)), self.history)
-        if add_progbar and not any(isinstance(c, ProgressBar) for c in self.callbacks):
-            self.callbacks.insert(0, ProgressBar())  # its line ends before others print
+        if add_progbar:
+            from .progress_bar import ProgressBar
+
+            if not any(isinstance(c, ProgressBar) for c in self.callbacks):
+                self.callbacks.insert(0, ProgressBar())  # its line ends before others print
         for callback in self.callbacks:
             callback.together = self.callbacks
         self.only_watch = all([_only_watches(callback) for callback in self.callbacks])

@@ -18,7 +18,6 @@ from gpunn.backends.contract.device import strided
 from gpunn.common.numeric import is_missing
 from gpunn.ops.dtypes import LEAST, MOST, first_inexact
 
-from .frames import from_column, from_frame, is_column, is_frame
 from .memory import memory_error_of_data
 
 CHUNK = 1 << 18  # elements checked or converted at a time, to avoid a second copy of a data set
@@ -137,6 +136,8 @@ def read(x: Any, argument: str) -> np.ndarray:
         raise TypeError(f"{argument} must be an array of numbers; got {x!r}.")
     if hasattr(x, "toarray"):
         raise TypeError(f"{argument} is a sparse matrix; pass its toarray().")
+    from .frames import from_column, from_frame, is_column, is_frame  # few data need converting
+
     if is_frame(x):
         return from_frame(x, argument)
     if is_column(x):

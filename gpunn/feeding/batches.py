@@ -13,10 +13,11 @@ from gpunn.common.importing.light_dataclass import dataclass
 
 from .data import to_rows
 from .inputs import inputs
-from .py_dataset import PyDataset
 from .rows import Rows
 from .sparse import SparseBatches, is_small, is_sparse, rows_of_a_step
 from .spec import Resolve, Spec
+
+PREDICT_BATCH = 1024  # default rows of a batch for predictions
 
 
 class Batches:
@@ -202,6 +203,8 @@ def items_of_pass(
     """Iterate over the batches of a pass; arguments as in `Batches.begin`."""
     if hasattr(source, "batches_of_pass"):
         return iter(source.batches_of_pass(number, seed, skip))
+    from .py_dataset import PyDataset
+
     if isinstance(source, PyDataset) and seed is not None and not source.endless:
         order = np.random.default_rng([seed, number]).permutation(len(source))
         return (source[n] for n in order[skip:].tolist())

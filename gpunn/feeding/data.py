@@ -19,7 +19,6 @@ from gpunn.losses.rows import check_labels
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_exact, check_finite, check_placed, is_checked_there, read
-from .classes import BOTH_WEIGHTS, class_weights
 from .inputs import inputs
 from .rows import Rows, name_of, place
 from .spec import Resolve, Spec, TargetSpec
@@ -158,6 +157,8 @@ def to_rows(
             take("y", k, targets, f"{where}y{suffix}", own)
         weight = weights.get(target.name)
         if class_weight is not None:
+            from .classes import BOTH_WEIGHTS, class_weights
+
             if weight is not None:
                 raise ValueError(where + BOTH_WEIGHTS)
             weight = class_weights(

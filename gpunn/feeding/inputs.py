@@ -14,7 +14,6 @@ from gpunn.layers.shapes import covers
 from gpunn.structure.graph import by_name
 
 from .arrays import as_array, check_exact, check_int32
-from .frames import columns_of
 from .spec import Spec
 
 
@@ -95,6 +94,8 @@ def columns(spec: Spec, x: Any, argument: str) -> Any:
     Raises:
         ValueError: naming the columns that a frame lacks.
     """
+    from .frames import columns_of
+
     there = columns_of(x)
     if there is None:
         return x

@@ -329,7 +329,7 @@ class OutputSlice(_AdditionalNode):
 class ActivityPenalty(_AdditionalNode):
     """The penalty on a layer's output, which is passed on unchanged."""
 
-    _has_call = _reads_integers = True
+    _has_call = _reads_integers = _may_add_losses = True
 
     def __init__(self, layer: Any) -> None:
         self.name, self.penalizes = f"{layer.name}_penalty", layer

@@ -14,10 +14,9 @@ from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
 from gpunn.ops.dtypes import bounds, standard
-from gpunn.ops.table import ops
+from gpunn.ops.table import on_graphs, ops
 from gpunn.ops.tensor import Tensor
 
-from . import operations  # noqa: F401  what operations on symbolic tensors do
 from .arguments import check_data_format
 from .layer import Layer, formula
 from .shapes import Shape, check_shape, dtype_of, sample_of
@@ -381,3 +380,12 @@ class Activation(ActivationLayer):
     )
 
     activation: Any = field()
+
+
+def _on_graph(*given: Any) -> Any:
+    from .operations import on_graph  # few models call operations on symbolic tensors
+
+    return on_graph(*given)
+
+
+on_graphs.append(_on_graph)

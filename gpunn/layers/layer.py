@@ -20,13 +20,13 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.random import Counter
 from gpunn.common.signatures import given_to
 from gpunn.core.holder import Runnable
+from gpunn.core.operators import Kept
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.core.tracked_metrics import metrics_of_layer
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
-from gpunn.ops.variable import Variable
 
 from . import applying, traced
 from .arguments import (
@@ -187,7 +187,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. A variable becomes a weight, as in Keras; an argument is checked."""
         if "_parameters" in vars(self):
-            if isinstance(value, Variable):
+            if isinstance(value, Kept) and not isinstance(value, Parameter):
                 value = weight_of(self, name, value)
             value = checked(self, name, value)
         super().__setattr__(name, value)

@@ -1,6 +1,6 @@
 """Operations on symbolic tensors, and functions, as layers: ``ops.exp(x) * 2``, `Lambda`.
 
-This module defines how the operations of `gpunn.ops` treat symbolic tensors, ``on_graphs``.
+This module defines how the operations of `gpunn.ops` treat symbolic tensors, `on_graph`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import topological_sort
 from gpunn.ops.op_arguments import Named, OpArguments, Place, constant, restored, stored
 from gpunn.ops.running.shape_trace import trace_of
-from gpunn.ops.table import on_graphs
 from gpunn.ops.tensor import Tensor
 
 from .applying import MOST_KNOWN, first_only_shape
@@ -302,7 +301,7 @@ class Lambda(Layer):
     """
 
     _abstract = True  # not registered: no file can hold one
-    _reads_integers = True
+    _reads_integers = _may_add_losses = True
 
     function: Any = field(check=_check_function)
     output_shape: Any = field(default=None, check=_check_shape, attribute=None)
@@ -321,7 +320,7 @@ class Lambda(Layer):
         )
 
 
-def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+def on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Return the result of an operation with symbolic tensors among its arguments."""
     tensors: list[SymbolicTensor] = []
 
@@ -375,5 +374,3 @@ def _on_graph(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -
             t.shape = tuple(shape)
     return layer.form.pack(made)
 
-
-on_graphs.append(_on_graph)

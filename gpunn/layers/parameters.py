@@ -20,11 +20,9 @@ from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float, named, standard
-from gpunn.ops.library.derivatives import as_tensors, at_once
 from gpunn.ops.primitive import place_in_user_code
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current, tracing
-from gpunn.ops.variable import Variable
 
 from .shapes import (
     check_spec,
@@ -66,7 +64,7 @@ def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
     return parameter
 
 
-def weight_of(layer: Any, name: str, variable: Variable) -> Parameter:
+def weight_of(layer: Any, name: str, variable: Any) -> Parameter:
     """Declare a weight with the values of a variable, which becomes an attribute of a layer."""
     first = variable.numpy()
     return type(layer).parameter(
@@ -172,6 +170,8 @@ class Stateless(ParameterHolder):
             *self._paired("trainable_variables", trainable_variables),
             *self._paired("non_trainable_variables", non_trainable_variables),
         ]
+
+        from gpunn.ops.library.derivatives import as_tensors, at_once  # training does not call it
 
         def called() -> tuple[Any, ...]:
             trace = tracing()

@@ -140,11 +140,13 @@ class GraphOperation:
         _applications: in their order.
         _by_operator: whether an operation on symbolic tensors created it, as ``a + b``: it is
             then one of a model's operations, not of its layers, as in Keras.
+        _may_add_losses: whether a built-in layer may, since it calls a function of the user's.
     """
 
     name: str
     _applications: list[Application]
     _by_operator = False
+    _may_add_losses = False
     _has_call = False
     activity_regularizer: Any = None
     input_spec: Any = None

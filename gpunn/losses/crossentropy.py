@@ -17,15 +17,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import check_number, optional, requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
+from gpunn.ops.dtypes import probabilities_kept
 from gpunn.ops.gradients import with_gradient
-from gpunn.ops.library.networks import (
-    binary_cost,
-    binary_cost_of_logits,
-    categorical_cost,
-    categorical_cost_of_logits,
-    of_class,
-    probabilities_kept,
-)
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor
 
@@ -115,6 +108,8 @@ class BinaryCrossentropy(_Crossentropy, ElementLoss):
     name = "binary_crossentropy"
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        from gpunn.ops.library.networks import binary_cost, binary_cost_of_logits  # of no kernel
+
         target = self._smoothed(t)
         if self.from_logits:
             return binary_cost_of_logits(target, y, self.clipped)
@@ -173,6 +168,8 @@ class CategoricalCrossentropy(_Crossentropy, RowLoss):
         return t * (1.0 - s) + s / classes
 
     def cost(self, t: Tensor, y: Tensor) -> Tensor:
+        from gpunn.ops.library.networks import categorical_cost, categorical_cost_of_logits
+
         if self.from_logits:
             return categorical_cost_of_logits(t, y, clips=self.clipped)
         return categorical_cost(t, y)
@@ -361,6 +358,8 @@ class CategoricalGeneralizedCrossEntropy(ReductionFirst):
         return False
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        from gpunn.ops.library.networks import of_class
+
         p = ops.maximum(of_class(y_pred, y_true, self.name), 0.0)
         loss = (1.0 - ops.power(p, self.q)) / self.q
 

@@ -7,10 +7,8 @@ from typing import ClassVar
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.overrides import is_framework
-from gpunn.ops.fusion.formulas import recorded
 from gpunn.ops.fusion.in_place import Function, Stated, function
 from gpunn.ops.gradients import gradients, gradients_of
-from gpunn.ops.library.derivatives import derivative
 from gpunn.ops.reductions import largest
 from gpunn.ops.table import ops
 from gpunn.ops.tensor import Tensor, constant
@@ -36,10 +34,14 @@ class _StatedLoss(Stated, BothAtOnce):
 
     def slope(self, t: Tensor, y: Tensor) -> Tensor:
         """Return the derivative of `cost` with respect to the prediction."""
+        from gpunn.ops.library.derivatives import derivative  # most losses state theirs
+
         return derivative(lambda y: self.cost(t, y), y)
 
     def _functions(self, dtype: str) -> tuple[Function, Function]:
         """Return a function for costs alone, and one for costs and slopes."""
+        from gpunn.ops.fusion.formulas import recorded  # kernels compute most losses
+
         rows = isinstance(self, RowLoss)
         arrays, numbers = ["t", "y"], ["classes"] if rows else []
         alone, both = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -26,9 +26,11 @@ from gpunn.losses.rows import align, check_equal
 from gpunn.ops.dtypes import first_inexact
 from gpunn.ops.tensor import NeedsValuesError, Tensor
 from gpunn.ops.trace import Trace, current
-from gpunn.ops.variable import StateVariable, Variable
 
 from . import own
+
+if TYPE_CHECKING:
+    from gpunn.ops.variable import Variable
 
 __all__ = ["Metric"]
 
@@ -161,6 +163,8 @@ class Metric(Formula):
         name: str | None = None,
     ) -> Variable:
         """Create a variable that a custom `update_state` assigns to; for use in constructors."""
+        from gpunn.ops.variable import Variable
+
         first = initializers.get(initializer or "zeros")
         variable = Variable(first, shape, dtype, name=name)
         variable.of_metric = True
@@ -191,6 +195,8 @@ class Metric(Formula):
         """The state of a mean as variables."""
         if self._of_tensors or not (self._of_rows or self._is_mean):
             return []
+
+        from gpunn.ops.variable import StateVariable
 
         def of(place: int, name: str) -> StateVariable:
             def put(value: np.ndarray) -> None:

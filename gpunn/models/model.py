@@ -17,7 +17,6 @@ from gpunn.core.plan import Plan
 from gpunn.core.storage import ParameterStorage
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.structure.builder import Builder, Source
-from gpunn.structure.calls import ModelCall, arguments_of
 from gpunn.structure.graph import Graph, restore_graph
 from gpunn.structure.nested import STEPS
 from gpunn.training.training import Training
@@ -84,7 +83,12 @@ class Model(TrainableModel):
                 f"y = layers.Dense(1)(x), gpunn.Model(x, y); or a method call(self, inputs)"
                 f"{', to which forward is to be renamed' if hasattr(self, 'forward') else ''}."
             )
-        source = ModelCall(self) if self._has_call else Graph(inputs, outputs)
+        if self._has_call:
+            from gpunn.structure.calls import ModelCall
+
+            source: Source = ModelCall(self)
+        else:
+            source = Graph(inputs, outputs)
         self._create(source, name, trainable, dtype, backend)
 
     def _create(
@@ -108,7 +112,7 @@ class Model(TrainableModel):
 
             state = restored(state)
         super().__setstate__(state)
-        if not self._has_call and isinstance(self._builder.source, ModelCall):
+        if not self._has_call and self._builder.has_call:
             self._has_call = True  # see `__init__`; a pickle of an earlier version lacks it
 
     def __copy__(self) -> Any:
@@ -526,6 +530,8 @@ class Model(TrainableModel):
         ['dtype', 'forms', 'inputs', 'layers', 'name', 'outputs']
         """
         if self._has_call:
+            from gpunn.structure.calls import arguments_of
+
             return arguments_of(self)
         config: dict[str, Any] = {"name": self.name, **self._graph.get_config()}
         if self._dtype_given is not None or self.built:

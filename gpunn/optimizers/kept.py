@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.names import plain
 from gpunn.core.operators import Operators
 from gpunn.core.storage import Parameter, ParameterStorage
-from gpunn.ops.variable import StateVariable
+
+if TYPE_CHECKING:
+    from gpunn.ops.variable import StateVariable
 
 Kept = TypeVar("Kept")
 Flat = dict[str, Array]
@@ -292,6 +294,7 @@ def _path(variable: Any) -> str | None:
 
 def numbers_of(optimizer: Any, dtype: str | None = None) -> list[StateVariable]:
     """Return the number of steps; and the learning rate, unless a schedule computes it."""
+    from gpunn.ops.variable import StateVariable  # training reads no state as variables
 
     def set_steps(value: np.ndarray) -> None:
         optimizer.control_on(_backend_of(optimizer)).set(UPDATES, int(value))
@@ -330,6 +333,8 @@ def in_order(optimizer: Any, places: Sequence[Kept]) -> list[tuple[str, Kept]]:
 
 
 def _slot(optimizer: Any, name: str, place: Place) -> StateVariable:
+    from gpunn.ops.variable import StateVariable
+
     variable, storage = place.variable(), place.storage()
     of = getattr(variable, "path", None) or getattr(variable, "name", None) or "variable"
     path = f"{optimizer.name}/{of.replace('/', '_')}_{NAMES.get(name, name)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from gpunn.common.arguments import check_number
 from gpunn.common.config import floatx
 
 from . import schedules
-from .schedules import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from .schedules import LearningRateSchedule
 
 
 class LearningRate(float):
@@ -52,7 +54,7 @@ class LearningRate(float):
 def given_schedule(value: Any) -> LearningRateSchedule | None:
     """Return the schedule for ``value``, an object, a configuration or a function; None for a
     number."""
-    if isinstance(value, (LearningRateSchedule, dict)) or callable(value):
+    if isinstance(value, dict) or callable(value):
         return schedules.get(value)
     return None
 
@@ -69,7 +71,7 @@ def checked_rate(
     schedule = given_schedule(value)
     if schedule is not None:
         return schedule
-    if isinstance(before, LearningRateSchedule):
+    if not isinstance(before, float):
         raise TypeError(
             f"learning_rate={value!r}: this optimizer was created with a "
             f"{type(before).__name__}, which computes the rate for each update. Set another "

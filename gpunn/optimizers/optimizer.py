@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -42,7 +42,9 @@ from .custom_steps import CustomSteps
 from .kept import Exclusion, KeptSlots
 from .learning_rate import LearningRate, checked_rate
 from .rules import Move, move_of
-from .schedules import LearningRateSchedule
+
+if TYPE_CHECKING:
+    from .schedules import LearningRateSchedule
 
 __all__ = ["Optimizer", "deserialize", "get", "serialize"]
 
@@ -213,14 +215,14 @@ class Optimizer(CustomSteps, Formula):
 
     def _rate_stored(self) -> float:
         rate = self._learning_rate
-        return float(rate(self.steps_done) if isinstance(rate, LearningRateSchedule) else rate)
+        return float(rate if isinstance(rate, float) else rate(self.steps_done))
 
     def _set_rate(self, value: Any) -> None:
         refuse("it changes a learning rate.")
         if (trace := current()) is not None:
             trace.refuse_values(f"a change of the learning rate of {self.name}")
         self._learning_rate = rate = checked_rate(value, self._learning_rate)
-        if self._control is not None and not isinstance(rate, LearningRateSchedule):
+        if self._control is not None and isinstance(rate, float):
             self._control.set_learning_rate(rate)
 
     learning_rate: Any = field(managed=property(_rate_now, _set_rate))
@@ -283,7 +285,7 @@ class Optimizer(CustomSteps, Formula):
     def schedules(self) -> dict[int, LearningRateSchedule]:
         """Schedules that compute rates of the control block for each batch, by their indices."""
         rate = self._learning_rate
-        return {LEARNING_RATE: rate} if isinstance(rate, LearningRateSchedule) else {}
+        return {} if isinstance(rate, float) else {LEARNING_RATE: rate}
 
     @property
     def iterations(self) -> Any:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.signatures import signature
 from gpunn.ops.conversion import convert
-from gpunn.ops.fusion.calls import GLOBALS, calls
-from gpunn.ops.fusion.formulas import Formula, Reader, Recorder
 from gpunn.ops.tensor import Tensor
+
+if TYPE_CHECKING:
+    from gpunn.ops.fusion.formulas import Formula, Reader
 
 WEIGHTS = "w"
 _GIVEN = {"learning_rate": "rate", "iterations": "t", "steps_done": "t"}
@@ -36,6 +37,8 @@ def recorded(
             weights and a dictionary of slots.
         ValueError: if it names an unknown slot.
     """
+    from gpunn.ops.fusion.formulas import Reader, Recorder  # kernels compute most rules
+
     recorder = Recorder()
     reader = Reader(optimizer, recorder, _GIVEN)
     slots = {name: recorder.array(name) for name in optimizer.slot_names}
@@ -92,6 +95,8 @@ def forms(cls: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
 def move_of(optimizer: Any) -> Move:
     """Return a rule as one function of in-place calls, which is called as `Optimizer.move`. Work
     arrays belong to the backend."""
+    from gpunn.ops.fusion.calls import GLOBALS, calls
+
     formula, reader = recorded(optimizer)
     numbers = {name: getattr(optimizer, name) for name in reader.numbers}
     source = "\n    ".join(

@@ -13,10 +13,10 @@ from gpunn.common.holds import Exclusive
 from gpunn.common.nested import TreeDef
 from gpunn.core.plan import KEPT_SHAPES, Plan
 from gpunn.core.storage import ParameterStorage
+from gpunn.layers import Layer
 from gpunn.layers.shapes import check_shape, covers
 from gpunn.layers.symbolic import SampleShape
 
-from .calls import ModelCall
 from .graph import Graph, by_name
 
 
@@ -81,7 +81,7 @@ class Builder:
     @property
     def has_call(self) -> bool:
         """Whether the source is a custom call, which the first data or `build` show its inputs."""
-        return isinstance(self.source, ModelCall)
+        return isinstance(self.source, Layer)
 
     @property
     def layers(self) -> list[Any]:

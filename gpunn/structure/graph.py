@@ -12,7 +12,6 @@ from gpunn.common.nested import TreeDef
 from gpunn.core.plan import INPUT, Node, Plan
 from gpunn.layers import InputLayer
 from gpunn.layers.applying import append_nodes, symbolic_outputs
-from gpunn.layers.operations import Operation
 from gpunn.layers.shapes import dtype_of, sample_of
 from gpunn.layers.symbolic import (
     Application,
@@ -272,6 +271,8 @@ class Graph:
         """Return layers, their applications, inputs and outputs as JSON-serializable values."""
         references = self.references()
         layers: list[dict[str, Any]] = []
+        from gpunn.layers.operations import Operation
+
         for layer in self.layers:
             self._check_owners(layer)
             calls = [
@@ -333,6 +334,8 @@ def restore_layer(document: Any) -> Any:
 
 def restore_graph(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Restore the inputs and outputs of a graph from `Graph.get_config`, with new layers."""
+    from gpunn.layers.operations import Operation
+
     layers: dict[str, Any] = {}
     waiting: list[tuple[Any, int, dict[str, Any]]] = []
     tensors: dict[tuple[Any, ...], SymbolicTensor] = {}

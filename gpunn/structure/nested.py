@@ -24,7 +24,6 @@ from gpunn.layers.symbolic import (
 )
 
 from .builder import Builder
-from .calls import run_graph
 from .graph import Graph, by_name
 
 TRAINS = ("train_step", "compute_loss", "compute_metrics")
@@ -127,6 +126,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
                 if shape is not None:
                     tensor._keras_mask = InputLayer(shape, dtype="bool").output
                     masks.append(tensor._keras_mask)
+            from .calls import run_graph
+
             outputs = run_graph(graph, graph.input_form.pack(inputs), None)
             whole = None if any(None in shape for shape in shapes) else shapes
             plan = Graph([*inputs, *masks], graph.output_form.unpack(outputs)).plan(whole)
@@ -160,6 +161,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
             raise TypeError(
                 f"{self.name} defines no call(inputs): call the layers and models that it holds."
             )
+        from .calls import run_graph
+
         return run_graph(self._builder.known_graph("graph"), x, training)
 
     def _call_in_trace(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,16 +17,16 @@ from gpunn.backends.shared.interrupts import end_if_asked, perform
 from gpunn.backends.shared.lockstep import joint_of, lockstep
 from gpunn.backends.shared.order import Order
 from gpunn.common.importing.light_dataclass import dataclass
-from gpunn.common.stored import MOST
 from gpunn.distribution.communicator import Communicator
 from gpunn.feeding.arrays import check_file
 from gpunn.feeding.batches import Batches
 from gpunn.feeding.rows import Rows
-from gpunn.feeding.streaming import Chunks
 
-from .agreement import average_state, check_batch, join_batch
 from .programs import OnRows, Programs
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from gpunn.feeding.streaming import Chunks
 
 # Seconds for which a program runs without a pause. Between two runs the progress bar is updated,
 # Ctrl-C takes effect, and predictions of other threads can read the weights.
@@ -179,6 +179,8 @@ class BatchIterator:
         if rows.device is None:
             return rows, order, order.rows
         if self._chunks is None:
+            from gpunn.feeding.streaming import Chunks
+
             self._chunks = Chunks(rows, order, self.batch_size, self.trainer.spec.dtype)
         # The current pass is the last one that was begun.
         stop = self._chunks.bring(self.position, self.trainer.progress.passes - 1, programs.control)
@@ -198,8 +200,12 @@ class BatchIterator:
             self._iterator = self._iterator or self._begin_stream(programs, self.data)
             rows = next(self._iterator, None)
             if self._sharded:
+                from .agreement import join_batch
+
                 rows = self._last = join_batch(programs.ranks, rows, self._last)
             elif programs.ranks.size > 1:
+                from .agreement import check_batch
+
                 check_batch(programs.ranks, count, rows)
             if rows is None:
                 self._iterator = None
@@ -352,6 +358,8 @@ class BatchIterator:
                 called = watched or progress
                 if watched:
                     if ranks.size > 1:
+                        from .agreement import average_state
+
                         average_state(ranks, self.trainer.built)  # a callback may save it
                     end(batch - 1, programs.logs())
                 elif not isinstance(piece, Rows):
@@ -384,6 +392,8 @@ def _adapt(
 
 def _agreed(ranks: Communicator, until: int | None, at_once: int) -> tuple[int | None, int]:
     """Return the next batch that any rank watches, and the least number of steps at once."""
+    from gpunn.common.stored import MOST
+
     first, least = ranks.least(MOST if until is None else until, at_once)
     return None if first == MOST else first, least
 

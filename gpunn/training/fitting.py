@@ -10,16 +10,14 @@ from typing import Any
 
 from gpunn.callbacks import CallbackList, History
 from gpunn.distribution import launch
-from gpunn.feeding import classes, data
-from gpunn.feeding.batches import Batches, batched_arrays, check_ends, fed
+from gpunn.feeding import data
+from gpunn.feeding.batches import PREDICT_BATCH, Batches, batched_arrays, check_ends, fed
 from gpunn.feeding.rows import Rows
 
-from . import agreement, loops
+from . import loops
 from .batch_iterator import BatchIterator
 from .data_facts import record_data, record_doubt
-from .predictor import PREDICT_BATCH
 from .programs import Programs
-from .rehearsal import rehearse
 from .trainer import Trainer
 from .training import Training
 
@@ -55,6 +53,8 @@ def fit(
         record_data(model, trainer, x, rows)
         ranks = launch.current()
         if ranks.size > 1:
+            from . import agreement
+
             arguments = {
                 "batch_size": batch_size, "epochs": epochs, "initial_epoch": initial_epoch,
                 "shuffle": bool(shuffle), "steps_per_epoch": steps,
@@ -69,6 +69,8 @@ def fit(
             agreement.send_state(ranks, trainer.built)
             trainer.receive(ranks)
             if isinstance(trainer, Trainer):
+                from .rehearsal import rehearse
+
                 rehearse(trainer, rows if isinstance(rows, Rows) else rows.first())
         more = epochs > initial_epoch + 1
         validation: Any = None
@@ -154,8 +156,12 @@ def train_on_batch(
         rows = data.to_rows(trainer.spec, *given, resolve=trainer.resolve)
         ranks = launch.current()
         if ranks.size > 1:
+            from . import agreement
+
             agreement.compare_data(ranks, trainer, rows)
             if trainer.training.ranks is not ranks:
+                from .rehearsal import rehearse
+
                 agreement.compare_models(ranks, trainer)
                 agreement.send_state(ranks, trainer)
                 rehearse(trainer, rows)
@@ -201,6 +207,8 @@ def _parted(
 
     ``weighs``: whether held-out rows keep their weights. As in Keras, class weights do not apply.
     """
+    from gpunn.feeding import classes
+
     how = fraction, strategy, trainer.labels(rows), seed, trainer.backend
     training, validation = classes.split(rows, *how)
     return training, validation if weighs else validation.unweighted()

@@ -14,7 +14,6 @@ from gpunn.common.names import warn
 from gpunn.distribution.communicator import ALONE, Communicator
 from gpunn.feeding.rows import Rows
 
-from .agreement import average_state, check_weights, send_callbacks, send_state
 from .batch_iterator import BatchIterator
 from .programs import Programs
 
@@ -51,6 +50,8 @@ def fit(
         trainer.check_state()
     callbacks.on_train_begin({})
     if ranks.size > 1:
+        from .agreement import average_state, check_weights, send_callbacks, send_state
+
         model._resume_from = ranks.first(model._resume_from)
         if model._resume_from is not None:
             send_state(ranks, trainer.built)

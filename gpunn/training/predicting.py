@@ -13,14 +13,14 @@ from gpunn.core.recording import active
 from gpunn.core.workspace import run_once
 from gpunn.feeding import data
 from gpunn.feeding.arrays import check_finite
-from gpunn.feeding.batches import check_ends, fed, inputs_of, peek
+from gpunn.feeding.batches import PREDICT_BATCH, check_ends, fed, inputs_of, peek
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
 from gpunn.ops.conversion import tensor_of
 from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
-from .predictor import PREDICT_BATCH, Predictor
+from .predictor import Predictor
 from .predictor import predict as predict_batches
 from .training import Training, inputs_and_targets
 

@@ -30,6 +30,7 @@ from gpunn.feeding.arrays import (
     on_device,
     stored_dtype,
 )
+from gpunn.feeding.batches import PREDICT_BATCH
 from gpunn.feeding.memory import memory_for_batch, sample_bytes
 from gpunn.feeding.rows import name_of
 from gpunn.feeding.spec import Spec
@@ -40,7 +41,7 @@ from .programs import CACHED_PROGRAMS
 
 DRAWN = 1 << 62  # first random counter of predictions; the counters of steps stay below
 PIECES = 32  # bits of a piece number
-PREDICT_BATCH = 1024  # default rows per batch of a prediction; on a GPU more, if they are small:
+# On a GPU more rows than PREDICT_BATCH, if they are small.
 PREDICT_BYTES = 1 << 26
 KERAS_BATCH = 32
 

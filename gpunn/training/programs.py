@@ -20,7 +20,6 @@ from gpunn.core.workspace import Pool
 from gpunn.distribution.communicator import ALONE, Communicator, Shard
 from gpunn.feeding.memory import Cache, memory_for_batch
 from gpunn.feeding.rows import Rows, name_of
-from gpunn.optimizers.schedules.schedule import HostRates
 
 from .objective import Objective
 from .step import Batch, ModelStep
@@ -209,7 +208,11 @@ class Programs:
         optimizer = objective.optimizer if self.training else None
         # The host computes a schedule without a functor before each step.
         by_host = optimizer and any(s.functor is None for s in optimizer.schedules.values())
-        return batch, HostRates(program, optimizer) if by_host else program
+        if not by_host:
+            return batch, program
+        from gpunn.optimizers.schedules.schedule import HostRates
+
+        return batch, HostRates(program, optimizer)
 
     def _batch(self, objective: Objective, shard: Shard) -> Batch:
         """Return the arrays of a batch shape.

@@ -25,7 +25,6 @@ from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
 from gpunn.feeding.rows import name_of
 from gpunn.losses.on_tensors import check_mask, of_each_sample
-from gpunn.metrics.own import takes_weights
 
 from .loss_terms import LOSS_TOTALS, LossTerm, TargetBuffers
 from .objective import Objective
@@ -123,9 +122,12 @@ class HeadLoss:
         for m, targets, predictions in buffers.measuring:
             by = buffers.weights if m.metric._of_tensors else buffers.weights.reshape(-1)
             given = by if weighted and m.weighted else None
-            if buffers.mask is not None and takes_weights(m.metric):
-                kept = buffers.masked if given is None else buffers.masked_weights
-                given = kept if m.metric._of_tensors else kept.reshape(-1)
+            if buffers.mask is not None:
+                from gpunn.metrics.own import takes_weights
+
+                if takes_weights(m.metric):
+                    kept = buffers.masked if given is None else buffers.masked_weights
+                    given = kept if m.metric._of_tensors else kept.reshape(-1)
             if term.target.varies and m.metric._of_rows:
                 given = self._of_one_sample(given, by, m.metric._of_tensors)
             self._measures.append((m.metric, targets, predictions, given, totals[m.at]))

@@ -17,13 +17,12 @@ from gpunn.common.stored import MOST, ByName, Integer, Number, Text, check, chec
 from gpunn.core.plan import check_unchanged
 from gpunn.core.settings import Cached, Settings
 from gpunn.distribution.communicator import ALONE, Communicator
-from gpunn.feeding.classes import labels_of
+from gpunn.feeding.batches import PREDICT_BATCH
 from gpunn.feeding.rows import Rows
 
 from .matching import Compiled
 from .object_pool import ObjectPool
 from .objective import Objective
-from .predictor import PREDICT_BATCH
 from .programs import Programs
 from .step import Batch
 
@@ -146,6 +145,8 @@ class Trainer(Objective):
 
     def labels(self, rows: Rows) -> np.ndarray | None:
         """Return the class of each row (rows,), if a single loss compares classes."""
+        from gpunn.feeding.classes import labels_of  # to split them
+
         return labels_of(rows, self.spec)
 
     # -- exact resume

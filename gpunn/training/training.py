@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,18 +29,18 @@ from gpunn.feeding import data
 from gpunn.feeding.batches import Batches, converting, peek
 from gpunn.feeding.rows import Rows
 from gpunn.feeding.spec import Spec, TargetSpec
-from gpunn.layers.applying import ActivityPenalty
-from gpunn.layers.operations import Lambda
 from gpunn.layers.symbolic import SampleShape
 from gpunn.structure.builder import Builder
 
 from .exclusive import ExclusiveTraining, in_training
 from .matching import PARTS, Compiled, for_several, labels_of, warn_of_zero_gradients
 from .metric_inputs import constant_outputs
-from .predictor import Predictor
 from .programs import Programs
 from .progress import Progress
 from .trainer import Trainer, without_slots
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
 
 
 class Training:
@@ -433,6 +433,8 @@ class Training:
                 self._take_parameters(plan)
                 predictor, storage = self._predictor, builder.storage
                 if predictor is None or predictor.storage is not storage:
+                    from .predictor import Predictor
+
                     assert storage is not None
                     form = builder.known_graph("predictions").output_form
                     predictor = Predictor(
@@ -447,7 +449,7 @@ def _may_add_losses(plan: Plan) -> bool:
     penalized = any(p.regularizer is not None for p in plan.parameters.values())
     called = (node.layer for node in plan.nodes if node.layer._has_call)
     inside = [one for layer in called for one in layer._with_layers_inside()]
-    users = (isinstance(one, (ActivityPenalty, Lambda)) or not is_own(one) for one in inside)
+    users = (one._may_add_losses or not is_own(one) for one in inside)
     return penalized or any(users) or any(one.activity_regularizer for one in inside)
 
 

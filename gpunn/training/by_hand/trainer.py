@@ -22,13 +22,12 @@ from gpunn.core.holder import ParameterHolder
 from gpunn.core.operators import Kept
 from gpunn.distribution import launch
 from gpunn.distribution.communicator import ALONE, Communicator
-from gpunn.feeding.batches import Batches
+from gpunn.feeding.batches import PREDICT_BATCH, Batches
 from gpunn.feeding.classes import check_class_weight, nearest_classes
 from gpunn.optimizers import Optimizer
 from gpunn.optimizers.on_arrays import Update
 from gpunn.training import agreement
 from gpunn.training.fitting import rows_of_a_batch
-from gpunn.training.predictor import PREDICT_BATCH
 from gpunn.training.predictor import predict as predict_batches
 from gpunn.training.trainer import Trainer
 from gpunn.training.training import Training
