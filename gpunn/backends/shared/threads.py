@@ -17,7 +17,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
+
+from numpy.linalg import _umath_linalg
 
 from gpunn.common.holds import Exclusive, Hold
 
@@ -28,33 +30,45 @@ MOST_PIECES = 8  # of a product: for each of them BLAS copies the smaller factor
 SIZE_WORTH_THREADS = 1 << 20  # weights of an update
 
 
-class _Library:
-    """The functions of a BLAS library that get and set its number of threads.
+class _Library(NamedTuple):
+    """The functions of a BLAS library that get and set its number of threads."""
 
-    threadpoolctl finds the library. For OpenBLAS it lets only the first thread that used it set
-    the number, and ignores the others. `ParallelRegion` tracks all threads itself, so it calls
-    the functions of OpenBLAS directly.
+    get: Callable[[], int]
+    set: Callable[[int], Any]
+
+
+def _openblas(library: Any) -> _Library | None:
+    """Return the functions of a shared library that has an OpenBLAS without OpenMP, else None.
+
+    threadpoolctl lets only the first thread that used it set the number, and ignores the others.
+    `ParallelRegion` tracks all threads itself.
     """
-
-    def __init__(self, controller: Any) -> None:
-        self.get: Callable[[], int] = controller.get_num_threads
-        self.set: Callable[[int], Any] = controller.set_num_threads
-        if controller.internal_api == "openblas" and controller.threading_layer != "openmp":
-            for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64")):
-                if hasattr(controller.dynlib, f"{prefix}openblas_set_num_threads{suffix}"):
-                    self.get = controller.dynlib[f"{prefix}openblas_get_num_threads{suffix}"]
-                    self.set = controller.dynlib[f"{prefix}openblas_set_num_threads{suffix}"]
+    for prefix, suffix in itertools.product(("", "scipy_"), ("", "64_", "_64")):
+        name = f"{prefix}openblas_{{}}{suffix}".format
+        if hasattr(library, name("set_num_threads")) and library[name("get_parallel")]() != 2:
+            return _Library(library[name("get_num_threads")], library[name("set_num_threads")])
+    return None
 
 
 @functools.cache
 def _libraries() -> list[_Library]:
-    """Return the BLAS libraries of this process; none if threadpoolctl is not installed."""
+    """Return the BLAS libraries of this process; none if threadpoolctl, which finds those that
+    NumPy does not bring along, is not installed."""
     try:
+        from ctypes import CDLL
+
+        own = _openblas(CDLL(_umath_linalg.__file__)) if "scipy" not in sys.modules else None
+        if own is not None:
+            return [own]  # threadpoolctl would take longer than a small training
         import threadpoolctl
-    except ImportError:
+    except (ImportError, OSError):
         return []
-    controller = threadpoolctl.ThreadpoolController().select(user_api="blas")
-    return [_Library(library) for library in controller.lib_controllers]
+    found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    return [
+        (one.internal_api == "openblas" and _openblas(one.dynlib))
+        or _Library(one.get_num_threads, one.set_num_threads)
+        for one in found
+    ]
 
 
 class ParallelRegion:
