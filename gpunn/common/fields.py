@@ -199,10 +199,8 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
             vars(self)["_is_made"] = True
 
     made = constructor(
-        cls, set_fields,
-        [name for name, of in fields.items() if not of.kw_only],
+        cls, set_fields, {name: of.default for name, of in fields.items()},
         [name for name, of in fields.items() if of.kw_only],
-        {name: of.default for name, of in fields.items() if of.default is not Parameter.empty},
         {
             name: annotation
             for base in reversed(cls.__mro__)

@@ -3,17 +3,17 @@ calls an operation by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 
-class Functions(dict[str, Any]):
-    """Functions by name, such as operations. Some are imported when they are first used.
+class Functions(dict[str, Callable[..., Any]]):
+    """Operations by name. Some are imported when they are first used.
 
-    A thread finds no function of a module that another one has imported in part: it waits.
+    A thread finds no operation of a module that another one has imported in part: it waits.
 
     >>> functions = Functions()
     >>> functions.later("gpunn.ops", {"library.norms": "norm normalize"})
@@ -26,11 +26,10 @@ class Functions(dict[str, Any]):
         self._modules: dict[str, str] = {}
         self._registered: dict[str, Any] = {}  # by modules that may be imported in part
 
-    def later(self, package: str, names: Mapping[str, str | Sequence[str]]) -> None:
-        """Name functions by the module of a package that registers them when it is imported."""
+    def later(self, package: str, names: Mapping[str, str]) -> None:
+        """Name operations by the module of a package that registers them when it is imported."""
         for module, listed in names.items():
-            each = listed.split() if isinstance(listed, str) else listed
-            self._modules |= dict.fromkeys(each, f"{package}.{module}")
+            self._modules |= dict.fromkeys(listed.split(), f"{package}.{module}")
 
     def __setitem__(self, name: str, function: Any) -> None:
         is_first = name in self._modules and not super().__contains__(name)
@@ -49,7 +48,7 @@ class Functions(dict[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    get, keys, update = Mapping.get, Mapping.keys, MutableMapping.update  # type: ignore[assignment]
+    get, keys = Mapping.get, Mapping.keys  # type: ignore[assignment]
     items, values = Mapping.items, Mapping.values  # type: ignore[assignment]
 
 

@@ -17,8 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpunn.core.operators import Functions
-
 from .conversion import convert
 from .primitive import Gradients
 from .products import product
@@ -128,16 +126,7 @@ def _summed(gradient: Tensor, factor: Tensor) -> Tensor:
     return gradient if same else ops.sum(gradient, 0, keepdims=True)
 
 
-RULES = Functions()
-RULES.later("gpunn.ops", {"library.large_gradient_rules": [
-    "indexing", "placing", "pad", "part", "concatenate", "take", "scatter",
-    "conv", "conv by the image", "conv by the kernel",
-    "max_pool", "max_pool's gradient", "average_pool", "average_pool's gradient",
-    "normalization", "normalization of features",
-    "attention", "attention's gradient", "part of attention's gradient",
-    "dropout", "dropout's gradient", "noise",
-]})
-RULES.update({
+RULES: dict[str, Rule | None] = {
     # -- functions of one element
     "negative": lambda dy, y, x: (-dy,),
     "abs": lambda dy, y, x: (ops.where(x == 0, 0.0, dy * ops.sign(x)),),
@@ -207,4 +196,4 @@ RULES.update({
     "broadcast_to": lambda dy, y, x, shape: (reduced_to(dy, x.shape),),
     # -- products
     "matmul": _matmul,
-})
+}

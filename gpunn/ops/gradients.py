@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 
 from .conversion import cast
 from .dtypes import is_float
@@ -126,6 +127,8 @@ def _rule_of(primitive: Primitive) -> Rule | None:
     name = primitive.gradient
     if not isinstance(name, str):
         return name
+    if name not in RULES:
+        import_module("gpunn.ops.library.large_gradient_rules")  # which adds to them
     if name not in RULES:
         raise ValueError(f"{name} has no derivative: state it in gpunn/ops/gradient_rules.py.")
     return RULES[name]

@@ -210,7 +210,7 @@ def test_a_text_is_no_truth_value() -> None:
 
 
 def test_an_argument_without_a_default_does_not_follow_one_that_has_one() -> None:
-    with pytest.raises(TypeError, match="Late: first has no default, but follows size"):
+    with pytest.raises(TypeError, match="Late: put the arguments without a default first"):
 
         class Late(gpunn.optimizers.Optimizer):  # type: ignore[misc]
             size: int = field(default=1)

@@ -7,27 +7,25 @@ gpunn``. Here all classes share the methods, and the code of the constructor.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING
+from inspect import Parameter
 from operator import attrgetter
 from reprlib import recursive_repr
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 
-def _template() -> Any:
-    def __init__(self: Any) -> None:
-        fill(self, locals())  # type: ignore[name-defined]  # noqa: F821
-
-    return __init__.__code__
+def _init(self: Any) -> None:
+    fill(self, locals())  # type: ignore[name-defined]  # noqa: F821
 
 
-_CODE = _template()
+_CODE = _init.__code__.replace(co_name="__init__")
 
 
 def constructor(
-    cls: type, fill: Callable[[Any, dict[str, Any]], None], placed: Sequence[str],
-    named: Sequence[str], defaults: Mapping[str, Any], types: Mapping[str, Any],
+    cls: type, fill: Callable[[Any, dict[str, Any]], None], defaults: Mapping[str, Any],
+    named: Collection[str], types: Mapping[str, Any],
 ) -> Any:
     """Return an ``__init__(self, first, second=..., *, third=...)`` of ``cls``.
 
@@ -36,29 +34,27 @@ def constructor(
 
     Args:
         fill: called with the object and the arguments by name, ``"self"`` included.
-        placed, named: the arguments that may be passed by position, and the others.
-        defaults: those of arguments that have one, by name.
+        defaults: of all arguments, by name; `inspect.Parameter.empty` for none.
+        named: the arguments that are passed by name only.
         types: their annotations.
 
     Raises:
-        TypeError: if an argument in ``placed`` without a default follows one that has one.
+        TypeError: if an argument by position without a default follows one that has one.
     """
-    for before, name in pairwise(placed):
-        if before in defaults and name not in defaults:
-            raise TypeError(
-                f"{cls.__qualname__}: {name} has no default, but follows {before}, which has one: "
-                f"give it a default, or put it first."
-            )
-    names = ("self", *placed, *named)
+    placed = [name for name in defaults if name not in named]
+    given = {name: x for name, x in defaults.items() if x is not Parameter.empty}
+    ends = [name for name in placed if name in given]
+    if ends != placed[len(placed) - len(ends) :]:
+        raise TypeError(f"{cls.__qualname__}: put the arguments without a default first: {placed}.")
+    names = ("self", *placed, *(name for name in defaults if name in named))
     code = _CODE.replace(
         co_argcount=1 + len(placed), co_kwonlyargcount=len(named), co_nlocals=len(names),
         co_varnames=names,
     )
     # The module name lets warnings distinguish gpunn's lines from the user's.
-    scope = {"__name__": __name__, "fill": fill}
-    made = FunctionType(code, scope, "__init__")
-    made.__defaults__ = tuple(defaults[name] for name in placed if name in defaults)
-    made.__kwdefaults__ = {name: defaults[name] for name in named if name in defaults}
+    made = FunctionType(code, {"__name__": __name__, "fill": fill}, "__init__")
+    made.__defaults__ = tuple(given[name] for name in ends)
+    made.__kwdefaults__ = {name: x for name, x in given.items() if name in named}
     made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
     made.__annotations__ = {**types, "return": "None"}
     return made
@@ -98,49 +94,35 @@ else:
         return made
 
 
-class _FromFactory:
+class _Factory:
     def __repr__(self) -> str:
         return "<factory>"
 
 
-_MADE = _FromFactory()
+_MADE = _Factory()
 
 
 def _constructor(cls: Any) -> Any:
-    kept = {field.name for field in dataclasses.fields(cls)}
-    first = [
-        field for name, field in cls.__dataclass_fields__.items()
-        if name not in kept and "InitVar" in str(field.type)
-    ]  # what `__post_init__` is given
-    all_given = [
-        field for field in cls.__dataclass_fields__.values()
-        if field.init and (field.name in kept or field in first)
-    ]
-    made = {
-        field.name: field.default_factory for field in dataclasses.fields(cls)
-        if field.default_factory is not dataclasses.MISSING
-    }
-    passed = [field.name for field in first]
+    every, kept = cls.__dataclass_fields__.values(), dataclasses.fields(cls)
+    passed = [f.name for f in every if f not in kept and "InitVar" in str(f.type)]  # and not kept
+    makers = {f.name: f.default_factory for f in kept if f.default_factory is not MISSING}
     ends = hasattr(cls, "__post_init__")
 
     def fill(entry: Any, given: dict[str, Any]) -> None:
         del given["self"]
-        for name, factory in made.items():
+        for name, make in makers.items():
             if given.get(name, _MADE) is _MADE:
-                given[name] = factory()
+                given[name] = make()
         more = [given.pop(name) for name in passed]
         entry.__dict__.update(given)
         if ends:
             entry.__post_init__(*more)
 
-    return constructor(
-        cls, fill,
-        [field.name for field in all_given if not field.kw_only],
-        [field.name for field in all_given if field.kw_only],
-        {field.name: field.default for field in all_given
-         if field.default is not dataclasses.MISSING} | dict.fromkeys(made, _MADE),
-        {field.name: field.type for field in all_given},
-    )
+    taken = [f for f in every if f.init and (f in kept or f.name in passed)]
+    defaults = {f.name: Parameter.empty if f.default is MISSING else f.default for f in taken}
+    defaults |= dict.fromkeys(defaults.keys() & makers.keys(), _MADE)
+    named = [f.name for f in taken if f.kw_only]
+    return constructor(cls, fill, defaults, named, {f.name: f.type for f in taken})
 
 
 @recursive_repr()

@@ -134,7 +134,7 @@ def _part_of_attention(d: Tensor, y: Tensor, whole: Tensor, start: int, shape: S
     return (ops.pad(flat, ((start, whole.size - start - flat.size),)),)
 
 
-RULES.update({
+RULES |= {
     # -- elements that move
     "indexing": lambda dy, y, x, key: (placed(dy, shape=x.shape, key=key),),
     "placing": lambda dy, y, x, shape, key: (ops.get_item(dy, key),),
@@ -175,4 +175,4 @@ RULES.update({
     "dropout": lambda dy, y, x, rate, mask, **how: (_dropout(dy, mask, rate),),
     "dropout's gradient": lambda g, dx, dy, mask, rate: (_dropout(g, mask, rate), None),
     "noise": lambda dy, y, x, factors, **how: (dy if factors is None else dy * factors,),
-})
+}

@@ -145,7 +145,7 @@ def _lu(dy: Tensor, y: Tensor, x: Tensor) -> Gradients:
     return (ops.take_along_axis(found, ops.broadcast_to(places, found.shape), -2),)
 
 
-RULES.update({
+RULES |= {
     "cholesky": _cholesky,
     "solve": _solve,
     "det": _det,
@@ -156,4 +156,4 @@ RULES.update({
     "qr": _qr,
     "pinv": _pinv,
     "lu_factor": _lu,
-})
+}
