@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, dataclass_transform
 
 from gpunn.common.arguments import check_count
-from gpunn.common.fields import dataclass_transform, field
+from gpunn.common.fields import field
 from gpunn.common.registry import Entry
 from gpunn.common.stored import FieldSchema, check
 from gpunn.distribution.launch import is_writer

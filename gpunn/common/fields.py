@@ -35,18 +35,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import Parameter
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, dataclass_transform
 
 from .importing.light_dataclass import constructor
 from .signatures import annotations_of
-
-if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform as dataclass_transform
-else:
-
-    def dataclass_transform(**_: Any) -> Callable[[type], type]:
-        """Tell type checkers and editors that fields make a constructor."""
-        return lambda cls: cls
 
 
 class _Field(NamedTuple):

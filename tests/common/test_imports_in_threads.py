@@ -126,3 +126,43 @@ def test_an_operation_is_found_when_its_whole_module_is_imported(
     assert functions["first"]() == 3
     other.join()
     assert found == [3]
+
+
+OWN_BACKEND = """
+import sys, threading
+import numpy as np
+import gpunn
+from gpunn.backends import register_backend
+from gpunn.backends.numpy.backend import NumpyBackend
+
+counted = []
+
+class Counts(NumpyBackend):
+    def _max_pooling(self, call):
+        counted.append(call.x.shape)
+        super()._max_pooling(call)
+
+register_backend("counts", Counts)
+print("gpunn.backends.numpy.convolution" in sys.modules)
+sys.setswitchinterval(1e-6)
+x = np.arange(16.0).reshape(1, 4, 4, 1)
+found = []
+
+def pool(backend):
+    model = gpunn.Sequential([gpunn.Input((4, 4, 1)), gpunn.layers.MaxPooling2D()], backend=backend)
+    found.append(model.predict(x, verbose=0).ravel().tolist())
+
+threads = [threading.Thread(target=pool, args=(name,)) for name in ("counts", "numpy") * 3]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+print(found == [[5.0, 7.0, 13.0, 15.0]] * 6, len(counted) > 0)
+"""
+
+
+def test_operations_that_are_imported_later_are_inherited_and_shared_by_threads() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_BACKEND], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "False\nTrue True\n", done.stderr

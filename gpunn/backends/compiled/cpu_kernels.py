@@ -15,8 +15,6 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from gpunn.common.source_root import PACKAGE
-
 INSTRUCTIONS = ("baseline", "avx2", "avx512")
 
 
@@ -43,6 +41,8 @@ def available() -> tuple[str, ...]:
             f"have: install gpunn again."
         )
     if not usable and (other := hidden()):
+        from gpunn.common.source_root import PACKAGE
+
         raise RuntimeError(
             f"The compiled kernels were not built in {PACKAGE}, which Python imports instead of "
             f"the gpunn installed in {other}: start Python in another folder."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
-from gpunn.common.importing.later_methods import methods_later
 from gpunn.common.names import snake_case
 
 from .declaration import Argument, KernelCall, MatrixProduct, OpCall, OpDeclaration
@@ -80,15 +80,35 @@ def names_of(cls: type) -> set[str]:
     return {name for base in cls.__mro__ for name in vars(base)}
 
 
-def operations_later(contract: type, base: type, package: str) -> Any:
+class _Later:
+    """Stands for an operation of a backend whose module is not imported yet."""
+
+    def __init__(self, module: str, group: str) -> None:
+        self._module, self._group = module, group
+
+    def __set_name__(self, holder: type, name: str) -> None:
+        self._holder, self._name = holder, name
+
+    def __get__(self, entry: Any, owner: type | None = None) -> Any:
+        found = vars(getattr(import_module(self._module), self._group))
+        own = {name: x for name, x in found.items() if not name.startswith(("__", "_abc_"))}
+        # The operations come last: another thread that calls one then finds all that it calls.
+        for name in sorted(own, key=lambda name: isinstance(vars(self._holder).get(name), _Later)):
+            setattr(self._holder, name, own[name])
+        return own[self._name].__get__(entry, owner)
+
+
+def operations_later(contract: type, base: Any, package: str) -> Any:
     """Return a class to inherit from: a backend's operations of a group of the contract.
 
     When one is first used, they are imported from a class of the package, such as
-    ``numpy.gather_scatter.NumpyGatherScatter``.
+    ``numpy.gather_scatter.NumpyGatherScatter``, which inherits from ``base`` and does not call
+    ``super()``; then the returned class has all that this class has.
     """
-    module, name = snake_case(contract.__name__), package.rpartition(".")[2].title()
+    module = f"{package}.{snake_case(contract.__name__)}"
+    group = package.rpartition(".")[2].title() + contract.__name__
     names = [f"_{name}" for name, member in vars(contract).items() if hasattr(member, "operation")]
-    return methods_later(base, f"{package}.{module}", name + contract.__name__, names)
+    return type(base)(group, (base,), {name: _Later(module, group) for name in names})
 
 
 def _by_kernel(declared: OpDeclaration) -> Callable[[Any, OpCall], None]:

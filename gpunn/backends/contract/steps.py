@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunn.backends.shared.order import Order
 
@@ -18,7 +18,9 @@ from .formulas import (
     ScheduleProtocol,
 )
 from .operation import Operations, operation
-from .ranks import Ranks
+
+if TYPE_CHECKING:
+    from .ranks import Ranks
 
 VALUES = rewrites("size", of=lambda call: call.storage.values)
 GRADIENTS = rewrites("size", of=lambda call: call.storage.gradients)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import FUNCTION, Mode, Trace
 
 from .computation import Computation, Destination
-from .effects import Effect, grouped
+
+if TYPE_CHECKING:
+    from .effects import Effect
 
 QUICK = 1 << 15
 """Elements that NumPy computes in a few microseconds."""
@@ -67,7 +69,11 @@ def stages_of(
     stages = [[*stages[0], *assigned], *stages[1:]]
     if isinstance(trace, EagerTrace):
         return EagerStages(trace.computed, stages)
-    groups = grouped(trace.effects if trace.mode.counts else ())
+    groups: list[list[Effect]] = []
+    if trace.effects and trace.mode.counts:
+        from .effects import grouped
+
+        groups = grouped(trace.effects)
     updates = [[Destination(*one) for effect in g for one in effect.begin(backend)] for g in groups]
     stages[:1] = [[*stages[0], *(updates[0] if updates else ())], *updates[1:]]
     for control in trace.controls:
