@@ -48,8 +48,8 @@ FUNCTIONS.later(__name__, {
     ),
     "library.linear": "cross inner kron vdot",
     "library.mathematics": (
-        "allclose cbrt deg2rad exp2 fabs fmax fmin fmod heaviside isclose isneginf isposinf log10 "
-        "log2 logaddexp2 nan_to_num rad2deg saturate_cast signbit sinc trunc"
+        "allclose cbrt deg2rad exp2 fabs fmax fmin fmod heaviside hypot isclose isneginf isposinf "
+        "log10 log2 logaddexp2 nan_to_num rad2deg saturate_cast signbit sinc trunc"
     ),
     "library.networks": (
         "binary_crossentropy categorical_crossentropy ctc_loss sparse_categorical_crossentropy"

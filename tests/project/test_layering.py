@@ -361,6 +361,20 @@ def test_whatever_a_program_uses_first_is_there(call: str) -> None:
     assert FIRST[call] in found
 
 
+def test_every_operation_has_its_name_before_its_module_is_imported() -> None:
+    before, after = fresh(
+        "import json, importlib, pkgutil, gpunn\n"
+        "from gpunn.core.operators import FUNCTIONS\n"
+        "before = sorted(FUNCTIONS)\n"
+        "found = pkgutil.walk_packages(gpunn.ops.__path__, 'gpunn.ops.')\n"
+        "for module in found:\n"
+        "    importlib.import_module(module.name)\n"
+        "made = all(callable(FUNCTIONS[name]) for name in before)\n"
+        "print(json.dumps([before, sorted(FUNCTIONS) if made else []]))\n"
+    )
+    assert before == after
+
+
 WAYS = {
     "import gpunn as tf": "tf.keras.layers.Dense",
     "import gpunn as keras": "keras.layers.Dense",
