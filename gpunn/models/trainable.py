@@ -23,7 +23,7 @@ from gpunn.ops.op_arguments import inputs_as_tensors
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import called
 from gpunn.structure.nested import PREDICTS, TESTS, TRAINS
-from gpunn.training import fitting
+from gpunn.training import fitting, predicting
 from gpunn.training.trainer import Trainer
 from gpunn.training.training import Training
 
@@ -373,7 +373,7 @@ class TrainableModel(StepMethods):
         try:
             if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
                 return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
-            return _predicting().predict(self, x, size, steps, callbacks)
+            return predicting.predict(self, x, size, steps, callbacks)
         except KeyboardInterrupt as stop:
             shorten(stop)
             raise
@@ -452,7 +452,7 @@ class TrainableModel(StepMethods):
         """
         if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
             return custom.predict(custom.trainer_of(self), x, None, None, None)
-        return _predicting().predict_on_batch(self._training, x)
+        return predicting.predict_on_batch(self._training, x)
 
     @recorded
     def __call__(self, x: Any = None, /, training: bool | None = None, **options: Any) -> Any:
@@ -486,10 +486,10 @@ class TrainableModel(StepMethods):
             given = inputs_as_tensors(x, self._builder.dtype)
             return called(self, self._call_in_trace, given, training, options)
         if draws_here(self):
-            return _predicting().run_in_trace(self._training, self, x, training, options)
+            return predicting.run_in_trace(self._training, self, x, training, options)
         if options:
-            return _predicting().run_with(self._training, self, x, training, options)
-        return _predicting().run(self._training, x, training)
+            return predicting.run_with(self._training, self, x, training, options)
+        return predicting.run(self._training, x, training)
 
     @property
     def losses(self) -> list[Tensor]:
@@ -520,7 +520,7 @@ class TrainableModel(StepMethods):
         >>> {name: y.tolist() for name, y in model.activations([[1.0, 2.0]]).items()}
         {'sum': [[3.0]], 'tens': [[30.0]]}
         """
-        return _predicting().activations(self._training, x)
+        return predicting.activations(self._training, x)
 
     def last_activations(self) -> dict[str, np.ndarray]:
         """Return the output of every layer in the last training step, by name; empty before one.
@@ -538,7 +538,7 @@ class TrainableModel(StepMethods):
         >>> [y.tolist() for y in model.last_activations().values()]
         [[[0.0]]]
         """
-        return _predicting().last_activations(self._training)
+        return predicting.last_activations(self._training)
 
     @property
     def metrics_names(self) -> list[str]:
@@ -621,12 +621,6 @@ class TrainableModel(StepMethods):
         'SGD'
         """
         self.compile(**config)
-
-
-def _predicting() -> Any:
-    from gpunn.training import predicting  # `fit` does not need it
-
-    return predicting
 
 
 def _custom_trainer(model: TrainableModel, names: tuple[str, ...]) -> Any:

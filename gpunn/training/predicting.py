@@ -17,7 +17,6 @@ from gpunn.feeding.batches import PREDICT_BATCH, check_ends, fed, inputs_of, pee
 from gpunn.feeding.inputs import inputs
 from gpunn.feeding.rows import name_of
 from gpunn.ops.conversion import tensor_of
-from gpunn.ops.library.derivatives import as_tensors, at_once
 
 from .fitting import rows_of_a_batch
 from .predictor import Predictor
@@ -98,6 +97,8 @@ def run_with(
     training: Training, model: Any, x: Any, in_training: bool | None, options: Mapping[str, Any]
 ) -> Any:
     """Run a model on one batch of arrays, with further arguments of its `call`."""
+    from gpunn.ops.library.derivatives import as_tensors, at_once  # which `fit` does not need
+
     backend = training.predictor_for(x).storage.backend  # the model is built then
     return at_once(lambda: model(as_tensors(x), training=in_training, **options), backend)
 
@@ -107,7 +108,8 @@ def run_in_trace(
 ) -> Any:
     """Run a model on one batch of arrays as inside a tape, where it draws as a function
     does."""
-    from gpunn.ops.running.tape_trace import in_trace  # which `fit` and `predict` do not need
+    from gpunn.ops.library.derivatives import as_tensors  # which `fit` and `predict` do not need
+    from gpunn.ops.running.tape_trace import in_trace
 
     training.predictor_for(x)  # the model is built then
     y, losses = in_trace(lambda: model(as_tensors(x), training=in_training, **options))
