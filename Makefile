@@ -50,7 +50,7 @@ test: lint ## run the tests: a quarter of an hour (AREA=layers: those of a folde
 
 test-more: export OPENBLAS_NUM_THREADS = 1
 test-more: export OMP_NUM_THREADS = 1
-test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass ## run what takes too long for every run, as browsers, sanitizers, an interrupt at each line
+test-more: $(VENV)/.for-test $(VENV)/.for-web $(VENV)/.for-sass $(VENV)/.for-trackers ## run what takes too long for every run, as browsers, sanitizers, an interrupt at each line
 	$(BIN)/python -m pytest $(PARALLEL) -m more --timeout 3600 -o faulthandler_timeout=4000 $(ARGS)
 	$(BIN)/python -m benchmarks.counts.suite check
 	@$(if $(ARGS)$(shell git status --porcelain 2>&1),,git update-ref refs/tests/green $(shell git rev-parse HEAD))
@@ -161,6 +161,6 @@ $(VENV)/.for-test: $(PACKAGE) | $(BIN)/python
 	@$(INSTALL) '.[test]'
 	@touch $@
 
-$(VENV)/.for-web $(VENV)/.for-wheels $(VENV)/.for-sass: $(VENV)/.for-%: pyproject.toml | $(BIN)/python
+$(addprefix $(VENV)/.for-,sass trackers web wheels): $(VENV)/.for-%: pyproject.toml | $(BIN)/python
 	@$(INSTALL) '.[$*]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The page about experiment trackers, with the real packages where they are installed."""
+"""The page about experiment trackers, with the real packages: ``make test-more`` installs them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def run_blocks(word: str) -> dict[str, Any]:
     return names
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_has_the_figures_of_each_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -43,6 +44,7 @@ def test_mlflow_has_the_figures_of_each_epoch(
     assert [one.path for one in client.list_artifacts(run.info.run_id)] == ["model.gpunn"]
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_writes_files_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

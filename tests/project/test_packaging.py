@@ -99,7 +99,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 def test_the_extras_for_users_are_in_the_guide() -> None:
     """Those of contributors bring tests, documents and tools."""
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    ours = {"bench", "bench-tables", "dev", "docs", "sass", "test", "web", "wheels"}
+    ours = {"bench", "bench-tables", "dev", "docs", "sass", "test", "trackers", "web", "wheels"}
     guide = (ROOT / "docs" / "how-to" / "install.md").read_text()
     rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in row.split("`")[1::2]}
