@@ -210,7 +210,8 @@ const PyProgram* last_of(const PyProgram* program) {
     return program->last ? reinterpret_cast<const PyProgram*>(program->last) : program;
 }
 
-// The same for passes that end with a step of another program.
+// The same for passes that end with a step of another program, which stores the gradients: a loss
+// that is not finite ends the run after any pass.
 int64 some_steps_and_rests(const PyProgram* program, int64 most, Pass& pass,
                            const PyBound*& stopped) {
     using clock = std::chrono::steady_clock;
@@ -222,8 +223,7 @@ int64 some_steps_and_rests(const PyProgram* program, int64 most, Pass& pass,
             continue;
         }
         Pass one{1, 1};
-        const PyProgram* rest = done + 1 == most ? last_of(pass.rest) : pass.rest;
-        done += some_steps(rest, 1, one, stopped);
+        done += some_steps(last_of(pass.rest), 1, one, stopped);
         if (done < most && !stopped && goes_on(pass.between, stopped)) pass.left = pass.steps;
     }
     return done;
@@ -242,18 +242,19 @@ PyObject* run_program(PyObject* self, PyObject* arguments) {
         PyErr_SetString(PyExc_TypeError, "the rest of each of several passes is a program");
         return nullptr;
     }
-    Pass pass{steps, steps, rest == Py_None ? nullptr : reinterpret_cast<PyProgram*>(rest),
-              reinterpret_cast<PyBound*>(between)};
-    int64 left = (steps + (pass.rest != nullptr)) * passes;
     using clock = std::chrono::steady_clock;
     PyProgram* program = reinterpret_cast<PyProgram*>(self);
+    const PyProgram* last = reinterpret_cast<PyProgram*>(program->last);
+    Pass pass{steps, steps, rest == Py_None ? nullptr : reinterpret_cast<PyProgram*>(rest),
+              reinterpret_cast<PyBound*>(between)};
+    if (!pass.rest && between && last) pass = {steps - 1, steps - 1, last, pass.between};
+    int64 left = (pass.steps + (pass.rest != nullptr)) * passes;
     const PyBound* stopped = nullptr;
     bool interrupted = false;
     while (left > 0 && !interrupted) {
         const bool is_short = program->step_time * double(left) < SHORT.count();
         PyThreadState* released = is_short ? nullptr : PyEval_SaveThread();
         const clock::time_point begun = clock::now();
-        const PyProgram* last = reinterpret_cast<PyProgram*>(program->last);
         const int64 done =
             pass.rest ? some_steps_and_rests(program, left, pass, stopped)
             : last && left == 1 ? some_steps(last, 1, pass, stopped)
@@ -266,12 +267,10 @@ PyObject* run_program(PyObject* self, PyObject* arguments) {
         interrupted = left > 0 && PyErr_CheckSignals();
     }
     if (!interrupted) Py_RETURN_NONE;
-    const bool at_rest = pass.rest && pass.left == 0;
-    const PyProgram* next = at_rest ? pass.rest : program;
-    if (next->last) {  // an interrupted run has a last step too
+    if (pass.rest || last) {  // an interrupted run has a last step too
         PyThreadState* released = PyEval_SaveThread();
         Pass one{1, 1};
-        some_steps(last_of(next), 1, at_rest ? one : pass, stopped);
+        some_steps(last_of(pass.rest && pass.left == 0 ? pass.rest : program), 1, one, stopped);
         PyEval_RestoreThread(released);
     }
     return nullptr;

@@ -228,6 +228,25 @@ def test_gradients_after_many_short_epochs_are_those_of_the_last_batch(backend: 
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("batch_size", [3, 4])  # also a smaller last batch
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+def test_gradients_after_an_infinite_loss_are_those_of_its_epoch(
+    backend: str, batch_size: int
+) -> None:
+    """Also those of a layer whose weights move as their gradients are computed."""
+    found = []
+    for callbacks in ([], [gpunn.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)]):
+        gpunn.utils.set_random_seed(3)
+        model = gpunn.Sequential([layers.Input((64,)), layers.Dense(64)], backend=backend)
+        model.compile(gpunn.optimizers.SGD(4.0), "mse")
+        x, y = np.linspace(-1, 1, 4 * 64).reshape(4, 64), np.ones((4, 64))
+        with pytest.raises(FloatingPointError):
+            model.fit(x, y, batch_size, epochs=1000, verbose=0, callbacks=callbacks)
+        assert len(model.history.epoch) > 50
+        found.append(bits([*model.gradients().values(), *model.get_weights()]))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])  # also a smaller last one
 @pytest.mark.parametrize("backend", ["numpy", "compiled"])
 def test_a_loss_that_becomes_infinite_ends_the_same_epoch(backend: str, batch_size: int) -> None:
