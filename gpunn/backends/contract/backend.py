@@ -16,7 +16,7 @@ from .control import Control
 from .device import Array as Array
 from .device import Device
 from .formulas import FormulaProtocol
-from .operation import names_of
+from .operation import defines
 from .profiling import Profile, current_profile
 
 Step = Callable[[], None]
@@ -86,8 +86,7 @@ class Backend(Contract, Device):
     None if products would not become faster: then requesting one has no effect."""
 
     def __init__(self) -> None:
-        known = names_of(type(self))
-        lacking = [name for name in self.operations if f"_{name}" not in known]
+        lacking = [name for name in self.operations if not defines(self, f"_{name}")]
         if lacking:
             raise TypeError(f"{type(self).__name__} must define _{', _'.join(lacking)}.")
         super().__init__()

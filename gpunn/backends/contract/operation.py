@@ -71,13 +71,15 @@ class Operations(Device):
             if hasattr(member, "operation")
         }
         for name, declared in cls.operations.items():
-            if declared.kernel is not None and f"_{name}" not in names_of(cls):
+            if declared.kernel is not None and not defines(cls, f"_{name}"):
                 setattr(cls, f"_{name}", _by_kernel(declared))
 
 
-def names_of(cls: type) -> set[str]:
-    """Return the names that a class and its bases define. To get an attribute may import it."""
-    return {name for base in cls.__mro__ for name in vars(base)}
+def defines(entry: Any, name: str) -> bool:
+    """Return whether a class or an object has an attribute, without importing its module."""
+    bases = (entry if isinstance(entry, type) else type(entry)).__mro__
+    found = next((vars(base)[name] for base in bases if name in vars(base)), None)
+    return isinstance(found, _Later) or hasattr(entry, name)
 
 
 class _Later:

@@ -11,7 +11,7 @@ import pytest
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends.compiled import backend, cpu_kernels
+from gpunn.backends.compiled import cpu_kernels, joining
 from gpunn.backends.compiled.joining import join_updates
 from gpunn.utils import set_random_seed
 
@@ -152,7 +152,7 @@ def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.extend(call.key[0] for call in found)
         return found
 
-    monkeypatch.setattr(backend, "join_updates", recorded)
+    monkeypatch.setattr(joining, "join_updates", recorded)
     return names
 
 
