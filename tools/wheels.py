@@ -41,13 +41,13 @@ LEFT_BEHIND = (".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "_ker
 MEGABYTE = 1_000_000
 # A wheel has at most 4 MB. Code that takes little of a step's time is optimized for size, as for
 # browsers in tools/web.py; so is all of the baseline of x86-64, which few CPUs choose. Loops are
-# unrolled in products and small steps only, g++ does it nowhere.
+# unrolled in products only, g++ does it nowhere.
 SMALLER = {"small": "|".join(f"*/{name}.cpp*" for name in (
                "activations", "attention", "convolution", "elements", "expressions",
-               "generated_loops", "lanes", "layout", "losses", "metrics", "narrow", "noise",
-               "normalization", "penalties", "places", "pooling", "rare_gathers", "rows",
-               "updates")),
-           "unrolled": "*/products.cpp*|*/steps.cpp*",
+               "generated_loops", "lanes", "layout", "losses", "metrics", "module", "narrow",
+               "noise", "normalization", "penalties", "places", "pool", "pooling",
+               "rare_gathers", "rows", "schedules", "updates")),
+           "unrolled": "*/products.cpp*",
            }  # fmt: skip
 RARE = {"x86_64": "*=_kernels_baseline*", "aarch64": "none"}
 CXX = """#!/bin/sh
