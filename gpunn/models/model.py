@@ -95,6 +95,11 @@ class Model(TrainableModel):
         self, source: Source, name: str | None, trainable: bool, dtype: Any, backend: Any
     ) -> None:
         """Create what every model owns: its builder, and its training."""
+        if not isinstance(trainable, (bool, int, np.bool_)):
+            raise TypeError(
+                f"trainable must be True or False; got {trainable!r}. A Sequential model takes its "
+                f"layers as one list: Sequential([...])."
+            )
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"name must be a non-empty string without '/'; got {name!r}.")
         default = "functional" if type(self) is Model else snake_case(type(self).__name__)

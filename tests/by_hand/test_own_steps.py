@@ -812,3 +812,19 @@ def test_a_model_that_is_not_built_keeps_no_data() -> None:
     gc.collect()
     assert there() is None
     assert len(model.get_weights()) == 4
+
+
+@pytest.mark.parametrize("backend", ["numpy", "compiled"])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2,)])
+def test_what_a_step_returns_is_logged_as_its_mean(backend: str, shape: tuple[int, ...]) -> None:
+    class Returns(gpunn.Model):
+        def train_step(self, data: Any) -> Any:
+            return {"found": ops.zeros(shape) + ops.mean(data[0])}
+
+    x = layers.Input((3,))
+    model = Returns(x, layers.Dense(1)(x), backend=backend)
+    model.compile("sgd", "mse")
+    logs = model.train_on_batch(X, Y, return_dict=True)
+    assert logs["found"] == pytest.approx(X.mean(), rel=1e-5)
+    history = model.fit(X, Y, batch_size=23, verbose=0).history
+    assert history["found"] == [pytest.approx(X.mean(), rel=1e-5)]

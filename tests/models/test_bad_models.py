@@ -36,6 +36,8 @@ SPARSE = "sparse_categorical_crossentropy"
 Dense, SGD, Adam = layers.Dense, gpunn.optimizers.SGD, gpunn.optimizers.Adam
 
 BUILD: dict[str, tuple[Any, list[str]]] = {
+    "layers that are no list": (
+        lambda: gpunn.Sequential(Dense(3), Dense(2), Dense(1)), ["Sequential([...])", "<Dense"]),
     # layers
     "no units": (lambda: Dense(0), ["units", "positive integer", "got 0"]),
     "-3 units": (lambda: Dense(-3), ["units", "positive integer", "got -3"]),

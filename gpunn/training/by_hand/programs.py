@@ -289,8 +289,4 @@ def logs_of(result: Result, method: str) -> dict[str, float]:
 
 def numbers(values: Mapping[Any, Any]) -> dict[str, float]:
     """Return values as numbers, arrays as their means."""
-    logs = {}
-    for name, value in values.items():
-        number = np.asarray(value, np.float64)
-        logs[str(name)] = float(number if number.size == 1 else number.mean())
-    return logs
+    return {str(name): float(np.mean(value, dtype=np.float64)) for name, value in values.items()}
