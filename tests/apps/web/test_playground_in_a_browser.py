@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.more(2)
 
@@ -107,6 +109,21 @@ def test_the_diagram_fills_its_frame_and_no_labels_overlap(playground, net, widt
     for place, box in enumerate(boxes):
         for other in [*boxes[place + 1 :], *pictures]:
             assert not _overlap(box, other), (net, width, box, other)
+
+
+def test_faint_lines_leave_the_paper_between_them_as_it_is(playground):
+    """Of hundreds of lines: a layer of its own for each would darken its whole box by rounding."""
+    page = playground("net=16:tanh,16:tanh", color_scheme="dark")
+    frame, unit, first = (
+        page.locator(place).bounding_box()
+        for place in ("#net", "#net .unit >> nth=0", "#net .unit >> nth=2")
+    )
+    # No line is left of the first hidden unit and above it, where its lines to the inputs fall off.
+    x, y = (2 * unit["x"] + first["x"]) / 3, first["y"]
+    assert unit["y"] > y + 20 and x > frame["x"]
+    area = {"x": x, "y": y, "width": 20, "height": 10}
+    with Image.open(io.BytesIO(page.screenshot(clip=area))) as picture:
+        assert picture.convert("RGB").getcolors() == [(200, (13, 17, 23))]
 
 
 def _of_text(element):
