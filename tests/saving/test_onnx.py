@@ -217,6 +217,9 @@ def test_what_cannot_be_exported_is_named_and_nothing_written(tmp_path: Path) ->
     day = layers.DatetimeEncoder(name="day")(text)
     with pytest.raises(ValueError, match=r"day: ONNX has no operators that read dates.*Nothing"):
         gpunn.Model(text, layers.Dense(1)(day)).export(tmp_path / "m.onnx")
+    twice = layers.concatenate([day, layers.DatetimeEncoder(name="night")(text)])
+    with pytest.raises(ValueError, match=r"of day, night: ONNX has.*rows as an input[^:]*$"):
+        gpunn.Model(text, layers.Dense(1)(twice)).export(tmp_path / "m.onnx")
     with pytest.raises(ValueError, match="format must be 'onnx'"):
         model.export(tmp_path / "m", format="tf_saved_model")
     with pytest.raises(ValueError, match="not built"):

@@ -90,7 +90,7 @@ class _Exporter:
         self.batch = batch
         self.trace = ShapeTrace()
         self.graph = OnnxGraph(batch, self._inside, model.dtype)
-        self.cannot: list[str] = []
+        self.cannot: dict[str, list[str]] = {}  # names of layers, by why not
         self.beside: dict[int, Tensor] = {}  # the integers of nodes, by their outputs
 
     def _inside(self, part: Any, inputs: Any) -> Tensor:
@@ -123,7 +123,7 @@ class _Exporter:
             try:
                 made.append(self._node(number, node, xs))
             except NotExportable as error:
-                self.cannot.append(f"{node.name}: {error}")
+                self.cannot.setdefault(str(error), []).append(node.name)
                 made.append(self._missing(node.output_shape, node.dtype))
                 if node.integers:
                     self.beside[id(made[-1])] = self._missing((node.integers,), "int32")
@@ -206,7 +206,7 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
         try:
             encoded.append(_encoded(graph, layer, found(number)))
         except NotExportable as error:
-            exporter.cannot.append(f"{layer.name}: {error}")
+            exporter.cannot.setdefault(str(error), []).append(layer.name)
             encoded.append("")
     for number, shape in zip(numbers, exporter.plan.input_shapes, strict=True):
         k = len(fed)
@@ -220,9 +220,8 @@ def _model(model: Any, onnx: Any, batch: int) -> Any:
         fed.append(leaf)
     made = exporter.outputs(fed)
     if exporter.cannot:
-        raise ValueError(
-            f"export: ONNX has no counterpart of {'; '.join(exporter.cannot)}. Nothing was written."
-        )
+        cannot = "; ".join(f"{', '.join(names)}: {why}" for why, names in exporter.cannot.items())
+        raise ValueError(f"export: ONNX has no counterpart of {cannot}. Nothing was written.")
     outputs = []
     for name, tensor, shape in zip(
         model.output_names, made, exporter.plan.output_shapes, strict=True
