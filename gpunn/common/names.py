@@ -154,5 +154,7 @@ def shorten(stop: KeyboardInterrupt) -> None:
         trace = trace.tb_next
     kept: TracebackType | None = None
     for trace in reversed(own):
-        kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+        # An instruction that Python adds to a function has no line.
+        line = trace.tb_lineno or trace.tb_frame.f_code.co_firstlineno
+        kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, line)
     stop.__traceback__ = kept

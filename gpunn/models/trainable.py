@@ -289,6 +289,7 @@ class TrainableModel(StepMethods):
                 stop.add_note(note)
             raise
 
+    @suggesting
     def evaluate(
         self,
         x: Any = None,
@@ -328,13 +329,9 @@ class TrainableModel(StepMethods):
         batch_size = check_integer("batch_size", batch_size, 1, None)
         steps = check_integer("steps", steps, 1, None)
         trainer, verbose = _trainer_for(self, TESTS), check_verbose(verbose)
-        try:
-            logs = fitting.evaluate(
-                self, trainer, x, y, batch_size, verbose, sample_weight, steps, callbacks
-            )
-        except KeyboardInterrupt as stop:
-            shorten(stop)
-            raise
+        logs = fitting.evaluate(
+            self, trainer, x, y, batch_size, verbose, sample_weight, steps, callbacks
+        )
         return _result(logs, return_dict)
 
     def predict(
@@ -370,7 +367,7 @@ class TrainableModel(StepMethods):
         size = None if batch_size is None else check_integer("batch_size", batch_size, 1)
         steps = None if steps is None else check_integer("steps", steps, 1)
         check_verbose(verbose)
-        try:
+        try:  # not `suggesting`, which would be one call more of a prediction
             if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
                 return custom.predict(custom.trainer_of(self), x, size, steps, callbacks)
             return predicting.predict(self, x, size, steps, callbacks)
@@ -378,6 +375,7 @@ class TrainableModel(StepMethods):
             shorten(stop)
             raise
 
+    @suggesting
     def train_on_batch(
         self,
         x: Any,
@@ -413,6 +411,7 @@ class TrainableModel(StepMethods):
         logs = fitting.train_on_batch(self._training, x, y, sample_weight, class_weight)
         return _result(logs, return_dict)
 
+    @suggesting
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
@@ -450,9 +449,13 @@ class TrainableModel(StepMethods):
         >>> gpunn.Sequential([gpunn.Input((2,)), line]).predict_on_batch([[1.0, 2.0]]).tolist()
         [[3.0]]
         """
-        if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
-            return custom.predict(custom.trainer_of(self), x, None, None, None)
-        return predicting.predict_on_batch(self._training, x)
+        try:
+            if self._own_steps and (custom := _custom_trainer(self, PREDICTS)):
+                return custom.predict(custom.trainer_of(self), x, None, None, None)
+            return predicting.predict_on_batch(self._training, x)
+        except KeyboardInterrupt as stop:
+            shorten(stop)
+            raise
 
     @recorded
     def __call__(self, x: Any = None, /, training: bool | None = None, **options: Any) -> Any:

@@ -324,6 +324,39 @@ def test_a_traceback_has_the_lines_of_the_user_alone(name: str) -> None:
 
 
 @pytest.mark.traced
+@pytest.mark.parametrize("name", ["train_on_batch", "test_on_batch", "predict_on_batch"])
+def test_a_traceback_of_a_batch_has_the_lines_of_the_user_alone(name: str) -> None:
+    model, shown = network("numpy"), list[Any]()
+    given = data() if name != "predict_on_batch" else data()[:1]
+
+    def call() -> None:
+        getattr(model, name)(*given)
+
+    def shows() -> None:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            call()
+        shown.extend((entry.path.name, entry.name) for entry in caught.traceback[1:])
+
+    call()
+    inside = places(call, {str(path) for path in (PACKAGE / "training").glob("*.py")})
+    interrupt(shows, inside[len(inside) // 4])
+    assert shown == [(Path(__file__).name, "call"), ("interrupting.py", "trace")]
+
+
+@pytest.mark.traced
+def test_an_interrupt_may_come_at_an_instruction_without_a_line() -> None:
+    """As in what Python itself adds to a function: a rare moment for a signal."""
+
+    def stop(*logs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    stop.__code__ = stop.__code__.replace(co_linetable=b"")
+    model = network("numpy")
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*data(), verbose=0, callbacks=[gpunn.callbacks.LambdaCallback(stop)])
+
+
+@pytest.mark.traced
 def test_an_interrupt_of_the_user_keeps_what_it_has() -> None:
     """Its text, its cause, its context and the notes of a fit around it, each once."""
     model, inner = network("numpy"), network("numpy")
