@@ -81,6 +81,13 @@ def test_the_front_page_trains_in_the_colours_that_are_chosen(site: Path, chromi
         }""", colour)
 
 
+def test_the_line_that_installs_fits_a_phone(site: Path, chromium) -> None:
+    page = chromium.new_context(offline=True, viewport={"width": 400, "height": 800}).new_page()
+    page.goto((site / "index.html").as_uri())
+    line = page.locator("pre").filter(has_text="pip install").first
+    assert line.evaluate("block => block.scrollWidth <= block.clientWidth")
+
+
 def test_a_button_copies_what_is_typed(site: Path, chromium) -> None:
     context = chromium.new_context(offline=True)
     context.grant_permissions(["clipboard-read", "clipboard-write"])

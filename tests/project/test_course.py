@@ -109,6 +109,13 @@ def test_a_page_shows_what_its_lesson_prints(page: str, mnist: tuple, tmp_path: 
     np.testing.assert_allclose(*figures, rtol=0.1, atol=0.02)
 
 
+def test_pages_of_examples_say_where_these_are() -> None:
+    """The wheel holds the package alone, see test_wheel_holds_the_tree."""
+    for page in (COURSE / "index.md", ROOT / "docs" / "how-to" / "notebooks.md"):
+        text = text_of(page)
+        assert "examples/" in text and "install.md#from-source" in text, page
+
+
 def test_no_concept_stands_twice() -> None:
     assert len({(row.page, row.concept) for row in ROWS}) == len(ROWS) > 200
 
