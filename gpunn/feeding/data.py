@@ -279,15 +279,16 @@ def _wrong_y(
     flat = shape in (expected[:1], (expected[0], 1))  # one number per row
     if loss.sparse and shape == prediction:
         hint = "For one-hot rows use categorical_crossentropy, or pass y.argmax(-1)."
-    elif loss.sparse and len(prediction) > 2 and flat:
-        hint = (
-            f"The predictions have axes {prediction[1:-1]} between rows and classes: put a "
-            f"layers.Flatten() or a pooling layer before the last Dense layer."
-        )
     elif loss.fuses == "Softmax" and not loss.sparse and (flat or shape == expected[:-1]):
         hint = (
             "For class indices use sparse_categorical_crossentropy, or pass "
             "gpunn.utils.to_categorical(y)."
+        )
+    elif len(prediction) > 2 and (flat or shape == (expected[0], prediction[-1])):
+        last = "classes" if loss.sparse or loss.fuses == "Softmax" else "outputs"
+        hint = (
+            f"The predictions have axes {prediction[1:-1]} between rows and {last}: put a "
+            f"layers.Flatten() or a pooling layer before the last Dense layer."
         )
     elif len(prediction) == 2 and prediction[1] > 1 and flat:
         hint = (

@@ -33,6 +33,21 @@ CASES: dict[str, tuple[Callable[[], None], Callable[[], None], str]] = {
         lambda: train(dense(3, "softmax"), SPARSE, CLASSES),
         r"axes \(4,\) between rows and classes: put a layers\.Flatten\(\)",
     ),
+    "a Flatten before one-hot rows": (
+        lambda: train(
+            [layers.Dense(3, "softmax")], "categorical_crossentropy",
+            gpunn.utils.to_categorical(CLASSES),
+        ),
+        lambda: train(
+            dense(3, "softmax"), "categorical_crossentropy", gpunn.utils.to_categorical(CLASSES)
+        ),
+        r"axes \(4,\) between rows and classes: put a layers\.Flatten\(\)",
+    ),
+    "a Flatten before one number per row": (
+        lambda: train([layers.Dense(1)], "mse", CLASSES * 0.5),
+        lambda: train(dense(1), "mse", CLASSES * 0.5),
+        r"axes \(4,\) between rows and outputs: put a layers\.Flatten\(\)",
+    ),
     "squares of class numbers": (
         lambda: train(dense(3, "softmax"), "mse", CLASSES),
         lambda: train(dense(3, "softmax"), SPARSE, CLASSES),
