@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # Ctrl-C takes effect, and predictions of other threads can read the weights.
 CHUNK_SECONDS = 0.1
 EPOCHS_AT_ONCE = 256  # most epochs of a run
-STEPS_IN_LOCKSTEP = 1 << 15  # most steps of a run, where several programs run together
 
 Piece = tuple[Callable[[], Program] | Rows, int, int]
 """A function that returns a program, or a batch from the host; the number of steps; the rows of a
@@ -73,6 +72,7 @@ class BatchIterator:
         self.passes = 0  # passes of evaluations; `Progress` counts the passes of training
         self._resumed = False  # whether the iterator begins within an epoch
         self._prepared = False
+        self._ran = False  # whether it ran a step
         self._whole: Epoch | None = None  # see `_repeats`
         self._chunks: Chunks | None = None  # if the rows do not fit into the device's memory
         self._iterator: Iterator[Rows] | None = None
@@ -337,6 +337,10 @@ class BatchIterator:
             while steps > 0:
                 end_if_asked()
                 until, at_once = next_watched(batch), programs.steps_at_once.get(size, 1)
+                if not self._ran and lockstep() is not None:
+                    # Others' kernels may round in another way. A new program begins by itself, and
+                    # one that is there, because these rows are where others were, does likewise.
+                    at_once = 1
                 if ranks.size > 1:  # one of them may watch a batch, or be slower
                     until, at_once = _agreed(ranks, until, at_once)
                 watched = until == batch
@@ -355,7 +359,7 @@ class BatchIterator:
                     program = program or piece()
                     programs.run(program, now)
                 batch, steps, done = batch + now, steps - now, done + now * size
-                called = watched or progress
+                called, self._ran = watched or progress, True
                 if watched:
                     if ranks.size > 1:
                         from .agreement import average_state
@@ -383,8 +387,8 @@ def _adapt(
     programs: Programs, program: Program | None, size: int, steps: int, started: float, before: int
 ) -> None:
     """Adapt how many steps run at once, at most twice as many as before, to the time they took."""
-    if lockstep() is not None and joint_of(program) is not None:  # the members run equally many
-        programs.adapt(size, STEPS_IN_LOCKSTEP)
+    if lockstep() is not None and (joint := joint_of(program)) is not None:
+        programs.adapt(size, joint.steps_at_once)  # as all members of the group
         return
     fit = int(steps * CHUNK_SECONDS / max(time.perf_counter() - started, 1e-9))
     programs.adapt(size, min(fit, 2 * before))

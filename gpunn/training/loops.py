@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,12 @@ def fit(
         _refuse_bad_loss(programs, feed, epoch, steps, logs, model, parted is None)
         callbacks._note(epoch, logs)
 
+    def unwatched() -> int:
+        """Return how many upcoming epochs nobody needs to be told of before they are over."""
+        if model.stop_training or validation or ranks.size > 1 or trainer.layer_metrics:
+            return 0
+        return int(min(length_hint(upcoming), callbacks._epochs_ahead()))
+
     for epoch in upcoming:
         if not first_batch:
             programs.reset_totals()
@@ -108,12 +115,11 @@ def fit(
         if ranks.size > 1:
             model.stop_training = ranks.any(model.stop_training)
             ranks.compare_warnings()
-        elif (
-            validation is None
-            and not (model.stop_training or trainer.layer_metrics)
-            and (ahead := callbacks._epochs_ahead())
-        ):
-            feed.run_epochs(programs, min(epochs.stop - epoch - 1, ahead), record)
+        while most := unwatched():
+            left = length_hint(upcoming)
+            feed.run_epochs(programs, most, record)
+            if length_hint(upcoming) == left:  # they do not run at once
+                break
         if model.stop_training or over:
             break
     trainer.finish()

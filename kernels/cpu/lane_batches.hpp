@@ -216,7 +216,8 @@ class Gather : public Work {
     // Rows beyond the last are those of a network that has stopped: any will do.
     void find_rows(int64 count) {
         for (int l = 0; l < NETWORKS; ++l) {
-            const int64 position = counters[l][POSITION] + first;
+            const std::size_t one = shared.are_late ? shared.first : std::size_t(l);
+            const int64 position = counters[one][POSITION] + first;
             uint32* row = rows.data() + l;
             const auto place_of = [&](int64 i) {
                 return uint32(std::min(std::max<int64>(position + i, 0), last[l]));
@@ -270,9 +271,31 @@ class Advance : public Work {
             totals[l] = argument<const double*>(calls[l]->words[2]);
         }
     }
+    void begin() override {
+        for (int l = 0; l < shared.count; ++l)
+            if (shared.active[l] && counters[l][POSITION] != counters[shared.first][POSITION])
+                shared.are_late = false;
+    }
     void perform() override {
+        if (shared.are_late) {
+            bool finite = true;
+            for (int l = 0; l < NETWORKS; ++l)
+                finite &= math::is_finite(shared.losses[l]) || !shared.active[l];
+            if (finite) {
+                ++late;
+                move(counters[shared.first], 1);
+                return;
+            }
+            settle();
+            shared.loss->settle();
+        }
         for (int l = 0; l < shared.count; ++l)
             if (shared.active[l]) advance(counters[l], rows, totals[l]);
+    }
+    void settle() override {
+        for (int l = 0; l < shared.count; ++l)
+            if (shared.active[l] && std::size_t(l) != shared.first) move(counters[l], late);
+        late = 0;
     }
 
   private:
@@ -280,6 +303,13 @@ class Advance : public Work {
     const int64 rows;
     int64* counters[NETWORKS];
     const double* totals[NETWORKS];
+    int64 late = 0;  // steps
+
+    void move(int64* counters, int64 steps) const {
+        counters[UPDATES] += steps;
+        counters[BATCHES] += steps;
+        counters[POSITION] += steps * rows;
+    }
 };
 
 // -- rows
@@ -340,6 +370,8 @@ template <typename T> class Loss : public Work {
         words[12].array = none;
         for (int l = 0; l < shared.count; ++l)
             totals[l] = argument<double*>(calls[std::size_t(l)]->words[12]);
+        shared.loss = this;
+        shared.losses = losses;
     }
 
     void perform() override {
@@ -352,17 +384,31 @@ template <typename T> class Loss : public Work {
             operation.perform(words.data());
             in_rows[2].write();
         }
+        if (!shared.are_late) begin();
         double sums[NETWORKS] = {}, right[NETWORKS] = {};
         for (int64 r = 0; r < rows; ++r)
             for (int l = 0; l < NETWORKS; ++l) sums[l] += double(values[r * NETWORKS + l]);
         for (int64 r = 0; matches && r < rows; ++r)
             for (int l = 0; l < NETWORKS; ++l) right[l] += double(matches[r * NETWORKS + l]);
-        for (int l = 0; l < shared.count; ++l) {
-            if (!shared.active[l]) continue;
-            totals[l][0] += unit * sums[l];
-            totals[l][1] += double(rows);
-            if (matches) totals[l][2] += right[l];
+        for (int l = 0; l < NETWORKS; ++l) losses[l] += unit * sums[l];
+        for (int l = 0; l < NETWORKS; ++l) correct[l] += right[l];
+        late += rows;
+        if (!shared.are_late) settle();
+    }
+
+    void begin() override {  // others may have changed the sums
+        for (int l = 0; l < shared.count; ++l) losses[l] = totals[l][0];
+    }
+    void settle() override {
+        for (int l = 0; late && l < shared.count; ++l) {
+            if (shared.active[l]) {
+                totals[l][0] = losses[l];
+                totals[l][1] += double(late);
+                if (matches) totals[l][2] += correct[l];
+            }
+            correct[l] = 0;
         }
+        late = 0;
     }
 
   private:
@@ -377,6 +423,8 @@ template <typename T> class Loss : public Work {
     const T* values;
     const bool* matches;
     double none[4] = {};
+    double losses[NETWORKS] = {}, correct[NETWORKS] = {};
+    int64 late = 0;  // rows
 };
 
 // An activation of whole rows. Its bias differs between networks, and is added before.

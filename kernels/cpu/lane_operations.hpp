@@ -12,6 +12,8 @@ class Work {
     virtual ~Work() = default;
     virtual void begin() {}  // of a run, and of a pass
     virtual void perform() = 0;
+    virtual void settle() {}  // write what is late
+    virtual bool is_apart() const { return false; }  // whether it uses the networks' own arrays
 };
 
 typedef std::vector<const SizedCall*> Calls;  // the same call of each network
@@ -25,6 +27,11 @@ struct Shared {
     std::size_t first = 0;  // a network that is active
     bool schedules = false;  // whether rates change within a run
     const Work* gather = nullptr;  // the last one that was made
+    // The sums of the loss, and the counters of all networks but the first one, may be written to
+    // their own arrays after the pass, if no operation reads them there.
+    bool may_be_late = false, are_late = false;
+    Work* loss = nullptr;            // the operation
+    const double* losses = nullptr;  // its sums of the networks, if they are late
 
     Region* region_of(const void* array, int64 bytes) {
         for (Region& region : regions)
@@ -93,6 +100,7 @@ class OneByOne : public Work {
         for (const Piece& piece : pieces)
             if (piece.written) piece.region->read(piece.offset, piece.bytes);
     }
+    bool is_apart() const override { return true; }
 
   private:
     struct Piece {
@@ -162,6 +170,7 @@ template <int table> class OnGroups : public Work {
         }
         at(table).array = scaled.data();
         together = are_equal();
+        shared.are_late = shared.are_late && together;
     }
     void perform() override {
         if (shared.schedules ? are_equal() : together) operation->perform(words.data());

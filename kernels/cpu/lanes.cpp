@@ -88,6 +88,7 @@ class Group : public Lanes {
         for (std::size_t k = 0; k < steps; ++k)
             works.emplace_back(rules[k] ? rules[k]->make(shared, all[k], *rules[k])
                                         : new OneByOne(shared, all[k]));
+        shared.may_be_late = may_be_late(all);
         return "";
     }
 
@@ -100,6 +101,7 @@ class Group : public Lanes {
         for (const auto& work : works) work->perform();
     }
     bool next_pass(const std::vector<const SizedCall*>& between) override {
+        settle();
         for (int l = 0; l < shared.count; ++l) {
             if (!shared.active[l]) continue;
             const SizedCall& call = *between[std::size_t(l)];
@@ -115,6 +117,7 @@ class Group : public Lanes {
         return begin_pass();
     }
     void end() override {
+        settle();
         for (const Region& region : shared.regions)
             region.write(0, region.end - region.begin, shared.active);
     }
@@ -135,8 +138,32 @@ class Group : public Lanes {
         const bool* first = std::find(shared.active, shared.active + shared.count, true);
         if (first == end) return false;
         shared.first = std::size_t(first - shared.active);
+        shared.are_late = shared.may_be_late;
         for (const auto& work : works) work->begin();
         return true;
+    }
+
+    void settle() {
+        for (const auto& work : works) work->settle();
+    }
+
+    // Whether only the loss and the end of a step use the sums, and no operation the counters of
+    // each network.
+    bool may_be_late(const std::vector<Calls>& all) {
+        const auto is = [&](const Calls& calls, const char* name) {
+            return calls[0]->operation->name == name;
+        };
+        if (shared.schedules || !is(all.back(), "advance")) return false;
+        const Calls& last = all.back();
+        int losses = 0;
+        for (std::size_t k = 0; k + 1 < all.size(); ++k) {
+            if (works[k]->is_apart()) return false;
+            if (!is(all[k], "loss")) continue;
+            ++losses;
+            for (std::size_t l = 0; l < last.size(); ++l)
+                if (all[k][l]->words[12].array != last[l]->words[2].array) return false;
+        }
+        return losses == 1;
     }
 
     // Whether a rule is for such arguments.

@@ -13,6 +13,7 @@ import numpy as np
 from gpunn.backends.shared.lockstep import Lockstep, Run
 
 MOST_BYTES = 1 << 19  # of the arrays of a group: wider networks fill vectors by themselves
+BYTES_AT_ONCE = 1 << 31  # of these arrays, over all steps of a run: some tenths of a second
 
 
 class LaneProgram:
@@ -20,18 +21,25 @@ class LaneProgram:
 
     Attributes:
         key: Networks of equal keys can be a group.
+        bytes: Memory of the arrays of a group; None if such networks cannot be one.
     """
 
     def __init__(self, library: Any, calls: Sequence[Any]) -> None:
         self.library, self.calls = library, tuple(calls)
         self.key: Hashable = tuple(_signature(call, library.lane_rules) for call in calls)
+        try:
+            self.bytes: int | None = library.Lanes((self.calls,)).bytes
+        except ValueError:  # an operation that may end a step
+            self.bytes = None
 
     def is_small(self) -> bool:
         """Return whether such networks are faster in a group than one after the other."""
-        try:
-            return bool(self.library.Lanes((self.calls,)).bytes <= MOST_BYTES)
-        except ValueError:  # an operation that may end a step
-            return False
+        return self.bytes is not None and self.bytes <= MOST_BYTES
+
+    @property
+    def steps_at_once(self) -> int:
+        """How many steps of a group are a run."""
+        return BYTES_AT_ONCE // max(self.bytes or 0, 1)
 
     def run_of(self, steps: int, passes: int = 1, between: Any = None) -> LaneRun:
         return LaneRun(self, steps, passes, between)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 WAITING_SECONDS = 0.2  # for members that do something else, before the others run without them
+FEW_STEPS = 256  # for which a run does not wait for others: it may miss their next one meanwhile
 
 
 class Run(ABC):
@@ -98,20 +99,22 @@ class Lockstep:
         for run in waiting:
             groups.setdefault(run.key, []).append(run)
         for runs in groups.values():
-            steps = min(run.steps for run in runs)
-            try:
-                runs[0].perform(runs[1:], steps, self)
-            except Exception as error:  # each of these threads raises it
+            while runs:
+                steps = min(run.steps for run in runs)
+                try:
+                    runs[0].perform(runs[1:], steps, self)
+                except Exception as error:  # each of these threads raises it
+                    for run in runs:
+                        run.error = error
                 for run in runs:
-                    run.error = error
-            for run in runs:
-                if self.stopped[0] and run.error is None:
-                    run.error = KeyboardInterrupt()
-                run.steps -= steps
-                if run.steps > 0 and run.error is None:
-                    self._waiting.append(run)
-                else:
-                    run.over.release()
+                    if self.stopped[0] and run.error is None:
+                        run.error = KeyboardInterrupt()
+                    run.steps -= steps
+                    if run.steps <= 0 or run.error is not None:
+                        run.over.release()
+                    elif run.steps > FEW_STEPS:
+                        self._waiting.append(run)
+                runs = [run for run in runs if 0 < run.steps <= FEW_STEPS and run.error is None]
 
 
 class _OfThread(threading.local):
