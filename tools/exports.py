@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parents[1] / "gpunn"
-HEADER = (
-    "# Below the docstring: written by `make exports` from the modules of this folder.\n"
-    "# ruff: noqa: F403, F405\n"
-)
+HEADER = "# Below the docstring: written by `make exports` from the modules of this folder.\n"
 WIDTH = 100
 snake_case = runpy.run_path(str(PACKAGE / "common" / "names.py"))["snake_case"]
 
@@ -62,8 +59,8 @@ PACKAGES: dict[str, Callable[[Part], str]] = {
     "optimizers": nothing,
     "optimizers/schedules": nothing,
 }
-# The function of a package that makes the object beside a class, if it is not the class.
-MAKE = {called_object: "get", row_function: "row_function"}
+# Module and name of the function that makes the object beside a class, if it is not the class.
+MAKE = {called_object: (".activation", "get"), row_function: (".loss", "row_function")}
 
 # Names of a package that are defined in a higher layer, and where.
 ABOVE = {
@@ -132,7 +129,7 @@ def dictionary(entries: Mapping[str, Iterable[str]]) -> str:
 
 
 def statements(folder: Path) -> str:
-    """Return the imports of a package, where its names are defined, and ``__all__``."""
+    """Return the imports of a package, and where its names are defined."""
     name = folder.relative_to(PACKAGE).as_posix()
     joined = [inner for inner in JOINED if inner.rpartition("/")[0] == name]
     paths = [folder.glob("[!_]*.py"), *((PACKAGE / inner).glob("[!_]*.py") for inner in joined)]
@@ -156,11 +153,8 @@ def statements(folder: Path) -> str:
         if path.parent.relative_to(PACKAGE).as_posix() not in joined
     ]
     above = ABOVE.get(name, {})
-    public = {*inner, *above, *itertools.chain(*names.values(), *others.values())}
 
-    imports = [f"from . import {', '.join(inner)}\n"] if inner else []
-    if beside is row_function:
-        names["loss"] = [*names["loss"], row_function.__name__]
+    imports = [f"from . import {one} as {one}\n" for one in inner]
     for module in filter(names.get, names):
         # With whatever else the module defines: `__all__` says what the package exports.
         imports.append(f"from .{module} import *\n")
@@ -168,21 +162,16 @@ def statements(folder: Path) -> str:
             imports.append(f"from .loss import {row_function.__name__}\n")
     beside_lines = [*lines.values(), *(f"{one}: Any  # of a module above" for one in above)]
     block = ["".join(imports), "".join(f"{line}\n" for line in beside_lines)]
-    # An object is found by its class: only its other names are listed.
-    aliases = {of: [one for one in own if one != snake_case(of)] for of, own in others.items()}
     homes = {
-        f".{module}": ["=".join([one, *aliases.get(one, ())]) for one in listed]
+        f".{module}": ["=".join([one, *others.get(one, ())]) for one in listed]
         for module, listed in names.items()
         if listed
     }
-    homes |= {module: [one] for one, module in above.items()}
-    make = f'        make="{MAKE[beside]}",\n' if beside in MAKE else ""
-    quoted = ", ".join(f'"{name}"' for name in sorted(public, key=lambda n: (rank(n), n)))
-    wrapped = textwrap.indent(textwrap.fill(quoted, WIDTH - 4), "    ")
+    homes |= {f".{one}": [] for one in inner} | {module: [one] for one, module in above.items()}
+    make = '        make=("{}", "{}"),\n'.format(*MAKE[beside]) if beside in MAKE else ""
     return (
         f"from typing import TYPE_CHECKING{', Any' if above else ''}\n\n"
         "from gpunn.common.importing.lazy import lazy\n\n"
-        f"__all__ = [\n{wrapped},\n]\n\n"
         "if TYPE_CHECKING:\n"
         f"{textwrap.indent(chr(10).join(filter(None, block)), '    ')}"
         "else:\n"
@@ -205,7 +194,9 @@ def written(folder: Path) -> str:
     """Return the whole ``__init__.py`` of a package: its current docstring and updated exports."""
     source = (folder / "__init__.py").read_text(encoding="utf-8")
     text = ast.get_docstring(ast.parse(source), clean=False)
-    return f'{HEADER}"""{text}"""\n\n{statements(folder)}'
+    below = statements(folder)
+    checks = "F403, F405" if " = " in below.partition("else:")[0] else "F403"
+    return f'{HEADER}# ruff: noqa: {checks}\n"""{text}"""\n\n{below}'
 
 
 def main(*_: Any) -> None:

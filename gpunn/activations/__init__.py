@@ -12,19 +12,6 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
-__all__ = [
-    "Activation", "Celu", "Elu", "Exponential", "Gaussian", "Gelu", "HardShrink", "HardSigmoid",
-    "HardSilu", "HardTanh", "LeakyRelu", "Linear", "LogSigmoid", "LogSoftmax", "Mish", "Properties",
-    "Ramp", "Relu", "Relu6", "Selu", "Sigmoid", "Sign", "Silu", "SoftShrink", "Softmax", "Softplus",
-    "Softsign", "SparsePlus", "SparseSigmoid", "Sparsemax", "Squareplus", "Step", "Tanh",
-    "TanhShrink", "Threshold", "celu", "check_properties", "curve", "deserialize", "elu",
-    "exponential", "gaussian", "gelu", "get", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
-    "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "ramp",
-    "relu", "relu6", "selu", "serialize", "sigmoid", "sign", "silu", "soft_shrink", "softmax",
-    "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "step",
-    "swish", "tanh", "tanh_shrink", "threshold",
-]
-
 if TYPE_CHECKING:
     from .activation import *
     from .curves import *
@@ -75,17 +62,25 @@ else:
         {
             ".activation": "Activation deserialize get serialize",
             ".curves": "check_properties curve",
-            ".gated": "Gelu HardSilu=hard_swish Mish Silu=swish",
+            ".gated": "Gelu=gelu HardSilu=hard_silu=hard_swish Mish=mish Silu=silu=swish",
             ".halving": "glu",
-            ".neurons": "Gaussian HardSigmoid Linear Ramp Sigmoid Sign Softsign Step Tanh",
+            ".neurons": (
+                "Gaussian=gaussian HardSigmoid=hard_sigmoid Linear=linear Ramp=ramp "
+                "Sigmoid=sigmoid Sign=sign Softsign=softsign Step=step Tanh=tanh"
+            ),
             ".operations": (
-                "HardShrink HardTanh LogSigmoid SoftShrink Sparsemax SparsePlus SparseSigmoid "
-                "Squareplus TanhShrink Threshold"
+                "HardShrink=hard_shrink HardTanh=hard_tanh LogSigmoid=log_sigmoid "
+                "SoftShrink=soft_shrink Sparsemax=sparsemax SparsePlus=sparse_plus "
+                "SparseSigmoid=sparse_sigmoid Squareplus=squareplus TanhShrink=tanh_shrink "
+                "Threshold=threshold"
             ),
             ".properties": "Properties",
-            ".rectifiers": "Celu Elu Exponential LeakyRelu Relu Relu6 Selu Softplus",
-            ".rows": "LogSoftmax Softmax",
+            ".rectifiers": (
+                "Celu=celu Elu=elu Exponential=exponential LeakyRelu=leaky_relu Relu6=relu6 "
+                "Relu=relu Selu=selu Softplus=softplus"
+            ),
+            ".rows": "LogSoftmax=log_softmax Softmax=softmax",
         },
-        make="get",
+        make=(".activation", "get"),
         kind="activation",
     )

@@ -6,14 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn.common.importing.lazy import lazy
 
-__all__ = [
-    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "GradientMonitor",
-    "History", "LambdaCallback", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint",
-    "OptunaPruning", "ProgbarLogger", "ProgressBar", "ReduceLROnPlateau", "Report", "StopAfter",
-    "StopAtTarget", "StopOnSmallChange", "StopOnSmallGradient", "SwapEMAWeights", "TensorBoard",
-    "TerminateOnNaN",
-]
-
 if TYPE_CHECKING:
     from .backup_and_restore import *
     from .callback import *

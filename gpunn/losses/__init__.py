@@ -6,23 +6,6 @@ from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
 
-__all__ = [
-    "BCE", "CTC", "KLD", "MAE", "MAPE", "MSE", "MSLE", "BinaryCrossentropy",
-    "BinaryFocalCrossentropy", "CategoricalCrossentropy", "CategoricalFocalCrossentropy",
-    "CategoricalGeneralizedCrossEntropy", "CategoricalHinge", "Circle", "CosineSimilarity", "Dice",
-    "ElementLoss", "EuclideanDistance", "HalfSquaredError", "Hinge", "Huber", "KLDivergence",
-    "LogCosh", "Loss", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
-    "MeanSquaredLogarithmicError", "PerceptronCriterion", "Poisson",
-    "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky", "bce", "binary_crossentropy",
-    "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
-    "categorical_generalized_cross_entropy", "categorical_hinge", "circle", "cosine_similarity",
-    "ctc", "deserialize", "dice", "euclidean_distance", "get", "half_squared_error", "hinge",
-    "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh", "mae",
-    "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "perceptron_criterion", "poisson", "serialize",
-    "sparse_categorical_crossentropy", "squared_hinge", "tversky",
-]
-
 if TYPE_CHECKING:
     from .alignment import *
     from .crossentropy import *
@@ -64,23 +47,36 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            ".alignment": "CTC",
+            ".alignment": "CTC=ctc",
             ".crossentropy": (
-                "BinaryCrossentropy=bce=BCE CategoricalCrossentropy "
-                "CategoricalGeneralizedCrossEntropy SparseCategoricalCrossentropy"
+                "BinaryCrossentropy=binary_crossentropy=bce=BCE "
+                "CategoricalCrossentropy=categorical_crossentropy "
+                "CategoricalGeneralizedCrossEntropy=categorical_generalized_cross_entropy "
+                "SparseCategoricalCrossentropy=sparse_categorical_crossentropy"
             ),
-            ".divergence": "KLDivergence=kld=KLD=kullback_leibler_divergence Poisson",
+            ".divergence": (
+                "KLDivergence=kl_divergence=kld=KLD=kullback_leibler_divergence Poisson=poisson"
+            ),
             ".elements": "ElementLoss",
-            ".focal": "BinaryFocalCrossentropy CategoricalFocalCrossentropy",
-            ".loss": "Loss deserialize get row_function serialize",
-            ".margin": "CategoricalHinge Circle Hinge PerceptronCriterion SquaredHinge",
-            ".regions": "Dice Tversky",
+            ".focal": (
+                "BinaryFocalCrossentropy=binary_focal_crossentropy "
+                "CategoricalFocalCrossentropy=categorical_focal_crossentropy"
+            ),
+            ".loss": "Loss deserialize get serialize",
+            ".margin": (
+                "CategoricalHinge=categorical_hinge Circle=circle Hinge=hinge "
+                "PerceptronCriterion=perceptron_criterion SquaredHinge=squared_hinge"
+            ),
+            ".regions": "Dice=dice Tversky=tversky",
             ".regression": (
-                "CosineSimilarity EuclideanDistance HalfSquaredError Huber LogCosh=logcosh "
-                "MeanAbsoluteError=mae=MAE MeanAbsolutePercentageError=mape=MAPE "
-                "MeanSquaredError=mse=MSE MeanSquaredLogarithmicError=msle=MSLE"
+                "CosineSimilarity=cosine_similarity EuclideanDistance=euclidean_distance "
+                "HalfSquaredError=half_squared_error Huber=huber LogCosh=log_cosh=logcosh "
+                "MeanAbsoluteError=mean_absolute_error=mae=MAE "
+                "MeanAbsolutePercentageError=mean_absolute_percentage_error=mape=MAPE "
+                "MeanSquaredError=mean_squared_error=mse=MSE "
+                "MeanSquaredLogarithmicError=mean_squared_logarithmic_error=msle=MSLE"
             ),
         },
-        make="row_function",
+        make=(".loss", "row_function"),
         kind="loss",
     )

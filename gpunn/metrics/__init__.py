@@ -1,33 +1,10 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-# ruff: noqa: F403, F405
+# ruff: noqa: F403
 """Metrics: figures reported about training and evaluation."""
 
 from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
-
-__all__ = [
-    "AUC", "BCE", "KLD", "MAE", "MAPE", "MSE", "MSLE", "Accuracy", "BinaryAccuracy",
-    "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy", "CategoricalCrossentropy",
-    "CategoricalHinge", "ConcordanceCorrelation", "ConfusionMatrix", "CosineSimilarity",
-    "EuclideanDistance", "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives",
-    "HalfSquaredError", "Hinge", "Huber", "IoU", "KLDivergence", "LogCoshError", "Mean",
-    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanIoU", "MeanMetricWrapper",
-    "MeanOfRows", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric", "OneHotIoU",
-    "OneHotMeanIoU", "PearsonCorrelation", "PerceptronCriterion", "Poisson", "Precision",
-    "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError",
-    "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity", "SquaredHinge", "Sum",
-    "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives", "bce", "binary_accuracy",
-    "binary_crossentropy", "binary_focal_crossentropy", "categorical_accuracy",
-    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge",
-    "classification_report", "concordance_correlation", "confusion_matrix", "deserialize", "get",
-    "hinge", "huber", "kl_divergence", "kld", "kullback_leibler_divergence", "log_cosh", "logcosh",
-    "mae", "mape", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "mse", "msle", "pearson_correlation", "poisson", "roc_auc",
-    "roc_curve", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
-]
 
 if TYPE_CHECKING:
     from .accuracy import *

@@ -1,19 +1,13 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-# ruff: noqa: F403, F405
+# ruff: noqa: F403
 """Optimizers: rules that update parameters from gradients."""
 
 from typing import TYPE_CHECKING, Any
 
 from gpunn.common.importing.lazy import lazy
 
-__all__ = [
-    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
-    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW",
-    "deserialize", "get", "schedules", "serialize",
-]
-
 if TYPE_CHECKING:
-    from . import schedules
+    from . import schedules as schedules
     from .adadelta import *
     from .adagrad import *
     from .adam import *
@@ -50,6 +44,7 @@ else:
             ".optimizer": "Optimizer deserialize get serialize",
             ".rmsprop": "RMSprop",
             ".sgd": "SGD",
+            ".schedules": "",
             "gpunn.compat.loss_scaling": "LossScaleOptimizer",
         },
         kind="optimizer",

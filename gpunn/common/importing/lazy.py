@@ -34,10 +34,10 @@ class LazyPackage:
 
     Args:
         package: ``__name__`` of the package.
-        modules: By module, relative to the package, the names that it defines. After a class and
-            "=" comes the name of an object made of it; without ``make``, of the class itself.
-        make: Name of the package's function of a class that makes this object, which is also named
-            like the class in snake_case, if ``__all__`` lists that.
+        modules: By module, relative to the package, the public names that it defines: none if the
+            module itself is public. After a class and "=" comes the name of an object made of it;
+            without ``make``, of the class itself.
+        make: Module and name of the function of a class that makes this object.
         kind: Kind of the parts that the package defines, see `gpunn.common.registry`.
 
     >>> names = LazyPackage("gpunn.layers", {".dense": "Dense=Affine"})
@@ -49,11 +49,13 @@ class LazyPackage:
     """
 
     def __init__(
-        self, package: str, modules: Mapping[str, str], *, make: str = "", kind: str = ""
+        self, package: str, modules: Mapping[str, str], *, make: tuple[str, str] | None = None,
+        kind: str = "",
     ) -> None:
         self._package = package
         self._modules: dict[str, str] = {}
         self._classes: dict[str, str] = {}  # by the other names
+        self._public = [module[1:] for module, names in modules.items() if not names]
         for module, names in modules.items():
             for name, *others in (one.split("=") for one in names.split()):
                 self._modules[name] = module
@@ -65,27 +67,29 @@ class LazyPackage:
             _of_kinds[kind] = self
         for module in modules:  # it would take the place of its name when it is imported
             name = module.rpartition(".")[2]
-            if name in self._modules or self._class_of(name) is not None:
+            if name in self._modules or name in self._classes:
                 self.get(name)
 
     def get(self, name: str) -> Any:
         """Return the object of this name, a submodule included: ``__getattr__`` of the package.
+        ``__all__`` is all public names, unless the package lists it.
 
         Raises:
             AttributeError: for an unknown name; the closest one is suggested.
         """
+        found: Any
         if name in self._modules:
             found = getattr(self._imported(self._modules[name]), name)
-        elif (of := self._class_of(name)) is not None:
-            found = self._beside(of)
+        elif name in self._classes:
+            found = self._beside(self._classes[name])
+        elif name == "__all__":
+            found = sorted([*self._modules, *self._classes, *self._public])
         elif not name.startswith("_") and find_spec(f"{self._package}.{name}"):
             return self._imported(f".{name}")
         elif new := _now_named(self._package, name):
             return getattr(sys.modules[self._package], new)
         else:
-            raise unknown(
-                self._package, name, lambda: [*self._modules, *self._classes, *self.names()]
-            )
+            raise unknown(self._package, name, lambda: [*self._classes, *self.names()])
         setattr(sys.modules[self._package], name, found)
         return found
 
@@ -93,16 +97,13 @@ class LazyPackage:
         with _in_turn(), paused():
             return import_module(module, self._package)
 
-    def _class_of(self, name: str) -> str | None:
-        """Return the class that another name, or the name of an object, stands for."""
-        if self._make and name not in self._classes and name in self.names():
-            return next((one for one in self._modules if snake_case(one) == name), None)
-        return self._classes.get(name)
-
     def _beside(self, name: str) -> Any:
         """Return the object made of a class, which is always the same."""
         with _in_turn():
-            made = self.get(self._make)(self.get(name)) if self._make else self.get(name)
+            made = self.get(name)
+            if self._make is not None:
+                module, make = self._make
+                made = getattr(self._imported(module), make)(made)
         return self._made.setdefault(name, made)  # another thread may have made one
 
     def names(self) -> list[str]:
@@ -115,7 +116,7 @@ class LazyPackage:
             return
         for known in (*self._modules, *self._classes):
             if name in (None, known, known.lower(), snake_case(known)):
-                self.get(known)
+                self.get(self._classes.get(known, known))
         self._parts.add(name)
 
 

@@ -1,5 +1,5 @@
 # Below the docstring: written by `make exports` from the modules of this folder.
-# ruff: noqa: F403, F405
+# ruff: noqa: F403
 """Schedules: a learning rate or momentum as a function of the number of batches so far.
 
 ``Adam(learning_rate=schedule)`` and ``SGD(momentum=schedule)`` accept a schedule instead
@@ -11,12 +11,6 @@ each update: it works everywhere, but only one step at a time.
 from typing import TYPE_CHECKING
 
 from gpunn.common.importing.lazy import lazy
-
-__all__ = [
-    "Constant", "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay",
-    "LearningRateSchedule", "OneCycle", "PiecewiseConstantDecay", "PolynomialDecay", "deserialize",
-    "get", "serialize",
-]
 
 if TYPE_CHECKING:
     from .cosine import *
