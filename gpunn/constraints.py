@@ -27,8 +27,7 @@ from .common.lookups import described_as, lookups
 from .ops.conversion import convert
 from .ops.fusion.in_place import Function, Stated, function
 from .ops.running.functions import ArrayFunction
-from .ops.table import ops
-from .ops.tensor import Tensor
+from .ops.tensor import Tensor, ops
 
 __all__ = [
     "Constraint", "FunctionConstraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm",

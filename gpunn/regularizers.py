@@ -27,8 +27,7 @@ from .common.overrides import is_framework, replaces
 from .ops.conversion import convert, read_in_trace
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction
-from .ops.table import ops
-from .ops.tensor import Tensor
+from .ops.tensor import Tensor, ops
 
 __all__ = [
     "L1", "L1L2", "L2", "FunctionRegularizer", "OrthogonalRegularizer", "Regularizer",

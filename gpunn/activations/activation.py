@@ -25,8 +25,7 @@ from gpunn.ops.dtypes import floating
 from gpunn.ops.fusion.in_place import Function, Stated
 from gpunn.ops.gradients import gradients_of, with_gradient
 from gpunn.ops.primitive import Gradients, Primitive, unknown_derivative
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, ops
 
 from .properties import Properties
 

@@ -7,8 +7,7 @@ import math
 from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.ops.library.activations import gelu_gate
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .activation import Activation
 from .properties import INFINITY, Properties

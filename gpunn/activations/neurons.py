@@ -8,8 +8,7 @@ from typing import Any
 from gpunn.backends.contract import formulas
 from gpunn.common.arguments import check_above_zero, check_flag, check_number
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .activation import Activation
 from .properties import INFINITY, Properties

@@ -6,8 +6,7 @@ from typing import Any
 
 from gpunn.common.arguments import check_above_zero, check_integer, check_not_negative, check_number
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .activation import Activation
 from .neurons import Ramp

@@ -11,8 +11,7 @@ from gpunn.common.arguments import check_above_zero, check_not_negative, optiona
 from gpunn.common.fields import field
 from gpunn.common.numeric.normal import SELU_DEPTH, SELU_SCALE
 from gpunn.common.registry import Examples
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .activation import Activation
 from .neurons import Ramp

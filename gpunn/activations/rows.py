@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .activation import Activation
 from .properties import INFINITY, Properties

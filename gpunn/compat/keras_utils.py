@@ -12,8 +12,7 @@ from gpunn.callbacks.progress_bar import progress_line
 from gpunn.common.nested import found_in, replaced
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.ops.dtypes import named
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .data import Dataset
 

@@ -11,8 +11,7 @@ from gpunn import activations
 from gpunn.activations.rows import check_axis
 from gpunn.common.arguments import optional, requirement
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .core import ActivationLayer
 from .layer import Layer, formula

@@ -24,8 +24,7 @@ from gpunn.ops.primitive import (
     one_after_another,
     unknown_derivative,
 )
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 from gpunn.ops.trace import Trace, current
 
 from .parameters import ensure_built

@@ -14,8 +14,7 @@ from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.plan import Call
 from gpunn.ops.dtypes import bounds, standard
-from gpunn.ops.table import on_graphs, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, on_graphs, ops
 
 from .arguments import check_data_format
 from .layer import Layer, formula

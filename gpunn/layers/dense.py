@@ -10,8 +10,7 @@ from gpunn.common.arguments import check_flag
 from gpunn.common.fields import field
 from gpunn.common.names import warn
 from gpunn.core.storage import Parameter
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .arguments import check_units
 from .layer import Layer, formula

@@ -11,8 +11,7 @@ from gpunn.common.fields import field
 from gpunn.common.lookups import fill_in
 from gpunn.ops.elementwise import counting, elementwise
 from gpunn.ops.primitive import Gradients, broadcast_shape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .layer import Layer
 from .shapes import Shape, without_batch_axis

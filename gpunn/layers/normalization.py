@@ -14,8 +14,7 @@ from gpunn.common.registry import Examples
 from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.normalizing import by_given_moments, by_moments_of, by_own_moments
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 from gpunn.ops.trace import current
 
 from .layer import Layer, formula

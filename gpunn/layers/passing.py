@@ -7,8 +7,7 @@ from typing import Any
 from gpunn import regularizers
 from gpunn.common.arguments import check_not_negative
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .arguments import check_units
 from .layer import Layer, formula

@@ -36,8 +36,7 @@ from gpunn.ops.running.shape_trace import (
     entries_per_sample,
     trace_of,
 )
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, ops
 from gpunn.ops.trace import Mode, Trace, current
 
 from .as_operation import is_training

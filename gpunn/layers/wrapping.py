@@ -13,7 +13,7 @@ from gpunn.core.storage import Parameter
 from gpunn.initializers import TruncatedNormal
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import named
-from gpunn.ops.table import ops
+from gpunn.ops.tensor import ops
 
 from .arguments import check_units
 from .layer import Layer

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .loss import ReductionFirst
 

@@ -19,8 +19,7 @@ from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.ops.dtypes import probabilities_kept
 from gpunn.ops.gradients import with_gradient
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .elements import ElementLoss, RowLoss
 from .loss import BothAtOnce, Loss, ReductionFirst

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gpunn.common.config import epsilon
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .elements import ElementLoss
 

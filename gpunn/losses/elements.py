@@ -10,8 +10,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.ops.fusion.in_place import Function, Stated, function
 from gpunn.ops.gradients import gradients, gradients_of
 from gpunn.ops.reductions import largest
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, ops
 
 from .loss import BothAtOnce
 

@@ -10,8 +10,7 @@ from gpunn.common.arguments import check_flag, check_fraction, check_not_negativ
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.ops.library.networks import binary_cost, binary_cost_of_logits
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .loss import ReductionFirst
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from gpunn.common.arguments import check_flag, check_number
 from gpunn.common.fields import field
 from gpunn.ops.gather_scatter.checks import integers
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .elements import ElementLoss, RowLoss, row_max, row_sum
 from .loss import ReductionFirst

@@ -8,8 +8,7 @@ from gpunn.common.arguments import check_number
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.ops.shapes import axis_of, listed, whole
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .loss import ReductionFirst
 

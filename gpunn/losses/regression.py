@@ -5,8 +5,7 @@ from __future__ import annotations
 from gpunn.common.arguments import requirement
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .elements import ElementLoss, RowLoss, one_for_zero, row_max, row_sum
 

@@ -19,8 +19,7 @@ from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import convert, floats
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from . import own
 from .metric import Metric, counting

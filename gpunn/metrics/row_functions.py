@@ -29,8 +29,7 @@ from gpunn.losses import (
 )
 from gpunn.losses.rows import check_equal, fitting
 from gpunn.ops.conversion import convert, floats, tensors_of
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from . import functions
 from .accuracy import (

@@ -14,9 +14,9 @@ from gpunn.core.operators import FUNCTIONS
 
 from . import arithmetic, elementwise, products, reductions, shapes  # noqa: F401
 from .conversion import convert
-from .table import complaint, operation
-from .table import ops as by_name
 from .tensor import Tensor as Tensor
+from .tensor import operation
+from .tensor import ops as by_name
 
 FUNCTIONS.later(__name__, {
     "gather_scatter.gather": "take take_along_axis",
@@ -141,12 +141,8 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, Tensor)
 
 
-def _unknown(name: str) -> Any:
-    raise AttributeError(name if name.startswith("__") else complaint(name))
-
-
 __all__ = sorted({*FUNCTIONS, "Tensor", "is_tensor"})
-_other, __dir__ = offered(__name__, _unknown)
+_other, __dir__ = offered(__name__, by_name.__getattr__)
 
 
 def __getattr__(name: str) -> Any:

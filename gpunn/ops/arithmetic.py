@@ -8,8 +8,7 @@ from typing import Any
 from .conversion import convert, promoted
 from .dtypes import floating, is_float
 from .elementwise import counting, elementwise, of_floats, square, where
-from .table import operation
-from .tensor import Tensor
+from .tensor import Tensor, operation
 
 _multiply, _divide, _power = elementwise("multiply"), elementwise("divide"), elementwise("power")
 _remainder = elementwise("mod")

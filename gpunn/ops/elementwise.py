@@ -31,8 +31,7 @@ from .fusion.storing import by_operations, is_exact, stored, write_elements
 from .gather_scatter.checks import checked
 from .primitive import Primitive, broadcast_shape
 from .shapes import compute_broadcast, whole
-from .table import operation, operation_named, ops
-from .tensor import Tensor
+from .tensor import Tensor, operation, operation_named, ops
 
 
 def truth(*dtypes: str, **attributes: Any) -> str:

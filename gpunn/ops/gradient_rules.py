@@ -21,8 +21,7 @@ from .conversion import convert
 from .primitive import Gradients
 from .products import product
 from .shapes import reduced_to
-from .table import ops
-from .tensor import Tensor
+from .tensor import Tensor, ops
 
 Rule = Callable[..., Gradients]
 LN2, LN10 = math.log(2), math.log(10)

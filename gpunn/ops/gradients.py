@@ -12,8 +12,7 @@ from .elementwise import copy
 from .gradient_rules import RULES, Rule
 from .primitive import Gradients, Primitive
 from .shapes import reduced_to
-from .table import ops
-from .tensor import Tensor
+from .tensor import Tensor, ops
 
 
 def _made_of(t: Tensor) -> Sequence[Tensor]:

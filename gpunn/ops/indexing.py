@@ -20,8 +20,7 @@ from .gather_scatter.checks import PlaceError
 from .gather_scatter.gather import checked_indices, take_at, take_unchecked
 from .primitive import Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
-from .table import operation, operation_named, ops
-from .tensor import Shape, Tensor, UnknownShapeError
+from .tensor import Shape, Tensor, UnknownShapeError, operation, operation_named, ops
 
 
 def _columns(shape: Shape, key: tuple[Any, ...]) -> tuple[int, int, int] | None:

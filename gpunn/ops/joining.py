@@ -15,8 +15,7 @@ from .conversion import convert, promoted
 from .indexing import compute_placed
 from .primitive import Primitive
 from .shapes import axis_of, broadcast_to, expand_dims, reshape, sizes_of, whole
-from .table import operation, ops
-from .tensor import Shape, Tensor
+from .tensor import Shape, Tensor, operation, ops
 
 
 def _in_columns(axis: int, *arrays: Array) -> list[Array] | None:

@@ -13,8 +13,7 @@ from gpunn.common.config import floatx
 from .conversion import convert, promoted
 from .dtypes import is_float, result_type, standard
 from .shapes import axis_of, broadcast_to, sizes_of, whole, with_axes
-from .table import operation, ops
-from .tensor import Tensor, constant
+from .tensor import Tensor, constant, operation, ops
 
 
 @operation

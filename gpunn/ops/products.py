@@ -14,8 +14,7 @@ from .conversion import convert, promoted
 from .fusion.storing import write_elements
 from .primitive import Primitive
 from .shapes import broadcast_to, expand_dims, listed, places_of, reshape, squeeze, transpose, whole
-from .table import operation, ops
-from .tensor import Shape, Tensor
+from .tensor import Shape, Tensor, operation, ops
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of axes in `einsum`."""

@@ -31,8 +31,7 @@ from .dtypes import int32_bounds, is_float, named, standard
 from .gather_scatter.gather import take_unchecked
 from .running.streams import drawn, kept_numbers, normal_numbers
 from .shapes import axis_of, listed, sizes_of, whole
-from .table import ops
-from .tensor import Tensor, constant
+from .tensor import Tensor, constant, ops
 from .trace import current
 from .variable import StateVariable, Variable
 

@@ -34,8 +34,7 @@ from .shapes import (
     reshape,
     squeeze,
 )
-from .table import operation, operation_named, ops
-from .tensor import Shape, Tensor
+from .tensor import Shape, Tensor, operation, operation_named, ops
 
 
 def _reduced(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:

@@ -16,8 +16,7 @@ from .conversion import convert
 from .dtypes import is_float
 from .fusion.storing import rearrange
 from .primitive import Primitive
-from .table import operation, ops
-from .tensor import Shape, Tensor
+from .tensor import Shape, Tensor, operation, ops
 
 Axis = int | Sequence[int] | None
 

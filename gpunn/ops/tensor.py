@@ -1,11 +1,16 @@
-"""Tensors: the arguments and results of operations, with values or with the way to compute them."""
+"""Tensors, and the operations on them by name.
+
+Tensors are the arguments and results of operations, with values or with the way to compute them.
+Python's operators, symbolic tensors and saved models find operations by their names.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 from numbers import Number
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,6 +18,14 @@ from gpunn.core.operators import FUNCTIONS, Operators
 from gpunn.core.recording import active
 
 Shape = tuple[int, ...]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+KEEPS_MESSAGES = frozenset(
+    ("get_item", "cond", "map", "vectorized_map", "fori_loop", "while_loop", "scan",
+     "associative_scan")
+)
+"""Operations whose errors keep their messages: user-defined functions raise in them, or it is the
+operator ``x[...]``."""
 
 
 class NeedsValuesError(TypeError):
@@ -353,3 +366,71 @@ def leaf(shape: Sequence[int], dtype: str) -> Tensor:
 def constant(values: Any, dtype: str) -> Tensor:
     array = np.array(values, dtype, order="C")  # row-major, as operations expect
     return Tensor(array.shape, dtype, array)
+
+
+on_graphs: list[Callable[..., Any]] = []
+"""The function that applies operations to symbolic tensors; set by `gpunn.layers`."""
+
+
+def operation(function: Function, name: str = "") -> Function:
+    """Register ``function`` as an operation under its name.
+
+    With a symbolic tensor anywhere in its arguments, a call becomes a node of the graph.
+    """
+    known_as = name or function.__name__
+    if "<locals>" in function.__qualname__:  # of a factory: Python's messages say this name
+        function.__qualname__ = function.__name__
+
+    @wraps(function)
+    def performed(*args: Any, **kwargs: Any) -> Any:
+        if any(map(_is_symbolic, (*args, *kwargs.values()))):
+            return on_graphs[0](known_as, args, kwargs)
+        if (watcher := active.watcher) is not None and watcher.records:
+            return watcher.call(performed, args, kwargs, False)
+        try:
+            return function(*args, **kwargs)
+        except (TypeError, ValueError, IndexError) as error:
+            _name(error, known_as)
+            raise
+
+    performed.__name__ = performed.__qualname__ = known_as
+    performed.__module__ = "gpunn.ops"  # where users, and pickles, find it
+    if "." not in known_as:  # others are imported when they are first used
+        FUNCTIONS[known_as] = performed
+    return performed  # type: ignore[return-value]
+
+
+def _name(error: Exception, name: str) -> None:
+    """Let the message of an error begin with the operation that was called, in place of one that
+    is part of it. Python's own message about a call's signature stays."""
+    text = error.args[0] if len(error.args) == 1 else None
+    within = error.__traceback__.tb_next if error.__traceback__ else None
+    if name not in KEEPS_MESSAGES and isinstance(text, str) and within is not None:
+        part, colon, rest = text.partition(": ")
+        inner = colon and (part in FUNCTIONS or part in ("indexing", "x[indices]"))
+        error.args = (f"{name}: {rest if inner else text}",)
+
+
+def operation_named(name: str) -> Callable[[Function], Function]:
+    """Return `operation` for another name than the function's, such as a Python built-in's."""
+    return lambda function: operation(function, name)
+
+
+class _ByName:
+    """Late-bound access, ``ops.where(...)``, to operations that are defined elsewhere or later."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in FUNCTIONS:
+            return FUNCTIONS[name]
+        if name.startswith("__"):
+            raise AttributeError(name)
+        from .absent import complaint  # only for a message
+
+        raise AttributeError(complaint(name))
+
+
+ops = _ByName()
+
+
+def _is_symbolic(x: Any) -> bool:
+    return isinstance(x, Symbolic) or (isinstance(x, (list, tuple)) and any(map(_is_symbolic, x)))

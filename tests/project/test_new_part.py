@@ -21,8 +21,7 @@ PARTS = {
 
 from gpunn.common.arguments import check_above_zero
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .activation import Activation
 from .properties import Properties
@@ -47,8 +46,7 @@ class Algebraic(Activation):
     "losses/charbonnier.py": '''
 """The Charbonnier loss: a smooth absolute error."""
 
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .elements import ElementLoss
 

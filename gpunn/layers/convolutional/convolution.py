@@ -13,8 +13,7 @@ from gpunn.layers.dense import KernelAndBias
 from gpunn.layers.layer import formula
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .images import _ImageLayer
 

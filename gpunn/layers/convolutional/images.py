@@ -12,8 +12,7 @@ from gpunn.core.storage import Parameter
 from gpunn.layers.arguments import check_data_format
 from gpunn.layers.layer import Layer, formula
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 
 class _ImageLayer(Layer):

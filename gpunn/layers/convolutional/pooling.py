@@ -10,8 +10,7 @@ from gpunn.common.fields import field
 from gpunn.layers.arguments import check_padding
 from gpunn.layers.layer import formula
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .images import _ImageLayer
 

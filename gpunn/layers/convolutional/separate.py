@@ -9,7 +9,7 @@ from gpunn.common.fields import field
 from gpunn.layers.arguments import check_padding
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
+from gpunn.ops.tensor import ops
 
 from .convolution import _Filtering, _Windowed
 

@@ -8,7 +8,7 @@ from gpunn.common.arguments import check_sizes
 from gpunn.common.fields import field
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
+from gpunn.ops.tensor import ops
 
 from .convolution import OfKernel
 

@@ -8,8 +8,7 @@ from typing import Any
 from gpunn.common.arguments import check_sizes
 from gpunn.common.fields import field
 from gpunn.layers.layer import formula
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .convolution import _Convolution
 from .images import _Shifting, _UpSampling, check_all_sides

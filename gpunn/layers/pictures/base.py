@@ -16,8 +16,7 @@ from gpunn.layers.layer import Layer
 from gpunn.layers.noise import _RandomLayer
 from gpunn.layers.wrapping import InputSpec
 from gpunn.ops.random import even
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 
 def check_range(least: float, most: float) -> Callable[[str, Any], Any]:

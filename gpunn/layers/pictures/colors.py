@@ -8,8 +8,7 @@ from typing import Any
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
 from gpunn.ops.image.colors import flat_of
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .base import RandomPictures, check_range
 

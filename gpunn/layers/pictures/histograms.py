@@ -10,8 +10,7 @@ import numpy as np
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_units
 from gpunn.ops.gather_scatter.gather import put, take_unchecked
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .base import Pictures
 from .colors import check_value_range

@@ -11,8 +11,7 @@ from gpunn.common.fields import field
 from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.image.colors import flat_of
 from gpunn.ops.random import even
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .base import RandomPictures, check_range, from_zero
 from .windows import in_boxes

@@ -7,8 +7,7 @@ from gpunn.common.fields import field
 from gpunn.layers.arguments import check_units
 from gpunn.ops.image.resizing import RESIZINGS, crop_of, resize, resized
 from gpunn.ops.image.sampling import sampled_along
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .base import Pictures, RandomPictures
 

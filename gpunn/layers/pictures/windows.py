@@ -12,8 +12,7 @@ from gpunn.common.fields import field
 from gpunn.ops.image.colors import flat_of
 from gpunn.ops.image.filters import blurred, check_kernel_size
 from gpunn.ops.running.streams import drawn, normal_numbers
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .base import RandomPictures, check_range, from_zero
 from .colors import check_value_range

@@ -10,8 +10,7 @@ import numpy as np
 from gpunn.common.fields import field
 from gpunn.layers.layer import Layer
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .encoding import check_codes, encoded, mode_check, refuse_sparse
 from .fingerprint import MASK, fingerprint

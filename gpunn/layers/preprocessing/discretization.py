@@ -11,7 +11,7 @@ from gpunn.common.arguments import check_positive, optional
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.table import ops
+from gpunn.ops.tensor import ops
 
 from .adapting import batches, numbers
 from .encoding import (

@@ -12,7 +12,7 @@ from gpunn.common.fields import field
 from gpunn.layers.arguments import MOST_CODES, check_codes_below
 from gpunn.layers.layer import Layer
 from gpunn.ops.dtypes import is_float, named, standard
-from gpunn.ops.table import ops
+from gpunn.ops.tensor import ops
 
 __all__ = ["CategoryEncoding"]
 

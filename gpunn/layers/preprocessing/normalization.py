@@ -14,8 +14,7 @@ from gpunn.common.numeric.moments import DIGITS
 from gpunn.core.storage import Parameter
 from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import constant
+from gpunn.ops.tensor import constant, ops
 
 from .adapting import batches, numbers
 

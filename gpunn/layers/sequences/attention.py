@@ -9,8 +9,7 @@ from gpunn.common.arguments import check_flag, check_fraction, choice
 from gpunn.common.fields import field
 from gpunn.common.random import check_seed
 from gpunn.core.storage import Parameter
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..layer import Layer
 from ..noise import Dropout

@@ -22,8 +22,7 @@ from gpunn.layers.traced import takes_training
 from gpunn.ops.running.streams import drawn as in_step
 from gpunn.ops.running.streams import kept_numbers
 from gpunn.ops.shapes import listed
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 Masks = Sequence[Tensor]
 """What dropout multiplies with: nothing, one mask, or one for each gate."""

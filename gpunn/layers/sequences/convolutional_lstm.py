@@ -12,8 +12,7 @@ from gpunn.layers.convolutional.convolution import check_strides
 from gpunn.layers.convolutional.images import _ImageLayer
 from gpunn.layers.parameters import declared
 from gpunn.layers.shapes import Shape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .cells import Cell, Masks, RecurrentKernel, declared_lstm_bias, lstm_step, product
 from .gated import OfCell

@@ -14,8 +14,7 @@ from gpunn.common.fields import field
 from gpunn.core.storage import Parameter
 from gpunn.initializers import VarianceScaling
 from gpunn.ops.shapes import listed
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..arguments import check_units
 from ..dense import KernelAndBias

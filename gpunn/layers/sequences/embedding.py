@@ -18,8 +18,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.gather_scatter.checks import PlaceError, checked, integers
 from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.shapes import IntegerError
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 __all__ = ["Embedding", "ReversibleEmbedding"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
 from gpunn.layers.layer import Layer
-from gpunn.ops.table import ops
+from gpunn.ops.tensor import ops
 
 
 class Masking(Layer):

@@ -14,8 +14,7 @@ from gpunn.common.random import check_seed
 from gpunn.common.signatures import signature
 from gpunn.ops.products import LETTERS
 from gpunn.ops.shapes import listed, places_of, whole
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..arguments import check_units
 from ..dense import KernelAndBias

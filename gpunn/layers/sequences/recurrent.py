@@ -16,8 +16,7 @@ from gpunn.layers.shapes import Shape
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.shape_trace import ShapeTrace
 from gpunn.ops.shapes import listed
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 from gpunn.ops.trace import current
 from gpunn.ops.variable import Variable
 

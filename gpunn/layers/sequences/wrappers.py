@@ -13,8 +13,7 @@ from gpunn.common.signatures import signature
 from gpunn.layers.as_operation import takes_mask
 from gpunn.layers.shapes import Shape
 from gpunn.layers.wrapping import Wrapper
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .cells import among
 from .recurrent import Recurrent, Stateful

@@ -20,8 +20,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import MOST, is_float
 from gpunn.ops.primitive import Primitive, Work, place_in_user_code
 from gpunn.ops.shapes import IntegerError
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, ops
 from gpunn.ops.trace import current
 
 

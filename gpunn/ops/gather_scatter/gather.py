@@ -12,8 +12,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.fusion.storing import fill, stored
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import axis_of, broadcast_to, moveaxis, reshape
-from gpunn.ops.table import operation
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, operation
 
 from .checks import checked, integers
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.ops.shapes import listed, moveaxis, reshape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 
 def three(argument: str, given: Any) -> tuple[int, int, int]:

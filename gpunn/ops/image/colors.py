@@ -10,8 +10,7 @@ import numpy as np
 
 from gpunn.ops.conversion import floats
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 from .sampling import Batched
 

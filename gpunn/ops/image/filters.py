@@ -9,8 +9,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_number, check_pair
 from gpunn.ops.conversion import floats, promoted
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 from .sampling import Batched
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.ops.shapes import whole
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 from .sampling import Batched
 

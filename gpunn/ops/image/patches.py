@@ -8,8 +8,7 @@ from typing import Any
 from gpunn.backends.shared.geometry import Geometry
 from gpunn.common.arguments import check_choice, check_pair, check_sizes
 from gpunn.ops.library.images import cells_of, sides_of
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 from .sampling import Batched
 

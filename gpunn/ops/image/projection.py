@@ -10,8 +10,7 @@ import numpy as np
 from gpunn.common.arguments import check_choice
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.dtypes import is_float
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 from .sampling import FILL_MODES, INTERPOLATIONS, Batched, sampled
 

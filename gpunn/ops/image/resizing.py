@@ -11,8 +11,7 @@ import numpy as np
 from gpunn.common.arguments import check_choice, check_positive_integer
 from gpunn.ops.conversion import floats
 from gpunn.ops.gather_scatter.gather import take_unchecked
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 from .sampling import Batched
 

@@ -14,8 +14,7 @@ from gpunn.ops.dtypes import is_float
 from gpunn.ops.gather_scatter.checks import checked
 from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.shapes import moveaxis
-from gpunn.ops.table import operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation_named, ops
 
 FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")
 INTERPOLATIONS = ("nearest", "bilinear")

@@ -25,8 +25,7 @@ from gpunn.ops.joining import split
 from gpunn.ops.library.special import erfc
 from gpunn.ops.reductions import largest, sum_
 from gpunn.ops.shapes import axis_of
-from gpunn.ops.table import operation
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation
 
 
 @operation

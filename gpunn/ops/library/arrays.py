@@ -21,8 +21,7 @@ from gpunn.ops.shapes import (
     whole,
     with_axes,
 )
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 @operation

@@ -7,8 +7,7 @@ from typing import Any
 from gpunn.ops.conversion import promoted
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.elementwise import counting, elementwise
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 def _integers(name: str, *given: Any) -> list[Tensor]:

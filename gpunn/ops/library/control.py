@@ -14,8 +14,7 @@ from gpunn.ops.elementwise import where
 from gpunn.ops.gradients import topological_sort, with_gradient
 from gpunn.ops.joining import stack, unstack
 from gpunn.ops.shapes import reshape, whole, whole_number
-from gpunn.ops.table import operation, operation_named
-from gpunn.ops.tensor import NeedsValuesError, Tensor
+from gpunn.ops.tensor import NeedsValuesError, Tensor, operation, operation_named
 from gpunn.ops.trace import Trace, current
 
 

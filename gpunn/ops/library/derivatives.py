@@ -25,8 +25,7 @@ from gpunn.ops.reductions import sum_
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerTrace, stages_of, trace_for
 from gpunn.ops.shapes import reshape
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import NeedsValuesError, Tensor, constant
+from gpunn.ops.tensor import NeedsValuesError, Tensor, constant, ops
 from gpunn.ops.trace import Mode, Trace, current
 
 __all__ = ["grad", "value_and_grad"]

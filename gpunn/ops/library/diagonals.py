@@ -13,8 +13,7 @@ from gpunn.ops.joining import concatenate, pad
 from gpunn.ops.making import rows_and_columns, zeros
 from gpunn.ops.reductions import sum_
 from gpunn.ops.shapes import axis_of, broadcast_to, expand_dims, moveaxis, reshape, whole, with_axes
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, operation, ops
 
 
 @operation

@@ -16,8 +16,7 @@ from gpunn.ops.conversion import floats, promoted
 from gpunn.ops.fusion.storing import fill
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import expand_dims, listed, moveaxis, reshape, squeeze
-from gpunn.ops.table import operation
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, operation
 
 Sizes = int | Sequence[int]
 

@@ -20,8 +20,7 @@ from gpunn.ops.gradients import gradients_of
 from gpunn.ops.indexing import placed
 from gpunn.ops.joining import middle_of, part
 from gpunn.ops.primitive import Gradients
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Shape, Tensor
+from gpunn.ops.tensor import Shape, Tensor, ops
 
 from .images import (
     cells_of,

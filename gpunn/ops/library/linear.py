@@ -9,8 +9,7 @@ from gpunn.ops.elementwise import negative
 from gpunn.ops.joining import stack
 from gpunn.ops.products import matmul, tensordot
 from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, reshape
-from gpunn.ops.table import operation
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation
 
 
 @operation

@@ -32,8 +32,7 @@ from gpunn.ops.elementwise import (
     whether,
 )
 from gpunn.ops.reductions import all_
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 LN2 = math.log(2)
 

@@ -16,8 +16,7 @@ from gpunn.ops.gradients import with_gradient
 from gpunn.ops.primitive import Gradients
 from gpunn.ops.reductions import largest, log_softmax, sum_
 from gpunn.ops.shapes import axis_of, expand_dims, moveaxis, squeeze, whole
-from gpunn.ops.table import operation
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation
 
 
 def _alike(target: Any, output: Any) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,7 @@ from gpunn.ops.elementwise import exp, rsqrt, square, where
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.reductions import Axis, axes_of, max_, mean, sum_, var
 from gpunn.ops.shapes import reshape
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 def _along(values: Any, name: str, x: Tensor, axis: Axis) -> Tensor:

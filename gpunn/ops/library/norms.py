@@ -14,8 +14,7 @@ from gpunn.ops.conversion import convert, floats
 from gpunn.ops.elementwise import abs_, root, rsqrt, square, where
 from gpunn.ops.reductions import Axis, max_, min_, sum_
 from gpunn.ops.shapes import expand_dims, moveaxis, places_of, reshape, squeeze
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 MATRIX_ORDERS = (None, "fro", "nuc", math.inf, -math.inf, 1, -1, 2, -2)
 

@@ -13,8 +13,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.gather_scatter.gather import take_along
 from gpunn.ops.primitive import Primitive
 from gpunn.ops.shapes import axis_of, flip, reshape, whole
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 def _order(xp: Any, x: Array, out: Array, axis: int) -> None:

@@ -17,8 +17,7 @@ from gpunn.ops.indexing import check_dense, one_hot
 from gpunn.ops.library.order import along, argsort
 from gpunn.ops.reductions import any_, max_, sum_
 from gpunn.ops.shapes import broadcast_to, expand_dims, flip, reshape, sizes_of, whole
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor, UnknownShapeError
+from gpunn.ops.tensor import Tensor, UnknownShapeError, operation, ops
 
 
 def _comparable(a: Any, b: Any) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,7 @@ from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.elementwise import where
 from gpunn.ops.joining import at_least, concatenate, sections_of, several, split
 from gpunn.ops.shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole, with_axes
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 @operation

@@ -13,8 +13,7 @@ from gpunn.ops.elementwise import cast, isfinite, isnan, root, square, where
 from gpunn.ops.library.order import sort
 from gpunn.ops.reductions import Axis, all_, averaged, axes_of, max_, mean, min_, prod, sum_, var
 from gpunn.ops.shapes import broadcast_to, check_some, expand_dims, moveaxis, places_of, reshape
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 @operation

@@ -13,8 +13,7 @@ from gpunn.ops.gather_scatter.gather import checked_indices, put, take_unchecked
 from gpunn.ops.indexing import row_numbers
 from gpunn.ops.joining import pad
 from gpunn.ops.shapes import listed, reshape, sizes_of, whole
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Shape, Tensor, UnknownShapeError
+from gpunn.ops.tensor import Shape, Tensor, UnknownShapeError, operation, ops
 
 
 @operation

@@ -8,8 +8,7 @@ from typing import Any
 from gpunn.ops.conversion import convert
 from gpunn.ops.joining import concatenate
 from gpunn.ops.shapes import axis_of, flip
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .scan import filled, flat, plain
 

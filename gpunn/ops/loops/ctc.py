@@ -11,8 +11,7 @@ from gpunn.ops.library.control import scan
 from gpunn.ops.making import arange
 from gpunn.ops.reductions import log_softmax
 from gpunn.ops.shapes import broadcast_to, expand_dims, reshape, transpose
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 NEVER = -1e30  # the logarithm of no probability: minus infinity would have no differences
 

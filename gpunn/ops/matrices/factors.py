@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_choice
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 from . import primitives
 from .primitives import matrices, parts

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from gpunn.ops.gradient_rules import RULES
 from gpunn.ops.primitive import Gradients
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .primitives import eigh_sizes, lu_sizes, parts, qr_sizes, solve, svd, svd_sizes
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.conversion import promoted
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 from . import primitives
 from .primitives import matrices

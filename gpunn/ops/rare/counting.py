@@ -9,8 +9,7 @@ import numpy as np
 
 from gpunn.ops.conversion import convert, floats
 from gpunn.ops.shapes import axis_of, whole_number
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor, UnknownShapeError
+from gpunn.ops.tensor import Tensor, UnknownShapeError, operation, ops
 
 
 @operation

@@ -8,8 +8,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_choice, check_integer
 from gpunn.ops.conversion import convert, floats
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor, UnknownShapeError, constant
+from gpunn.ops.tensor import Tensor, UnknownShapeError, constant, operation, ops
 
 NO_LABEL = -1  # after the last label
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from gpunn.ops.conversion import convert
 from gpunn.ops.shapes import whole_number
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 @operation

@@ -10,8 +10,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.library.statistics import quantiles, without_nan
 from gpunn.ops.reductions import Axis
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 
 def _place(find: Callable[..., Tensor], x: Any, value: float, axis: Any, keepdims: bool) -> Tensor:

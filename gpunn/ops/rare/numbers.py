@@ -14,8 +14,7 @@ from gpunn.ops.conversion import convert, floats, promoted
 from gpunn.ops.dtypes import named, standard
 from gpunn.ops.elementwise import of_floats
 from gpunn.ops.primitive import Gradients, Primitive, broadcast_shape
-from gpunn.ops.table import operation, operation_named, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, operation_named, ops
 
 
 def _call(name: str, xp: Any, *arrays: Array) -> None:

@@ -13,8 +13,7 @@ from gpunn.ops.conversion import floats, promoted
 from gpunn.ops.dtypes import standard
 from gpunn.ops.elementwise import root
 from gpunn.ops.shapes import axis_of, whole_number
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, operation, ops
 
 
 def _window(name: str, formula: str, printed: str) -> Callable[[Any], Tensor]:

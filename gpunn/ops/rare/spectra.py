@@ -15,8 +15,7 @@ from gpunn.backends.contract.backend import Array
 from gpunn.common.arguments import check_choice, check_integer
 from gpunn.ops.conversion import convert, floats, promoted
 from gpunn.ops.primitive import Gradients, Primitive
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, operation, ops
 
 Pair = tuple[Tensor, Tensor]
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.ops.conversion import convert
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 
 def reached_by(share: Tensor, counts: Any, probabilities: Any) -> Tensor:

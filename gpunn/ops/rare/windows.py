@@ -11,8 +11,7 @@ from gpunn.common.arguments import check_pair
 from gpunn.ops.conversion import convert
 from gpunn.ops.indexing import placed
 from gpunn.ops.library.images import cells_of
-from gpunn.ops.table import operation, ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, operation, ops
 
 Sizes = int | Sequence[int]
 

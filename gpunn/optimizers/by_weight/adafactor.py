@@ -7,8 +7,7 @@ from typing import Any
 from gpunn.common.arguments import check_flag, check_not_negative, check_positive, requirement
 from gpunn.common.fields import field
 from gpunn.core.storage import Parameter
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..means import averaged
 from ..optimizer import Moved, Tensors

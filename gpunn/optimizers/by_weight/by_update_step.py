@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.core.storage import Parameter, ParameterStorage
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 from gpunn.ops.trace import Trace, current, tracing
 from gpunn.ops.variable import Variable
 

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from gpunn.backends.contract.backend import Array
 from gpunn.core.storage import Parameter, ParameterStorage
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..optimizer import Moved, Optimizer, Tensors
 from .updating import decay_of, no_state, update_by_tensors, updated

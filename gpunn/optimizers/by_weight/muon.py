@@ -18,8 +18,7 @@ from gpunn.common.arguments import (
 )
 from gpunn.common.fields import field
 from gpunn.core.storage import Parameter
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..means import one_minus_power
 from ..optimizer import Moved, Tensors

@@ -7,8 +7,7 @@ from typing import Any
 from gpunn.common.arguments import check_below_one, check_count, check_not_negative
 from gpunn.common.fields import field
 from gpunn.core.storage import Parameter
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from ..means import one_minus_power
 from ..optimizer import Moved, Tensors

@@ -14,8 +14,7 @@ from gpunn.ops.conversion import convert
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.running.functions import places
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 Tensors = Mapping[str, Tensor]
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from gpunn.common.arguments import check_flag, check_fraction, check_number, choice, optional
 from gpunn.common.fields import field
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 
 from .schedule import LearningRateSchedule, check_rate, check_steps
 

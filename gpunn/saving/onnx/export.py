@@ -16,8 +16,7 @@ from gpunn.layers.preprocessing.row_encoder import RowEncoder
 from gpunn.layers.traced import side_by_side
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.shape_trace import ShapeTrace
-from gpunn.ops.table import ops
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.tensor import Tensor, ops
 from gpunn.ops.variable import Variable
 from gpunn.saving.announcing import announce_data_held
 
