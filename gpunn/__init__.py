@@ -111,6 +111,15 @@ _MODULES = {
     "layers.images": "gpunn.layers.convolutional.images",
     "layers.pooling": "gpunn.layers.convolutional.pooling",
     "core.arena": "gpunn.core.storage",
+    "callbacks.early_stopping": "gpunn.callbacks.stopping",
+    "layers.preprocessing.crossing": "gpunn.layers.preprocessing.hashing",
+    "layers.preprocessing.hashed": "gpunn.layers.preprocessing.hashing",
+    "metrics.confusion": "gpunn.metrics.iou",
+    "metrics.correlation": "gpunn.metrics.regression",
+    "optimizers.adadelta": "gpunn.optimizers.adaptive",
+    "optimizers.adagrad": "gpunn.optimizers.adaptive",
+    "optimizers.ftrl": "gpunn.optimizers.adaptive",
+    "optimizers.rmsprop": "gpunn.optimizers.adaptive",
 }
 sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
 _public, _ = lazy(

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .callback import *
     from .callback_list import *
     from .csv_logger import *
-    from .early_stopping import *
     from .gradient_monitor import *
     from .history import *
     from .lambda_callback import *
@@ -34,7 +33,6 @@ else:
             ".callback": "Callback",
             ".callback_list": "CallbackList",
             ".csv_logger": "CSVLogger",
-            ".early_stopping": "EarlyStopping",
             ".gradient_monitor": "GradientMonitor",
             ".history": "History",
             ".lambda_callback": "LambdaCallback",
@@ -44,7 +42,8 @@ else:
             ".optuna_pruning": "OptunaPruning",
             ".progress_bar": "ProgressBar=ProgbarLogger",
             ".stopping": (
-                "StopAfter StopAtTarget StopOnSmallChange StopOnSmallGradient TerminateOnNaN"
+                "EarlyStopping StopAfter StopAtTarget StopOnSmallChange StopOnSmallGradient "
+                "TerminateOnNaN"
             ),
             ".swap_ema_weights": "SwapEMAWeights",
             ".tensorboard": "TensorBoard",

@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     from .pictures.points import *
     from .pictures.sizes import *
     from .pictures.windows import *
-    from .preprocessing.crossing import *
     from .preprocessing.datetimes import *
     from .preprocessing.discretization import *
     from .preprocessing.encoding import *
-    from .preprocessing.hashed import *
     from .preprocessing.hashing import *
     from .preprocessing.imputation import *
     from .preprocessing.lookups import *
@@ -130,12 +128,10 @@ else:
             ),
             ".pictures.sizes": "CenterCrop RandomCrop Resizing",
             ".pictures.windows": "RandomErasing RandomGaussianBlur RandomSharpness",
-            ".preprocessing.crossing": "HashedCrossing",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",
-            ".preprocessing.hashed": "Hashing",
-            ".preprocessing.hashing": "HashingVectorizer",
+            ".preprocessing.hashing": "HashedCrossing Hashing HashingVectorizer",
             ".preprocessing.imputation": "MissingIndicator SimpleImputer",
             ".preprocessing.lookups": "IntegerLookup StringLookup",
             ".preprocessing.normalization": "Normalization",

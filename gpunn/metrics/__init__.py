@@ -9,8 +9,6 @@ from gpunn.common.importing.lazy import lazy
 if TYPE_CHECKING:
     from .accuracy import *
     from .auc import *
-    from .confusion import *
-    from .correlation import *
     from .counts import *
     from .focal import *
     from .functions import *
@@ -31,15 +29,13 @@ else:
                 "SparseTopKCategoricalAccuracy TopKCategoricalAccuracy"
             ),
             ".auc": "AUC",
-            ".confusion": "ConfusionMatrix",
-            ".correlation": "ConcordanceCorrelation PearsonCorrelation",
             ".counts": (
                 "F1Score FalseNegatives FalsePositives FBetaScore Precision Recall TrueNegatives "
                 "TruePositives"
             ),
             ".focal": "binary_focal_crossentropy categorical_focal_crossentropy",
             ".functions": "classification_report confusion_matrix roc_auc roc_curve",
-            ".iou": "BinaryIoU IoU MeanIoU OneHotIoU OneHotMeanIoU",
+            ".iou": "BinaryIoU ConfusionMatrix IoU MeanIoU OneHotIoU OneHotMeanIoU",
             ".losses": (
                 "BinaryCrossentropy CategoricalCrossentropy CategoricalHinge CosineSimilarity "
                 "EuclideanDistance HalfSquaredError Hinge Huber KLDivergence LogCoshError "
@@ -53,7 +49,7 @@ else:
                 "PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity "
                 "SpecificityAtSensitivity"
             ),
-            ".regression": "R2Score",
+            ".regression": "ConcordanceCorrelation PearsonCorrelation R2Score",
             ".row_functions": (
                 "BCE KLD MAE MAPE MSE MSLE bce binary_accuracy binary_crossentropy "
                 "categorical_accuracy categorical_crossentropy categorical_hinge "

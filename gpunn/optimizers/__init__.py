@@ -8,20 +8,17 @@ from gpunn.common.importing.lazy import lazy
 
 if TYPE_CHECKING:
     from . import schedules as schedules
-    from .adadelta import *
-    from .adagrad import *
     from .adam import *
     from .adamax import *
     from .adamw import *
+    from .adaptive import *
     from .by_weight.adafactor import *
     from .by_weight.muon import *
     from .by_weight.schedule_free_adamw import *
-    from .ftrl import *
     from .lamb import *
     from .lion import *
     from .nadam import *
     from .optimizer import *
-    from .rmsprop import *
     from .sgd import *
 
     LossScaleOptimizer: Any  # of a module above
@@ -29,20 +26,17 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            ".adadelta": "Adadelta",
-            ".adagrad": "Adagrad",
             ".adam": "Adam",
             ".adamax": "Adamax",
             ".adamw": "AdamW",
+            ".adaptive": "Adadelta Adagrad Ftrl RMSprop",
             ".by_weight.adafactor": "Adafactor",
             ".by_weight.muon": "Muon",
             ".by_weight.schedule_free_adamw": "ScheduleFreeAdamW",
-            ".ftrl": "Ftrl",
             ".lamb": "Lamb",
             ".lion": "Lion",
             ".nadam": "Nadam",
             ".optimizer": "Optimizer deserialize get serialize",
-            ".rmsprop": "RMSprop",
             ".sgd": "SGD",
             ".schedules": "",
             "gpunn.compat.loss_scaling": "LossScaleOptimizer",

@@ -301,7 +301,7 @@ def associative_scan(
     >>> ops.associative_scan(lambda a, b: a * b, ops.array([1, 2, 3, 4])).tolist()
     [1, 2, 6, 24]
     """
-    from gpunn.ops.loops.associative import combined  # which `fit` does not need
+    from gpunn.ops.loops.scan import combined  # which `fit` does not need
 
     return combined(f, elems, reverse, axis)
 
