@@ -20,10 +20,8 @@ from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import check_fraction, check_not_negative, check_number
 from .common.fields import field
-from .common.formula import Formula
-from .common.functions import OfOneFunction
 from .common.importing.lazy import offer
-from .common.lookups import described_as, lookups
+from .common.parts import Formula, OfOneFunction, described_as, lookups
 from .ops.conversion import convert
 from .ops.fusion.in_place import Function, Stated, function
 from .ops.running.functions import ArrayFunction

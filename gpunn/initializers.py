@@ -36,9 +36,8 @@ from .common import registry
 from .common.arguments import check_choice, check_not_negative, check_number, choice, requirement
 from .common.config import resolve_dtype
 from .common.fields import HasFields, field
-from .common.functions import OfOneFunction
 from .common.importing.lazy import offer
-from .common.lookups import described_as, lookups
+from .common.parts import OfOneFunction, described_as, lookups
 from .common.random import check_seed, draw_seed
 
 __all__ = [

@@ -19,11 +19,9 @@ from .backends.contract.backend import Array, Backend
 from .common import registry
 from .common.arguments import choice
 from .common.fields import field
-from .common.formula import Formula
-from .common.functions import OfOneFunction
 from .common.importing.lazy import offer
-from .common.lookups import described_as, lookups
 from .common.overrides import is_framework, replaces
+from .common.parts import Formula, OfOneFunction, described_as, lookups
 from .ops.conversion import convert, read_in_trace
 from .ops.reductions import sum_
 from .ops.running.functions import ArrayFunction

@@ -11,12 +11,10 @@ import numpy as np
 from gpunn.backends import get_backend, host_array
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
-from gpunn.common.formula import Formula
-from gpunn.common.functions import OfOneFunction
-from gpunn.common.lookups import described_as, lookups
 from gpunn.common.names import snake_case
 from gpunn.common.numeric.dtypes import name_of
 from gpunn.common.overrides import PAGE, is_framework, replaces
+from gpunn.common.parts import Formula, OfOneFunction, described_as, lookups
 from gpunn.common.signatures import signature
 from gpunn.core.recording import recorded
 from gpunn.core.settings import Settings, traced_call

@@ -12,7 +12,7 @@ from gpunn.saving.checkpoint import load_checkpoint, save_checkpoint
 from gpunn.saving.lock import FolderLock
 
 from .callback import Logs
-from .saver import _Saver, check_frequency
+from .model_checkpoint import _Saver, check_frequency
 
 
 def _check_folder(name: str, value: Any) -> str:

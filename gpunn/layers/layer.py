@@ -14,9 +14,9 @@ from gpunn.common.arguments import check_dtype, check_flag, name_first, optional
 from gpunn.common.config import resolve_dtype, runs_eagerly
 from gpunn.common.fields import HasFields, checked, field
 from gpunn.common.holds import Exclusive
-from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case, unique_name
 from gpunn.common.overrides import is_framework
+from gpunn.common.parts import lookups
 from gpunn.common.random import Counter
 from gpunn.common.signatures import given_to
 from gpunn.core.holder import Runnable

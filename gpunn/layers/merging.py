@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from gpunn.common.fields import field
-from gpunn.common.lookups import fill_in
+from gpunn.common.parts import fill_in
 from gpunn.ops.elementwise import counting, elementwise
 from gpunn.ops.primitive import Gradients, broadcast_shape
 from gpunn.ops.tensor import Tensor, ops

@@ -13,12 +13,10 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.arguments import check_dtype
 from gpunn.common.fields import field
-from gpunn.common.formula import Formula
-from gpunn.common.functions import OfFunction
-from gpunn.common.lookups import described_as, fill_in, lookups
 from gpunn.common.names import closest, snake_case
 from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework, replaces
+from gpunn.common.parts import Formula, OfFunction, described_as, fill_in, lookups
 from gpunn.core.recording import recorded
 from gpunn.ops.conversion import is_known, read_in_trace, tensors_of
 from gpunn.ops.tensor import Tensor

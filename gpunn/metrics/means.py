@@ -11,8 +11,8 @@ import numpy as np
 
 from gpunn.backends import get_backend
 from gpunn.backends.contract.backend import Array, Backend
-from gpunn.common.functions import OfFunction
 from gpunn.common.names import snake_case
+from gpunn.common.parts import OfFunction
 from gpunn.common.registry import Examples
 from gpunn.core.recording import recorded
 from gpunn.losses.rows import align

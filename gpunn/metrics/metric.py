@@ -16,9 +16,9 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.arguments import name_first
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
-from gpunn.common.formula import Formula
 from gpunn.common.names import snake_case
 from gpunn.common.overrides import is_framework
+from gpunn.common.parts import Formula
 from gpunn.common.result import Number
 from gpunn.core.recording import recorded
 from gpunn.losses.on_tensors import masked

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunn.common.config import epsilon
-from gpunn.common.lookups import described_as, fill_in, lookups
 from gpunn.common.names import snake_case
+from gpunn.common.parts import described_as, fill_in, lookups
 from gpunn.losses import (
     binary_crossentropy,
     categorical_crossentropy,

@@ -25,9 +25,8 @@ from gpunn.common.arguments import (
 )
 from gpunn.common.config import floatx
 from gpunn.common.fields import add_defaults, field
-from gpunn.common.formula import Formula
-from gpunn.common.lookups import lookups
 from gpunn.common.names import snake_case
+from gpunn.common.parts import Formula, lookups
 from gpunn.common.signatures import signature
 from gpunn.core.recording import active, refuse
 from gpunn.core.settings import Cached, Settings

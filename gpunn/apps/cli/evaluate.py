@@ -26,7 +26,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.decisions import Decision
 from gpunn.apps.pictures import folder
-from gpunn.apps.pictures.shapes import as_samples, picture_shape
+from gpunn.apps.pictures.samples import as_samples, picture_shape
 from gpunn.apps.reports.record import finite
 from gpunn.apps.tables.reading.target import answers_of
 from gpunn.apps.tables.scoring import all_figures

@@ -39,8 +39,7 @@ import numpy as np
 from gpunn.apps import trained_on
 from gpunn.apps.pictures import MAX_PIXELS
 from gpunn.apps.pictures.folder import pictures_in
-from gpunn.apps.pictures.samples import read_sample
-from gpunn.apps.pictures.shapes import as_samples, picture_shape
+from gpunn.apps.pictures.samples import as_samples, picture_shape, read_sample
 from gpunn.apps.predictions import BLANK, PERCENT, class_entries
 from gpunn.apps.tables.table_model import TableModel
 from gpunn.datasets import idx

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.apps import trained_on
-from gpunn.apps.pictures.samples import read_sample
-from gpunn.apps.pictures.shapes import picture_shape
+from gpunn.apps.pictures.samples import picture_shape, read_sample
 from gpunn.apps.predictions import BLANK, class_entries
 from gpunn.loaders.opening import LargeImage, look_at
 

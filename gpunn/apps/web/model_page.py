@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn import activations, layers
 from gpunn.apps import trained_on
-from gpunn.apps.pictures.shapes import picture_shape
+from gpunn.apps.pictures.samples import picture_shape
 from gpunn.apps.tables.table_model import TableModel
 from gpunn.common.markup import element, joined
 

@@ -503,7 +503,7 @@ def adaptive_average_pool(
 
 
 def _adaptive_pool(inputs: Any, size: Sizes, data_format: str | None, mean: bool) -> Tensor:
-    from gpunn.ops.gather_scatter.adaptive_pooling import adaptive_pool  # only few models use it
+    from gpunn.ops.gather_scatter.volumes import adaptive_pool  # only few models use it
 
     images = _Images(floats(inputs), data_format, by_channel=True)
     return adaptive_pool(images, size, average_pool if mean else max_pool, mean)

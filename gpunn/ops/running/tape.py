@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -16,13 +17,42 @@ from gpunn.core.recording import active, recorded
 from gpunn.ops.conversion import convert
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.gradients import gradients
+from gpunn.ops.joining import stack
 from gpunn.ops.making import zeros
-from gpunn.ops.tensor import Tensor
+from gpunn.ops.shapes import broadcast_to, reshape
+from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import Trace, current
 
 from .effects import Unsupported
-from .jacobians import jacobian_of
 from .tape_trace import TapeTrace
+
+__all__ = ["GradientTape"]
+
+
+def jacobian_of(
+    y: Tensor, pulled: Callable[[Tensor], Sequence[Tensor | None]], samples: bool = False
+) -> list[Tensor | None]:
+    """Return the Jacobians of a tensor with respect to several sources; None without a gradient.
+
+    For y (*m) and x (*n) it has the shape (*m, *n). If the first axis is one of ``samples`` that do
+    not depend on each other, it has the shape (b, *m, *n) for y (b, *m) and x (b, *n). ``pulled``
+    maps the gradient of y, of its shape, to the gradient of each source.
+    """
+    kept = int(samples)
+    rows = math.prod(y.shape[kept:])
+    count = max(rows, 1)  # the shape of a gradient is known from one pass at least
+    basis = np.eye(count, rows).reshape(count, *y.shape[kept:])
+    passes = [pulled(broadcast_to(constant(one, y.dtype), y.shape)) for one in basis]
+
+    def stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        each = stack(known, kept)[(slice(None),) * kept + (slice(rows),)]  # ([b,] rows, *n)
+        return reshape(each, (*y.shape, *known[0].shape[kept:]))
+
+    return [stacked(parts) for parts in zip(*passes, strict=True)]
+
 
 UNCONNECTED = ("none", "zero")
 Pullback = Callable[[Any], "list[Tensor | None]"]
@@ -401,6 +431,3 @@ def _target(y: Any) -> Tensor:
     if not is_float(y.dtype):
         raise TypeError(f"gradients are those of floats; the target is a tensor of {y.dtype}.")
     return y
-
-
-__all__ = ["GradientTape"]

@@ -28,8 +28,7 @@ from gpunn.ops.making import zeros
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import current, tracing
 
-from .jacobians import jacobian_of
-from .tape import GradientTape
+from .tape import GradientTape, jacobian_of
 
 __all__ = ["hessian", "jacobian", "jvp", "vjp"]
 

@@ -9,9 +9,7 @@ from typing import Any
 from gpunn.backends.contract.backend import Program
 from gpunn.common import registry
 from gpunn.common.arguments import check_number
-from gpunn.common.formula import Formula
-from gpunn.common.functions import OfOneFunction
-from gpunn.common.lookups import lookups
+from gpunn.common.parts import Formula, OfOneFunction, lookups
 from gpunn.common.signatures import signature
 from gpunn.ops.fusion.calls import function_of_numbers
 from gpunn.ops.fusion.formulas import recorded

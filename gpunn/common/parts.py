@@ -1,11 +1,101 @@
-"""`get`, `serialize` and `deserialize` of a kind of part, such as losses."""
+"""What kinds of parts share: base classes for formulas and functions; `get` and `serialize`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from . import registry
+from .fields import HasFields
+from .registry import FUNCTION, Entry, lookup, name_of
+
+
+class Formula(Entry, HasFields):
+    """Base class of the kinds whose entries are formulas.
+
+    A custom subclass that replaces a method of a formula has no functor, unless it names one.
+
+    Attributes:
+        functor: Name of the struct in ``kernels/formulas`` that computes the same, or None.
+        parameter_names: Names of the attributes passed to the functor, in the order of the
+            struct's enumeration.
+    """
+
+    _abstract = True
+    __experimental__ = frozenset({"functor", "parameter_names", "parameters"})
+    _reset_by_overrides: ClassVar[Mapping[str, Any]] = {"functor": None}
+    # Without annotations: for type checkers, only annotated attributes are arguments.
+    functor = cast("str | None", None)
+    parameter_names = cast("tuple[str, ...]", ())
+    _of_tensors = False
+    """True for one that operations on tensors define; the other names are for backends too, see
+    `gpunn.backends.contract.formulas`."""
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """The values passed to the functor: 0 for None, and sequences flattened."""
+        numbers: list[float] = []
+        for name in self.parameter_names:  # in each step that is not traced: no generators
+            value = getattr(self, name)
+            if isinstance(value, (list, tuple)):
+                numbers += map(float, value)
+            else:
+                numbers.append(float(value or 0.0))
+        return tuple(numbers)
+
+
+class OfFunction:
+    """First base class of such a part. `get` of its kind creates one from a function; a file
+    stores the registered name of the function.
+
+    Attributes:
+        function_argument: Name of the attribute and constructor argument for the function.
+    """
+
+    _kind: str
+    _made_from_functions = True
+    function_argument: ClassVar[str] = "function"
+
+    @property
+    def function_name(self) -> str:
+        """Name of the function in messages."""
+        function = getattr(self, self.function_argument)
+        return getattr(function, "__name__", type(function).__name__)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the name of the function.
+
+        Raises:
+            ValueError: if the function is not registered.
+        """
+        name = name_of(FUNCTION, getattr(self, self.function_argument))
+        if name is None:
+            raise ValueError(
+                f"The {self._kind} {self.function_name!r} is a function, which no file can hold. "
+                f"Register it: @gpunn.saving.register_serializable()."
+            )
+        return {self.function_argument: name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        given = config.get(cls.function_argument)
+        found = lookup(FUNCTION, given) if isinstance(given, str) else given
+        return cls(**{**config, cls.function_argument: found})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.function_name})"
+
+
+class OfOneFunction(OfFunction):
+    """Such a part without other arguments than the function."""
+
+    reads: ClassVar[str]  # what the function is called with, in messages
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be a function of {self.reads}; got {function!r}.")
+        self.function = function
+
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Part = TypeVar("Part", bound=registry.Entry, covariant=True)
