@@ -111,16 +111,23 @@ _MODULES = {
     "layers.images": "gpunn.layers.convolutional.images",
     "layers.pooling": "gpunn.layers.convolutional.pooling",
     "core.arena": "gpunn.core.storage",
-    "callbacks.early_stopping": "gpunn.callbacks.stopping",
-    "layers.preprocessing.crossing": "gpunn.layers.preprocessing.hashing",
-    "layers.preprocessing.hashed": "gpunn.layers.preprocessing.hashing",
-    "metrics.confusion": "gpunn.metrics.iou",
-    "metrics.correlation": "gpunn.metrics.regression",
-    "optimizers.adadelta": "gpunn.optimizers.adaptive",
-    "optimizers.adagrad": "gpunn.optimizers.adaptive",
-    "optimizers.ftrl": "gpunn.optimizers.adaptive",
-    "optimizers.rmsprop": "gpunn.optimizers.adaptive",
 }
+# The same, by the modules of the same folder that hold what these held.
+_JOINED = {
+    "callbacks.learning_rates": "learning_rate_finder",
+    "callbacks.stopping": "early_stopping",
+    "layers.pictures.colors": "histograms",
+    "layers.pictures.windows": "mixing",
+    "layers.preprocessing.hashing": "crossing hashed",
+    "layers.preprocessing.on_host": "adapting row_encoder",
+    "metrics.auc": "operating_points",
+    "metrics.iou": "confusion",
+    "metrics.regression": "correlation",
+    "optimizers.adaptive": "adadelta adagrad ftrl rmsprop",
+    "optimizers.by_weight.whole": "adafactor muon schedule_free_adamw",
+}
+for _of, _names in _JOINED.items():
+    _MODULES |= {f"{_of.rpartition('.')[0]}.{name}": f"gpunn.{_of}" for name in _names.split()}
 sys.meta_path.insert(0, AliasFinder({f"{__name__}.{name}": of for name, of in _MODULES.items()}))
 _public, _ = lazy(
     __name__,

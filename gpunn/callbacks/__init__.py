@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .gradient_monitor import *
     from .history import *
     from .lambda_callback import *
-    from .learning_rate_finder import *
     from .learning_rates import *
     from .model_checkpoint import *
     from .optuna_pruning import *
@@ -36,8 +35,7 @@ else:
             ".gradient_monitor": "GradientMonitor",
             ".history": "History",
             ".lambda_callback": "LambdaCallback",
-            ".learning_rate_finder": "LearningRateFinder",
-            ".learning_rates": "LearningRateScheduler ReduceLROnPlateau",
+            ".learning_rates": "LearningRateFinder LearningRateScheduler ReduceLROnPlateau",
             ".model_checkpoint": "ModelCheckpoint",
             ".optuna_pruning": "OptunaPruning",
             ".progress_bar": "ProgressBar=ProgbarLogger",

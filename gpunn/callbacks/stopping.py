@@ -1,4 +1,8 @@
-"""Stop training: without improvement, on small changes, at a target, or after a limit."""
+"""Stop training: without improvement, on small changes, at a target, or after a limit.
+
+`EarlyStopping` watches generalisation: rows held out by ``validation_split`` never take
+part in an update.
+"""
 
 from __future__ import annotations
 

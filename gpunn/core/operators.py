@@ -16,7 +16,7 @@ class Functions(dict[str, Callable[..., Any]]):
     A thread finds no operation of a module that another one has imported in part: it waits.
 
     >>> functions = Functions()
-    >>> functions.later("gpunn.ops", {"library.norms": "norm normalize"})
+    >>> functions.later("gpunn.ops", {"library.linear": "norm normalize"})
     >>> "norm" in functions, list(functions), len(functions)
     (True, ['norm', 'normalize'], 2)
     """

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .passing import *
     from .pictures.colors import *
     from .pictures.geometry import *
-    from .pictures.histograms import *
-    from .pictures.mixing import *
     from .pictures.points import *
     from .pictures.sizes import *
     from .pictures.windows import *
@@ -116,18 +114,16 @@ else:
             ),
             ".operations": "Lambda",
             ".passing": "ActivityRegularization Identity Permute RepeatVector",
-            ".pictures.colors": "RandomBrightness RandomContrast",
+            ".pictures.colors": "AutoContrast Equalization RandomBrightness RandomContrast",
             ".pictures.geometry": (
                 "RandomFlip RandomRotation RandomShear RandomTranslation RandomZoom"
             ),
-            ".pictures.histograms": "AutoContrast Equalization",
-            ".pictures.mixing": "CutMix MixUp",
             ".pictures.points": (
                 "RandomColorDegeneration RandomColorJitter RandomGrayscale RandomHue RandomInvert "
                 "RandomPosterization RandomSaturation Solarization"
             ),
             ".pictures.sizes": "CenterCrop RandomCrop Resizing",
-            ".pictures.windows": "RandomErasing RandomGaussianBlur RandomSharpness",
+            ".pictures.windows": "CutMix MixUp RandomErasing RandomGaussianBlur RandomSharpness",
             ".preprocessing.datetimes": "DatetimeEncoder",
             ".preprocessing.discretization": "Discretization",
             ".preprocessing.encoding": "CategoryEncoding",

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.common.arguments import check_choice
 from gpunn.common.config import floatx
 from gpunn.layers.arguments import check_data_format
-from gpunn.ops.image.resizing import crop_of
+from gpunn.ops.image.framing import crop_of
 
 from .opening import CHANNELS, converted, opened, pillow
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gpunn.ops.image.resizing import Kernel, crop_of, cubic, lanczos, linear, taps
+from gpunn.ops.image.framing import Kernel, crop_of, cubic, lanczos, linear, taps
 
 # Radius and weight at a distance from 0 to the radius.
 KERNELS: dict[str, tuple[float, Kernel]] = {

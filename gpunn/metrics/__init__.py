@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .losses import *
     from .means import *
     from .metric import *
-    from .operating_points import *
     from .regression import *
     from .row_functions import *
     from .sums import *
@@ -28,7 +27,10 @@ else:
                 "Accuracy BinaryAccuracy CategoricalAccuracy SparseCategoricalAccuracy "
                 "SparseTopKCategoricalAccuracy TopKCategoricalAccuracy"
             ),
-            ".auc": "AUC",
+            ".auc": (
+                "AUC PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity "
+                "SpecificityAtSensitivity"
+            ),
             ".counts": (
                 "F1Score FalseNegatives FalsePositives FBetaScore Precision Recall TrueNegatives "
                 "TruePositives"
@@ -45,10 +47,6 @@ else:
             ),
             ".means": "Mean MeanMetricWrapper MeanOfRows",
             ".metric": "Metric",
-            ".operating_points": (
-                "PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity "
-                "SpecificityAtSensitivity"
-            ),
             ".regression": "ConcordanceCorrelation PearsonCorrelation R2Score",
             ".row_functions": (
                 "BCE KLD MAE MAPE MSE MSLE bce binary_accuracy binary_crossentropy "

@@ -46,7 +46,7 @@ FUNCTIONS.later(__name__, {
         "adaptive_average_pool adaptive_max_pool average_pool conv conv_transpose depthwise_conv "
         "max_pool separable_conv"
     ),
-    "library.linear": "cross inner kron vdot",
+    "library.linear": "cross inner kron norm normalize vdot",
     "library.mathematics": (
         "allclose cbrt deg2rad exp2 fabs fmax fmin fmod heaviside hypot isclose isneginf isposinf "
         "log10 log2 logaddexp2 nan_to_num rad2deg saturate_cast signbit sinc trunc"
@@ -57,7 +57,6 @@ FUNCTIONS.later(__name__, {
     "library.normalization": (
         "batch_normalization dot_product_attention layer_normalization rms_normalization"
     ),
-    "library.norms": "norm normalize",
     "library.order": "argsort sort top_k",
     "library.search": (
         "argpartition bincount digitize in_top_k isin multi_hot nonzero searchsorted "

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from .adamax import *
     from .adamw import *
     from .adaptive import *
-    from .by_weight.adafactor import *
-    from .by_weight.muon import *
-    from .by_weight.schedule_free_adamw import *
+    from .by_weight.whole import *
     from .lamb import *
     from .lion import *
     from .nadam import *
@@ -30,9 +28,7 @@ else:
             ".adamax": "Adamax",
             ".adamw": "AdamW",
             ".adaptive": "Adadelta Adagrad Ftrl RMSprop",
-            ".by_weight.adafactor": "Adafactor",
-            ".by_weight.muon": "Muon",
-            ".by_weight.schedule_free_adamw": "ScheduleFreeAdamW",
+            ".by_weight.whole": "Adafactor Muon ScheduleFreeAdamW",
             ".lamb": "Lamb",
             ".lion": "Lion",
             ".nadam": "Nadam",

@@ -189,7 +189,7 @@ class Training:
         if len(names) > 1:
             form = self._builder.known_graph("outputs").output_form
             if isinstance(given[0], (list, tuple, Mapping)):
-                from .by_hand.joint_losses import JointLosses  # which few models have
+                from .by_hand.measured import JointLosses  # which few models have
 
                 joint = JointLosses.of(form, names, *given[:2])
             given = given if joint is None else [None, None, *given[2:]]

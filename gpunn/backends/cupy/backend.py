@@ -23,14 +23,13 @@ from .launch.task_backend import DRAWN_AT_ONCE
 from .launch.tasks import PartTask, SumOverRanks
 from .losses import CupyLosses
 from .normalization import CupyNormalization
-from .penalties import CupyPenalties
 from .pooled import CupyPooled
 from .sums import COLUMN_TILE
 
 NORM_CHUNK = 1 << 14  # elements whose squares one block sums
 
 
-class CupyBackend(CupyPooled, CupyLosses, CupyNormalization, CupyPenalties, CupyGatherScatter):
+class CupyBackend(CupyPooled, CupyLosses, CupyNormalization, CupyGatherScatter):
     """The operations of the contract on a GPU; see `TaskBackend` for its arguments."""
 
     finds_first_nan = False

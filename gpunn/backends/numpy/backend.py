@@ -17,7 +17,6 @@ from gpunn.backends.shared.functions import select
 from gpunn.backends.shared.order import Order
 from gpunn.backends.shared.threads import pieces_of_product, workers
 
-from .penalties import NumpyPenalties
 from .updates import NumpyUpdates
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ _GENERATOR = ("generator of uniform numbers",)
 WORDS = 8  # float32 numbers of one block of Philox
 
 class NumpyBackend(
-    NumpyExpressions, NumpyConvolution, NumpyNormalization, NumpyPenalties, NumpyGatherScatter,
-    NumpyUpdates,
+    NumpyExpressions, NumpyConvolution, NumpyNormalization, NumpyGatherScatter, NumpyUpdates,
 ):
     """The backend of arrays in host memory. It is also the reference for testing the GPU."""
 

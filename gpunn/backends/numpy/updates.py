@@ -1,4 +1,4 @@
-"""The end of a step on NumPy: gradient clipping, the update, the average of the weights."""
+"""The end of a step on NumPy: penalties, gradient clipping, the update, what follows from it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.contract import OpCall
+from gpunn.backends.contract.backend import Array
 from gpunn.backends.contract.control import LEARNING_RATE, UPDATES, Control
 from gpunn.backends.host.program import TracingBackend
 from gpunn.backends.host.trace import without_blas
@@ -20,7 +21,46 @@ UPDATE_PIECE = 1 << 16
 
 
 class NumpyUpdates(TracingBackend):
-    """The operations of optimizers; a part of `NumpyBackend`."""
+    """Penalties, and the operations of optimizers; a part of `NumpyBackend`."""
+
+    def _regularize(self, call: OpCall) -> None:
+        self._do(self._penalties, call.storage.penalized, call.rows, call.gradients, call.totals)
+
+    def _penalties(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
+        for parameter in parameters:
+            w, gradient = parameter.value, parameter.gradient if gradients else None
+            if parameter.regularizer.coefficients is None:
+                penalty = parameter.regularizer.penalty(self, w, gradient)
+            else:
+                penalty = self._penalize(w, gradient, *parameter.coefficients)
+            totals[0] += rows * float(penalty)
+
+    # Written by hand: a dot product is one pass, while summing the terms of `L2` takes three.
+    def _penalize(self, w: Array, gradient: Array | None, l1: float, l2: float) -> float:
+        term = self.scratch(w.shape, w.dtype, "term")
+        penalty = 0.0
+        if l1:
+            np.abs(w, out=term)
+            penalty += l1 * float(term.sum())
+            if gradient is not None:
+                np.sign(w, out=term)
+                np.multiply(term, l1, out=term)
+                np.add(gradient, term, out=gradient)
+        if l2:
+            flat = w.reshape(-1)
+            penalty += l2 * float(np.dot(flat, flat))
+            if gradient is not None:
+                np.multiply(w, 2.0 * l2, out=term)
+                np.add(gradient, term, out=gradient)
+        return penalty
+
+    def _constrain(self, call: OpCall) -> None:
+        self.apply_formula(call.constraint, call.constraint.apply, call.w)
+
+    def _schedule(self, call: OpCall) -> None:
+        control = call.control
+        arrays = control.counters, control.rates
+        self._do(_write_rate, call.schedule, *arrays, call.place)
 
     def _update(self, call: OpCall) -> None:
         optimizer, storage, control = call.optimizer, call.storage, call.control
@@ -123,6 +163,11 @@ class NumpyUpdates(TracingBackend):
             factor = limit / np.maximum(np.sqrt(squares), limit)
             for g in group:
                 np.multiply(g, factor.astype(g.dtype), out=g)
+
+
+@without_blas
+def _write_rate(schedule: Any, counters: Array, rates: Array, place: int) -> None:
+    rates[place] = schedule(int(counters[UPDATES]))
 
 
 def _updates(optimizer: Any, control: Control) -> tuple[int, bool]:

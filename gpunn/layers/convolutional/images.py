@@ -181,7 +181,7 @@ class UpSampling2D(_UpSampling):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         if self.interpolation == "nearest":
             return super().call(x, training)
-        from gpunn.ops.image.resizing import resized  # only for these
+        from gpunn.ops.image.framing import resized  # only for these
 
         y = x if self.channels_last else ops.transpose(x, (0, 2, 3, 1))
         size = [n * times for n, times in zip(y.shape[1:3], self._factors(), strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunn.common.arguments import check_flag, check_number, choice
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_units
-from gpunn.ops.image.resizing import RESIZINGS, crop_of, resize, resized
+from gpunn.ops.image.framing import RESIZINGS, crop_of, resize, resized
 from gpunn.ops.image.sampling import sampled_along
 from gpunn.ops.tensor import Tensor, ops
 

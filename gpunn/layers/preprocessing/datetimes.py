@@ -11,7 +11,7 @@ from gpunn.common.arguments import check_choice, check_flag
 from gpunn.common.fields import field
 
 from .dates import Moment, moments
-from .row_encoder import RowEncoder
+from .on_host import RowEncoder
 
 __all__ = ["DatetimeEncoder"]
 

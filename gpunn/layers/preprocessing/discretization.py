@@ -13,7 +13,6 @@ from gpunn.common.fields import field
 from gpunn.ops.dtypes import is_float
 from gpunn.ops.tensor import ops
 
-from .adapting import batches, numbers
 from .encoding import (
     OfCodes,
     alone,
@@ -23,6 +22,7 @@ from .encoding import (
     refuse_sparse,
     with_rows,
 )
+from .on_host import batches, numbers
 
 __all__ = ["Discretization"]
 

@@ -19,8 +19,7 @@ from gpunn.ops.tensor import Tensor, ops
 from .encoding import OfCodes, check_codes, encoded, mode_check, refuse_sparse
 from .fingerprint import MASK, fingerprint
 from .lookups import _as_array
-from .on_host import HostLayer
-from .row_encoder import RowEncoder
+from .on_host import HostLayer, RowEncoder
 
 __all__ = ["HashedCrossing", "Hashing", "HashingVectorizer"]
 

@@ -10,8 +10,7 @@ from gpunn.common.arguments import choice
 from gpunn.common.fields import field
 from gpunn.common.names import first_few
 
-from .adapting import batches, from_objects
-from .on_host import HostLayer
+from .on_host import HostLayer, batches, from_objects
 
 __all__ = ["MissingIndicator", "SimpleImputer"]
 

@@ -14,9 +14,8 @@ from gpunn.common.fields import field
 from gpunn.common.names import counted, first_few
 
 from ..arguments import MOST_CODES
-from .adapting import batches
 from .encoding import MODES, OfCodes, check_codes, encoded, mode_check, refuse_sparse
-from .on_host import HostLayer
+from .on_host import HostLayer, batches
 
 UNKNOWN, DROPPED = -2, -1
 """Codes of out-of-vocabulary values, before they get their final code, and of masked values, which

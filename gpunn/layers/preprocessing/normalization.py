@@ -16,7 +16,7 @@ from gpunn.layers.layer import Layer
 from gpunn.layers.shapes import Shape
 from gpunn.ops.tensor import constant, ops
 
-from .adapting import batches, numbers
+from .on_host import batches, numbers
 
 __all__ = ["Normalization"]
 

@@ -4,10 +4,8 @@ from gpunn.common.importing.lazy import offer
 
 from .colors import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 from .filters import gaussian_blur, sobel_edges, ssim
-from .framing import crop_images, extract_patches, extract_patches_3d, pad_images
-from .projection import map_coordinates, perspective_transform
-from .resizing import resize
-from .sampling import affine_transform
+from .framing import crop_images, extract_patches, extract_patches_3d, pad_images, resize
+from .sampling import affine_transform, map_coordinates, perspective_transform
 
 __all__ = [
     "affine_transform", "crop_images", "extract_patches", "extract_patches_3d", "gaussian_blur",

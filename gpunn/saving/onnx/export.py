@@ -12,7 +12,7 @@ from gpunn.core.storage import Parameter
 from gpunn.layers.applying import ActivityPenalty, OutputSlice
 from gpunn.layers.preprocessing.imputation import MissingIndicator, SimpleImputer
 from gpunn.layers.preprocessing.lookups import IntegerLookup, StringLookup, folded
-from gpunn.layers.preprocessing.row_encoder import RowEncoder
+from gpunn.layers.preprocessing.on_host import RowEncoder
 from gpunn.layers.traced import side_by_side
 from gpunn.ops.conversion import convert
 from gpunn.ops.running.shape_trace import ShapeTrace

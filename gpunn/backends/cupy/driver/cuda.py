@@ -1,9 +1,14 @@
-"""CuPy's part of the CuPy backend: kernels, streams and graphs."""
+"""CuPy's part of the CuPy backend: kernels, streams and graphs.
+
+Its calls of CuPy and CUDA need a GPU, so this file is kept small: the rest is in
+`gpunn.backends.cupy`, the products in `cublas`. The tests run it with substitutes for CuPy and
+cuBLAS, `make gpu` runs it on a GPU.
+CuPy is imported when a backend is created, not before.
+"""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,33 +26,14 @@ from gpunn.backends.cupy.launch.known_gpus import describe_gpu
 from gpunn.backends.cupy.launch.measured_modes import measured_modes
 from gpunn.backends.cupy.launch.modes import LaunchModeError
 from gpunn.backends.cupy.launch.protocols import KernelLauncher, RankSum, Replay
-from gpunn.common.names import warn
 
 from .cublas import Cublas
 from .gpu import why_not
 from .nccl import NcclSum
 from .nvrtc import load_code
+from .nvtx import nvtx_of
 
 __all__ = ["make_backend", "why_not"]
-
-
-def nvtx_of(cupy: Any) -> Any:
-    """Return CuPy's functions of NVTX if ``GPUNN_NVTX`` asks for them, else None.
-
-    Raises:
-        ValueError: if it is neither 0 nor 1.
-    """
-    given = os.environ.get("GPUNN_NVTX") or "0"
-    if given not in ("0", "1"):
-        raise ValueError(f"GPUNN_NVTX must be 0 or 1; got {given!r}.")
-    if given == "0":
-        return None
-    nvtx = getattr(cupy.cuda, "nvtx", None)
-    if nvtx is None or not getattr(nvtx, "available", True):
-        warn("GPUNN_NVTX=1 names no launches: this CuPy was built without NVTX.")
-        return None
-    return nvtx
-
 
 UNREGISTERED = 0  # cudaMemoryTypeUnregistered: pageable memory of the host
 

@@ -27,12 +27,11 @@ from .modes import (
     LaunchModeError,
     step_key,
 )
-from .parts import as_parts, with_small_parts
 from .persistent import batch_of
 from .protocols import Replay
 from .roofline import graph_step_seconds, persistent_step_seconds
 from .task_backend import TaskBackend
-from .tasks import Launch, Product, Task
+from .tasks import Launch, Product, Task, as_parts, with_small_parts
 
 # cudaErrorStreamCaptureUnsupported to cudaErrorStreamCaptureWrongThread; the driver's are the same
 CAPTURE_STATUSES = range(900, 909)
