@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import platform
+import re
 import runpy
 import shutil
 import signal
@@ -26,7 +27,9 @@ import pytest
 
 from gpunn.backends.compiled import cpu_kernels
 
-pytestmark = pytest.mark.checks("pyproject.toml", "setup.py", "MANIFEST.in", "Makefile")
+pytestmark = pytest.mark.checks(
+    "pyproject.toml", "setup.py", "MANIFEST.in", "Makefile", "Dockerfile"
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORTED = {(3, minor) for minor in range(11, 16)}
@@ -104,6 +107,15 @@ def test_the_extras_for_users_are_in_the_guide() -> None:
     rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in row.split("`")[1::2]}
     assert set(about["optional-dependencies"]) == named | ours
+
+
+def test_the_images_install_extras_that_exist() -> None:
+    """pip only warns of an extra that a wheel does not have."""
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = re.findall(r'pip install "\$1\[(.+?)\]"', (ROOT / "Dockerfile").read_text())
+    assert len(installed) == 2, "one for each target"
+    for names in installed:
+        assert {"image", "tables"} <= set(names.split(",")) <= set(about["optional-dependencies"])
 
 
 def refusal(*command: str | Path, cwd: Path) -> str:

@@ -12,10 +12,10 @@ inputs; {"rows": [{"column": value}, ...]} or {"columns": {"column": [value,
 as it is, for a model of pictures. GET / says what the model takes, GET /health
 that the server runs, GET /metrics its counts, as Prometheus reads them.
 
-The rows of each request are computed by a predict of their own, with the bits
-of model.predict. With --batch-ms, requests that arrive within that time are
-computed together. That may be faster for many clients, but the last digits of a
-prediction may then depend on the others.
+Requests that arrive within 2 ms are computed together, by one predict: many
+clients then wait little longer than one. The last digits of a prediction may
+depend on the others. With --batch-ms 0, each request is computed at once and
+alone, with the bits of model.predict for its rows.
 
 The server has neither passwords nor encryption, and listens on 127.0.0.1, which
 other machines do not reach. Before you pass another --host, put a web server
@@ -66,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     add("--port", type=_from_to(0, 65535, int), default=8000, metavar="N",
         help="port to listen on, 0 for any free one (default: 8000)")
-    add("--batch-ms", type=_from_to(0, 1000), default=0.0, metavar="MS",
+    add("--batch-ms", type=_from_to(0, 1000), default=2.0, metavar="MS",
         help="compute requests that arrive within MS milliseconds together; last digits may then "
-        "differ (default: 0, each alone)")
+        "differ; 0 computes each alone (default: 2)")
     add("--max-bytes", type=positive, default=10_000_000, metavar="N",
         help="maximum number of bytes of a request (default: 10,000,000)")
     add("--max-pixels", type=positive, default=50_000_000, metavar="N",
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         ) from None
     with server:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: _end(server))
+            signal.signal(number, lambda received, _: _end(server, received))
         if not server.is_local:
             print(
                 f"gpunn: warning: other machines may reach {server.url}, and it has neither "
@@ -111,8 +111,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _end(server: Server) -> None:
+def _end(server: Server, number: int) -> None:
     """Stop serving; the next signal stops the process at once."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if server.is_ending:  # the handlers stay: Python complains of signals while they are replaced
+        os._exit(128 + number)
+    server.is_ending = True
     threading.Thread(target=server.shutdown).start()  # which waits for this thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -58,6 +59,65 @@ def test_a_signal_ends_it(number: signal.Signals, ending: str, model: Any, tmp_p
     printed = process.communicate(timeout=60)
     idle.close()
     assert (process.returncode, *printed) == (0, "", "gpunn: the server has ended.\n")
+
+
+SIGNALS = list(itertools.product(("SIGINT", "SIGTERM"), repeat=2))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+@pytest.mark.parametrize(("first", "second"), SIGNALS)
+def test_a_second_signal_ends_it_at_once(first: str, second: str, path: Path) -> None:
+    process, client = started(path)
+    slow = client.connect()
+    slow.putrequest("POST", "/predict")
+    slow.putheader("Content-Length", "9")
+    slow.endheaders(b"{")  # the server waits for the other bytes, and so does its end
+    while "gpunn_requests_in_flight 2\n" not in client.ask("GET", "/metrics")[1]:
+        pass
+    process.send_signal(getattr(signal, first))
+    while not refuses(client):
+        pass
+    process.send_signal(getattr(signal, second))
+    printed = process.communicate(timeout=20)  # the first request may take 30 seconds
+    slow.close()
+    assert (process.returncode, *printed) == (128 + getattr(signal, second), "", "")
+
+
+def refuses(client: Client) -> bool:
+    """Whether the server has stopped listening."""
+    try:
+        socket.create_connection(client.address).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+def test_signals_in_quick_succession_print_no_traceback(path: Path) -> None:
+    """As a supervisor sends them; in which order they arrive is the system's."""
+    for _ in range(8):
+        process, _ = started(path)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        printed = process.communicate(timeout=60)
+        assert printed in [("", ""), ("", "gpunn: the server has ended.\n")]
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"), [([], 0.002), (["--batch-ms", "0"], 0), (["--batch-ms", "7.5"], 0.0075)]
+)
+def test_what_arrives_within_two_milliseconds_is_computed_together(
+    words: list[str], seconds: float, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Any] = []
+
+    def server(*args: Any) -> None:
+        taken.extend(args)
+        raise OSError("not listening")
+
+    monkeypatch.setattr("gpunn.apps.serving.Server", server)
+    assert main(["serve", str(path), *words]) == 1
+    assert taken[3] == seconds
 
 
 def test_it_warns_where_other_machines_may_come(path: Path) -> None:
