@@ -17,8 +17,10 @@ from .common.importing import collector as _collector
 from .common.importing.aliases import AliasFinder
 from .common.importing.lazy import advice as _advice
 from .common.importing.lazy import lazy, offered, told_to_imports
+from .common.names import shorten_what_ends_programs as _shorten_what_ends_programs
 from .common.registry import advice as _advice_on_parts
 
+_shorten_what_ends_programs()
 # Python may find a deadlock where threads import a package, and a module of it, at the same time:
 # these two packages, which all others need, are imported before.
 with _collector.paused():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any
 
 LOOKED_AT = 1_000  # maximum number of names that a mistyped one is compared with
@@ -141,20 +142,65 @@ def is_between(module: str) -> bool:
     return module.split(".")[0] == "gpunn" or module == "importlib._bootstrap"
 
 
-def shorten(stop: KeyboardInterrupt) -> None:
-    """Leave gpunn's frames out of an interrupt's traceback.
+def shorten(stop: BaseException) -> None:
+    """Leave gpunn's frames, and those of libraries that it calls, out of an interrupt's traceback.
 
-    Where gpunn was at that moment says nothing to users. Frames of their own, as of a callback,
-    stay. The frame that catches the interrupt is left out too if it ends with a bare ``raise``.
+    Where gpunn was at that moment says nothing to users, nor do errors that it was handling. Frames
+    of their own, as of a callback, stay. The frame that catches the interrupt is left out too if
+    it ends with a bare ``raise``.
     """
-    own, trace = list[TracebackType](), stop.__traceback__
-    while trace is not None:
-        if not is_between(trace.tb_frame.f_globals.get("__name__", "")):
-            own.append(trace)
-        trace = trace.tb_next
     kept: TracebackType | None = None
-    for trace in reversed(own):
+    for trace in reversed(_of_user(stop.__traceback__, inside=False)):
         # An instruction that Python adds to a function has no line.
         line = trace.tb_lineno or trace.tb_frame.f_code.co_firstlineno
         kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, line)
     stop.__traceback__ = kept
+    while (handled := stop.__context__) is not None and handled.__traceback__ is not None:
+        if _of_user(handled.__traceback__, inside=True):
+            break
+        stop.__context__ = handled.__context__
+
+
+def _of_user(trace: TracebackType | None, inside: bool) -> list[TracebackType]:
+    """Return the entries without gpunn's, and without those of libraries ``inside`` its calls."""
+    own = list[TracebackType]()
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        inside = is_between(module) or (inside and _is_library(module, trace.tb_frame.f_code))
+        if not inside:
+            own.append(trace)
+        trace = trace.tb_next
+    return own
+
+
+def _is_library(module: str, code: CodeType) -> bool:
+    """Whether code is Python's, an installed package's or made from text, not the user's."""
+    package = sys.modules.get(module.split(".")[0])
+    file = getattr(package, "__file__", None) or code.co_filename
+    python = (os.path.dirname(os.__file__), "<frozen ")
+    made = not module or module.startswith("namedtuple_")
+    return made or file.startswith(python) or "-packages" in file
+
+
+def shorten_what_ends_programs() -> None:
+    """Shorten the traceback of an interrupt that Python, or a notebook, prints.
+
+    So the entries of operations, layers and tapes need nothing that would take time in each call.
+    """
+    before = sys.excepthook
+
+    def show(kind: type[BaseException], stop: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(stop, KeyboardInterrupt):
+            shorten(stop)
+            trace = stop.__traceback__
+        before(kind, stop, trace)
+
+    def show_in_notebook(shell: Any, kind: Any, stop: Any, _: Any, tb_offset: Any = None) -> None:
+        shorten(stop)
+        shell.showtraceback((kind, stop, stop.__traceback__), tb_offset=tb_offset)
+
+    sys.excepthook = show
+    notebooks = sys.modules.get("IPython")
+    shell = notebooks and notebooks.get_ipython()
+    if shell and not shell.custom_exceptions:
+        shell.set_custom_exc((KeyboardInterrupt,), show_in_notebook)
