@@ -25,20 +25,21 @@ initializer of every ``..._initializer``.
 ...     part: float = field(default=0.5, check=check_fraction)
 >>> _Partial(0.1, part=1, clipnorm=2.0).part
 1.0
->>> _Partial(size=1)
+>>> _Partial(size=1)  # doctest: +ELLIPSIS
 Traceback (most recent call last):
-TypeError: _Partial.__init__() got an unexpected keyword argument 'size'
+TypeError: _Partial.__init__() got an unexpected keyword argument 'size'. It takes ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import Parameter
+from inspect import CO_VARKEYWORDS, Parameter, isfunction
 from operator import attrgetter
 from typing import Any, NamedTuple, dataclass_transform
 
 from .importing.light_dataclass import constructor
-from .signatures import annotations_of
+from .overrides import is_framework
+from .signatures import annotations_of, suggesting
 
 
 class _Field(NamedTuple):
@@ -148,6 +149,9 @@ def add_constructor(cls: Any) -> None:
         elif base and not hasattr(value, "__get__"):  # else a method or a property
             defaults[name] = base._replace(default=value)
     if not own and not defaults:
+        made = vars(cls).get("__init__")  # by hand
+        if is_framework(cls) and isfunction(made) and not made.__code__.co_flags & CO_VARKEYWORDS:
+            cls.__init__ = suggesting(made)
         return
     if not (inherited or cls.__init__ is object.__init__):
         raise TypeError(
@@ -165,7 +169,7 @@ def add_constructor(cls: Any) -> None:
         if name not in order:
             order.insert(order.index(own[name].after or "") + 1, name)
     found = own | kept | defaults
-    cls.__init__ = _constructor(cls, {name: found[name] for name in order})
+    cls.__init__ = suggesting(_constructor(cls, {name: found[name] for name in order}))
 
 
 def _checked(name: str, of: _Field) -> property:

@@ -35,30 +35,64 @@ def plain(name: str) -> str:
 def closest(name: str, known: list[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or an empty string.
 
-    Of very many names only the first are compared, because it takes long.
+    Names that are equally close are all named. Of very many names only the first are compared,
+    because it takes long.
 
-    >>> closest("adm", ["adam", "sgd"])
-    " Did you mean 'adam'?"
+    >>> closest("adm", ["adam", "sgd"]), closest("lr", ["learning_rate", "name"])
+    (" Did you mean 'adam'?", " Did you mean 'learning_rate'?")
+    >>> closest("Pool", ["Pool2D", "Pool1D", "Polar"])
+    " Did you mean 'Pool1D' or 'Pool2D'?"
     """
-    import difflib  # only for a message
-
-    by_lower = {entry.lower(): entry for entry in sorted(known[:LOOKED_AT], reverse=True)}
-    match = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[match[0]]!r}?" if match else ""
+    found = _by_likeness(name, known)
+    best = sorted(known for likeness, known in found if likeness == found[0][0])[:3]
+    return f" Did you mean {' or '.join(map(repr, best))}?" if best else ""
 
 
 def nearest(name: str, known: Sequence[str], most: int = 6) -> list[str]:
-    """Return the known names that are most like ``name``: those that share a word come first.
+    """Return the known names that are most like ``name``.
 
     >>> nearest("crossentropy", ["hinge", "binary_crossentropy", "poisson"])
     ['binary_crossentropy']
     """
-    import difflib  # only for a message
+    return [known for _, known in _by_likeness(name, known)[:most]]
 
-    words = {word for word in snake_case(name).split("_") if len(word) > 2}
-    sharing = [entry for entry in known if any(word in entry for word in words)]
-    alike = difflib.get_close_matches(name.lower(), known[:LOOKED_AT], n=most, cutoff=0.5)
-    return [*dict.fromkeys([*sharing, *alike])][:most]
+
+def _by_likeness(name: str, known: Sequence[str]) -> list[tuple[float, str]]:
+    """Return what is like a name, with a figure from 0.5 to 1, the most alike first."""
+    first = sorted(known[:LOOKED_AT], reverse=True)
+    spelt_once = {entry.lower().replace("_", ""): entry for entry in first}
+    found = [(_likeness(name, entry), entry) for entry in spelt_once.values()]
+    return sorted((pair for pair in found if pair[0] >= 0.5), key=lambda pair: -pair[0])
+
+
+def _likeness(name: str, known: str) -> float:
+    """Return how alike names are, from 0 to 1: the mean of that of their letters and words.
+
+    Letters alone find "Dense" for "Noise"; words alone find no typing error.
+
+    >>> [_likeness("Noise", known) >= 0.5 for known in ("GaussianNoise", "Dense")]
+    [True, False]
+    """
+    from difflib import SequenceMatcher  # only for a message
+
+    def alike(one: str, other: str) -> float:
+        if len(one) > 2 and other.startswith(one):
+            return 0.95  # as "norm" of "normalization"
+        ratio = SequenceMatcher(None, one, other).ratio()
+        return 0.9 if ratio < 1 and sorted(one) == sorted(other) else ratio
+
+    words, parts = snake_case(name).split("_"), snake_case(known).split("_")
+    text, whole = "".join(words), "".join(parts)
+    if len(parts) > 1 and text == "".join(part[:1] for part in parts):
+        return 0.9  # the first letters, as "lr"
+    letters = SequenceMatcher(None, text, whole).ratio()
+    if letters < 1 and sorted(text) == sorted(whole):
+        letters = 0.95  # two letters in the other order
+    each = [max(alike(word, part) for part in parts) for word in words]
+    shared = 2 * sum(value for value in each if value >= 0.75) / (len(words) + len(parts))
+    within = 0.8 if len(text) > 3 and text in whole else 0.0
+    one_word = letters >= 0.7 and 1 in (len(words), len(parts)) and text[:1] == whole[:1]
+    return (letters + max(within, shared, letters if one_word else 0.0)) / 2
 
 
 def counted(number: int, noun: str, several: str | None = None) -> str:

@@ -23,7 +23,7 @@ from weakref import ref as weak
 
 import numpy as np
 
-from .names import closest, shorten
+from .names import closest, first_few, shorten
 from .nested import replaced
 from .overrides import is_framework, replaces
 
@@ -66,7 +66,7 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
     Traceback (most recent call last):
     TypeError: <lambda>() got an unexpected keyword argument 'epoch'. Did you mean 'epochs'?
     """
-    code = method.__code__
+    code, made = method.__code__, method.__name__ == "__init__"
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = [name for name in names if name != "self"]
 
@@ -74,10 +74,9 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
     def called(*args: Any, **kwargs: Any) -> Any:
         for name in kwargs:
             if name not in known:
-                raise TypeError(
-                    f"{method.__name__}() got an unexpected keyword argument {name!r}."
-                    f"{closest(name, known)}"
-                )
+                words = f"{type(args[0]).__name__}.__init__" if made else method.__name__
+                hint = closest(name, known) or f" It takes {first_few(known, 8)}."
+                raise TypeError(f"{words}() got an unexpected keyword argument {name!r}.{hint}")
         try:
             return method(*args, **kwargs)
         except KeyboardInterrupt as stop:

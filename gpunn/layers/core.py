@@ -183,7 +183,8 @@ def Input(
 
     Raises:
         ValueError: for neither or both of ``shape`` and ``batch_shape``, for a ``batch_size``
-            beside ``batch_shape``, and for what Keras's other arguments ask for.
+            beside ``batch_shape`` or a shape that is one number, and for what Keras's other
+            arguments ask for.
 
     >>> from gpunn import Input
     >>> Input((28, 28)).shape
@@ -193,6 +194,12 @@ def Input(
     >>> Input((None, 8)).shape
     (None, None, 8)
     """
+    if batch_size is not None and not hasattr(shape, "__len__") and shape is not None:
+        raise ValueError(
+            f"Input: got the numbers shape={shape} and batch_size={batch_size}. Write "
+            f"Input(shape=({shape}, {batch_size})) for samples of that shape, or "
+            f"Input(shape=({shape},), batch_size={batch_size})."
+        )
     if sparse or ragged:
         raise ValueError(
             f"Input: tensors are dense; got sparse={sparse!r}, ragged={ragged!r}. Leave it out: "

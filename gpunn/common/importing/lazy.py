@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from threading import RLock
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from gpunn.common.names import closest, snake_case
@@ -95,7 +95,11 @@ class LazyPackage:
 
     def _imported(self, module: str) -> Any:
         with _in_turn(), paused():
-            return import_module(module, self._package)
+            found: Any = import_module(module, self._package)
+        name = module.removeprefix(".").replace("_", "")
+        if type(found) is ModuleType and name in map(str.lower, (*self._modules, *self._classes)):
+            found.__class__ = _NamedLikeAClass
+        return found
 
     def _beside(self, name: str) -> Any:
         """Return the object made of a class, which is always the same."""
@@ -118,6 +122,15 @@ class LazyPackage:
             if name in (None, known, known.lower(), snake_case(known)):
                 self.get(self._classes.get(known, known))
         self._parts.add(name)
+
+
+class _NamedLikeAClass(ModuleType):
+    """A module such as ``layers.dense``, which someone calls who means ``layers.Dense``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        package, _, name = self.__name__.rpartition(".")
+        one = next(n for n in dir(sys.modules[package]) if n.lower() == name.replace("_", ""))
+        raise TypeError(f"{self.__name__} is a module. Did you mean {one!r}?")
 
 
 def _in_turn() -> AbstractContextManager[Any]:
