@@ -5,6 +5,7 @@ Counts are exact, and sums of weights are taken in a fixed order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -16,8 +17,9 @@ from gpunn.common.result import Number
 from gpunn.core.recording import recorded
 from gpunn.losses.rows import align
 from gpunn.ops.conversion import tensors_of
+from gpunn.ops.tensor import NeedsValuesError
 
-from .metric import Metric, taking
+from .metric import Metric, in_steps, taking
 
 
 class Binned(Metric):
@@ -112,10 +114,8 @@ class Binned(Metric):
         ``sample_weight`` has one value per row or per prediction.
         """
         trace = taking(y_true, y_pred)
-        if trace is not None and not trace.mode.is_step:
-            from .in_steps import add_bins  # which `fit` does not need
-
-            add_bins(trace, self, y_true, y_pred, sample_weight)
+        if trace is not None and not trace.mode.is_eager:
+            in_steps().add_bins(trace, self, y_true, y_pred, sample_weight)
             return
         y_pred = host_array(y_pred)
         y_true = np.asarray(y_true)
@@ -169,7 +169,19 @@ class Binned(Metric):
     @recorded
     def result(self) -> Any:
         """Return the number or array over all batches since the last reset."""
-        state = self._sums()
+        trace = taking()
+        if trace is None or trace.mode.is_eager:
+            return self._result_of({})
+        if self._state.size and np.ndim(self.array(self._state)):
+            raise NeedsValuesError(
+                f"the metric {self.name!r} has several results, which are known after a step. Give "
+                f"it one, such as by average='macro' or one threshold, or leave its result out of "
+                f"what the step returns, and read it after the epoch."
+            )
+        return in_steps().late_result(trace, self)
+
+    def _result_of(self, kept: Mapping[int, np.ndarray]) -> Any:
+        state = self._sums(kept)
         if not state.size:
             return Number(0.0)
         found = self.array(state)
