@@ -17,7 +17,8 @@ def atomic_write(path: Path, pieces: Iterable[Any]) -> None:
     They are written to a temporary file beside it, which is flushed to disk and then renamed.
 
     Raises:
-        OSError: if writing fails; the previous file is unchanged.
+        OSError: if writing fails; the previous file is unchanged. It names this file, or the folder
+            that is missing.
     """
     folder, name = os.path.split(os.path.realpath(path))
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
@@ -28,9 +29,11 @@ def atomic_write(path: Path, pieces: Iterable[Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, os.path.join(folder, name))
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+        if isinstance(error, OSError) and error.filename == temporary:
+            error.filename = os.fspath(path) if os.path.isdir(folder) else folder
         raise
     with contextlib.suppress(PermissionError):  # Windows does not open folders
         descriptor = os.open(folder, os.O_RDONLY)

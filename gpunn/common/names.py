@@ -81,7 +81,7 @@ def _likeness(name: str, known: str) -> float:
         ratio = SequenceMatcher(None, one, other).ratio()
         return 0.9 if ratio < 1 and sorted(one) == sorted(other) else ratio
 
-    words, parts = snake_case(name).split("_"), snake_case(known).split("_")
+    words, parts = (re.findall("[^\\W_]+", snake_case(each)) or [each] for each in (name, known))
     text, whole = "".join(words), "".join(parts)
     if len(parts) > 1 and text == "".join(part[:1] for part in parts):
         return 0.9  # the first letters, as "lr"

@@ -398,3 +398,14 @@ def test_python_m_gpunn():
         [sys.executable, "-m", "gpunn", "--version"], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, f"gpunn {gpunn.__version__}\n")
+
+
+@pytest.mark.parametrize("words", [["playground", "--save"], ["export", "m.gpunn"]])
+@pytest.mark.parametrize("folder", ["missing", "missing/inner"])
+def test_a_file_in_a_missing_folder_names_the_folder(words, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1)]).save("m.gpunn")
+    assert main([*words, f"{folder}/x.html"]) == 1
+    error = capsys.readouterr().err
+    assert error == f"gpunn: error: {tmp_path / folder}: No such file or directory\n"
+    assert not (tmp_path / "missing").exists()

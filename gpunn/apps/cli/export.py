@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import Any
 
 from gpunn.apps import trained_on
@@ -57,10 +58,22 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--like prepares drawings on a page; leave it out for ONNX.")
     check_page(args.page, args.force)
     model = saved_model(args)
+    table = TableModel.of(model)
     if onnx:
-        model.export(args.page)
+        try:
+            model.export(args.page)
+        except ValueError as error:
+            kinds = table.columns if table else {}
+            names = [name for name, kind in kinds.items() if kind in ("date", "text")]
+            if not names:
+                raise
+            without = shlex.join(["--leave-out", *names])
+            raise ValueError(f"{error} With `gpunn train`, pass {without}.") from None
         size = os.path.getsize(args.page) / 1000
         print(f"Saved {args.page} ({size:,.0f} kB) for programs that run ONNX.")
+        if table and table.units:
+            units = ", ".join(f"{name!r} in {unit}" for name, unit in table.units.items())
+            print(f"It takes numbers without their units: {units}.")
         print(_data_note(model))
         return 0
     text = model_page(model, _name(args.model), args.like).encode()

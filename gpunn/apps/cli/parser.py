@@ -29,21 +29,15 @@ _ELSEWHERE = {
 def hint(text: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the name in ``known`` that ``text`` most likely means.
 
-    A match is a name's equivalent in other programs, the initials of its words, or the closest
-    name. Without a match the result is empty.
+    A match is a name's equivalent in other programs, or the closest name. Without a match the
+    result is empty.
 
     >>> hint("--lr", ["--learning-rate", "--out"]), hint("gpu", ["numpy", "cupy"])
     (" Did you mean '--learning-rate'?", " Did you mean 'cupy'?")
     """
     names = list(known)
-    initials = {
-        "--" + "".join(word[0] for word in name[2:].split("-")): name
-        for name in names
-        if name.startswith("--") and "-" in name[2:]
-    }
-    for meant in (_ELSEWHERE.get(text), initials.get(text)):
-        if meant in names:
-            return f" Did you mean {meant!r}?"
+    if (meant := _ELSEWHERE.get(text)) in names:
+        return f" Did you mean {meant!r}?"
     return closest(text, names)
 
 

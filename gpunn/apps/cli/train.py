@@ -135,7 +135,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="column of a table whose rows of equal value belong together, such as a patient's: "
         "they are not divided between learning and testing, and the column is not an input")
     add("--fast", action="store_true",
-        help="train one network on a table, without a search for the best model")
+        help="on a table, train one network and a linear model and take the better, without a "
+        "search; the network, if options such as --hidden ask for it")
     add("--metric", choices=OPTIONS, metavar="NAME",
         help="what the models of a table are compared by in the verdict: "
         f"{', '.join(OPTIONS)} (default: accuracy or r2); training is the same")

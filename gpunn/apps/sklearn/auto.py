@@ -150,7 +150,7 @@ class GpunnAutoClassifier(ClassifierMixin, _Auto):
     Args:
         minutes: minutes that the search may take on this machine. None: a counted amount of work,
             with the same result on each run.
-        fast: whether one network is trained, without a search.
+        fast: whether one network and a linear model are tried, and the better is the answer.
         by_order: whether rows are in an order of time: models are then checked by later rows. If
             dates descend, these come first.
         metric: what `score` returns: ``"accuracy"``, ``"auc"``, ``"f1"``, ``"log_loss"`` or

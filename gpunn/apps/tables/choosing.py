@@ -185,10 +185,10 @@ class Choice:
 
 
 def choose(
-    trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, fast: bool, most: int
+    trials: Sequence[Trial], parts: Sequence[Fold], problem: Problem, network: bool, most: int
 ) -> Choice:
     """Return the answer, of at most ``most`` members, for trials that saw the same folds; with
-    ``fast`` it is the best network."""
+    ``network`` the best network is the first of them."""
     trials = [t for t in trials if np.isfinite(t.losses(problem, parts)).any()] or list(trials)
     truth = np.concatenate([part.truth for part in parts])
     rows = np.concatenate([part.rows for part in parts])
@@ -199,9 +199,9 @@ def choose(
         members.append(Member(trial.candidate, found.place, found.factor, found.loss))
         outputs.append(found.predicted)
     order = sorted(range(len(members)), key=lambda i: members[i].loss)
-    best = next((i for i in order if members[i].candidate.is_network or not fast), order[0])
+    best = next((i for i in order if members[i].candidate.is_network or not network), order[0])
     team, total, least = [best], outputs[best].copy(), members[best].loss
-    while len(team) < most and not fast:
+    while len(team) < most:
         scores = {
             i: float(problem.losses((total + outputs[i]) / (len(team) + 1), truth).mean())
             for i in order if i not in team

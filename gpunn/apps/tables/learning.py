@@ -180,7 +180,8 @@ def planned(
     """Search for the best answer, by the rows of these indices alone.
 
     Args:
-        given: settings of the networks that the user gave, see `Network`.
+        given: settings of the networks that the user gave, see `Network`. A fast search then
+            answers by the network, also where the linear model is better.
         seed: seed of the search and of the training.
         fast, progress, budget, kept: see `search`.
     """
@@ -191,7 +192,7 @@ def planned(
         y, robust = outliers.clip(y), outliers.count > 0
         problem = Problem(0, robust, float(outliers.scale if robust else y.std()) or 1.0)
     skewed = not data.classes and is_skewed(y)
-    large = len(rows) > LARGE
+    large, asked = len(rows) > LARGE, bool(given)
     if large:  # what many passes over few rows need is not what few passes over many do
         given = {"epochs": PASSES, **given}
     tried = candidates(given, skewed)
@@ -211,7 +212,7 @@ def planned(
         budget = Budget(min(budget.total, WORK_OF_LARGE))
     choice = search(
         prepare, y[some], problem, rules.of(some), tried, drawn, fast, budget, progress, kept,
-        1 if large else MEMBERS,
+        1 if large else MEMBERS, fast and asked,
     )
     _, known = data.prepared(every)  # which the answer is learned from next
     ranked = sized(choice.standings, known, data.classes or 1)

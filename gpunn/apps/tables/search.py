@@ -92,6 +92,7 @@ def search(
     progress: Progress | None = None,
     kept: KeptResults | None = None,
     members: int = MEMBERS,
+    network: bool = False,
 ) -> Choice:
     """Choose the answer for the rows of a table.
 
@@ -100,11 +101,12 @@ def search(
         y: targets of all rows.
         tried: the candidates, in the order in which they are tried.
         more: further ones, for as long as the budget allows.
-        fast: whether one fold decides, and one network is the answer.
+        fast: whether one fold decides, and one model is the answer.
         budget: the work that may be spent.
         progress: called with the first of some folds, and how many candidates of all are through.
         kept: where results are kept, and taken from.
         members: number of members of the answer, at most.
+        network: whether the answer has a network also where a linear model is better.
 
     Raises:
         KeyboardInterrupt: if Ctrl-C came before any candidate was complete; later, the best of
@@ -154,7 +156,7 @@ def search(
         done = [t for t in affordable if len(t.paths) == len(parts)]
         if done:
             finalists, first = done, len(parts)
-    found = choose(finalists, parts[:first], problem, fast, members)
+    found = choose(finalists, parts[:first], problem, network, 1 if fast else members)
     better = [t for t in better if len(t.paths) == first]
     ranked = standings(order, better, parts, problem, found)
     return replace(found, standings=ranked, interrupted=run.interrupted)

@@ -184,6 +184,7 @@ class TableModel:
             cells = Strings.of(table.column(name))
             if kind in ("number", "date"):
                 nouns = "number", "numbers"
+                unit = f" in {self.units[name]}" if name in self.units else ""
                 if kind == "number":
                     values, bad = self._numbers(table, name, cells)
                     if len(beyond := np.flatnonzero(np.abs(values) > LARGEST)):
@@ -202,11 +203,14 @@ class TableModel:
                 if bad and np.isnan(values).all():
                     raise TableError(
                         f"{table.path}: the column {name!r} holds no {nouns[0]}, but for example "
-                        f"{cells[bad[0]]!r}; the model was trained on {nouns[1]} there."
+                        f"{cells[bad[0]]!r}; the model was trained on {nouns[1]}{unit} there."
                     )
                 notes += self._far_outside(name, values, cells)
                 if bad:
                     are = either(len(bad), f"cell is not a {nouns[0]}", f"cells are not {nouns[1]}")
+                    if unit:
+                        count = either(len(bad), "counts", "count")
+                        are += f"{unit}, as in training, and {count} as missing"
                     notes.append(f"{name}: {len(bad):,} {are}, such as {cells[bad[0]]!r}")
                 continue
             different = cells.counts()

@@ -136,7 +136,8 @@ def _fields(model: Any, table: TableModel) -> Iterator[dict[str, Any]]:
     }
     moments = iter(_moments(model, sum(widths.values())))
     for k, (name, kind) in enumerate(table.columns.items()):
-        own: dict[str, Any] = {"name": name, "kind": kind}
+        unit = f" ({table.units[name]})" if name in table.units else ""
+        own: dict[str, Any] = {"name": f"{name}{unit}", "kind": kind}
         of_column = [next(moments) for _ in range(widths.get(k, 0))]
         if kind == "category":
             yield own | {"categories": table.categories[name]}

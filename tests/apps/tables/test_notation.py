@@ -223,7 +223,21 @@ def test_thousands_in_some_cells_are_not_mixed_with_units(tmp_path: Path) -> Non
     later = table_of(tmp_path, lines("x,y", "2.5k,1", "950,2"))
     given, notes = known.inputs(later)
     assert given["x"].ravel().tolist() == pytest.approx([2.5, NAN], nan_ok=True)
-    assert notes == ["x: 1 cell is not a number, such as '950'"]
+    assert notes == [
+        "x: 1 cell is not a number in k, as in training, and counts as missing, such as '950'"
+    ]
+
+
+def test_a_cell_with_another_unit_than_in_training_says_which_was_expected(tmp_path: Path) -> None:
+    learned = table_of(tmp_path, lines("x,y", *(f"{n * n}.5 kg,{n}.25" for n in range(1, 9))))
+    known = known_by(learned, "y", "x")
+    later = table_of(tmp_path, lines("x,y", "5 lb,1", "7 lb,2", "6,3", "8 kg,4"))
+    given, notes = known.inputs(later)
+    assert given["x"].ravel().tolist() == pytest.approx([NAN, NAN, 6, 8], nan_ok=True)
+    (note,) = notes
+    assert note.startswith("x: 2 cells are not numbers in kg") and "missing, such as '5 lb'" in note
+    with pytest.raises(TableError, match=r"no number.*'5 lb'.*trained on numbers in kg"):
+        known.inputs(table_of(tmp_path, lines("x,y", "5 lb,1", "7 lb,2")))
 
 
 def test_one_number_with_a_unit_beside_a_word_is_a_category(tmp_path: Path) -> None:

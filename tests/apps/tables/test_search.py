@@ -230,6 +230,12 @@ def test_one_network_is_the_answer_of_a_fast_run_also_for_a_skewed_target() -> N
         assert [m.candidate.is_network for m in plan.choice.finalists].count(False) == 1
 
 
+def test_a_fast_run_takes_a_better_linear_model_unless_a_network_is_asked_for() -> None:
+    plans = [planned(line(), np.arange(120), options, fast=True) for options in ({}, SHORT)]
+    assert [plan.kind for plan in plans] == ["linear model", "network"]
+    assert [len(plan.choice.members) for plan in plans] == [1, 1]
+
+
 def test_statistics_are_those_of_the_rows_that_are_learned() -> None:
     """Values that only other rows have must not change what is learned."""
     table, rows = waves(**ONCE), np.arange(150)

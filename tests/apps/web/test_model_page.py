@@ -125,3 +125,22 @@ def test_a_model_is_exported_as_onnx(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "gpunn did not write it" in capsys.readouterr().err
     assert main(["export", str(file), str(out), "--like", "mnist", "--force"]) == 1
     assert out.read_bytes() == b"mine"
+
+
+def test_an_export_as_onnx_says_units_and_how_to_leave_out_a_date(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    rows = [f"{n % 7}.5 kg,2024-01-{1 + n % 28:02},{3 * (n % 7) + n % 5}.1" for n in range(60)]
+    table, out = tmp_path / "t.csv", tmp_path / "m.onnx"
+    table.write_text("\n".join(["mass,sent on,price", *rows]))
+    train = ["train", str(table), "--target", "price", "--fast", "--hidden", "2", "--epochs", "1"]
+    export = ["export", str(tmp_path / "run" / "model.gpunn"), str(out)]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(export) == 1
+    assert "pass --leave-out 'sent on'." in capsys.readouterr().err and not out.exists()
+    assert main([*train, "--leave-out", "sent on", "--out", str(tmp_path / "run"), "--force"]) == 0
+    capsys.readouterr()
+    assert main(export) == 0
+    assert "without their units: 'mass' in kg." in capsys.readouterr().out

@@ -43,6 +43,12 @@ def test_fields_go_over_the_ranges_of_training() -> None:
     assert described(table_model([]))["answer"] == "number"
 
 
+def test_a_field_of_numbers_says_their_unit() -> None:
+    weight = Feature("weight", 70.0, 70.0, 10.0, range=Range(50, 90), written="kg")
+    columns = described(table_model([], [weight, FEATURES[0]]))["columns"]
+    assert [column["name"] for column in columns] == ["weight (kg)", FEATURES[0].name]
+
+
 def test_fields_of_dates_begin_at_the_median() -> None:
     *dates, notes, rings = described(table_model([], OTHER_KINDS))["columns"]
     assert [[column[name] for name in ("form", "first", "low", "high")] for column in dates] == [
