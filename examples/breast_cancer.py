@@ -108,8 +108,8 @@ def main():
             xlabel="false alarms (share of the benign)", ylabel="found (share of the malignant)",
             title="ROC curve",
         )  # fmt: skip
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("roc_curve.png", dpi=150)
 

@@ -175,8 +175,8 @@ def main():
     print(check_data(*after[:2], names=after[2]).raise_on("note"))
     try:
         picture((x, y, NAMES), after)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

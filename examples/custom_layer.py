@@ -87,8 +87,8 @@ def main():
     print("loaded, predicts the same:", np.array_equal(loaded.predict(x), model.predict(x)))
     try:
         figure = plots.decision_boundary(loaded, x, y)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("custom_layer.png", dpi=150)
 

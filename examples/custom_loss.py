@@ -82,8 +82,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, axes = plt.subplots(figsize=(7, 4))
     axes.scatter(x[:1000], y[:1000], s=4, alpha=0.3, label="times")

@@ -103,8 +103,8 @@ def main():
             np.vstack([*pairs.values()]), np.repeat([0, 1], [*map(len, pairs.values())]),
             names=["measured", "predicted"], classes=list(pairs), title="Patients held out",
         )  # fmt: skip
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("diabetes.png", dpi=150)
 

@@ -67,8 +67,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, axes = plt.subplots(figsize=(7, 4))
     axes.plot(t, solution(t), linewidth=5, alpha=0.3, label="the solution")

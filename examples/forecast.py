@@ -102,8 +102,8 @@ def main():
             {"series": shown, "network, fed its own values": ahead["network"]},
             xlabel="steps ahead", ylabel="value", title="A forecast",
         )  # fmt: skip
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("forecast.png", dpi=150)
 

@@ -87,8 +87,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     grid, task = np.linspace(-5, 5, 200, dtype=np.float32)[:, None], new[2]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")

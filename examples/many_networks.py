@@ -80,8 +80,8 @@ def main():
     each = np.stack([model.predict(plane, verbose=0) for model in models])
     try:
         figure = draw(study, each, x, y, line)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("many_networks.png", dpi=100)
 

@@ -52,8 +52,8 @@ try:
         "worst_mistakes.png": plots.worst_mistakes(loaded, x_test, y_test),
         "first_layer.png": plots.first_layer(loaded),
     }
-except ImportError as error:
-    print(f"no picture: {error}")
+except ImportError:
+    print('no picture: pip install "gpunn[plot]"')
 else:
     for name, figure in figures.items():
         figure.savefig(name, dpi=150)

@@ -118,8 +118,8 @@ def main():
     try:
         x_test, y_test = data[1]
         figure = plots.confusion_matrix(y_test, model.predict(x_test))
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig(f"mnist_{options.recipe}.png", dpi=150)
 

@@ -98,8 +98,8 @@ def main():
             shown, "batches seen", f"right answers, share of {SHOWN} batches",
             "A border that turns",
         )  # fmt: skip
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("online_learning.png", dpi=150)
 

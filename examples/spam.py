@@ -142,8 +142,8 @@ def main():
         classes = sorted(set(labels), key=options.label.__eq__)
         taken_for = (chances[:, 0] > threshold).astype(int)
         figure = plots.confusion_matrix(truth[:, 0], taken_for, classes=classes)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("spam.png", dpi=150)
 

@@ -81,8 +81,8 @@ def main():
     print(f"made {len(grid)} digits, {pictures.mean():.3f} ink each; MNIST has {x.mean():.3f}")
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 6), layout="constrained")
     left.imshow(pictures.transpose(0, 2, 1, 3).reshape(15 * 28, 15 * 28), cmap="gray_r")

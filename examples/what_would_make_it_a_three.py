@@ -71,8 +71,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, axes = plt.subplots(3, len(rows), figsize=(9, 5.6), layout="constrained")
     titles = "the digit", "for and against a 3", "read as a 3"

@@ -160,8 +160,8 @@ def main():
     print(f"{thawed} when it was thawed")
     try:
         picture(kernel, losses)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

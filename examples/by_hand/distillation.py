@@ -91,8 +91,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05)

@@ -109,8 +109,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, axes = plt.subplots(len(shown), figsize=(9, 3.3), layout="constrained")
     for axis, (number, made) in zip(axes, kept.items(), strict=True):

@@ -143,8 +143,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10, 3.6), width_ratios=(1, 1.2), layout="constrained"

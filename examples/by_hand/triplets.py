@@ -103,8 +103,8 @@ def main():
 
     try:
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
         return
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained")
     for axis, (name, (_, points)) in zip(axes, maps.items(), strict=True):

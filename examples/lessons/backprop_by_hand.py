@@ -145,7 +145,7 @@ try:
     figure = plots.error_surface(
         model, x, target, way.weights, way, names=("w5", "w6"), title="9,999 steps"
     )
-except ImportError as message:
-    print(f"no picture: {message}")
+except ImportError:
+    print('no picture: pip install "gpunn[plot]"')
 else:
     figure.savefig("backprop_by_hand.png", dpi=150)

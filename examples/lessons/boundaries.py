@@ -83,8 +83,8 @@ def main():
     try:
         picture(models, found)
         slices = plots.decision_slices(three, *ball(0), at=[-0.8, 0, 0.8])
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         slices.savefig("slices.png", dpi=150)
 

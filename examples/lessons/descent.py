@@ -10,7 +10,11 @@ Saves:     learning_rate.png, batch_size.png, momentum.png, optimizers.png
 """
 
 import numpy as np
-from matplotlib.figure import Figure
+
+try:
+    from matplotlib.figure import Figure
+except ImportError:
+    raise SystemExit('This example needs matplotlib: pip install "gpunn[plot]"') from None
 
 import gpunn
 from gpunn import layers, optimizers, plots

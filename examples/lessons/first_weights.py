@@ -78,8 +78,8 @@ def main():
     print(f"Orthogonal: columns of length 1 and at right angles, to {apart:.0e}")
     try:
         picture(weights)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

@@ -120,8 +120,8 @@ def main():
     rates_by_layer(x, y, options.epochs)
     try:
         picture(losses)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

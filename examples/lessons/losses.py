@@ -100,8 +100,8 @@ def main():
     print(f"cosine similarity {float(cosine([[6.0, -8]], [[3.0, -4]])):g}: -1 is the best")
     try:
         picture()
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def main():
     try:
         title = f"Costs after {options.steps:,} steps from {options.starts} starts"
         figure = plots.curves(sorted_costs, "start, in the order of cost", "cost", title, logy=True)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("many_starts.png", dpi=150)
 

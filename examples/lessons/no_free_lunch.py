@@ -89,8 +89,8 @@ def main():
         errors[name] = {"linear": linear, "network": net}
     try:
         picture(errors)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

@@ -130,8 +130,8 @@ def main():
     print(f"of all units they are {apart:.1%} apart")
     try:
         picture(curves)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

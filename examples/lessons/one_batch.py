@@ -82,8 +82,8 @@ def main():
         read_as = [f"{y}: {r.argmax()}" for y, r in zip(y_test, model.predict(batch), strict=False)]
         ten = plots.images(batch, read_as, columns=10, title="Ten digits: what each is read as")
         one = plots.layer_activations(model, digit)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         ten.savefig("one_batch.png", dpi=150)
         one.savefig("one_digit.png", dpi=150)

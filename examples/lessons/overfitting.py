@@ -15,7 +15,10 @@ Saves:     overfitting.png with the curves of both parts, learning_curve.png
 
 import argparse
 
-from matplotlib.figure import Figure
+try:
+    from matplotlib.figure import Figure
+except ImportError:
+    raise SystemExit('This example needs matplotlib: pip install "gpunn[plot]"') from None
 
 import gpunn
 from gpunn import callbacks, layers, plots, regularizers

@@ -125,8 +125,8 @@ def picture():
             errors, "x (the naive line ends where it is infinite)", "relative error, cut at 1e-9",
             "log(1 + exp x) in float32", logy=True,
         )  # fmt: skip
-    except ImportError as error:
-        print(f"\nno picture: {error}")
+    except ImportError:
+        print('\nno picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("overflow.png", dpi=150)
 

@@ -9,7 +9,7 @@ layer of two units learns it.
 Run:       python examples/lessons/perceptron.py
 Takes:     about three seconds; the picture needs matplotlib, pip install "gpunn[plot]".
 Prints:    mistakes in each epoch, the bound, the delta rule's error, and the predictions on XOR.
-Saves:     perceptron.png.
+Saves:     perceptron.png, if matplotlib is installed.
 """
 
 import warnings
@@ -87,8 +87,12 @@ def main():
     print("           perceptron      ", failed.predict(xor[0]).tolist())
     print("           two hidden units", (model.predict(xor[0])[:, 0] > 0.5).astype(int).tolist())
     print("           wanted          ", xor[1].tolist())
-    picture(separable, unit, xor, failed, model)
-    print("Saved perceptron.png")
+    try:
+        picture(separable, unit, xor, failed, model)
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
+    else:
+        print("Saved perceptron.png")
 
 
 if __name__ == "__main__":

@@ -114,8 +114,12 @@ def main():
                 f"{np.median(steps):7,.0f} {seconds.mean():7.2f}"
             )
         results[name] = points, found
-    picture(results)
-    print("Saved second_order.png")
+    try:
+        picture(results)
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
+    else:
+        print("Saved second_order.png")
 
 
 if __name__ == "__main__":

@@ -82,8 +82,8 @@ def main():
             print(f"  ({point[0]}, {point[1]})  class {'AB'[wanted]}: A {a:.3f}  B {b:.3f}")
         try:
             figure = plots.decision_boundary(model, x, classes, classes=["A", "B"])
-        except ImportError as error:
-            print(f"no picture: {error}")
+        except ImportError:
+            print('no picture: pip install "gpunn[plot]"')
         else:
             figure.savefig(f"{len(x)}_points.png", dpi=150)
 

@@ -129,8 +129,8 @@ def main():
             print(f"  {reason}")
     try:
         figure = plots.curves(losses, title="Eleven optimizers", logy=True)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.axes[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         figure.savefig("training_choices.png", dpi=150)

@@ -115,8 +115,8 @@ def main():
             xlabel="layer", ylabel="norm of the gradient", logy=True,
             title=f"{DEPTH} hidden layers, first epoch",
         )  # fmt: skip
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
     else:
         figure.savefig("vanishing_gradient.png", dpi=150)
 

@@ -78,8 +78,8 @@ def main():
     print("3-4-2 without biases:", three_four_two(False).count_params(), "parameters")
     try:
         picture(models)
-    except ImportError as error:
-        print(f"no picture: {error}")
+    except ImportError:
+        print('no picture: pip install "gpunn[plot]"')
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -378,3 +380,17 @@ class TestFirstWeights:
         assert 0.05 < through("GlorotNormal", "tanh")[-1] < 0.5
         lost = through("RandomNormal", "relu")
         assert lost[-1] < 1e-8 and all(np.diff(lost) < 0)
+
+
+@pytest.mark.parametrize(("name", "status"), [("perceptron", 0), ("descent", 1)])
+def test_without_matplotlib_an_example_says_what_to_install(name, status, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('there is none')")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "lessons" / f"{name}.py")], cwd=tmp_path, text=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{EXAMPLES.parent}"},
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    said = (done.stderr if status else done.stdout).splitlines()[-1]
+    assert said.endswith('pip install "gpunn[plot]"') and "Traceback" not in done.stderr
+    assert not [*tmp_path.glob("*.png")]
