@@ -102,6 +102,16 @@ def test_doctor_predicts_and_measures(
     assert 1 < float(measured[0].replace(",", "")) < 1e6
 
 
+def test_doctor_says_that_a_long_step_is_not_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_profile, "TOO_LONG", 1e-9)
+    lines = doctor(capsys)
+    (line,) = (line for line in lines if "not measured: more" in line)
+    assert line.startswith("   not measured") and "--batch-size" in line
+    assert not [line for line in lines if line.split()[:1] == ["measured"]]
+
+
 def test_doctor_begins_with_the_gpu_that_is_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

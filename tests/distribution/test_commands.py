@@ -98,6 +98,7 @@ def test_the_doctor_needs_several_processes(done: dict[int, Any]) -> None:
     assert done[1].status(*case) == [1] and done[1].returncode == 1
     error = done[1].of_case(*case)[1]
     assert "needs several processes: mpiexec -n 2 gpunn doctor --ranks" in error
+    assert "train.py" not in error  # one hint, and no other
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 8])

@@ -14,7 +14,7 @@ import threadpoolctl
 
 from gpunn.distribution import set_distribution
 from gpunn.distribution.communicator import Communicator
-from gpunn.distribution.launch import initialize, world
+from gpunn.distribution.launch import initialize_if_launched, world
 from gpunn.layers import Dense, Input
 from gpunn.models import Sequential
 
@@ -56,7 +56,7 @@ class Network(NamedTuple):
 
 def run() -> int:
     """Measure, and print the report on rank 0."""
-    initialize()
+    initialize_if_launched()  # it says nothing else of one process
     ranks = world()
     if ranks.size == 1:
         raise ValueError(

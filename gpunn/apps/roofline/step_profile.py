@@ -286,7 +286,9 @@ def predictions(
     )
     lines += ["", *textwrap.wrap(rates, WIDTH), "", _times("", "Python", "work", "total")]
     lines.append(_times("predicted", guess - bound, bound, guess))
-    if guess < TOO_LONG:
+    if guess >= TOO_LONG:
+        lines.append(f"   not measured: more than {TOO_LONG} s; try a smaller --batch-size")
+    else:
         taken = statistics.median(measure(model, batch))
         lines.append(_times("measured", taken))
         if cpu_kernels.why_not() is None:

@@ -329,10 +329,17 @@ def extract_patches_3d(
     >>> ops.image.extract_patches_3d(ops.zeros((4, 4, 6, 1)), 2).shape
     (2, 2, 3, 8)
     """
+    check_choice("padding", padding, ("valid", "same"))
     window, apart = check_sizes("size", size, 3), check_sizes("dilation_rate", dilation_rate, 3)
     steps = window if strides is None else check_sizes("strides", strides, 3)
     given = Batched(volumes, data_format, "depth, height, width", "volumes")
     batch, depth, *plane, channels = given.x.shape
+    reach = [(n - 1) * step + 1 for n, step in zip(window, apart, strict=True)]
+    if padding == "valid" and any(n > of for n, of in zip(reach, (depth, *plane), strict=True)):
+        raise ValueError(
+            f"A patch of {window} cells, {apart} apart, does not fit into volumes of {depth} x "
+            f"{plane[0]} x {plane[1]}."
+        )
     # The patches of each plane, and then of the planes above one another.
     flat = ops.reshape(given.x, (batch * depth, *plane, channels))
     flat = extract_patches(flat, window[1:], steps[1:], apart[1:], padding)

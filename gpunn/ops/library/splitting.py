@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.common.arguments import check_choice
+from gpunn.common.names import counted
 from gpunn.ops.conversion import convert, promoted
 from gpunn.ops.elementwise import where
 from gpunn.ops.joining import at_least, concatenate, sections_of, several, split
@@ -241,32 +242,43 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
     >>> ops.rearrange([[1, 2, 3, 4]], "b (n two) -> n (two b)", two=2).tolist()
     [[1, 2], [3, 4]]
     """
-    x, sides = convert(tensor), pattern.split("->")
+    x, sides = convert(tensor), str(pattern).split("->")
     before, after = ([re.findall(r"\w+", one) for one in re.findall(_GROUP, side)]
                      for side in (sides[0], sides[-1]))
     names, places = (re.findall(r"\w+", side) for side in (sides[0], sides[-1]))
-    if (
-        len(sides) != 2 or re.sub(_GROUP, "", "".join(sides)).strip()
-        or len(set(names)) < len(names) or sorted(names) != sorted(places)
-    ):
+    wrong = "has no '->' between two sides" if len(sides) != 2 else ""
+    if not wrong and re.sub(_GROUP, "", "".join(sides)).strip():
+        wrong = "has more than names, and single parentheses around some"
+    for name in dict.fromkeys((*names, *places)):
+        if not wrong and (names.count(name), places.count(name)) != (1, 1):
+            wrong = f"has {name} {names.count(name)} and {places.count(name)} times"
+    if wrong:
         raise ValueError(
-            f"pattern must have each axis once on both sides, such as 'b h w c -> b (h w) c'; got "
-            f"{pattern!r}."
+            f"pattern must have each axis once on both sides, such as 'b h w c -> b (h w) c'; "
+            f"{pattern!r} {wrong}."
         )
+    if unknown := axes_lengths.keys() - {*names}:
+        raise ValueError(f"pattern {pattern!r} has no axis {' or '.join(sorted(unknown))}.")
     sizes = {a: whole(n, a, 0) for a, n in axes_lengths.items()}
-    if len(before) != x.ndim or not sizes.keys() <= set(names):
+    if len(before) != x.ndim:
         raise ValueError(
-            f"pattern {pattern!r} has {len(before)} axes, {', '.join(names)}; got a tensor of "
-            f"shape {x.shape} and lengths of {', '.join(sizes) or 'none'}."
+            f"pattern {pattern!r} is of {counted(len(before), 'axis', 'axes')}, but the tensor has "
+            f"{x.ndim}: shape {x.shape}. Write (h w) for one axis that is split into two."
         )
     for n, group in zip(x.shape, before, strict=True):
-        unknown = [a for a in group if a not in sizes]
-        product = math.prod(sizes[a] for a in group if a in sizes)
-        sizes.update(dict.fromkeys(unknown, n // max(product, 1)))
-        if len(unknown) > 1 or math.prod(sizes[a] for a in group) != n:
+        lacking = [a for a in group if a not in sizes]
+        if len(lacking) > 1:
             raise ValueError(
-                f"({' '.join(group)}) must be an axis of {n}, with one unknown length at most; got "
-                f"{axes_lengths} for shape {x.shape}."
+                f"({' '.join(group)}) is an axis of {n}, of which the lengths of "
+                f"{' and '.join(lacking)} are unknown. Pass all but one, such as {lacking[0]}=1."
+            )
+        product = math.prod(sizes[a] for a in group if a in sizes)
+        sizes.update(dict.fromkeys(lacking, n // max(product, 1)))
+        if math.prod(sizes[a] for a in group) != n:
+            told = ", ".join(f"{a}={sizes[a]}" for a in group if a not in lacking)
+            raise ValueError(
+                f"{told} does not fit the axis ({' '.join(group)}), which is {n} for a tensor of "
+                f"shape {x.shape}."
             )
     y = ops.transpose(reshape(x, [sizes[a] for a in names]), [names.index(a) for a in places])
     return reshape(y, [math.prod(sizes[a] for a in group) for group in after])
