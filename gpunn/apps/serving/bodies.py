@@ -76,7 +76,11 @@ def document(body: bytes) -> dict[str, Any]:
             body.decode("utf-8"), parse_constant=not_finite, object_pairs_hook=_without_twins
         )
     except UnicodeDecodeError as error:
-        raise Refused(400, f"the body is not UTF-8: {error.reason} at {error.start}") from None
+        raise Refused(
+            400,
+            f"the body is not UTF-8: {error.reason} at {error.start}. A picture needs its "
+            f"Content-Type, such as image/png",
+        ) from None
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):

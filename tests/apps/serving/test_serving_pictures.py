@@ -153,3 +153,12 @@ def test_reasons_name_options_of_the_command(capsys: Any) -> None:
 def test_wrong_lists_of_pictures(running: Client, pictures: Any, reason: str) -> None:
     status, found = running.predict({"pictures": pictures})
     assert status == 400 and reason in found["error"]
+
+
+def test_a_picture_without_its_type_is_told_to_have_one(running: Client) -> None:
+    """As curl sends it without a header."""
+    status, found, _ = running.ask(
+        "POST", "/predict", picture(), "application/x-www-form-urlencoded"
+    )
+    assert status == 400 and "Content-Type, such as image/png" in found["error"]
+    assert running.ask("POST", "/predict", picture(), "image/png")[0] == 200
