@@ -40,13 +40,16 @@ def LossScaleOptimizer(
     0.5
     """
     if not kwargs.pop("dynamic", True):
-        raise ValueError("dynamic=False: set loss_scale_factor of the inner optimizer instead.")
+        raise ValueError(
+            "LossScaleOptimizer has no dynamic=False: set `loss_scale_factor` on the "
+            "`inner_optimizer` instead."
+        )
     known = signature(optimizers.Optimizer).parameters
     for argument, value in kwargs.items():
         if argument not in known:
             raise TypeError(f"LossScaleOptimizer has no argument {argument!r}.")
         if value != known[argument].default:
-            raise ValueError(f"Set {argument}={value!r} of the inner optimizer instead.")
+            raise ValueError(f"Set {argument}={value!r} on the `inner_optimizer` instead.")
     inner = optimizers.get(inner_optimizer)
     inner.loss_scale_factor = None
     warn(

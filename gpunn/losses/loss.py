@@ -33,7 +33,8 @@ def _check_reduction(name: str, value: Any) -> str | None:
     if value not in REDUCTIONS:
         hint = closest(str(value), [r for r in REDUCTIONS if r])
         raise ValueError(
-            f"{name} must be one of {', '.join(map(str, REDUCTIONS))}; got {value!r}.{hint}"
+            f"Invalid value for argument `{name}`. Expected one of "
+            f"{', '.join(map(str, REDUCTIONS))}. Received: {value!r}.{hint}"
         )
     return value
 

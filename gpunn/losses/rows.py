@@ -16,8 +16,8 @@ def check_equal(name: Any, true: tuple[int, ...], pred: tuple[int, ...], hint: s
     """Raise a ValueError that names both shapes if targets and predictions differ in shape."""
     if tuple(true) != tuple(pred):
         raise ValueError(
-            f"{name}: y_true has shape {tuple(true)} and y_pred {tuple(pred)}; they must be "
-            f"equal.{hint}"
+            f"{name}: y_true and y_pred must have the same shape; got {tuple(true)} and "
+            f"{tuple(pred)}.{hint}"
         )
 
 

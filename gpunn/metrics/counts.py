@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_count, check_positive_integer, optional, requirement
+from gpunn.common.arguments import check_count, check_positive_integer, optional
 from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 
 from .binned import divide
-from .levels import Levels
+from .levels import COUNTS, Levels
 
 BELOW_ALL = -1e10  # a threshold that every prediction exceeds unless it is left out
 
@@ -24,7 +24,9 @@ def _thresholds(given: Any, default: float) -> list[float]:
     thresholds = list(given) if isinstance(given, (Sequence, np.ndarray)) else [given]
     wrong = [t for t in thresholds if t is None or not 0 <= t <= 1]
     if wrong or not thresholds:
-        raise ValueError(f"thresholds must be numbers from 0 to 1; got {given!r}.")
+        raise ValueError(
+            f"Threshold values must be in [0, 1]. Received: {wrong}, in thresholds={given!r}."
+        )
     return [float(t) for t in thresholds]
 
 
@@ -43,6 +45,10 @@ class _Condition(_AtThresholds):
     """One of the four counts."""
 
     number: ClassVar[int]
+
+    @property
+    def _kinds(self) -> Mapping[str, int]:  # type: ignore[override]
+        return {"accumulator": self.number}
 
     def array(self, state: np.ndarray) -> np.ndarray:
         found = self.counts(state)[self.number]
@@ -119,6 +125,10 @@ class _Ratio(_AtThresholds):
 
     other: ClassVar[int]
 
+    @property
+    def _kinds(self) -> Mapping[str, int]:  # type: ignore[override]
+        return {COUNTS[number]: number for number in (0, self.other)}
+
     thresholds: Any = None
     top_k: int | None = field(default=None, check=optional(check_positive_integer))
     class_id: int | None = field(default=None, check=optional(check_count))
@@ -172,17 +182,30 @@ class Recall(_Ratio):
     examples = ({}, {"top_k": 2, "class_id": 0})
 
 
-_check_average = requirement(
-    "None, 'micro', 'macro' or 'weighted'",
-    lambda value: value in (None, "micro", "macro", "weighted"),
-)
-_check_beta = requirement(
-    "a positive number",
-    lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0,
-)
-_check_threshold = requirement(
-    "a float, 0 < threshold <= 1", lambda value: isinstance(value, float) and 0 < value <= 1
-)
+def _refused(name: str, wanted: str, value: Any, of: str = "") -> ValueError:
+    """Return the error for an argument of an F score, in Keras's words."""
+    return ValueError(f"Invalid `{name}` argument value. {wanted}. Received: {name}={value}{of}.")
+
+
+def _check_average(name: str, value: Any) -> Any:
+    if value not in (None, "micro", "macro", "weighted"):
+        raise _refused(name, "Expected one of: {None, 'micro', 'macro', 'weighted'}", value)
+    return value
+
+
+def _float(limit: str, kinds: Any, holds: Callable[[float], bool]) -> Callable[[str, Any], Any]:
+    def check(name: str, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise _refused(name, "It should be a Python float", value, f" of type '{type(value)}'")
+        if not holds(value):
+            raise _refused(name, f"It should {limit}", value)
+        return value
+
+    return check
+
+
+_check_beta = _float("be > 0", (int, float), lambda value: value > 0)
+_check_threshold = _float("verify 0 < threshold <= 1", float, lambda value: 0 < value <= 1)
 
 
 class FBetaScore(Levels):

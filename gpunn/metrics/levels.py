@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,8 @@ from gpunn.backends.contract.backend import Array, Backend
 from gpunn.core.recording import recorded
 
 from .binned import Binned
+
+COUNTS = "true_positives", "false_positives", "true_negatives", "false_negatives"
 
 
 def _count(number: int) -> property:
@@ -46,6 +49,8 @@ class Levels(Binned):
     largest = False
     targets = "bits"
     given = cast("Any", None)
+    _kinds = cast("Mapping[str, int]", MappingProxyType(dict(zip(COUNTS, range(4), strict=True))))
+    """The names of the counts in `variables`, with their places in `counts`."""
 
     @property
     def predictions(self) -> str | None:  # type: ignore[override]
@@ -171,6 +176,21 @@ class Levels(Binned):
         negatives = total - positives
         found = positives[:, 1], positives[:, 0], negatives[:, 0], negatives[:, 1]
         return found if self.by_output else tuple(array[0] for array in found)
+
+    @property
+    def _parts(self) -> Sequence[str]:
+        return () if self.by_output else tuple(self._kinds)
+
+    def _part(self, state: np.ndarray, name: str) -> np.ndarray:
+        return self.counts(state)[self._kinds[name]]
+
+    def _put_part(self, state: np.ndarray, name: str, value: np.ndarray) -> None:
+        kind, levels = self._kinds[name], state.reshape(2, self.levels)
+        counts = np.broadcast_to(value, len(self.thresholds))[np.argsort(self.thresholds)]
+        if kind < 2:  # positives: all above a threshold
+            levels[1 - kind, 1:] = -np.diff(counts, append=0)
+        else:
+            levels[kind - 2, :-1] = np.diff(counts, prepend=0)
 
     true_positives = _count(0)
     false_positives = _count(1)

@@ -173,10 +173,13 @@ class Metric(Formula):
 
     add_variable = add_weight
 
+    _dtype = property(lambda self: self.dtype)  # as classes written for Keras call it
+
     @property
     def variables(self) -> list[Variable]:
         """The variables that `add_weight` created, in order; of a built-in mean ``total`` and
-        ``count``, of what the object itself has counted.
+        ``count``, and of counts those of Keras, such as ``true_positives``, of what the object
+        itself has counted.
 
         >>> from gpunn.metrics import Mean
         >>> mean = Mean()
@@ -191,25 +194,39 @@ class Metric(Formula):
         """The variables that `add_weight` created, in order."""
         return list(vars(self).get("_variables", ()))
 
+    @property
+    def _parts(self) -> Sequence[str]:
+        """The names of what the state holds, for `variables`."""
+        is_mean = not self._of_tensors and (self._of_rows or self._is_mean)
+        return ("total", "count") if is_mean else ()
+
+    def _part(self, state: np.ndarray, name: str) -> np.ndarray:
+        """Return the part of a state with this name."""
+        return np.array(state[self._parts.index(name)])
+
+    def _put_part(self, state: np.ndarray, name: str, value: np.ndarray) -> None:
+        """Write it."""
+        state[self._parts.index(name)] = value
+
     def _sums_as_variables(self) -> list[Variable]:
-        """The state of a mean as variables."""
-        if self._of_tensors or not (self._of_rows or self._is_mean):
+        """The parts of the state as variables."""
+        if not self._parts:
             return []
 
         from gpunn.ops.variable import StateVariable
 
-        def of(place: int, name: str) -> StateVariable:
+        def of(name: str) -> StateVariable:
             def put(value: np.ndarray) -> None:
                 sums = self._sums()
-                sums[place] = value
+                self._put_part(sums, name, value)
                 self._put_sums(sums)
 
             def read() -> np.ndarray:
-                return np.array(self._sums()[place])
+                return self._part(self._sums(), name)
 
-            return StateVariable(f"{self.name}/{name}", (), "float64", read, put)
+            return StateVariable(f"{self.name}/{name}", read().shape, "float64", read, put)
 
-        return [of(place, name) for place, name in enumerate(("total", "count"))]
+        return [of(name) for name in self._parts]
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         """Record the shape of the predictions, if the state depends on it."""
@@ -308,7 +325,7 @@ class Metric(Formula):
 
     def stateless_update_state(self, metric_variables: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the state after a batch of arguments for `update_state`; this object keeps its
-        own. States are arrays, one for each variable of a class of one's own, else one; `variables`
+        own. States are arrays, one for each of `variables`, or one of a metric without; `variables`
         are a state, too, and the empty list stands for the state of this object.
 
         Raises:
@@ -335,26 +352,26 @@ class Metric(Formula):
         return twin._arrays()
 
     def _arrays(self) -> list[Any]:
-        return [v.numpy() for v in self._own_variables] or [self._state]
+        return [v.numpy() for v in self.variables] or [self._state]
 
     def _at(self, values: Any) -> Metric:
         """Return a copy with these arrays as its state."""
         if _step() is not None:
             raise NeedsValuesError(f"{self.name} has no stateless calls inside a step.")
         twin = deepcopy(self)
-        own = twin._own_variables
-        if not own and len(values) == len(twin.variables) and not any(map(np.shape, values)):
-            values = [np.array([np.asarray(v) for v in values])] if len(values) else ()
-        shapes = [np.shape(a) for a in twin._arrays()]
-        if len(values) and [np.shape(a) for a in values] != shapes:
-            raise ValueError(
-                f"The state of the metric {self.name!r} has the shapes {shapes}; got "
-                f"{[np.shape(a) for a in values]}."
-            )
-        for variable, value in zip(own, values, strict=False):
-            variable.assign(value)
-        if len(values) and not own:
+        given, variables = [np.shape(a) for a in values], twin.variables
+        if not given:
+            return twin
+        if given == [v.shape for v in variables]:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        elif not twin._own_variables and given == [twin._state.shape]:
             twin.__dict__["_state"] = np.array(values[0], np.float64)
+        else:
+            shapes = [v.shape for v in variables] or [twin._state.shape]
+            raise ValueError(
+                f"The state of the metric {self.name!r} has the shapes {shapes}; got {given}."
+            )
         return twin
 
     def check(self, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:

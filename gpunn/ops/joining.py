@@ -281,7 +281,10 @@ def pad(
     if mode not in ("reflect", "symmetric"):
         raise ValueError(f"mode must be 'constant', 'reflect' or 'symmetric'; got {mode!r}.")
     if constant_values is not None:
-        raise ValueError(f"constant_values require mode 'constant'; got mode {mode!r}.")
+        raise ValueError(
+            f"Argument `constant_values` can only be provided when `mode == 'constant'`; got "
+            f"mode {mode!r}. Leave constant_values out, or the mode."
+        )
     for axis, pair in enumerate(widths):
         if not x.shape[axis] and any(pair):
             raise ValueError(f"mode {mode!r} needs elements to pad with; got shape {x.shape}.")

@@ -192,6 +192,55 @@ def test_means_have_total_and_count(keras: Any, name: str) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("TruePositives", {"thresholds": [0.9, 0.2, 0.2]}), ("FalsePositives", {}),
+        ("TrueNegatives", {"thresholds": [0.3, 0.6]}), ("FalseNegatives", {}),
+        ("Precision", {"thresholds": [0.9, 0.2, 0.5]}), ("Recall", {}),
+        ("AUC", {"num_thresholds": 9}), ("PrecisionAtRecall", {"recall": 0.4}),
+    ],
+)  # fmt: skip
+def test_counts_have_variables_that_can_be_assigned(keras: Any, name: str, arguments: Any) -> None:
+    rng = np.random.default_rng(0)
+    y, p, weights = rng.integers(0, 2, 50), rng.random(50), rng.random(50)
+    theirs, ours, other = (getattr(m.metrics, name)(**arguments) for m in (keras, gpunn, gpunn))
+    state = ours.stateless_update_state(ours.variables, y, p, weights)
+    for metric in (theirs, ours):
+        metric.update_state(y, p, weights)
+    expected = [np.array(v) for v in theirs.variables]
+    assert [v.name for v in ours.variables] == [v.name for v in theirs.variables]
+    for v, array, number in zip(other.variables, expected, state, strict=True):
+        v.assign(array)
+        assert_allclose(number, array, rtol=1e-5, atol=1e-5)
+    for v, w, array in zip(ours.variables, other.variables, expected, strict=True):
+        assert_allclose(v.numpy(), array, rtol=1e-5, atol=1e-5)
+        assert_allclose(w.numpy(), array, rtol=1e-5, atol=1e-5)
+    for found in (ours.result(), other.result(), ours.stateless_result(state)):
+        assert_allclose(found, np.array(theirs.result()), rtol=1e-5, atol=1e-5)
+
+
+def test_a_metric_written_for_keras_reads_its_dtype(keras: Any) -> None:
+    for m in (gpunn, keras):
+
+        class Largest(m.metrics.Metric):  # type: ignore[name-defined, misc]
+            def __init__(self, lib: Any, **common: Any) -> None:
+                super().__init__(**common)
+                self.ops, self.most = lib.ops, self.add_weight((), "zeros", self._dtype)
+
+            def update_state(self, y: Any, p: Any, sample_weight: Any = None) -> None:
+                y = self.ops.cast(y, self._dtype)
+                gap = self.ops.max(self.ops.abs(self.ops.subtract(y, p)))
+                self.most.assign(self.ops.maximum(self.most, gap))
+
+            def result(self) -> Any:
+                return self.most
+
+        metric = Largest(m, dtype="float32")
+        metric.update_state(np.array([1, 2]), np.array([1.5, 0.25], "float32"))
+        assert float(metric.result()) == 1.75
+
+
 def test_metrics_of_a_layer_have_variables(keras: Any) -> None:
     for m in (gpunn, keras):
         assert [v.name for v in twice(m).metrics_variables] == ["total", "count"]

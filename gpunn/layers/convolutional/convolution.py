@@ -22,7 +22,7 @@ def check_strides(layer: Any) -> None:
     """Raise a ValueError if both strides and dilation are above 1."""
     if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
         raise ValueError(
-            f"strides above 1 do not go with a dilation_rate above 1; got "
+            f"Specifying `strides > 1` is not compatible with `dilation_rate > 1`; got "
             f"strides={layer.strides} and dilation_rate={layer.dilation_rate}."
         )
 

@@ -223,8 +223,9 @@ class _Shifting(_ImageLayer):
         left = [n + before + after for n, (before, after) in ends]
         if min(left) < 1:
             raise ValueError(
-                f"{self.name}: cropping must leave at least one pixel of each axis; got an input "
-                f"of shape {tuple(input_shape)}."
+                f"{self.name}: Values in `cropping` argument should be smaller than the "
+                f"corresponding spatial dimension of the input; got {self._ends()} and an input of "
+                f"shape {tuple(input_shape)}: at least one pixel of each axis must be left."
             )
         return self.shape_of(input_shape[0], left, channels)
 

@@ -117,8 +117,8 @@ class _Heads(KernelAndBias):
         query, value, key = shapes
         fits = 3 <= len(query) == len(value) and tuple(value[:-1]) == tuple(key[:-1])
         self._refuse(
-            not fits, "query and value must have the same number of axes, at least three, and value"
-            f" and key the same lengths of all but the last; got {query}, {value} and {key}",
+            not fits, "the numbers of axes of query and value must be equal, at least three, and so"
+            f" the lengths of axes of value and key but the last; got {query}, {value} and {key}",
         )
         return [1]
 

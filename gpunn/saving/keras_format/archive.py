@@ -247,7 +247,9 @@ def _member(archive: zipfile.ZipFile, name: str, most: int | None) -> bytes:
         raise ValueError(f"it is no archive of Keras 3: it has no member {name!r}.") from None
     limit = states.MOST_EXPANSION * max(about.compress_size, 1)
     if about.file_size > (limit if most is None else min(most, limit)):
-        raise ValueError(f"the member {name!r} would take {about.file_size:,} bytes.")
+        raise ValueError(
+            f"the member {name!r} would take {about.file_size:,} bytes, as in a decompression bomb."
+        )
     return archive.read(name)
 
 

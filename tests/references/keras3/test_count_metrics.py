@@ -110,7 +110,7 @@ def test_the_four_counts_are_there_to_look_at() -> None:
 @pytest.mark.parametrize("name", ["TruePositives", "FalseNegatives", "Precision", "Recall"])
 def test_thresholds_and_columns_that_cannot_be(name: str) -> None:
     for thresholds in ([-1, 0.5, 2], [None]):
-        with pytest.raises(ValueError, match="thresholds must be numbers from 0 to 1"):
+        with pytest.raises(ValueError, match=r"Threshold values must be in \[0, 1\]"):
             getattr(metrics, name)(thresholds=thresholds)
     if name in ("Precision", "Recall"):
         with pytest.raises(ValueError, match="class_id=2"):
@@ -285,7 +285,7 @@ def test_f1_is_f_beta_of_one() -> None:
     ],
 )
 def test_f_score_arguments(arguments: dict[str, Any], named: str) -> None:
-    with pytest.raises(ValueError, match=f"{named} must be"):
+    with pytest.raises(ValueError, match=f"Invalid `{named}` argument value"):
         metrics.FBetaScore(**arguments)
 
 
