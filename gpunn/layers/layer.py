@@ -125,6 +125,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     """Whether its own `call` builds it, if a subclass's `call` lacks arguments of `build`."""
     _has_passes = True
     """True for a class that implements `forward` and `backward`, on arrays."""
+    _holds_layers = False
+    """Whether its attributes may hold layers, whose weights are then its own."""
     supports_masking = False
     """Whether the outputs have the masks that `compute_mask` returns; if not, masks end there."""
     _shapes_in_call = cast("Any", None)
@@ -160,6 +162,9 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         # Whether the parameters are declared; always True if there are none to declare.
         self.built = type(self).build is Layer.build
         self.input_shape = None  # of one sample; for several inputs, in their structure
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Kept):  # set before `super().__init__()`
+                setattr(self, name, value)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -167,6 +172,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         if "call" not in vars(own[0]):  # which `super().call(x)` of a subclass then finds
             cls.call = Layer.call  # type: ignore[method-assign]
         cls._has_call = not (cls.call is Layer.call or is_formula(cls.call))
+        cls._holds_layers = cls._has_call or not is_framework(cls)
         cls._has_passes = "forward" in vars(own[0])
         if "forward" in vars(cls) and not cls._has_call:
             check_passes(cls)
@@ -513,12 +519,14 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         >>> [p.name for p in layer.weights]
         ['kernel', 'bias']
         """
-        return [p for _, p in self.named_parameters()] if self._has_call else self._own_parameters
+        if not self._holds_layers:
+            return self._own_parameters
+        return [p for _, p in self.named_parameters()]
 
     def _attributes_inside(self) -> Iterator[tuple[str, Any]]:
         """Yield the layers inside, with the attributes that hold them."""
         entries = list(vars(self).items())  # in one step: other threads may set some
-        for name, value in entries if self._has_call else ():
+        for name, value in entries if self._holds_layers else ():
             yield from layers_in(name, value)
 
     def _with_layers_inside(self) -> list[Any]:

@@ -1,0 +1,76 @@
+"""Weights of layers that no `call` holds, and of what is set before ``super().__init__()``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import gpunn
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*was called on layer:UserWarning"),  # both of Keras
+]
+
+X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+
+
+def coder(lib: Any) -> Any:
+    """A layer without a `call`: it holds others, which its methods apply."""
+
+    class Coder(lib.layers.Layer):  # type: ignore[misc]
+        def __init__(self, **common: Any) -> None:
+            super().__init__(**common)
+            self.narrow = lib.layers.Dense(2, kernel_initializer="ones")
+            self.wide = [lib.layers.Dense(3, kernel_initializer="ones")]
+
+        def encode(self, x: Any) -> Any:
+            return self.narrow(x)
+
+        def decode(self, x: Any) -> Any:
+            return self.wide[0](x)
+
+    class Both(lib.layers.Layer):  # type: ignore[misc]
+        def __init__(self, **common: Any) -> None:
+            super().__init__(**common)
+            self.coder = Coder()
+
+        def call(self, x: Any) -> Any:
+            return self.coder.decode(self.coder.encode(x))
+
+    return Both()
+
+
+def test_layers_inside_one_without_a_call_are_trained() -> None:
+    found = []
+    for lib in (keras, gpunn):
+        layer = coder(lib)
+        model = lib.Sequential([lib.Input((3,)), layer])
+        assert len(layer.coder.trainable_variables) == 4
+        model.compile(lib.optimizers.SGD(0.01), "mse")
+        model.fit(X, X, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        found.append(model.predict(X, verbose=0))
+        layer.coder.trainable = False
+        assert not model.trainable_variables
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lib", [keras, gpunn])
+def test_a_variable_that_is_set_before_the_constructor_is_a_weight(lib: Any) -> None:
+    class Scaled(lib.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.scale = lib.Variable(np.full(3, 2.0, "float32"))
+            super().__init__()
+
+        def call(self, x: Any) -> Any:
+            return x * self.scale
+
+    layer = Scaled()
+    assert len(layer.trainable_weights) == 1
+    model = lib.Sequential([lib.Input((3,)), layer])
+    model.compile(lib.optimizers.SGD(0.5), "mse")
+    model.fit(X, X, batch_size=8, epochs=50, verbose=0)
+    np.testing.assert_allclose(np.array(layer.scale.numpy()), 1.0, atol=1e-2)
