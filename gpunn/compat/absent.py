@@ -27,8 +27,6 @@ ABSENT: dict[str, dict[str, str]] = {
         "layers.Equalization and AutoContrast change whole pictures",
         "MaxNumBoundingBoxes": "boxes of objects in pictures; keep Keras for them, or use NumPy "
         "before fit",
-        "ConvLSTM3D": "recurrent convolutions of three axes; apply Conv3D and Flatten to each "
-        "step, in TimeDistributed, before an LSTM",
         "MelSpectrogram STFTSpectrogram": "layers of spectrograms; in a call, or in a Lambda, use "
         "ops.stft",
         "TorchModuleWrapper JaxLayer FlaxLayer TFSMLayer": "layers of other frameworks inside its "

@@ -135,7 +135,7 @@ else:
             ".products": "Dot dot",
             ".sequences.attention": "AdditiveAttention Attention",
             ".sequences.cells": "GRUCell LSTMCell SimpleRNNCell StackedRNNCells",
-            ".sequences.convolutional_lstm": "ConvLSTM1D ConvLSTM2D",
+            ".sequences.convolutional_lstm": "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
             ".sequences.einsum_dense": "EinsumDense",
             ".sequences.embedding": "Embedding ReversibleEmbedding",
             ".sequences.gated": "GRU LSTM SimpleRNN",

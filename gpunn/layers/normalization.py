@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.common.arguments import check_flag, check_fraction, check_not_negative
+from gpunn import initializers
+from gpunn.common.arguments import (
+    check_flag,
+    check_fraction,
+    check_not_negative,
+    check_number,
+    optional,
+)
 from gpunn.common.fields import field
 from gpunn.common.registry import Examples
 from gpunn.core.storage import Parameter
@@ -63,6 +70,20 @@ def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
 def _refuse_true(name: str, value: Any) -> None:
     if value:
         raise ValueError(f"{name}=True is not supported by gpunn; leave it out.")
+
+
+def _check_clipping(name: str, value: Any) -> dict[str, float]:
+    keys = ["rmax", "rmin", "dmax"]
+    if not isinstance(value, dict) or set(value) - set(keys):
+        raise ValueError(
+            f"Received invalid keys for `{name}` argument: {value!r}. Supported values: {keys}."
+        )
+    given = {key: check_number(f"{name}[{key!r}]", n) for key, n in value.items() if n is not None}
+    if given.get("rmin", -math.inf) > given.get("rmax", math.inf):
+        raise ValueError(f"rmax should be greater than rmin in `{name}`; got {value!r}.")
+    if given.get("dmax", 0.0) < 0:
+        raise ValueError(f"dmax should be non-negative in `{name}`; got {value!r}.")
+    return given
 
 
 class _Normalization(Layer):
@@ -122,14 +143,20 @@ class BatchNormalization(_Normalization):
         moving_mean_initializer, moving_variance_initializer: initializers of the moving averages.
         beta_regularizer, gamma_regularizer: penalties, see `gpunn.regularizers`.
         beta_constraint, gamma_constraint: see `gpunn.constraints`.
-        renorm: not supported; must be False.
+        renorm: whether training normalizes as if by moving averages, of which inference uses
+            others: ``x' = r (x - mean) / s + d`` before gamma, where s is the root of the
+            variance plus epsilon, ``r = s / renorm_stddev`` and ``d = (mean - renorm_mean) /
+            renorm_stddev`` have no gradient. Source: Ioffe, "Batch renormalization", 2017.
+        renorm_clipping: limits of r and d: a dictionary with some of "rmin", "rmax" and "dmax".
+        renorm_momentum: momentum of ``renorm_mean`` and ``renorm_stddev``, from 0 to 1.
         synchronized: whether the statistics are over the rows of all ranks, where several
             processes train one model (see `gpunn.distribution`). By default each rank uses those
             of its own rows, and the moving averages are averaged over the ranks.
 
     Raises:
-        ValueError: for ``renorm=True``, and when the layer is built, for an axis out of bounds; for
-            a mask of another shape, and, with ``synchronized=True``, for any.
+        ValueError: for other limits in ``renorm_clipping``, and when the layer is built, for an
+            axis out of bounds; for a mask of another shape, and, with ``synchronized=True``, for
+            any.
 
     >>> layer = BatchNormalization()
     >>> layer([[1.0], [3.0]], training=True).round(2).tolist()
@@ -155,10 +182,10 @@ class BatchNormalization(_Normalization):
     moving_variance_initializer: Any = field(
         default="ones", kw_only=True, placed=True, after="moving_mean_initializer"
     )
-    renorm: bool = field(
-        default=False, check=_refuse_true, attribute=None, after="gamma_constraint"
-    )
-    synchronized: bool = field(default=False, check=check_flag, after="renorm")
+    renorm: bool = field(default=False, check=check_flag, after="gamma_constraint")
+    renorm_clipping: Any = field(default=None, check=optional(_check_clipping), after="renorm")
+    renorm_momentum: float = field(default=0.99, check=check_fraction, after="renorm_clipping")
+    synchronized: bool = field(default=False, check=check_flag, after="renorm_momentum")
 
     def build(self, input_shape: Shape) -> None:
         self.input_spec = InputSpec(ndim=len(input_shape))
@@ -171,6 +198,21 @@ class BatchNormalization(_Normalization):
         self.moving_variance = self.parameter(
             (features,), self.moving_variance_initializer, "moving_variance", trained=False
         )
+        if not self.renorm:
+            return
+        of_variance = initializers.get(self.moving_variance_initializer)
+
+        def root(shape: Any, dtype: Any) -> Any:
+            return np.sqrt(of_variance(shape, dtype))
+
+        mean, shape = self.moving_mean_initializer, (features,)
+        self.moving_stddev = self.parameter(shape, root, "moving_stddev", trained=False)
+        self.renorm_mean = self.parameter(shape, mean, "renorm_mean", trained=False)
+        self.renorm_stddev = self.parameter(shape, root, "renorm_stddev", trained=False)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()  # without what earlier versions of Keras lack
+        return {k: v for k, v in config.items() if self.renorm or not k.startswith("renorm")}
 
     @formula
     def call(self, x: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
@@ -183,16 +225,48 @@ class BatchNormalization(_Normalization):
             return ops.reshape(by_given_moments(features, moving, factors, self.epsilon), sizes)
         trace = current()
         shard = trace.shard_of(sizes) if self.synchronized and trace is not None else None
-        settings = moving, self.momentum, factors, self.epsilon, shard
+        settings = (
+            (moving, 0.0, (None, None), self.epsilon, shard)  # the moments themselves
+            if self.renorm else (moving, self.momentum, factors, self.epsilon, shard)
+        )
         if mask is None:
             y, mean, variance = by_own_moments(features, *settings)
         else:
             counts = ops.reshape(self._counting(mask, sizes), features.shape)
             y, mean, variance = by_moments_of(counts, features, *settings)
+        if self.renorm:
+            return ops.reshape(self._renormalized(y, mean, variance, factors), sizes)
         if trace is not None and trace.mode.assigns:
             self.moving_mean.assign(mean)
             self.moving_variance.assign(variance)
         return ops.reshape(y, sizes)
+
+    def _renormalized(self, y: Tensor, mean: Tensor, variance: Tensor, factors: Any) -> Tensor:
+        """Return features (outer, features, inner) that are normalized by their moments in the
+        batch as if by the moving averages, and move these."""
+        limits, deviation = self.renorm_clipping or {}, ops.sqrt(variance + self.epsilon)
+        known = ops.maximum(convert(self.renorm_stddev), math.sqrt(self.epsilon))
+        r, d = deviation / known, (mean - convert(self.renorm_mean)) / known
+        r = ops.clip(r, limits.get("rmin", -math.inf), limits.get("rmax", math.inf))
+        most = limits.get("dmax", math.inf)
+        r, d, *factors = (
+            None if x is None else ops.expand_dims(x, -1)
+            for x in (ops.stop_gradient(r), ops.stop_gradient(ops.clip(d, -most, most)), *factors)
+        )
+        y, (gamma, beta) = y * r + d, factors
+        y = y if gamma is None else y * gamma
+        trace = current()
+        if trace is not None and trace.mode.assigns:
+            for weight, now, keep in (
+                (self.renorm_mean, mean, self.renorm_momentum),
+                (self.renorm_stddev, deviation, self.renorm_momentum),
+                (self.moving_mean, mean, self.momentum),
+                (self.moving_stddev, deviation, self.momentum),
+            ):
+                moved = convert(weight) * keep + now * (1 - keep)
+                weight.assign(moved)
+            self.moving_variance.assign(ops.relu(moved * moved - self.epsilon))
+        return y if beta is None else y + beta
 
     def _counting(self, mask: Tensor, shape: Shape) -> Tensor:
         """Return which values of an input of this shape count, by a mask without its last axis."""

@@ -366,7 +366,11 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: layers.BatchNormalization(renorm=True), ValueError, "renorm=True"),
+        (lambda: layers.BatchNormalization(renorm_clipping={"r": 1.0}), ValueError, "invalid keys"),
+        (lambda: layers.BatchNormalization(renorm_clipping={"rmax": 1, "rmin": 2}), ValueError,
+         "rmax should be"),
+        (lambda: layers.BatchNormalization(renorm_clipping={"dmax": -1}), ValueError,
+         "dmax should be non-negative"),
         (lambda: layers.BatchNormalization(momentum=1.5), ValueError, "momentum must be from 0"),
         (lambda: layers.BatchNormalization(epsilon=-1), ValueError, "epsilon must be at least 0"),
         (lambda: layers.BatchNormalization(axis=0)(np.ones((2, 3))), ValueError, "out of bounds"),

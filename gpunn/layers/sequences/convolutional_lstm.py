@@ -98,6 +98,10 @@ class _Cell1D(_Cell2D):
     _rank = 1
 
 
+class _Cell3D(_Cell2D):
+    _rank = 3
+
+
 class _ConvLSTM(_OfImages, OfCell):
     """Base class of the layers."""
 
@@ -187,3 +191,27 @@ class ConvLSTM1D(_ConvLSTM):
     )
 
     strides = 1
+
+
+class ConvLSTM3D(_ConvLSTM):
+    """Apply a convolutional LSTM to each step of sequences of volumes, such as of scans.
+
+    Shapes: x ``(batch, steps, depth, height, width, channels)`` -> y ``(batch, new depth, rows,
+    columns, filters)``, or with ``return_sequences`` with the steps after the batch. The sizes are
+    as in `Conv3D`. W has the shape ``(*kernel_size, channels, 4 filters)``.
+
+    The rest: as for `ConvLSTM2D`, with three numbers for sizes, or one for all.
+
+    >>> import gpunn
+    >>> ConvLSTM3D(4, 3, padding="same")(gpunn.ops.ones((2, 3, 4, 4, 4, 1))).shape
+    (2, 4, 4, 4, 4)
+    """
+
+    _rank = 3
+    _cell = _Cell3D
+    examples: ClassVar[Any] = (
+        {"filters": 2, "kernel_size": (2, 1, 2)},
+        {"filters": 1, "kernel_size": 2, "padding": "same", "return_sequences": True},
+    )
+
+    strides = (1, 1, 1)

@@ -1,4 +1,4 @@
-"""ConvLSTM1D and ConvLSTM2D, compared with Keras: the same weights give the same numbers."""
+"""ConvLSTM1D, 2D and 3D, compared with Keras: the same weights give the same numbers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ CASES: list[tuple[int, dict[str, Any]]] = [
     (2, {"dilation_rate": (1, 2), "go_backwards": True, "kernel_constraint": "unit_norm"}),
     (2, {"activity_regularizer": "l2", "recurrent_constraint": "max_norm", "return_sequences": True,
          "unit_forget_bias": False}),
+    (3, {"padding": "same", "return_sequences": True}),
+    (3, {"strides": (2, 1, 1), "data_format": "channels_first", "recurrent_regularizer": "l2"}),
+    (3, {"dilation_rate": (1, 2, 1), "go_backwards": True}),
 ]  # fmt: skip
 
 
@@ -37,7 +40,7 @@ def near(ours: Any, theirs: Any, tolerance: float = 2e-6) -> None:
 
 
 def sample(rank: int, options: dict[str, Any]) -> tuple[int, ...]:
-    image = (5, 4)[:rank]
+    image = (5, 4, 3)[:rank]
     first = options.get("data_format") == "channels_first"
     return (STEPS, CHANNELS, *image) if first else (STEPS, *image, CHANNELS)
 
