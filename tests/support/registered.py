@@ -61,13 +61,13 @@ def has_three_axes(layer: Any) -> bool:
 
 def images_for(layer: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape of images (batch, height, width, channels), or a row of each if it has one axis; of
-    two steps of them if the layer is recurrent; for volumes with an axis of length 2 more."""
+    two steps of them if the layer is recurrent; for volumes with an axis of length 2 more, or 1."""
     if type(layer).__name__ in COLORS:
         first = layer.data_format == "channels_first"
         return (shape[0], 3, *shape[1::2]) if first else (*shape[:2], shape[3], 3)
-    if has_three_axes(layer):
-        return (*shape[:3], 2, *shape[3:])
     steps = (2,) if hasattr(layer, "return_sequences") else ()
+    if has_three_axes(layer):
+        return (shape[0], *steps, *shape[1:3], 1 if steps else 2, *shape[3:])
     return (shape[0], *steps, *shape[2 if has_one_axis(layer) else 1 :])
 
 

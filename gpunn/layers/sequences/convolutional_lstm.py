@@ -210,7 +210,7 @@ class ConvLSTM3D(_ConvLSTM):
     _rank = 3
     _cell = _Cell3D
     examples: ClassVar[Any] = (
-        {"filters": 2, "kernel_size": (2, 1, 2)},
+        {"filters": 2, "kernel_size": (2, 2, 1)},
         {"filters": 1, "kernel_size": 2, "padding": "same", "return_sequences": True},
     )
 
