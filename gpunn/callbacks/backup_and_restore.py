@@ -17,7 +17,9 @@ from .model_checkpoint import _Saver, check_frequency
 
 def _check_folder(name: str, value: Any) -> str:
     if not value:
-        raise ValueError(f"{name} must be the path of a folder; got {value!r}.")
+        raise ValueError(
+            f"Empty `{name}` argument passed: {value!r}. Give the path of a folder."
+        )
     return os.fspath(value)
 
 

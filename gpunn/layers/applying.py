@@ -382,7 +382,9 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     own = next((p.dtype for p in layer.weights), None)
     dtype = own or resolve_dtype(layer.dtype)
     if layer.takes_list and not isinstance(args[0], (list, tuple)):
-        raise ValueError(f"{layer.name} takes a list of arrays; got {type(args[0]).__name__}.")
+        raise ValueError(
+            f"{layer.name} must be called on a list of arrays; got {type(args[0]).__name__}."
+        )
     xs, given = [args[0]] if args else [], OpArguments()
     if layer.takes_list and not (kwargs or args[1:]):
         xs, given = list(args[0]), traced.given_for(layer, len(args[0]))

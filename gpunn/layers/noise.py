@@ -21,10 +21,19 @@ from .shapes import Shape
 
 
 def _check_noise_shape(name: str, value: Any) -> tuple[int | None, ...]:
-    entries = tuple(value) if isinstance(value, (tuple, list)) else ("",)
-    if not all(n is None or (isinstance(n, int) and n > 0) for n in entries):
-        raise ValueError(f"{name} must be a tuple of positive integers and None; got {value!r}.")
-    return entries
+    expected = ""
+    if not isinstance(value, (tuple, list)):
+        expected = "a tuple or list of integers"
+    elif not all(n is None or isinstance(n, int) for n in value):
+        expected = "all elements to be integers or None"
+    elif not all(n is None or n > 0 for n in value):
+        expected = "all dimensions to be positive integers or None"
+    if expected:
+        raise ValueError(
+            f"Invalid value received for argument `{name}`. Expected {expected}. "
+            f"Received: {value!r}."
+        )
+    return tuple(value)
 
 
 class _RandomLayer(Layer):

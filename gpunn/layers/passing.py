@@ -69,8 +69,8 @@ def _check_dims(name: str, value: Any) -> tuple[int, ...]:
     dims = tuple(value) if isinstance(value, (tuple, list)) else ()
     if not dims or sorted(map(repr, dims)) != sorted(map(repr, range(1, len(dims) + 1))):
         raise ValueError(
-            f"{name} must hold each of the axes 1 to n of the samples once, where 0 would be the "
-            f"batch; got {name}={value!r}."
+            f"Invalid permutation of axes: {name} must hold each of the axes 1 to n of the samples "
+            f"once, where 0 would be the batch; got {name}={value!r}."
         )
     return dims
 

@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.common.arguments import (
     check_choice,
     check_count,
-    check_fraction,
+    check_number,
     check_positive_integer,
     optional,
 )
@@ -18,7 +18,7 @@ from gpunn.common.config import epsilon
 from gpunn.common.fields import field
 
 from .binned import divide
-from .levels import Levels
+from .levels import Levels, check_thresholds
 
 CURVES = ("ROC", "PR", "PRGAIN")
 SUMMATIONS = ("interpolation", "majoring", "minoring")
@@ -91,8 +91,7 @@ class AUC(Levels):
             raise ValueError(f"num_labels={self.num_labels} requires multi_label=True.")
         inner, n = self.thresholds, self.num_thresholds
         if inner is None:
-            if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
-                raise ValueError(f"num_thresholds must be an integer above 1; got {n!r}.")
+            n = check_thresholds("num_thresholds", n, above=1)
             inner = [(i + 1) / (n - 1) for i in range(n - 2)]
         self.given, self.thresholds = self.thresholds, [-epsilon(), *inner, 1 + epsilon()]
         self.num_thresholds = len(self.thresholds)
@@ -154,6 +153,12 @@ Rate = Callable[[Any, Any, Any, Any], np.ndarray]
 """Takes true and false positives, and true and false negatives, at each threshold."""
 
 
+def _check_rate(name: str, value: Any) -> float:
+    if not 0 <= check_number(name, value) <= 1:
+        raise ValueError(f"`{name}` must be in the range [0, 1]; got {value!r}.")
+    return float(value)
+
+
 def _sensitivity(tp: Any, fp: Any, tn: Any, fn: Any) -> np.ndarray:  # also the recall
     return divide(tp, tp + fn)
 
@@ -173,7 +178,7 @@ class _AtOnePoint(Levels):
     rates: ClassVar[tuple[Rate, Rate]]  # the one that is asked for, and the one that is reported
 
     num_thresholds: int = field(
-        default=200, check=check_positive_integer, kw_only=True, placed=True
+        default=200, check=check_thresholds, kw_only=True, placed=True
     )
     class_id: int | None = field(
         default=None, check=optional(check_count), kw_only=True, placed=True
@@ -216,7 +221,7 @@ class SensitivityAtSpecificity(_AtOnePoint):
     asked, rates = "specificity", (_specificity, _sensitivity)
     examples = ({"specificity": 0.5}, {"specificity": 0.8, "num_thresholds": 7, "class_id": 1})
 
-    specificity: float = field(check=check_fraction)
+    specificity: float = field(check=_check_rate)
 
 
 class SpecificityAtSensitivity(_AtOnePoint):
@@ -235,7 +240,7 @@ class SpecificityAtSensitivity(_AtOnePoint):
     asked, rates = "sensitivity", (_sensitivity, _specificity)
     examples = ({"sensitivity": 0.5}, {"sensitivity": 0.8, "num_thresholds": 7})
 
-    sensitivity: float = field(check=check_fraction)
+    sensitivity: float = field(check=_check_rate)
 
 
 class PrecisionAtRecall(_AtOnePoint):
@@ -254,7 +259,7 @@ class PrecisionAtRecall(_AtOnePoint):
     asked, rates = "recall", (_sensitivity, _precision)
     examples = ({"recall": 0.5}, {"recall": 0.8, "num_thresholds": 7})
 
-    recall: float = field(check=check_fraction)
+    recall: float = field(check=_check_rate)
 
 
 class RecallAtPrecision(_AtOnePoint):
@@ -273,4 +278,4 @@ class RecallAtPrecision(_AtOnePoint):
     asked, rates = "precision", (_precision, _sensitivity)
     examples = ({"precision": 0.5}, {"precision": 0.8, "num_thresholds": 7})
 
-    precision: float = field(check=check_fraction)
+    precision: float = field(check=_check_rate)

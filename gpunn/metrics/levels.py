@@ -17,6 +17,13 @@ from .binned import Binned
 COUNTS = "true_positives", "false_positives", "true_negatives", "false_negatives"
 
 
+def check_thresholds(name: str, value: Any, above: int = 0) -> int:
+    """Return a number of thresholds as an integer above this."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value <= above:
+        raise ValueError(f"Argument `{name}` must be an integer > {above}; got {value!r}.")
+    return int(value)
+
+
 def _count(number: int) -> property:
     """One of `Levels.counts` as an attribute, (thresholds,) or (thresholds, outputs)."""
     return property(lambda metric: metric.counts(metric._sums())[number].T)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpunn import ops
-from gpunn.common.arguments import check_flag, check_fraction, check_not_negative, requirement
+from gpunn.common.arguments import check_flag, check_fraction, check_not_negative, check_number
 from gpunn.common.fields import field
 from gpunn.ops.tensor import Tensor
 
@@ -101,7 +102,20 @@ class Adagrad(Optimizer):
         return w - rate * g / ops.sqrt(s + self.epsilon), {"accumulator": s}
 
 
-_check_power = requirement("a number of at most 0", lambda value: value <= 0)
+def _signed(sign: int, wording: str) -> Callable[[str, Any], float]:
+    """Return the check of a number of this sign, or 0, in Keras's words."""
+
+    def check(name: str, value: Any) -> float:
+        if not check_number(name, value) * sign >= 0:
+            raise ValueError(
+                f"`{name}` needs to be {wording} or zero. Received: {name}={value}."
+            )
+        return float(value)
+
+    return check
+
+
+_check_power, _check_strength = _signed(-1, "negative"), _signed(1, "positive")
 
 
 class Ftrl(Optimizer):
@@ -139,10 +153,10 @@ class Ftrl(Optimizer):
 
     learning_rate: Any = 0.001
     learning_rate_power: float = field(default=-0.5, check=_check_power)
-    initial_accumulator_value: float = field(default=0.1, check=check_not_negative)
-    l1_regularization_strength: float = field(default=0.0, check=check_not_negative)
-    l2_regularization_strength: float = field(default=0.0, check=check_not_negative)
-    l2_shrinkage_regularization_strength: float = field(default=0.0, check=check_not_negative)
+    initial_accumulator_value: float = field(default=0.1, check=_check_strength)
+    l1_regularization_strength: float = field(default=0.0, check=_check_strength)
+    l2_regularization_strength: float = field(default=0.0, check=_check_strength)
+    l2_shrinkage_regularization_strength: float = field(default=0.0, check=_check_strength)
     beta: float = field(default=0.0, check=check_not_negative)
     weight_decay: float | None = None
 

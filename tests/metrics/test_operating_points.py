@@ -54,7 +54,7 @@ def test_fit_and_files_are_kerass(keras: Any, name: str, backend: str, tmp_path:
 
 
 def test_other_rates_are_refused() -> None:
-    with pytest.raises(ValueError, match="recall must be"):
+    with pytest.raises(ValueError, match="`recall` must be in the range"):
         gpunn.metrics.PrecisionAtRecall(1.5)
-    with pytest.raises(ValueError, match="num_thresholds must be"):
+    with pytest.raises(ValueError, match="Argument `num_thresholds` must be an integer > 0"):
         gpunn.metrics.RecallAtPrecision(0.5, num_thresholds=0)

@@ -159,8 +159,9 @@ def test_ftrl_forgets_the_first_weights() -> None:
     ("name", "arguments", "words"),
     [
         ("Ftrl", {"learning_rate": 0.0}, "learning_rate must be above 0 for Ftrl"),
-        ("Ftrl", {"learning_rate_power": 0.5}, "learning_rate_power must be a number of at most 0"),
-        ("Ftrl", {"l1_regularization_strength": -1.0}, "l1_regularization_strength must be"),
+        ("Ftrl", {"learning_rate_power": 0.5}, "`learning_rate_power` needs to be negative"),
+        ("Ftrl", {"l1_regularization_strength": -1.0},
+         "`l1_regularization_strength` needs to be positive"),
         ("Adafactor", {"beta_2_decay": 0.5}, "beta_2_decay must be a number below 0"),
         ("Adafactor", {"clip_threshold": 0.0}, "clip_threshold must be"),
         ("Muon", {"exclude_layers": "dense"}, "exclude_layers must be a list of strings"),

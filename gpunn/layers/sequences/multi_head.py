@@ -77,7 +77,9 @@ class _Heads(KernelAndBias):
             self._dropped.rate = self.dropout
 
     def _refuse_to_drop(self, rate: Any) -> None:
-        self._refuse(self._flash and rate, "flash_attention keeps no scores to drop")
+        self._refuse(self._flash and rate, (
+            "Dropout is not supported when flash attention is enabled: it keeps no scores to drop"
+        ))
 
     def _refuse(self, wrong: Any, why: str) -> None:
         if wrong:

@@ -35,14 +35,20 @@ def histogram(x: Any, bins: int = 10, range: Any = None) -> tuple[Tensor, Tensor
     """
     x = floats(x)
     n = whole_number(bins, "bins")
-    if x.ndim != 1 or n < 1:
+    if x.ndim != 1:
+        raise ValueError(f"Input tensor must be 1-dimensional, a vector; got shape {x.shape}.")
+    if n < 1:
         raise ValueError(f"x must be a vector, and bins 1 or more; got {x.shape} and {bins!r}.")
     if range is None:
         low, high = (ops.min(x), ops.max(x)) if x.size else map(floats, (0.0, 1.0))
     else:
+        if len(range) != 2:
+            raise ValueError(f"Argument `range` must be a tuple of two elements; got {range!r}.")
         low, high = (convert(end, x.dtype) for end in range)
         if not float(low) <= float(high):
-            raise ValueError(f"range must be two numbers in order; got {range!r}.")
+            raise ValueError(
+                f"The second element of `range` must be greater than the first; got {range!r}."
+            )
     apart = ops.where(ops.equal(low, high), 0.5, 0.0)
     edges = ops.linspace(low - apart, high + apart, n + 1)
     place = ops.searchsorted(edges, x, "right") - 1

@@ -202,7 +202,7 @@ def test_auc_arguments() -> None:
     assert_allclose(area.thresholds, [0.0, 0.5, 1.0], atol=2e-7)
     assert metrics.AUC.from_config(area.get_config()).thresholds == area.thresholds
     for number in (-1, 1):
-        with pytest.raises(ValueError, match="num_thresholds must be an integer above 1"):
+        with pytest.raises(ValueError, match="Argument `num_thresholds` must be an integer > 1"):
             metrics.AUC(num_thresholds=number)
     with pytest.raises(ValueError, match="curve must be one of ROC, PR, PRGAIN"):
         metrics.AUC(curve="Invalid")

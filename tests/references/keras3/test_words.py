@@ -54,6 +54,56 @@ CASES: dict[str, Case] = {
         lambda lib: lib.metrics.Recall([-1, 0.5, 2]),
         "Threshold values must be in [0, 1]. Received: [-1, 2]",
     ),
+    "specificity": (
+        lambda lib: lib.metrics.SensitivityAtSpecificity(-1.0),
+        "`specificity` must be in the range [0, 1]",
+    ),
+    "no thresholds": (
+        lambda lib: lib.metrics.PrecisionAtRecall(0.5, num_thresholds=0),
+        "Argument `num_thresholds` must be an integer > 0",
+    ),
+    "one threshold": (
+        lambda lib: lib.metrics.AUC(num_thresholds=1),
+        "Argument `num_thresholds` must be an integer > 1",
+    ),
+    "strength": (
+        lambda lib: lib.optimizers.Ftrl(l1_regularization_strength=-0.5),
+        "`l1_regularization_strength` needs to be positive or zero. Received: "
+        "l1_regularization_strength=-0.5.",
+    ),
+    "power": (
+        lambda lib: lib.optimizers.Ftrl(learning_rate_power=0.5),
+        "`learning_rate_power` needs to be negative or zero. Received: learning_rate_power=0.5.",
+    ),
+    "noise shape": (
+        lambda lib: lib.layers.Dropout(0.5, noise_shape="rows"),
+        "Invalid value received for argument `noise_shape`. Expected a tuple or list of integers",
+    ),
+    "no noise": (
+        lambda lib: lib.layers.Dropout(0.5, noise_shape=(2, 0)),
+        "Expected all dimensions to be positive integers or None",
+    ),
+    "half noise": (
+        lambda lib: lib.layers.Dropout(0.5, noise_shape=(2, 0.5)),
+        "Expected all elements to be integers or None",
+    ),
+    "flash": (
+        lambda lib: lib.layers.MultiHeadAttention(2, 2, dropout=0.1, flash_attention=True),
+        "Dropout is not supported when flash attention is enabled",
+    ),
+    "folder": (
+        lambda lib: lib.callbacks.BackupAndRestore(""), "Empty `backup_dir` argument passed"
+    ),
+    "permutation": (lambda lib: lib.layers.Permute((0, 1, 2)), "Invalid permutation "),
+    "matrix": (lambda lib: lib.ops.histogram(X), "Input tensor must be 1-dimensional"),
+    "range": (
+        lambda lib: lib.ops.histogram(X[0], range=(1,)),
+        "Argument `range` must be a tuple of two elements",
+    ),
+    "order": (
+        lambda lib: lib.ops.histogram(X[0], range=(5, 1)),
+        "The second element of `range` must be greater than the first",
+    ),
     "average": (
         lambda lib: lib.metrics.F1Score("mean"),
         "Invalid `average` argument value. Expected one of: {None, 'micro', 'macro', 'weighted'}. "
