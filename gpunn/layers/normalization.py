@@ -52,14 +52,21 @@ def check_axes(name: str, axis: Any) -> Any:
     return given if isinstance(axis, (list, tuple)) else axis
 
 
-def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
-    """Return the lengths of these axes, which must be the last ones."""
+def named_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
+    """Return these axes in order, as numbers from 1."""
     given = axis if isinstance(axis, list) else [axis]
     axes = sorted(check_axis(n, input_shape, layer) for n in given)
+    if not axes:
+        raise ValueError(f"{layer}: axis must name an axis, or some of the last axes; got [].")
     if len(set(axes)) < len(axes):
         raise ValueError(f"{layer}: axis={axis!r} names an axis twice.")
-    rank = len(input_shape)
-    if not axes or axes != list(range(rank - len(axes), rank)):
+    return axes
+
+
+def last_axes(axis: Any, input_shape: Shape, layer: str) -> list[int]:
+    """Return the lengths of these axes, which must be the last ones."""
+    axes, rank = named_axes(axis, input_shape, layer), len(input_shape)
+    if axes != list(range(rank - len(axes), rank)):
         raise ValueError(
             f"{layer}: axis must name the last axis, or several last axes; "
             f"got {axis!r} for inputs of shape {tuple(input_shape)}."
@@ -431,7 +438,7 @@ class UnitNormalization(Layer):
 
     Shapes: x ``(batch, ..., features)`` -> y of the same shape.
 
-    ``axis``, and its errors: as for `LayerNormalization`.
+    ``axis``, and its errors: as for `LayerNormalization`; the axes may be any after the batch axis.
 
     >>> print(UnitNormalization()([[3.0, 4.0]]).numpy().round(3))
     [[0.6 0.8]]
@@ -440,15 +447,20 @@ class UnitNormalization(Layer):
     supports_masking = True
     epsilon = 1e-24  # the square of the least length, as in Keras: zeros stay zeros
 
+    examples: ClassVar[Examples] = ({}, {"axis": 1})
+
     axis: Any = field(default=-1, check=check_axes)
 
     @formula
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        n = math.prod(last_axes(self.axis, x.shape, self.name))
+        axes = named_axes(self.axis, x.shape, self.name)
+        if axes != list(range(x.ndim - len(axes), x.ndim)):
+            return x * ops.rsqrt(ops.sum(x * x, axes, keepdims=True) + self.epsilon)
+        n = math.prod(x.shape[axes[0] :])
         root = np.full((n,), n**-0.5, x.dtype)  # the sum of squares is n times their mean
         return ops.rms_normalization(x, root, self.axis, self.epsilon / n)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        last_axes(self.axis, input_shape, self.name)
+        named_axes(self.axis, input_shape, self.name)
         return input_shape
 

@@ -294,7 +294,7 @@ LAYERS: dict[str, Callable[[Any, dict, Any, Any], Any]] = {
     "LayerNormalization": torch_layer_norm,
     "RMSNormalization": torch_rms_norm,
     "GroupNormalization": torch_group_norm,
-    "UnitNormalization": lambda x, arguments, layer, ours: F.normalize(x, dim=-1),
+    "UnitNormalization": lambda x, given, *_: F.normalize(x, dim=given.get("axis", -1)),
     "GaussianNoise": torch_given_noise,
     "GaussianDropout": torch_given_noise,
     "Reshape": lambda x, arguments, layer, ours: x.reshape(ours.shape),

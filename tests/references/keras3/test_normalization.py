@@ -183,7 +183,14 @@ def test_unit_normalization() -> None:
     assert_allclose((out**2).sum(axis=-1), 1.0, rtol=1e-6)
     out = layers.UnitNormalization(axis=(1, 2))(RANDOM.standard_normal((2, 3, 3)))
     assert_allclose((out**2).sum(axis=(1, 2)), 1.0, rtol=1e-6)
+    out = layers.UnitNormalization(axis=1)(RANDOM.standard_normal((2, 3, 2)))
+    assert_allclose((out**2).sum(axis=1), 1.0, rtol=1e-6)
+    out = layers.UnitNormalization(axis=(1, 3))(RANDOM.standard_normal((2, 3, 4, 2)))
+    assert_allclose((out**2).sum(axis=(1, 3)), 1.0, rtol=1e-6)
     assert (layers.UnitNormalization()(np.zeros((2, 3))) == 0).all()
+    for axis in ([], [1, 1], 0, 3):
+        with pytest.raises(ValueError, match="axis"):
+            layers.UnitNormalization(axis=axis)(np.ones((2, 3, 2)))
     with pytest.raises(TypeError, match="integer"):
         layers.UnitNormalization(axis={"axis": -1})
 
