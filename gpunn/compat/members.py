@@ -71,7 +71,6 @@ ABSENT: dict[str, dict[str, str]] = {
         ),
     },
     "model": {
-        "add_variable": "other name for add_weight",
         "make_train_function make_test_function make_predict_function train_function "
         "test_function predict_function": f"functions of steps; {_STEPS}",
         "jit_compile": f"switch for compilers; {_STEPS}",

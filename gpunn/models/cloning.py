@@ -168,6 +168,11 @@ class _Cloning:
                     f"input_tensors must be {len(graph.inputs)} tensors in the structure of the "
                     f"model's inputs; got {input_tensors!r}."
                 )
+            if isinstance(model.input, dict) and not isinstance(input_tensors, dict):
+                raise ValueError(
+                    f"`input_tensors` must have the same structure as model.input, a dictionary of "
+                    f"{graph.input_names}; got {input_tensors!r}."
+                )
         made = dict(zip(map(id, graph.inputs), inputs, strict=True))
         for application in graph.applications:
             layer: Any = self._layer(application.layer)

@@ -103,6 +103,13 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         """
         return self._builder.layers
 
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError(
+            "`Model.layers` attribute is reserved: keep your layers under another name, such as "
+            "self.blocks. Use `add()` and `pop()` to change those of a Sequential."
+        )
+
     @property
     def _dtype_given(self) -> str | None:
         return self._builder.dtype_given
@@ -203,6 +210,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         if not self._has_call:
             raise TypeError(f"{self.name}: only a model that defines call has its own parameters.")
         return self._builder.source.add_weight(*args, **kwargs)
+
+    add_variable = add_weight
 
     def add_loss(self, loss: Any) -> None:
         """Inside `call`: add ``loss``, or each of a list; see `gpunn.layers.Layer.add_loss`.

@@ -68,3 +68,22 @@ def test_a_variable_of_a_layer_is_a_weight(keras: Any) -> None:
         weight = layer.add_variable((2, 3), "ones", name="w")
         assert tuple(weight.shape) == (2, 3) and weight.name == "w"
         assert [w.name for w in layer.weights] == ["w"]
+
+
+def test_a_variable_of_a_model_is_a_weight_and_its_layers_are_its_own(keras: Any) -> None:
+    for m in (gpunn, keras):
+
+        class Scaled(m.Model):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = self.add_variable((), "ones", name="scale")
+
+            def call(self, x: Any) -> Any:
+                return x * self.scale
+
+        model = Scaled()
+        assert [w.name for w in model.weights] == ["scale"]
+        with pytest.raises(AttributeError, match=r"`Model.layers` attribute is reserved"):
+            model.layers = []
+        with pytest.raises(AttributeError, match=r"`add\(\)` and `pop\(\)`"):
+            m.Sequential().layers = []

@@ -170,6 +170,17 @@ def test_what_a_model_cannot_do_with_a_clone_is_refused() -> None:
         clone(graph(gpunn), call_function=lambda layer, *args, **kwargs: None)
 
 
+def test_inputs_by_name_are_not_taken_by_their_places(keras: Any) -> None:
+    for m in (gpunn, keras):
+        a, b = m.Input((3,), name="a"), m.Input((3,), name="b")
+        model = m.Model({"a": a, "b": b}, m.layers.Subtract()([b, a]))
+        with pytest.raises(ValueError, match="must have the same structure as"):
+            m.models.clone_model(model, input_tensors=(a, b))
+        clone = m.models.clone_model(model, input_tensors={"b": b, "a": a})
+        found = clone.predict({"a": np.ones((2, 3)), "b": np.zeros((2, 3))}, verbose=0)
+        np.testing.assert_array_equal(found, -1.0)
+
+
 def test_configurations_with_custom_objects(keras: Any) -> None:
     with registry.restored():
         # A model of the name that custom objects give to a layer below.
