@@ -17,6 +17,7 @@ from gpunn.common.arguments import name_first
 from gpunn.common.config import floatx
 from gpunn.common.fields import field
 from gpunn.common.names import snake_case
+from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework
 from gpunn.common.parts import Formula
 from gpunn.common.result import Number
@@ -191,8 +192,22 @@ class Metric(Formula):
 
     @property
     def _own_variables(self) -> list[Variable]:
-        """The variables that `add_weight` created, in order."""
-        return list(vars(self).get("_variables", ()))
+        """The variables that `add_weight` created, in order, and of a class of one's own others
+        among its attributes, and those of such metrics there."""
+        found = dict.fromkeys(vars(self).get("_variables", ()))
+        for one in self._held if self._of_tensors else ():
+            found.update(dict.fromkeys(one._own_variables if isinstance(one, Metric) else [one]))
+        for variable in found:
+            variable.of_metric = True
+        return list(found)
+
+    @property
+    def _held(self) -> list[Any]:
+        """The variables and metrics among its attributes, also in lists and dictionaries."""
+        from gpunn.ops.variable import Variable
+
+        own = {name: value for name, value in vars(self).items() if name not in self._not_watched}
+        return list(found_in(own, (Variable, Metric)))
 
     @property
     def _parts(self) -> Sequence[str]:
@@ -322,6 +337,9 @@ class Metric(Formula):
             backend.write(array, np.zeros(array.shape))
         for variable in self._own_variables:
             variable.reset()
+        for metric in self._held if self._of_tensors else ():
+            if isinstance(metric, Metric):
+                metric.reset_state()
 
     def stateless_update_state(self, metric_variables: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the state after a batch of arguments for `update_state`; this object keeps its
@@ -420,8 +438,9 @@ def taking(*given: Any) -> Trace | None:
         return trace
     if any(isinstance(x, Tensor) and not x.has_values for x in given):
         raise NeedsValuesError(
-            "A metric is updated in a function that steps do not call, such as a loss: they repeat "
-            "what it computes. Update it in the call of a layer or model, or in train_step."
+            "A metric is updated in a function that steps do not call, such as a loss, or the "
+            "update_state of another metric: they repeat what it computes. Update it in the call "
+            "of a layer or model, or in train_step; a metric of your own counts in its variables."
         )
     return None
 

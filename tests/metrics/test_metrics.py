@@ -536,7 +536,7 @@ def test_a_metric_counts_in_integers(keras: Any) -> None:
     ],
 )
 def test_a_number_of_classes_is_a_positive_integer(make: Any, name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be an integer"):
+    with pytest.raises(ValueError, match=f"{name}`? must be an integer"):
         make(**{name: value})
 
 
