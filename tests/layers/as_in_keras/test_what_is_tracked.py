@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -44,7 +43,7 @@ def coder(lib: Any) -> Any:
     return Both()
 
 
-def test_layers_inside_one_without_a_call_are_trained() -> None:
+def test_layers_inside_one_without_a_call_are_trained(keras: Any) -> None:
     found = []
     for lib in (keras, gpunn):
         layer = coder(lib)
@@ -58,19 +57,20 @@ def test_layers_inside_one_without_a_call_are_trained() -> None:
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("lib", [keras, gpunn])
-def test_a_variable_that_is_set_before_the_constructor_is_a_weight(lib: Any) -> None:
-    class Scaled(lib.layers.Layer):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.scale = lib.Variable(np.full(3, 2.0, "float32"))
-            super().__init__()
+def test_a_variable_that_is_set_before_the_constructor_is_a_weight(keras: Any) -> None:
+    for lib in (keras, gpunn):
 
-        def call(self, x: Any) -> Any:
-            return x * self.scale
+        class Scaled(lib.layers.Layer):  # type: ignore[name-defined, misc]
+            def __init__(self, variable: Any) -> None:
+                self.scale = variable
+                super().__init__()
 
-    layer = Scaled()
-    assert len(layer.trainable_weights) == 1
-    model = lib.Sequential([lib.Input((3,)), layer])
-    model.compile(lib.optimizers.SGD(0.5), "mse")
-    model.fit(X, X, batch_size=8, epochs=50, verbose=0)
-    np.testing.assert_allclose(np.array(layer.scale.numpy()), 1.0, atol=1e-2)
+            def call(self, x: Any) -> Any:
+                return x * self.scale
+
+        layer = Scaled(lib.Variable(np.full(3, 2.0, "float32")))
+        assert len(layer.trainable_weights) == 1
+        model = lib.Sequential([lib.Input((3,)), layer])
+        model.compile(lib.optimizers.SGD(0.5), "mse")
+        model.fit(X, X, batch_size=8, epochs=50, verbose=0)
+        np.testing.assert_allclose(np.array(layer.scale.numpy()), 1.0, atol=1e-2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -126,7 +125,7 @@ CASES: dict[str, Case] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_errors_have_the_words_of_keras(name: str) -> None:
+def test_errors_have_the_words_of_keras(keras: Any, name: str) -> None:
     call, words = CASES[name]
     for lib in (keras, gpunn):
         with pytest.raises(ValueError) as found:
