@@ -122,11 +122,13 @@ _JOINED = {
     "layers.pictures.windows": "mixing",
     "layers.preprocessing.hashing": "crossing hashed",
     "layers.preprocessing.on_host": "adapting row_encoder",
+    "layers.sequences.embedding": "masking",
     "metrics.auc": "operating_points",
     "metrics.iou": "confusion",
     "metrics.regression": "correlation",
     "optimizers.adaptive": "adadelta adagrad ftrl rmsprop",
     "optimizers.by_weight.whole": "adafactor muon schedule_free_adamw",
+    "optimizers.two_means": "adamax lamb nadam",
 }
 for _of, _names in _JOINED.items():
     _MODULES |= {f"{_of.rpartition('.')[0]}.{name}": f"gpunn.{_of}" for name in _names.split()}

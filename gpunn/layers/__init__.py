@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .sequences.einsum_dense import *
     from .sequences.embedding import *
     from .sequences.gated import *
-    from .sequences.masking import *
     from .sequences.multi_head import *
     from .sequences.recurrent import *
     from .sequences.wrappers import *
@@ -137,9 +136,8 @@ else:
             ".sequences.cells": "GRUCell LSTMCell SimpleRNNCell StackedRNNCells",
             ".sequences.convolutional_lstm": "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
             ".sequences.einsum_dense": "EinsumDense",
-            ".sequences.embedding": "Embedding ReversibleEmbedding",
+            ".sequences.embedding": "Embedding Masking ReversibleEmbedding",
             ".sequences.gated": "GRU LSTM SimpleRNN",
-            ".sequences.masking": "Masking",
             ".sequences.multi_head": "GroupQueryAttention MultiHeadAttention",
             ".sequences.recurrent": "RNN",
             ".sequences.wrappers": "Bidirectional TimeDistributed",

@@ -9,15 +9,13 @@ from gpunn.common.importing.lazy import lazy
 if TYPE_CHECKING:
     from . import schedules as schedules
     from .adam import *
-    from .adamax import *
     from .adamw import *
     from .adaptive import *
     from .by_weight.whole import *
-    from .lamb import *
     from .lion import *
-    from .nadam import *
     from .optimizer import *
     from .sgd import *
+    from .two_means import *
 
     LossScaleOptimizer: Any  # of a module above
 else:
@@ -25,15 +23,13 @@ else:
         __name__,
         {
             ".adam": "Adam",
-            ".adamax": "Adamax",
             ".adamw": "AdamW",
             ".adaptive": "Adadelta Adagrad Ftrl RMSprop",
             ".by_weight.whole": "Adafactor Muon ScheduleFreeAdamW",
-            ".lamb": "Lamb",
             ".lion": "Lion",
-            ".nadam": "Nadam",
             ".optimizer": "Optimizer deserialize get serialize",
             ".sgd": "SGD",
+            ".two_means": "Adamax Lamb Nadam",
             ".schedules": "",
             "gpunn.compat.loss_scaling": "LossScaleOptimizer",
         },

@@ -16,12 +16,11 @@ from gpunn.layers import SimpleImputer
 from gpunn.layers.preprocessing.dates import written
 
 from .preparing import KINDS, READERS, Feature, Names, Range
-from .reading.cells import missing_among, numbers
+from .reading.cells import missing_among, numbers, spelled_otherwise
 from .reading.csv_pieces import TableError
 from .reading.dates import Dates
 from .reading.markers import without
 from .reading.notation import SIGNS, Notation, check_sign
-from .reading.spellings import spelled_otherwise
 from .reading.strings import Strings
 from .reading.table import Table
 

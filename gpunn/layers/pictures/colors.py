@@ -11,7 +11,7 @@ from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
 from gpunn.layers.arguments import check_units
 from gpunn.ops.gather_scatter.gather import put, take_unchecked
-from gpunn.ops.image.colors import flat_of
+from gpunn.ops.image.filters import flat_of
 from gpunn.ops.tensor import Tensor, ops
 
 from .base import Pictures, RandomPictures, check_range

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_fraction, optional
 from gpunn.common.fields import field
-from gpunn.ops.image.colors import flat_of, gray_of, hsv_of, joined, planes_of, rgb_of
+from gpunn.ops.image.filters import flat_of, gray_of, hsv_of, joined, planes_of, rgb_of
 from gpunn.ops.tensor import Tensor, ops
 
 from .base import RandomPictures, check_range, from_zero

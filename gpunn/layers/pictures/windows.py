@@ -10,8 +10,7 @@ import numpy as np
 from gpunn.common.arguments import check_number
 from gpunn.common.fields import field
 from gpunn.ops.gather_scatter.gather import take_unchecked
-from gpunn.ops.image.colors import flat_of
-from gpunn.ops.image.filters import blurred, check_kernel_size
+from gpunn.ops.image.filters import blurred, check_kernel_size, flat_of
 from gpunn.ops.random import even
 from gpunn.ops.running.streams import drawn, normal_numbers
 from gpunn.ops.tensor import Tensor, ops

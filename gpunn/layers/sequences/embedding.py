@@ -1,4 +1,4 @@
-"""The layer that replaces indices by rows of a table."""
+"""Layers of indices: rows of a table in their place, and masks of those that are padding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.common.arguments import check_flag, check_positive, check_positive_integer, optional
+from gpunn.common.arguments import (
+    check_flag,
+    check_number,
+    check_positive,
+    check_positive_integer,
+    optional,
+)
 from gpunn.common.fields import field
 from gpunn.initializers import Constant
 from gpunn.layers.arguments import MOST_CODES, check_codes_below, check_units
@@ -20,7 +26,7 @@ from gpunn.ops.gather_scatter.gather import take_unchecked
 from gpunn.ops.shapes import IntegerError
 from gpunn.ops.tensor import Tensor, ops
 
-__all__ = ["Embedding", "ReversibleEmbedding"]
+__all__ = ["Embedding", "Masking", "ReversibleEmbedding"]
 
 
 def _refuse(name: str, value: Any) -> None:
@@ -188,3 +194,34 @@ class ReversibleEmbedding(Embedding):
         return scores if cap is None else ops.tanh(scores / cap) * cap
 
     _check_values = None  # type: ignore[assignment]  # data may be what is mapped back
+
+
+class Masking(Layer):
+    """Skip the steps whose features all equal ``mask_value``, in all following layers.
+
+    The outputs of these steps are 0. The mask, False for them, goes on with the output:
+    recurrent layers keep their state there, and a loss of sequences leaves them out. A layer that
+    does not support masks ends it, with a warning.
+
+    Shapes: x ``(batch, steps, features)`` -> y of the same shape, with a mask ``(batch, steps)``.
+
+    Args:
+        mask_value: the value.
+
+    Raises:
+        ValueError: if ``mask_value`` is not a finite number.
+
+    >>> masking = Masking()
+    >>> masking.compute_mask([[[1.0, 2.0], [0.0, 0.0]]]).tolist()
+    [[True, False]]
+    """
+
+
+    mask_value: float = field(default=0.0, check=check_number)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return where any feature differs from ``mask_value``: (batch, steps)."""
+        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
+
+    def call(self, x: Any) -> Any:
+        return ops.where(ops.expand_dims(self.compute_mask(x), -1), x, ops.zeros_like(x))

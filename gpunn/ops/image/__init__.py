@@ -2,8 +2,7 @@
 
 from gpunn.common.importing.lazy import offer
 
-from .colors import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
-from .filters import gaussian_blur, sobel_edges, ssim
+from .filters import gaussian_blur, hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv, sobel_edges, ssim
 from .framing import crop_images, extract_patches, extract_patches_3d, pad_images, resize
 from .sampling import affine_transform, map_coordinates, perspective_transform
 

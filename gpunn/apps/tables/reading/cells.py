@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from gpunn.layers.preprocessing.dates import moment
+from gpunn.layers.preprocessing.lookups import folded
 
 from .strings import Strings
 
@@ -294,3 +295,38 @@ def is_date(cell: str) -> bool:
     (True, True, True, False)
     """
     return any(moment(cell, day_first) is not None for day_first in (False, True))
+
+
+def merged(counts: Counter[str]) -> tuple[Counter[str], dict[str, str]]:
+    """Merge strings that differ in case or in blanks alone, as a model does.
+
+    Returns:
+        How often each occurs in any spelling, under the most frequent one; and for each other
+        spelling this one.
+
+    >>> merged(Counter(["Plus", "PLUS", "PLUS", "minus"]))
+    (Counter({'PLUS': 3, 'minus': 1}), {'Plus': 'PLUS'})
+    """
+    keys = [*map(folded, counts)]
+    if len({*keys}) == len(keys):
+        return counts, {}  # as in most columns
+    groups: dict[str, list[str]] = {}
+    for key, cell in zip(keys, counts, strict=True):
+        groups.setdefault(key, []).append(cell)
+    found, otherwise = Counter[str](), dict[str, str]()
+    for cells in groups.values():
+        shown = max(cells, key=counts.__getitem__)
+        found[shown] = sum(counts[cell] for cell in cells)
+        otherwise |= {cell: shown for cell in cells if cell != shown}
+    return found, otherwise
+
+
+def spelled_otherwise(cells: Iterable[str], categories: Iterable[str]) -> dict[str, str]:
+    """Return the category that is meant by each of the cells that are one in another spelling.
+
+    >>> spelled_otherwise(["yes", "YES", "no"], ["yes", "maybe"])
+    {'YES': 'yes'}
+    """
+    known = {folded(category): category for category in categories}
+    meant = ((cell, known.get(folded(cell), cell)) for cell in cells)
+    return {cell: category for cell, category in meant if category != cell}

@@ -11,12 +11,11 @@ import numpy as np
 from gpunn.common.names import counted, either, first_few
 from gpunn.common.numeric.moments import deviation, lost_in_float32
 
-from .cells import is_date, is_missing, missing_among, numbers, unit_of
+from .cells import is_date, is_missing, merged, missing_among, numbers, unit_of
 from .csv_pieces import TableError
 from .dates import Dates, dates_of
 from .markers import marker_notes, markers_of, without
 from .notation import Notation, check_sign, is_mixed
-from .spellings import merged
 from .strings import Strings
 from .table import Table
 
