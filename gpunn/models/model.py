@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -547,12 +547,15 @@ class Model(TrainableModel):
     @registry.sharing
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Model:
+    ) -> Self:
         """Return the model described by a `get_config` dictionary, with new initial weights.
 
         Args:
             config: A dictionary of `get_config`.
             custom_objects: Classes and functions by their names in ``config``.
+
+        Raises:
+            ValueError: if the layers of a `Sequential` are not a list.
 
         >>> import gpunn
         >>> x = gpunn.Input((3,))

@@ -120,27 +120,6 @@ class Sequential(Model):
         return config
 
     @classmethod
-    @registry.sharing
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Sequential:
-        """Return the model described by a `get_config` dictionary, with new initial weights.
-
-        Args:
-            config: A dictionary of `get_config`.
-            custom_objects: Classes and functions by their names in ``config``.
-
-        Raises:
-            ValueError: if its layers are not a list.
-
-        >>> import gpunn
-        >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
-        >>> gpunn.Sequential.from_config(model.get_config()).count_params()
-        8
-        """
-        return registry.also(custom_objects or {}, lambda: cls._of_config(dict(config)))
-
-    @classmethod
     def _of_config(cls, config: dict[str, Any]) -> Any:
         shape = config.pop("build_input_shape", None)
         layers = config.pop("layers")
