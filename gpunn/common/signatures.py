@@ -69,6 +69,7 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
     code, made = method.__code__, method.__name__ == "__init__"
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     known = [name for name in names if name != "self"]
+    needed = code.co_varnames[1 : code.co_argcount - len(method.__defaults__ or ())]
 
     @functools.wraps(method)
     def called(*args: Any, **kwargs: Any) -> Any:
@@ -77,6 +78,11 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
                 words = f"{type(args[0]).__name__}.__init__" if made else method.__name__
                 hint = closest(name, known) or f" It takes {first_few(known, 8)}."
                 raise TypeError(f"{words}() got an unexpected keyword argument {name!r}.{hint}")
+        if made and (missing := [name for name in needed[len(args) - 1 :] if name not in kwargs]):
+            # In Python's words, but with the name of a subclass that inherits the constructor.
+            words = f"{len(missing)} required positional argument{'s' * (len(missing) > 1)}"
+            listed = " and ".join(map(repr, missing))
+            raise TypeError(f"{type(args[0]).__name__}.__init__() missing {words}: {listed}")
         try:
             return method(*args, **kwargs)
         except KeyboardInterrupt as stop:

@@ -103,8 +103,15 @@ def test_an_unknown_part_names_the_one_that_is_meant(get: Any, name: str, meant:
 def test_a_call_of_the_module_of_a_class_names_the_class(
     package: Any, name: str, meant: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"{name} is a module. Did you mean '{meant}'[?]"):
+    with pytest.raises(TypeError, match=f"is a module. Did you mean '{meant}'[?]"):
         getattr(package, name)(3)
+
+
+def test_a_missing_argument_names_the_class_that_was_called() -> None:
+    with pytest.raises(TypeError, match=r"^Conv2D.__init__\(\) missing .* argument: 'kernel_size'"):
+        layers.Conv2D(3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"missing 2 .* arguments: 'filters' and 'kernel_size'"):
+        layers.Conv2D()  # type: ignore[call-arg]
 
 
 def test_an_input_of_two_numbers_says_how_a_shape_is_written() -> None:

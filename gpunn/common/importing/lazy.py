@@ -96,9 +96,10 @@ class LazyPackage:
     def _imported(self, module: str) -> Any:
         with _in_turn(), paused():
             found: Any = import_module(module, self._package)
-        name = module.removeprefix(".").replace("_", "")
-        if type(found) is ModuleType and name in map(str.lower, (*self._modules, *self._classes)):
-            found.__class__ = _NamedLikeAClass
+        name, known = module.removeprefix(".").replace("_", ""), (*self._modules, *self._classes)
+        meant = next((one for one in known if one.lower() == name), None)
+        if meant is not None and isinstance(found, ModuleType):
+            found.__class__, vars(found)["_meant"] = _NamedLikeAClass, meant
         return found
 
     def _beside(self, name: str) -> Any:
@@ -127,10 +128,10 @@ class LazyPackage:
 class _NamedLikeAClass(ModuleType):
     """A module such as ``layers.dense``, which someone calls who means ``layers.Dense``."""
 
+    _meant: str
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        package, _, name = self.__name__.rpartition(".")
-        one = next(n for n in dir(sys.modules[package]) if n.lower() == name.replace("_", ""))
-        raise TypeError(f"{self.__name__} is a module. Did you mean {one!r}?")
+        raise TypeError(f"{self.__name__} is a module. Did you mean {self._meant!r}?")
 
 
 def _in_turn() -> AbstractContextManager[Any]:
