@@ -67,7 +67,7 @@ def add_bins(trace: Trace, metric: Any, y_true: Any, y_pred: Any, weight: Any) -
 
 def add_values(trace: Trace, metric: Any, values: Any, weight: Any) -> None:
     """Let a step add values to a mean: sum w v and sum w, see `gpunn.metrics.Mean`."""
-    found = sums_of_mean(values) if isinstance(values, Tensor) else None
+    found = sums_of_mean(values) if isinstance(values, Tensor) and trace.mode.is_step else None
     if found is not None:
         sums, rows = found
         if weight is None or (type(weight) is int and weight == rows):

@@ -188,14 +188,15 @@ class Metric(Formula):
         >>> [(v.name, float(v)) for v in mean.variables]
         [('total', 4.0), ('count', 2.0)]
         """
-        return self._own_variables or self._sums_as_variables()
+        sums = [v for one in own.counters(self) for v in one._sums_as_variables()]
+        return [*self._own_variables, *sums]
 
     @property
     def _own_variables(self) -> list[Variable]:
         """The variables that `add_weight` created, in order, and of a class of one's own others
         among its attributes, and those of such metrics there."""
         found = dict.fromkeys(vars(self).get("_variables", ()))
-        for one in self._held if self._of_tensors else ():
+        for one in self._held:
             found.update(dict.fromkeys(one._own_variables if isinstance(one, Metric) else [one]))
         for variable in found:
             variable.of_metric = True
@@ -203,11 +204,20 @@ class Metric(Formula):
 
     @property
     def _held(self) -> list[Any]:
-        """The variables and metrics among its attributes, also in lists and dictionaries."""
+        """The variables and metrics among the attributes of a class that defines `update_state`,
+        also in lists and dictionaries."""
+        if not self._of_tensors:
+            return []
+
         from gpunn.ops.variable import Variable
 
         own = {name: value for name, value in vars(self).items() if name not in self._not_watched}
         return list(found_in(own, (Variable, Metric)))
+
+    @property
+    def _metrics_held(self) -> list[Metric]:
+        """The metrics among them."""
+        return [one for one in self._held if isinstance(one, Metric)]
 
     @property
     def _parts(self) -> Sequence[str]:
@@ -337,9 +347,8 @@ class Metric(Formula):
             backend.write(array, np.zeros(array.shape))
         for variable in self._own_variables:
             variable.reset()
-        for metric in self._held if self._of_tensors else ():
-            if isinstance(metric, Metric):
-                metric.reset_state()
+        for metric in self._metrics_held:
+            metric.reset_state()
 
     def stateless_update_state(self, metric_variables: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the state after a batch of arguments for `update_state`; this object keeps its
@@ -438,9 +447,9 @@ def taking(*given: Any) -> Trace | None:
         return trace
     if any(isinstance(x, Tensor) and not x.has_values for x in given):
         raise NeedsValuesError(
-            "A metric is updated in a function that steps do not call, such as a loss, or the "
-            "update_state of another metric: they repeat what it computes. Update it in the call "
-            "of a layer or model, or in train_step; a metric of your own counts in its variables."
+            "A metric is updated in a function that steps do not call, such as a loss: they repeat "
+            "what it computes. Update it in the call of a layer or model, in train_step, or in the "
+            "update_state of a metric that holds it; one of your own counts in its variables."
         )
     return None
 

@@ -1,13 +1,14 @@
 """Custom metrics that define `update_state` and `result`, as in Keras.
 
 The state of such a metric on the device holds its variables minus their initial values, since
-the sums of a model start at 0.
+the sums of a model start at 0; and then the states of the built-in metrics that it consists of.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,23 @@ from gpunn.ops.running.eager import Stages, stages_of, trace_for
 from gpunn.ops.running.functions import places
 from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor, constant
-from gpunn.ops.trace import current
+from gpunn.ops.trace import FUNCTION, current
+
+_COUNTING = FUNCTION._replace(counts=True)  # a function in which built-in metrics may be updated
+
+
+def counters(metric: Any) -> list[Any]:
+    """Return the metrics whose state is one array: itself, or of a custom metric with
+    `update_state` those that it consists of, at any depth, such as built-in ones."""
+    if type(metric)._sums is not sums:
+        return [metric]
+    inner = (one for held in metric._metrics_held for one in counters(held))
+    return list({id(one): one for one in inner}.values())
 
 
 def state_size(metric: Any) -> int:
-    return sum(math.prod(v.shape) for v in metric._own_variables)
+    sizes = [one._state.size for one in counters(metric)]
+    return sum(sizes, sum(math.prod(v.shape) for v in metric._own_variables))
 
 
 def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
@@ -39,9 +52,21 @@ def _slices(metric: Any) -> Iterator[tuple[Any, slice]]:
         at += size
 
 
+def _states(metric: Any, state: Array) -> Iterator[tuple[Any, Array]]:
+    """Yield the metrics that a custom one consists of, each with its part of a state."""
+    at = sum(math.prod(v.shape) for v in metric._own_variables)
+    for one in counters(metric):
+        size = one._state.size
+        yield one, state[at : at + size]
+        at += size
+
+
 def build(metric: Any, output_shape: tuple[Any, ...]) -> None:
     """Record the shape of one sample of the predictions, or of a batch of any size."""
     metric.output_sample = output_shape[1:] if output_shape[:1] == (None,) else output_shape
+    for one in counters(metric):  # of which the size of the state depends on it
+        if getattr(one, "by_output", False) and one.outputs is None:
+            one.build(output_shape)
 
 
 def check(metric: Any, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]) -> None:
@@ -55,7 +80,7 @@ def accumulate(
     arrays = [y_true, y_pred] if weights is None else [y_true, y_pred, weights]
 
     def made() -> Stages:
-        trace = trace_for(backend)
+        trace = trace_for(backend, _COUNTING)
         given = list(map(trace.placeholder, arrays))
         places = [(v, state[at].reshape(v.shape)) for v, at in _slices(metric)]
         with trace.active():
@@ -68,9 +93,31 @@ def accumulate(
                 Destination(convert(one.now, "float64") - convert(v.first, "float64"), array)
                 for (v, array), one in zip(places, lent, strict=True)
             ]
+            for one, array in _states(metric, state):
+                if one._state.any():  # counted by Python, where each step calls it
+                    targets.append(Destination(constant(one._state, "float64"), array, True))
         return stages_of(trace, backend, [targets])
 
-    backend.kept(("update_state", metric, places(*arrays, state)), made).run(0)
+    def counted() -> Stages:
+        with _counting_in(metric, backend, state):
+            return made()
+
+    backend.kept(("update_state", metric, places(*arrays, state)), counted).run(0)
+
+
+@contextmanager
+def _counting_in(metric: Any, backend: Backend, state: Array) -> Iterator[None]:
+    """Return a context in which the metrics that a custom one consists of count in its state."""
+    lent = list(_states(metric, state))
+    before = [(one._state, one._on_devices) for one, _ in lent]
+    try:
+        for one, array in lent:
+            counts = [(backend.root, array, 1)]
+            vars(one).update(_state=np.zeros(array.shape), _counted=counts)
+        yield
+    finally:
+        for (one, _), (own, counts) in zip(lent, before, strict=True):
+            vars(one).update(_state=own, _counted=counts)
 
 
 def takes_weights(metric: Any) -> bool:
@@ -95,25 +142,32 @@ def _update(metric: Any, given: list[Tensor]) -> None:
 def sums(metric: Any, kept: Any = None) -> np.ndarray:
     """Return the state that the metric's variables hold, as `compute` takes it."""
     changes = [np.ravel(v.stored() - v.first) for v in metric._own_variables]
-    return np.concatenate([np.zeros(0), *changes])
+    return np.concatenate([np.zeros(0), *changes, *(one._sums() for one in counters(metric))])
 
 
 def put_sums(metric: Any, state: np.ndarray) -> None:
     """Let the metric's variables hold a state."""
     for v, at in _slices(metric):
         v.assign(constant(v.first + state[at].reshape(v.shape), v.dtype))
+    for one, part in _states(metric, state):
+        one._put_sums(part)
 
 
 def value(metric: Any, state: np.ndarray) -> Any:
     """Return what `result` returns for a state on the host: an array, or arrays by name."""
     before = [v.as_tensor() for v in metric._own_variables]
+    of_parts = [(one, one._sums()) for one in counters(metric)]
     try:
         for v, at in _slices(metric):
             v.assign(constant(v.first + state[at].reshape(v.shape), "float64"))
+        for one, part in _states(metric, state):
+            one._put_sums(part)
         return replaced(_array, metric.result())
     finally:
         for v, given in zip(metric._own_variables, before, strict=True):
             v.assign(given)
+        for one, part in of_parts:
+            one._put_sums(part)
 
 
 def _array(found: Any) -> Any:
