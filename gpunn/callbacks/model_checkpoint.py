@@ -10,6 +10,7 @@ from gpunn.common.arguments import check_path, check_positive_integer
 from gpunn.common.fields import field
 from gpunn.common.names import closest
 from gpunn.common.stored import MOST, Integer, Number
+from gpunn.saving.files import check_suffix
 
 from .callback import Callback, Logs, state
 from .monitor import _MonitorCallback, check_mode
@@ -62,8 +63,8 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
     Each file is complete at any time: it is written under another name and renamed.
 
     Args:
-        filepath: path to save to, with any name; ``{epoch}`` (from 1), ``{batch}`` and the
-            names of the logs are filled in: ``"{epoch:02d}-{val_loss:.2f}.gpunn"``.
+        filepath: path to save to, as in `gpunn.Model.save`; ``{epoch}`` (from 1), ``{batch}`` and
+            the names of the logs are filled in: ``"{epoch:02d}-{val_loss:.2f}.gpunn"``.
         monitor: figure that determines the best model, for ``save_best_only``.
         verbose: 1 prints what is done.
         save_best_only: save only when ``monitor`` improved.
@@ -73,8 +74,8 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
         initial_value_threshold: value that the first saved model has to beat.
 
     Raises:
-        ValueError: for an invalid ``save_freq``, or a name in ``filepath`` that the logs do
-            not have.
+        ValueError: for an invalid ``save_freq``, or a ``filepath`` with the suffix of another kind
+            of file, or a name that the logs do not have.
 
     >>> import gpunn, os, tempfile
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)])
@@ -105,6 +106,7 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
     )
 
     def __post_init__(self) -> None:
+        check_suffix(self.filepath)
         self.best = self.initial_value_threshold
 
     def on_train_begin(self, logs: Logs = None) -> None:

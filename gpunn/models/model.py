@@ -587,15 +587,16 @@ class Model(TrainableModel):
         ``save_format`` is accepted for compatibility with Keras and ignored: there is one format.
 
         Args:
-            filepath: A file of any name, or a folder.
+            filepath: A file (``.gpunn``, ``.keras``, or without a suffix), or a folder.
             overwrite: Whether to replace an existing file.
             include_optimizer: Whether to store the optimizer's state.
             announce: Whether to print which data values the file contains, see `data_held`.
 
         Raises:
             FileExistsError: with ``overwrite=False``, if the file exists.
-            ValueError: for a part that no file can name, such as a lambda. One that is not
-                registered is loaded with ``custom_objects``.
+            ValueError: for the suffix of another kind of file, such as ``.png``, and for a part
+                that no file can name, such as a lambda. One that is not registered is loaded with
+                ``custom_objects``.
 
         >>> import gpunn, tempfile
         >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2)])
@@ -663,11 +664,12 @@ class Model(TrainableModel):
         """Save only the weights; see `gpunn.saving.save_weights`.
 
         Args:
-            filepath: A file of any name, or a folder.
+            filepath: A file (``.gpunn``, ``.weights.h5``, or without a suffix), or a folder.
             overwrite: Whether to replace an existing file.
 
         Raises:
             FileExistsError: with ``overwrite=False``, if the file exists.
+            ValueError: for the suffix of another kind of file, such as ``.png``.
 
         >>> import gpunn, tempfile
         >>> model = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(1)])

@@ -35,6 +35,11 @@ DTYPES = {  # safetensors' names, and NumPy's
 }
 MAX_HEADER = 1 << 25  # default limit on bytes of JSON to read
 HEADER_LIMIT = 100_000_000  # limit of safetensors itself
+OTHERS = {  # suffixes of files that are no models of gpunn or Keras
+    ".csv", ".gif", ".html", ".ipynb", ".jpeg", ".jpg", ".json", ".md", ".npy", ".npz", ".onnx",
+    ".pb", ".pdf", ".pickle", ".pkl", ".png", ".pt", ".pth", ".py", ".svg", ".tflite", ".txt",
+    ".xml", ".yaml", ".yml", ".zip",
+}
 _KEY = "gpunn"
 _TENSORS, _COPY = "model.safetensors", "model.json"
 HDF5, ZIP = "an HDF5 file", "a zip archive"
@@ -134,6 +139,21 @@ def _file_of(path: Path) -> str:
     path = os.fspath(path)
     folder = os.path.isdir(path) or path.endswith(tuple(filter(None, (os.sep, os.altsep))))
     return os.path.join(path, _TENSORS) if folder else path
+
+
+def check_suffix(path: Path) -> None:
+    """Reject the suffix of another kind of file, such as a picture.
+
+    Raises:
+        ValueError: naming it, and what is expected.
+    """
+    suffix = os.path.splitext(_file_of(path))[1]
+    if suffix.lower() in OTHERS:
+        raise ValueError(
+            f"A model is saved as .gpunn, as .keras or .weights.h5 for Keras, or without a suffix; "
+            f"got {suffix}, of another kind of file. model.export(path) writes .onnx. Received: "
+            f"filepath={os.fspath(path)}."
+        )
 
 
 def _check_length(length: int, file: str) -> None:

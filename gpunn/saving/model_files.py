@@ -36,7 +36,7 @@ def save_model(
 
     Args:
         model: The model.
-        filepath: A file of any name, or a folder (an existing one, or a path that ends in
+        filepath: A file, usually ``.gpunn``, or a folder (an existing one, or a path that ends in
             a separator). ``.keras`` writes Keras 3's own format, which takes h5py; what Keras
             lacks is written in gpunn's format, with one warning. So is ``.h5``.
         overwrite: Whether to replace an existing file.
@@ -47,8 +47,9 @@ def save_model(
 
     Raises:
         FileExistsError: with ``overwrite=False``, if the file exists.
-        ValueError: for a part that no file can name, such as a lambda. One that is not registered
-            is loaded with ``custom_objects``.
+        ValueError: for the suffix of another kind of file, such as ``.png``, and for a part that no
+            file can name, such as a lambda. One that is not registered is loaded with
+            ``custom_objects``.
 
     >>> import gpunn, tempfile
     >>> from gpunn.saving import load_model, save_model
@@ -58,7 +59,7 @@ def save_model(
     ...     load_model(folder + "/model.gpunn").count_params()
     8
     """
-    _check_overwrite(filepath, overwrite)
+    _check_place(filepath, overwrite)
     if not model._has_values:
         warn(
             f"{model.name} is saved without weights: it is not built yet. Call it on a batch "
@@ -82,12 +83,13 @@ def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
 
     Args:
         model: A built model.
-        filepath: A file of any name, or a folder, as in `save_model`; ``.weights.h5`` writes a
+        filepath: A file or a folder, as in `save_model`; ``.weights.h5`` writes a
             file of Keras's.
         overwrite: Whether to replace an existing file.
 
     Raises:
         FileExistsError: with ``overwrite=False``, if the file exists.
+        ValueError: for the suffix of another kind of file, such as ``.png``.
 
     >>> import gpunn, tempfile
     >>> from gpunn.saving import load_weights, save_weights
@@ -96,7 +98,7 @@ def save_weights(model: Any, filepath: Path, overwrite: bool = True) -> None:
     ...     save_weights(model, folder + "/weights.gpunn")
     ...     load_weights(model, folder + "/weights.gpunn")
     """
-    _check_overwrite(filepath, overwrite)
+    _check_place(filepath, overwrite)
     if not _as_keras(filepath, ".weights.h5", lambda: _archive().save_weights(model, filepath)):
         document = {"kind": "weights", "weights": model.weights_dict()}
         files.write(filepath, document | _own(model))
@@ -496,7 +498,8 @@ def _as_keras(path: Path, ending: str, write: Callable[[], None]) -> bool:
     return True
 
 
-def _check_overwrite(path: Path, overwrite: bool) -> None:
+def _check_place(path: Path, overwrite: bool) -> None:
+    files.check_suffix(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{os.fspath(path)} exists already, and overwrite=False.")
 

@@ -325,6 +325,26 @@ def test_our_own_names_are_saved_without_a_word(tmp_path, no_backend_yet):
         trained().save(tmp_path / name)  # a warning is an error here
 
 
+@pytest.mark.parametrize("name", ["x.png", "model.onnx", "runs.d/x.JSON"])
+@pytest.mark.parametrize("method", ["save", "save_weights"])
+def test_a_suffix_of_other_files_is_refused_before_one_is_written(keras, tmp_path, name, method):
+    theirs = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    for model in (trained(), theirs):
+        with pytest.raises(ValueError, match=r"(?s)\.(keras|weights).*filepath"):
+            getattr(model, method)(str(tmp_path / name))
+    with pytest.raises(ValueError, match=rf"\.gpunn.*\{os.path.splitext(name)[1]}"):
+        gpunn.callbacks.ModelCheckpoint(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["v1.5", "m.best", "1-{loss:.2f}", "of.png/m", "a.png/"])
+def test_other_names_with_dots_are_saved(tmp_path, name):
+    saver = gpunn.callbacks.ModelCheckpoint(os.path.join(tmp_path, name))
+    model = trained()
+    model.fit(X, Y, verbose=0, callbacks=[saver])
+    assert list(tmp_path.iterdir())
+
+
 def test_a_model_knows_the_range_of_what_it_was_trained_on(tmp_path):
     inputs = gpunn.Input((2,))
     outputs = gpunn.layers.Dense(1)(gpunn.layers.SimpleImputer(statistics=0.0)(inputs))
