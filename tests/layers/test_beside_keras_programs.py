@@ -145,7 +145,7 @@ def test_metrics_with_states_passed(keras: Any, name: str) -> None:
         values.append([float(metric.stateless_result(s)) for s in states])
         assert float(metric.result()) == 0  # its own state is as it was
     assert np.allclose(*values, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"has the shapes \[\(2,\)\]; got \[\(3,\)\]"):
+    with pytest.raises(ValueError, match=r"has the shapes \[\(\), \(\)\]; got \[\(3,\)\]"):
         gpunn.metrics.Mean().stateless_result([np.zeros(3)])
 
 

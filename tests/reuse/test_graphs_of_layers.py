@@ -171,19 +171,28 @@ class Tied(layers.Dense):
         self.bias = self.add_weight((self.units,), "zeros", name="bias")
 
 
+class TiedByAFunction(Tied):
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.source().kernel
+        self.bias = self.add_weight((self.units,), "zeros", name="bias")
+
+
 class TiedInACall(Tied):
     def call(self, x: Any) -> Any:
         return super().call(x)
 
 
 @pytest.mark.parametrize("eagerly", [False, True])
-def test_a_kernel_that_two_layers_have_gets_both_gradients(backend: str, eagerly: bool) -> None:
+@pytest.mark.parametrize("kind", [Tied, TiedInACall])
+def test_a_kernel_that_two_layers_have_gets_both_gradients(
+    backend: str, kind: Any, eagerly: bool
+) -> None:
     gpunn.config.run_eagerly(eagerly)
     x, y = np.random.default_rng(2).normal(size=(2, 8, 5)).astype(np.float32)
     source = layers.Dense(5)
     source(x)
     w, b = source.kernel.numpy().copy(), source.bias.numpy()
-    chain = [layers.Input((5,)), source, TiedInACall(source)]
+    chain = [layers.Input((5,)), source, kind(source)]
     model = gpunn.Sequential(chain, backend=backend)
     model.compile(gpunn.optimizers.SGD(1.0), "mse")
     model.fit(x, y, verbose=0)
@@ -193,11 +202,13 @@ def test_a_kernel_that_two_layers_have_gets_both_gradients(backend: str, eagerly
 
 
 @pytest.mark.parametrize("eagerly", [False, True])
-def test_a_kernel_of_another_layer_is_refused_without_a_call(backend: str, eagerly: bool) -> None:
+def test_a_kernel_of_a_layer_elsewhere_is_refused_without_a_call(
+    backend: str, eagerly: bool
+) -> None:
     gpunn.config.run_eagerly(eagerly)
     source = layers.Dense(5)
     source(np.zeros((1, 5), np.float32))
-    chain = [layers.Input((5,)), source, Tied(source)]
+    chain = [layers.Input((5,)), source, TiedByAFunction(lambda: source)]
     model = gpunn.Sequential(chain, backend=backend)
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"weight '.*kernel' of another layer.*call"):

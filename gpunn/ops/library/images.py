@@ -173,8 +173,8 @@ class _Images:
         if depth * groups != channels or (groups > 1 and kernel.shape[3] % groups):
             several = ", or of groups that divide channels and filters" if grouped else ""
             raise ValueError(
-                f"the input channels must match the kernel: {channels} were expected{several}; got "
-                f"a kernel of shape {kernel.shape}."
+                f"the input channels must match the kernel: {channels} channels were expected"
+                f"{several}; got a kernel of shape {kernel.shape}."
             )
         return kernel
 

@@ -231,7 +231,10 @@ def test_one_network_is_the_answer_of_a_fast_run_also_for_a_skewed_target() -> N
 
 
 def test_a_fast_run_takes_a_better_linear_model_unless_a_network_is_asked_for() -> None:
-    plans = [planned(line(), np.arange(120), options, fast=True) for options in ({}, SHORT)]
+    random = np.random.default_rng(0)
+    x, noise = random.normal(0, 1, (6, 120)), random.normal(0, 3, 120)
+    table = data({f"x{k}": values for k, values in enumerate(x)}, 3 * x.sum(0) + noise)
+    plans = [planned(table, np.arange(120), options, fast=True) for options in ({}, SHORT)]
     assert [plan.kind for plan in plans] == ["linear model", "network"]
     assert [len(plan.choice.members) for plan in plans] == [1, 1]
 
