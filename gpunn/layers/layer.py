@@ -20,7 +20,6 @@ from gpunn.common.parts import lookups
 from gpunn.common.random import Counter
 from gpunn.common.signatures import given_to
 from gpunn.core.holder import Runnable
-from gpunn.core.operators import Kept
 from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter, ParameterStorage
@@ -51,8 +50,9 @@ from .parameters import (
     losses_of,
     marks_built,
     of_known_shapes,
+    track,
+    tracked,
     trainable,
-    weight_of,
 )
 from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
 from .symbolic import GraphOperation, SampleShape
@@ -162,9 +162,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         # Whether the parameters are declared; always True if there are none to declare.
         self.built = type(self).build is Layer.build
         self.input_shape = None  # of one sample; for several inputs, in their structure
-        for name, value in list(vars(self).items()):
-            if isinstance(value, Kept):  # set before `super().__init__()`
-                setattr(self, name, value)
+        track(self)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -193,9 +191,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. A variable becomes a weight, as in Keras; an argument is checked."""
         if "_parameters" in vars(self):
-            if isinstance(value, Kept) and not isinstance(value, Parameter):
-                value = weight_of(self, name, value)
-            value = checked(self, name, value)
+            value = checked(self, name, tracked(self, name, value))
         super().__setattr__(name, value)
 
     # -- what a layer implements
@@ -497,6 +493,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def _own_parameters(self) -> list[Parameter]:
         """The parameters that it has declared itself, in Keras's order: in order of declaration,
         non-trainable ones last."""
+        if self._holds_layers:
+            track(self)
         return sorted(self._parameters, key=lambda p: not p.trained)
 
     @property

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
+from gpunn.common.nested import any_in, replaced
 from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import required
 from gpunn.core.holder import ParameterHolder
+from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
@@ -71,6 +74,40 @@ def weight_of(layer: Any, name: str, variable: Any) -> Parameter:
         layer, variable.shape, lambda shape, dtype: first.astype(dtype), variable.own_name or name,
         variable.trainable, integers=integers_of(variable.declared),
     )
+
+
+def tracked(
+    layer: Any, name: str, value: Any, made: dict[int, tuple[Any, Parameter]] | None = None
+) -> Any:
+    """Return an attribute of a layer whose variables, in a class of one's own also in lists, tuples
+    and dictionaries, are weights of it. ``made``: those of others, by the ``id`` of the variable.
+    """
+    found = _is_variable if is_framework(type(layer)) else partial(any_in, _is_variable)
+    if name in layer._not_watched or not found(value):
+        return value
+    made = {} if made is None else made
+
+    def weight(x: Any) -> Any:
+        if not _is_variable(x):
+            return x
+        if id(x) not in made:
+            made[id(x)] = x, weight_of(layer, name, x)
+        return made[id(x)][1]
+
+    return replaced(weight, value)
+
+
+def track(layer: Any) -> None:
+    """Track what came to a layer's attributes without its notice: before ``super().__init__()``,
+    and into lists and dictionaries. A trace, which reads them, tracks none."""
+    made: dict[int, tuple[Any, Parameter]] = {}
+    for name, value in list(vars(layer).items()) if current() is None else ():
+        if (now := tracked(layer, name, value, made)) is not value:
+            setattr(layer, name, now)
+
+
+def _is_variable(x: Any) -> bool:
+    return isinstance(x, Kept) and not isinstance(x, Parameter)
 
 
 def declared(
@@ -265,6 +302,8 @@ def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     A layer that takes a list gets a list of shapes. `forward` computes the output, even if a `call`
     is around it.
     """
+    if layer._holds_layers and current() is None:
+        list(layer.named_parameters())  # so layers inside track theirs before a trace reads them
     several = list(input_shape) if layer.takes_list else [input_shape]
     check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)

@@ -26,8 +26,8 @@ class Variable(Kept):
 
     A layer's call, a loss and so on read its current value in each step, so a callback may assign
     to it. Assignments in a trace run in each step, in the order in which they were written; later
-    reads get the new value. A variable that is an attribute of a layer becomes a weight of the
-    layer and is saved with it.
+    reads get the new value. A variable that is an attribute of a layer, or in a list, tuple or
+    dictionary that is one, becomes a weight of the layer and is saved with it.
 
     Operators and the methods of arrays work as on a `gpunn.ops.Tensor`.
 

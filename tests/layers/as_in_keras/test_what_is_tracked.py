@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,3 +75,71 @@ def test_a_variable_that_is_set_before_the_constructor_is_a_weight(keras: Any) -
         model.compile(lib.optimizers.SGD(0.5), "mse")
         model.fit(X, X, batch_size=8, epochs=50, verbose=0)
         np.testing.assert_allclose(np.array(layer.scale.numpy()), 1.0, atol=1e-2)
+
+
+def in_groups(lib: Any, early: bool) -> Any:
+    """A layer with variables in lists, tuples and dictionaries, of which one is not trained."""
+
+    def one(value: float, **options: Any) -> Any:
+        return lib.Variable(np.full(3, value, "float32"), **options)
+
+    class Inner(lib.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            if not early:
+                super().__init__()
+            self.pair = one(1.2), one(0.9)
+            self.by_name = {"a": [one(1.1)], "steps": one(0.0, trainable=False)}
+            if early:
+                super().__init__()
+            self.later: list[Any] = []
+            self.later.append(one(0.8))
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            if training:
+                self.by_name["steps"].assign(self.by_name["steps"] + 1.0)
+            return x * self.pair[0] * self.pair[1] * self.by_name["a"][0] * self.later[0]
+
+    class Outer(lib.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = [Inner()]
+
+        def call(self, x: Any) -> Any:
+            return self.parts[0](x)
+
+    return Outer()
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_variables_in_groups_are_weights(keras: Any, early: bool, tmp_path: Path) -> None:
+    found = []
+    for lib in (keras, gpunn):
+        layer = in_groups(lib, early)
+        model = lib.Sequential([lib.Input((3,)), layer])
+        model.compile(lib.optimizers.SGD(0.1), "mse")
+        model.fit(X, X + 1, batch_size=4, epochs=3, shuffle=False, verbose=0)
+        assert len(model.trainable_weights) == 4
+        np.testing.assert_array_equal(np.array(layer.parts[0].by_name["steps"].numpy()), 6.0)
+        model.save_weights(tmp_path / "of.weights.h5")
+        other = lib.Sequential([lib.Input((3,)), in_groups(lib, early)])
+        other.load_weights(tmp_path / "of.weights.h5")
+        found.append(model.predict(X, verbose=0))
+        np.testing.assert_allclose(other.predict(X, verbose=0), found[-1], rtol=1e-6)
+        layer.trainable = False
+        assert not model.trainable_weights
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_variable_of_two_attributes_is_one_weight() -> None:
+    class Twice(gpunn.layers.Layer):
+        def __init__(self) -> None:
+            self.one = gpunn.Variable([2.0])
+            self.all = [self.one]
+            super().__init__()
+
+        def call(self, x: Any) -> Any:
+            return x * self.one * self.all[0]
+
+    layer = Twice()
+    assert layer([[3.0]]).tolist() == [[12.0]]
+    assert len(layer.weights) == 1
