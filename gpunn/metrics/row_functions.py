@@ -162,6 +162,7 @@ mse = MSE = mean_squared_error
 msle = MSLE = mean_squared_logarithmic_error
 
 _get, serialize, deserialize = lookups(Metric)
+serialize.__module__ = deserialize.__module__ = __name__  # where pickles look for them
 
 
 @described_as(_get)
