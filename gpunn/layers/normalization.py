@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,6 +92,10 @@ def _check_clipping(name: str, value: Any) -> dict[str, float]:
     if given.get("dmax", 0.0) < 0:
         raise ValueError(f"dmax should be non-negative in `{name}`; got {value!r}.")
     return given
+
+
+def _root(initializer: Any, shape: Any, dtype: Any) -> Any:
+    return np.sqrt(initializer(shape, dtype))
 
 
 class _Normalization(Layer):
@@ -207,11 +212,7 @@ class BatchNormalization(_Normalization):
         )
         if not self.renorm:
             return
-        of_variance = initializers.get(self.moving_variance_initializer)
-
-        def root(shape: Any, dtype: Any) -> Any:
-            return np.sqrt(of_variance(shape, dtype))
-
+        root = partial(_root, initializers.get(self.moving_variance_initializer))
         mean, shape = self.moving_mean_initializer, (features,)
         self.moving_stddev = self.parameter(shape, root, "moving_stddev", trained=False)
         self.renorm_mean = self.parameter(shape, mean, "renorm_mean", trained=False)

@@ -69,11 +69,15 @@ def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
 
 def weight_of(layer: Any, name: str, variable: Any) -> Parameter:
     """Declare a weight with the values of a variable, which becomes an attribute of a layer."""
-    first = variable.numpy()
+    first = partial(_as, variable.numpy())
     return type(layer).parameter(
-        layer, variable.shape, lambda shape, dtype: first.astype(dtype), variable.own_name or name,
+        layer, variable.shape, first, variable.own_name or name,
         variable.trainable, integers=integers_of(variable.declared),
     )
+
+
+def _as(values: np.ndarray, shape: Any, dtype: Any) -> np.ndarray:
+    return values.astype(dtype)
 
 
 def tracked(

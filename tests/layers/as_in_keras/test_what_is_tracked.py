@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,26 @@ def test_a_variable_of_two_attributes_is_one_weight() -> None:
     layer = Twice()
     assert layer([[3.0]]).tolist() == [[12.0]]
     assert len(layer.weights) == 1
+
+
+class Moved(gpunn.layers.Layer):
+    """Adds a variable, and variables in a list."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+        self.first = gpunn.Variable(np.full(3, 2.0, "float32"))
+        self.rest = [gpunn.Variable(np.full(3, 1.0, "float32"))]
+
+    def call(self, x: Any) -> Any:
+        return x + self.first + self.rest[0]
+
+
+@pytest.mark.parametrize(
+    "make", [Moved, lambda: gpunn.layers.BatchNormalization(renorm=True)], ids=["own", "renorm"]
+)
+def test_layers_whose_weights_begin_at_values_of_others_are_pickled(make: Any) -> None:
+    model = gpunn.Sequential([gpunn.Input((3,)), make()])
+    model.compile("sgd", "mse")
+    model.fit(X, X, epochs=2, verbose=0)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
