@@ -41,14 +41,20 @@ def any_in(condition: Callable[[Any], bool], x: Any) -> bool:
 
 
 def found_in(value: Any, kind: Any) -> Iterator[Any]:
-    """Yield the values of this type, anywhere in ``value``."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for entry in value:
-            yield from found_in(entry, kind)
-    elif isinstance(value, kind):
-        yield value
+    """Yield the values of this type, anywhere in ``value``, which may hold itself."""
+    entries, around = [iter((value,))], list[int]()  # of each level; groups that it is in, by `id`
+    while entries:
+        for entry in entries[-1]:
+            if isinstance(entry, (dict, list, tuple)):
+                if id(entry) not in around:
+                    around.append(id(entry))
+                    entries.append(iter(list(entry.values()) if isinstance(entry, dict) else entry))
+                    break
+            elif isinstance(entry, kind):
+                yield entry
+        else:
+            entries.pop()
+            del around[-1:]
 
 
 def is_group(x: Any) -> bool:

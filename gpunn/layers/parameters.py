@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
-from gpunn.common.nested import any_in, replaced
+from gpunn.common.nested import found_in, replaced
 from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import required
 from gpunn.core.holder import ParameterHolder
@@ -86,8 +86,8 @@ def tracked(
     """Return an attribute of a layer whose variables, in a class of one's own also in lists, tuples
     and dictionaries, are weights of it. ``made``: those of others, by the ``id`` of the variable.
     """
-    found = _is_variable if is_framework(type(layer)) else partial(any_in, _is_variable)
-    if name in layer._not_watched or not found(value):
+    within = [value] if is_framework(type(layer)) else found_in(value, Kept)
+    if name in layer._not_watched or not any(map(_is_variable, within)):
         return value
     made = {} if made is None else made
 

@@ -225,7 +225,7 @@ def test_several_inputs_in_a_graph(tmp_path: Path, every_backend: str) -> None:
     ours.set_weights(theirs.get_weights())
     fed = [Q, V, K, VALUES.astype("float32")]
     expected = theirs.predict(fed, verbose=0)
-    path = tmp_path / "cross.npz"
+    path = tmp_path / "cross.gpunn"
     ours.save(path)
     for model in (ours, gpunn.models.load_model(path)):
         for found, wanted in zip(model.predict(fed, verbose=0), expected, strict=True):

@@ -39,7 +39,8 @@ def takes_masks() -> list[Any]:
         layer = registered.make("layer", name, arguments)
         pictures = registered.takes_images(layer) and not registered.has_one_axis(layer)
         codes = isinstance(layer, layers.Embedding)
-        if layer.supports_masking and not pictures and not codes and "2D" not in name:
+        over_steps = (name, arguments.get("axis")) == ("UnitNormalization", 1)  # as in Keras
+        if layer.supports_masking and not (pictures or codes or over_steps or "2D" in name):
             marks = [pytest.mark.more] * (name in names or name in LATER)
             label = f"{name}-{registered.label(arguments)}"
             found.append(pytest.param(name, arguments, marks=marks, id=label))
