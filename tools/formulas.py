@@ -172,7 +172,8 @@ def loops_of_layers() -> str:
 def updates() -> str:
     """Return all updates of weights that define a `rule`."""
     found: list[str] = []
-    for cls in _framework("optimizer"):
+    # In this order whatever modules they are in: pages state the digest of these files.
+    for cls in sorted(_framework("optimizer"), key=lambda c: (c.__name__ == "Nadam", c.__name__)):
         if "rule" not in vars(cls):
             continue
         made = {optimizer.functor: optimizer for _, optimizer in reversed([*forms(cls)])}

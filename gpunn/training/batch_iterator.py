@@ -338,8 +338,9 @@ class BatchIterator:
                 end_if_asked()
                 until, at_once = next_watched(batch), programs.steps_at_once.get(size, 1)
                 if not self._ran and lockstep() is not None:
-                    # Others' kernels may round in another way. A new program begins by itself, and
-                    # one that is there, because these rows are where others were, does likewise.
+                    # Kernels of several networks may round in another way. A new program does its
+                    # first step by itself; one that is used again, as it finds these rows where
+                    # others were, has to do likewise.
                     at_once = 1
                 if ranks.size > 1:  # one of them may watch a batch, or be slower
                     until, at_once = _agreed(ranks, until, at_once)

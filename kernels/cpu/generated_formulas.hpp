@@ -24,9 +24,9 @@
     X(PiecewiseConstantDecay) X(CosineDecayRestarts) X(OneCycle)
 
 #define EACH_OPTIMIZER(X) \
-    X(Adam) X(AdamAmsgrad) X(Adadelta) X(Adagrad) X(Ftrl) X(RMSprop) X(RMSpropMomentum) \
-    X(RMSpropCentered) X(RMSpropCenteredMomentum) X(Lion) X(SGD) X(SGDMomentum) \
-    X(SGDMomentumNesterov) X(Adamax) X(Lamb) X(Nadam)
+    X(Adadelta) X(Adagrad) X(Adam) X(AdamAmsgrad) X(Adamax) X(Ftrl) X(Lamb) X(Lion) X(RMSprop) \
+    X(RMSpropMomentum) X(RMSpropCentered) X(RMSpropCenteredMomentum) X(SGD) X(SGDMomentum) \
+    X(SGDMomentumNesterov) X(Nadam)
 
 #define EACH_PENALTY(X) \
     X(SquarePenalty) X(BothPenalties)

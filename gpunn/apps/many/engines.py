@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.host.program import LEAST_STEPS
 from gpunn.backends.shared.interrupts import end_if_asked, ended_by, perform
-from gpunn.backends.shared.lockstep import Lockstep
+from gpunn.backends.shared.lockstep import LEAST_STEPS, Lockstep
 from gpunn.distribution.launch import size
 from gpunn.structure.nested import TRAINS
 

@@ -18,14 +18,10 @@ from gpunn.backends.contract.backend import Array, Backend, NotTraceableError, P
 from gpunn.backends.contract.formulas import FormulaProtocol
 from gpunn.backends.contract.profiling import current_profile
 from gpunn.backends.shared.interrupts import perform
-from gpunn.backends.shared.lockstep import lockstep
+from gpunn.backends.shared.lockstep import LEAST_STEPS, lockstep
 from gpunn.backends.shared.threads import ParallelRegion, workers
 
 from .trace import ArrayCall, CallRecorder, quiet
-
-# Steps of a run from which it waits for other threads, to run with theirs. Shorter ones are over by
-# then. The number of steps of a run does not depend on other threads.
-LEAST_STEPS = 256
 
 
 class TracingBackend(Backend):

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 
 WAITING_SECONDS = 0.2  # for members that do something else, before the others run without them
-FEW_STEPS = 256  # for which a run does not wait for others: it may miss their next one meanwhile
+# Steps of a run from which it waits for other threads, to run with theirs. Shorter ones are over by
+# then, and what is left of a longer one is done at once: it would miss the others' next run. The
+# number of steps of a run does not depend on other threads.
+LEAST_STEPS = 256
 
 
 class Run(ABC):
@@ -112,9 +115,9 @@ class Lockstep:
                     run.steps -= steps
                     if run.steps <= 0 or run.error is not None:
                         run.over.release()
-                    elif run.steps > FEW_STEPS:
+                    elif run.steps >= LEAST_STEPS:
                         self._waiting.append(run)
-                runs = [run for run in runs if 0 < run.steps <= FEW_STEPS and run.error is None]
+                runs = [run for run in runs if 0 < run.steps < LEAST_STEPS and run.error is None]
 
 
 class _OfThread(threading.local):
