@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -326,6 +326,8 @@ class Kept(Operators):
     """
 
     name: str
+    moves: ClassVar[int] = 0
+    """How often variables that steps may read, wherever they are written, moved to other arrays."""
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the values as a NumPy array.

@@ -17,10 +17,16 @@ from gpunn.common.registry import Entry
 from gpunn.common.snapshots import first_time
 
 from .contents import MOST_VALUES, Contents, by_itself
+from .operators import Kept
 from .side_effects import SideEffects, recorded_side_effects, side_effects_of
 
 Result = TypeVar("Result")
 Made = TypeVar("Made")
+
+
+def _general() -> Any:
+    """Return what all programs depend on."""
+    return floatx(), Kept.moves
 
 
 class Settings:
@@ -40,7 +46,7 @@ class Settings:
         self, parts: Iterable[Any] = (), values: Callable[[], Any] = lambda: None
     ) -> None:
         # Before anything is read, here and in `are_same`: a change meanwhile gets a later number.
-        self._change, self._floatx = registry.last_change, floatx()
+        self._change, self._general = registry.last_change, _general()
         self._values, self._values_now = values(), values
         self._contents = Contents(parts)
         self.seen = self._change if self._contents.simple else None
@@ -59,7 +65,7 @@ class Settings:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Settings)
-            and self._floatx == other._floatx
+            and self._general == other._general
             and self._values == other._values
             and self._contents == other._contents
         )
@@ -70,7 +76,7 @@ class Settings:
         """Return whether nothing has changed, by a fast check, see `Contents.are_same`."""
         now = registry.last_change
         untouched = now == self._change
-        if not untouched and (floatx() != self._floatx or self._values_now() != self._values):
+        if not untouched and (_general() != self._general or self._values_now() != self._values):
             return False
         if not self._contents.identities.are_same(untouched):
             return False

@@ -82,9 +82,10 @@ class Parameter(Kept):
         connections: a mask on the host, True where there is a connection; None: everywhere.
         kept: the values of a copy (by pickle, for example) before it has a storage; else None.
         by_rows: whether its layer only reads rows of it, with `take`.
+        was_variable: whether it was created as a `gpunn.Variable`, which has values at once.
     """
 
-    by_rows = False
+    by_rows = was_variable = False
     storage: ParameterStorage | None = None
 
     def __init__(
@@ -259,8 +260,9 @@ class Parameter(Kept):
             )
 
     def _storage(self) -> ParameterStorage:
-        if self.storage is None and self.layer is not None and self.layer.built:
-            self.layer._own_storage()
+        layer = self.layer
+        if self.storage is None and layer is not None and (layer.built or self.was_variable):
+            layer._own_storage()
         if self.storage is None:
             raise ValueError(f"{self.path} has no values yet: its layer is not built.")
         return self.storage
@@ -325,6 +327,7 @@ class ParameterStorage:
         self.segments = np.zeros(len(trained), SEGMENT)
         size = self._layout(trained, self.segments)
         initial = [self._first_values(p) for p in self.parameters]
+        Kept.moves += any(p.was_variable and p.storage is not None for p in self.parameters)
         self.values: Array = backend.zeros((size,), self.dtype)
         self.gradients: Array = backend.zeros((size,), self.dtype)
         state_table = np.zeros(len(state), SEGMENT)

@@ -51,7 +51,7 @@ from .parameters import (
     marks_built,
     of_known_shapes,
     track,
-    tracked,
+    track_in,
     trainable,
 )
 from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
@@ -191,7 +191,8 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. A variable becomes a weight, as in Keras; an argument is checked."""
         if "_parameters" in vars(self):
-            value = checked(self, name, tracked(self, name, value))
+            value = checked(self, name, value)
+            track_in(self, name, value)
         super().__setattr__(name, value)
 
     # -- what a layer implements
@@ -542,13 +543,13 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     def _own_storage(self) -> ParameterStorage:
         """Return the storage that holds the parameters: the model's, or a small separate one."""
         weights = self.weights
-        if (storage := next((p.storage for p in weights), None)) is not None:
-            return storage
+        if weights and all(p.storage for p in weights):
+            return cast("ParameterStorage", weights[0].storage)
         with _making_storage:  # another thread may have been faster
-            storage = next((p.storage for p in weights), None)
-            kept = next((p.dtype for p in weights), None)  # of a copy
-            dtype = resolve_dtype(self.dtype or kept)
-            return storage or ParameterStorage(get_backend(), dtype, weights)
+            if weights and all(p.storage for p in weights):
+                return cast("ParameterStorage", weights[0].storage)
+            kept = next((p.dtype for p in weights if p.dtype), None)  # of a copy
+            return ParameterStorage(get_backend(), resolve_dtype(self.dtype or kept), weights)
 
     # -- shapes, and symbolic tensors
 

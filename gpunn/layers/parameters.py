@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common import registry
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
-from gpunn.common.nested import found_in, replaced
+from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import required
 from gpunn.core.holder import ParameterHolder
@@ -26,6 +27,7 @@ from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.primitive import place_in_user_code
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current, tracing
+from gpunn.ops.variable import Variable
 
 from .shapes import (
     check_spec,
@@ -62,56 +64,73 @@ def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
     while parameter.name in known:
         number += 1
         parameter.name = f"{first}_{number}"
-    parameter.layer = layer
+    parameter.layer = layer if parameter.layer is None else parameter.layer
     layer._parameters.append(parameter)
     return parameter
 
 
-def weight_of(layer: Any, name: str, variable: Any) -> Parameter:
-    """Declare a weight with the values of a variable, which becomes an attribute of a layer."""
-    first = partial(_as, variable.numpy())
-    return type(layer).parameter(
-        layer, variable.shape, first, variable.own_name or name,
+def track_in(holder: Any, name: str, value: Any) -> None:
+    """Make the variables in an attribute weights of the layer or model that holds it; in a class of
+    one's own also those in lists, tuples and dictionaries.
+
+    Whoever else holds a variable, as a callback or a second layer, then holds the weight.
+
+    Raises:
+        TypeError: inside a `call`.
+        ValueError: if the model is built already.
+    """
+    if name in holder._not_watched:
+        return
+    layer, found = holder._declares, found_in(value, Kept)
+    for variable in filter(_is_variable, [value] if is_framework(type(holder)) else found):
+        if any(p is variable for p in layer._parameters):
+            continue
+        if isinstance(variable, Parameter):  # of another layer
+            if holder._is_closed or current() is not None:
+                continue
+        elif holder._is_closed:
+            raise ValueError(
+                f"{holder.name}.{name}: a variable of the shape {variable.shape} would not be "
+                f"trained or saved, since the model is built already. Create it in __init__ or in "
+                f"build(input_shape), as in Keras."
+            )
+        else:
+            check_declaration(layer, name, variable.shape)
+            _make_weight(variable, name)
+        add_parameter(layer, variable)
+
+
+def _make_weight(variable: Any, name: str) -> None:
+    weight = Parameter(
+        variable.shape, partial(_as, variable.numpy()), variable.own_name or name,
         variable.trainable, integers=integers_of(variable.declared),
+        constraint=variable.constraint,
     )
+    weight.was_variable = True
+    registry.record_change()  # also before, an interrupt may follow
+    Kept.moves += variable._place is not None
+    variable.__class__ = Parameter
+    variable.__dict__ = vars(weight)
+    registry.record_change()
 
 
 def _as(values: np.ndarray, shape: Any, dtype: Any) -> np.ndarray:
     return values.astype(dtype)
 
 
-def tracked(
-    layer: Any, name: str, value: Any, made: dict[int, tuple[Any, Parameter]] | None = None
-) -> Any:
-    """Return an attribute of a layer whose variables, in a class of one's own also in lists, tuples
-    and dictionaries, are weights of it. ``made``: those of others, by the ``id`` of the variable.
+def track(holder: Any) -> None:
+    """Track what came to the attributes of a layer or model without its notice: before
+    ``super().__init__()``, and into lists and dictionaries. A trace, which reads them, tracks none.
     """
-    within = [value] if is_framework(type(layer)) else found_in(value, Kept)
-    if name in layer._not_watched or not any(map(_is_variable, within)):
-        return value
-    made = {} if made is None else made
-
-    def weight(x: Any) -> Any:
-        if not _is_variable(x):
-            return x
-        if id(x) not in made:
-            made[id(x)] = x, weight_of(layer, name, x)
-        return made[id(x)][1]
-
-    return replaced(weight, value)
-
-
-def track(layer: Any) -> None:
-    """Track what came to a layer's attributes without its notice: before ``super().__init__()``,
-    and into lists and dictionaries. A trace, which reads them, tracks none."""
-    made: dict[int, tuple[Any, Parameter]] = {}
-    for name, value in list(vars(layer).items()) if current() is None else ():
-        if (now := tracked(layer, name, value, made)) is not value:
-            setattr(layer, name, now)
+    for name, value in list(vars(holder).items()) if current() is None else ():
+        track_in(holder, name, value)
 
 
 def _is_variable(x: Any) -> bool:
-    return isinstance(x, Kept) and not isinstance(x, Parameter)
+    """Whether it is a variable of the user's own, or was one before it became a weight."""
+    if isinstance(x, Parameter):
+        return x.was_variable
+    return isinstance(x, Variable) and x.may_be_weight and not x.of_metric
 
 
 def declared(
@@ -172,6 +191,14 @@ trainable = property(attrgetter("_trainable"), _set_trainable)
 
 class Stateless(ParameterHolder):
     """A layer or model as a function of its weights."""
+
+    _is_closed = False
+    """Whether its variables are no longer made weights."""
+
+    @property
+    def _declares(self) -> Any:
+        """The layer that declares its own parameters."""
+        return self
 
     @recorded
     def stateless_call(

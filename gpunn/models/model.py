@@ -15,6 +15,7 @@ from gpunn.common.names import closest, snake_case, unique_name
 from gpunn.common.overrides import PAGE
 from gpunn.core.plan import Plan
 from gpunn.core.storage import ParameterStorage
+from gpunn.layers.parameters import track, track_in
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.structure.builder import Builder, Source
 from gpunn.structure.graph import Graph, restore_graph
@@ -86,7 +87,7 @@ class Model(TrainableModel):
         if self._has_call:
             from gpunn.structure.calls import ModelCall
 
-            source: Source = ModelCall(self)
+            source: Source = ModelCall(self, dtype)
         else:
             source = Graph(inputs, outputs)
         self._create(source, name, trainable, dtype, backend)
@@ -108,7 +109,9 @@ class Model(TrainableModel):
         self._training = Training(self._builder)
         self._applications = []
         self._trainable = bool(trainable)
-        if not (trainable or self._has_call):  # a custom call has no layers yet
+        if self._has_call:
+            track(self)  # what was set before it was created
+        if not trainable:
             self.trainable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -142,6 +145,8 @@ class Model(TrainableModel):
                 f"{type(self).__name__}.{name} would be ignored on an object. Write a subclass of "
                 f"{type(self).__name__} with {name}. See docs/reference/own-training.md."
             )
+        if self._has_call and "_training" in vars(self):
+            track_in(self, name, value)
         super().__setattr__(name, value)
 
     # -- what it is built of

@@ -26,8 +26,9 @@ class Variable(Kept):
 
     A layer's call, a loss and so on read its current value in each step, so a callback may assign
     to it. Assignments in a trace run in each step, in the order in which they were written; later
-    reads get the new value. A variable that is an attribute of a layer, or in a list, tuple or
-    dictionary that is one, becomes a weight of the layer and is saved with it.
+    reads get the new value. A variable that is an attribute of a layer, or of a model with a
+    `call`, or in a list, tuple or dictionary that is one, becomes a weight: it is trained and
+    saved.
 
     Operators and the methods of arrays work as on a `gpunn.ops.Tensor`.
 
@@ -36,7 +37,7 @@ class Variable(Kept):
             initializer.
         shape: used if the initializer is a function or a name; other values broadcast to it.
         dtype: floatx by default; assigned values are converted to it.
-        trainable: accepted as in Keras; only layers' weights have gradients.
+        trainable: whether updates change it, once it is a weight of a layer or model.
         name: used in messages.
         initial_value: TensorFlow's name for the first argument.
 
@@ -48,6 +49,8 @@ class Variable(Kept):
 
     _constraint: Any = None
     _place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
+    may_be_weight = True
+    """Whether it becomes a weight as an attribute of a layer or model."""
     of_metric = False
     """Whether it is the state of a metric, which changes only where metrics count."""
 
@@ -312,6 +315,8 @@ class StateVariable(Variable):
 
     Between steps only: a step has a state of its own.
     """
+
+    may_be_weight = False
 
     def __init__(
         self, path: str, shape: tuple[int, ...], dtype: str, read: Callable[[], np.ndarray],

@@ -14,9 +14,11 @@ from gpunn.common.nested import TreeDef
 from gpunn.common.overrides import replaces
 from gpunn.common.signatures import arguments, given_to, signature
 from gpunn.core.settings import traced_call
+from gpunn.core.storage import Parameter
 from gpunn.layers import InputLayer
 from gpunn.layers.applying import symbolic_outputs
 from gpunn.layers.layer import Layer
+from gpunn.layers.parameters import track
 from gpunn.layers.shapes import dtype_of
 from gpunn.layers.symbolic import SampleShape, mask_of
 from gpunn.layers.traced import takes_training
@@ -35,8 +37,8 @@ class ModelCall(Layer):  # pickles of models name it
     _reads_integers = True
     _not_watched = Layer._not_watched | {"form", "building", "_output_form", "_masked"}
 
-    def __init__(self, model: Any) -> None:
-        super().__init__(name="call")
+    def __init__(self, model: Any, dtype: Any = None) -> None:
+        super().__init__(name="call", dtype=dtype)
         self.model = model
         self.form: TreeDef | None = None  # of the inputs; None before it is known
         self._output_form = TreeDef()
@@ -56,6 +58,11 @@ class ModelCall(Layer):  # pickles of models name it
     def _with_layers_inside(self) -> list[Any]:
         """Return itself, the model, whose attributes its call may read, and all layers in it."""
         return [self, *self.model._with_layers_inside()]
+
+    @property
+    def _own_parameters(self) -> list[Parameter]:
+        track(self.model)
+        return super()._own_parameters
 
     def _packed(self, given: Any) -> Any:
         assert self.form is not None

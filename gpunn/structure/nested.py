@@ -236,6 +236,14 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     # -- what it contains
 
+    @property
+    def _declares(self) -> Any:
+        return self._builder.source
+
+    @property
+    def _is_closed(self) -> bool:  # type: ignore[override]
+        return self._builder.is_built
+
     def _with_layers_inside(self) -> list[Any]:
         """Return all layers at any depth, after the model itself if it has a custom call."""
         inside = chain.from_iterable(layer._with_layers_inside() for layer in self.layers)
@@ -251,7 +259,7 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
 
     @property
     def _own_parameters(self) -> list[Parameter]:
-        """The parameters that a model with a custom call has added by `add_weight`."""
+        """The parameters of a model with a custom call, by `add_weight` or from variables."""
         return list(self._builder.source._own_parameters) if self._has_call else []
 
     @property

@@ -86,11 +86,12 @@ class ArrayFunction:
         with trace.active():
             y = traced_call(self._part, self._what, lambda: self._function(*leaves))
             y = of_tensors(y, self._what)
-        if trace.parameters:
-            names = ", ".join(p.path for p in trace.parameters)
+        if trained := [p for p in trace.parameters if p.trained or not p.was_variable]:
+            names = ", ".join(p.path for p in trained)
             raise ValueError(
                 f"{self._what} reads weights of a layer ({names}), which would get no gradient "
-                f"from it. Read them in a layer's call, and add their loss with add_loss."
+                f"from it. Read them in a layer's call, and add their loss with add_loss; or make "
+                f"a variable that is not trained, gpunn.Variable(x, trainable=False)."
             )
         return trace, leaves, y
 

@@ -23,6 +23,8 @@ from .updating import Tensors, decay_of, is_due, update_by_tensors, updated
 class Slot(Variable):
     """A slot that `build` makes: it stands for the values that a step has in `update_step`."""
 
+    may_be_weight = False
+
     def numpy(self) -> np.ndarray:
         """Raise a TypeError: outside of steps it has no values."""
         if current() is None:
