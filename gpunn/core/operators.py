@@ -3,11 +3,14 @@ calls an operation by name."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
+
+from .recording import recorded
 
 
 class Functions(dict[str, Callable[..., Any]]):
@@ -326,6 +329,8 @@ class Kept(Operators):
     """
 
     name: str
+    dtype: Any
+    access: Any
     moves: ClassVar[int] = 0
     """How often variables that steps may read, wherever they are written, moved to other arrays."""
 
@@ -347,6 +352,67 @@ class Kept(Operators):
     def stored(self) -> np.ndarray:
         """Return a copy of the values that are stored now, inside a trace too."""
         raise TypeError(f"{type(self).__name__} must define stored().")
+
+    def assign(self, value: Any) -> Any:
+        """Set the values; return them as a tensor."""
+        raise TypeError(f"{type(self).__name__} must define assign(value).")
+
+    @recorded
+    def assign_add(self, value: Any) -> Any:
+        """Add ``value`` to the variable: ``v = v + value``; return the new value as a tensor.
+
+        Raises:
+            ValueError: if the sum has another shape.
+
+        >>> import gpunn
+        >>> gpunn.Variable([1.0, 2.0]).assign_add([0.5, 0.5]).tolist()
+        [1.5, 2.5]
+        """
+        value = FUNCTIONS["convert_to_tensor"](value, self.dtype)
+        with self.access.writing():  # no other thread assigns in between
+            return self.assign(self + value)
+
+    @recorded
+    def assign_sub(self, value: Any) -> Any:
+        """Subtract ``value`` from the variable: ``v = v - value``; return the new value as a
+        tensor.
+
+        Raises:
+            ValueError: if the difference has another shape.
+
+        >>> import gpunn
+        >>> gpunn.Variable([1.0, 2.0]).assign_sub([0.5, 0.5]).tolist()
+        [0.5, 1.5]
+        """
+        value = FUNCTIONS["convert_to_tensor"](value, self.dtype)
+        with self.access.writing():
+            return self.assign(self - value)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a part, as of a tensor. ``v[0].assign(x)`` assigns to this part."""
+        part = FUNCTIONS["get_item"](self, key)
+        part.part_of = self, key
+        return part
+
+    @recorded
+    def assign_part(self, key: Any, value: Any) -> Any:
+        """Set the elements ``self[key]`` to a value that broadcasts to them; return all.
+
+        Args:
+            key: an index as of a NumPy array, such as ``(0, slice(2))``.
+            value: numbers or a tensor.
+
+        >>> import gpunn
+        >>> gpunn.Variable([1.0, 2.0, 3.0]).assign_part(slice(0, 2), 0.0).tolist()
+        [0.0, 0.0, 3.0]
+        """
+        places = np.arange(math.prod(self.shape)).reshape(self.shape)[key]
+        value = FUNCTIONS["convert_to_tensor"](value, self.dtype)
+        value = FUNCTIONS["broadcast_to"](value, places.shape)
+        flat = FUNCTIONS["scatter_update"](
+            FUNCTIONS["reshape"](self, (-1,)), places.reshape(-1, 1), value.reshape(-1)
+        )
+        return self.assign(flat.reshape(self.shape))
 
     def __float__(self) -> float:
         return float(self._scalar())

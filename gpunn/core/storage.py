@@ -195,8 +195,8 @@ class Parameter(Kept):
         return self.array_on(backend)
 
     @recorded
-    def assign(self, values: Any) -> None:
-        """Set the values; masked connections stay 0.
+    def assign(self, values: Any) -> Any:
+        """Set the values; masked connections stay 0. Return the new ones as a tensor.
 
         In a layer's `call` they are set in each step, after its forward pass; later reads of the
         parameter in the call get the new values.
@@ -205,11 +205,11 @@ class Parameter(Kept):
             ValueError: if the shape differs.
             TypeError: in a call of a model that only predicts.
         """
-        if any(assigned(self, values) for assigned in ASSIGNED):
-            return
-        values = np.asarray(values)
-        self.check(values)
-        self.write(values)
+        if not any(assigned(self, values) for assigned in ASSIGNED):
+            values = np.asarray(values)
+            self.check(values)
+            self.write(values)
+        return FUNCTIONS["convert_to_tensor"](self)
 
     def write(self, values: np.ndarray) -> None:
         """Set the values on the device, inside a trace too."""
@@ -219,20 +219,6 @@ class Parameter(Kept):
         refuse(f"it writes to {self.path}: use assign.")
         with storage.access.writing():
             storage.backend.write(self.value, values)
-
-    @recorded
-    def assign_add(self, value: Any) -> None:
-        """Add ``value`` to the values; see `assign`."""
-        value = FUNCTIONS["convert_to_tensor"](value)
-        with self.access.writing():  # no other thread assigns in between
-            self.assign(self + value)
-
-    @recorded
-    def assign_sub(self, value: Any) -> None:
-        """Subtract ``value`` from the values; see `assign`."""
-        value = FUNCTIONS["convert_to_tensor"](value)
-        with self.access.writing():
-            self.assign(self - value)
 
     def exact(self, values: np.ndarray, dtype: str) -> np.ndarray:
         """Return the values, truncated if they are integers.

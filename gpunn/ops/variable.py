@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common import registry
 from gpunn.common.holds import Access
-from gpunn.core.operators import FUNCTIONS, Kept
+from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded, refuse
 
 from .conversion import convert, variable_value
@@ -241,59 +241,6 @@ class Variable(Kept):
             if self._place is not None:
                 backend, array = self._place
                 backend.write(array, self._value.numpy())
-
-    @recorded
-    def assign_add(self, value: Any) -> Tensor:
-        """Add ``value`` to the variable: ``v = v + value``; return the new value as a tensor.
-
-        Raises:
-            ValueError: if the sum has another shape.
-
-        >>> Variable([1.0, 2.0]).assign_add([0.5, 0.5]).tolist()
-        [1.5, 2.5]
-        """
-        value = convert(value, self.dtype)
-        with self.access.writing():  # no other thread assigns in between
-            return self.assign(self.as_tensor() + value)
-
-    @recorded
-    def assign_sub(self, value: Any) -> Tensor:
-        """Subtract ``value`` from the variable: ``v = v - value``; return the new value as a
-        tensor.
-
-        Raises:
-            ValueError: if the difference has another shape.
-
-        >>> Variable([1.0, 2.0]).assign_sub([0.5, 0.5]).tolist()
-        [0.5, 1.5]
-        """
-        value = convert(value, self.dtype)
-        with self.access.writing():
-            return self.assign(self.as_tensor() - value)
-
-    def __getitem__(self, key: Any) -> Tensor:
-        """Return a part, as of a tensor. ``v[0].assign(x)`` assigns to this part."""
-        part: Tensor = FUNCTIONS["get_item"](self, key)
-        part.part_of = self, key
-        return part
-
-    @recorded
-    def assign_part(self, key: Any, value: Any) -> Tensor:
-        """Set the elements ``self[key]`` to a value that broadcasts to them; return all.
-
-        Args:
-            key: an index as of a NumPy array, such as ``(0, slice(2))``.
-            value: numbers or a tensor.
-
-        >>> Variable([1.0, 2.0, 3.0]).assign_part(slice(0, 2), 0.0).tolist()
-        [0.0, 0.0, 3.0]
-        """
-        places = np.arange(self._value.size).reshape(self.shape)[key]
-        value = FUNCTIONS["broadcast_to"](convert(value, self.dtype), places.shape)
-        flat = FUNCTIONS["scatter_update"](
-            FUNCTIONS["reshape"](self, (-1,)), places.reshape(-1, 1), value.reshape(-1)
-        )
-        return self.assign(flat.reshape(self.shape))
 
     @recorded
     def reset(self) -> None:
