@@ -261,7 +261,7 @@ def _check_layers(
     gradients = backward({})
     for p, gradient in zip(storage.trained, gradients, strict=True):
         name = names.get(id(p.layer), p.name)
-        check.compare(f"{owner}: {name}", backend, p.value, gradient, forward, p.connections)
+        check.compare(f"{owner}: {name}", backend, p.array, gradient, forward, p.connections)
     workspace = bound()
     last = workspace.calls[-1]
     if len(layers) == 1 and not last.layer._is_skipped(last):
@@ -386,4 +386,4 @@ def _check_model(check: _Check, model: Model, x: Any, y_true: Any, sample_weight
     workspace.backward()
     gradients = [backend.read(p.gradient) for p in trained.values()]
     for (path, p), found in zip(trained.items(), gradients, strict=True):
-        check.compare(f"{model.name}: {path}", backend, p.value, found, forward, p.connections)
+        check.compare(f"{model.name}: {path}", backend, p.array, found, forward, p.connections)

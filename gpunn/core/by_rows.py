@@ -143,7 +143,7 @@ class RowUpdate:
         self._rows = own = ParameterStorage(backend, storage.dtype, [rows])
         own.add_slots(optimizer.slot_names)
         slots = [(storage.slots[name], own.slots[name]) for name in optimizer.slot_names]
-        self._changed = [(p.value, rows.value)]
+        self._changed = [(p.array, rows.array)]
         self._changed += [(storage.segment(a, p), own.segment(b, rows)) for a, b in slots]
         self._read = [(p.gradient, rows.gradient), *self._changed]
 

@@ -77,7 +77,7 @@ class Parameter(Kept):
             floats, and values that the storage's dtype cannot represent raise an error.
 
     Attributes:
-        value: the values on the device, a view of the storage's flat array.
+        array: the values on the device, a view of the storage's flat array.
         gradient: the gradient of the last step, likewise; None for state.
         connections: a mask on the host, True where there is a connection; None: everywhere.
         kept: the values of a copy (by pickle, for example) before it has a storage; else None.
@@ -111,7 +111,7 @@ class Parameter(Kept):
         self.integers = integers
         self.layer: Any = None
         self.within = ""  # its path, if its layer is part of another
-        self.value: Array = None
+        self.array: Array = None
         self.gradient: Array = None
         self.connections: np.ndarray | None = None
         self.kept: np.ndarray | None = None
@@ -124,7 +124,12 @@ class Parameter(Kept):
     def __getstate__(self) -> dict[str, Any]:
         """Return its values instead of its storage, which may hold other parameters."""
         kept = self.kept if self.storage is None else self.numpy()
-        return {**vars(self), "storage": None, "value": None, "gradient": None, "kept": kept}
+        return {**vars(self), "storage": None, "array": None, "gradient": None, "kept": kept}
+
+    @property
+    def value(self) -> Any:
+        """Its `array`; as a tensor if it was created as a variable, whose value is one."""
+        return FUNCTIONS["convert_to_tensor"](self) if self.was_variable else self.array
 
     @property
     def size(self) -> int:
@@ -178,12 +183,12 @@ class Parameter(Kept):
         """Return the array from which steps read the values."""
         if self.storage is None:
             self.layer._own_storage()
-        return self.value
+        return self.array
 
     def stored(self) -> np.ndarray:
         """Return a copy of the values that are stored now, inside a trace too."""
         storage = self._storage()
-        return storage.access.read(lambda: storage.backend.read(self.value))
+        return storage.access.read(lambda: storage.backend.read(self.array))
 
     @property
     def access(self) -> Access:
@@ -218,7 +223,7 @@ class Parameter(Kept):
         values = np.ascontiguousarray(self.existing(self.exact(values, dtype)), dtype)
         refuse(f"it writes to {self.path}: use assign.")
         with storage.access.writing():
-            storage.backend.write(self.value, values)
+            storage.backend.write(self.array, values)
 
     def exact(self, values: np.ndarray, dtype: str) -> np.ndarray:
         """Return the values, truncated if they are integers.
@@ -262,14 +267,14 @@ class Parameter(Kept):
 
         def copied() -> Array:
             with storage.backend.stream_lock:
-                return self.value.copy()
+                return self.array.copy()
 
         return storage.access.read(copied).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return the device of the values."""
         self._storage()
-        return self.value.__dlpack_device__()
+        return self.array.__dlpack_device__()
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype}>"
@@ -323,13 +328,13 @@ class ParameterStorage:
         self.trained: list[Parameter] = []
         for parameter, row in zip(trained, self.segments, strict=True):
             at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
-            parameter.value = self.values[at].reshape(parameter.shape)
+            parameter.array = self.values[at].reshape(parameter.shape)
             parameter.gradient = self.gradients[at].reshape(parameter.shape)
         for parameter, row in zip(state, state_table, strict=True):
             at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
-            parameter.value = self.state[at].reshape(parameter.shape)
+            parameter.array = self.state[at].reshape(parameter.shape)
         for parameter, values in zip(self.parameters, initial, strict=True):
-            backend.write(parameter.value, values)
+            backend.write(parameter.array, values)
         self.refresh()
         for parameter in self.parameters[::-1]:  # the first one last: then all are there
             parameter.storage, parameter.kept = self, None

@@ -209,7 +209,7 @@ class CustomSteps:
         _check("trainable_variables", trainable_variables, [p.shape for p in places])
         count, *rates = optimizer_variables[: len(numbers)]
         for p, value, gradient in zip(places, trainable_variables, grads, strict=True):
-            p.value[...] = np.asarray(value)
+            p.array[...] = np.asarray(value)
             p.gradient[...] = p.existing(np.asarray(gradient, p.dtype))
             p.gradient[...] /= worker.loss_scale_factor or 1.0
         for storage, _ in storages:
@@ -223,7 +223,7 @@ class CustomSteps:
         worker.write_rates()
         runs()  # which counts it
         state = [constant(_slot(name, p), p.dtype) for name, p in slots]
-        values = [constant(p.value, p.dtype) for p in places]
+        values = [constant(p.array, p.dtype) for p in places]
         return values, [*_numbers(worker, _widest(places)), *state]
 
     def scale_loss(self, loss: Any) -> Any:

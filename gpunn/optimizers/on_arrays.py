@@ -175,7 +175,7 @@ class Update:
                 complete_gradients(home)
                 home.row_gradients = {}
         for n, p in self.copies:
-            p.value[...] = np.asarray(variables[n])  # in a parameter storage of NumPy
+            p.array[...] = np.asarray(variables[n])  # in a parameter storage of NumPy
         for g, p in zip(gradients, self.places, strict=True):
             into = cast(ParameterStorage, p.storage).backend
             as_it_is = isinstance(g, Tensor) and g.dtype == p.dtype
@@ -231,9 +231,9 @@ class Update:
         for n, p in self.copies:
             v = variables[n]
             if isinstance(v, np.ndarray):
-                v[...] = p.value
+                v[...] = p.array
             else:
-                v.assign(p.value.copy())
+                v.assign(p.array.copy())
 
     @property
     def scale(self) -> float:
@@ -403,7 +403,7 @@ def _parts(
         }
         part = storage.part([stand[number] for number in own], list(stand.values()))
         for p in trained:
-            vars(stand[id(p)]).update(value=p.value, gradient=p.gradient, storage=part)
+            vars(stand[id(p)]).update(array=p.array, gradient=p.gradient, storage=part)
         part.take_slots(place.flat)
         found[id(storage)] = part, stand
     return found

@@ -492,7 +492,7 @@ class Optimizer(CustomSteps, Formula):
             backend.average_weights(self, storage, control)
         for parameter in storage.trained:
             if parameter.constraint is not None:
-                backend.constrain(parameter.constraint, parameter.value)
+                backend.constrain(parameter.constraint, parameter.array)
 
     def finish(self, storage: ParameterStorage) -> None:
         """End training: with ``use_ema``, replace the weights by their averages."""

@@ -101,7 +101,7 @@ def _draw(storage: ParameterStorage) -> None:
         for p in storage.parameters:
             if p.initializer is None or (id(p) not in trained and np.isfinite(p.stored()).all()):
                 continue
-            storage.backend.write(p.value, np.asarray(p.initializer(p.shape, storage.dtype)))
+            storage.backend.write(p.array, np.asarray(p.initializer(p.shape, storage.dtype)))
 
 
 def _run(

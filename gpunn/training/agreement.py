@@ -162,7 +162,7 @@ def check_weights(ranks: Communicator, trainer: Trainer, epoch: int) -> None:
     if ranks.least(number, -number) == [number, -number]:
         return
     own = {
-        path: checksum(backend, p.value.reshape(-1))
+        path: checksum(backend, p.array.reshape(-1))
         for path, p in trainer.plan.parameters.items()
         if p.trained
     }

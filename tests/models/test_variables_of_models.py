@@ -338,3 +338,39 @@ def test_the_state_of_metrics_and_optimizers_is_no_weight() -> None:
     model = Counting()
     model.build((None, 3))
     assert model.count_params() == 1
+
+
+def test_a_call_uses_them_as_variables(keras: Any, backend: str) -> None:
+    found = []
+    for lib in (keras, gpunn):
+
+        class Counted(lib.Model):  # type: ignore[name-defined, misc]
+            def __init__(self, lib: Any = lib, **common: Any) -> None:
+                super().__init__(**common)
+                self.scale = lib.Variable(np.ones(3, "float32"))
+                self.sums = lib.Variable(np.zeros(3, "float32"), trainable=False)
+
+            def call(self, x: Any, training: Any = None, lib: Any = lib) -> Any:
+                if training:
+                    self.sums.assign_add(lib.ops.sum(x, axis=0))
+                    if lib is gpunn:
+                        self.sums[1].assign(7.0)
+                    else:
+                        self.sums.assign(lib.ops.slice_update(self.sums, [1], [7.0]))
+                return x * self.scale.value
+
+        model = Counted(**({"backend": backend} if lib is gpunn else {}))
+        model.compile(lib.optimizers.SGD(0.1), "mse")
+        model.fit(X, 2 * X, batch_size=4, epochs=3, shuffle=False, verbose=0)
+        found.append([*model.get_weights(), values(model.scale.value), values(model.sums.value)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_assigned_to_a_weight_is_returned() -> None:
+    layer = gpunn.layers.Dense(2, kernel_initializer="ones")
+    layer.build((None, 1))
+    assert layer.kernel.assign_add([[1.0, 2.0]]).tolist() == [[2.0, 3.0]]
+    assert layer.kernel.assign_sub([[1.0, 1.0]]).tolist() == [[1.0, 2.0]]
+    assert layer.kernel[0, 1].assign(5.0).tolist() == [[1.0, 5.0]]
+    assert layer.kernel.assign([[3.0, 4.0]]).tolist() == layer.kernel.numpy().tolist()

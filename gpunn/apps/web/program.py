@@ -219,7 +219,7 @@ class _Run:
 
 def _on_host(model: Any) -> Any:
     """Return the model, or a copy with NumPy arrays."""
-    if all(isinstance(p.value, np.ndarray) for p in model._storage.parameters):
+    if all(isinstance(p.array, np.ndarray) for p in model._storage.parameters):
         return model
     with choice_put_back():
         use_backend("numpy")

@@ -116,7 +116,7 @@ class CupyLosses(CupyExpressions):
             if parameter.regularizer.coefficients is None:
                 gradient = parameter.gradient if gradients else None
                 totals = self.xp.asarray(totals)  # tracing fails here, whatever the penalty calls
-                totals[0] += rows * parameter.regularizer.penalty(self, parameter.value, gradient)
+                totals[0] += rows * parameter.regularizer.penalty(self, parameter.array, gradient)
 
     def _constrain(self, call: OpCall) -> None:
         constraint, w = call.constraint, call.w

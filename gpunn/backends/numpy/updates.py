@@ -28,7 +28,7 @@ class NumpyUpdates(TracingBackend):
 
     def _penalties(self, parameters: list[Any], rows: int, gradients: bool, totals: Array) -> None:
         for parameter in parameters:
-            w, gradient = parameter.value, parameter.gradient if gradients else None
+            w, gradient = parameter.array, parameter.gradient if gradients else None
             if parameter.regularizer.coefficients is None:
                 penalty = parameter.regularizer.penalty(self, w, gradient)
             else:

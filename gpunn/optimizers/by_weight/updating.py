@@ -37,7 +37,7 @@ def update_by_tensors(
         trace = trace_for(backend)
         rate, done = trace.placeholder(rates), trace.placeholder(steps)
         arrays = [
-            {"": p.value, **{n: storage.segment(storage.slots[n], p) for n in self.slot_names}}
+            {"": p.array, **{n: storage.segment(storage.slots[n], p) for n in self.slot_names}}
             for p in storage.trained
         ]
         given = [{n: trace.placeholder(a) for n, a in own.items()} for own in arrays]
