@@ -122,8 +122,9 @@ def track(holder: Any) -> None:
     """Track what came to the attributes of a layer or model without its notice: before
     ``super().__init__()``, and into lists and dictionaries. A trace, which reads them, tracks none.
     """
-    for name, value in list(vars(holder).items()) if current() is None else ():
-        track_in(holder, name, value)
+    if current() is None and not holder._is_closed:
+        for name, value in list(vars(holder).items()):
+            track_in(holder, name, value)
 
 
 def _is_variable(x: Any) -> bool:
