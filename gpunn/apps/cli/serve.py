@@ -13,9 +13,9 @@ as it is, for a model of pictures. GET / says what the model takes, GET /health
 that the server runs, GET /metrics its counts, as Prometheus reads them.
 
 Requests that arrive within 2 ms are computed together, by one predict: many
-clients then wait little longer than one. The last digits of a prediction may
-depend on the others. With --batch-ms 0, each request is computed at once and
-alone, with the bits of model.predict for its rows.
+clients then wait little longer than one. With --batch-ms 0, each request is
+computed at once. Either way its answer has the bits of model.predict for its
+rows, whatever else arrives.
 
 The server has neither passwords nor encryption, and listens on 127.0.0.1, which
 other machines do not reach. Before you pass another --host, put a web server
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=_from_to(0, 65535, int), default=8000, metavar="N",
         help="port to listen on, 0 for any free one (default: 8000)")
     add("--batch-ms", type=_from_to(0, 1000), default=2.0, metavar="MS",
-        help="compute requests that arrive within MS milliseconds together; last digits may then "
-        "differ; 0 computes each alone (default: 2)")
+        help="compute requests that arrive within MS milliseconds together; 0 computes each at "
+        "once (default: 2)")
     add("--max-bytes", type=positive, default=10_000_000, metavar="N",
         help="maximum number of bytes of a request (default: 10,000,000)")
     add("--max-pixels", type=positive, default=50_000_000, metavar="N",

@@ -16,14 +16,15 @@ from gpunn.common.nested import TreeDef
 from .bodies import Refused
 
 AT_A_TIME = 2  # requests that are answered at the same time; more would contend for the interpreter
+MOST_ROWS = 32  # of a request that is computed beside others: `predict` does not divide them
 
 
 class Predictor:
     """A model's predictions for several threads, of which a bounded number may wait.
 
-    Without ``gather``, the rows of each request are computed by a ``predict`` of their own, with
-    its bits. With it, the first request waits for that many seconds, and one ``predict`` computes
-    the rows of all that arrived. A row's last digits may then depend on the others.
+    Without ``gather``, the rows of each request are computed by a ``predict`` of their own. With
+    it, the first request waits for that many seconds. Then one ``predict`` computes all that
+    arrived and have as many rows, each as a batch of its own. The bits are the same either way.
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.Input((2,)), gpunn.layers.Dense(1, name="price")])
@@ -83,8 +84,9 @@ class Predictor:
         """Compute jobs, those of equal shapes together."""
         alike: dict[Any, list[_Job]] = {}
         for job in jobs:
-            form = tuple((x.shape[1:], x.dtype) for x in job.inputs.values())
-            alike.setdefault(form, []).append(job)
+            form = tuple((x.shape, x.dtype) for x in job.inputs.values())
+            alone = self._stateful or not 0 < form[0][0][0] <= MOST_ROWS
+            alike.setdefault(job if alone else form, []).append(job)
         for some in alike.values():
             try:
                 _compute(self._predict, some)
@@ -97,11 +99,13 @@ class Predictor:
             for job in some:
                 job.done.set()
 
-    def _predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _predict(
+        self, inputs: dict[str, np.ndarray], batch_size: int | None = None
+    ) -> dict[str, np.ndarray]:
         given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
         for layer in self._stateful:
             layer.reset_state()
-        found = self._model.predict(given, verbose=0)
+        found = self._model.predict(given, batch_size=batch_size, verbose=0)
         return dict(zip(self._model.output_names, TreeDef.of(found).unpack(found), strict=True))
 
 
@@ -141,12 +145,15 @@ class _Job:
 
 
 def _compute(predict: Any, jobs: list[_Job]) -> None:
+    """Compute jobs of equal shapes, each as a batch: a product's last digits may depend on how many
+    rows it has."""
+    if len(jobs) == 1:
+        jobs[0].outputs = predict(jobs[0].inputs)
+        return
     names = jobs[0].inputs
     joined = {name: np.concatenate([job.inputs[name] for job in jobs]) for name in names}
-    outputs = predict(joined)
-    begin = 0
-    for job in jobs:
-        end = begin + len(next(iter(job.inputs.values())))
-        job.outputs = {name: values[begin:end] for name, values in outputs.items()}
-        begin = end
-
+    rows = len(next(iter(joined.values()))) // len(jobs)
+    outputs = predict(joined, rows)
+    for number, job in enumerate(jobs):
+        own = slice(number * rows, (number + 1) * rows)
+        job.outputs = {name: values[own] for name, values in outputs.items()}
