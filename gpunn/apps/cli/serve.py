@@ -19,7 +19,7 @@ rows, whatever else arrives.
 
 The server has neither passwords nor encryption, and listens on 127.0.0.1, which
 other machines do not reach. Before you pass another --host, put a web server
-before it. SIGTERM or Ctrl-C ends it after the answers that it is computing.
+before it. SIGTERM or Ctrl-C ends it after it has answered what arrived.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ class Counts:
     >>> counts.begin()
     >>> counts.add_rows(3)
     >>> counts.answer("/predict", 200, 0.002)
-    >>> counts.end()
     >>> print(counts.text())  # doctest: +ELLIPSIS
     # HELP gpunn_requests_total Requests by path and status, 0 without an answer.
     # TYPE gpunn_requests_total counter
@@ -36,22 +35,21 @@ class Counts:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self._rows = 0
-        self._in_flight = self._open = 0
+        self._in_flight = 0
 
     def begin(self) -> None:
         """Count a request that is being answered from now on."""
-        with self._changed:
+        with self._lock:
             self._in_flight += 1
-            self._open += 1
 
     def answer(self, path: str, status: int, seconds: float) -> None:
         """Count a request whose answer is ready; without a status, one whose client has gone."""
-        with self._changed:
+        with self._lock:
             self._in_flight -= 1
             self._requests[path, status] += 1
             if path == "/predict":
@@ -59,25 +57,14 @@ class Counts:
                 self._buckets[place] += 1
                 self._seconds += seconds
 
-    def end(self) -> None:
-        """End a request: its answer was sent."""
-        with self._changed:
-            self._open -= 1
-            self._changed.notify_all()
-
     def add_rows(self, rows: int) -> None:
         """Count rows of which the predictions were computed."""
-        with self._changed:
+        with self._lock:
             self._rows += rows
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until all answers were sent; return whether that was in time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._open, seconds)
 
     def text(self) -> str:
         """Return all counts in Prometheus' text format."""
-        with self._changed:
+        with self._lock:
             return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:

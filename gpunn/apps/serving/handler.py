@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import selectors
 import socket
 import time
 import traceback
@@ -22,17 +23,31 @@ JSON_TYPES = ("", JSON, "text/json", "application/x-www-form-urlencoded")
 
 
 class _Arriving(io.RawIOBase):
-    """A socket's bytes, all of which must arrive before a moment."""
+    """A socket's bytes, all of which must arrive before a moment.
 
-    def __init__(self, connection: socket.socket) -> None:
+    While the connection is idle, they end when ``ending`` can be read.
+    """
+
+    def __init__(self, connection: socket.socket, ending: socket.socket) -> None:
         self._connection = connection
-        self.until = 0.0  # of time.monotonic
+        self._either = selectors.DefaultSelector()
+        self._either.register(connection, selectors.EVENT_READ)
+        self._either.register(ending, selectors.EVENT_READ)
+        self.until, self.is_idle = 0.0, True  # of time.monotonic
 
     def readable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        self._either.close()
+        super().close()
+
     def readinto(self, buffer: Any) -> int:
         left = self.until - time.monotonic()
+        if self.is_idle:
+            ready = [key.fileobj for key, _ in self._either.select(max(left, 0))]
+            if ready and self._connection not in ready:
+                return 0
         if left <= 0:
             raise TimeoutError
         self._connection.settimeout(left)
@@ -53,12 +68,13 @@ class Handler(BaseHTTPRequestHandler):
         """Read through a clock: a client that sends byte by byte is not waited for either."""
         super().setup()
         self.rfile.close()
-        self._arriving = _Arriving(self.connection)
+        self._arriving = _Arriving(self.connection, self.server.ending)
         self.rfile = io.BufferedReader(self._arriving)
 
     def handle_one_request(self) -> None:
         """Wait for a request, and answer it."""
         self._arriving.until = time.monotonic() + self.server.limits.seconds
+        self._arriving.is_idle = True
         try:
             if not self.rfile.peek(1):  # the client has closed
                 self.close_connection = True
@@ -67,13 +83,13 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._arriving.until = time.monotonic() + self.server.limits.seconds
+        self._arriving.is_idle = False
         self.path, self.is_counted, self.begun = "", False, time.perf_counter()
         self.server.counts.begin()
         try:
             super().handle_one_request()
         finally:
             self._count(0)
-            self.server.counts.end()
 
     def _count(self, status: int) -> None:
         """Count the request once: whoever has its answer finds it among the counts."""

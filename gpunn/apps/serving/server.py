@@ -8,6 +8,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.predict = Predictor(model, self.limits.queue, gather)
         self.counts = Counts()
         self.is_ending = False
+        self.ending, self._end = socket.socketpair()  # idle connections wait for its closing
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         first = self.reader.first()
         if first is not None:  # the first client does not wait for the preparation
@@ -136,7 +138,17 @@ class Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
-        """Take no more connections, and wait for the answers that are being computed or sent."""
+        """Answer the requests that have arrived, and take no more; idle connections are closed."""
         self.is_ending = True
+        with suppress(OSError):  # no more connections wait to be taken, or it is closed already
+            self.socket.setblocking(False)
+            for _ in range(CONNECTIONS):
+                self.process_request(*self.get_request())
         super().server_close()
-        self.counts.wait(self.limits.seconds)
+        self._end.close()
+        until, ended = time.monotonic() + self.limits.seconds, 0
+        while ended < CONNECTIONS and time.monotonic() < until:
+            ended += self._connections.acquire(timeout=max(0, until - time.monotonic()))
+        for _ in range(ended):
+            self._connections.release()
+        self.ending.close()

@@ -542,6 +542,42 @@ def test_the_states_of_a_layer_do_not_pass_to_other_requests(make: Any, gather: 
     assert found == [(200, {"outputs": outputs}) for outputs in expected]
 
 
+def sent(server: Server, requests: int = 1) -> socket.socket:
+    """Return a connection on which requests were sent, of which no answer was read."""
+    request = f"POST /predict HTTP/1.1\r\nContent-Length: {len(GOOD)}\r\n\r\n{GOOD}"
+    connection = socket.create_connection(server.server_address[:2])
+    connection.sendall(request.encode() * requests)
+    return connection
+
+
+def answers_on(connection: socket.socket) -> int:
+    """Return how many good answers come until the server closes the connection."""
+    with connection, connection.makefile("rb") as stream:
+        return stream.read().count(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("gather", [0.0, 0.005])
+def test_requests_that_have_arrived_are_answered_when_the_server_ends(
+    model: Any, gather: float
+) -> None:
+    server = Server(model, gather=gather)
+    waiting = [sent(server) for _ in range(50)]  # the system has taken the connections
+    server.server_close()
+    assert [*map(answers_on, waiting)] == [1] * 50
+    with pytest.raises(OSError):
+        sent(server)
+
+
+def test_idle_connections_are_closed_when_the_server_ends(model: Any) -> None:
+    with serving(model, limits=Limits(seconds=3600)) as client:
+        idle, unused = client.connect(), socket.create_connection(client.address)
+        idle.request("POST", "/predict", GOOD)
+        assert idle.getresponse().read()
+    # `serving` has ended the server, which waited for no next request.
+    with closing(idle), unused:
+        assert idle.sock.recv(1) == unused.recv(1) == b""
+
+
 def test_class_names_of_the_model_are_in_the_answer(model: Any) -> None:
     named = gpunn.Sequential([gpunn.Input((3,)), gpunn.layers.Dense(2, "softmax")])
     named.trained_on = {"classes": ["elm", "oak"], "unsure_below": 0.99}
