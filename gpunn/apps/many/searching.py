@@ -143,23 +143,13 @@ def search(
         raise ValueError(f"halving={halving} divides epochs, which is 1: pass epochs=... as well.")
     parts = folds_of(folds, y, row_count(x))
     arguments = fit_arguments(fit)
-    validates = arguments["validation_data"] is not None or arguments["validation_split"]
-    if folds is not None and validates:
-        raise ValueError(
-            "folds already say on which rows models validate: leave out validation_split and "
-            "validation_data."
-        )
-    if monitor.startswith("val_") and folds is None and not validates:
-        raise ValueError(
-            f"monitor={monitor!r} needs rows to validate on: pass folds, validation_split or "
-            f"validation_data."
-        )
     plan = Plan(
         build, x, y, sample_weight, class_weight, parts, callbacks, arguments, monitor, mode,
         threads, get_backend().name, floatx(),
     )  # fmt: skip
-    if folder is not None:
-        for point in points:
+    for point in points:
+        _check_validation({**arguments, **plan.divided(point)[1]}, folds is not None, monitor)
+        if folder is not None:
             text_of(point)  # raises now if a file cannot hold it
     kept = None if folder is None else Kept(folder, plan)
     try:
@@ -175,6 +165,21 @@ def search(
     study = Study(points, found, monitor)
     _name_failed(study)
     return study
+
+
+def _check_validation(arguments: Mapping[str, Any], folds: bool, monitor: str) -> None:
+    """Raise an error unless a point says once on which rows its models validate."""
+    validates = arguments["validation_data"] is not None or arguments["validation_split"]
+    if folds and validates:
+        raise ValueError(
+            "folds already say on which rows models validate: leave out validation_split and "
+            "validation_data."
+        )
+    if monitor.startswith("val_") and not folds and not validates:
+        raise ValueError(
+            f"monitor={monitor!r} needs rows to validate on: pass folds, validation_split or "
+            f"validation_data."
+        )
 
 
 def fit_arguments(fit: Mapping[str, Any]) -> dict[str, Any]:

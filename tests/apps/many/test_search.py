@@ -90,6 +90,15 @@ def test_what_is_drawn_later_is_drawn_from_the_seed_too() -> None:
         np.testing.assert_array_equal(weights(model), weights(alone))
 
 
+def test_a_point_may_say_on_which_rows_its_model_validates() -> None:
+    over = {"validation_split": [0.25, 0.5]}
+    study = gpunn.search(build, X, Y, over=over, epochs=2, verbose=0)
+    for split, result in zip(over["validation_split"], study.results, strict=True):
+        with gpunn.utils.seeded(0):
+            history = build().fit(X, Y, epochs=2, validation_split=split, verbose=0).history
+        assert result.history["val_loss"] == history["val_loss"]
+
+
 def test_what_build_does_not_take_goes_to_fit() -> None:
     over = [{"units": 4, "batch_size": 8, "epochs": 1}, {"batch_size": 60, "epochs": 4}]
     study = gpunn.search(build, X, Y, over=over, folds=FOLDS[:1], verbose=0)
@@ -623,6 +632,9 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "same model": ({"build": lambda **point: SAME}, ValueError, "make a new model at each call"),
     "no rows": ({"folds": None}, ValueError, "needs rows to validate on"),
     "two ways": ({"validation_split": 0.5}, ValueError, "folds already say"),
+    "two ways over": ({"over": {"validation_split": [0.5]}}, ValueError, "folds already say"),
+    "no rows for one": (
+        {"over": [{"validation_split": 0.5}, {}], "folds": None}, ValueError, "needs rows"),
     "one fold": ({"folds": 1}, ValueError, "folds must be"),
     "many folds": ({"folds": 61}, ValueError, "leave folds without a row"),
     "no folds": ({"folds": "five"}, TypeError, "folds must be"),
