@@ -81,6 +81,7 @@ NEEDY = (  # skipped, unless more packages are installed
     "tests/layers/sequences/test_time_distributed.py",
     "tests/metrics/test_metrics_of_masked_steps.py",
     "tests/fits/test_loss_that_is_no_number.py",
+    "tests/fits/test_weights_that_no_loss_reaches.py",
     "tests/layers/test_second_derivatives.py",
     "tests/layers/test_beside_keras_programs.py",
     "tests/layers/test_small_layers.py", "tests/layers/as_in_keras/test_masks_of_formulas.py",

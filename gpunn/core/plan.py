@@ -346,6 +346,7 @@ class Call:
         assigns: whether it may assign to parameters.
         counts: whether metrics that it updates count.
         by_rows: each `gpunn.core.by_rows.RowGradient` that it writes, by the `id` of the parameter.
+        unread: the `id` of each of the layer's parameters that the call does not read.
     """
 
     backend: Backend
@@ -388,6 +389,7 @@ class Call:
         self.activation: Any = getattr(self.layer, "activation", None)
         self._arrays: dict[str, Array] = {}
         self.by_rows: dict[int, Any] = {}
+        self.unread = set[int]()
 
     def reads(self, number: int, x: Array) -> None:
         """Make ``x`` its input of this index."""

@@ -75,6 +75,8 @@ class Workspace:
         scalings: scale and offset of a leading Rescaling of each input, for the gather.
         losses: those that layers add (1,), each for the whole batch.
         by_rows: the gradients that are written by rows, by the `id` of the parameter.
+        reached: the `id` of each trainable parameter that a loss depends on. The gradients of the
+            others are 0.
     """
 
     def __init__(
@@ -164,11 +166,14 @@ class Workspace:
                 pool.array(f"input {k} gradient", x.shape, dtype) for k, x in enumerate(self.xs)
             ]
         self._added: list[tuple[Array, Array]] = []  # gradients of one node read as two outputs
-        self._zeroed: list[Array] = []  # gradients of parameters that two layers share in part
+        self.reached = set[int]()
+        self._zeroed: list[Array] = []  # gradients that no node writes, or only adds to
         if training or by_inputs:
             self._bind_gradients(pool, dtype, outputs)
         self.losses = [call.loss for call in self.calls if call.adds_loss]
-        self.by_rows = {key: g for call in self.calls for key, g in call.by_rows.items()}
+        self.by_rows = {
+            key: g for call in self.calls for key, g in call.by_rows.items() if key in self.reached
+        }
         run = [(backward, self.calls[i]) for i, backward in passes.items()]
         self._backward = [
             (backward, call)
@@ -264,10 +269,13 @@ class Workspace:
                 if n in needed:
                     self._added.append((gradient, self._gradient(n)))
             self.dys.append(gradient)
-        seen: set[int] = set()  # parameters whose gradients have been written by then
+        seen = self.reached  # parameters whose gradients have been written by then
+        known: dict[int, Parameter] = {}  # all that are trainable
         for i in reversed(range(len(nodes))):
             node, call = nodes[i], calls[i]
-            trained = [p for p in node.layer.parameters if p.trainable] if call.trains else []
+            own = [p for p in node.layer.parameters if p.trainable] if not inputs else []
+            trained = [p for p in own if call.trains and id(p) not in call.unread]
+            known.update((id(p), p) for p in own)
             call.accumulate_gradients = any(id(p) in seen for p in trained)
             if call.accumulate_gradients:  # then it adds to all of its gradients
                 self._zeroed += [p.gradient for p in trained if id(p) not in seen]
@@ -279,6 +287,7 @@ class Workspace:
                     call.writes(k, self._gradient(source), written_in(source) in written)
                     written.add(written_in(source))
         self._unread = [self._gradient(n) for n in sorted(needed) if written_in(n) not in written]
+        self._zeroed += [p.gradient for key, p in known.items() if key not in seen]
 
     # For models with one input and one output.
 

@@ -305,6 +305,10 @@ class TracedPasses:
             self._entries = entries_per_sample(name, self._called, samples, call.training)
         self._mode = Mode.call(call, self._entries, is_formula=function is not None)
         self._follow((ShapeTrace if runs_eagerly() else Trace)(self._mode))
+        if not runs_eagerly():  # then each step may read others
+            applied = (p for y in self._trace.applied for p in y.attributes["layer"].weights)
+            read = {id(p) for p in (*self._trace.parameters, *applied)}
+            call.unread = {id(p) for p in call.layer.weights} - read
         self._prepare_metrics()
         call.adds_loss = self._loss is not None
 
@@ -449,7 +453,7 @@ class TracedPasses:
                 targets += [Destination(*one) for one in into.targets(gradient)]
                 continue
             targets.append(Destination(or_zero(gradient, p.gradient), p.gradient, more))
-        known = written | set(map(id, read))
+        known = written | set(map(id, read)) | call.unread
         if call.trains and not call.accumulate_gradients:
             for p in call.layer.weights:
                 if p.trainable and id(p) not in known:

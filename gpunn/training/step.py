@@ -19,7 +19,7 @@ from gpunn.backends.shared.interrupts import perform
 from gpunn.backends.shared.order import Order
 from gpunn.common.importing.light_dataclass import dataclass
 from gpunn.common.registry import is_traceable
-from gpunn.core.storage import Parameter
+from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.core.workspace import Pool, Workspace
 from gpunn.distribution.communicator import Communicator, Shard
 from gpunn.feeding.arrays import Windows, windows_of
@@ -260,15 +260,16 @@ class ModelStep:
         self.counted: list[Array] = []  # to count the rows if only layers add losses
         if not terms:
             self.counted = [backend.zeros((1,), np.float64), totals[:1]]
-        self.optimizer = objective.optimizer if batch.training and self.storage.groups else None
-        self.update: Any = self.optimizer and partial(self.optimizer.step, self.storage)
+        updated = self._updated()
+        self.optimizer = objective.optimizer if batch.training and updated.groups else None
+        self.update: Any = self.optimizer and partial(self.optimizer.step, updated)
         if self.update and (by_rows := self.workspace.by_rows):
             from gpunn.core.by_rows import updating
 
-            self.update = updating(self.optimizer, self.storage, [*by_rows.values()], backend)
+            self.update = updating(self.optimizer, updated, [*by_rows.values()], backend)
         if self.update:
             self.update = backend.named("update", self.update)
-        parts: list[Any] = [p.constraint for p in self.storage.trained]
+        parts: list[Any] = [p.constraint for p in updated.trained]
         if self.optimizer is not None:
             parts += [self.optimizer, *self.optimizer.schedules.values()]
         self._waits = self.optimizer is not None and all(map(is_traceable, parts))
@@ -296,6 +297,17 @@ class ModelStep:
                 partial(backend.gather, source[name], order, control, into, 1.0, 0.0, first)
                 for name, into in batch.buffers_of(source)
             ]
+
+    def _updated(self) -> ParameterStorage:
+        """Return the storage with the weights that a loss or a penalty depends on. As in Keras, an
+        update changes no others, whatever it does for a gradient of 0."""
+        storage, reached = self.storage, self.workspace.reached
+        changed = [p for p in storage.trained if id(p) in reached or p.regularizer is not None]
+        if not self.batch.training or len(changed) == len(storage.trained):
+            return storage
+        part = storage.part(changed)
+        part.take_slots(storage.slots)
+        return part
 
     def __call__(self) -> None:
         """Run the whole step, in this order. Shapes: n rows of data, a batch of them."""
