@@ -263,7 +263,7 @@ class FunctionConstraint(OfOneFunction, Constraint):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._on_arrays = ArrayFunction(
-            self._of_tensor, f"The constraint {self.function_name!r}", self
+            self._of_tensor, f"The constraint {self.function_name!r}", self, adds_loss=False
         )
 
     def _of_tensor(self, w: Any) -> Any:

@@ -53,6 +53,9 @@ _changes = itertools.count(1)
 last_change = 0
 """A number that changes whenever an attribute of any part or weight is set, optimizer slots move,
 the layers of a model change, or floatx does."""
+last_move = 0
+"""A number that changes whenever weights or variables move to other arrays that other programs read
+than those of the model that holds them."""
 
 
 advice: list[Callable[[str, str], str | None]] = []
@@ -212,6 +215,13 @@ def record_change() -> None:
     """Record a change: see `last_change`."""
     global last_change
     of_thread.last_change = last_change = next(_changes)
+
+
+def record_move() -> None:
+    """Record that weights or variables move, before and after: see `last_move`."""
+    global last_move
+    last_move = next(_changes)
+    record_change()
 
 
 @contextmanager

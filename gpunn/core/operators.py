@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -331,8 +331,11 @@ class Kept(Operators):
     name: str
     dtype: Any
     access: Any
-    moves: ClassVar[int] = 0
-    """How often variables that steps may read, wherever they are written, moved to other arrays."""
+
+    @property
+    def stored_dtype(self) -> Any:
+        """The dtype of the array of its values."""
+        return self.dtype
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the values as a NumPy array.

@@ -17,7 +17,6 @@ from gpunn.common.registry import Entry
 from gpunn.common.snapshots import first_time
 
 from .contents import MOST_VALUES, Contents, by_itself
-from .operators import Kept
 from .side_effects import SideEffects, recorded_side_effects, side_effects_of
 
 Result = TypeVar("Result")
@@ -26,7 +25,7 @@ Made = TypeVar("Made")
 
 def _general() -> Any:
     """Return what all programs depend on."""
-    return floatx(), Kept.moves
+    return floatx(), registry.last_move
 
 
 class Settings:

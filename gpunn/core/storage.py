@@ -80,12 +80,15 @@ class Parameter(Kept):
         array: the values on the device, a view of the storage's flat array.
         gradient: the gradient of the last step, likewise; None for state.
         connections: a mask on the host, True where there is a connection; None: everywhere.
-        kept: the values of a copy (by pickle, for example) before it has a storage; else None.
+        kept: the values before it has a storage, of a copy (by pickle, for example), or of what was
+            created as a variable; else None.
         by_rows: whether its layer only reads rows of it, with `take`.
-        was_variable: whether it was created as a `gpunn.Variable`, which has values at once.
+        was_variable: whether it was created as a `gpunn.Variable`.
+        is_followed: whether programs of others read it, which are made anew when it moves.
+        frozen: whether `trainable` was set to False, for it or all of a layer that holds it.
     """
 
-    by_rows = was_variable = False
+    by_rows = was_variable = is_followed = frozen = False
     storage: ParameterStorage | None = None
 
     def __init__(
@@ -129,7 +132,7 @@ class Parameter(Kept):
     @property
     def value(self) -> Any:
         """Its `array`; as a tensor if it was created as a variable, whose value is one."""
-        return FUNCTIONS["convert_to_tensor"](self) if self.was_variable else self.array
+        return self.array
 
     @property
     def size(self) -> int:
@@ -153,8 +156,21 @@ class Parameter(Kept):
 
     @property
     def trainable(self) -> bool:
-        """Whether updates change it: trained, and its layer not frozen."""
-        return self.trained and (self.layer is None or self.layer.trainable)
+        """Whether updates change it: trained, and neither it nor its layer frozen.
+
+        Raises:
+            ValueError: when set to True for one without a gradient.
+        """
+        return self.trained and not self.frozen and (self.layer is None or self.layer.trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value and not self.trained and self.storage is not None:
+            raise ValueError(
+                f"{self.path} was created with trainable=False, and has no gradient. Create it "
+                f"with trainable=True, and set trainable = False until it is to be trained."
+            )
+        self.trained, self.frozen = self.trained or bool(value), not value
 
     @property
     def multiplier(self) -> float:
@@ -175,9 +191,17 @@ class Parameter(Kept):
 
     @property
     def dtype(self) -> str | None:
-        if self.storage is None:
-            return None if self.kept is None else self.kept.dtype.name
-        return self.storage.dtype
+        """The dtype of its values; None if it is not known yet."""
+        if self.integers is not None:
+            return "bool" if self.integers == "bool" else "int32"
+        return self.stored_dtype
+
+    @property
+    def stored_dtype(self) -> str | None:
+        """The dtype that its values are stored in, integers too; None before they are."""
+        if self.storage is not None:
+            return self.storage.dtype
+        return None if self.kept is None else self.kept.dtype.name
 
     def array_on(self, backend: Backend) -> Array:
         """Return the array from which steps read the values."""
@@ -187,8 +211,12 @@ class Parameter(Kept):
 
     def stored(self) -> np.ndarray:
         """Return a copy of the values that are stored now, inside a trace too."""
+        kept = self.kept
+        if self.storage is None and kept is not None:
+            return kept.copy()
         storage = self._storage()
-        return storage.access.read(lambda: storage.backend.read(self.array))
+        found = storage.access.read(lambda: storage.backend.read(self.array))
+        return found if self.integers is None else found.astype(self.dtype)
 
     @property
     def access(self) -> Access:
@@ -252,14 +280,14 @@ class Parameter(Kept):
 
     def _storage(self) -> ParameterStorage:
         layer = self.layer
-        if self.storage is None and layer is not None and (layer.built or self.was_variable):
+        if self.storage is None and layer is not None and (layer.built or self.kept is not None):
             layer._own_storage()
         if self.storage is None:
             raise ValueError(f"{self.path} has no values yet: its layer is not built.")
         return self.storage
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.numpy().astype(dtype or self._storage().dtype, copy=False)
+        return self.numpy().astype(dtype, copy=False)
 
     def __dlpack__(self, **options: Any) -> Any:
         """Return a copy of the values for another library, on their device."""
@@ -318,7 +346,9 @@ class ParameterStorage:
         self.segments = np.zeros(len(trained), SEGMENT)
         size = self._layout(trained, self.segments)
         initial = [self._first_values(p) for p in self.parameters]
-        Kept.moves += any(p.was_variable and p.storage is not None for p in self.parameters)
+        moves = any(p.is_followed and p.storage is not None for p in self.parameters)
+        if moves:
+            registry.record_move()
         self.values: Array = backend.zeros((size,), self.dtype)
         self.gradients: Array = backend.zeros((size,), self.dtype)
         state_table = np.zeros(len(state), SEGMENT)
@@ -338,6 +368,8 @@ class ParameterStorage:
         self.refresh()
         for parameter in self.parameters[::-1]:  # the first one last: then all are there
             parameter.storage, parameter.kept = self, None
+        if moves:
+            registry.record_move()
 
     def _check_weight_limit(self) -> None:
         wanted, limit = sum(p.size for p in self.parameters), _WEIGHT_LIMIT.get()
@@ -362,7 +394,7 @@ class ParameterStorage:
         if parameter.storage is not None:
             return parameter.stored().astype(self.dtype)
         if parameter.kept is not None:
-            return parameter.kept.astype(self.dtype)
+            return parameter.exact(parameter.kept, self.dtype).astype(self.dtype)
         if parameter.initializer is None:
             return np.zeros(parameter.shape, self.dtype)
         dtype = self.dtype if parameter.integers is None else "float64"

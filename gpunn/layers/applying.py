@@ -379,7 +379,7 @@ def run(layer: Any, *args: Any, training: bool, **kwargs: Any) -> Any:
     """Run a layer by itself on an array (batch, ...), or several of them."""
     if draws_here(layer):
         return _run_in_trace(layer, args, kwargs, training)
-    own = next((p.dtype for p in layer.weights), None)
+    own = next((p.stored_dtype for p in layer.weights), None)
     dtype = own or resolve_dtype(layer.dtype)
     if layer.takes_list and not isinstance(args[0], (list, tuple)):
         raise ValueError(

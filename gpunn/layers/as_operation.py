@@ -211,7 +211,7 @@ def _read(layer: Any, x: Any) -> tuple[Trace, list[Tensor]]:
     if layer.takes_list != isinstance(x, (list, tuple)):
         wanted = "a list of tensors" if layer.takes_list else "one tensor"
         raise TypeError(f"{layer.name} takes {wanted}; got {x!r}.")
-    dtype = next((p.dtype for p in layer._own_parameters), None)  # None before it has values
+    dtype = next((p.stored_dtype for p in layer._own_parameters), None)  # None before it has values
     xs = [convert(t, dtype) for t in (x if layer.takes_list else [x])]
     if layer._has_call or not layer._reads_integers:
         floats = next((t.dtype for t in xs if is_float(t.dtype)), floatx())

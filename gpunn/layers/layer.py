@@ -24,6 +24,7 @@ from gpunn.core.plan import Call
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter, ParameterStorage
 from gpunn.core.tracked_metrics import metrics_of_layer
+from gpunn.ops.dtypes import integers_of
 from gpunn.ops.op_arguments import OpArguments
 from gpunn.ops.tensor import Tensor
 
@@ -45,7 +46,6 @@ from .parameters import (
     add_parameter,
     check_declaration,
     check_passes,
-    integers_of,
     layers_in,
     losses_of,
     marks_built,
@@ -53,6 +53,7 @@ from .parameters import (
     track,
     track_in,
     trainable,
+    untrack,
 )
 from .shapes import Shape, is_shape, with_batch_axis, without_batch_axis
 from .symbolic import GraphOperation, SampleShape
@@ -194,6 +195,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
             value = checked(self, name, value)
             track_in(self, name, value)
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute; a weight is no longer one, as in Keras."""
+        if "_parameters" in vars(self):
+            untrack(self, name)
+        super().__delattr__(name)
 
     # -- what a layer implements
 
@@ -548,7 +555,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         with _making_storage:  # another thread may have been faster
             if weights and all(p.storage for p in weights):
                 return cast("ParameterStorage", weights[0].storage)
-            kept = next((p.dtype for p in weights if p.dtype), None)  # of a copy
+            kept = next((p.stored_dtype for p in weights if p.stored_dtype), None)  # of a copy
             return ParameterStorage(get_backend(), resolve_dtype(self.dtype or kept), weights)
 
     # -- shapes, and symbolic tensors

@@ -6,13 +6,11 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from gpunn.common import registry
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
 from gpunn.common.nested import found_in
@@ -23,11 +21,10 @@ from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded
 from gpunn.core.storage import Parameter
 from gpunn.ops.conversion import convert
-from gpunn.ops.dtypes import is_float, named, standard
 from gpunn.ops.primitive import place_in_user_code
 from gpunn.ops.tensor import Tensor
 from gpunn.ops.trace import current, tracing
-from gpunn.ops.variable import Variable
+from gpunn.ops.variable import Variable, become_weight
 
 from .shapes import (
     check_spec,
@@ -96,35 +93,16 @@ def track_in(holder: Any, name: str, value: Any) -> None:
             )
         else:
             check_declaration(layer, name, variable.shape)
-            _make_weight(variable, name)
+            become_weight(variable, layer, name)
         add_parameter(layer, variable)
-
-
-def _make_weight(variable: Any, name: str) -> None:
-    weight = Parameter(
-        variable.shape, partial(_as, variable.numpy()), variable.own_name or name,
-        variable.trainable, integers=integers_of(variable.declared),
-        constraint=variable.constraint,
-    )
-    weight.was_variable = True
-    registry.record_change()  # also before, an interrupt may follow
-    Kept.moves += variable._place is not None
-    variable.__class__ = Parameter
-    variable.__dict__ = vars(weight)
-    registry.record_change()
-
-
-def _as(values: np.ndarray, shape: Any, dtype: Any) -> np.ndarray:
-    return values.astype(dtype)
 
 
 def track(holder: Any) -> None:
     """Track what came to the attributes of a layer or model without its notice: before
     ``super().__init__()``, and into lists and dictionaries. A trace, which reads them, tracks none.
     """
-    if current() is None and not holder._is_closed:
-        for name, value in list(vars(holder).items()):
-            track_in(holder, name, value)
+    for name, value in list(vars(holder).items()) if current() is None else ():
+        track_in(holder, name, value)
 
 
 def _is_variable(x: Any) -> bool:
@@ -142,11 +120,6 @@ def declared(
     kinds = ("initializer", "regularizer", "constraint")
     options = {kind: getattr(layer, f"{of or name}_{kind}") for kind in kinds} | options
     return type(layer).parameter(layer, shape, name=name, **options)
-
-
-def integers_of(dtype: Any) -> str | None:
-    """Return the name of an integer dtype, or of bool; None for a float dtype."""
-    return None if is_float(standard(dtype)) else named(dtype)
 
 
 @recorded
@@ -180,8 +153,27 @@ def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from layers_in(f"{path}/{key}", entry)
 
 
+def untrack(holder: Any, name: str) -> None:
+    """Remove a weight, whose attribute is deleted, from those of a layer or model.
+
+    Raises:
+        ValueError: if it has its place among the weights of a model already.
+    """
+    value, own = vars(holder).get(name), holder._declares._parameters
+    if not any(p is value for p in own):
+        return
+    if value.storage is not None:
+        raise ValueError(
+            f"{holder.name}.{name} cannot be deleted: the weights of the model, or of the layer "
+            f"that was called by itself, are stored already. Delete it before it is built."
+        )
+    own[:] = [p for p in own if p is not value]
+
+
 def _set_trainable(layer: Any, value: Any) -> None:
     layer.__dict__["_trainable"] = check_flag("trainable", value)
+    for p in vars(layer).get("_parameters", ()):
+        p.frozen = not value
     for inner in layer._layers_inside if "_parameters" in vars(layer) else ():
         inner.trainable = value
 
@@ -244,7 +236,7 @@ class Stateless(ParameterHolder):
 
         def called() -> tuple[Any, ...]:
             trace = tracing()
-            values = [(p, convert(value, p.dtype)) for p, value in given]
+            values = [(p, convert(value, p.stored_dtype)) for p, value in given]
             with trace.own_losses() as added, trace.reading(values, keeps=False):
                 # A layer would compute at once, with its own weights, for what is no tensor.
                 y = self(*as_tensors(args), **as_tensors(kwargs))  # type: ignore[operator]

@@ -214,12 +214,12 @@ class MeanMetricWrapper(OfFunction, MeanOfRows):
 
     @cached_property
     def _of_samples(self) -> ArrayFunction:
-        return ArrayFunction(self._means, f"The metric {self.name!r}", self)
+        return ArrayFunction(self._means, f"The metric {self.name!r}", self, adds_loss=False)
 
     @cached_property
     def _of_steps(self) -> ArrayFunction:
         means = partial(self._means, of_steps=True)
-        return ArrayFunction(means, f"The metric {self.name!r}", self)
+        return ArrayFunction(means, f"The metric {self.name!r}", self, adds_loss=False)
 
     def build(self, output_shape: tuple[int, ...]) -> None:
         self.output_sample = output_shape

@@ -22,6 +22,7 @@ from gpunn.common.overrides import is_framework
 from gpunn.common.parts import Formula
 from gpunn.common.result import Number
 from gpunn.core.recording import recorded
+from gpunn.core.storage import Parameter
 from gpunn.losses.on_tensors import masked
 from gpunn.losses.rows import align, check_equal
 from gpunn.ops.dtypes import first_inexact
@@ -212,7 +213,8 @@ class Metric(Formula):
         from gpunn.ops.variable import Variable
 
         own = {name: value for name, value in vars(self).items() if name not in self._not_watched}
-        return list(found_in(own, (Variable, Metric)))
+        found = found_in(own, (Variable, Metric))
+        return [one for one in found if not isinstance(one, Parameter)]
 
     @property
     def _metrics_held(self) -> list[Metric]:

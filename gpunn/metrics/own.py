@@ -96,6 +96,7 @@ def accumulate(
             for one, array in _states(metric, state):
                 if one._state.any():  # counted by Python, where each step calls it
                     targets.append(Destination(constant(one._state, "float64"), array, True))
+        trace.follow_parameters(backend)
         return stages_of(trace, backend, [targets])
 
     def counted() -> Stages:

@@ -15,7 +15,7 @@ from gpunn.common.names import closest, snake_case, unique_name
 from gpunn.common.overrides import PAGE
 from gpunn.core.plan import Plan
 from gpunn.core.storage import ParameterStorage
-from gpunn.layers.parameters import track, track_in
+from gpunn.layers.parameters import track, track_in, untrack
 from gpunn.layers.symbolic import SymbolicTensor
 from gpunn.structure.builder import Builder, Source
 from gpunn.structure.graph import Graph, restore_graph
@@ -148,6 +148,12 @@ class Model(TrainableModel):
         if self._has_call and "_training" in vars(self):
             track_in(self, name, value)
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute; a weight is no longer one, as in Keras."""
+        if self._has_call and "_training" in vars(self):
+            untrack(self, name)
+        super().__delattr__(name)
 
     # -- what it is built of
 

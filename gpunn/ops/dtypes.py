@@ -72,6 +72,15 @@ def standard(dtype: Any) -> str:
     return "float32" if name == "bfloat16" else _COMPUTED_IN[np.dtype(name).kind]
 
 
+def integers_of(dtype: Any) -> str | None:
+    """Return the name of an integer dtype, or of bool; None for a float dtype.
+
+    >>> integers_of("uint8"), integers_of(bool), integers_of("float64")
+    ('uint8', 'bool', None)
+    """
+    return None if is_float(standard(dtype)) else named(dtype)
+
+
 @cache
 def bounds(name: str) -> tuple[int, int]:
     """Return the smallest and largest value of an integer dtype, or bool, by name.

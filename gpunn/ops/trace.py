@@ -296,7 +296,7 @@ class Trace:
     def variable_leaf(self, source: Any) -> Tensor:
         """Return a leaf for the value of a parameter or variable: when a step begins, and in a
         trace whose assignments take effect at once, after each."""
-        found = self.leaf(source.shape, source.dtype or "float32")
+        found = self.leaf(source.shape, source.stored_dtype or "float32")
         self._reads.setdefault(id(source), []).append(found)
         return found
 
@@ -344,6 +344,21 @@ class Trace:
     def parameters(self) -> list[Parameter]:
         """The parameters that it reads or assigns to."""
         return [h.source for h in self.variables.values() if isinstance(h.source, Parameter)]
+
+    def follow_parameters(self, backend: Any) -> None:
+        """Let what is made from it be made anew when parameters move that it reads: it is no part
+        of the model that holds them.
+
+        Raises:
+            ValueError: for those on another device.
+        """
+        for p in self.parameters:
+            if p.storage is not None and not backend.reaches(p.storage.backend):
+                raise ValueError(
+                    f"{p.path} is a weight on {p.storage.backend.name!r}, which steps on "
+                    f"{backend.name!r} cannot read: run both on one, see gpunn.use_backend."
+                )
+            p.is_followed = True
 
     @property
     def assigned(self) -> list[TracedVariable]:

@@ -3,7 +3,9 @@ optimizer or metric, which keeps it elsewhere, as variables."""
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,15 +15,16 @@ from gpunn.common import registry
 from gpunn.common.holds import Access
 from gpunn.core.operators import Kept
 from gpunn.core.recording import recorded, refuse
+from gpunn.core.storage import Parameter
 
 from .conversion import convert, variable_value
-from .dtypes import floating, named, standard
+from .dtypes import floating, integers_of, named, standard
 from .gather_scatter.checks import assign_in_trace
 from .tensor import Tensor, constant
 from .trace import current
 
 
-class Variable(Kept):
+class Variable(Kept, metaclass=ABCMeta):
     """An array that can be assigned to, and keeps its value from step to step.
 
     A layer's call, a loss and so on read its current value in each step, so a callback may assign
@@ -48,6 +51,7 @@ class Variable(Kept):
     """
 
     _constraint: Any = None
+    _regularizer: Any = None
     _place: tuple[Any, Array] | None = None  # the backend and array of steps, if any
     may_be_weight = True
     """Whether it becomes a weight as an attribute of a layer or model."""
@@ -114,6 +118,23 @@ class Variable(Kept):
     def constraint(self, constraint: Any) -> None:
         registry.record_change()
         self._constraint = None if constraint is None else registry.get("constraint", constraint)
+        registry.record_change()
+
+    @property
+    def regularizer(self) -> Any:
+        """The penalty on it, by name or object, once it is a weight; None by default.
+
+        >>> v = Variable([1.0, 2.0])
+        >>> v.regularizer = "l2"
+        >>> v.regularizer
+        L2(0.01)
+        """
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, regularizer: Any) -> None:
+        registry.record_change()
+        self._regularizer = registry.get("regularizer", regularizer) if regularizer else None
         registry.record_change()
 
     @property
@@ -255,6 +276,81 @@ class Variable(Kept):
 
     def __repr__(self) -> str:
         return f"<Variable {self.name} {constant(self.numpy(), self.dtype)!r}>"
+
+
+Variable.register(Parameter)  # the weights of layers are variables
+
+
+class VariableWeight(Parameter, Variable):
+    """A weight that was created as a variable: the same object, whoever else holds it."""
+
+    was_variable = True
+    _created_as: type = Variable
+    shape: Any = ()  # an attribute, as of parameters
+    value = property(Variable.as_tensor)
+
+    @property
+    def stored_dtype(self) -> str | None:
+        # Its own dtype decides nothing: the storage that it comes to has that of the model.
+        return None if self.storage is None else self.storage.dtype
+
+    @property
+    def dtype(self) -> Any:
+        kept = self.kept  # in this order: another thread may store it
+        return super().dtype or kept.dtype.name  # type: ignore[union-attr]
+
+    @property
+    def _value(self) -> Tensor:
+        """The value, for methods of the variable which another thread began before."""
+        return self.as_tensor()
+
+    @_value.setter
+    def _value(self, value: Tensor) -> None:
+        Parameter.write(self, value.numpy())
+
+    def reset(self) -> None:
+        """Raise a TypeError: it keeps no first value."""
+        raise TypeError(
+            f"{self.path} is a weight, which keeps no first value: v.assign(value) instead."
+        )
+
+    def __reduce__(self) -> Any:
+        return _empty, (self._created_as,), self.__getstate__()
+
+
+def become_weight(variable: Variable, layer: Any, name: str) -> None:
+    """Make a variable, which others hold too, a weight of a layer; a subclass of `Variable` keeps
+    its methods, and the object its other attributes."""
+    kind = weight_class(type(variable))
+    with variable.access.writing():
+        weight = Parameter(
+            variable.shape, None, variable.own_name or name, variable.trainable,
+            integers=integers_of(variable.declared),
+        )
+        weight.layer, weight.kept = layer, variable.stored()
+        made = {k: v for k, v in vars(weight).items() if k not in ("constraint", "regularizer")}
+        record = registry.record_change if variable._place is None else registry.record_move
+        record()  # also before, an interrupt may follow
+        vars(variable).update(made)  # which the class hides, until it is another
+        variable.__class__ = kind
+        for former in ("_value", "_place", "first", "access"):
+            vars(variable).pop(former, None)
+        record()
+
+
+@cache
+def weight_class(kind: type) -> Any:
+    """Return the class of weights that were created as variables of a class."""
+    if kind is Variable:
+        return VariableWeight
+    own = {"__module__": kind.__module__, "__doc__": kind.__doc__, "_created_as": kind}
+    return type(kind)(kind.__name__, (kind, VariableWeight), own)
+
+
+def _empty(kind: type) -> Any:
+    """Return a weight without attributes, which a copy gets from the original."""
+    cls = weight_class(kind)
+    return cls.__new__(cls)
 
 
 class StateVariable(Variable):

@@ -183,7 +183,7 @@ class Builder:
             return next(iter(asked))
         # If no layer requests a dtype, weights keep theirs: a model made from another model's
         # layers must not round them.
-        dtypes = {p.dtype for layer in self.layers for p in layer.weights} - {None}
+        dtypes = {p.stored_dtype for layer in self.layers for p in layer.weights} - {None}
         return resolve_dtype(dtypes.pop() if len(dtypes) == 1 else None)
 
     def asked_dtypes(self) -> dict[str, str]:

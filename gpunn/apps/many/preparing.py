@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.callbacks import Callback
+from gpunn.core.storage import Parameter
 from gpunn.feeding.frames import is_frame
 from gpunn.layers import InputLayer
 from gpunn.models import Model
@@ -76,11 +77,12 @@ def check_models(models: Iterable[Any]) -> list[Model]:
                 f"models[{number}] ({model.name!r}) is not compiled: call its "
                 f"compile(optimizer=..., loss=...) first."
             )
-        for part in (model, *model._with_layers_inside()):
+        for part in (model, *model._with_layers_inside(), *model.weights):
             before = owners.setdefault(id(part), number)
             if before == number or isinstance(part, InputLayer):  # which holds nothing
                 continue
-            what = f"share the layer {part.name!r}"
+            is_weight = isinstance(part, Parameter)  # which was a variable
+            what = f"share the {f'weight {part.path!r}' if is_weight else f'layer {part.name!r}'}"
             if part is model or part is models[before]:
                 what = f"are the same, or one is in the other ({part.name!r})"
             raise ValueError(

@@ -451,7 +451,7 @@ class StackedRNNCells(Layer):
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """Return the states of all cells before the first step of ``batch_size`` sequences."""
-        dtype = next((p.dtype for p in self.weights), None) or "float32"
+        dtype = next((p.stored_dtype for p in self.weights), None) or "float32"
         return [_states_within(cell, batch_size or 1, dtype) for cell in self.cells]
 
     def build(self, input_shape: Shape) -> None:

@@ -188,7 +188,7 @@ class Recurrent(Stateful):
                 f"{self.name} is stateful, so that the number of sequences of a batch must be "
                 f"known: write Input(batch_shape=(batch, steps, features))."
             )
-        dtype = self.dtype or next((p.dtype for p in self.weights), None) or "float32"
+        dtype = self.dtype or next((p.stored_dtype for p in self.weights), None) or "float32"
         ensure_built(self, tuple(shape[1:]))  # the sizes of states may depend on it
         first = cells.first_states(self.cell, shape[0], dtype)
         self.states = replaced(lambda x: Variable(x.numpy(), trainable=False), first)

@@ -136,7 +136,7 @@ def assign_in_trace(source: Any, value: Any) -> bool:
         return False
     if isinstance(source, Parameter) and source.integers is not None:
         value = _integers_of(source, value)
-    value = convert(value, source.dtype)
+    value = convert(value, source.stored_dtype)
     if isinstance(source, Parameter):
         source.check(value)
     trace.assign(source, value)
@@ -156,10 +156,11 @@ def read_in_trace(source: Any) -> np.ndarray | None:
 def _integers_of(source: Parameter, value: Any) -> Tensor:
     """Convert a value for a parameter of integers stored as floats; each step checks its range, as
     floats do not hold all integers."""
-    most = MOST if source.dtype == "float64" else 2**24
+    most = MOST if source.stored_dtype == "float64" else 2**24
     what = f"{source.path}, declared with dtype={source.integers!r} and stored as floats,"
     whole = convert(convert(value, source.integers), "int32")
-    return convert(checked(whole, -most, most, what, OverflowError), source.dtype or floatx())
+    found = checked(whole, -most, most, what, OverflowError)
+    return convert(found, source.stored_dtype or floatx())
 
 
 ASSIGNED.append(assign_in_trace)

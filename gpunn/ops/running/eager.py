@@ -163,7 +163,9 @@ class EagerTrace(Trace):
 
     def values_of(self, source: Any) -> np.ndarray | None:
         variable = self.variables.get(id(source))
-        return variable.now.numpy() if variable is not None and variable.is_assigned else None
+        if variable is None or not variable.is_assigned:
+            return None
+        return variable.now.numpy().astype(source.dtype, copy=False)
 
     def made(self, t: Tensor) -> Tensor:
         self.take(t)

@@ -23,11 +23,15 @@ from .eager import Stages, stages_of, trace_for
 class ArrayFunction:
     """A user-defined function instead of a formula: traced once for the arrays it is called with.
 
-    It takes tensors and returns one; ``part`` is its owner.
+    It takes tensors and returns one; ``part`` is its owner. Weights that it reads get no gradient
+    from it, so one that ``adds_loss`` may read none that are trained.
     """
 
-    def __init__(self, function: Callable[..., Any], what: str, part: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], what: str, part: Any, adds_loss: bool = True
+    ) -> None:
         self._function, self._what, self._part = function, what, part
+        self._adds_loss = adds_loss
 
     def forward(self, backend: Backend, arrays: Sequence[Array], out: Array) -> None:
         """out = f(arrays)."""
@@ -86,13 +90,14 @@ class ArrayFunction:
         with trace.active():
             y = traced_call(self._part, self._what, lambda: self._function(*leaves))
             y = of_tensors(y, self._what)
-        if trained := [p for p in trace.parameters if p.trained or not p.was_variable]:
+        if trained := [p for p in trace.parameters if p.trained and self._adds_loss]:
             names = ", ".join(p.path for p in trained)
             raise ValueError(
                 f"{self._what} reads weights of a layer ({names}), which would get no gradient "
                 f"from it. Read them in a layer's call, and add their loss with add_loss; or make "
                 f"a variable that is not trained, gpunn.Variable(x, trainable=False)."
             )
+        trace.follow_parameters(backend)
         return trace, leaves, y
 
     def _fitting(self, y: Tensor, shape: Sequence[int], dtype: str) -> Tensor:

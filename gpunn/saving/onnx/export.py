@@ -105,7 +105,8 @@ class _Exporter:
 
     def _put(self, variable: Any) -> None:
         if isinstance(variable.source, (Parameter, Variable)):
-            self.graph.put(variable.first, self.graph.constant(variable.source.numpy()))
+            values = variable.source.numpy().astype(variable.first.dtype)
+            self.graph.put(variable.first, self.graph.constant(values))
 
     def _applied(self, layer: Any, args: Any, kwargs: Any) -> Any:
         return layer_formula(layer, args, kwargs)
