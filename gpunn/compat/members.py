@@ -89,9 +89,6 @@ ABSENT: dict[str, dict[str, str]] = {
             "variables to add later; slots=('m',) of the class names those that update gets"
         ),
         "assign assign_add assign_sub": "assignments; a variable has them: v.assign(x)",
-        "finalize_variable_values": (
-            "last change of weights; callbacks.SwapEMAWeights sets the averages"
-        ),
         "lr": f"lr, {_KERAS_2}learning_rate is the rate",
         "get_gradients get_updates": f"graphs of updates, {_KERAS_2}use a GradientTape",
         "lr_adjust transpose_last_axis zeropower_via_newtonschulz5": (

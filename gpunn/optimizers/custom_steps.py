@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.backends.contract.control import UPDATES
 from gpunn.core.recording import recorded
-from gpunn.ops.tensor import Tensor, constant
+from gpunn.ops.tensor import Tensor, constant, ops
 from gpunn.ops.trace import current
 
 State = list[Tensor]
@@ -235,6 +235,47 @@ class CustomSteps:
         """
         factor = self.loss_scale_factor  # type: ignore[attr-defined]
         return loss if factor is None else loss * factor
+
+    def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
+        """Return gradients as a step clips them, None where they are None: by the name that methods
+        written for Keras call."""
+        by, limit = self.clipping or ("", 0.0)  # type: ignore[attr-defined]
+        if by in ("", "value"):
+            return [g if g is None or not by else ops.clip(g, -limit, limit) for g in grads]
+        norms = [None if g is None else ops.norm(ops.reshape(g, (-1,))) for g in grads]
+        known = [norm for norm in norms if norm is not None]
+        if by == "global_norm" and known:
+            norms = [ops.norm(ops.stack(known))] * len(norms)
+        return [None if g is None else ops.multiply(g, limit / ops.maximum(norm, limit))
+                for g, norm in zip(grads, norms, strict=True)]  # fmt: skip
+
+    # Keras's names of what `iterations` is counted from, and of what its options keep.
+    _iterations = property(lambda self: self.steps_done)
+    _accumulated_gradients = property(lambda self: self._kept_as("gradient_accumulator"))
+    _model_variables_moving_average = property(lambda self: self._kept_as("average"))
+
+    def _kept_as(self, slot: str) -> list[Any]:
+        """Return one slot of each weight, as variables; no options make others."""
+        from .kept import slot_of
+
+        if slot not in self.all_slot_names:  # type: ignore[attr-defined]
+            return []
+        return [slot_of(self, slot, place) for place in self._places()]
+
+    def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+        """Replace weights by their averages, as at the end of `fit`. Needs ``use_ema``.
+
+        >>> from gpunn.optimizers import SGD
+        >>> w, optimizer = np.array([1.0]), SGD(0.5, use_ema=True, ema_momentum=0.5)
+        >>> for _ in range(2):
+        ...     optimizer.apply([[1.0]], [w])
+        >>> optimizer.finalize_variable_values([w]); w.tolist()
+        [0.25]
+        """
+        from .on_arrays import Update
+
+        if self.use_ema:  # type: ignore[attr-defined]
+            Update.of(self, list(var_list)).finish(list(var_list))
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
         """Make one step for pairs of a gradient and a weight; see `apply`."""

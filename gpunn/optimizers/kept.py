@@ -318,7 +318,7 @@ def numbers_of(optimizer: Any, dtype: str | None = None) -> list[StateVariable]:
 def slots_of(optimizer: Any, places: list[Place]) -> list[StateVariable]:
     """Return the slots at these places, in Keras's order."""
     slots = in_order(optimizer, places)
-    return [_slot(optimizer, name, place) for name, place in slots if name in place.flat]
+    return [slot_of(optimizer, name, place) for name, place in slots if name in place.flat]
 
 
 def in_order(optimizer: Any, places: Sequence[Kept]) -> list[tuple[str, Kept]]:
@@ -332,7 +332,8 @@ def in_order(optimizer: Any, places: Sequence[Kept]) -> list[tuple[str, Kept]]:
     ]
 
 
-def _slot(optimizer: Any, name: str, place: Place) -> StateVariable:
+def slot_of(optimizer: Any, name: str, place: Place) -> StateVariable:
+    """Return a slot as a variable that reads and sets it between steps."""
     from gpunn.ops.variable import StateVariable
 
     variable, storage = place.variable(), place.storage()

@@ -150,6 +150,7 @@ class Optimizer(CustomSteps, Formula):
         ),
         "finalize_variable_values": "write finish(storage)",
         "scale_loss": "pass loss_scale_factor",
+        "_clip_gradients": "pass clipnorm, clipvalue or global_clipnorm, or change g in update",
         "exclude_from_weight_decay": "call it, or declare a parameter with decay=False",
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }

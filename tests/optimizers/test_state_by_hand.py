@@ -653,6 +653,61 @@ def test_subsets_are_those_of_keras(keras: Any, name: str) -> None:
         assert_allclose(v.numpy(), w.value.detach().numpy(), rtol=1e-6)
 
 
+class Loop:
+    """A loop by hand, as written for Keras, on either side."""
+
+    def __init__(self, side: Any, **options: Any) -> None:
+        self.optimizer, self.side = side.optimizers.SGD(0.1, **options), side
+        self.held = [side.Variable(w.astype("float32")) for w in drawn()[0]]
+
+    def tensors(self, gradients: Sequence[Any]) -> list[Any]:
+        return [None if g is None else self.side.ops.convert_to_tensor(g.astype("float32"))
+                for g in gradients]  # fmt: skip
+
+    def clipped(self, gradients: Sequence[Any]) -> list[Any]:
+        return self.optimizer._clip_gradients(self.tensors(gradients))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+@pytest.mark.parametrize("absent", [False, True])
+@pytest.mark.parametrize("option", ["clipnorm", "clipvalue", "global_clipnorm", "no"])
+def test_loops_written_for_keras_clip_gradients_themselves(
+    keras: Any, option: str, absent: bool
+) -> None:
+    options = {} if option == "no" else {option: 0.7}
+    gradients: list[Any] = [10 * drawn()[1][0][0], *drawn()[1][0][1:]]
+    gradients[1] = None if absent else gradients[1]
+    theirs, ours = (Loop(side, **options).clipped(gradients) for side in (keras, gpunn))
+    for x, y in zip(theirs, ours, strict=True):
+        assert (x is None) == (y is None)
+        if x is not None:
+            assert_allclose(np.asarray(y), keras.ops.convert_to_numpy(x), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+def test_loops_written_for_keras_read_sums_and_averages(keras: Any) -> None:
+    loops = [Loop(side, use_ema=True, ema_momentum=0.5, gradient_accumulation_steps=2)
+             for side in (keras, gpunn)]  # fmt: skip
+    for gradients in drawn()[1]:
+        for loop in loops:
+            loop.optimizer.apply_gradients(
+                zip(loop.tensors(gradients), loop.held, strict=True)
+            )
+        (theirs, ours) = (loop.optimizer for loop in loops)
+        assert int(ours._iterations) == int(theirs._iterations)
+        for name in ("_accumulated_gradients", "_model_variables_moving_average"):
+            for x, y in zip(getattr(ours, name), getattr(theirs, name), strict=True):
+                assert_allclose(x.numpy(), keras.ops.convert_to_numpy(y), rtol=1e-5, atol=1e-7)
+    for loop in loops:
+        loop.optimizer.finalize_variable_values(loop.held)
+    for x, y in zip(loops[1].held, loops[0].held, strict=True):
+        assert_allclose(x.numpy(), keras.ops.convert_to_numpy(y), rtol=1e-5)
+    assert SGD(0.1)._accumulated_gradients == SGD(0.1)._model_variables_moving_average == []
+    plain = gpunn.Variable([1.0])
+    SGD(0.1).finalize_variable_values([plain])
+    assert plain.tolist() == [1.0]
+
+
 @pytest.mark.parametrize("wrong", [gpunn.ops.ones(2), [1.0, 2.0], np.float64(1.0)], ids=repr)
 def test_what_cannot_be_changed_in_place_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"in place; got a \w+. Keep the value in a gpunn.Variable"):
