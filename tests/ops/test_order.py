@@ -13,6 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from operation_cases.computed import BACKENDS, by_torch, eagerly, in_steps
 
+import gpunn
 from gpunn import ops
 
 INF, NAN = np.inf, np.nan
@@ -195,3 +196,15 @@ def test_running_products_are_those_of_numpy(backend: str) -> None:
     theirs = by_torch(lambda x: torch.cumprod(x, 1), [zeros])
     assert_allclose(ours.first[0], theirs.first[0], 1e-12)
     assert_allclose(ours.second[0], theirs.second[0], 1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+@pytest.mark.parametrize("shape", [(6,), (2, 3)])
+def test_each_nan_is_a_value_of_its_own(keras: Any, shape: tuple[int, ...]) -> None:
+    """As in all of Keras's backends; NumPy takes them for one."""
+    x = np.array([1.0, np.nan, 2.0, np.nan, 1.0, 0.0], np.float32).reshape(shape)
+    theirs, ours = (
+        lib.ops.unique(x, return_inverse=True, return_counts=True) for lib in (keras, gpunn)
+    )
+    for a, b in zip(theirs, ours, strict=True):
+        assert_array_equal(np.asarray(b), keras.ops.convert_to_numpy(a))

@@ -68,7 +68,8 @@ def unique(
     size: int | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """Return the different elements of a tensor, in ascending order; without gradient.
+    """Return the different elements of a tensor, in ascending order; without gradient. Each NaN
+    differs from all others.
 
     Args:
         x: a tensor or array-like. Its values must be known: outside of a traced step.
@@ -98,7 +99,7 @@ def unique(
             f"which are those of each step. Use ops.sort, or NumPy before fit."
         )
     along = 0 if axis is None else axis_of(axis, x.ndim)
-    found = np.unique(x.numpy(), True, True, True, axis=axis)
+    found = np.unique(x.numpy(), True, True, True, axis=axis, equal_nan=False)
     values, index, inverse, counts = (np.asarray(part) for part in found)
     asked = [(values, along, fill_value or 0)]
     asked += [(index, 0, 0)] if return_index else []
