@@ -18,6 +18,7 @@ from .elementwise import cast, where
 from .fusion.storing import rearrange
 from .gather_scatter.checks import PlaceError
 from .gather_scatter.gather import checked_indices, take_at, take_unchecked
+from .gather_scatter.moving import moving_starts, part_at
 from .primitive import Primitive
 from .shapes import axis_of, expand_dims, listed, moveaxis, reshape, whole
 from .tensor import Shape, Tensor, UnknownShapeError, operation, operation_named, ops
@@ -236,11 +237,13 @@ def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) ->
 
     Args:
         inputs: a tensor or array-like; the result has its dtype.
-        start_indices: non-negative integers for the first axes; the other axes are kept whole.
-        shape: as many sizes; -1 extends to the end of the axis.
+        start_indices: non-negative integers for the first axes; the other axes are kept whole. A
+            step may compute them, in a tensor or several.
+        shape: as many sizes; -1 extends to the end of the axis, if the start is known.
 
     Raises:
-        ValueError: if the slice exceeds the tensor, and for different numbers of starts and sizes.
+        ValueError: if the slice exceeds the tensor, also in a step, and for different numbers of
+            starts and sizes.
         IndexError: if a start or size is not an integer.
 
     >>> from gpunn import ops
@@ -248,6 +251,8 @@ def slice_of(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) ->
     [[2, 3], [5, 6]]
     """
     x = convert(inputs)
+    if (moving := moving_starts(start_indices)) is not None:
+        return part_at(x, moving, shape)
     starts, sizes = list(map(_whole, listed(start_indices))), list(map(_whole, listed(shape)))
     if not len(starts) == len(sizes) <= x.ndim:
         raise ValueError(

@@ -112,7 +112,7 @@ ASKING: dict[str, Callable[[Any], Any]] = {
     "numpy": np.exp, "method numpy": lambda x: x.numpy(), "tolist": lambda x: x.tolist(),
     "convert_to_numpy": ops.convert_to_numpy, "range": lambda x: range(ops.argmax(x)),
     "end of a slice": lambda x: x[: ops.argmax(x)],
-    "slice": lambda x: ops.slice(x, [ops.argmax(x)], [1]),
+    "shape of a slice": lambda x: ops.slice(x, [0], [ops.argmax(x)]),
 }  # fmt: skip
 
 

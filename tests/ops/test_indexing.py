@@ -119,6 +119,74 @@ def test_a_part_beyond_the_end_is_refused(start: Any, shape: Any) -> None:
         ops.slice(ops.ones((3,)), start, shape)
 
 
+@pytest.mark.parametrize("form", ["a tensor", "a list"])
+@pytest.mark.parametrize(
+    ("start", "shape"),
+    [((1, 0, 2), (2, 3, 2)), ((0, 2, 3), (3, 1, 0)), ((2, 1), (1, 2)), ((0,), (3,))], ids=str,
+)  # fmt: skip
+def test_parts_whose_start_a_step_computes(start: Any, shape: Any, form: str, backend: str) -> None:
+    whole = tuple(slice(at, at + n) for at, n in zip(start, shape, strict=True))
+    x = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+    place = np.array(start, np.int32)
+
+    def given(at: Any) -> Any:
+        return at if form == "a tensor" else [0 + at[k] for k in range(len(start))]
+
+    found: Result = in_steps(lambda x, at: ops.slice(x, given(at), shape), [x, place], backend)
+    assert_array_equal(found.values[0], x[whole])
+    (dy,) = weights([x[whole].shape], "float32", 1)
+    gradient = np.zeros_like(x)
+    gradient[whole] = dy
+    assert_array_equal(found.first[0], gradient)
+    if len(start) < x.ndim:
+        return
+    new = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+
+    def replaced(x: Any, new: Any, at: Any) -> Any:
+        return ops.slice_update(x, given(at), new)
+
+    found = in_steps(replaced, [x, new, place], backend)
+    updated = x.copy()
+    updated[whole] = new
+    assert_array_equal(found.values[0], updated)
+    (dy,) = weights([x.shape], "float32", 1)
+    assert_array_equal(found.first[1], dy[whole])
+    dy[whole] = 0
+    assert_array_equal(found.first[0], dy)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+def test_parts_in_a_loop_are_those_of_keras(keras: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+
+    def run(lib: Any) -> Any:
+        def body(i: Any, state: Any) -> Any:
+            row = lib.ops.slice(state, [i, 0], [1, 3])
+            return lib.ops.slice_update(state, [3 - i, 0], lib.ops.cumsum(row, 1))
+
+        found = lib.ops.fori_loop(0, 4, body, lib.ops.convert_to_tensor(x))
+        return lib.ops.convert_to_numpy(found)
+
+    np.testing.assert_allclose(run(gpunn), run(keras), rtol=1e-6)
+
+
+@pytest.mark.traced
+@pytest.mark.parametrize("name", ["slice", "slice_update"])
+def test_a_step_refuses_parts_beyond_the_end(name: str, backend: str) -> None:
+    def part(x: Any, at: Any) -> Any:
+        new = ops.zeros((2,))
+        return ops.slice(x, at, (2,)) if name == "slice" else ops.slice_update(x, at, new)
+
+    x = np.ones(3, np.float32)
+    for at in (-1, 2):
+        with pytest.raises(IndexError, match=rf"{name}: start_indices must be from 0 to 1.*; got"):
+            in_steps(part, [x, np.array([at], np.int32)], backend)
+    first = np.zeros(1, np.int32)
+    for shape in ((-1,), (4,), (1, 1)):
+        with pytest.raises(ValueError, match=r"slice: a (start and a size|part is longer)"):
+            in_steps(lambda x, at, shape=shape: ops.slice(x, at, shape), [x, first], backend)
+
+
 X = np.ones((2, 3), np.float32)
 WRONG: dict[str, Any] = {
     "take": lambda: ops.take(X, [0], 2), "take below": lambda: ops.take(X, [0], -3),

@@ -10,6 +10,7 @@ from gpunn.ops.conversion import promoted
 from gpunn.ops.elementwise import counting, where
 from gpunn.ops.gather_scatter.checks import integers
 from gpunn.ops.gather_scatter.gather import checked_indices, put, take_unchecked
+from gpunn.ops.gather_scatter.moving import moving_starts, replaced_at
 from gpunn.ops.indexing import row_numbers
 from gpunn.ops.joining import pad
 from gpunn.ops.shapes import listed, reshape, sizes_of, whole
@@ -24,23 +25,26 @@ def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Ten
 
     Args:
         inputs: a tensor or array-like; the result has its shape.
-        start_indices: one index for each axis, 0 or more.
+        start_indices: one index for each axis, 0 or more; a step may compute them.
         updates: a tensor of as many axes. Both tensors are promoted to one dtype.
 
     Raises:
-        ValueError: if the slice exceeds the inputs, the numbers of axes differ, or a start is not
-            an integer.
+        ValueError: if the slice exceeds the inputs, also in a step, the numbers of axes differ, or
+            a start is not an integer.
 
     >>> from gpunn import ops
     >>> ops.slice_update([1, 2, 3], [1], [9]).tolist()
     [1, 9, 3]
     """
     x, new = promoted(inputs, updates)
-    starts = [whole(at, "start_indices") for at in listed(start_indices)]
+    moving = moving_starts(start_indices)
+    starts = moving or [whole(at, "start_indices") for at in listed(start_indices)]
     if not len(starts) == x.ndim == new.ndim:
         raise ValueError(
             f"expected a start and updates for each axis of {x.shape}; got {starts}, {new.shape}."
         )
+    if moving is not None:
+        return replaced_at(x, moving, new)
     widths = [(at, n - at - m) for at, n, m in zip(starts, x.shape, new.shape, strict=True)]
     if any(before < 0 or behind < 0 for before, behind in widths):
         raise ValueError(f"shape {new.shape} at {starts} exceeds the shape {x.shape}.")
