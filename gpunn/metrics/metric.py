@@ -113,6 +113,8 @@ class Metric(Formula):
     _of_rows = False
     _ignored = cast("int | None", None)  # the class that the loss of its model ignores
     """True for a mean of the values of rows, each with its weight."""
+    _extends: ClassVar[Any] = None
+    """The class that a custom one extends by `update_state` or `result`: see `own.counter_of`."""
     _keeps_variables = False
     """True for such a subclass: its sums are the variables ``total`` and ``count``, as in Keras."""
     _of_variables = False
@@ -147,14 +149,25 @@ class Metric(Formula):
         return np.zeros(self.state_size)
 
     def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
         ours = is_framework(cls)
-        by_result = cls._is_mean and "result" in vars(cls)
+        base = own.extends(cls)
+        if base is not None:
+            cls._reached_by = BY_ITSELF
+            cls._extends = base._extends if base._of_tensors else base
+        super().__init_subclass__()
+        by_result = (cls._is_mean or base is not None) and "result" in vars(cls)
+        for name in ("update_state", "result"):
+            if ours and name in vars(cls):
+                setattr(cls, name, own.by_counter(vars(cls)[name]))
         if ("update_state" in vars(cls) or by_result) and (not ours or cls._of_variables):
             cls._keeps_variables, cls._of_rows = cls._is_mean, False
             for name, value in _BY_UPDATE_STATE.items():
                 if not (ours and name in vars(cls)):
                     setattr(cls, name, value)
+            if base is not None:  # the metric that counts for it has what these say
+                for name in ("accumulates", "elementwise", "of_largest"):
+                    setattr(cls, name, getattr(Metric, name))
+                cls.sparse = own.Unseen()  # type: ignore[assignment]
 
     @name_first("shape")
     def add_weight(
@@ -212,8 +225,9 @@ class Metric(Formula):
 
         from gpunn.ops.variable import Variable
 
-        own = {name: value for name, value in vars(self).items() if name not in self._not_watched}
-        found = found_in(own, (Variable, Metric))
+        own.counter_of(self)  # which is an attribute from then on
+        held = {name: value for name, value in vars(self).items() if name not in self._not_watched}
+        found = found_in(held, (Variable, Metric))
         return [one for one in found if not isinstance(one, Parameter)]
 
     @property
@@ -272,6 +286,7 @@ class Metric(Formula):
         """Return what `result` returns for a state on the host: a number, or numbers by name."""
         return self.compute(state)
 
+    @own.by_counter
     @recorded
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch to this object's own state."""
@@ -284,6 +299,7 @@ class Metric(Formula):
         weights = None if sample_weight is None else np.ravel(sample_weight).astype(y_pred.dtype)
         self.accumulate(get_backend("numpy"), y_true, y_pred, weights, self._state)
 
+    @own.by_counter
     @recorded
     def result(self) -> float:
         """Return the value over all batches since the last reset; 0 before the first."""

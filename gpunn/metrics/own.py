@@ -2,20 +2,22 @@
 
 The state of such a metric on the device holds its variables minus their initial values, since
 the sums of a model start at 0; and then the states of the built-in metrics that it consists of.
+A subclass of a built-in one consists of such a one, to which ``super()`` leads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from gpunn.backends.contract.backend import Array, Backend
 from gpunn.common.nested import replaced
+from gpunn.common.overrides import is_framework
 from gpunn.common.result import Number
 from gpunn.common.signatures import signature
 from gpunn.core.settings import traced_call
@@ -27,7 +29,65 @@ from gpunn.ops.shapes import reshape
 from gpunn.ops.tensor import Tensor, constant
 from gpunn.ops.trace import FUNCTION, current
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 _COUNTING = FUNCTION._replace(counts=True)  # a function in which built-in metrics may be updated
+
+
+def extends(cls: Any) -> Any:
+    """Return the built-in class whose `update_state` and `result` a custom class replaces or
+    extends, or one of a user; None of a class of no such base.
+
+    Raises:
+        TypeError: for a class that replaces both these and what they call.
+    """
+    written = [name for name in ("update_state", "result") if name in vars(cls)]
+    base: Any = next((b for b in cls.__mro__[1:] if not vars(b).get("_abstract")), object)
+    known = getattr(base, "_kind", "") and not is_framework(cls) and written
+    if not known or base._is_mean or "_kind" in vars(base):
+        return None
+    for name in ("accumulate", "compute", "rows"):
+        if name in vars(cls) and not base._of_tensors:
+            raise TypeError(
+                f"{cls.__name__} defines {written[0]} and {name}, which it would call: define "
+                f"{name} in a class between {base.__name__} and this one."
+            )
+    return base
+
+
+def counter_of(metric: Any) -> Any:
+    """Return the metric of the class that a custom one extends, which has its attributes and a
+    state of sums; None of one that counts in variables."""
+    if metric._extends is None:
+        return None
+    own = vars(metric)
+    counter = own.get("_counter")
+    if counter is None:
+        counter = own["_counter"] = object.__new__(metric._extends)
+    state = metric._not_watched | vars(counter).keys() | {"_counter", "_variables"}
+    vars(counter).update({name: value for name, value in own.items() if name not in state})
+    return counter
+
+
+class Unseen:
+    """The attribute ``sparse`` of a custom metric that extends another: None, as that one has what
+    a constructor sets."""
+
+    def __get__(self, metric: Any, cls: Any = None) -> None:
+        return None
+
+    def __set__(self, metric: Any, value: Any) -> None:
+        vars(metric)["sparse"] = value
+
+
+def by_counter(method: Method) -> Method:
+    """Let a method of a built-in class compute with the metric that counts for a custom one."""
+
+    @wraps(method)
+    def called(self: Any, *args: Any, **options: Any) -> Any:
+        counter = counter_of(self)
+        return method(self if counter is None else counter, *args, **options)
+
+    return cast(Method, called)
 
 
 def counters(metric: Any) -> list[Any]:
