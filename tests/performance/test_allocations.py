@@ -41,14 +41,14 @@ def allowed() -> int:
 def test_a_step_allocates_nothing_large(name: str, weighted: bool, backend: str) -> None:
     make, batch = PROGRAMS[name]
     run = stepper(make(backend=backend), batch, 6, weighted=weighted)
-    run(2)  # the second step is traced
+    run(2)  # a step is traced
     assert peak(lambda: run(2)) < allowed()
 
 
 def assert_nothing_large(runs: dict[str, Callable[[int], None]]) -> None:
     """Measure all of them together, since searching for garbage takes longer than training."""
     for run in runs.values():
-        run(2)  # the second step records the operations
+        run(2)  # a step records the operations
     if peak(lambda: [run(1) for run in runs.values()]) >= allowed():
         found = {name: peak(lambda run=run: run(1)) for name, run in runs.items()}
         pytest.fail(f"bytes that a step allocates: {found}")

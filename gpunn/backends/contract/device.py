@@ -305,10 +305,14 @@ class Device(ABC):
         if array is None:
             array = self.empty(shape, dtype)
             if fill is not None:
-                with self.stream_lock:
-                    fill(array)
+                self._at_once(partial(fill, array))
             arrays[key] = array  # not earlier: an interrupt would leave it unfilled
         return array
+
+    def _at_once(self, work: Callable[[], None]) -> None:
+        """Call ``work()``, which is no part of a step that is traced or captured."""
+        with self.stream_lock:
+            work()
 
     def _constant(self, slot: str, values: np.ndarray) -> Array:
         """Return these values on the device, written there once."""

@@ -66,6 +66,13 @@ class TracingBackend(Backend):
             self._trace = None
         return trace
 
+    def _at_once(self, work: Callable[[], None]) -> None:
+        trace, self._trace = self._trace, None
+        try:
+            work()
+        finally:
+            self._trace = trace
+
     def replay_of(self, calls: list[ArrayCall]) -> Callable[[int], None]:
         """Return a function of a number of steps that performs the calls that many times."""
         return quiet(replay_of(calls))
@@ -137,7 +144,7 @@ class TracingBackend(Backend):
 
 
 class HostProgram:
-    """The `Program` of a CPU: it performs a step once, then replays the array calls it traced.
+    """The `Program` of a CPU: it traces a step, and replays the array calls.
 
     Args:
         backend: the only one whose operations the step calls.
@@ -145,33 +152,30 @@ class HostProgram:
             called each time.
 
     Attributes:
-        replay: performs traced steps, so many; None before the second step.
+        replay: performs traced steps, so many; None before the first one.
     """
 
     def __init__(self, backend: TracingBackend, step: Step, traceable: bool) -> None:
         self._backend = backend
         self._step = step
         self._traceable = traceable
-        self._begun = False
-        self.replay: Callable[[int], None] | None = None
+        self.replay: Any = None
         self._threads = True  # whether BLAS may use several, as in an untraced step
         self._joint: list[Any] = []  # what `joint` returns, once it is known
 
     def run(self, steps: int) -> None:
-        """Perform the step this many times: the first time as it is, then from its trace."""
+        """Perform the step this many times, from its trace."""
         if current_profile(self._backend) is not None:  # it records operations, not array calls
-            self._perform(self._untraced, steps)
+            self._perform(replay_of([self._step], self._traceable), steps)
             return
-        if not self._begun and steps > 0:
-            self._perform(self._untraced, 1)  # creates work arrays and fills constants
-            self._begun = True
+        if self.replay is None and steps > 0:
+            self.replay = self._make_replay()
+            self._perform(self.replay, 1, self._threads)  # also in lockstep, by itself
             steps -= 1
         if steps >= LEAST_STEPS and (group := lockstep()) and (joint := self.joint()):
             group.run(joint.run_of(steps))
             return
         if steps > 0:
-            if self.replay is None:
-                self.replay = self._make_replay()
             self._perform(self.replay, steps, self._threads)
 
     def joint(self) -> Any:
@@ -183,9 +187,6 @@ class HostProgram:
                     joint = self._backend.joint_program(self._step)
             self._joint.append(joint)
         return self._joint[0]
-
-    def _untraced(self, steps: int) -> None:
-        replay_of([self._step], self._traceable)(steps)
 
     @staticmethod
     def _perform(run: Callable[[int], None], steps: int, threads: bool = True) -> None:
