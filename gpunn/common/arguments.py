@@ -131,7 +131,13 @@ def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     >>> optional(check_positive)("clipnorm", None) is None
     True
     """
-    return lambda name, value: None if value is None else check(name, value)
+
+
+    def checked(name: str, value: Any) -> Any:
+        return None if value is None else check(name, value)
+
+    checked.keeps_none = True  # type: ignore[attr-defined]
+    return checked
 
 
 def requirement(wording: str, holds: Callable[[Any], bool]) -> Callable[[str, Any], Any]:

@@ -102,7 +102,7 @@ def checked(entry: Any, name: str, value: Any) -> Any:
     >>> layer.activation
     Linear()
     """
-    for cls in type(entry).__mro__:  # a handwritten constructor has no fields
+    for cls in type(entry).__mro__ if name[:1] != "_" else ():  # one by hand has no fields
         of = getattr(vars(cls).get("__init__"), "fields", {}).get(name)
         if of is not None:
             return value if of.check is None or of.attribute else of.check(name, value)
@@ -184,11 +184,23 @@ def _checked(name: str, of: _Field) -> property:
 def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
     """Return an ``__init__(self, first, second=..., *, third=...)`` that sets these attributes."""
 
+    kept = [(n, of.check, n if of.attribute == "" else of.attribute) for n, of in fields.items()]
+    fixed = {n for n, of in fields.items() if getattr(of.check, "keeps_none", False)}
+
     def set_fields(self: Any, given: dict[str, Any]) -> None:
-        for name, of in fields.items():
-            value = of.check(name, given[name]) if of.check else given[name]
-            if of.attribute is not None:
-                setattr(self, of.attribute or name, value)
+        kind = type(self)
+        # Nobody knows a new object: what notes changes and checks later ones has nothing to do.
+        is_new = not vars(self) and is_framework(kind.__setattr__)
+        for name, check, attribute in kept:
+            value = given[name]
+            if check and not (value is None and name in fixed):
+                value = check(name, value)
+            if attribute is None:
+                continue
+            if is_new and not (callable(value) and hasattr(kind, attribute)):
+                object.__setattr__(self, attribute, value)
+            else:
+                setattr(self, attribute, value)
         if hasattr(self, "__post_init__"):
             self.__post_init__()
         if getattr(cls, "_rebuilt_when_set", False):

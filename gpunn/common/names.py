@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -16,6 +17,7 @@ LOOKED_AT = 1_000  # maximum number of names that a mistyped one is compared wit
 _taken: dict[str, Iterator[int]] = {}
 
 
+@functools.lru_cache(512)
 def snake_case(name: str) -> str:
     """Convert ``"SparseCategoricalAccuracy"`` to ``"sparse_categorical_accuracy"``.
 

@@ -27,7 +27,7 @@ def is_framework(made: Any) -> bool:
     What is defined by `exec` with names of its own has no module.
     """
     module = getattr(made, "__module__", None) or ""
-    return made is object or module.split(".")[0] == "gpunn"
+    return made is object or module == "gpunn" or module.startswith("gpunn.")
 
 
 def declared(cls: type, table: str) -> dict[str, Any]:

@@ -71,23 +71,33 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
     known = [name for name in names if name != "self"]
     needed = code.co_varnames[1 : code.co_argcount - len(method.__defaults__ or ())]
 
-    @functools.wraps(method)
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def explained(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        words = f"{type(args[0]).__name__}.__init__" if made else method.__name__
         for name in kwargs:
             if name not in known:
-                words = f"{type(args[0]).__name__}.__init__" if made else method.__name__
                 hint = closest(name, known) or f" It takes {first_few(known, 8)}."
-                raise TypeError(f"{words}() got an unexpected keyword argument {name!r}.{hint}")
-        if made and (missing := [name for name in needed[len(args) - 1 :] if name not in kwargs]):
-            # In Python's words, but with the name of a subclass that inherits the constructor.
-            words = f"{len(missing)} required positional argument{'s' * (len(missing) > 1)}"
-            listed = " and ".join(map(repr, missing))
-            raise TypeError(f"{type(args[0]).__name__}.__init__() missing {words}: {listed}")
+                return f"{words}() got an unexpected keyword argument {name!r}.{hint}"
+        missing = [name for name in needed[len(args) - 1 :] if name not in kwargs]
+        if not (made and missing):
+            return None
+        # In Python's words, but with the name of a subclass that inherits the constructor.
+        many = f"{len(missing)} required positional argument{'s' * (len(missing) > 1)}"
+        return f"{words}() missing {many}: {' and '.join(map(repr, missing))}"
+
+    @functools.wraps(method)
+    def called(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
         except KeyboardInterrupt as stop:
             shorten(stop)
             raise
+        except TypeError as error:
+            assert error.__traceback__ is not None
+            inside = error.__traceback__.tb_next  # None if no line of the method has run
+            message = explained(args, kwargs) if inside is None else None
+            if message is None:
+                raise
+        raise TypeError(message)
 
     return called
 

@@ -88,7 +88,21 @@ class Parameter(Kept):
         frozen: whether `trainable` was set to False, for it or all of a layer that holds it.
     """
 
+    shape: tuple[int, ...]
+    initializer: Callable[..., np.ndarray] | None
+    trained: bool
+    _multiplier: float
+    decay: bool
+    regularizer: Any
+    constraint: Any
+    integers: str | None
     by_rows = was_variable = is_followed = frozen = False
+    layer: Any = None
+    within = ""  # its path, if its layer is part of another
+    array: Array = None
+    gradient: Array = None
+    connections: np.ndarray | None = None
+    kept: np.ndarray | None = None
     storage: ParameterStorage | None = None
 
     def __init__(
@@ -103,21 +117,11 @@ class Parameter(Kept):
         constraint: Any = None,
         integers: str | None = None,
     ) -> None:
-        self.shape = tuple(int(n) for n in shape)
-        self.initializer = initializer
-        self.name = name
-        self.trained = trained
-        self._multiplier = multiplier
-        self.decay = decay
-        self.regularizer = regularizer
-        self.constraint = constraint
-        self.integers = integers
-        self.layer: Any = None
-        self.within = ""  # its path, if its layer is part of another
-        self.array: Array = None
-        self.gradient: Array = None
-        self.connections: np.ndarray | None = None
-        self.kept: np.ndarray | None = None
+        vars(self).update(  # at once: nobody has it yet
+            shape=tuple(map(int, shape)), initializer=initializer, name=name, trained=trained,
+            _multiplier=multiplier, decay=decay, regularizer=regularizer, constraint=constraint,
+            integers=integers,
+        )  # fmt: skip
 
     def __setattr__(self, name: str, value: Any) -> None:
         registry.record_change()  # as attributes of parts do: also before, an interrupt may follow

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn import activations, constraints, initializers, regularizers
-from gpunn.common.arguments import check_choice, check_number
+from gpunn.common.arguments import check_choice, check_number, optional
 from gpunn.common.registry import is_own
 
 from .shapes import check_shape
@@ -29,9 +29,9 @@ def check_activation(name: str, value: Any) -> activations.Activation:
     return activations.get(value)
 
 
-check_constraint = _part(constraints.get)
+check_constraint = optional(_part(constraints.get))
 check_initializer = _part(initializers.get)
-check_regularizer = _part(regularizers.get)
+check_regularizer = optional(_part(regularizers.get))
 
 
 def check_units(name: str, value: Any) -> int:

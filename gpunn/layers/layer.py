@@ -153,16 +153,16 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
     )
 
     def __post_init__(self) -> None:
-        self._parameters: list[Parameter] = []
         self._training_calls = Counter()
         self._outputs_known: list[Any] = []  # of earlier calls, see `applying.outputs_for`
         self._applications = []
-        self.name = self.name or unique_name(snake_case(type(self).__name__))
         shapes = map(vars(self).get, ("_batch_input_shape", "_input_dim", "_input_shape"))
         self._given_input_shape = next((shape for shape in shapes if shape is not None), None)
         # Whether the parameters are declared; always True if there are none to declare.
         self.built = type(self).build is Layer.build
         self.input_shape = None  # of one sample; for several inputs, in their structure
+        self._parameters: list[Parameter] = []  # from here on, what is set is checked and tracked
+        self.name = self.name or unique_name(snake_case(type(self).__name__))
         track(self)
 
     def __init_subclass__(cls) -> None:

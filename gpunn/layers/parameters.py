@@ -78,8 +78,14 @@ def track_in(holder: Any, name: str, value: Any) -> None:
     """
     if name in holder._not_watched:
         return
-    layer, found = holder._declares, found_in(value, Kept)
-    for variable in filter(_is_variable, [value] if is_framework(type(holder)) else found):
+    if not is_framework(type(holder)):
+        found = found_in(value, Kept)
+    elif isinstance(value, Kept):
+        found = iter((value,))
+    else:
+        return
+    layer = holder._declares
+    for variable in filter(_is_variable, found):
         if any(p is variable for p in layer._parameters):
             continue
         if isinstance(variable, Parameter):  # of another layer
@@ -101,8 +107,11 @@ def track(holder: Any) -> None:
     """Track what came to the attributes of a layer or model without its notice: before
     ``super().__init__()``, and into lists and dictionaries. A trace, which reads them, tracks none.
     """
-    for name, value in list(vars(holder).items()) if current() is None else ():
-        track_in(holder, name, value)
+    if current() is None:
+        every = not is_framework(type(holder))
+        for name, value in list(vars(holder).items()):
+            if every or isinstance(value, Kept):
+                track_in(holder, name, value)
 
 
 def _is_variable(x: Any) -> bool:
