@@ -8,7 +8,7 @@ node becomes a `Call`: everything that a layer sees when it runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import InitVar, field, replace
 from typing import Any
 
@@ -346,7 +346,9 @@ class Call:
         assigns: whether it may assign to parameters.
         counts: whether metrics that it updates count.
         by_rows: each `gpunn.core.by_rows.RowGradient` that it writes, by the `id` of the parameter.
-        unread: the `id` of each of the layer's parameters that the call does not read.
+        unread: the `id` of each of the layer's parameters that no loss depends on, by this call.
+        depends: set by a `call`, which finds ``unread``: returns the places of the inputs that its
+            loss depends on, and the outputs that start at these places in ``y``; None for all.
     """
 
     backend: Backend
@@ -390,6 +392,7 @@ class Call:
         self._arrays: dict[str, Array] = {}
         self.by_rows: dict[int, Any] = {}
         self.unread = set[int]()
+        self.depends: Callable[[Container[int] | None], Collection[int]] | None = None
 
     def reads(self, number: int, x: Array) -> None:
         """Make ``x`` its input of this index."""

@@ -231,11 +231,21 @@ class Workspace:
         gradient overwrites, the others add.
         """
         nodes, calls, outputs, views = self.plan.nodes, self.calls, self.plan.outputs, self._views
-        matters = {outputs[k] for k in learned}
-        matters.update(i for i, call in enumerate(calls) if call.adds_loss)
+        used = {outputs[k] for k in learned}  # outputs of nodes that a loss depends on
+        starts: dict[int, set[int]] = {}  # of those outputs of a call with several
         for i in reversed(range(len(nodes))):
-            if i in matters:
-                matters.update(nodes[i].sources)
+            node, call = nodes[i], calls[i]
+            if i not in used and not call.adds_loss:
+                continue
+            places: Iterable[int] = range(len(node.sources))
+            if call.depends is not None:
+                every = None if i in used else ()
+                places = call.depends(starts.get(i, ()) if node.parts else every)
+            for source in (node.sources[k] for k in places):
+                used.add(source)
+                if source >= 0 and nodes[source].parts and not node.reads_integers:
+                    starts.setdefault(source, set()).add(node.layer.start)
+        matters = used.union(i for i, call in enumerate(calls) if call.adds_loss)
         inputs = [INPUT - k for k, _ in enumerate(self.dxs)]
         needed = set(inputs)
         for i, (node, call) in enumerate(zip(nodes, calls, strict=True)):

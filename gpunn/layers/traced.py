@@ -7,7 +7,8 @@ operations of the trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +26,7 @@ from gpunn.core.storage import Parameter
 from gpunn.core.tracked_metrics import metrics_of_layer
 from gpunn.ops.conversion import convert, is_variable
 from gpunn.ops.dtypes import floating, is_float
-from gpunn.ops.gradients import gradients
+from gpunn.ops.gradients import differentiable, gradients
 from gpunn.ops.op_arguments import OpArguments, Place
 from gpunn.ops.running.computation import Destination
 from gpunn.ops.running.eager import EagerStages, EagerTrace, Stages, stages_of, trace_for
@@ -306,11 +307,29 @@ class TracedPasses:
         self._mode = Mode.call(call, self._entries, is_formula=function is not None)
         self._follow((ShapeTrace if runs_eagerly() else Trace)(self._mode))
         if not runs_eagerly():  # then each step may read others
-            applied = (p for y in self._trace.applied for p in y.attributes["layer"].weights)
-            read = {id(p) for p in (*self._trace.parameters, *applied)}
-            call.unread = {id(p) for p in call.layer.weights} - read
+            call.depends = self._depends
         self._prepare_metrics()
         call.adds_loss = self._loss is not None
+
+    def _depends(self, starts: Container[int] | None) -> list[int]:
+        """See `Call.depends`."""
+        call, trace = self._call, self._trace
+        outputs = self._outputs if starts is None else [t for t, n in self._starts() if n in starts]
+        read = differentiable([*outputs, *([] if self._loss is None else [self._loss])])
+        found = {id(t) for t in read}
+        weights = {id(p) for p in trace.parameters if id(trace.variables[id(p)].first) in found}
+        for layer in (t.attributes["layer"] for t in trace.applied if id(t) in found):
+            weights.update(map(id, layer.weights))
+        call.unread = {id(p) for p in call.layer.weights} - weights
+        return [k for k, leaf in enumerate(self._leaves) if id(leaf) in found]
+
+    def _starts(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield the outputs of a `call` with several, with their places in a row of its node."""
+        at = 0
+        floats = [t for t in self._outputs if is_float(t.dtype)]
+        for t in floats or self._outputs:
+            yield t, at
+            at += math.prod(t.shape[1:])
 
     def _prepare_metrics(self) -> None:
         """Make what the updates of metrics need, before a step runs."""
@@ -342,6 +361,7 @@ class TracedPasses:
         self._leaves = leaves = list(map(trace.placeholder, call.xs))
         with trace.active():
             outputs, dtype = results(layer, self._called(*leaves))[0], call.y.dtype.name
+            self._outputs = outputs
             self._check_outputs(outputs)
             if call.shard is not None:
                 check_axes(layer._call_name, trace.lengths, self._entries)
@@ -447,6 +467,8 @@ class TracedPasses:
         targets = [Destination(token) for token in trace.calls] if call.trains else []
         written = {id(p) for t in trace.calls for p in t.attributes["layer"]._own_parameters}
         for p, gradient in zip(read, found[len(inputs) :], strict=False):
+            if id(p) in call.unread:
+                continue
             more = call.accumulate_gradients or id(p) in written
             if (into := call.by_rows.get(id(p))) is not None:
                 assert gradient is not None  # it is that of `take_unchecked`

@@ -43,6 +43,17 @@ def topological_sort(
     return found
 
 
+def differentiable(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """Return the tensors with respect to which outputs may have gradients: all that they are
+    computed from without integers, or operations without a derivative, in between."""
+
+    def sources(t: Tensor) -> Sequence[Tensor]:
+        constant = t.primitive is not None and t.primitive.gradient is None
+        return () if constant or not is_float(t.dtype) else _derived_from(t)
+
+    return topological_sort(outputs, sources)
+
+
 def gradients(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],

@@ -102,9 +102,48 @@ def tables(lib: Any, optimizer: Any) -> list[Any]:
     return trained(lib, model, optimizer, ["mse", None], numbers).get_weights()
 
 
+def one_output_of_a_call(lib: Any, optimizer: Any) -> list[Any]:
+    class Heads(lib.Model):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.a, self.b = (
+                lib.layers.Dense(n, kernel_initializer="ones") for n in (3, 1, 1)
+            )
+
+        def call(self, x: Any) -> Any:
+            hidden = self.hidden(x)
+            return self.a(hidden), self.b(hidden)
+
+    return trained(lib, Heads(), optimizer, ["mse", None]).get_weights()
+
+
+def what_stops_gradients(lib: Any, optimizer: Any) -> list[Any]:
+    class Stopping(lib.layers.Layer):  # type: ignore[name-defined, misc]
+        def build(self, input_shape: Any) -> None:
+            self.one = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="one")
+            self.other = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="two")
+
+        def call(self, x: Any) -> Any:
+            return lib.ops.stop_gradient(x * self.other) * self.one
+
+    layers = lib.layers
+    dense = [layers.Dense(3, kernel_initializer="ones") for _ in range(2)]
+    model = lib.Sequential([lib.Input((4,)), dense[0], Stopping(), dense[1], layers.Dense(1)])
+    model.layers[-1].set_weights([np.full((3, 1), 0.1), np.zeros(1)])
+    return trained(lib, model, optimizer, "mse").get_weights()
+
+
+def what_is_before_integers(lib: Any, optimizer: Any) -> list[Any]:
+    layers, x = lib.layers, lib.Input((4,))
+    places = lib.ops.argmax(layers.Dense(3, kernel_initializer="ones")(x), axis=-1)
+    ends = layers.Dense(1, kernel_initializer="ones")(layers.Embedding(3, 2, "ones")(places))
+    return trained(lib, lib.Model(x, ends), optimizer, "mse").get_weights()
+
+
 CASES = [
     one_head, both_and_then_one, a_penalty_alone, two_models_in_turn,
-    a_weight_that_a_call_no_longer_reads, tables,
+    a_weight_that_a_call_no_longer_reads, tables, one_output_of_a_call, what_stops_gradients,
+    what_is_before_integers,
 ]  # fmt: skip
 
 
