@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import CodeType, TracebackType
 from typing import Any
 
@@ -32,6 +32,16 @@ def plain(name: str) -> str:
     """Remove the numeric suffixes that distinguish equal names: ``dense/kernel`` of
     ``dense_12/kernel``."""
     return re.sub(r"_\d+(?=/|$)", "", name)
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """Return the name, with the first number that makes it another than those that are taken.
+
+    >>> numbered("w", ["w", "w_1"])
+    'w_2'
+    """
+    tried = (f"{name}_{number}" if number else name for number in itertools.count())
+    return next(one for one in tried if one not in taken)
 
 
 def closest(name: str, known: list[str]) -> str:

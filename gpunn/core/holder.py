@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.common.config import resolve_dtype
 from gpunn.common.holds import Access
+from gpunn.common.names import numbered
 from gpunn.common.numeric import cast
 
 from .storage import Parameter
@@ -151,10 +152,11 @@ class ParameterHolder:
         >>> [(path, p.shape) for path, p in model.named_parameters()]
         [('0/kernel', (3, 2)), ('0/bias', (2,))]
         """
-        seen = set[int]()
+        seen, names = set[int](), set[str]()
         for p in self._own_parameters:
             seen.add(id(p))
-            yield p.name, p
+            names.add(name := numbered(p.name, names))  # another layer may have named it
+            yield name, p
         for path, inner in self._attributes_inside():
             for name, p in inner.named_parameters():
                 if id(p) not in seen:

@@ -85,7 +85,8 @@ class Parameter(Kept):
         by_rows: whether its layer only reads rows of it, with `take`.
         was_variable: whether it was created as a `gpunn.Variable`.
         is_followed: whether programs of others read it, which are made anew when it moves.
-        frozen: whether `trainable` was set to False, for it or all of a layer that holds it.
+        frozen: whether `trainable` was set to False last, for it or a layer that holds it; None if
+            it was not set.
     """
 
     shape: tuple[int, ...]
@@ -96,7 +97,8 @@ class Parameter(Kept):
     regularizer: Any
     constraint: Any
     integers: str | None
-    by_rows = was_variable = is_followed = frozen = False
+    by_rows = was_variable = is_followed = False
+    frozen: bool | None = None
     layer: Any = None
     within = ""  # its path, if its layer is part of another
     array: Array = None
@@ -160,12 +162,14 @@ class Parameter(Kept):
 
     @property
     def trainable(self) -> bool:
-        """Whether updates change it: trained, and neither it nor its layer frozen.
+        """Whether updates change it: trained, and not frozen; by default its layer says so.
 
         Raises:
             ValueError: when set to True for one without a gradient.
         """
-        return self.trained and not self.frozen and (self.layer is None or self.layer.trainable)
+        if self.frozen is not None:
+            return self.trained and not self.frozen
+        return self.trained and (self.layer is None or self.layer.trainable)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:

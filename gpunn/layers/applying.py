@@ -23,7 +23,7 @@ from gpunn.ops.op_arguments import OpArguments, inputs_as_tensors, with_tensors
 
 from . import traced
 from .as_operation import formula_of, takes_mask
-from .parameters import ensure_built
+from .parameters import ensure_built, track_inside
 from .shapes import Rows, dtype_of, over_lengths, sample_of
 from .symbolic import (
     Application,
@@ -58,6 +58,7 @@ def outputs_for(
                 return found
             stale = entry
     traced.build_for(layer, shapes, call)
+    track_inside(layer)
     forms: list[OpArguments] = []
 
     def outputs(shapes: Sequence[SampleShape]) -> list[SampleShape]:

@@ -255,5 +255,6 @@ def with_activation(layer: Any, activation: Any) -> Any:
 
 def is_training(asked: bool | None) -> bool:
     """Whether a layer inside a call trains: as ``asked``, or like its caller if that is None."""
-    trace = current()
-    return bool(asked if asked is not None else trace is not None and trace.mode.training)
+    if asked is None and (trace := current()) is not None:
+        asked = trace.mode.training if trace.asked is None else trace.asked
+    return bool(asked)

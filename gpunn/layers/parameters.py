@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn.common.arguments import check_flag
 from gpunn.common.config import resolve_dtype
+from gpunn.common.names import numbered
 from gpunn.common.nested import found_in
 from gpunn.common.overrides import is_framework
 from gpunn.common.signatures import required
@@ -56,12 +57,10 @@ def check_declaration(layer: Any, name: str | None, shape: Sequence[Any]) -> Non
 
 def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
     """Add a parameter to those that a layer has declared; return it. A second one of the same name
-    is numbered: ``w``, ``w_1``."""
-    known, first, number = {p.name for p in layer._parameters}, parameter.name, 0
-    while parameter.name in known:
-        number += 1
-        parameter.name = f"{first}_{number}"
-    parameter.layer = layer if parameter.layer is None else parameter.layer
+    is numbered: ``w``, ``w_1``. One of another layer keeps its name, by which that knows it."""
+    if parameter.layer in (None, layer):
+        names = {p.name for p in layer._parameters}
+        parameter.layer, parameter.name = layer, numbered(parameter.name, names)
     layer._parameters.append(parameter)
     return parameter
 
@@ -112,6 +111,12 @@ def track(holder: Any) -> None:
         for name, value in list(vars(holder).items()):
             if every or isinstance(value, Kept):
                 track_in(holder, name, value)
+
+
+def track_inside(layer: Any) -> None:
+    """Let a layer and all inside it track theirs before a trace reads them."""
+    if layer._holds_layers and current() is None:
+        list(layer.named_parameters())
 
 
 def _is_variable(x: Any) -> bool:
@@ -181,7 +186,7 @@ def untrack(holder: Any, name: str) -> None:
 
 def _set_trainable(layer: Any, value: Any) -> None:
     layer.__dict__["_trainable"] = check_flag("trainable", value)
-    for p in vars(layer).get("_parameters", ()):
+    for p in layer._own_parameters if "_parameters" in vars(layer) else ():
         p.frozen = not value
     for inner in layer._layers_inside if "_parameters" in vars(layer) else ():
         inner.trainable = value
@@ -301,6 +306,7 @@ def marks_built(build: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(build)
     def build_once(self: Any, *shapes: Any, **named: Any) -> None:
+        track_inside(self)
         _building.append(self)
         try:
             build(self, *shapes, **named)
@@ -335,8 +341,7 @@ def ensure_built(layer: Any, input_shape: Any) -> SampleShape:
     A layer that takes a list gets a list of shapes. `forward` computes the output, even if a `call`
     is around it.
     """
-    if layer._holds_layers and current() is None:
-        list(layer.named_parameters())  # so layers inside track theirs before a trace reads them
+    track_inside(layer)
     several = list(input_shape) if layer.takes_list else [input_shape]
     check_spec(layer, several, resolve_dtype(layer.dtype))
     input_shape = whole_shape(input_shape)

@@ -38,7 +38,7 @@ from gpunn.ops.running.shape_trace import (
     trace_of,
 )
 from gpunn.ops.tensor import Tensor, constant, ops
-from gpunn.ops.trace import Mode, Trace, current
+from gpunn.ops.trace import Mode, Trace, current, tracing
 
 from .as_operation import is_training
 from .shapes import (
@@ -140,7 +140,8 @@ def apply(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any], training: 
     if layer._has_call:
         tensors, given = OpArguments.of(args, kwargs, lambda x: isinstance(x, Tensor))
         build_for(layer, [t.shape[1:] for t in tensors], given)
-        y = call_of(layer, args, kwargs, is_training(training))
+        with tracing().calling(training):
+            y = call_of(layer, args, kwargs, is_training(training))
         layer._shapes_in_call = replaced(_shown, y)
     else:
         y = layer.call(args[0], training, **kwargs)

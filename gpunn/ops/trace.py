@@ -128,6 +128,7 @@ class Trace:
         draws: the number of random streams handed out.
         applied: the outputs of the layers applied in it, in order.
         calls: their backward passes, in the order in which they were requested.
+        asked: whether the call around was asked to train; None if it was not.
         trains: whether these write the gradients of the layers' parameters.
         changes_nothing: whether assignments belong to a call that changes nothing.
         effects: the updates of metrics, and in a step of weights, in order.
@@ -152,6 +153,7 @@ class Trace:
         self.sources: dict[int, tuple[Tensor, Any]] = {}
         self.shared: dict[int, Tensor] = {}
         self.draws, self.trains, self.changes_nothing = 0, True, False
+        self.asked: bool | None = None
         self._first: dict[tuple[Any, ...], Tensor] = {}
         self._reads: dict[int, list[Tensor]] = {}
 
@@ -245,6 +247,15 @@ class Trace:
             yield
         finally:
             self.trains = before
+
+    @contextmanager
+    def calling(self, training: bool | None) -> Iterator[None]:
+        """Return a context in which layers train as a call around them was asked to, if it was."""
+        before, self.asked = self.asked, self.asked if training is None else training
+        try:
+            yield
+        finally:
+            self.asked = before
 
     @contextmanager
     def own_losses(self) -> Iterator[list[Tensor]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import isfunction
 from itertools import chain
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from gpunn.common.registry import NOT_SEEN
 from gpunn.core.plan import HostPart, Node, Plan
 from gpunn.core.storage import Parameter
 from gpunn.layers import InputLayer, applying, traced
+from gpunn.layers.as_operation import is_training
 from gpunn.layers.parameters import Stateless, layers_in
 from gpunn.layers.shapes import dtype_of, sample_of, unknown
 from gpunn.layers.symbolic import (
@@ -22,6 +24,7 @@ from gpunn.layers.symbolic import (
     SampleShape,
     SymbolicTensor,
 )
+from gpunn.ops.trace import tracing
 
 from .builder import Builder
 from .graph import Graph, by_name
@@ -65,6 +68,8 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
         super().__init_subclass__()
         cls._has_call = replaces(cls, "call")
         cls._own_steps = frozenset(name for name in STEPS if replaces(cls, name))
+        if "build" in vars(cls) and not is_framework(cls):
+            cls.build = _builds_all(cls.build)  # type: ignore[attr-defined]
 
     def _watched(self) -> Mapping[str, Any]:
         """Return the attributes that were set, which code may read, and, of a model without a call
@@ -187,8 +192,11 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
             builder.build([unknown(t.shape[1:]) for t in form.unpack(x)])
         if self._host_part is not None and self._host_part.steps:
             raise TypeError(traced.not_in_a_call(self._host_part.steps[0][0]))
+        if self._has_call:
+            training = is_training(training)
         options = {"training": training} if traced.takes_training(self) else {}
-        return self.call(x, **options, **(further or {}))
+        with tracing().calling(training):
+            return self.call(x, **options, **(further or {}))
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Parameter:
         """Add a parameter to a model with a custom call; see `gpunn.layers.Layer.add_weight`.
@@ -319,6 +327,20 @@ class NestedModel(GraphOperation, Stateless, registry.Entry):
     @property
     def _traceable(self) -> bool:
         return all(layer._traceable for layer in self.layers)
+
+
+def _builds_all(build: Callable[..., None]) -> Callable[..., None]:
+    """Return a model's own method `build`: whoever calls it builds all of the model, which calls
+    the method once on the way."""
+
+    @functools.wraps(build)
+    def build_all(self: Any, *shapes: Any, **named: Any) -> None:
+        if named or len(shapes) != 1 or not self._has_call or self._builder.source.building:
+            build(self, *shapes, **named)
+        else:
+            self._builder.build(self._builder.samples(shapes[0]))
+
+    return build_all
 
 
 # A model as a part of a graph, see `gpunn.layers.applying`.

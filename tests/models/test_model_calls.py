@@ -561,3 +561,54 @@ def test_what_cannot_be_saved_says_so(tmp_path: Path) -> None:
         model.save(tmp_path / "model.gpunn")
     with pytest.raises(TypeError, match="call"):
         gpunn.Model()
+
+
+@pytest.mark.parametrize("inside", ["layer", "model"])
+@pytest.mark.parametrize("asks", [None, True, False])
+@pytest.mark.parametrize("own_step", [False, True])
+def test_layers_train_with_the_call_around_them(
+    keras: Any, own_step: bool, asks: Any, inside: str
+) -> None:
+    """Whether a call trains is what it was asked, or else what the call around it was."""
+    for k in (keras, gpunn):
+        base = k.Model if inside == "model" else k.layers.Layer
+
+        class Counting(base):  # type: ignore[misc, valid-type]
+            def __init__(self) -> None:
+                super().__init__()
+                self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+            def call(self, x: Any, training: Any = None) -> Any:
+                if training:
+                    self.count.assign(self.count + 1.0)
+                return x
+
+        class Around(base):  # type: ignore[misc, valid-type]
+            def __init__(self, counting: Any = Counting) -> None:
+                super().__init__()
+                self.counting = counting()
+
+            def call(self, x: Any, training: Any = None) -> Any:
+                return self.counting(x)
+
+        class Whole(k.Model):  # type: ignore[name-defined, misc]
+            def __init__(self, around: Any = Around, k: Any = k) -> None:
+                super().__init__()
+                self.around, self.dense = around(), k.layers.Dense(2)
+
+            def call(self, x: Any, training: Any = None) -> Any:
+                options = {} if asks is None else {"training": asks}
+                return self.dense(self.around(x, **options))
+
+        class Stepping(Whole):
+            def train_step(self, data: Any, k: Any = k) -> Any:
+                return {"mean": k.ops.mean(self(data[0], training=True))}
+
+        model = Stepping() if own_step else Whole()
+        model.compile("sgd", "mse")
+        model.fit(X, Y, batch_size=12, epochs=1, verbose=0)
+        count = float(np.asarray(model.around.counting.count.numpy()))
+        assert count == (0 if asks is False else 2)
+        if not asks:
+            model.evaluate(X, Y, verbose=0)
+            assert float(np.asarray(model.around.counting.count.numpy())) == count

@@ -374,3 +374,114 @@ def test_what_is_assigned_to_a_weight_is_returned() -> None:
     assert layer.kernel.assign_sub([[1.0, 1.0]]).tolist() == [[1.0, 2.0]]
     assert layer.kernel[0, 1].assign(5.0).tolist() == [[1.0, 5.0]]
     assert layer.kernel.assign([[3.0, 4.0]]).tolist() == layer.kernel.numpy().tolist()
+
+
+def test_models_are_built_by_each_other_once(keras: Any) -> None:
+    found = []
+    for lib in (keras, gpunn):
+
+        class Inner(lib.Model):  # type: ignore[name-defined, misc]
+            def build(self, input_shape: Any) -> None:
+                self.bias = lib.Variable(np.full(3, 0.5, "float32"))  # noqa: B023
+                self.built = True
+
+            def call(self, x: Any) -> Any:
+                return x + self.bias
+
+        class Outer(lib.Model):  # type: ignore[name-defined, misc]
+            def __init__(self, calls: bool, inner: Any = Inner, lib: Any = lib) -> None:
+                super().__init__()
+                self.calls, self.inner, self.later = calls, inner(), []
+                self.later.append(lib.Variable(2.0))
+
+            def build(self, input_shape: Any) -> None:
+                if self.calls:
+                    self.inner.build(input_shape)
+                self.factor = lib.Variable(np.ones(3, "float32"))  # noqa: B023
+                self.built = True
+
+            def call(self, x: Any) -> Any:
+                return self.inner(x) * self.factor * self.later[0]
+
+        class Outermost(lib.Model):  # type: ignore[name-defined, misc]
+            def __init__(self, calls: bool, outer: Any = Outer) -> None:
+                super().__init__()
+                self.outer = outer(calls)
+
+            def call(self, x: Any) -> Any:
+                return self.outer(x)
+
+        for calls in (True, False):
+            inner = Inner()
+            inner.build((None, 3))
+            assert inner.built
+            assert len(inner.weights) == 1
+            for model in (Outer(calls), Outermost(calls)):
+                y = model(X)
+                found.append([values(y), *map(np.asarray, model.get_weights())])
+    for theirs, ours in zip(found[:4], found[4:], strict=True):
+        assert len(ours) == len(theirs)
+        for one, other in zip(theirs, ours, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-6)
+
+
+def test_what_comes_to_lists_of_models_inside_is_tracked(keras: Any) -> None:
+    for lib in (keras, gpunn):
+
+        def holder(base: Any, inside: Any, lib: Any = lib) -> Any:
+            class Holder(base):  # type: ignore[misc]
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.factors: list[Any] = []
+                    self.inside = inside
+
+                def call(self, x: Any) -> Any:
+                    for factor in self.factors:
+                        x = x * factor
+                    for one in self.inside:
+                        x = one(x)
+                    return x
+
+            return Holder()
+
+        shared = lib.Variable(2.0)
+        pair = [holder(base, []) for base in (lib.layers.Layer, lib.Model)]
+        for one in pair:
+            one.factors.append(shared)
+        model = holder(lib.Model, pair)
+        np.testing.assert_allclose(values(model(X)), 4 * X, rtol=1e-6)
+        assert len(model.trainable_weights) == 1
+
+
+def test_each_of_several_weights_of_one_name_is_trained_and_saved(
+    keras: Any, tmp_path: Path
+) -> None:
+    """Models that share a variable name others as they name it."""
+    found = []
+    for lib in (keras, gpunn):
+
+        class Pair(lib.Model):  # type: ignore[name-defined, misc]
+            def __init__(self, one: Any, other: Any) -> None:
+                super().__init__()
+                self.pair, self.inside = (one, other), None
+
+            def call(self, x: Any) -> Any:
+                x = x * self.pair[0] * self.pair[1]
+                return x if self.inside is None else self.inside(x)
+
+        factors = [lib.Variable(1.0 + 0.1 * k) for k in range(3)]
+        model = Pair(factors[0], factors[1])
+        model.inside = inside = Pair(factors[2], factors[0])
+        assert len({path for path, _ in model.named_parameters()}) == 3 if lib is gpunn else True
+        model(X)
+        assert len(model.trainable_weights) == 3
+        model.compile(lib.optimizers.SGD(0.05), "mse")
+        model.fit(X, 2 * X, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        model.save_weights(tmp_path / "of.weights.h5")
+        trained = model.get_weights()
+        model.set_weights([0 * w for w in trained])
+        model.load_weights(tmp_path / "of.weights.h5")
+        found.append([*model.get_weights(), values(inside(X))])
+        np.testing.assert_array_equal(found[-1][:3], trained)
+    for theirs, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
