@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import ChainMap
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 from gpunn.common.arguments import check_path, check_positive_integer
 from gpunn.common.fields import field
@@ -91,6 +92,11 @@ class ModelCheckpoint(_Saver, _MonitorCallback):
     """
 
     writes = True
+
+    _refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("_save_model", "_should_save_model", "_should_save_on_batch", "_get_file_path"),
+        "write on_epoch_end(epoch, logs), and save the model there",
+    )
 
     filepath: str | os.PathLike[str] = field(check=check_path)
     monitor: str = field(default="val_loss")

@@ -115,6 +115,12 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         "forward": "write is_view(call) too: it decides when forward is skipped, and this layer "
         "inherits one that skips it",
     }
+    # Pieces of `call` in Keras's layers: a class that writes `call` may have some of its own.
+    _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
+        ("_calculate_scores", "_apply_scores", "_calculate_score_mask", "_compute_attention",
+         "_compute_attention_mask", "_compute_causal_mask", "_masked_softmax", "_moments"),
+        ("call",),
+    )  # fmt: skip
     _not_watched = frozenset(
         {"_parameters", "_training_calls", "_outputs_known", "_added", "_applications"}
         | {"built", "input_shape", "_shapes_in_call"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -184,6 +184,7 @@ class BatchNormalization(_Normalization):
         {"trainable": False},
     )
 
+    _refused: ClassVar[Mapping[str, str]] = {"_moments": "write call(inputs, training)"}
     rows_are_independent = True  # that each rank has the statistics of its rows is meant
 
     axis: int = field(default=-1)

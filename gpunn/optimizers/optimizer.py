@@ -152,6 +152,15 @@ class Optimizer(CustomSteps, Formula):
         "scale_loss": "pass loss_scale_factor",
         "_clip_gradients": "pass clipnorm, clipvalue or global_clipnorm, or change g in update",
         "exclude_from_weight_decay": "call it, or declare a parameter with decay=False",
+        **dict.fromkeys(
+            ("_apply_weight_decay", "_use_weight_decay"),
+            "call exclude_from_weight_decay, or write update",
+        ),
+        **dict.fromkeys(
+            ("_update_model_variables_moving_average",
+             "_overwrite_model_variables_with_average_value"),
+            "pass use_ema, ema_momentum and ema_overwrite_frequency",
+        ),
         "_get_current_learning_rate": "write a schedule of the learning rate",
     }
     _reached_by: ClassVar[Mapping[str, tuple[str, ...]]] = {

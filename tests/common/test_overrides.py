@@ -41,6 +41,12 @@ REFUSED = [
     (layers.MixUp, "transform_labels", "call"),
     (layers.Equalization, "get_random_transformation", "call"),
     (layers.SpectralNormalization, "normalized_weights", "call"),
+    (layers.Attention, "_apply_scores", "call(inputs, mask)"),
+    (layers.AdditiveAttention, "_calculate_scores", "call(inputs, mask)"),
+    (layers.MultiHeadAttention, "_compute_attention", "call(query, value, key)"),
+    (layers.GroupQueryAttention, "_masked_softmax", "call(query, value, key)"),
+    (layers.BatchNormalization, "_moments", "call(inputs, training)"),
+    (callbacks.ModelCheckpoint, "_save_model", "on_epoch_end(epoch, logs)"),
     (losses.Loss, "__call__", "forward"),
     (losses.Huber, "forward", "forward_backward"),
     (losses.SparseCategoricalCrossentropy, "forward", "forward_backward"),
@@ -53,6 +59,9 @@ REFUSED = [
     (optimizers.Adam, "build", "slot_names"),
     (optimizers.Adam, "apply_gradients", "update"),
     (optimizers.Adam, "apply", "update"),
+    (optimizers.SGD, "_clip_gradients", "clipnorm"),
+    (optimizers.AdamW, "_apply_weight_decay", "exclude_from_weight_decay"),
+    (optimizers.Adam, "_update_model_variables_moving_average", "use_ema"),
     (activations.Sigmoid, "__call__", "forward"),
     (constraints.MaxNorm, "__call__", "apply"),
     (gpunn.Model, "build", "gpunn.Model(inputs, outputs)"),
@@ -103,6 +112,18 @@ def test_what_is_not_called_is_refused_on_an_object(make: Callable[[], Any], met
     made = make()
     with pytest.raises(TypeError, match=rf"{type(made).__name__}\.{method}\b"):
         setattr(made, method, lambda *arguments: None)
+
+
+def test_pieces_that_a_call_of_ones_own_uses_may_have_keras_s_names() -> None:
+    class Doubled(layers.Attention):
+        def _apply_scores(self, scores: Any, value: Any) -> Any:
+            return 2 * gpunn.ops.matmul(scores, value)
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:  # type: ignore[override]
+            return self._apply_scores(gpunn.ops.softmax(inputs[0]), inputs[1])
+
+    scores, value = np.zeros((1, 2, 2), "float32"), np.arange(4, dtype="float32").reshape(1, 2, 2)
+    assert Doubled()([scores, value]).tolist() == [[[2.0, 4.0], [2.0, 4.0]]]
 
 
 def test_a_call_that_an_object_gets_while_it_is_made_is_refused() -> None:

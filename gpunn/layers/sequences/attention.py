@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from gpunn.common.arguments import check_flag, check_fraction, choice
 from gpunn.common.fields import field
@@ -55,6 +55,11 @@ class Attention(Layer):
     examples = (
         {"use_scale": True},
         {"score_mode": "concat", "use_scale": True, "dropout": 0.3, "seed": 2},
+    )
+
+    _refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("_calculate_scores", "_apply_scores", "_calculate_score_mask"),
+        "write call(inputs, mask), in terms of gpunn.ops",
     )
 
     use_scale: bool = field(default=False, check=check_flag)

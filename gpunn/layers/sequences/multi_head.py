@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,11 @@ class _Heads(KernelAndBias):
     """Base class of layers with projections to heads; a subclass has `_counts`."""
 
     _abstract = supports_masking = _builds_itself = True
+    _refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("_compute_attention", "_compute_attention_mask", "_compute_causal_mask",
+         "_masked_softmax"),
+        "write call(query, value, key), in terms of layers and gpunn.ops",
+    )  # fmt: skip
 
     _counts = (1, 1, 1, 1)
     """The number of heads of queries and of keys, and the sizes of a key and a value."""
