@@ -86,8 +86,9 @@ def _part(name: str) -> Any:
 __getattr__ = unused(__name__, _part)
 
 
-def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
-    """Convert class indices (...) to one-hot rows (..., classes), float64.
+def to_categorical(x: Any, num_classes: int | None = None) -> Any:
+    """Convert class indices (...) to one-hot rows (..., classes), float64; of a tensor, to one of
+    floatx.
 
     A last axis of length one is dropped first, as in Keras.
 
@@ -97,7 +98,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         num_classes: Length of a row; by default the largest class index plus one.
 
     Returns:
-        An array (..., classes) of 0 and 1.
+        An array or tensor (..., classes) of 0 and 1.
 
     Raises:
         ValueError: for a class index that is negative, not an integer, or too large.
@@ -106,8 +107,11 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     >>> to_categorical([0, 2]).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    from gpunn.common.config import floatx
     from gpunn.feeding.frames import labels_of
     from gpunn.losses.rows import check_labels
+    from gpunn.ops.conversion import convert
+    from gpunn.ops.tensor import Tensor
 
     labels = labels_of(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:
@@ -117,7 +121,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     labels = check_labels(labels, num_classes, "to_categorical")
     result = np.zeros((labels.size, num_classes))
     result[np.arange(labels.size), labels.reshape(-1)] = 1.0
-    return result.reshape(*labels.shape, num_classes)
+    result = result.reshape(*labels.shape, num_classes)
+    return convert(result, floatx()) if isinstance(x, Tensor) else result
 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:

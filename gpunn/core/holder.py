@@ -143,6 +143,14 @@ class ParameterHolder:
         """Yield the layers that it contains, with the attributes that hold them."""
         raise TypeError(f"{type(self).__name__} must define _attributes_inside().")
 
+    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
+        """Return the layers that it contains, at any depth, by the name that code written for Keras
+        calls; ``recursive=False`` returns those of its own."""
+        inside = self._layers_inside
+        for layer in inside if recursive else ():
+            inside.extend(one for one in layer._layers_inside if one not in inside)
+        return [self, *inside] if include_self else inside
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with their paths in it: its own by name, then those of layers
         inside, prefixed with the attribute that holds the layer (``"hidden/0/kernel"``).

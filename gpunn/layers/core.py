@@ -56,7 +56,8 @@ class InputLayer(Layer):
 
     _reshapes = True
     _is_scalar = False  # in operations for their shapes alone; no model has such an input
-    _undescribed = ("trainable",)
+    sparse = ragged = optional = False  # which Keras's may be
+    _undescribed = ("trainable", "sparse", "ragged", "input_tensor", "optional")
     examples = ({"shape": (3, 4)},)
 
     def __init__(
@@ -68,7 +69,23 @@ class InputLayer(Layer):
         batch_shape: Sequence[int | None] | None = None,
         input_shape: Sequence[int] | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
+        *,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        input_tensor: Any = None,
+        optional: bool = False,
     ) -> None:
+        if sparse or ragged:
+            raise ValueError(
+                f"Input: tensors are dense; got sparse={sparse!r}, ragged={ragged!r}. Leave it "
+                f"out: fit and predict take sparse matrices of SciPy, and pad_sequences makes rows "
+                f"equal."
+            )
+        if input_tensor is not None or optional:
+            raise ValueError(
+                f"Input: tensor and optional are not supported; got tensor={input_tensor!r}, "
+                f"optional={optional!r}. Give each input data, such as zeros and a mask."
+            )
         shape = input_shape if shape is None else shape
         batch_shape = batch_input_shape if batch_shape is None else batch_shape
         if (shape is None) == (batch_shape is None):
@@ -200,17 +217,8 @@ def Input(
             f"Input(shape=({shape}, {batch_size})) for samples of that shape, or "
             f"Input(shape=({shape},), batch_size={batch_size})."
         )
-    if sparse or ragged:
-        raise ValueError(
-            f"Input: tensors are dense; got sparse={sparse!r}, ragged={ragged!r}. Leave it out: "
-            f"fit and predict take sparse matrices of SciPy, and pad_sequences makes rows equal."
-        )
-    if tensor is not None or optional:
-        raise ValueError(
-            f"Input: tensor and optional are not supported; got tensor={tensor!r}, "
-            f"optional={optional!r}. Give each input data, such as zeros and a mask."
-        )
-    return InputLayer(shape, batch_size, dtype, name, batch_shape).output
+    options = {"sparse": sparse, "ragged": ragged, "input_tensor": tensor, "optional": optional}
+    return InputLayer(shape, batch_size, dtype, name, batch_shape, **options).output
 
 
 class Flatten(Layer):

@@ -51,6 +51,7 @@ class SymbolicTensor(Symbolic):
     """
 
     only_shape = ""
+    sparse = ragged = False  # which Keras's may be
 
     def __init__(
         self, application: Application, index: int, shape: SampleShape, only_shape: str = ""

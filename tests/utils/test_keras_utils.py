@@ -138,3 +138,45 @@ def test_settings_that_are_as_they_are() -> None:
             gpunn.Input((3,), **options)
     with pytest.raises(ValueError, match="tensors are dense; got sparse=True"):
         gpunn.KerasTensor((None, 3), sparse=True)
+
+
+def test_classes_in_a_tensor_become_a_tensor(keras: Any) -> None:
+    for shape in ((4,), (4, 1), (2, 2)):
+        labels = np.array([0, 2, 1, 0]).reshape(shape)
+        ours, theirs = (
+            lib.utils.to_categorical(lib.ops.convert_to_tensor(labels), 3) for lib in (gpunn, keras)
+        )
+        assert gpunn.ops.is_tensor(ours) and ours.dtype == "float32"  # on PyTorch int64
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_layers_at_any_depth_are_those_of_keras(keras: Any) -> None:
+    def made(lib: Any) -> Any:
+        class Block(lib.layers.Layer):
+            def __init__(self, inner: Any) -> None:
+                super().__init__(name="block")
+                self.first = lib.layers.Dense(3, name="first")
+                self.others = [inner, self.first]
+
+            def call(self, x: Any) -> Any:
+                return self.others[0](self.first(x))
+
+        x = lib.Input((3,), name="x")
+        y = Block(Block(lib.layers.Activation("relu", name="last")))(x)
+        return lib.Model(x, lib.layers.Dense(1, name="end")(y), name="whole")
+
+    for options in ({}, {"include_self": False}, {"recursive": False}):
+        ours, theirs = (
+            sorted(layer.name for layer in made(lib)._flatten_layers(**options))
+            for lib in (gpunn, keras)
+        )
+        assert ours == theirs
+
+
+def test_inputs_say_that_they_are_dense(keras: Any) -> None:
+    for lib in (gpunn, keras):
+        layer = lib.layers.InputLayer((2,), sparse=False, ragged=False, optional=False)
+        assert not (layer.sparse or layer.ragged or layer.output.sparse or layer.output.ragged)
+    for options in ({"sparse": True}, {"ragged": True}, {"optional": True}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            gpunn.layers.InputLayer((2,), **options)
