@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.common.nested import found_in
 from gpunn.common.registry import Entry
 from gpunn.distribution.communicator import ALONE, Communicator
 
 
 def metrics_in(value: Any) -> list[Any]:
     """Return the metrics in an attribute of a model or layer."""
-    if isinstance(value, Entry):
-        return [value] if value._kind == "metric" else []
-    if isinstance(value, (list, tuple)):
-        return [m for entry in value for m in metrics_in(entry)]
-    entries = value.values() if isinstance(value, dict) else ()
-    return [m for entry in entries for m in metrics_in(entry)]
+    return [one for one in found_in(value, Entry) if one._kind == "metric"]
 
 
 def metrics_of_layer(layer: Any) -> list[Any]:

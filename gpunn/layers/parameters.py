@@ -155,16 +155,17 @@ def losses_of(holder: Any, added: Sequence[np.ndarray] | None) -> list[Tensor]:
 
 
 def layers_in(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the layers in an attribute of a custom layer, also in lists and dictionaries, with the
-    path to each."""
-    if isinstance(value, GraphOperation):
-        yield path, value
-    elif isinstance(value, (list, tuple)):
-        for k, entry in enumerate(value):
-            yield from layers_in(f"{path}/{k}", entry)
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield from layers_in(f"{path}/{key}", entry)
+    """Yield the layers in an attribute of a custom layer, also in lists and dictionaries, which may
+    be deep and hold themselves, with the path to each."""
+    waiting, seen = [(path, value)], set[int]()
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, GraphOperation):
+            yield path, value
+        elif isinstance(value, (list, tuple, dict)) and id(value) not in seen:
+            seen.add(id(value))
+            entries = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += reversed([(f"{path}/{key}", entry) for key, entry in entries])
 
 
 def untrack(holder: Any, name: str) -> None:

@@ -108,3 +108,39 @@ def test_a_weight_may_be_called_parameter() -> None:
     net = gpunn.Sequential([layers.Input((3,)), Line()])
     assert trained(net).history.history["loss"][-1] < net.history.history["loss"][0]
     assert [w.shape for w in net.get_weights()] == [(3, 2), (2,), (2,)]
+
+
+@gpunn.saving.register_serializable(package="own_attributes")
+class Looped(gpunn.Model):
+    """A list holds itself, a layer and a metric; another one is deep."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.parts: list[Any] = [layers.Dense(2), gpunn.metrics.Mean(name="seen")]
+        self.parts.append({"again": self.parts})
+        self.deep: Any = layers.Dense(3)
+        for _ in range(30):
+            self.deep = [self.deep]
+        self.named = self.parts[2]
+
+    def call(self, x: Any) -> Any:
+        self.parts[1].update_state(x)
+        return self.parts[0](x)
+
+
+@pytest.mark.parametrize("suffix", [".gpunn", ".keras", ".weights.h5"])
+def test_lists_that_hold_themselves_are_trained_and_saved(suffix: str, tmp_path: Path) -> None:
+    model, x = Looped(), np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    model.compile("sgd", "mse")
+    assert sorted(model.fit(x, x[:, :2], verbose=0).history) == ["loss", "seen"]
+    assert [w.path.split("/")[-1] for w in model.trainable_weights] == ["kernel", "bias"]
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".weights.h5":
+        model.save_weights(path)
+        loaded = Looped()
+        loaded(x)
+        loaded.load_weights(path)
+    else:
+        model.save(path)
+        loaded = gpunn.models.load_model(path)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))

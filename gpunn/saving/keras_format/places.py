@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gpunn.common.nested import any_in
+from gpunn.common.nested import found_in
 from gpunn.core.storage import Parameter
 from gpunn.layers.shapes import with_batch_axis
 from gpunn.layers.symbolic import GraphOperation
@@ -44,7 +44,7 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
     if not is_model or holder._has_call:
         attributes = {
             name: x for name, x in vars(holder).items()
-            if any_in(lambda one: isinstance(one, GraphOperation), x)
+            if next(found_in(x, GraphOperation), None) is not None
         }
     if is_model:
         attributes["layers"] = list(holder.layers)
@@ -54,9 +54,14 @@ def _walk(holder: Any, path: str, seen: set[int]) -> Iterator[tuple[str, tuple[A
         yield from _walk_in(attributes[name], f"{path}/{place}".lstrip("/"), seen)
 
 
-def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _walk_in(
+    value: Any, path: str, seen: set[int], around: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Yield the places in an attribute; ``around``: the lists that it is in, by their `id`."""
     if isinstance(value, GraphOperation):
         yield from _walk(value, path, seen)
+        return
+    if id(value) in around:  # a list that holds itself
         return
     counts: dict[str, int] = {}
     entries = list(value.values()) if isinstance(value, Mapping) else value
@@ -65,7 +70,8 @@ def _walk_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]
             continue
         name = class_of(entry) if isinstance(entry, GraphOperation) else "container"
         counts[name] = counts.get(name, -1) + 1
-        yield from _walk_in(entry, f"{path}/{name}_{counts[name]}".removesuffix("_0"), seen)
+        place = f"{path}/{name}_{counts[name]}".removesuffix("_0")
+        yield from _walk_in(entry, place, seen, (*around, id(value)))
 
 
 # -- models that are not built, although layers in them are: only their own steps call these
