@@ -123,7 +123,7 @@ class Looped(gpunn.Model):
             self.deep = [self.deep]
         self.named = self.parts[2]
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any) -> Any:  # type: ignore[override]
         self.parts[1].update_state(x)
         return self.parts[0](x)
 
