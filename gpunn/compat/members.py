@@ -65,7 +65,7 @@ ABSENT: dict[str, dict[str, str]] = {
             "pieces of random pictures; call the layer on pictures, with training=True; it changes "
             "nothing else"
         ),
-        "convert_weight output_dtype batch_shape output_dense normalized_weights": (
+        "convert_weight output_dtype output_dense normalized_weights": (
             "such attribute of Keras's own code; weights and get_config() tell what a layer is "
             "made of"
         ),

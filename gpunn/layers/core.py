@@ -57,7 +57,7 @@ class InputLayer(Layer):
     _reshapes = True
     _is_scalar = False  # in operations for their shapes alone; no model has such an input
     sparse = ragged = optional = False  # which Keras's may be
-    _undescribed = ("trainable", "sparse", "ragged", "input_tensor", "optional")
+    _undescribed = ("trainable", "batch_shape", "sparse", "ragged", "input_tensor", "optional")
     examples = ({"shape": (3, 4)},)
 
     def __init__(
@@ -114,6 +114,15 @@ class InputLayer(Layer):
             scalar = f"{self.name}: an input of shape () has no batch axis"
             shape = sample_of((), dtype_of(sample))
         application.outputs = (SymbolicTensor(application, 0, shape, scalar),)
+
+    @property
+    def batch_shape(self) -> tuple[int | None, ...]:
+        """The shape of a batch, ``(batch_size or None, *shape)``.
+
+        >>> InputLayer(shape=(3,), batch_size=4).batch_shape
+        (4, 3)
+        """
+        return self.output.shape
 
     @property
     def sample(self) -> SampleShape:

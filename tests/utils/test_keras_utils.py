@@ -176,7 +176,12 @@ def test_layers_at_any_depth_are_those_of_keras(keras: Any) -> None:
 def test_inputs_say_that_they_are_dense(keras: Any) -> None:
     for lib in (gpunn, keras):
         layer = lib.layers.InputLayer((2,), sparse=False, ragged=False, optional=False)
+        assert [one.batch_shape for one in (layer, lib.layers.InputLayer((3,), 4))] == [
+            (None, 2), (4, 3)
+        ]  # fmt: skip
         assert not (layer.sparse or layer.ragged or layer.output.sparse or layer.output.ragged)
+    config = gpunn.layers.InputLayer((3,), 4).get_config()
+    assert gpunn.layers.InputLayer.from_config(config).batch_shape == (4, 3)
     for options in ({"sparse": True}, {"ragged": True}, {"optional": True}):
         with pytest.raises(ValueError, match=next(iter(options))):
             gpunn.layers.InputLayer((2,), **options)
