@@ -111,7 +111,7 @@ def settings_of(call: Call) -> Hashable | None:
         if activation._is_traced:
             return None
         found += [(name, _value(value)) for name, value in activation.get_config().items()]
-    if any(value is _UNKNOWN for _, value in found):
+    if _UNKNOWN in [value for _, value in found]:
         return None
     return type(layer), type(activation), tuple(found)
 
@@ -133,9 +133,9 @@ def _graph_of(call: Call, settings: Hashable) -> Graph:
     """Return the graph of a layer's formula, kept from an earlier call like this."""
     key = (
         settings, call.training, call.trains, call.assigns, call.dy is not None,
-        name_of(call.y.dtype), tuple((x.shape, name_of(x.dtype)) for x in call.xs),
-        tuple(dx is not None for dx in call.dxs),
-        tuple((p.shape, p.dtype, p.trainable) for p in call.layer._own_parameters),
+        name_of(call.y.dtype), tuple([(x.shape, name_of(x.dtype)) for x in call.xs]),
+        tuple([dx is not None for dx in call.dxs]),
+        tuple([(p.shape, p.dtype, p.trainable) for p in call.layer._own_parameters]),
     )
     with _lock:
         if (found := _graphs.get(key)) is not None:

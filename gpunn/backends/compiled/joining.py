@@ -89,8 +89,6 @@ def join_updates(calls: Sequence[Any], operations: Mapping[tuple[Any, ...], Any]
     operations are by name and choices; a browser's operations include no joined ones.
     """
     joined = list(calls)
-    if not any(key[0] == "matmul_update" for key in operations):
-        return joined
     for call in calls:
         if call.key[0] == "update":
             joined = _joined(joined, joined.index(call), operations)
@@ -202,5 +200,5 @@ def _overlap(some: Iterable[np.ndarray], others: Sequence[np.ndarray]) -> bool:
 
 
 def _span(array: np.ndarray) -> Span:
-    first = array.ctypes.data
+    first: int = array.__array_interface__["data"][0]
     return first, first + array.nbytes

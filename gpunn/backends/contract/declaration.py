@@ -274,6 +274,10 @@ class OpDeclaration:
             values[name] = convert(values[name])
         found: list[tuple[str, Argument, Array]] = []
         for name, argument in self.arrays.items():
+            if argument.of is None and type(array := values.get(name)) is np.ndarray:  # most
+                self._check(backend, name, argument, array, call)
+                found.append((name, argument, array))
+                continue
             for key, array in argument.arrays(name, call):
                 self._check(backend, key, argument, array, call)
                 found.append((key, argument, array))
@@ -283,7 +287,7 @@ class OpDeclaration:
                 got = ", ".join(_formatted(n, v) for n, v in known.items())
                 raise ValueError(f"{self.name}: {text} is required; got {got}.")
         for name, argument, array in found:
-            if argument.is_written(call):
+            if argument.written is True or (argument.written and argument.is_written(call)):
                 self._check_written(backend, name, argument, array, found, call)
         return call
 
@@ -297,7 +301,9 @@ class OpDeclaration:
                 f"{self.name}: {name} must be an array of the {backend.name} backend; "
                 f"got {type(array).__name__}{where}."
             )
-        shape, kind = argument.shape_and_dtype(call)
+        shape, kind = argument.shape, argument.dtype
+        if argument.transposed or callable(shape):
+            shape, kind = argument.shape_and_dtype(call)
         values, dtype = call.__dict__, array.dtype
         allowed = DTYPES[kind]
         if kind == "float":

@@ -70,16 +70,16 @@ class Computation:
         self._spent = {id(t) for t in spent if leaves[id(t)].flags.c_contiguous}
         self.calls: dict[int, Any] = {}  # of layers, by the `id` of their outputs
         self.written = set[int]()  # layers that have written gradients
-        key = tuple(tuple(id(target.tensor) for target in targets) for targets in stages)
+        key = tuple([tuple([id(target.tensor) for target in targets]) for targets in stages])
         orders: list[list[Tensor]] | None = self._known.get(key) if outer is None else None
         if orders is None:
             orders = self._known[key] = self._in_order(stages)
+        made = [[t for t in order if not self._is_given(t)] for order in orders]
         self._results: dict[int, list[Tensor]] = {}  # by the `id` of what they are results of
-        for t in [t for order in orders for t in order if not self._is_given(t)]:
-            if t.primitive.is_result:
-                self._results.setdefault(id(t.inputs[0]), []).append(t)
+        for t in [t for some in made for t in some if t.primitive.is_result]:
+            self._results.setdefault(id(t.inputs[0]), []).append(t)
         self._added = set[int]()  # the `id` of results that are added to their arrays
-        self._uses = self._count_uses(orders, stages)
+        self._uses = self._count_uses(made, stages)
         self._kept = set(leaves)
         self.work: list[list[Work]] = []
         for number, (order, targets) in enumerate(zip(orders, stages, strict=True)):
@@ -87,7 +87,7 @@ class Computation:
                 id(x) for later in orders[number + 1 :] for t in later for x in t.inputs
                 if not self._is_compared(x)
             }
-            behind.update(id(target.tensor) for some in stages[number:] for target in some)
+            behind.update([id(target.tensor) for some in stages[number:] for target in some])
             self.work.append(self._stage(order, targets, behind))
 
     def _in_order(self, stages: Sequence[Sequence[Destination]]) -> list[list[Tensor]]:
@@ -168,10 +168,10 @@ class Computation:
         return array.reshape(shape)
 
     def _count_uses(
-        self, orders: list[list[Tensor]], stages: Sequence[Sequence[Destination]]
+        self, made: list[list[Tensor]], stages: Sequence[Sequence[Destination]]
     ) -> dict[int, int]:
         uses: dict[int, int] = {}
-        for read in [x for order in orders for t in order for x in self._sources(t)]:
+        for read in [x for some in made for t in some for x in t.inputs]:
             uses[id(read)] = uses.get(id(read), 0) + 1
         for target in [target for targets in stages for target in targets]:
             t = target.tensor
@@ -186,13 +186,15 @@ class Computation:
     ) -> list[Work]:
         work: list[Work] = []
         order = [t for t in order if id(t) not in self._arrays or not self._is_compared(t)]
-        plain, added, through = self._written_directly(order, targets)
-        self._plain = plain
+        computed: list[Tensor] = []
         for t in order:
             if self._is_given(t):
                 self.array(t)
+            else:
+                computed.append(t)
+        plain, added, through = self._written_directly(computed, targets)
+        self._plain = plain
         written = [*plain.values(), *through]
-        computed = [t for t in order if not self._is_given(t)]
         steps = self._scheduled(computed, needed)
         made = {id(t) for t in computed if not t.primitive.view}
         self._in_place(steps, made - plain.keys(), set(added))
@@ -246,7 +248,7 @@ class Computation:
             else:
                 out = self._place(t, plain)
             work.append(t.primitive.bind(self, out, arrays, t))
-        for source in self._sources(t):
+        for source in t.inputs:
             self._done_with(source, work)
         return written
 
@@ -370,13 +372,13 @@ class Computation:
         return out
 
     def _written_directly(
-        self, order: list[Tensor], targets: Sequence[Destination]
+        self, computed: list[Tensor], targets: Sequence[Destination]
     ) -> tuple[dict[int, Destination], dict[int, Destination], list[Destination]]:
         """Return the results computed directly in their destinations: written, and accumulated; and
         the destinations of views whose memory is thereby written."""
-        new = [t for t in order if not self._is_given(t) and id(t) not in self._arrays]
+        new = [t for t in computed if id(t) not in self._arrays]
         made = {id(t) for t in new if not t.primitive.view}
-        others_write = any(not self._is_given(t) and t.primitive.writes for t in order)
+        others_write = any([t.primitive.writes for t in computed])
         plain: dict[int, Destination] = {}
         added: dict[int, Destination] = {}
         through: list[Destination] = []
@@ -409,7 +411,8 @@ class Computation:
 
     def _is_read(self, array: Array) -> bool:
         """Return whether it is memory of a leaf, which must last until all of it is read."""
-        return any(self.backend.overlap(array, leaf) is not None for leaf in self._leaves)
+        overlap = self.backend.overlap
+        return any([overlap(array, leaf) is not None for leaf in self._leaves])
 
     def is_last_use(self, t: Tensor) -> bool:
         """Return whether the operation being bound is the last to read the memory of a tensor."""
