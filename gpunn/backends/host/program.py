@@ -152,14 +152,15 @@ class HostProgram:
             called each time.
 
     Attributes:
-        replay: performs traced steps, so many; None before the first one.
+        replay: performs traced steps, so many; None before the second one.
     """
 
     def __init__(self, backend: TracingBackend, step: Step, traceable: bool) -> None:
         self._backend = backend
         self._step = step
         self._traceable = traceable
-        self.replay: Any = None
+        self._calls: list[ArrayCall] = []
+        self.replay: Callable[[int], None] | None = None
         self._threads = True  # whether BLAS may use several, as in an untraced step
         self._joint: list[Any] = []  # what `joint` returns, once it is known
 
@@ -168,15 +169,17 @@ class HostProgram:
         if current_profile(self._backend) is not None:  # it records operations, not array calls
             self._perform(replay_of([self._step], self._traceable), steps)
             return
-        if self.replay is None and steps > 0:
-            self.replay = self._make_replay()
-            self._perform(self.replay, 1, self._threads)  # also in lockstep, by itself
+        if not self._calls and steps > 0:  # also in lockstep, by itself
+            self._calls = self._traced()
+            self._perform(quiet(replay_of(self._calls, self._traceable)), 1, self._threads)
             steps -= 1
         if steps >= LEAST_STEPS and (group := lockstep()) and (joint := self.joint()):
             group.run(joint.run_of(steps))
             return
         if steps > 0:
-            self._perform(self.replay, steps, self._threads)
+            if self.replay is None and self._traceable:
+                self.replay = self._backend.replay_of(self._calls)
+            self._perform(self.replay or replay_of(self._calls, False), steps, self._threads)
 
     def joint(self) -> Any:
         """Return the step as a program for a `Lockstep`; None if it has to run by itself."""
@@ -196,8 +199,8 @@ class HostProgram:
         else:
             run(steps)
 
-    def _make_replay(self) -> Callable[[int], None]:
-        """Return a function of a number of steps that performs them."""
+    def _traced(self) -> list[ArrayCall]:
+        """Return the calls of a step; the step itself if it cannot be traced."""
         if self._traceable:
             try:
                 trace = self._backend.trace(self._step)
@@ -205,8 +208,8 @@ class HostProgram:
                 self._traceable = False
             else:
                 self._threads = trace.threads
-                return self._backend.replay_of(trace.calls)
-        return replay_of([self._step], False)
+                return trace.calls
+        return [self._step]
 
 
 def replay_of(calls: list[ArrayCall], ours: bool = True) -> Callable[[int], None]:
