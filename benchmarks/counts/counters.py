@@ -77,6 +77,7 @@ PREDICTION: dict[str, tuple[str, int]] = {
     "784-128-10, predict of 1": ("predict", 1),
     "784-128-10, predict of 10,000": ("predict", 10_000),
 }
+FIRST = "784-16-16-10, SGD, made and fitted for 10 steps"
 
 
 def images(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +90,18 @@ def measure() -> dict[str, Counters]:
     of threads, and of steps that a program runs at once, depend on the machine."""
     with threadpoolctl.threadpool_limits(1):
         result = {name: training_step(*program) for name, program in TRAINING.items()}
-        return result | {name: prediction(*program) for name, program in PREDICTION.items()}
+        result |= {name: prediction(*program) for name, program in PREDICTION.items()}
+        return result | {FIRST: first_fit()}
+
+
+def first_fit() -> Counters:
+    """Count the Python and C calls from making a model to the end of its first ``fit``, of the
+    second model of a process."""
+    x, y = images(10 * STEPS)
+    work = lambda: narrow().fit(x, y, batch_size=10, verbose=0)  # noqa: E731
+    with patch.object(batch_iterator, "CHUNK_SECONDS", 1e6):
+        work()
+        return calls(work)
 
 
 def training_step(make: Callable[[], Any], batch: int) -> Counters:

@@ -108,6 +108,8 @@ class Entry:
     """True for a layer, loss, metric or model whose class says that mixing the rows of a batch is
     meant: each of several processes then computes it from its own rows. Otherwise training over
     several processes (`gpunn.distribution`) refuses what mixes rows."""
+    _has_call = False
+    """True for a layer or model that a `call` on tensors defines."""
     _made_from_functions = False
     """True for the class that creates parts of its kind from functions, see `functions`."""
     _refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -145,10 +147,11 @@ class Entry:
             return
         if callable(value):
             overrides.check_object(self, name)
-        record_change()  # also before the change: an interrupt may come in between
+        global last_change  # `record_change`, also before: an interrupt may come in between
+        of_thread.last_change = last_change = next(_changes)
         if not (self._rebuilt_when_set and rebuilt_with(self, name, value)):
             super().__setattr__(name, value)
-        record_change()
+        of_thread.last_change = last_change = next(_changes)
 
     if not TYPE_CHECKING:  # to which any attribute would exist
 
@@ -451,7 +454,10 @@ def get(kind: str, identifier: Any) -> Any:
         TypeError: for any other type.
     """
     if isinstance(identifier, str):
-        if _knows(kind, identifier) or not _knows(FUNCTION, identifier):
+        if (
+            identifier in _aliases.get(kind, ())  # most
+            or _knows(kind, identifier) or not _knows(FUNCTION, identifier)
+        ):  # fmt: skip
             return lookup(kind, identifier)()
         identifier = lookup(FUNCTION, identifier)
     if isinstance(identifier, dict):

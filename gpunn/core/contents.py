@@ -252,6 +252,8 @@ class Contents:
             self._values.append(name)
             if own and name.startswith("_") and not isinstance(value, Entry):
                 self._add_identity(value)
+            elif (kind := type(value)) in reading.PLAIN:  # most: as `_add` does
+                self._values += (kind, value)
             else:
                 self._add(value)
         if not own:

@@ -364,18 +364,19 @@ class ParameterStorage:
         self.state: Array = backend.zeros((self._layout(state, state_table),), self.dtype)
         self.slots: dict[str, Array] = {}
         self.trained: list[Parameter] = []
-        for parameter, row in zip(trained, self.segments, strict=True):
-            at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
-            parameter.array = self.values[at].reshape(parameter.shape)
-            parameter.gradient = self.gradients[at].reshape(parameter.shape)
-        for parameter, row in zip(state, state_table, strict=True):
-            at = slice(int(row["offset"]), int(row["offset"] + row["size"]))
-            parameter.array = self.state[at].reshape(parameter.shape)
+        registry.record_change()  # also before, an interrupt may follow
+        for parameter, (start, size, *_) in zip(trained, self.segments.tolist(), strict=True):
+            flat, gradients = (a[start : start + size] for a in (self.values, self.gradients))
+            shape = parameter.shape
+            vars(parameter).update(array=flat.reshape(shape), gradient=gradients.reshape(shape))
+        for parameter, (start, size, *_) in zip(state, state_table.tolist(), strict=True):
+            parameter.array = self.state[start : start + size].reshape(parameter.shape)
         for parameter, values in zip(self.parameters, initial, strict=True):
             backend.write(parameter.array, values)
         self.refresh()
         for parameter in self.parameters[::-1]:  # the first one last: then all are there
-            parameter.storage, parameter.kept = self, None
+            vars(parameter).update(storage=self, kept=None)
+        registry.record_change()
         if moves:
             registry.record_move()
 
@@ -392,10 +393,11 @@ class ParameterStorage:
     def _layout(parameters: list[Parameter], table: np.ndarray) -> int:
         end = 0
         for row, parameter in enumerate(parameters):
-            power = 1 << max(parameter.size - 1, 0).bit_length()
+            size = parameter.size
+            power = 1 << max(size - 1, 0).bit_length()
             start = _aligned(end, min(max(power, ALIGNMENT_OF_SMALL), ALIGNMENT))
-            table[row]["offset"], table[row]["size"] = start, parameter.size
-            end = start + parameter.size
+            table[row]["offset"], table[row]["size"] = start, size
+            end = start + size
         return _aligned(end, ALIGNMENT)
 
     def _first_values(self, parameter: Parameter) -> np.ndarray:

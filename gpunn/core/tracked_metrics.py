@@ -13,11 +13,6 @@ from gpunn.common.registry import Entry
 from gpunn.distribution.communicator import ALONE, Communicator
 
 
-def metrics_in(value: Any) -> list[Any]:
-    """Return the metrics in an attribute of a model or layer."""
-    return [one for one in found_in(value, Entry) if one._kind == "metric"]
-
-
 def metrics_of_layer(layer: Any) -> list[Any]:
     """Return the metrics that a layer and those inside it hold, at any depth."""
     return _once(m for holder in layer._with_layers_inside() for m in _tracked_by(holder))
@@ -60,7 +55,7 @@ def _of_all(metric: Any, ranks: Communicator) -> Any:
 
 
 def _tracked_by(holder: Any) -> list[Any]:
-    return [metric for value in vars(holder).values() for metric in metrics_in(value)]
+    return [part for part in found_in(vars(holder), Entry) if part._kind == "metric"]
 
 
 def _once(metrics: Iterable[Any]) -> list[Any]:

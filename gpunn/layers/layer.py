@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from typing import Any, ClassVar, cast
 
 from gpunn import constraints, initializers, regularizers
@@ -509,7 +510,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
         non-trainable ones last."""
         if self._holds_layers:
             track(self)
-        return sorted(self._parameters, key=lambda p: not p.trained)
+        return sorted(self._parameters, key=attrgetter("trained"), reverse=True)
 
     @property
     def metrics(self) -> list[Any]:
@@ -579,7 +580,7 @@ class Layer(GraphOperation, Stateless, registry.Entry, HasFields, Runnable):
                 return input_shape
             compute = partial(forward.compute_output_shape, self)
         shape = compute(with_batch_axis(input_shape))
-        return tuple(n if n is None else int(n) for n in shape[1:])
+        return tuple([n if n is None else int(n) for n in shape[1:]])
 
     @property
     def output_shape(self) -> Any:

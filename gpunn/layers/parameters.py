@@ -32,6 +32,7 @@ from .shapes import (
     common,
     covers,
     each_shape,
+    is_shape,
     over_lengths,
     unknown,
     whole_shape,
@@ -330,6 +331,8 @@ def of_known_shapes(compute: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(compute)
     def computed(self: Any, *shapes: Any, **named: Any) -> Any:
+        if not named and len(shapes) == 1 and is_shape(shapes[0]) and None not in shapes[0][1:]:
+            return compute(self, *shapes)  # as `over_lengths` does, for most
         given = shapes, named
         return over_lengths(given, lambda given: compute(self, *given[0], **given[1]), start=1)
 

@@ -86,7 +86,12 @@ class Rows(NamedTuple):
 
 def is_shape(x: Any) -> bool:
     """Whether ``x`` is one shape, not a list, tuple or dictionary of several."""
-    return isinstance(x, (list, tuple)) and not any(isinstance(n, (list, tuple, dict)) for n in x)
+    if not isinstance(x, (list, tuple)):
+        return False
+    for n in x:  # noqa: SIM110 (each layer asks many times)
+        if isinstance(n, (list, tuple, dict)):
+            return False
+    return True
 
 
 def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
@@ -102,12 +107,12 @@ def each_shape(function: Callable[[Any], Any], shapes: Any) -> Any:
         return function(shapes)
     if not isinstance(shapes, (list, tuple)):
         return shapes
-    return type(shapes)(each_shape(function, entry) for entry in shapes)
+    return type(shapes)([each_shape(function, entry) for entry in shapes])
 
 
 def whole_shape(shape: Any) -> Any:
     """Return a shape of one sample, or several of them, as tuples of int."""
-    return each_shape(lambda sample: tuple(n if n is None else int(n) for n in sample), shape)
+    return each_shape(lambda sample: tuple([n if n is None else int(n) for n in sample]), shape)
 
 
 def with_batch_axis(shape: Any) -> Any:
@@ -117,7 +122,7 @@ def with_batch_axis(shape: Any) -> Any:
 
 def without_batch_axis(shape: Any) -> Any:
     """Return the shapes without the first axis, of one sample."""
-    return each_shape(lambda whole: tuple(n if n is None else int(n) for n in whole[1:]), shape)
+    return each_shape(lambda whole: tuple([n if n is None else int(n) for n in whole[1:]]), shape)
 
 
 def check_spec(layer: Any, samples: Sequence[Any], floats: str) -> None:
@@ -185,7 +190,7 @@ def common(one: Any, other: Any) -> Any:
 def unknown(shape: Any) -> Any:
     """Return a shape, or several, in which a length that stands in for an unknown one is None."""
     length = _length.get()
-    return each_shape(lambda s: tuple(None if n == length else n for n in s), shape)
+    return each_shape(lambda s: tuple([None if n == length else n for n in s]), shape)
 
 
 def over_lengths(

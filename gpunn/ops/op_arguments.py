@@ -165,7 +165,7 @@ class OpArguments:
         def put(x: Any) -> Any:
             return tensors[x.number] if isinstance(x, Place) else x
 
-        args = tuple(replaced(put, x) for x in self.args)
+        args = tuple([replaced(put, x) for x in self.args])
         return args, {name: replaced(put, x) for name, x in self.kwargs.items()}
 
     def is_like(self, other: OpArguments) -> bool:

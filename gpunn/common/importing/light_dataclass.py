@@ -113,7 +113,7 @@ def _constructor(cls: Any) -> Any:
         for name, make in makers.items():
             if given.get(name, _MADE) is _MADE:
                 given[name] = make()
-        more = [given.pop(name) for name in passed]
+        more = [given.pop(name) for name in passed] if passed else ()
         entry.__dict__.update(given)
         if ends:
             entry.__post_init__(*more)
