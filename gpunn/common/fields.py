@@ -195,12 +195,9 @@ def _constructor(cls: type, fields: dict[str, _Field]) -> Any:
             value = given[name]
             if check and not (value is None and name in fixed):
                 value = check(name, value)
-            if attribute is None:
-                continue
-            if is_new and not (callable(value) and hasattr(kind, attribute)):
-                object.__setattr__(self, attribute, value)
-            else:
-                setattr(self, attribute, value)
+            if attribute is not None:
+                plain = is_new and not (callable(value) and hasattr(kind, attribute))
+                (object.__setattr__ if plain else setattr)(self, attribute, value)
         if hasattr(self, "__post_init__"):
             self.__post_init__()
         if getattr(cls, "_rebuilt_when_set", False):

@@ -108,8 +108,7 @@ class Entry:
     """True for a layer, loss, metric or model whose class says that mixing the rows of a batch is
     meant: each of several processes then computes it from its own rows. Otherwise training over
     several processes (`gpunn.distribution`) refuses what mixes rows."""
-    _has_call = False
-    """True for a layer or model that a `call` on tensors defines."""
+    _has_call = False  # True for a layer or model that a `call` on tensors defines
     _made_from_functions = False
     """True for the class that creates parts of its kind from functions, see `functions`."""
     _refused: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -454,10 +453,7 @@ def get(kind: str, identifier: Any) -> Any:
         TypeError: for any other type.
     """
     if isinstance(identifier, str):
-        if (
-            identifier in _aliases.get(kind, ())  # most
-            or _knows(kind, identifier) or not _knows(FUNCTION, identifier)
-        ):  # fmt: skip
+        if _knows(kind, identifier) or not _knows(FUNCTION, identifier):
             return lookup(kind, identifier)()
         identifier = lookup(FUNCTION, identifier)
     if isinstance(identifier, dict):
@@ -478,7 +474,8 @@ def get(kind: str, identifier: Any) -> Any:
 
 
 def _knows(kind: str, name: str) -> bool:
-    return _given(kind, name) is not None or name in _names(kind, name)
+    found = name in _aliases.get(kind, ()) or _given(kind, name) is not None
+    return found or name in _names(kind, name)
 
 
 def _names(kind: str, name: str) -> dict[str, str]:

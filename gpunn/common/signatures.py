@@ -77,8 +77,8 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
             if name not in known:
                 hint = closest(name, known) or f" It takes {first_few(known, 8)}."
                 return f"{words}() got an unexpected keyword argument {name!r}.{hint}"
-        missing = [name for name in needed[len(args) - 1 :] if name not in kwargs]
-        if not (made and missing):
+        missing = [name for name in needed[len(args) - 1 :] if made and name not in kwargs]
+        if not missing:
             return None
         # In Python's words, but with the name of a subclass that inherits the constructor.
         many = f"{len(missing)} required positional argument{'s' * (len(missing) > 1)}"
@@ -92,9 +92,8 @@ def suggesting(method: Callable[..., Any]) -> Callable[..., Any]:
             shorten(stop)
             raise
         except TypeError as error:
-            assert error.__traceback__ is not None
-            inside = error.__traceback__.tb_next  # None if no line of the method has run
-            message = explained(args, kwargs) if inside is None else None
+            trace = error.__traceback__  # with one entry if no line of the method has run
+            message = explained(args, kwargs) if trace and not trace.tb_next else None
             if message is None:
                 raise
         raise TypeError(message)

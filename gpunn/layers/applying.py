@@ -31,7 +31,6 @@ from .symbolic import (
     SymbolicTensor,
     is_symbolic,
     put_masks,
-    reads_masks,
     with_masks_passed,
 )
 
@@ -185,8 +184,6 @@ def masks_for(
     layer: Any, inputs: Sequence[SymbolicTensor], given: OpArguments | None
 ) -> tuple[Sequence[Any], Any]:
     """Return the masks of inputs that are passed with them, and the arguments with them."""
-    if not reads_masks(layer):
-        return (), given
     args, kwargs = _filled(layer, inputs, given)
     with_masks = with_masks_passed(layer, args, kwargs)
     if with_masks is kwargs:

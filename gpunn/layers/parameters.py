@@ -76,16 +76,11 @@ def track_in(holder: Any, name: str, value: Any) -> None:
         TypeError: inside a `call`.
         ValueError: if the model is built already.
     """
-    if name in holder._not_watched:
+    own = is_framework(type(holder))
+    if name in holder._not_watched or (own and not isinstance(value, Kept)):
         return
-    if not is_framework(type(holder)):
-        found = found_in(value, Kept)
-    elif isinstance(value, Kept):
-        found = iter((value,))
-    else:
-        return
-    layer = holder._declares
-    for variable in filter(_is_variable, found):
+    layer, found = holder._declares, found_in(value, Kept)
+    for variable in filter(_is_variable, [value] if own else found):
         if any(p is variable for p in layer._parameters):
             continue
         if isinstance(variable, Parameter):  # of another layer

@@ -211,18 +211,14 @@ def is_masked(x: Any) -> bool:
     return any_in(lambda one: mask_of(one) is not None, x)
 
 
-def reads_masks(layer: Any) -> bool:
-    """Whether a `call` may take the masks of its tensors."""
-    return layer._has_call or getattr(layer.call, "takes_mask", False)
-
-
 def with_masks_passed(layer: Any, args: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the keyword arguments of a `call`, with the masks of its tensors that it takes.
 
     The argument is ``mask`` for its only tensors. With several arguments that hold tensors, it is
     ``x_mask`` for ``x``.
     """
-    if not reads_masks(layer) or not is_masked((args, kwargs)):
+    reads = layer._has_call or getattr(layer.call, "takes_mask", False)
+    if not reads or not is_masked((args, kwargs)):
         return kwargs
     form = signature(layer.call)
     given = form.bind_partial(*args, **kwargs).arguments

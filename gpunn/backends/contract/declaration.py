@@ -274,11 +274,8 @@ class OpDeclaration:
             values[name] = convert(values[name])
         found: list[tuple[str, Argument, Array]] = []
         for name, argument in self.arrays.items():
-            if argument.of is None and type(array := values.get(name)) is np.ndarray:  # most
-                self._check(backend, name, argument, array, call)
-                found.append((name, argument, array))
-                continue
-            for key, array in argument.arrays(name, call):
+            is_plain = argument.of is None and type(values.get(name)) is np.ndarray  # most
+            for key, array in ((name, values[name]),) if is_plain else argument.arrays(name, call):
                 self._check(backend, key, argument, array, call)
                 found.append((key, argument, array))
         for text, condition in self._conditions:
