@@ -161,7 +161,8 @@ class Device(ABC):
         >>> backend.isolated().reaches(backend)
         True
         """
-        return other.root is self.root or other.xp is self.xp is np
+        one, another = self.root, other.root  # which do not trace
+        return one is another or one.xp is another.xp is np
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
