@@ -113,7 +113,7 @@ class Call:
 
     def __init__(self, operation: OpDeclaration, arguments: tuple[Any, ...]) -> None:
         assert len(arguments) == len(operation.kinds), operation.key
-        self.operation, self.arguments = operation, arguments
+        self.operation, self.arguments, self.key = operation, arguments, operation.key
 
     def __call__(self) -> None:
         self.operation(*self.arguments)
