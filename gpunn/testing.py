@@ -266,14 +266,16 @@ def _check_layers(
     last = workspace.calls[-1]
     if len(layers) == 1 and not last.layer._is_skipped(last):
         last.accumulate_gradients = True
-        for k, dx in enumerate(last.dxs):
+        dxs = [(k, dx) for k, dx in enumerate(last.dxs) if dx is not None]
+        for k, dx in dxs:
             last.writes(k, dx, accumulate=True)
         own = storage.trained[len(xs) :]
         before: dict[Any, np.ndarray] = {
             id(p): p.existing(check.random.standard_normal(p.shape)) for p in own
         }
-        terms = [check.random.standard_normal(dx.shape) for dx in last.dxs]
-        before.update(((id(last), k), term) for k, term in enumerate(terms))
+        terms: list[Any] = [0.0] * len(last.dxs)
+        for k, dx in dxs:
+            before[id(last), k] = terms[k] = check.random.standard_normal(dx.shape)
         forward()
         sums = backward(before)
         terms += [before[id(p)] for p in own]

@@ -127,7 +127,7 @@ class Variable(Kept, metaclass=ABCMeta):
         >>> v = Variable([1.0, 2.0])
         >>> v.regularizer = "l2"
         >>> v.regularizer
-        L2(0.01)
+        L2(l2=0.01)
         """
         return self._regularizer
 
