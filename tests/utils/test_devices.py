@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,8 +149,10 @@ def test_a_limit_of_memory_is_kept(two_gpus: None) -> None:
     (gpu, _) = config.list_physical_devices("GPU")
     gpunn.get_backend("cupy:0")  # which gives cuBLAS its memory
     used = config.experimental.get_memory_info("GPU:0")
+    gc.collect()  # what earlier tests have left may be in parts of blocks, which count whole
+    emulated.MEMORY.free_all_blocks()
     try:
-        limit = (used["current"] >> 20) + 3
+        limit = (emulated.MEMORY.total_bytes() >> 20) + 3
         config.set_logical_device_configuration(
             gpu, [config.LogicalDeviceConfiguration(memory_limit=limit)]
         )
