@@ -158,11 +158,7 @@ class GradientMonitor(Callback):
         for call in self.model._trainer.last_batch.workspace.calls:
             flatness.setdefault(call.layer.name, _flatness(call, storage.backend))
         records: list[dict[str, Any]] = []
-        nodes = self.model._trainer.plan.nodes
-        for layer in {id(node.layer): node.layer for node in nodes}.values():
-            trained = [p for p in layer.parameters if p.trainable]
-            if not trained:
-                continue
+        for name, trained in self._trained().items():
 
             def norm(flat: np.ndarray, parameters: Any = tuple(trained)) -> float:
                 return math.hypot(*(_norm(storage.segment(flat, p)) for p in parameters))
@@ -172,21 +168,27 @@ class GradientMonitor(Callback):
                 {
                     "epoch": self._epoch,
                     "batch": batch,
-                    "layer": layer.name,
+                    "layer": name,
                     "gradient_norm": norm(gradients),
                     "weight_norm": weights,
                     "update_ratio": norm(after - before) / weights if weights else None,
-                    **flatness.get(layer.name, {"dead": None, "saturated": None}),
+                    **flatness.get(name, {"dead": None, "saturated": None}),
                 }
             )
         return records
 
+    def _trained(self) -> dict[str, list[Any]]:
+        """Return the weights that the last step has trained, by the names of their layers."""
+        trainer = self.model._trainer
+        reached = trainer.last_batch.workspace.reached
+        layers = {node.layer.name: node.layer.parameters for node in trainer.plan.nodes}
+        found = {name: [p for p in own if id(p) in reached] for name, own in layers.items()}
+        return {name: own for name, own in found.items() if own}
+
     # -- words
 
     def _judge(self, records: list[dict[str, Any]]) -> None:
-        sizes = {record["layer"]: 0 for record in records}
-        for p in self.model._storage.trained:
-            sizes[p.layer.name] += p.size
+        sizes = {name: sum(p.size for p in own) for name, own in self._trained().items()}
         found: list[Finding] = []
         finite: list[tuple[str, float]] = []  # root mean squares
         for record in records:

@@ -221,3 +221,20 @@ def test_it_goes_on_where_it_was(tmp_path):
 def test_bad_frequency(frequency):
     with pytest.raises((ValueError, TypeError), match="frequency"):
         GradientMonitor(frequency)
+
+
+def test_layers_inside_a_call_count_as_the_layer_around_them():
+    class Outer(layers.Layer):
+        def __init__(self):
+            super().__init__(name="outer")
+            self.inner, self.scale = layers.Dense(3), gpunn.Variable(1.0)
+
+        def call(self, x):
+            return self.inner(x) * self.scale
+
+    model = gpunn.Sequential([gpunn.Input((4,)), Outer(), layers.Dense(1, name="last")])
+    model.compile("adam", "mse")
+    watch = callbacks.GradientMonitor(verbose=0)
+    model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0, callbacks=[watch])
+    assert [record["layer"] for record in watch.records] == ["outer", "last"]
+    assert watch.records[0]["gradient_norm"] > 0

@@ -202,3 +202,15 @@ def test_a_training_that_reaches_them_again_goes_on(keras: Any, backend: str) ->
         results.append(model.get_weights())
     for own, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(own, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_callbacks_do_not_look_at_their_gradients() -> None:
+    x, a, b = two_heads(gpunn)
+    model = gpunn.Model(x, [a, b])
+    trained(gpunn, model, OPTIMIZERS["sgd"], ["mse", "mse"])
+    model.compile(gpunn.optimizers.SGD(0.05), ["mse", None])
+    monitor = gpunn.callbacks.GradientMonitor(verbose=0)
+    stop = gpunn.callbacks.StopOnSmallGradient(0.5)
+    model.fit(X, [Y, Y], epochs=200, batch_size=32, verbose=0, callbacks=[monitor, stop])
+    assert {record["layer"] for record in monitor.records} == {"hidden", "a"}
+    assert stop.norm < 0.5  # not that of the last gradient of `b`
