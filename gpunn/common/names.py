@@ -40,8 +40,9 @@ def numbered(name: str, taken: Collection[str]) -> str:
     >>> numbered("w", ["w", "w_1"])
     'w_2'
     """
-    tried = (f"{name}_{number}" if number else name for number in itertools.count())
-    return next(one for one in tried if one not in taken)
+    if name not in taken:
+        return name
+    return next(one for n in itertools.count(1) if (one := f"{name}_{n}") not in taken)
 
 
 def closest(name: str, known: list[str]) -> str:

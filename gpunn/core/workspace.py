@@ -231,21 +231,22 @@ class Workspace:
         gradient overwrites, the others add.
         """
         nodes, calls, outputs, views = self.plan.nodes, self.calls, self.plan.outputs, self._views
-        used = {outputs[k] for k in learned}  # outputs of nodes that a loss depends on
+        used = {outputs[k] for k in learned}  # nodes with an output that a loss depends on
+        matters = set[int]()  # these, and those that add a loss
         starts: dict[int, set[int]] = {}  # of those outputs of a call with several
         for i in reversed(range(len(nodes))):
             node, call = nodes[i], calls[i]
             if i not in used and not call.adds_loss:
                 continue
+            matters.add(i)
             places: Iterable[int] = range(len(node.sources))
             if call.depends is not None:
                 every = None if i in used else ()
                 places = call.depends(starts.get(i, ()) if node.parts else every)
-            for source in (node.sources[k] for k in places):
-                used.add(source)
+            for k in places:
+                used.add(source := node.sources[k])
                 if source >= 0 and nodes[source].parts and not node.reads_integers:
                     starts.setdefault(source, set()).add(node.layer.start)
-        matters = used.union(i for i, call in enumerate(calls) if call.adds_loss)
         inputs = [INPUT - k for k, _ in enumerate(self.dxs)]
         needed = set(inputs)
         for i, (node, call) in enumerate(zip(nodes, calls, strict=True)):
@@ -285,7 +286,8 @@ class Workspace:
             node, call = nodes[i], calls[i]
             own = [p for p in node.layer.parameters if p.trainable] if not inputs else []
             trained = [p for p in own if call.trains and id(p) not in call.unread]
-            known.update((id(p), p) for p in own)
+            for p in own:
+                known[id(p)] = p
             call.accumulate_gradients = any(id(p) in seen for p in trained)
             if call.accumulate_gradients:  # then it adds to all of its gradients
                 self._zeroed += [p.gradient for p in trained if id(p) not in seen]

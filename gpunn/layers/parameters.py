@@ -60,8 +60,10 @@ def add_parameter(layer: Any, parameter: Parameter) -> Parameter:
     """Add a parameter to those that a layer has declared; return it. A second one of the same name
     is numbered: ``w``, ``w_1``. One of another layer keeps its name, by which that knows it."""
     if parameter.layer in (None, layer):
-        names = {p.name for p in layer._parameters}
-        parameter.layer, parameter.name = layer, numbered(parameter.name, names)
+        name = numbered(parameter.name, [p.name for p in layer._parameters])
+        if parameter.name != name:
+            parameter.name = name
+        parameter.layer = layer
     layer._parameters.append(parameter)
     return parameter
 
