@@ -30,6 +30,8 @@ class Runnable:
     """True for one that gets integers and booleans unconverted; others get floats."""
     _reshapes = False
     """True for one that only ever reshapes its input."""
+    rows_are_independent = False
+    """True for one that is not checked before several ranks divide the rows of batches."""
     _scaling: Any = None
     """The numbers a and b of one that computes ``a x + b``, which the gather of a batch can apply;
     else None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -313,7 +314,7 @@ class OutputSlice(_AdditionalNode):
         return self.forward, self.backward
 
     def forward(self, call: Call) -> None:
-        y = call.y.reshape(call.batch, -1)
+        y = call.y.reshape(call.batch, math.prod(call.y.shape[1:]))  # there may be no rows
         if is_float(y.dtype.name):
             call.backend.copy_columns(call.x, self.start, y, 0, y.shape[1])
         else:
@@ -321,7 +322,7 @@ class OutputSlice(_AdditionalNode):
             call.backend.xp.copyto(y, part, casting="unsafe")
 
     def backward(self, call: Call) -> None:
-        dy = call.dy.reshape(call.batch, -1)
+        dy = call.dy.reshape(call.batch, math.prod(call.dy.shape[1:]))
         if not call.accumulate_dx:
             call.backend.xp.copyto(call.dx, 0)
         call.backend.copy_columns(dy, 0, call.dx, self.start, dy.shape[1], accumulate=True)

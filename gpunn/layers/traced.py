@@ -213,7 +213,7 @@ def side_by_side(
     integers; and the integers beside floats, None without any."""
     if len(outputs) == 1:
         return outputs[0], None
-    rows = [ops.reshape(t, (batch, -1)) for t in outputs]
+    rows = [ops.reshape(t, (batch, math.prod(t.shape[1:]))) for t in outputs]
     floats = [t for t in rows if is_float(t.dtype)]
     columns = ops.concatenate(floats or rows, axis=1)
     if not has_integers:

@@ -148,9 +148,9 @@ def test_scripts_choose_among_gpus(two_gpus: None) -> None:
 def test_a_limit_of_memory_is_kept(two_gpus: None) -> None:
     (gpu, _) = config.list_physical_devices("GPU")
     gpunn.get_backend("cupy:0")  # which gives cuBLAS its memory
-    used = config.experimental.get_memory_info("GPU:0")
     gc.collect()  # what earlier tests have left may be in parts of blocks, which count whole
     emulated.MEMORY.free_all_blocks()
+    used = config.experimental.get_memory_info("GPU:0")
     try:
         limit = (emulated.MEMORY.total_bytes() >> 20) + 3
         config.set_logical_device_configuration(

@@ -53,7 +53,8 @@ def write_elements(
     made = _of_elements(function, dtype, numbers, axes, accumulate)
     arrays = [x for x in operands if hasattr(x, "dtype")]
     rows = [array.reshape(1, -1) for array in (*arrays, out)]
-    backend.expression(made, 1, out.size, rows[:-1], rows[-1:])
+    if out.size:  # a rank may have no rows
+        backend.expression(made, 1, out.size, rows[:-1], rows[-1:])
 
 
 EXACT = 1 << 24

@@ -168,6 +168,29 @@ def several_outputs() -> Any:
 
 
 @training
+def outputs_of_a_call_without_a_loss() -> Any:
+    """Also in batches of fewer rows than ranks."""
+
+    class Both(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = layers.Dense(3, "tanh"), layers.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return self.first(x), gpunn.ops.stop_gradient(self.second(x))
+
+    x, _ = data()
+    sums = x.sum(1, keepdims=True)
+    given = Input((INPUTS,))
+    ends = [layers.Dense(1, kernel_regularizer="l2")(one) for one in Both()(given)]
+    model = Model(given, ends)
+    model.compile("adamw", ["mse", "mse"])
+    model.fit(x[:30], [sums[:30]] * 2, batch_size=7, verbose=0)
+    model.compile("adamw", ["mse", None])
+    return fitted(model, x[:30], [sums[:30]] * 2, batch_size=7)
+
+
+@training
 def schedule_accumulation_and_average() -> Any:
     rate = optimizers.schedules.ExponentialDecay(0.1, 5, 0.8)
     optimizer = optimizers.SGD(
